@@ -1,0 +1,64 @@
+"""What a backend is: something that turns an open input into ciphertext and a digest of that ciphertext."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.chain import Sink, StageResult
+from tasks.crypto.inputs import Input
+from tasks.crypto.secret import Secret
+from tasks.crypto.suites import Suite
+
+BackendName = Literal["openssl", "native"]
+
+
+@dataclass(frozen=True, slots=True)
+class Encrypted:
+    """What came out: the digest of the ciphertext stream with its header, and the lengths that were seen.
+
+    `ciphertext_bytes` is None where nobody could count (a kernel without I/O accounts). `stages` is empty where no
+    child process ran.
+    """
+
+    digest: bytes
+    size_bytes: int
+    ciphertext_bytes: int | None
+    stages: tuple[StageResult, ...] = ()
+
+
+class Backend(Protocol):
+    """One way to run a suite. Same salt and secret: the same bytes and digest from every backend."""
+
+    @property
+    def name(self) -> BackendName:
+        """Which backend this is."""
+
+    def encrypt(
+        self,
+        source: Input,
+        suite: Suite,
+        secret: Secret,
+        salt: bytes,
+        *,
+        limit_bytes: int | None,
+        deadline_s: float,
+        cancel: CancelToken,
+        store: Sink | None = None,
+    ) -> Encrypted:
+        """Encrypt `source` to its end and hash the ciphertext in the same pass.
+
+        Args:
+            source: open input; it is checked afterwards to have been read to its end, unchanged.
+            suite: what to run.
+            secret: never leaves the process but through a pipe.
+            salt: eight new random bytes.
+            limit_bytes: a longer input is refused with `LegacySize`.
+            deadline_s: seconds after which the work is ended.
+            cancel: ends the work when set.
+            store: takes each piece of ciphertext, header first; None discards it.
+
+        Raises:
+            CryptoError: one of its leaves, for whatever is not right with this payload.
+        """

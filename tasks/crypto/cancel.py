@@ -1,0 +1,33 @@
+"""Cancelling: one descriptor that every chain polls beside its children."""
+
+from __future__ import annotations
+
+import os
+
+
+class CancelToken:
+    """Set once, from any thread or signal handler; readable for ever after.
+
+    An event descriptor that nobody reads: however many chains poll it, each sees it.
+    """
+
+    def __init__(self) -> None:
+        self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._set = False
+
+    def fileno(self) -> int:
+        """The descriptor to poll."""
+        return self._descriptor
+
+    def cancel(self) -> None:
+        """Ask everything that polls this to end."""
+        self._set = True
+        os.eventfd_write(self._descriptor, 1)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._set
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)

@@ -1,0 +1,239 @@
+"""A chain: child processes joined by pipes, good only if every one of them is.
+
+The loop below polls exits (pidfd), standard error, the last stage's output and the cancel token, in the thread that
+started the children. Children stay in this process's group, so that a signal to the group reaches them, and get
+none of its three streams.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.errors import Cancelled, DeadlineExceeded, StageNotStarted
+from tasks.crypto.guard import death_signal_argv
+
+Sink = Callable[[bytes | memoryview], object]
+
+_COMPLAINT_BYTES = 4096
+_READ_BYTES = 256 << 10
+_TERMINATE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One program to start. `header` is put into its output pipe before it starts (at most 4096 bytes)."""
+
+    argv: tuple[str, ...]
+    pass_fds: tuple[int, ...] = ()
+    header: bytes = b""
+
+    @property
+    def program(self) -> str:
+        """`openssl enc` for `/usr/bin/openssl enc -aes-256-ctr …`."""
+        return " ".join((os.path.basename(self.argv[0]), *self.argv[1:2]))
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """How one stage ended.
+
+    `exit_code` is negative for a signal. `written_bytes` is what the stage wrote to its output as the kernel
+    counted it (None where the kernel does not say). `complaint` is the tail of its standard error.
+    """
+
+    program: str
+    exit_code: int
+    wall_ns: int
+    cpu_ns: int
+    written_bytes: int | None = None
+    complaint: str = ""
+
+
+@dataclass(slots=True)
+class _Child:
+    stage: Stage
+    process: subprocess.Popen[bytes]
+    pidfd: int
+    stderr: int
+    started_ns: int
+    tail: bytearray = field(default_factory=bytearray)
+    stderr_bytes: int = 0
+    result: StageResult | None = None
+
+    def hear(self) -> bool:
+        """Take what stands on standard error now; False at its end."""
+        try:
+            data = os.read(self.stderr, _READ_BYTES)
+        except BlockingIOError:
+            return False
+        self.stderr_bytes += len(data)
+        self.tail += data
+        del self.tail[:-_COMPLAINT_BYTES]
+        return bool(data)
+
+    def reap(self) -> bool:
+        """Collect exit code and accounts of a child that has ended; False, for there is no more to come."""
+        written = _written_bytes(self.process.pid)
+        _, status, usage = os.wait4(self.process.pid, 0)
+        ended_ns = time.monotonic_ns()
+        # Popen must not wait for a process that is gone.
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        while self.hear():
+            pass
+        self.result = StageResult(
+            program=self.stage.program,
+            exit_code=self.process.returncode,
+            wall_ns=ended_ns - self.started_ns,
+            cpu_ns=round((usage.ru_utime + usage.ru_stime) * 1e9),
+            written_bytes=None if written is None else written - self.stderr_bytes,
+            complaint=self.tail.decode(errors="replace").strip(),
+        )
+        return False
+
+    def close(self) -> None:
+        os.close(self.pidfd)
+        os.close(self.stderr)
+
+
+def run_chain(
+    stages: Sequence[Stage],
+    *,
+    stdin: int,
+    sink: Sink,
+    cancel: CancelToken,
+    deadline_s: float,
+    guarded: bool,
+) -> tuple[StageResult, ...]:
+    """Start the stages, join them, wait for all of them; one result per stage, in their order.
+
+    Args:
+        stages: one or more programs, first to last.
+        stdin: descriptor that the first stage reads; stays the caller's.
+        sink: called with each piece that the last stage writes, in order; what it raises ends the chain.
+        cancel: ends the chain when set.
+        deadline_s: seconds after which the chain is ended.
+        guarded: have the kernel kill the stages if this process dies (for stages that would run on for long).
+
+    Raises:
+        StageNotStarted: a program cannot be executed.
+        DeadlineExceeded: the deadline passed.
+        Cancelled: the token was set.
+
+    On every way out each stage has ended and has been reaped, and no descriptor is left open.
+    """
+    deadline_ns = time.monotonic_ns() + int(deadline_s * 1e9)
+    children: list[_Child] = []
+    with ExitStack() as stack:
+        stack.callback(_end, children)
+        output = _start(stages, stdin, death_signal_argv() if guarded else (), children)
+        stack.callback(os.close, output)
+        if not _drive(children, output, sink, cancel, deadline_ns):
+            raise DeadlineExceeded(deadline_s)
+    return tuple(child.result for child in children if child.result is not None)
+
+
+def _start(stages: Sequence[Stage], stdin: int, guard: tuple[str, ...], children: list[_Child]) -> int:
+    """Start every stage, closing this process's copies of the pipes at once; the last one's read end."""
+    source = stdin
+    for stage in stages:
+        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        try:
+            if stage.header:
+                os.write(write_end, stage.header)
+            children.append(_spawn(stage, guard, source, write_end))
+        except BaseException:
+            os.close(read_end)
+            raise
+        finally:
+            os.close(write_end)
+            if source != stdin:
+                os.close(source)
+        source = read_end
+    return source
+
+
+def _spawn(stage: Stage, guard: tuple[str, ...], stdin: int, stdout: int) -> _Child:
+    stderr_read, stderr_write = os.pipe2(os.O_CLOEXEC)
+    started_ns = time.monotonic_ns()
+    try:
+        os.set_blocking(stderr_read, False)
+        process = subprocess.Popen(
+            [*guard, *stage.argv], stdin=stdin, stdout=stdout, stderr=stderr_write, pass_fds=stage.pass_fds
+        )
+    except OSError as error:
+        os.close(stderr_read)
+        raise StageNotStarted(stage.program, error.errno or 0) from None
+    finally:
+        os.close(stderr_write)
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except OSError as error:
+        os.close(stderr_read)
+        process.kill()
+        process.wait()
+        raise StageNotStarted(stage.program, error.errno or 0) from None
+    return _Child(stage, process, pidfd, stderr_read, started_ns)
+
+
+def _drive(children: Sequence[_Child], output: int, sink: Sink, cancel: CancelToken, deadline_ns: int) -> bool:
+    """Poll until every stage has been reaped and the output has ended; False if the deadline came first."""
+
+    def take() -> bool:
+        data = os.read(output, _READ_BYTES)
+        if data:
+            sink(data)
+        return bool(data)
+
+    def stop() -> bool:
+        raise Cancelled
+
+    actions: dict[int, Callable[[], bool]] = {cancel.fileno(): stop, output: take}
+    for child in children:
+        actions[child.stderr] = child.hear
+        actions[child.pidfd] = child.reap
+    awaited = {output, *(child.pidfd for child in children)}
+
+    poll = select.poll()
+    for descriptor in actions:
+        poll.register(descriptor, select.POLLIN)
+    while awaited:
+        left_ms = (deadline_ns - time.monotonic_ns()) / 1e6
+        if left_ms <= 0:
+            return False
+        for descriptor, _ in poll.poll(left_ms):
+            if not actions[descriptor]():
+                poll.unregister(descriptor)
+                awaited.discard(descriptor)
+    return True
+
+
+def _end(children: Sequence[_Child]) -> None:
+    """End what still runs: terminate, a moment's grace, kill; reap it, close its descriptors."""
+    alive = [child for child in children if child.result is None]
+    for child in alive:
+        signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
+    grace_ends = time.monotonic() + _TERMINATE_S
+    for child in alive:
+        if not select.select([child.pidfd], [], [], max(0.0, grace_ends - time.monotonic()))[0]:
+            signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+        child.reap()
+    for child in children:
+        child.close()
+
+
+def _written_bytes(pid: int) -> int | None:
+    """Bytes that a process (ended, not yet reaped) gave to write(2), its own reaped children included."""
+    try:
+        with open(f"/proc/{pid}/io", "rb") as file:
+            accounts = file.read()
+    except OSError:
+        return None
+    return int(accounts.split(b"wchar:", 1)[1].split(b"\n", 1)[0])

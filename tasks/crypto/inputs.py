@@ -1,0 +1,213 @@
+"""Payloads, and the open descriptor that a backend reads one from.
+
+Everything is read through a descriptor: a file's own, a memory file for random bytes, a pipe for standard input.
+The parent keeps it, a child shares its offset, and so the parent can tell afterwards how far it was read.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.errors import InputNotRead, SourceChanged, SourceSkipped, SourceUnreadable
+
+Kind = Literal["random", "file", "stdin"]
+
+_PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One thing to encrypt.
+
+    `name` is a file's absolute path, as the bytes that the file system knows, or a label for the other kinds.
+    `size_bytes` is what it had when it was planned; None for standard input. `skip` says why there is nothing to
+    encrypt (a FIFO, say), and `errno` why it cannot be read, when planning found that out.
+    """
+
+    kind: Kind
+    name: bytes
+    size_bytes: int | None
+    skip: str | None = None
+    errno: int | None = None
+
+
+class Input:
+    """An open payload: `descriptor` to read from `start` on, `size_bytes` from there to its end (None: a pipe)."""
+
+    __slots__ = ("_before", "descriptor", "errno", "pumped_bytes", "size_bytes", "start")
+
+    def __init__(self, descriptor: int, before: os.stat_result | None, start: int = 0) -> None:
+        self.descriptor = descriptor
+        self.start = start
+        self._before = before
+        self.size_bytes = None if before is None else max(0, before.st_size - start)
+        self.pumped_bytes = 0
+        self.errno: int | None = None
+
+    def take(self, count: int) -> bytes:
+        """The next bytes of a pipe, at most `count`, counted for `check`; empty at its end.
+
+        Raises:
+            SourceUnreadable: reading failed.
+        """
+        try:
+            data = os.read(self.descriptor, count)
+        except OSError as error:
+            self.errno = error.errno
+            raise SourceUnreadable(error.errno or 0) from None
+        self.pumped_bytes += len(data)
+        return data
+
+    def check(self) -> int:
+        """Bytes read, after a backend has read this input to its end.
+
+        Raises:
+            SourceUnreadable: reading the pipe failed.
+            SourceChanged: the file is not what it was when it was opened.
+            InputNotRead: the reader stopped early (`openssl enc` exits 0 after a read error).
+        """
+        if self.errno is not None:
+            raise SourceUnreadable(self.errno)
+        if self._before is None:
+            return self.pumped_bytes
+        before, after = self._before, os.fstat(self.descriptor)
+        if after.st_size != before.st_size:
+            raise SourceChanged(f"{before.st_size} bytes became {after.st_size}")
+        if (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns):
+            raise SourceChanged("it was written to")
+        read = os.lseek(self.descriptor, 0, os.SEEK_CUR)
+        if read > before.st_size:
+            raise SourceChanged(f"{before.st_size} bytes became at least {read}")
+        if read != before.st_size:
+            raise InputNotRead(read - self.start, before.st_size - self.start)
+        return read - self.start
+
+
+@contextmanager
+def open_payload(payload: Payload) -> Iterator[Input]:
+    """The payload's input, open from its first byte; closed on the way out.
+
+    Raises:
+        SourceUnreadable: the operating system refuses it.
+        SourceSkipped: it is not a regular file (any more).
+    """
+    if payload.kind == "stdin":
+        status = os.fstat(0)
+        regular = stat.S_ISREG(status.st_mode)
+        yield Input(0, status, os.lseek(0, 0, os.SEEK_CUR)) if regular else Input(0, None)
+    elif payload.kind == "random":
+        with memory_input(_random_pieces(payload.size_bytes or 0)) as source:
+            yield source
+    else:
+        descriptor = _open_file(payload)
+        try:
+            yield Input(descriptor, os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
+
+
+def _open_file(payload: Payload) -> int:
+    if payload.skip is not None:
+        raise SourceSkipped(payload.skip)
+    if payload.errno is not None:
+        raise SourceUnreadable(payload.errno)
+    # O_NONBLOCK: what was a file when planned may be a FIFO now, and opening one would wait for its writer.
+    try:
+        descriptor = os.open(payload.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise SourceUnreadable(error.errno or 0) from None
+    what = file_type(os.fstat(descriptor).st_mode)
+    if what != "file":
+        os.close(descriptor)
+        raise SourceSkipped(what)
+    return descriptor
+
+
+@contextmanager
+def memory_input(pieces: Iterable[bytes]) -> Iterator[Input]:
+    """Bytes that are in no file, as a memory file, so that they take the very path that files take."""
+    descriptor = os.memfd_create("payload", os.MFD_CLOEXEC)
+    try:
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(descriptor, view) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield Input(descriptor, os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _random_pieces(size_bytes: int) -> Iterator[bytes]:
+    for start in range(0, size_bytes, _PIECE_BYTES):
+        yield os.urandom(min(_PIECE_BYTES, size_bytes - start))
+
+
+def file_type(mode: int) -> str:
+    """`file` for a regular file, else what stands in its place, for people."""
+    for test, what in (
+        (stat.S_ISREG, "file"),
+        (stat.S_ISDIR, "folder"),
+        (stat.S_ISLNK, "symbolic link"),
+        (stat.S_ISFIFO, "FIFO"),
+        (stat.S_ISSOCK, "socket"),
+        (stat.S_ISBLK, "block device"),
+        (stat.S_ISCHR, "character device"),
+    ):
+        if test(mode):
+            return what
+    return "special file"
+
+
+@contextmanager
+def pumped(source: Input, limit_bytes: int | None) -> Iterator[int]:
+    """For an input that is a pipe: a descriptor for a child, fed from it by a thread that counts.
+
+    The count is what makes the ciphertext's length checkable. Past `limit_bytes` the pump stops early, one byte
+    over, which the caller sees in `source.pumped_bytes`.
+    """
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    stop = CancelToken()
+    thread = threading.Thread(target=_pump, args=(source, write_end, stop, limit_bytes), name="stdin-pump")
+    thread.start()
+    try:
+        yield read_end
+    finally:
+        os.close(read_end)
+        stop.cancel()
+        thread.join()
+
+
+def _pump(source: Input, write_end: int, stop: CancelToken, limit_bytes: int | None) -> None:
+    os.set_blocking(write_end, False)
+    pending = memoryview(b"")
+    try:
+        while True:
+            if pending:
+                readable, writable, _ = select.select([stop.fileno()], [write_end], [])
+            else:
+                readable, writable, _ = select.select([stop.fileno(), source.descriptor], [], [])
+            if stop.fileno() in readable:
+                return
+            if writable:
+                pending = pending[os.write(write_end, pending) :]
+                continue
+            pending = memoryview(source.take(64 << 10))
+            if not pending or (limit_bytes is not None and source.pumped_bytes > limit_bytes):
+                return
+    except BrokenPipeError:
+        # The first stage has ended; its exit code tells the rest.
+        return
+    except SourceUnreadable:
+        # Kept in source.errno, where `check` finds it.
+        return
+    finally:
+        os.close(write_end)

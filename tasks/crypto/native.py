@@ -1,0 +1,246 @@
+"""The native backend: `cryptography` and hashlib, in this process, bit for bit what `openssl enc` writes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import cryptography
+from cryptography.hazmat.backends.openssl import backend as library
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives.ciphers import Cipher as CipherContext
+from cryptography.hazmat.primitives.ciphers import CipherAlgorithm, algorithms, modes
+
+from tasks.crypto.backend import BackendName, Encrypted
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.chain import Sink
+from tasks.crypto.errors import Cancelled, DeadlineExceeded, LegacySize, SourceUnreadable
+from tasks.crypto.inputs import Input
+from tasks.crypto.secret import Secret
+from tasks.crypto.suites import ITERATIONS, MAGIC, Cipher, Digest, Suite
+from tasks.crypto.whirlpool import WhirlpoolHash
+
+_PIECE_BYTES = 256 << 10
+_BUFFERS = 4
+# Below this a second thread costs more than it brings.
+_OVERLAP_BYTES = 4 << 20
+
+
+class Hash(Protocol):
+    """What hashlib's objects have in common."""
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Take more bytes."""
+
+    def digest(self) -> bytes:
+        """The digest of all bytes taken."""
+
+
+class Encryptor(Protocol):
+    """What this backend needs of a cipher context."""
+
+    def update_into(self, data: bytes | bytearray | memoryview, buf: bytearray) -> int:
+        """Encrypt `data` into `buf`; the number of bytes written there."""
+
+
+HASHES: dict[Digest, Callable[[], Hash]] = {
+    "sha256": hashlib.sha256,
+    "blake2b512": hashlib.blake2b,
+    "whirlpool": WhirlpoolHash,
+}
+
+
+def derive(suite: Suite, secret: Secret, salt: bytes) -> tuple[bytes, bytes]:
+    """Key and IV as `openssl enc -md sha256` derives them, with `-pbkdf2` or (EVP_BytesToKey) without."""
+    spec = suite.spec
+    wanted = spec.key_bytes + spec.iv_bytes
+    if suite.kdf == "pbkdf2-hmac-sha256":
+        material = hashlib.pbkdf2_hmac("sha256", secret.password, salt, ITERATIONS, wanted)
+    else:
+        material = block = b""
+        while len(material) < wanted:
+            block = hashlib.sha256(block + secret.password + salt).digest()
+            material += block
+    return material[: spec.key_bytes], material[spec.key_bytes : wanted]
+
+
+class ChaCha20:
+    """ChaCha20 with a 64-bit block counter, as OpenSSL counts.
+
+    `cryptography` raises where the low 32 bits overflow, so the stream is split there and goes on with the carry.
+    """
+
+    def __init__(self, key: bytes, iv: bytes) -> None:
+        self._key = key
+        self._nonce = iv[8:]
+        self._start(int.from_bytes(iv[:8], "little"))
+
+    def _start(self, counter: int) -> None:
+        self._counter = counter
+        self._left_bytes = ((1 << 32) - (counter & 0xFFFFFFFF)) * 64
+        iv = counter.to_bytes(8, "little") + self._nonce
+        self._context = CipherContext(algorithms.ChaCha20(self._key, iv), mode=None).encryptor()
+
+    def update_into(self, data: bytes | bytearray | memoryview, buf: bytearray) -> int:
+        """Encrypt `data` into `buf`; the number of bytes written there."""
+        view = memoryview(data)
+        done = 0
+        while len(view) - done >= self._left_bytes:
+            head = view[done : done + self._left_bytes]
+            buf[done : done + len(head)] = self._context.update(head)
+            done += len(head)
+            self._start(((self._counter >> 32) + 1 << 32) & 0xFFFFFFFFFFFFFFFF)
+        tail = view[done:]
+        self._left_bytes -= len(tail)
+        return done + self._context.update_into(tail, memoryview(buf)[done:])
+
+
+def _block(algorithm: Callable[[bytes], CipherAlgorithm], mode: type[modes.CBC | modes.CTR]) -> _Maker:
+    return lambda key, iv: CipherContext(algorithm(key), mode(iv)).encryptor()
+
+
+_Maker = Callable[[bytes, bytes], Encryptor]
+
+ENCRYPTORS: dict[Cipher, _Maker] = {
+    "aes-256-ctr": _block(algorithms.AES, modes.CTR),
+    "aes-256-cbc": _block(algorithms.AES, modes.CBC),
+    "chacha20": ChaCha20,
+    "des-ede3-cbc": _block(TripleDES, modes.CBC),
+}
+
+
+class NativeBackend:
+    """Runs every suite in this process, in constant memory; the calls into OpenSSL drop the GIL."""
+
+    name: BackendName = "native"
+
+    def __init__(self, *, overlap: bool = True) -> None:
+        self._overlap = overlap
+
+    @staticmethod
+    def detail() -> str:
+        """Versions of the package and of the OpenSSL inside it."""
+        return f"cryptography {cryptography.__version__} ({library.openssl_version_text()})"
+
+    def encrypt(
+        self,
+        source: Input,
+        suite: Suite,
+        secret: Secret,
+        salt: bytes,
+        *,
+        limit_bytes: int | None,
+        deadline_s: float,
+        cancel: CancelToken,
+        store: Sink | None = None,
+    ) -> Encrypted:
+        """See `Backend.encrypt`."""
+        encryptor = ENCRYPTORS[suite.cipher](*derive(suite, secret, salt))
+        hasher = HASHES[suite.digest]()
+        written = 0
+
+        def consume(piece: memoryview | bytes) -> None:
+            nonlocal written
+            hasher.update(piece)
+            written += len(piece)
+            if store is not None:
+                store(piece)
+
+        size = source.size_bytes
+        piece_bytes = _PIECE_BYTES if size is None else min(_PIECE_BYTES, size + 1)
+        overlap = self._overlap and (size is None or size >= _OVERLAP_BYTES)
+        consume(MAGIC + salt)
+        with _buffers(consume, piece_bytes + 2 * suite.spec.block_bytes, overlap=overlap) as (empty, full):
+            read = 0
+            for piece in _pieces(source, piece_bytes, deadline_s, cancel):
+                read += len(piece)
+                if limit_bytes is not None and read > limit_bytes:
+                    raise LegacySize(suite.name, read, limit_bytes)
+                buffer = empty()
+                full(buffer, encryptor.update_into(piece, buffer))
+            block = suite.spec.block_bytes
+            if block > 1:
+                padding = block - read % block
+                buffer = empty()
+                full(buffer, encryptor.update_into(bytes([padding]) * padding, buffer))
+        size = source.check()
+        return Encrypted(hasher.digest(), size, written)
+
+
+def _pieces(source: Input, piece_bytes: int, deadline_s: float, cancel: CancelToken) -> Iterator[bytes | memoryview]:
+    """The input piece by piece; a memoryview is good until the next one is asked for."""
+    deadline = time.monotonic() + deadline_s
+    view = memoryview(bytearray(piece_bytes))
+    piece: bytes | memoryview
+    while True:
+        left_s = deadline - time.monotonic()
+        if cancel.cancelled:
+            raise Cancelled
+        if left_s <= 0:
+            raise DeadlineExceeded(deadline_s)
+        if source.size_bytes is None:
+            # A pipe may have nothing to say for long, and must not keep a cancelled run.
+            if source.descriptor not in select.select([source.descriptor, cancel.fileno()], [], [], left_s)[0]:
+                continue
+            piece = source.take(piece_bytes)
+        else:
+            try:
+                piece = view[: os.readv(source.descriptor, [view])]
+            except OSError as error:
+                raise SourceUnreadable(error.errno or 0) from None
+        if not piece:
+            return
+        yield piece
+
+
+_Buffers = tuple[Callable[[], bytearray], Callable[[bytearray, int], None]]
+
+
+@contextmanager
+def _buffers(consume: Callable[[memoryview], None], size_bytes: int, *, overlap: bool) -> Iterator[_Buffers]:
+    """A way to get an empty buffer, and one to hand over a full one with its length.
+
+    With `overlap` a second thread consumes, so that hashing one piece runs beside encrypting the next.
+    """
+    if not overlap:
+        only = bytearray(size_bytes)
+        yield (lambda: only), (lambda buffer, count: consume(memoryview(buffer)[:count]))
+        return
+
+    empty: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+    full: queue.SimpleQueue[tuple[bytearray, int] | None] = queue.SimpleQueue()
+    failures: list[BaseException] = []
+    for _ in range(_BUFFERS):
+        empty.put(bytearray(size_bytes))
+
+    def work() -> None:
+        while (entry := full.get()) is not None:
+            buffer, count = entry
+            try:
+                if not failures:
+                    consume(memoryview(buffer)[:count])
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits for this one
+                failures.append(error)
+            empty.put(buffer)
+
+    def take() -> bytearray:
+        if failures:
+            raise failures[0]
+        return empty.get()
+
+    thread = threading.Thread(target=work, name="hash")
+    thread.start()
+    try:
+        yield take, lambda buffer, count: full.put((buffer, count))
+    finally:
+        full.put(None)
+        thread.join()
+    if failures:
+        raise failures[0]

@@ -1,0 +1,157 @@
+"""The openssl backend: `openssl enc` piped into `openssl dgst`, no payload byte through Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from tasks.crypto.backend import BackendName, Encrypted
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.chain import Sink, Stage, StageResult, run_chain
+from tasks.crypto.errors import LegacySize, StageFailed, WrongLength
+from tasks.crypto.inputs import Input, pumped
+from tasks.crypto.native import HASHES
+from tasks.crypto.secret import Secret
+from tasks.crypto.suites import HEADER_BYTES, ITERATIONS, MAGIC, Suite
+
+# setpriv adds about 1.5 ms to a stage's start. A smaller input, fed from a file, is done in a fraction of the two
+# seconds that a child may outlive threadmill, even through 3DES (30 MB/s).
+_GUARD_BYTES = 1 << 20
+_DIGEST_OUTPUT_BYTES = 4096
+_SIGPIPE = -13
+
+# Said about every suite without PBKDF2, and about a missing openssl.cnf; anything else on standard error is a fault.
+_HARMLESS = (
+    "*** WARNING : deprecated key derivation used.",
+    "Using -iter or -pbkdf2 would be better.",
+    "WARNING: can't open config file:",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one openssl program runs one suite.
+
+    `providers` are options for algorithms that OpenSSL 3 keeps in its legacy module. `writes_header` tells whether
+    `enc -S` writes `Salted__` and the salt itself (1.1.1 does, 3.x does not, and then we do).
+    """
+
+    providers: tuple[str, ...]
+    writes_header: bool
+
+
+class OpensslBackend:
+    """Runs a suite with one openssl program, by a recipe that was proven on it (see `probe`)."""
+
+    name: BackendName = "openssl"
+
+    def __init__(self, program: str, recipe: Recipe) -> None:
+        self._program = program
+        self._recipe = recipe
+
+    def encrypt(
+        self,
+        source: Input,
+        suite: Suite,
+        secret: Secret,
+        salt: bytes,
+        *,
+        limit_bytes: int | None,
+        deadline_s: float,
+        cancel: CancelToken,
+        store: Sink | None = None,
+    ) -> Encrypted:
+        """See `Backend.encrypt`."""
+        guarded = source.size_bytes is None or source.size_bytes >= _GUARD_BYTES
+        output = _Digest() if store is None else _HashAndStore(suite, store)
+        with ExitStack() as stack:
+            key = stack.enter_context(_key_pipe(secret))
+            stages = [self._enc(suite, salt, key)]
+            if store is None:
+                stages.append(self._dgst(suite))
+            stdin = source.descriptor
+            if source.size_bytes is None:
+                stdin = stack.enter_context(pumped(source, limit_bytes))
+            results = run_chain(
+                stages, stdin=stdin, sink=output.take, cancel=cancel, deadline_s=deadline_s, guarded=guarded
+            )
+        if limit_bytes is not None and source.pumped_bytes > limit_bytes:
+            raise LegacySize(suite.name, source.pumped_bytes, limit_bytes)
+        _raise_first_failure(results)
+        size = source.check()
+        written = results[0].written_bytes
+        if written is not None and not self._recipe.writes_header:
+            written += HEADER_BYTES
+        return Encrypted(output.digest(), size, written, results)
+
+    def _enc(self, suite: Suite, salt: bytes, key: int) -> Stage:
+        kdf = ("-pbkdf2", "-iter", str(ITERATIONS)) if suite.kdf.startswith("pbkdf2") else ()
+        argv = ("enc", f"-{suite.cipher}", *kdf, "-md", "sha256", "-S", salt.hex(), "-pass", f"fd:{key}")
+        header = b"" if self._recipe.writes_header else MAGIC + salt
+        return Stage((self._program, *argv), pass_fds=(key,), header=header)
+
+    def _dgst(self, suite: Suite) -> Stage:
+        return Stage((self._program, "dgst", *self._recipe.providers, f"-{suite.digest}", "-binary"))
+
+
+class _Digest:
+    """The output of `dgst -binary`: short, and refused when it is not."""
+
+    def __init__(self) -> None:
+        self._output = bytearray()
+
+    def take(self, data: bytes | memoryview) -> None:
+        self._output += data
+        if len(self._output) > _DIGEST_OUTPUT_BYTES:
+            raise WrongLength("the digest", len(self._output), 64)
+
+    def digest(self) -> bytes:
+        return bytes(self._output)
+
+
+class _HashAndStore:
+    """Ciphertext that is kept: each piece is stored and hashed here, instead of in a second child."""
+
+    def __init__(self, suite: Suite, store: Sink) -> None:
+        self._hash = HASHES[suite.digest]()
+        self._store = store
+
+    def take(self, data: bytes | memoryview) -> None:
+        self._hash.update(data)
+        self._store(data)
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+
+@contextmanager
+def _key_pipe(secret: Secret) -> Iterator[int]:
+    """A pipe that holds the secret and nothing else: unlike argv and environment, nobody else can read it."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    try:
+        try:
+            os.write(write_end, secret.password + b"\n")
+        finally:
+            os.close(write_end)
+        yield read_end
+    finally:
+        os.close(read_end)
+
+
+def _raise_first_failure(results: Sequence[StageResult]) -> None:
+    """Raise for the stage that is to blame: not for one that only lost its reader, if another failed too."""
+    failed = [(result, complaint(result.complaint)) for result in results]
+    failed = [(result, words) for result, words in failed if result.exit_code or words]
+    if failed:
+        result, words = next((f for f in failed if f[0].exit_code != _SIGPIPE), failed[0])
+        raise StageFailed(result.program, result.exit_code, words)
+
+
+def complaint(stderr: str) -> str:
+    """What a stage said beyond the known harmless lines, as one line of at most 300 characters."""
+    lines = (line.strip() for line in stderr.splitlines())
+    words = "; ".join(line for line in lines if line and not line.startswith(_HARMLESS))
+    printable = "".join(letter if letter.isprintable() else "?" for letter in words)
+    return printable if len(printable) <= 300 else printable[:299] + "…"

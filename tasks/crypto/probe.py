@@ -1,0 +1,139 @@
+"""Which openssl there is, and how it runs each suite: found out by running it, not from what it says of itself.
+
+`dgst -list` names algorithms that cannot run, version strings mislead, and the legacy module may be packed
+separately. So a suite counts as usable when a chain over three bytes gives the digest that the native backend gives.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import threading
+from dataclasses import dataclass
+
+from tasks.crypto.backend import Backend, Encrypted
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.chain import Stage, run_chain
+from tasks.crypto.errors import BackendUnavailable, Cancelled, CryptoError, DeadlineExceeded, StageNotStarted
+from tasks.crypto.inputs import memory_input
+from tasks.crypto.native import NativeBackend
+from tasks.crypto.openssl import OpensslBackend, Recipe, complaint
+from tasks.crypto.secret import Secret
+from tasks.crypto.suites import SALT_BYTES, Suite
+
+_LEGACY = ("-provider", "legacy", "-provider", "default")
+_RECIPES = (Recipe((), False), Recipe(_LEGACY, False), Recipe((), True))
+_DEADLINE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An openssl that answered: absolute path, and the first line of `openssl version`."""
+
+    path: str
+    version: str
+
+
+# The file's identity is part of the key, so that an openssl that is replaced is probed again.
+_Identity = tuple[str, int, int, int]
+_programs: dict[_Identity, Program] = {}
+_recipes: dict[tuple[_Identity, str], Recipe] = {}
+_lock = threading.Lock()
+
+
+def find_program(name: str, cancel: CancelToken) -> Program:
+    """The openssl program of that name on `PATH` (or at that path), asked once for its version.
+
+    Raises:
+        BackendUnavailable: there is none, or it does not answer as openssl does.
+    """
+    path = shutil.which(name)
+    if path is None:
+        raise BackendUnavailable("openssl", f"no program {name} on PATH")
+    path = os.path.abspath(path)
+    identity = _identity(path)
+    with _lock:
+        if identity not in _programs:
+            _programs[identity] = Program(path, _version(path, cancel))
+        return _programs[identity]
+
+
+def find_recipe(program: Program, suite: Suite, cancel: CancelToken) -> Recipe:
+    """How that program runs that suite, tried once.
+
+    Raises:
+        BackendUnavailable: it cannot, with what it said.
+    """
+    key = (_identity(program.path), suite.name)
+    with _lock:
+        if key not in _recipes:
+            _recipes[key] = _try_recipes(program, suite, cancel)
+        return _recipes[key]
+
+
+def _try_recipes(program: Program, suite: Suite, cancel: CancelToken) -> Recipe:
+    salt, secret = os.urandom(SALT_BYTES), Secret.draw()
+    expected = _known_answer(NativeBackend(), suite, secret, salt, cancel)
+    said: list[str] = []
+    for recipe in _RECIPES:
+        try:
+            answer = _known_answer(OpensslBackend(program.path, recipe), suite, secret, salt, cancel)
+        except Cancelled:
+            raise
+        except CryptoError as error:
+            said.append(str(error))
+            if isinstance(error, DeadlineExceeded):
+                break
+            continue
+        if answer.digest == expected.digest and answer.ciphertext_bytes in (None, expected.ciphertext_bytes):
+            return recipe
+        said.append("its output is not what the suite must give")
+    raise BackendUnavailable("openssl", f"{program.path} cannot run suite {suite.name}: {said[0]}")
+
+
+def prove_native(suite: Suite, cancel: CancelToken) -> str:
+    """Run the suite on the native backend, so that a build without an algorithm is found before any work.
+
+    Returns:
+        The backend's versions, for the record.
+
+    Raises:
+        BackendUnavailable: this build of `cryptography` cannot run the suite.
+    """
+    _known_answer(NativeBackend(), suite, Secret.draw(), os.urandom(SALT_BYTES), cancel)
+    return NativeBackend.detail()
+
+
+def _known_answer(backend: Backend, suite: Suite, secret: Secret, salt: bytes, cancel: CancelToken) -> Encrypted:
+    with memory_input([b"abc"]) as source:
+        return backend.encrypt(source, suite, secret, salt, limit_bytes=None, deadline_s=_DEADLINE_S, cancel=cancel)
+
+
+def _version(path: str, cancel: CancelToken) -> str:
+    output = bytearray()
+    with open(os.devnull, "rb") as nothing:
+        try:
+            (result,) = run_chain(
+                [Stage((path, "version"))],
+                stdin=nothing.fileno(),
+                sink=output.extend,
+                cancel=cancel,
+                deadline_s=_DEADLINE_S,
+                guarded=True,
+            )
+        except (DeadlineExceeded, StageNotStarted) as error:
+            raise BackendUnavailable("openssl", f"{path} version: {error}") from None
+    text = complaint(bytes(output[:200]).decode(errors="replace"))
+    if result.exit_code or not text:
+        said = complaint(result.complaint) or "nothing"
+        raise BackendUnavailable("openssl", f"{path} version exited with {result.exit_code} and said: {said}")
+    return text
+
+
+def _identity(path: str) -> _Identity:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise BackendUnavailable("openssl", f"{path}: {os.strerror(error.errno or errno.ENOENT)}") from None
+    return path, status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,0 +1,124 @@
+"""The secret: drawn once, kept in a 0600 file, handed to openssl through a pipe and to nothing else."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NoReturn
+
+from tasks.crypto.errors import KeyFileError
+
+_FORM = re.compile(rb"[0-9a-f]{64}\n")
+_FILE_BYTES = 65
+
+
+class Secret:
+    """64 lower-case hex digits (256 random bits); shows itself to nobody and cannot be pickled."""
+
+    __slots__ = ("password",)
+
+    def __init__(self, password: bytes) -> None:
+        self.password = password
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is never pickled")
+
+    @classmethod
+    def draw(cls) -> Secret:
+        """A new secret from the operating system's generator."""
+        return cls(secrets.token_hex(32).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """Where the secret is; the path is configuration, the content never travels."""
+
+    path: str
+
+    def secret(self) -> Secret:
+        """Read and check the file.
+
+        Raises:
+            KeyFileError: missing, readable by others, somebody else's, or not what `keygen` writes.
+        """
+        # O_NONBLOCK, so that a FIFO is refused below and does not hang here.
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise KeyFileError(self.path, "no such file; make one with: threadmill keygen PATH") from None
+        except (OSError, ValueError) as error:
+            raise KeyFileError(self.path, f"cannot be opened: {_strerror(error)}") from None
+        try:
+            _check_exposure(self.path, os.fstat(descriptor))
+            content = os.read(descriptor, _FILE_BYTES + 1)
+        finally:
+            os.close(descriptor)
+        if not _FORM.fullmatch(content):
+            raise KeyFileError(self.path, "is not what `threadmill keygen` writes (64 hex digits and a newline)")
+        return Secret(content[:-1])
+
+
+@dataclass(frozen=True, slots=True)
+class ThrowAway:
+    """A secret that is drawn for one batch and forgotten with it: for random payloads only."""
+
+    def secret(self) -> Secret:
+        """A new secret at every call."""
+        return Secret.draw()
+
+
+KeySource = KeyFile | ThrowAway
+
+
+def write_key_file(path: str) -> None:
+    """Draw a secret and write it to a new file, mode 0600, on disk before this returns.
+
+    Raises:
+        KeyFileError: the path exists already, or cannot be written; nothing is left behind.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileExistsError:
+        raise KeyFileError(path, "exists already, and a key file is never overwritten; choose another path") from None
+    except (OSError, ValueError) as error:
+        raise KeyFileError(path, f"cannot be written: {_strerror(error)}") from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(Secret.draw().password + b"\n")
+            file.flush()
+            os.fchmod(file.fileno(), 0o600)
+            os.fsync(file.fileno())
+        _sync_folder(os.path.dirname(os.path.abspath(path)))
+    except OSError as error:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        raise KeyFileError(path, f"cannot be written: {_strerror(error)}") from None
+
+
+def _check_exposure(path: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise KeyFileError(path, "is not a regular file")
+    if status.st_mode & 0o077:
+        raise KeyFileError(path, f"is open to others (mode {status.st_mode & 0o777:04o}); run: chmod 600 {path}")
+    if status.st_uid not in (os.geteuid(), 0):
+        raise KeyFileError(path, "belongs to another user")
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _strerror(error: OSError | ValueError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
