@@ -1,0 +1,1 @@
+"""The record: models, engine, all writes (`store`), all reads (`history`), migrations."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import signal
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -18,6 +20,7 @@ from tasks.crypto.errors import (
     LegacySize,
     SourceChanged,
     SourceSkipped,
+    StageFailed,
     StageNotStarted,
     WrongLength,
 )
@@ -33,6 +36,7 @@ _SLOWEST_BYTES_PER_S = 1e6
 # How much a pipe will bring is not known beforehand.
 _PIPE_DEADLINE_S = 7 * 86400.0
 _RETRY_PAUSE_S = 0.1
+_SIGNAL_WAIT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +59,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Payloads worked on one after the other, under one suite and backend; ordinals count from `first_ordinal`."""
+    """Payloads, each with its ordinal in the run, worked on one after the other under one suite and backend."""
 
     number: int
-    first_ordinal: int
     suite: str
     chosen: Chosen
-    payloads: tuple[Payload, ...]
+    payloads: tuple[tuple[int, Payload], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Encryption:
 
     ordinal: int
     payload: Payload
-    suite: str
+    suite: Suite
     chosen: Chosen
     status: Status
     started_at_ns: int
@@ -91,29 +94,50 @@ class Encryption:
 def encrypt_batch(batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken) -> tuple[Encryption, ...]:
     """Encrypt a batch's payloads; one result for each, in their order, whatever went wrong with it.
 
-    Raises:
-        Cancelled: the token was set.
-        KeyFileError: the key file is not usable (any more).
-        BackendUnavailable: the program is not usable (any more).
+    When the token is set, the results are those of the payloads that were done by then.
     """
     suite = SUITES[batch.suite]
-    backend = batch.chosen.open(suite, cancel)
-    secret = key.secret()
-    results = []
-    for ordinal, payload in enumerate(batch.payloads, batch.first_ordinal):
+    try:
+        backend = batch.chosen.open(suite, cancel)
+        secret = key.secret()
+    except Cancelled:
+        return ()
+    except CryptoError as error:
+        # Good when the run was planned, and gone bad since: every payload says so.
+        fault = _Outcome("failed", error=error)
+        return tuple(
+            _encryption(batch, suite, ordinal, payload, time.time_ns(), 0, fault) for ordinal, payload in batch.payloads
+        )
+    results: list[Encryption] = []
+    for ordinal, payload in batch.payloads:
         started_at_ns, start_ns = time.time_ns(), time.perf_counter_ns()
-        status, done, salt, error = _outcome(payload, suite, backend, secret, limits, cancel)
+        try:
+            outcome = _outcome(payload, suite, backend, secret, limits, cancel)
+        except Cancelled:
+            break
         wall_ns = time.perf_counter_ns() - start_ns
-        facts = (ordinal, payload, suite.name, batch.chosen, status, started_at_ns, wall_ns)
-        if done is not None:
-            results.append(Encryption(*facts, done.size_bytes, done.ciphertext_bytes, salt, done.digest, done.stages))
-        else:
-            cause = error.cause if isinstance(error, CryptoError) else "system"
-            results.append(Encryption(*facts, cause=cause, error=str(error)))
+        results.append(_encryption(batch, suite, ordinal, payload, started_at_ns, wall_ns, outcome))
     return tuple(results)
 
 
-_Outcome = tuple[Status, Encrypted | None, bytes, Exception | None]
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    status: Status
+    salt: bytes | None = None
+    done: Encrypted | None = None
+    error: Exception | None = None
+
+
+def _encryption(
+    batch: Batch, suite: Suite, ordinal: int, payload: Payload, started_at_ns: int, wall_ns: int, outcome: _Outcome
+) -> Encryption:
+    done, error = outcome.done, outcome.error
+    facts = (ordinal, payload, suite, batch.chosen, outcome.status, started_at_ns, wall_ns)
+    if done is not None:
+        return Encryption(*facts, done.size_bytes, done.ciphertext_bytes, outcome.salt, done.digest, done.stages)
+    if isinstance(error, CryptoError):
+        return Encryption(*facts, stages=error.stages, cause=error.cause, error=str(error))
+    return Encryption(*facts, cause="system", error=str(error))
 
 
 def _outcome(
@@ -122,21 +146,39 @@ def _outcome(
     """Try a payload, and once more if that can help; every try has a salt of its own.
 
     Key and IV come from the salt, so that one salt over two versions of a file would be a two-time pad.
+
+    Raises:
+        Cancelled: the token was set.
     """
-    for attempt in (1, 2):
+    attempts_left = 1 if payload.kind == "stdin" else 2
+    while True:
+        if cancel.cancelled:
+            raise Cancelled
+        attempts_left -= 1
         salt = os.urandom(SALT_BYTES)
         try:
-            return "ok", encrypt_payload(payload, suite, backend, secret, salt, limits, cancel), salt, None
+            return _Outcome("ok", salt, encrypt_payload(payload, suite, backend, secret, salt, limits, cancel))
         except Cancelled:
             raise
         except SourceSkipped as error:
-            return "skipped", None, salt, error
+            return _Outcome("skipped", error=error)
         except (CryptoError, OSError) as error:
-            if attempt == 1 and payload.kind != "stdin" and _may_pass(error):
-                time.sleep(_RETRY_PAUSE_S)
-                continue
-            return ("unstable" if isinstance(error, SourceChanged) else "failed"), None, salt, error
-    raise AssertionError("the second try always returns")
+            if _ended_with_us(error, cancel):
+                raise Cancelled from error
+            if not (attempts_left and _may_pass(error)):
+                return _Outcome("unstable" if isinstance(error, SourceChanged) else "failed", error=error)
+        time.sleep(_RETRY_PAUSE_S)
+
+
+def _ended_with_us(error: Exception, cancel: CancelToken) -> bool:
+    """Whether a stage died of a signal that was meant for all of us.
+
+    Ctrl-C and a worker's cancel go to the whole process group: the children may be gone before this process has
+    dealt with its own.
+    """
+    if not (isinstance(error, StageFailed) and -error.exit_code in (signal.SIGINT, signal.SIGTERM)):
+        return False
+    return bool(select.select([cancel.fileno()], [], [], _SIGNAL_WAIT_S)[0])
 
 
 def _may_pass(error: Exception) -> bool:

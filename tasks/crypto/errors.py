@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from tasks.crypto.chain import StageResult
 
 
 class CryptoError(Exception):
-    """Base of everything that this engine raises on purpose."""
+    """Base of everything that this engine raises on purpose.
+
+    `stages` are those that had ended when it was raised, for the record.
+    """
 
     cause: ClassVar[str] = "error"
+    stages: tuple[StageResult, ...] = ()
 
 
 class KeyFileError(CryptoError):

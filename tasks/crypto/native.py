@@ -24,7 +24,7 @@ from tasks.crypto.chain import Sink
 from tasks.crypto.errors import Cancelled, DeadlineExceeded, LegacySize, SourceUnreadable
 from tasks.crypto.inputs import Input
 from tasks.crypto.secret import Secret
-from tasks.crypto.suites import ITERATIONS, MAGIC, Cipher, Digest, Suite
+from tasks.crypto.suites import MAGIC, Cipher, Digest, Suite
 from tasks.crypto.whirlpool import WhirlpoolHash
 
 _PIECE_BYTES = 256 << 10
@@ -62,7 +62,7 @@ def derive(suite: Suite, secret: Secret, salt: bytes) -> tuple[bytes, bytes]:
     spec = suite.spec
     wanted = spec.key_bytes + spec.iv_bytes
     if suite.kdf == "pbkdf2-hmac-sha256":
-        material = hashlib.pbkdf2_hmac("sha256", secret.password, salt, ITERATIONS, wanted)
+        material = hashlib.pbkdf2_hmac("sha256", secret.password, salt, suite.iterations, wanted)
     else:
         material = block = b""
         while len(material) < wanted:

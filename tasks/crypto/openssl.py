@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from tasks.crypto.backend import BackendName, Encrypted
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.chain import Sink, Stage, StageResult, run_chain
-from tasks.crypto.errors import LegacySize, StageFailed, WrongLength
+from tasks.crypto.errors import CryptoError, LegacySize, StageFailed, WrongLength
 from tasks.crypto.inputs import Input, pumped
 from tasks.crypto.native import HASHES
 from tasks.crypto.secret import Secret
-from tasks.crypto.suites import HEADER_BYTES, ITERATIONS, MAGIC, Suite
+from tasks.crypto.suites import HEADER_BYTES, MAGIC, Suite
 
 # setpriv adds about 1.5 ms to a stage's start. A smaller input, fed from a file, is done in a fraction of the two
 # seconds that a child may outlive threadmill, even through 3DES (30 MB/s).
@@ -77,17 +77,21 @@ class OpensslBackend:
             results = run_chain(
                 stages, stdin=stdin, sink=output.take, cancel=cancel, deadline_s=deadline_s, guarded=guarded
             )
-        if limit_bytes is not None and source.pumped_bytes > limit_bytes:
-            raise LegacySize(suite.name, source.pumped_bytes, limit_bytes)
-        _raise_first_failure(results)
-        size = source.check()
+        try:
+            if limit_bytes is not None and source.pumped_bytes > limit_bytes:
+                raise LegacySize(suite.name, source.pumped_bytes, limit_bytes)
+            _raise_first_failure(results)
+            size = source.check()
+        except CryptoError as error:
+            error.stages = results
+            raise
         written = results[0].written_bytes
         if written is not None and not self._recipe.writes_header:
             written += HEADER_BYTES
         return Encrypted(output.digest(), size, written, results)
 
     def _enc(self, suite: Suite, salt: bytes, key: int) -> Stage:
-        kdf = ("-pbkdf2", "-iter", str(ITERATIONS)) if suite.kdf.startswith("pbkdf2") else ()
+        kdf = ("-pbkdf2", "-iter", str(suite.iterations)) if suite.kdf.startswith("pbkdf2") else ()
         argv = ("enc", f"-{suite.cipher}", *kdf, "-md", "sha256", "-S", salt.hex(), "-pass", f"fd:{key}")
         header = b"" if self._recipe.writes_header else MAGIC + salt
         return Stage((self._program, *argv), pass_fds=(key,), header=header)

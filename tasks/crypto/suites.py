@@ -48,6 +48,7 @@ class Suite:
     digest: Digest
     legacy: bool = False
     limit_bytes: int | None = None
+    iterations: int = ITERATIONS
 
     @property
     def spec(self) -> CipherSpec:

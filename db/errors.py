@@ -1,0 +1,51 @@
+"""What can be wrong with the record, each as one line that says what to do."""
+
+from __future__ import annotations
+
+
+class RecordError(Exception):
+    """Base of everything that this package raises on purpose."""
+
+
+class RecordUnusable(RecordError):
+    """The history database cannot be opened, read or written."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(where, reason)
+        self.where = where
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"history database {self.where}: {self.reason}"
+
+
+class SchemaTooNew(RecordError):
+    """A newer threadmill has written here."""
+
+    def __init__(self, where: str, found: str, known: str) -> None:
+        super().__init__(where, found, known)
+        self.where = where
+        self.found = found
+        self.known = known
+
+    def __str__(self) -> str:
+        return (
+            f"history database {self.where}: its schema {self.found} is newer than this program's {self.known}; "
+            "use the threadmill that wrote it"
+        )
+
+
+class SchemaTooOld(RecordError):
+    """A database that no run has upgraded yet, met by a command that only reads."""
+
+    def __init__(self, where: str, found: str, known: str) -> None:
+        super().__init__(where, found, known)
+        self.where = where
+        self.found = found
+        self.known = known
+
+    def __str__(self) -> str:
+        return (
+            f"history database {self.where}: its schema {self.found} is older than this program's {self.known}; "
+            "run: threadmill db upgrade"
+        )

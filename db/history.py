@@ -1,0 +1,170 @@
+"""All reads of the record: frozen rows, newest first, never ORM objects. Imports neither Alembic nor Prefect."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, func, or_, select
+
+from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
+from db.models import Encryption, Host, Run, Stage
+from db.names import display_name
+from db.rows import PayloadCount, PayloadRow, RunRow, StageRow
+from db.schema import check_readable
+
+# Enough for a long listing, few enough to stay under every database's bound on parameters.
+_IN_LIMIT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadFilter:
+    """Which payloads to list; None does not filter.
+
+    `path` matches the very file and everything below it as a folder. `failed` keeps failed and unstable ones.
+    """
+
+    path: bytes | None = None
+    since: datetime | None = None
+    suites: Sequence[str] = ()
+    failed: bool = False
+    run_id: int | None = None
+
+
+class History:
+    """The reading side of one history database. A database that is not there yet reads as an empty one."""
+
+    def __init__(self, url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        """Open the database for reading.
+
+        Raises:
+            RecordError: it cannot be read, with what to do about it.
+        """
+        self._url = parse_url(url)
+        self._engine = open_engine(self._url, readonly=True, timeout_s=timeout_s)
+        self._empty = False
+        if self._url.get_backend_name() == "sqlite" and not _exists(self._url.database):
+            self._empty = True
+            return
+        with explained(self._url):
+            self._empty = not check_readable(self._engine, self.where)
+
+    @property
+    def where(self) -> str:
+        """For people: the file, or the server without the password."""
+        return shown(self._url)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has ever been recorded there."""
+        return self._empty
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    def runs(self, *, limit: int = 20, since: datetime | None = None) -> list[RunRow]:
+        """The newest runs."""
+        query = _RUNS.order_by(Run.started_at.desc(), Run.id.desc()).limit(limit)
+        if since is not None:
+            query = query.where(Run.started_at >= since)
+        return [_run_row(row) for row in self._rows(query)]
+
+    def run(self, run_id: int) -> RunRow | None:
+        """One run by its number."""
+        return next((_run_row(row) for row in self._rows(_RUNS.where(Run.id == run_id))), None)
+
+    def run_of_flow(self, flow_run_id: str) -> RunRow | None:
+        """The last attempt of a Prefect flow run."""
+        query = _RUNS.where(Run.flow_run_id == flow_run_id).order_by(Run.attempt.desc()).limit(1)
+        return next((_run_row(row) for row in self._rows(query)), None)
+
+    def payloads(self, which: PayloadFilter, *, limit: int | None = 20) -> list[PayloadRow]:
+        """Payloads with their stages, newest first; those of one run in their order."""
+        query = select(Encryption)
+        if which.run_id is not None:
+            query = query.where(Encryption.run_id == which.run_id).order_by(Encryption.ordinal)
+        else:
+            query = query.order_by(Encryption.started_at.desc(), Encryption.id.desc())
+        if which.path is not None:
+            name, _ = display_name(which.path)
+            below = name.rstrip("/") + "/"
+            # A range, which the index can answer; LIKE could not, and would have to be escaped.
+            query = query.where(or_(Encryption.name == name, Encryption.name.between(below, below[:-1] + "0")))
+        if which.since is not None:
+            query = query.where(Encryption.started_at >= which.since)
+        if which.suites:
+            query = query.where(Encryption.suite.in_(which.suites))
+        if which.failed:
+            query = query.where(Encryption.status.in_(("failed", "unstable")))
+        return self._with_stages(self._rows(query.limit(limit)))
+
+    def last_digest(self, name: bytes) -> PayloadRow | None:
+        """The newest good encryption of a file, by its absolute path."""
+        text, name_bytes = display_name(name)
+        query = select(Encryption).where(Encryption.name == text, Encryption.status == "ok")
+        query = query.where(Encryption.kind == "file")
+        query = query.where(
+            Encryption.name_bytes.is_(None) if name_bytes is None else Encryption.name_bytes == name_bytes
+        )
+        rows = self._rows(query.order_by(Encryption.started_at.desc(), Encryption.id.desc()).limit(1))
+        return next(iter(self._with_stages(rows)), None)
+
+    def counts(self, run_id: int) -> list[PayloadCount]:
+        """How the payloads of a run ended."""
+        query = (
+            select(Encryption.status, Encryption.cause, func.count(), func.coalesce(func.sum(Encryption.size_bytes), 0))
+            .where(Encryption.run_id == run_id)
+            .group_by(Encryption.status, Encryption.cause)
+            .order_by(Encryption.status, Encryption.cause)
+        )
+        return [PayloadCount(status, cause, count, int(size)) for status, cause, count, size in self._rows(query)]
+
+    def done_before(self, flow_run_id: str) -> frozenset[tuple[bytes, str, str]]:
+        """What earlier attempts of a Prefect flow run have recorded as good: (name, suite, backend)."""
+        query = (
+            select(Encryption.name, Encryption.name_bytes, Encryption.suite, Encryption.backend)
+            .join(Run)
+            .where(Run.flow_run_id == flow_run_id, Encryption.status == "ok")
+        )
+        return frozenset((row.name_bytes or row.name.encode(), row.suite, row.backend) for row in self._rows(query))
+
+    def _with_stages(self, rows: Sequence[Row[Any]]) -> list[PayloadRow]:
+        stages: dict[int, list[StageRow]] = defaultdict(list)
+        ids = [row.id for row in rows]
+        for start in range(0, len(ids), _IN_LIMIT):
+            some = ids[start : start + _IN_LIMIT]
+            query = select(Stage).where(Stage.encryption_id.in_(some)).order_by(Stage.encryption_id, Stage.position)
+            for row in self._rows(query):
+                stages[row.encryption_id].append(StageRow(row.program, row.exit_code, row.wall_ns, row.cpu_ns))
+        return [_payload_row(row, stages[row.id]) for row in rows]
+
+    def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        if self._empty:
+            return []
+        with explained(self._url), self._engine.connect() as connection:
+            return connection.execute(query).all()
+
+
+_RUNS = select(
+    *(getattr(Run, field.name) for field in fields(RunRow) if field.name != "host"), Host.name.label("host")
+).join(Host)
+
+
+def _run_row(row: Row[Any]) -> RunRow:
+    return RunRow(**row._asdict())
+
+
+def _payload_row(row: Row[Any], stages: Sequence[StageRow]) -> PayloadRow:
+    values = {field.name: getattr(row, field.name) for field in fields(PayloadRow) if field.name != "stages"}
+    for name in ("name_bytes", "salt", "digest"):
+        values[name] = None if values[name] is None else values[name].hex()
+    return PayloadRow(**values, stages=tuple(stages))
+
+
+def _exists(path: str | None) -> bool:
+    return path is not None and os.path.exists(path)

@@ -1,0 +1,150 @@
+"""The tables. Durations are integer nanoseconds, sizes bytes, times UTC; choices are text, checked where written."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from db.columns import UtcDateTime
+
+# SQLite numbers rows by itself only where the type is exactly INTEGER.
+Key = BigInteger().with_variant(Integer, "sqlite")
+# Compared by bytes, so that "everything below a folder" is a range that the index answers.
+Name = String().with_variant(String(collation="C"), "postgresql")
+
+
+class Base(DeclarativeBase):
+    """Constraint names are fixed, so that migrations can name what they change."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Host(Base):
+    """A machine, by what stays the same about it; `fingerprint` is the SHA-256 of `facts`."""
+
+    __tablename__ = "host"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str]
+    facts: Mapped[dict[str, str | int]] = mapped_column(JSON)
+
+
+class Run(Base):
+    """One run of one job; everything recorded hangs off it.
+
+    `attempt` counts the tries of one Prefect flow run (a retry from the UI is a new row). `boot_id`, `pid` and
+    `pid_start` (clock ticks since boot) tell whether the process that wrote the row is still there. `covariates`
+    are readings that may explain a change but identify nothing: load, kernel, versions.
+    """
+
+    __tablename__ = "run"
+    __table_args__ = (
+        UniqueConstraint("flow_run_id", "attempt"),
+        Index("ix_run_started_at", "started_at"),
+        Index(
+            "ix_run_running",
+            "host_id",
+            sqlite_where=text("status = 'running'"),
+            postgresql_where=text("status = 'running'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    flow: Mapped[str]
+    flow_run_id: Mapped[str | None]
+    attempt: Mapped[int]
+    deployment: Mapped[str | None]
+    via: Mapped[str]
+    host_id: Mapped[int] = mapped_column(ForeignKey("host.id"))
+    boot_id: Mapped[str]
+    pid: Mapped[int]
+    pid_start: Mapped[int] = mapped_column(BigInteger)
+    code_version: Mapped[str]
+    parameters: Mapped[dict[str, object]] = mapped_column(JSON)
+    covariates: Mapped[dict[str, object]] = mapped_column(JSON)
+    status: Mapped[str]
+    error: Mapped[str | None]
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Encryption(Base):
+    """One payload of a run: what it was, what ran, what came out, or why not.
+
+    `name` is text for people; `name_bytes` holds the file's name where that is not UTF-8. `cause` is a short word
+    for `error`. `ordinal` counts the payloads of the run, so that a batch that is tried again is recorded once.
+    """
+
+    __tablename__ = "encryption"
+    __table_args__ = (
+        UniqueConstraint("run_id", "ordinal"),
+        Index("ix_encryption_name_started_at", "name", "started_at"),
+        Index("ix_encryption_started_at", "started_at"),
+        Index("ix_encryption_suite_started_at", "suite", "started_at"),
+        Index(
+            "ix_encryption_failed",
+            "started_at",
+            sqlite_where=text("status IN ('failed', 'unstable')"),
+            postgresql_where=text("status IN ('failed', 'unstable')"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
+    ordinal: Mapped[int]
+    name: Mapped[str] = mapped_column(Name)
+    name_bytes: Mapped[bytes | None] = mapped_column(LargeBinary)
+    kind: Mapped[str]
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    ciphertext_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    suite: Mapped[str]
+    cipher: Mapped[str]
+    digest_algorithm: Mapped[str]
+    kdf: Mapped[str]
+    iterations: Mapped[int]
+    salt: Mapped[bytes | None] = mapped_column(LargeBinary)
+    digest: Mapped[bytes | None] = mapped_column(LargeBinary)
+    backend: Mapped[str]
+    backend_detail: Mapped[str]
+    backend_reason: Mapped[str]
+    status: Mapped[str]
+    cause: Mapped[str | None]
+    error: Mapped[str | None]
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    wall_ns: Mapped[int] = mapped_column(BigInteger)
+
+
+class Stage(Base):
+    """One child process of a payload's chain; `position` counts from 0, a negative `exit_code` is a signal."""
+
+    __tablename__ = "stage"
+    __table_args__ = (UniqueConstraint("encryption_id", "position"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    encryption_id: Mapped[int] = mapped_column(ForeignKey("encryption.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    program: Mapped[str]
+    exit_code: Mapped[int]
+    wall_ns: Mapped[int] = mapped_column(BigInteger)
+    cpu_ns: Mapped[int] = mapped_column(BigInteger)

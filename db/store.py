@@ -1,0 +1,182 @@
+"""All writes to the record: one transaction per batch, none held while anything else runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, insert, select, update
+
+from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
+from db.errors import RecordUnusable
+from db.facts import EncryptionFacts, NewRun, RunStatus
+from db.host import ProcessIdentity, is_dead, readings, this_host, this_process
+from db.models import Encryption, Host, Run, Stage
+from db.names import display_name
+from db.schema import upgrade
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Store:
+    """The writing side of one history database; opened once per process, used from any thread."""
+
+    def __init__(self, url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        """Open the database, creating or upgrading its tables.
+
+        Raises:
+            RecordError: it cannot be used, with what to do about it.
+        """
+        self._url = parse_url(url)
+        self._timeout_s = timeout_s
+        self._make_folder()
+        self._engine = open_engine(self._url, readonly=False, timeout_s=timeout_s)
+        with explained(self._url):
+            upgrade(self._engine, self.where)
+
+    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
+        # Another process opens its own.
+        return type(self), (self._url.render_as_string(hide_password=False),)
+
+    @property
+    def where(self) -> str:
+        """For people: the file, or the server without the password."""
+        return shown(self._url)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    def start_run(self, new: NewRun) -> int:
+        """Write the row of a run that starts now, after marking those whose process is gone; its id."""
+        host, process = this_host(), this_process()
+        with self._transaction() as connection:
+            host_id = connection.execute(select(Host.id).where(Host.fingerprint == host.fingerprint)).scalar()
+            if host_id is None:
+                host_row = {"fingerprint": host.fingerprint, "name": host.name, "facts": host.facts}
+                host_id = connection.execute(insert(Host).returning(Host.id), host_row).scalar_one()
+            _mark_crashed(connection, host_id)
+            row = {
+                "flow": new.flow,
+                "flow_run_id": new.flow_run_id,
+                "attempt": new.attempt,
+                "deployment": new.deployment,
+                "via": new.via,
+                "host_id": host_id,
+                "boot_id": process.boot_id,
+                "pid": process.pid,
+                "pid_start": process.start,
+                "code_version": new.code_version,
+                "parameters": new.parameters,
+                "covariates": readings(),
+                "status": "running",
+                "started_at": datetime.now(UTC),
+            }
+            return connection.execute(insert(Run).returning(Run.id), row).scalar_one()
+
+    def finish_run(self, run_id: int, status: RunStatus, error: str | None = None) -> None:
+        """Close a run; one that is closed already stays as it is."""
+        with self._transaction() as connection:
+            connection.execute(
+                update(Run)
+                .where(Run.id == run_id, Run.status == "running")
+                .values(status=status, error=error, finished_at=datetime.now(UTC))
+            )
+
+    def record_encryptions(self, run_id: int, encryptions: Sequence[EncryptionFacts]) -> int:
+        """Write payloads and their stages, all or none; the number of new rows.
+
+        Those whose ordinal the run has already are left out, so that a batch may be recorded again.
+        """
+        if not encryptions:
+            return 0
+        with self._transaction() as connection:
+            ordinals = [encryption.ordinal for encryption in encryptions]
+            known = set(
+                connection.execute(
+                    select(Encryption.ordinal).where(
+                        Encryption.run_id == run_id, Encryption.ordinal.between(min(ordinals), max(ordinals))
+                    )
+                ).scalars()
+            )
+            new = [encryption for encryption in encryptions if encryption.ordinal not in known]
+            if not new:
+                return 0
+            ids = connection.execute(
+                insert(Encryption).returning(Encryption.id, sort_by_parameter_order=True),
+                [_encryption_row(run_id, encryption) for encryption in new],
+            ).scalars()
+            stages = [
+                {
+                    "encryption_id": encryption_id,
+                    "position": position,
+                    "program": stage.program,
+                    "exit_code": stage.exit_code,
+                    "wall_ns": stage.wall_ns,
+                    "cpu_ns": stage.cpu_ns,
+                }
+                for encryption_id, encryption in zip(ids, new, strict=True)
+                for position, stage in enumerate(encryption.stages)
+            ]
+            if stages:
+                connection.execute(insert(Stage), stages)
+            return len(new)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with explained(self._url), self._engine.begin() as connection:
+            yield connection
+
+    def _make_folder(self) -> None:
+        """The record names people's files, so its folder is for its owner only."""
+        if self._url.get_backend_name() != "sqlite" or not self._url.database:
+            return
+        try:
+            os.makedirs(os.path.dirname(os.path.abspath(self._url.database)), mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise RecordUnusable(self.where, f"its folder cannot be made: {error.strerror}") from None
+
+
+def _mark_crashed(connection: Connection, host_id: int) -> None:
+    running = connection.execute(
+        select(Run.id, Run.boot_id, Run.pid, Run.pid_start).where(Run.status == "running", Run.host_id == host_id)
+    ).all()
+    dead = [row.id for row in running if is_dead(ProcessIdentity(row.boot_id, row.pid, row.pid_start))]
+    if dead:
+        connection.execute(
+            update(Run)
+            .where(Run.id.in_(dead))
+            .values(status="crashed", error="its process ended without a word", finished_at=datetime.now(UTC))
+        )
+
+
+def _encryption_row(run_id: int, encryption: EncryptionFacts) -> dict[str, object]:
+    name, name_bytes = display_name(encryption.payload.name)
+    suite, chosen = encryption.suite, encryption.chosen
+    size_bytes = encryption.payload.size_bytes if encryption.size_bytes is None else encryption.size_bytes
+    return {
+        "run_id": run_id,
+        "ordinal": encryption.ordinal,
+        "name": name,
+        "name_bytes": name_bytes,
+        "kind": encryption.payload.kind,
+        "size_bytes": size_bytes,
+        "ciphertext_bytes": encryption.ciphertext_bytes,
+        "suite": suite.name,
+        "cipher": suite.cipher,
+        "digest_algorithm": suite.digest,
+        "kdf": suite.kdf,
+        "iterations": suite.iterations,
+        "salt": encryption.salt,
+        "digest": encryption.digest,
+        "backend": chosen.backend,
+        "backend_detail": chosen.detail,
+        "backend_reason": chosen.reason,
+        "status": encryption.status,
+        "cause": encryption.cause,
+        "error": encryption.error,
+        "started_at": _EPOCH + timedelta(microseconds=encryption.started_at_ns // 1000),
+        "wall_ns": encryption.wall_ns,
+    }

@@ -1,0 +1,22 @@
+"""Who is told how a job goes on; what is shown where is up to them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from flows.jobs.plan import Plan
+from tasks.crypto.encrypt import Batch
+from tasks.crypto.summary import Summary
+
+
+class Reporter(Protocol):
+    """Called from the job's own thread, in order, but for `batch_done`, which comes as batches end."""
+
+    def planned(self, plan: Plan) -> None:
+        """The work is known."""
+
+    def started(self, run_id: int) -> None:
+        """The run has its row."""
+
+    def batch_done(self, batch: Batch, summary: Summary) -> None:
+        """A batch is encrypted and recorded."""

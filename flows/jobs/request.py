@@ -1,0 +1,148 @@
+"""What is asked of an encryption job, checked before any work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tasks.crypto.choose import BackendChoice
+from tasks.crypto.encrypt import Limits
+from tasks.crypto.scan import missing_paths
+from tasks.crypto.secret import KeyFile, KeySource, ThrowAway
+from tasks.crypto.suites import SUITES
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_RANDOM = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?\s*x\s*(\d+)", re.IGNORECASE)
+
+# Random payloads lie in memory while they are encrypted.
+_RANDOM_BYTES = 1 << 30
+_RANDOM_COUNT = 1_000_000
+
+
+class RequestRefused(Exception):  # noqa: N818
+    """Something asked for cannot be done, and nothing has been done; the text says what to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class RandomSpec:
+    """`count` payloads of `size_bytes` random bytes each."""
+
+    size_bytes: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> RandomSpec:
+        """`100x3` or `4KiBx1000`.
+
+        Raises:
+            RequestRefused: it is not of that form, or over the bounds.
+        """
+        match = _RANDOM.fullmatch(text.strip())
+        if match is None:
+            raise RequestRefused(f"random payloads are given as SIZExCOUNT, such as 100x3 or 4KiBx1000, not {text!r}")
+        spec = cls(int(match[1]) * _UNITS[(match[2] or "").lower()], int(match[3]))
+        if spec.size_bytes > _RANDOM_BYTES:
+            raise RequestRefused("a random payload has at most 1 GiB (it is held in memory)")
+        if not 1 <= spec.count <= _RANDOM_COUNT:
+            raise RequestRefused(f"the number of random payloads is between 1 and {_RANDOM_COUNT:,}")
+        return spec
+
+    def __str__(self) -> str:
+        return f"{self.size_bytes}x{self.count}"
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptionRequest:
+    """Payloads (either `paths`, where `-` is standard input, or `random`) times suites times backends.
+
+    `openssl` is the program's name or path, `jobs` how many chains run at once.
+    """
+
+    key: KeySource
+    paths: tuple[str, ...] = ()
+    random: RandomSpec | None = None
+    suites: tuple[str, ...] = ("modern",)
+    backends: tuple[BackendChoice, ...] = ("auto",)
+    openssl: str = "openssl"
+    jobs: int = 1
+    limits: Limits = Limits()
+
+    def parameters(self) -> dict[str, object]:
+        """For the record: JSON values, no secret."""
+        source: dict[str, object] = (
+            {"paths": [shown_path(path) for path in self.paths]}
+            if self.random is None
+            else {"random": str(self.random)}
+        )
+        return source | {
+            "suites": list(self.suites),
+            "backends": list(self.backends),
+            "jobs": self.jobs,
+            "key": "key file" if isinstance(self.key, KeyFile) else "throw-away",
+        }
+
+
+def path_request(paths: Sequence[str], key_file: str | None) -> tuple[tuple[str, ...], KeyFile]:
+    """Check paths and key file before anything is started.
+
+    Raises:
+        RequestRefused: no paths, a path at which there is nothing, or no key file.
+        KeyFileError: the key file is not usable.
+    """
+    if not paths:
+        raise RequestRefused("nothing to encrypt: name files or folders, or use --random SIZExCOUNT")
+    if "-" in paths and len(paths) > 1:
+        raise RequestRefused("standard input (-) cannot be combined with other paths")
+    missing = [] if paths == ["-"] else missing_paths(paths)
+    if missing:
+        raise RequestRefused("no such file or folder: " + ", ".join(shown_path(path) for path in missing))
+    if key_file is None:
+        raise RequestRefused(
+            "encrypting files needs a key file: make one with `threadmill keygen PATH`, "
+            "then give --key-file PATH or set THREADMILL_KEY_FILE"
+        )
+    key = KeyFile(key_file)
+    key.secret()
+    return tuple(paths), key
+
+
+def random_request(specs: Sequence[str]) -> tuple[RandomSpec, ThrowAway]:
+    """Check what random payloads are asked for.
+
+    Raises:
+        RequestRefused: it cannot be understood.
+    """
+    if len(specs) != 1:
+        raise RequestRefused("give --random once")
+    return RandomSpec.parse(specs[0]), ThrowAway()
+
+
+def check_suites(names: Sequence[str]) -> tuple[str, ...]:
+    """The names without repetitions, all of them known.
+
+    Raises:
+        RequestRefused: a name is not in the table.
+    """
+    unknown = [name for name in names if name not in SUITES]
+    if unknown:
+        raise RequestRefused(f"unknown suite {unknown[0]!r}; there are: {', '.join(SUITES)}")
+    return tuple(dict.fromkeys(names))
+
+
+def check_backends(names: Sequence[str]) -> tuple[BackendChoice, ...]:
+    """The names without repetitions, all of them known.
+
+    Raises:
+        RequestRefused: a name is not that of a backend.
+    """
+    choices: dict[str, BackendChoice] = {"auto": "auto", "openssl": "openssl", "native": "native"}
+    unknown = [name for name in names if name not in choices]
+    if unknown:
+        raise RequestRefused(f"unknown backend {unknown[0]!r}; there are: {', '.join(choices)}")
+    return tuple(choices[name] for name in dict.fromkeys(names))
+
+
+def shown_path(path: str) -> str:
+    r"""A path for people and for JSON; bytes that are not UTF-8 appear as `\xff`."""
+    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")

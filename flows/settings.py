@@ -1,0 +1,42 @@
+"""Settings from the environment (`THREADMILL_*`); `threadmill settings` prints what is in force."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import platformdirs
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What is in force in this process."""
+
+    model_config = SettingsConfigDict(env_prefix="THREADMILL_", env_ignore_empty=True)
+
+    home: Annotated[str, Field(description="folder for history, Prefect's own files and locks")] = (
+        platformdirs.user_data_dir("threadmill")
+    )
+    database_url: Annotated[
+        SecretStr | None, Field(description="history database; default: the SQLite file history.sqlite in home")
+    ] = None
+    database_timeout_s: Annotated[float, Field(ge=0, description="how long to wait for a locked SQLite file")] = 30.0
+    key_file: Annotated[str | None, Field(description="path of the key file (see threadmill keygen)")] = None
+    openssl: Annotated[str, Field(description="name or path of the openssl program")] = "openssl"
+    jobs: Annotated[int | None, Field(ge=1, le=256, description="chains at once; default: usable CPUs")] = None
+    chain_timeout_s: Annotated[
+        float | None, Field(gt=0, description="deadline of one payload; default: 60 s and 1 s per MB")
+    ] = None
+
+    @property
+    def history_url(self) -> str:
+        """URL of the history database, password included: never to be shown."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{os.path.join(os.path.abspath(self.home), 'history.sqlite')}"
+
+    @property
+    def usable_jobs(self) -> int:
+        """Chains to run at once."""
+        return self.jobs or len(os.sched_getaffinity(0))
