@@ -117,4 +117,5 @@ def explained(url: URL) -> Iterator[None]:
     except DBAPIError as error:
         said = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
         meaning = next((meaning for words, meaning in _MEANINGS if words in said.lower()), None)
-        raise RecordUnusable(shown(url), f"{meaning} ({said})" if meaning else said) from error
+        reason = f"{meaning} ({said})" if meaning else said
+        raise RecordUnusable(shown(url), reason, "database is locked" in said) from error

@@ -8,12 +8,13 @@ class RecordError(Exception):
 
 
 class RecordUnusable(RecordError):
-    """The history database cannot be opened, read or written."""
+    """The history database cannot be opened, read or written; `transient` if it may well be in a moment."""
 
-    def __init__(self, where: str, reason: str) -> None:
-        super().__init__(where, reason)
+    def __init__(self, where: str, reason: str, transient: bool = False) -> None:
+        super().__init__(where, reason, transient)
         self.where = where
         self.reason = reason
+        self.transient = transient
 
     def __str__(self) -> str:
         return f"history database {self.where}: {self.reason}"

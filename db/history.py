@@ -14,7 +14,7 @@ from sqlalchemy import Row, Select, func, or_, select
 from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
 from db.models import Encryption, Host, Run, Stage
 from db.names import display_name
-from db.rows import PayloadCount, PayloadRow, RunRow, StageRow
+from db.rows import PayloadCount, PayloadRow, RunDetail, RunRow, StageRow
 from db.schema import check_readable
 
 # Enough for a long listing, few enough to stay under every database's bound on parameters.
@@ -113,6 +113,11 @@ class History:
         )
         rows = self._rows(query.order_by(Encryption.started_at.desc(), Encryption.id.desc()).limit(1))
         return next(iter(self._with_stages(rows)), None)
+
+    def detail(self, run_id: int, *, limit: int | None = None) -> RunDetail | None:
+        """One run with its payloads, in their order."""
+        run = self.run(run_id)
+        return None if run is None else RunDetail(run, tuple(self.payloads(PayloadFilter(run_id=run_id), limit=limit)))
 
     def counts(self, run_id: int) -> list[PayloadCount]:
         """How the payloads of a run ended."""

@@ -66,6 +66,14 @@ class PayloadRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RunDetail:
+    """A run with everything that hangs off it."""
+
+    run: RunRow
+    payloads: tuple[PayloadRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PayloadCount:
     """How many payloads of a run ended in one way; `cause` tells failures apart, `size_bytes` is their sum."""
 

@@ -1,0 +1,1 @@
+"""The command line. Nothing here imports Prefect before a command needs it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import queue
 from contextlib import suppress
@@ -100,12 +101,12 @@ def _run_batches(
 ) -> Summary:
     """Start batch after batch, never more at once than the part's workers, and take in what they come to."""
     ended: queue.SimpleQueue[Batch] = queue.SimpleQueue()
-    active: dict[Batch, Pending] = {}
+    active: dict[int, Pending] = {}
     summaries: list[Summary] = []
 
     def take_one() -> None:
         batch = ended.get()
-        summary = active.pop(batch).result()
+        summary = active.pop(batch.number).result()
         summaries.append(summary)
         reporter.batch_done(batch, summary)
 
@@ -114,8 +115,8 @@ def _run_batches(
             for _, batch in parts_batches:
                 if len(active) == part.workers:
                     take_one()
-                active[batch] = runner.start(batch, context)
-                active[batch].add_done_callback(lambda _, batch=batch: ended.put(batch))
+                active[batch.number] = runner.start(batch, context)
+                active[batch.number].add_done_callback(functools.partial(_put, ended, batch))
             # Suites and backends are compared with each other, so they do not run side by side.
             while active:
                 take_one()
@@ -127,3 +128,7 @@ def _run_batches(
                 pending.result()
         raise
     return total(summaries)
+
+
+def _put(ended: queue.SimpleQueue[Batch], batch: Batch, _: object) -> None:
+    ended.put(batch)

@@ -1,4 +1,7 @@
-"""Plan: what there is to do, how much of it, and how it is cut into batches. Bounded memory: the tree is walked twice."""
+"""Plan: what there is to do, how much of it, and how it is cut into batches.
+
+In bounded memory: a tree is walked twice, first to count, then batch by batch.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from flows.jobs.request import EncryptionRequest, RequestRefused, shown_path
+from flows.jobs.names import RequestRefused, shown_path
+from flows.jobs.request import EncryptionRequest
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.choose import Chosen, choose_backend
 from tasks.crypto.encrypt import Batch
@@ -68,7 +72,8 @@ class Plan:
         for part in self.parts:
             held: list[tuple[int, Payload]] = []
             cost_s = 0.0
-            for ordinal, payload in zip(ordinals, _payloads(self.request), strict=False):
+            # The counter comes second: zip takes from the first until it ends.
+            for payload, ordinal in zip(_payloads(self.request), ordinals, strict=False):
                 if done_before and (payload.name, part.suite.name, part.chosen.backend) in done_before:
                     continue
                 held.append((ordinal, payload))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Protocol
 
 from flows.jobs.plan import Plan
@@ -20,3 +21,7 @@ class Reporter(Protocol):
 
     def batch_done(self, batch: Batch, summary: Summary) -> None:
         """A batch is encrypted and recorded."""
+
+
+# Who in this process wants to know about a job that a flow runs (the command line's progress bar).
+LISTENER: ContextVar[Reporter | None] = ContextVar("LISTENER", default=None)

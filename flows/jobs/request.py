@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from flows.jobs.names import RequestRefused, shown_path
 from tasks.crypto.choose import BackendChoice
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.scan import missing_paths
-from tasks.crypto.secret import KeyFile, KeySource, ThrowAway
-from tasks.crypto.suites import SUITES
+from tasks.crypto.secret import KeyFile, KeySource
+from tasks.crypto.suites import SuiteName
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _RANDOM = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?\s*x\s*(\d+)", re.IGNORECASE)
@@ -18,10 +19,6 @@ _RANDOM = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?\s*x\s*(\d+)", re.IGNORECAS
 # Random payloads lie in memory while they are encrypted.
 _RANDOM_BYTES = 1 << 30
 _RANDOM_COUNT = 1_000_000
-
-
-class RequestRefused(Exception):  # noqa: N818
-    """Something asked for cannot be done, and nothing has been done; the text says what to do instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +59,11 @@ class EncryptionRequest:
     key: KeySource
     paths: tuple[str, ...] = ()
     random: RandomSpec | None = None
-    suites: tuple[str, ...] = ("modern",)
+    suites: tuple[SuiteName, ...] = ("modern",)
     backends: tuple[BackendChoice, ...] = ("auto",)
     openssl: str = "openssl"
     jobs: int = 1
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
     def parameters(self) -> dict[str, object]:
         """For the record: JSON values, no secret."""
@@ -83,66 +80,35 @@ class EncryptionRequest:
         }
 
 
-def path_request(paths: Sequence[str], key_file: str | None) -> tuple[tuple[str, ...], KeyFile]:
-    """Check paths and key file before anything is started.
+def check_paths(paths: Sequence[str]) -> tuple[str, ...]:
+    """The paths, if there is something at each of them.
 
     Raises:
-        RequestRefused: no paths, a path at which there is nothing, or no key file.
-        KeyFileError: the key file is not usable.
+        RequestRefused: no paths, a path at which there is nothing, or `-` beside others.
     """
     if not paths:
         raise RequestRefused("nothing to encrypt: name files or folders, or use --random SIZExCOUNT")
     if "-" in paths and len(paths) > 1:
         raise RequestRefused("standard input (-) cannot be combined with other paths")
-    missing = [] if paths == ["-"] else missing_paths(paths)
+    missing = [] if "-" in paths else missing_paths(paths)
     if missing:
-        raise RequestRefused("no such file or folder: " + ", ".join(shown_path(path) for path in missing))
-    if key_file is None:
+        hint = " (options: see --help)" if missing[0].startswith("-") else ""
+        raise RequestRefused("no such file or folder: " + ", ".join(shown_path(path) for path in missing) + hint)
+    return tuple(paths)
+
+
+def need_key_file(path: str | None) -> KeyFile:
+    """The key file, if it is one.
+
+    Raises:
+        RequestRefused: none is given.
+        KeyFileError: it is not usable.
+    """
+    if path is None:
         raise RequestRefused(
-            "encrypting files needs a key file: make one with `threadmill keygen PATH`, "
+            "files need a key file: make one with `threadmill keygen PATH`, "
             "then give --key-file PATH or set THREADMILL_KEY_FILE"
         )
-    key = KeyFile(key_file)
+    key = KeyFile(path)
     key.secret()
-    return tuple(paths), key
-
-
-def random_request(specs: Sequence[str]) -> tuple[RandomSpec, ThrowAway]:
-    """Check what random payloads are asked for.
-
-    Raises:
-        RequestRefused: it cannot be understood.
-    """
-    if len(specs) != 1:
-        raise RequestRefused("give --random once")
-    return RandomSpec.parse(specs[0]), ThrowAway()
-
-
-def check_suites(names: Sequence[str]) -> tuple[str, ...]:
-    """The names without repetitions, all of them known.
-
-    Raises:
-        RequestRefused: a name is not in the table.
-    """
-    unknown = [name for name in names if name not in SUITES]
-    if unknown:
-        raise RequestRefused(f"unknown suite {unknown[0]!r}; there are: {', '.join(SUITES)}")
-    return tuple(dict.fromkeys(names))
-
-
-def check_backends(names: Sequence[str]) -> tuple[BackendChoice, ...]:
-    """The names without repetitions, all of them known.
-
-    Raises:
-        RequestRefused: a name is not that of a backend.
-    """
-    choices: dict[str, BackendChoice] = {"auto": "auto", "openssl": "openssl", "native": "native"}
-    unknown = [name for name in names if name not in choices]
-    if unknown:
-        raise RequestRefused(f"unknown backend {unknown[0]!r}; there are: {', '.join(choices)}")
-    return tuple(choices[name] for name in dict.fromkeys(names))
-
-
-def shown_path(path: str) -> str:
-    r"""A path for people and for JSON; bytes that are not UTF-8 appear as `\xff`."""
-    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return key

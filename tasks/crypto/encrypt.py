@@ -26,7 +26,7 @@ from tasks.crypto.errors import (
 )
 from tasks.crypto.inputs import Payload, open_payload
 from tasks.crypto.secret import KeySource, Secret
-from tasks.crypto.suites import SALT_BYTES, SUITES, Suite
+from tasks.crypto.suites import SALT_BYTES, SUITES, Suite, SuiteName
 
 Status = Literal["ok", "failed", "skipped", "unstable", "unchanged"]
 
@@ -62,7 +62,7 @@ class Batch:
     """Payloads, each with its ordinal in the run, worked on one after the other under one suite and backend."""
 
     number: int
-    suite: str
+    suite: SuiteName
     chosen: Chosen
     payloads: tuple[tuple[int, Payload], ...]
 

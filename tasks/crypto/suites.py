@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+SuiteName = Literal["modern", "modern-blake2", "chacha", "cbc", "classic"]
 Cipher = Literal["aes-256-ctr", "aes-256-cbc", "chacha20", "des-ede3-cbc"]
 Digest = Literal["sha256", "blake2b512", "whirlpool"]
 KeyDerivation = Literal["pbkdf2-hmac-sha256", "evp-bytestokey-sha256"]
@@ -42,7 +43,7 @@ DIGEST_BYTES: dict[Digest, int] = {"sha256": 32, "blake2b512": 64, "whirlpool": 
 class Suite:
     """One row of the table; `limit_bytes` is the largest payload taken without being asked twice."""
 
-    name: str
+    name: SuiteName
     cipher: Cipher
     kdf: KeyDerivation
     digest: Digest
@@ -67,7 +68,7 @@ class Suite:
         return HEADER_BYTES + body
 
 
-SUITES: dict[str, Suite] = {
+SUITES: dict[SuiteName, Suite] = {
     suite.name: suite
     for suite in (
         Suite("modern", "aes-256-ctr", "pbkdf2-hmac-sha256", "sha256"),

@@ -1,0 +1,54 @@
+"""`threadmill check`."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from db.history import History
+from flows.cli.encrypt import with_overrides
+from flows.cli.exits import REFUSED, Exit
+from flows.cli.options import Json
+from flows.cli.output import local, print_json, print_table
+from flows.jobs.check import check as check_files
+from flows.jobs.names import RequestRefused
+from flows.jobs.request import check_paths, need_key_file
+from flows.settings import Settings
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.encrypt import Limits
+
+
+def check(*paths: str, key_file: str | None = None, jobs: int | None = None, json: Json = False) -> int:
+    """Re-encrypt files with their recorded salt and say whether each still has the recorded digest.
+
+    Args:
+        paths: files and folders (all files below them)
+        key_file: the one that they were encrypted with; default: THREADMILL_KEY_FILE
+        jobs: files at once (default: usable CPUs)
+        json: print one JSON array
+    """
+    settings = with_overrides(Settings(), jobs, key_file)
+    if "-" in paths:
+        raise RequestRefused("standard input has no record to be held against: name files or folders")
+    named, key = check_paths(paths), need_key_file(settings.key_file)
+    history = History(settings.history_url, timeout_s=settings.database_timeout_s)
+    # A file that the suite `classic` was allowed to take before may be checked without being asked again.
+    limits = Limits(settings.chain_timeout_s, allow_legacy_size=True)
+    results = list(check_files(named, key, history, jobs=settings.usable_jobs, limits=limits, cancel=CancelToken()))
+    counts = Counter(result.verdict for result in results)
+    if json:
+        print_json(results)
+    else:
+        print_table(
+            "checked",
+            ("file", "verdict", "recorded in run", "on", "suite", "digest", "why"),
+            (
+                (row.name, row.verdict, row.run_id, local(row.recorded_at), row.suite, row.recorded_digest, row.error)
+                for row in results
+            ),
+        )
+        print(", ".join(f"{count:,} {verdict}" for verdict, count in counts.most_common()))
+    if not counts.keys() - {"not recorded", "skipped"}:
+        raise Exit(REFUSED, "none of these files is on record; encrypt them first: threadmill encrypt PATH")
+    if counts["differs"] or counts["failed"]:
+        return 1
+    return 3 if counts["unreadable"] or counts["unstable"] else 0

@@ -1,0 +1,151 @@
+"""`threadmill encrypt`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from db.history import History, PayloadFilter
+from flows.cli.options import Flag, Json, Names, Via
+from flows.cli.output import milliseconds, print_json, print_table
+from flows.cli.progress import ProgressReporter
+from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
+from flows.jobs.names import RequestRefused, check_backends, check_suites
+from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file
+from flows.settings import Settings
+from tasks.crypto.encrypt import Limits
+from tasks.crypto.secret import ThrowAway
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+_SHOWN = 20
+
+
+def encrypt(
+    # Hyphens for `-` itself; an option that is mistyped is then a path at which there is nothing.
+    *paths: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    random: Names = [],  # noqa: B006 - never changed
+    suite: Names = ["modern"],  # noqa: B006 - never changed
+    backend: Names = ["auto"],  # noqa: B006 - never changed
+    jobs: int | None = None,
+    key_file: str | None = None,
+    allow_legacy_size: Flag = False,
+    via: Via = None,
+    json: Json = False,
+) -> int:
+    """Encrypt payloads and record the digest of each ciphertext; the ciphertext itself is discarded.
+
+    Args:
+        paths: files and folders (all files below them), or - for standard input
+        random: encrypt random payloads with a throw-away key: SIZExCOUNT, such as 100x3 or 4KiBx1000
+        suite: modern, modern-blake2, chacha, cbc, classic; several are run one after the other
+        backend: auto (openssl where it can run the suite), openssl, native; several are run one after the other
+        jobs: chains at once (default: usable CPUs)
+        key_file: made by threadmill keygen; default: THREADMILL_KEY_FILE
+        allow_legacy_size: let the suite classic take payloads over 8 MiB
+        via: how to run
+        json: print the run with its payloads, as history show does
+    """
+    settings = with_overrides(Settings(), jobs, key_file)
+    request = _request(settings, list(paths), random, suite, backend, allow_legacy_size)
+    progress = ProgressReporter(quiet=json)
+    if by_prefect("direct" if via is None and "-" in paths else via):
+        if "-" in paths:
+            raise RequestRefused("standard input can be read only with --via direct")
+        run_id = run_by_prefect(settings, progress, lambda: _call_flow(request))
+    else:
+        run_id = run_directly(
+            "encrypt_files" if request.random is None else "encrypt_payloads", request, settings, progress
+        )
+    history = History(settings.history_url)
+    code = exit_code_of(history, run_id)
+    if json:
+        print_json(history.detail(run_id))
+    else:
+        _print_outcome(history, run_id)
+    return code
+
+
+def with_overrides(settings: Settings, jobs: int | None, key_file: str | None) -> Settings:
+    """Options over the environment; into the environment, where a flow run in this process finds them too."""
+    if jobs is not None and not 1 <= jobs <= 256:
+        raise RequestRefused("--jobs is between 1 and 256")
+    if key_file is not None:
+        os.environ["THREADMILL_KEY_FILE"] = key_file
+    if jobs is not None:
+        os.environ["THREADMILL_JOBS"] = str(jobs)
+    return settings if key_file is None and jobs is None else Settings()
+
+
+def _request(
+    settings: Settings, paths: list[str], random: list[str], suite: list[str], backend: list[str], legacy: bool
+) -> EncryptionRequest:
+    if paths and random:
+        raise RequestRefused("give either paths or --random, not both")
+    if len(random) > 1:
+        raise RequestRefused("give --random once")
+    # Random payloads are not kept, so neither is what they were encrypted with.
+    named = () if random else check_paths(paths)
+    key = ThrowAway() if random else need_key_file(settings.key_file)
+    return EncryptionRequest(
+        key,
+        paths=named,
+        random=RandomSpec.parse(random[0]) if random else None,
+        suites=check_suites(suite),
+        backends=check_backends(backend),
+        openssl=settings.openssl,
+        jobs=settings.usable_jobs,
+        limits=Limits(settings.chain_timeout_s, legacy),
+    )
+
+
+def _call_flow(request: EncryptionRequest) -> State[None]:
+    from flows.encryption import encrypt_files, encrypt_payloads
+
+    # Lists, as the UI's form gives them; the key file and the rest of the settings are in the environment.
+    shared = {
+        "suites": list(request.suites),
+        "backends": list(request.backends),
+        "jobs": request.jobs,
+        "allow_legacy_size": request.limits.allow_legacy_size,
+    }
+    # Typed as a state of a state, which it is not at run time.
+    if request.random is None:
+        return encrypt_files(paths=list(request.paths), **shared, return_state=True)  # type: ignore[return-value]
+    random = {"size_bytes": request.random.size_bytes, "count": request.random.count}
+    return encrypt_payloads(**random, **shared, return_state=True)  # type: ignore[return-value]
+
+
+def _print_outcome(history: History, run_id: int) -> None:
+    """The first payloads with their digests, every payload that needs eyes, and the counts."""
+    shown = history.payloads(PayloadFilter(run_id=run_id), limit=_SHOWN)
+    print_table(
+        f"run {run_id}",
+        ("payload", "bytes", "suite", "backend", "status", "digest", "time"),
+        (
+            (
+                row.name,
+                row.size_bytes,
+                row.suite,
+                row.backend,
+                row.status,
+                row.digest or row.error,
+                milliseconds(row.wall_ns),
+            )
+            for row in shown
+        ),
+    )
+    counts = history.counts(run_id)
+    total = sum(count.count for count in counts)
+    print(
+        f"{total:,} payloads: "
+        + ", ".join(
+            f"{count.count:,} {count.status}" + (f" ({count.cause})" if count.cause else "") for count in counts
+        )
+    )
+    if total > len(shown):
+        print(f"the first {len(shown)} are shown; all of them: threadmill history show {run_id} --limit {total}")
+    print(f"recorded in {history.where}")

@@ -1,0 +1,78 @@
+"""The command `threadmill`: commands are loaded when called, errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from cyclopts import App, CycloptsError
+
+from db.errors import RecordError
+from flows.cli.exits import REFUSED, Exit, Terminated
+from flows.jobs.names import RequestRefused
+from flows.version import code_version
+from tasks.crypto.errors import CryptoError
+
+app = App(
+    name="threadmill",
+    help="Encrypt→hash chains of child processes, on record: every digest, every timing, every failure.",
+    version=code_version,
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+    exit_on_error=False,
+    print_error=False,
+    result_action="return_value",
+)
+history = App(name="history", help="Query the record of all runs.")
+
+# Named by path, and described here, so that a command's module is loaded only when it is called.
+app.command("flows.cli.survey:survey", help="Run the chapter's examples on this host.")
+app.command("flows.cli.encrypt:encrypt", help="Encrypt and hash files, folders or random payloads; record the digests.")
+app.command("flows.cli.check:check", help="Say whether files still give their recorded digests.")
+app.command("flows.cli.keygen:keygen", help="Write a new key file.")
+history.command("flows.cli.history:runs", help="List the runs, newest first.")
+history.command("flows.cli.history:show", help="Show one run with its payloads and their stages.")
+history.command("flows.cli.history:payloads", help="List payloads of all runs, newest first.")
+app.command(history)
+app.command("flows.cli.settings:settings", help="Print the settings in force.")
+
+
+def main() -> NoReturn:
+    """Run one command; exit codes: 0 done, 1 something failed, 2 refused before any work, 3 a source was unreadable."""
+    if sys.platform != "linux":
+        sys.exit("threadmill: needs Linux (memory files, pidfd, parent-death signals)")
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = app()
+    except Exit as end:
+        code = _complain(end.text, end.code)
+    except CycloptsError as error:
+        code = _complain(f"{_one_line(str(error))} (see --help)", REFUSED)
+    except (RequestRefused, CryptoError, RecordError) as error:
+        code = _complain(str(error), REFUSED)
+    except KeyboardInterrupt:
+        code = _complain("interrupted; what was done by then is on record", 128 + signal.SIGINT)
+    except Terminated:
+        code = _complain("terminated; what was done by then is on record", 128 + signal.SIGTERM)
+    except BrokenPipeError:
+        # The reader of our output has gone (`… | head`); Python must not complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + signal.SIGPIPE
+    sys.exit(code or 0)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _complain(text: str, code: int) -> int:
+    if text:
+        print(f"threadmill: {text}", file=sys.stderr)
+    return code
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

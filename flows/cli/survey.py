@@ -1,0 +1,87 @@
+"""`threadmill survey`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from db.history import History
+from db.rows import PayloadRow
+from flows.cli.options import Json, Via
+from flows.cli.output import milliseconds, print_json, print_table
+from flows.cli.progress import ProgressReporter
+from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
+from flows.jobs.survey import survey_request
+from flows.settings import Settings
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+
+def survey(*, via: Via = None, json: Json = False) -> int:
+    """Run the chapter: three chains over 100 random bytes, with the book's suite and with the modern one.
+
+    Args:
+        via: how to run
+        json: print the run with its payloads, as history show does
+    """
+    settings = Settings()
+    progress = ProgressReporter(quiet=json)
+    if by_prefect(via):
+        run_id = run_by_prefect(settings, progress, _call_flow)
+    else:
+        run_id = run_directly("survey", survey_request(settings), settings, progress)
+    history = History(settings.history_url)
+    detail = history.detail(run_id)
+    if json:
+        print_json(detail)
+    elif detail is not None:
+        _print_item_52(detail.payloads)
+        _print_what_next(history, run_id)
+    return exit_code_of(history, run_id)
+
+
+def _call_flow() -> State[None]:
+    from flows.survey import survey as flow
+
+    # Typed as a state of a state, which it is not at run time.
+    return flow(return_state=True)  # type: ignore[return-value]
+
+
+def _print_item_52(payloads: tuple[PayloadRow, ...]) -> None:
+    print_table(
+        "Item 52, child processes: random bytes → encrypt → hash; the last ten bytes of each digest, as in the book",
+        ("suite", "payload", "bytes", "cipher → digest", "backend", "last ten bytes", "encrypt", "hash", "chain"),
+        (_line(row) for row in payloads),
+    )
+    for reason in dict.fromkeys(_remarks(payloads)):
+        print(reason)
+
+
+def _line(row: PayloadRow) -> tuple[object, ...]:
+    tail = repr(bytes.fromhex(row.digest)[-10:]) if row.digest else row.error
+    # The native backend does both in this process, so only the whole has a time.
+    encrypt, hash_ = (milliseconds(stage.wall_ns) for stage in row.stages) if len(row.stages) == 2 else ("–", "–")
+    name = f"{row.suite} (legacy)" if row.suite == "classic" else row.suite
+    chain = f"{row.cipher} → {row.digest_algorithm}"
+    return name, row.name, row.size_bytes, chain, row.backend, tail, encrypt, hash_, milliseconds(row.wall_ns)
+
+
+def _remarks(payloads: tuple[PayloadRow, ...]) -> Iterator[str]:
+    for row in payloads:
+        yield f"{row.backend}: {row.backend_detail}" + (
+            f": {row.backend_reason}" if row.backend_reason.startswith("native took over") else ""
+        )
+
+
+def _print_what_next(history: History, run_id: int) -> None:
+    print(
+        f"""
+recorded as run {run_id} in {history.where}
+next:
+  threadmill history show {run_id}            this run, payload by payload
+  threadmill keygen KEY               a key file, needed to encrypt files
+  threadmill encrypt FOLDER --key-file KEY
+  threadmill history payloads --since 1d
+""".rstrip()
+    )

@@ -1,0 +1,109 @@
+"""The flows that encrypt and fingerprint: files, and random payloads."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import Annotated
+
+from prefect import flow, runtime
+from prefect.client.schemas.objects import State
+from pydantic import Field
+
+from flows.jobs.names import RequestRefused, check_backends, check_suites
+from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file
+from flows.orchestration import run_encryption
+from flows.settings import Settings
+from tasks.crypto.choose import BackendChoice
+from tasks.crypto.encrypt import Limits
+from tasks.crypto.secret import ThrowAway
+from tasks.crypto.suites import SuiteName
+
+Jobs = Annotated[int, Field(ge=1, le=256)]
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M")
+
+
+def _files_run_name() -> str:
+    paths: list[str] = runtime.flow_run.parameters["paths"]
+    named = os.path.basename(os.path.abspath(paths[0])) or "/" if paths else "nothing"
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"encrypt-files {named}{more} {_now()}"
+
+
+def _payloads_run_name() -> str:
+    parameters = runtime.flow_run.parameters
+    return f"encrypt-payloads {parameters['count']} × {parameters['size_bytes']} bytes {_now()}"
+
+
+# Lists are the defaults that the UI's form shows; Prefect copies them for every run.
+@flow(name="encrypt-files", flow_run_name=_files_run_name)
+def encrypt_files(
+    paths: Annotated[list[str], Field(min_length=1)],
+    suites: list[SuiteName] = ["modern"],  # noqa: B006
+    backends: list[BackendChoice] = ["auto"],  # noqa: B006
+    jobs: Jobs | None = None,
+    allow_legacy_size: bool = False,
+) -> State[None]:
+    """Encrypt every file at or below the paths, and record the digest of each ciphertext.
+
+    The key file is a setting of the process that runs this (THREADMILL_KEY_FILE), never a parameter.
+
+    Args:
+        paths: files and folders on the machine that runs the flow; a folder stands for all files below it
+        suites: what to encrypt and hash with; several are run one after the other
+        backends: auto takes openssl where it can run the suite, and the cryptography package elsewhere
+        jobs: chains at once; empty for as many as there are usable CPUs
+        allow_legacy_size: let the suite classic take files over 8 MiB
+    """
+
+    def request(settings: Settings) -> EncryptionRequest:
+        if "-" in paths:
+            raise RequestRefused("a flow run has no standard input: name files or folders")
+        return EncryptionRequest(
+            need_key_file(settings.key_file),
+            paths=check_paths(paths),
+            suites=check_suites(suites),
+            backends=check_backends(backends),
+            openssl=settings.openssl,
+            jobs=jobs or settings.usable_jobs,
+            limits=Limits(settings.chain_timeout_s, allow_legacy_size),
+        )
+
+    return run_encryption("encrypt_files", request)
+
+
+@flow(name="encrypt-payloads", flow_run_name=_payloads_run_name)
+def encrypt_payloads(
+    size_bytes: Annotated[int, Field(ge=0, le=1 << 30)] = 100,
+    count: Annotated[int, Field(ge=1, le=1_000_000)] = 3,
+    suites: list[SuiteName] = ["modern"],  # noqa: B006
+    backends: list[BackendChoice] = ["auto"],  # noqa: B006
+    jobs: Jobs | None = None,
+    allow_legacy_size: bool = False,
+) -> State[None]:
+    """Encrypt random payloads with a throw-away key, and record digests and timings.
+
+    Args:
+        size_bytes: size of each payload
+        count: how many payloads, under every suite and backend
+        suites: what to encrypt and hash with; several are run one after the other
+        backends: auto takes openssl where it can run the suite, and the cryptography package elsewhere
+        jobs: chains at once; empty for as many as there are usable CPUs
+        allow_legacy_size: let the suite classic take payloads over 8 MiB
+    """
+
+    def request(settings: Settings) -> EncryptionRequest:
+        return EncryptionRequest(
+            ThrowAway(),
+            random=RandomSpec(size_bytes, count),
+            suites=check_suites(suites),
+            backends=check_backends(backends),
+            openssl=settings.openssl,
+            jobs=jobs or settings.usable_jobs,
+            limits=Limits(settings.chain_timeout_s, allow_legacy_size),
+        )
+
+    return run_encryption("encrypt_payloads", request)

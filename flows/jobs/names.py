@@ -1,0 +1,48 @@
+"""Names that users give, checked; on its own, so that commands which only read need not load the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from tasks.crypto.suites import SUITES, SuiteName
+
+if TYPE_CHECKING:
+    from tasks.crypto.choose import BackendChoice
+
+Name = TypeVar("Name", bound=str)
+
+
+class RequestRefused(Exception):
+    """Something asked for cannot be done, and nothing has been done; the text says what to do instead."""
+
+
+def check_suites(names: Sequence[str]) -> tuple[SuiteName, ...]:
+    """The names without repetitions, all of them known.
+
+    Raises:
+        RequestRefused: a name is not in the table.
+    """
+    known = {str(name): name for name in SUITES}
+    return tuple(_known(name, known, "suite") for name in dict.fromkeys(names))
+
+
+def check_backends(names: Sequence[str]) -> tuple[BackendChoice, ...]:
+    """The names without repetitions, all of them known.
+
+    Raises:
+        RequestRefused: a name is not that of a backend.
+    """
+    known: dict[str, BackendChoice] = {"auto": "auto", "openssl": "openssl", "native": "native"}
+    return tuple(_known(name, known, "backend") for name in dict.fromkeys(names))
+
+
+def _known(name: str, known: Mapping[str, Name], what: str) -> Name:
+    if name not in known:
+        raise RequestRefused(f"unknown {what} {name!r}; there are: {', '.join(known)}")
+    return known[name]
+
+
+def shown_path(path: str) -> str:
+    r"""A path for people and for JSON; bytes that are not UTF-8 appear as `\xff`."""
+    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -1,0 +1,36 @@
+"""Which code this is: the package's version, and the commit where it runs from a clone."""
+
+from __future__ import annotations
+
+import functools
+import os
+from importlib.metadata import version
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+@functools.cache
+def code_version() -> str:
+    """`0.1.0+g1a2b3c4d5e6f`, or `0.1.0` outside of a clone. Read from git's files: starting git would cost 5 ms."""
+    commit = _commit(os.path.join(_ROOT, ".git"))
+    return version("threadmill") + (f"+g{commit[:12]}" if commit else "")
+
+
+def _commit(git: str) -> str | None:
+    head = _read(os.path.join(git, "HEAD"))
+    if head is None or not head.startswith("ref: "):
+        return head
+    ref = head.removeprefix("ref: ")
+    loose = _read(os.path.join(git, ref))
+    if loose is not None:
+        return loose
+    packed = _read(os.path.join(git, "packed-refs")) or ""
+    return next((line.split()[0] for line in packed.splitlines() if line.endswith(" " + ref)), None)
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return None

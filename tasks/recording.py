@@ -1,0 +1,35 @@
+"""The `@task` over the record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+
+from db.errors import RecordUnusable
+from db.store import Store
+from tasks.crypto.encrypt import Encryption
+from tasks.crypto.summary import Summary, summarise
+
+
+def _may_pass(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
+    """A lock is let go of one day; a full or read-only disk is not mended by trying again."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, RecordUnusable) and error.transient
+
+
+@task(
+    name="record-batch",
+    task_run_name="record batch {number}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[1, 10],
+    retry_condition_fn=_may_pass,
+)
+def record_batch(store: Store, run_id: int, number: int, encryptions: Sequence[Encryption]) -> Summary:
+    """Write a batch's rows in one transaction; a batch that is recorded already stays as it is."""
+    del number
+    store.record_encryptions(run_id, encryptions)
+    return summarise(encryptions)
