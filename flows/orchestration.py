@@ -22,7 +22,7 @@ from flows.jobs.plan import Plan
 from flows.jobs.reporter import LISTENER, Reporter
 from flows.jobs.request import EncryptionRequest
 from flows.jobs.runner import BatchContext
-from flows.settings import Settings
+from flows.settings import Settings, load_settings
 from flows.version import code_version
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.encrypt import Batch
@@ -99,7 +99,7 @@ def run_encryption(flow: str, make_request: Callable[[Settings], EncryptionReque
     """
     reporter = LogReporter(LISTENER.get())
     try:
-        settings = Settings()
+        settings = load_settings()
         request = make_request(settings)
         store = Store(settings.history_url, timeout_s=settings.database_timeout_s)
         flow_run_id, attempt = str(runtime.flow_run.id), runtime.flow_run.run_count or 1

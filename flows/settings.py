@@ -6,8 +6,10 @@ import os
 from typing import Annotated
 
 import platformdirs
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from flows.jobs.names import RequestRefused
 
 
 class Settings(BaseSettings):
@@ -40,3 +42,19 @@ class Settings(BaseSettings):
     def usable_jobs(self) -> int:
         """Chains to run at once."""
         return self.jobs or len(os.sched_getaffinity(0))
+
+
+def load_settings() -> Settings:
+    """The settings in force.
+
+    Raises:
+        RequestRefused: a variable has a value that makes no sense.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        # Only where and what: the value itself might be a secret.
+        wrong = "; ".join(
+            f"THREADMILL_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors()
+        )
+        raise RequestRefused(f"settings: {wrong}") from None

@@ -12,7 +12,7 @@ from flows.cli.output import local, print_json, print_table
 from flows.jobs.check import check as check_files
 from flows.jobs.names import RequestRefused
 from flows.jobs.request import check_paths, need_key_file
-from flows.settings import Settings
+from flows.settings import load_settings
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.encrypt import Limits
 
@@ -26,7 +26,7 @@ def check(*paths: str, key_file: str | None = None, jobs: int | None = None, jso
         jobs: files at once (default: usable CPUs)
         json: print one JSON array
     """
-    settings = with_overrides(Settings(), jobs, key_file)
+    settings = with_overrides(load_settings(), jobs, key_file)
     if "-" in paths:
         raise RequestRefused("standard input has no record to be held against: name files or folders")
     named, key = check_paths(paths), need_key_file(settings.key_file)

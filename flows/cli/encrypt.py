@@ -14,7 +14,7 @@ from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
 from flows.jobs.names import RequestRefused, check_backends, check_suites
 from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file
-from flows.settings import Settings
+from flows.settings import Settings, load_settings
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.secret import ThrowAway
 
@@ -49,7 +49,7 @@ def encrypt(
         via: how to run
         json: print the run with its payloads, as history show does
     """
-    settings = with_overrides(Settings(), jobs, key_file)
+    settings = with_overrides(load_settings(), jobs, key_file)
     request = _request(settings, list(paths), random, suite, backend, allow_legacy_size)
     progress = ProgressReporter(quiet=json)
     if by_prefect("direct" if via is None and "-" in paths else via):
@@ -77,7 +77,7 @@ def with_overrides(settings: Settings, jobs: int | None, key_file: str | None) -
         os.environ["THREADMILL_KEY_FILE"] = key_file
     if jobs is not None:
         os.environ["THREADMILL_JOBS"] = str(jobs)
-    return settings if key_file is None and jobs is None else Settings()
+    return settings if key_file is None and jobs is None else load_settings()
 
 
 def _request(

@@ -12,7 +12,7 @@ from flows.cli.exits import REFUSED, Exit
 from flows.cli.options import Csv, Flag, Json, Names, point_in_time
 from flows.cli.output import columns_of, console, local, milliseconds, print_csv, print_json, print_table
 from flows.jobs.names import RequestRefused, check_suites
-from flows.settings import Settings
+from flows.settings import load_settings
 
 
 def runs(*, limit: int = 20, since: str | None = None, json: Json = False, csv: Csv = False) -> int:
@@ -24,7 +24,9 @@ def runs(*, limit: int = 20, since: str | None = None, json: Json = False, csv: 
         json: print one JSON array
         csv: print CSV
     """
-    rows = _open(limit).runs(limit=limit, since=_time(since))
+    history = _open(limit)
+    rows = history.runs(limit=limit, since=_time(since))
+    _say_if_empty(history)
     if json:
         print_json(rows)
     elif csv:
@@ -95,7 +97,9 @@ def payloads(
         suites=check_suites(suite),
         failed=failed,
     )
-    rows = _open(limit).payloads(which, limit=limit)
+    history = _open(limit)
+    rows = history.payloads(which, limit=limit)
+    _say_if_empty(history)
     if json:
         print_json(rows)
     elif csv:
@@ -108,11 +112,13 @@ def payloads(
 def _open(limit: int | None) -> History:
     if limit is not None and limit < 1:
         raise RequestRefused("--limit is at least 1")
-    settings = Settings()
-    history = History(settings.history_url, timeout_s=settings.database_timeout_s)
+    settings = load_settings()
+    return History(settings.history_url, timeout_s=settings.database_timeout_s)
+
+
+def _say_if_empty(history: History) -> None:
     if history.empty:
         console(error=True).print(f"nothing is recorded in {history.where} yet; try: threadmill survey", markup=False)
-    return history
 
 
 def _time(text: str | None) -> datetime | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from db.engine import parse_url, shown
 from flows.cli.options import Json
 from flows.cli.output import print_json, print_table
-from flows.settings import Settings
+from flows.settings import Settings, load_settings
 
 
 def settings(*, json: Json = False) -> int:
@@ -14,7 +14,7 @@ def settings(*, json: Json = False) -> int:
     Args:
         json: print one JSON object
     """
-    in_force = Settings()
+    in_force = load_settings()
     values = in_force.model_dump() | {"database_url": shown(parse_url(in_force.history_url))}
     if json:
         print_json(values)

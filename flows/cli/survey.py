@@ -12,7 +12,7 @@ from flows.cli.output import milliseconds, print_json, print_table
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
 from flows.jobs.survey import survey_request
-from flows.settings import Settings
+from flows.settings import load_settings
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -25,7 +25,7 @@ def survey(*, via: Via = None, json: Json = False) -> int:
         via: how to run
         json: print the run with its payloads, as history show does
     """
-    settings = Settings()
+    settings = load_settings()
     progress = ProgressReporter(quiet=json)
     if by_prefect(via):
         run_id = run_by_prefect(settings, progress, _call_flow)

@@ -1,0 +1,42 @@
+# Everything is set up in .venv, from constraints.txt; nothing outside of this folder is touched.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench clean
+EXTRAS := dev,plots
+BIN := .venv/bin
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: .venv/.ready ## run the survey under Prefect, on embedded defaults
+	@$(BIN)/threadmill survey --via prefect
+
+test: lint ## lint, types, layers, then all tests
+	@$(BIN)/python -m pytest
+
+lint: .venv/.ready
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo --no-cache >.venv/layers.txt || { cat .venv/layers.txt; exit 1; }
+
+bench: .venv/.ready ## measure against the bare tools; minutes, on an idle machine
+	@$(BIN)/python -m benchmarks
+
+clean: ## remove the environment
+	@rm -rf .venv
+
+# The first Python >= 3.11 that really runs (a pyenv shim may be there and not run). uv sets up in seconds; where it
+# cannot be had, pip does the same in a minute. Byte code is written here once, also where the environment forbids it
+# later: without it Prefect takes twice as long to import.
+.venv/.ready: pyproject.toml constraints.txt Makefile
+	@set -e; for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	test -n "$$found" || { echo "threadmill needs Python 3.11 or newer; make PYTHON=/path/to/python run" >&2; exit 1; }; \
+	echo "setting up .venv with $$("$$found" --version)"; \
+	"$$found" -m venv --clear .venv; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv 2>/dev/null || true; \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[$(EXTRAS)]' 2>.venv/uv.log \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'; \
+	$(BIN)/python -m compileall -q .venv/lib flows tasks db >/dev/null || true; \
+	touch .venv/.ready

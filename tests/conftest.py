@@ -1,0 +1,112 @@
+"""Fixtures: a home of its own for every test, the real command, a real Prefect server for the whole session."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BIN = Path(sys.executable).parent
+START_S = 120
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what a developer may have set for either program."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("THREADMILL_", "PREFECT_"))}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """`THREADMILL_HOME` of one test."""
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def environment(home: Path) -> dict[str, str]:
+    """What the commands of one test see; the test may change it."""
+    return clean_environment() | {"THREADMILL_HOME": str(home)}
+
+
+@pytest.fixture
+def threadmill(environment: dict[str, str], tmp_path: Path) -> Command:
+    """The installed command, run to its end; the result has `stdout`, `stderr` and `returncode`."""
+
+    def run(*arguments: str | bytes, **options: Any) -> subprocess.CompletedProcess[str]:
+        defaults: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 300, "cwd": tmp_path}
+        if "input" not in options:
+            defaults["stdin"] = subprocess.DEVNULL
+        return subprocess.run([BIN / "threadmill", *arguments], env=environment, check=False, **(defaults | options))
+
+    return run
+
+
+@pytest.fixture
+def key_file(threadmill: Command, tmp_path: Path, environment: dict[str, str]) -> Path:
+    """A key file, which the commands of the test use."""
+    path = tmp_path / "key"
+    assert threadmill("keygen", str(path)).returncode == 0
+    environment["THREADMILL_KEY_FILE"] = str(path)
+    return path
+
+
+def read_json(result: subprocess.CompletedProcess[str]) -> Any:
+    """What a command with `--json` printed."""
+    assert result.stdout, result.stderr
+    return json.loads(result.stdout)
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Prefect server, with a database of its own; the URL of its API."""
+    folder = tmp_path_factory.mktemp("prefect")
+    port = free_port()
+    environment = clean_environment() | {
+        "PREFECT_HOME": str(folder),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [BIN / "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/api/health", server)
+            yield f"http://127.0.0.1:{port}/api"
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_S
+    while True:
+        assert server.poll() is None, "the Prefect server ended by itself"
+        try:
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own loopback address
+                return
+        except OSError:
+            assert time.monotonic() < deadline, "the Prefect server did not answer"
+            time.sleep(0.2)
