@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from db.errors import RecordError
 from db.facts import NewRun
 from db.history import History
 from db.store import Store
@@ -43,10 +44,16 @@ def run_directly(flow: str, request: EncryptionRequest, settings: Settings, prog
     """Run the job in this process; the run's number."""
     store = Store(settings.history_url, timeout_s=settings.database_timeout_s)
     run = NewRun(flow, "direct", {}, code_version())
-    with progress:
-        return encrypt(
-            request, run, store=store, runner=DirectRunner(request.jobs), reporter=progress, cancel=CancelToken()
-        ).run_id
+    try:
+        with progress:
+            return encrypt(
+                request, run, store=store, runner=DirectRunner(request.jobs), reporter=progress, cancel=CancelToken()
+            ).run_id
+    except RecordError as error:
+        if progress.run_id is None:
+            raise
+        # Not refused: it had begun.
+        raise Exit(1, str(error)) from error
 
 
 def run_by_prefect(settings: Settings, progress: ProgressReporter, call: Callable[[], State[None]]) -> int:

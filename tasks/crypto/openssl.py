@@ -35,11 +35,13 @@ class Recipe:
     """How one openssl program runs one suite.
 
     `providers` are options for algorithms that OpenSSL 3 keeps in its legacy module. `writes_header` tells whether
-    `enc -S` writes `Salted__` and the salt itself (1.1.1 does, 3.x does not, and then we do).
+    `enc -S` writes `Salted__` and the salt itself (1.1.1 does, 3.x does not, and then we do). `counted` tells whether
+    the kernel's count of what `enc` writes is the ciphertext alone (a wrapper script may write elsewhere too).
     """
 
     providers: tuple[str, ...]
     writes_header: bool
+    counted: bool = True
 
 
 class OpensslBackend:
@@ -85,7 +87,7 @@ class OpensslBackend:
         except CryptoError as error:
             error.stages = results
             raise
-        written = results[0].written_bytes
+        written = results[0].written_bytes if self._recipe.counted else None
         if written is not None and not self._recipe.writes_header:
             written += HEADER_BYTES
         return Encrypted(output.digest(), size, written, results)

@@ -10,12 +10,19 @@ import errno
 import os
 import shutil
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tasks.crypto.backend import Backend, Encrypted
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.chain import Stage, run_chain
-from tasks.crypto.errors import BackendUnavailable, Cancelled, CryptoError, DeadlineExceeded, StageNotStarted
+from tasks.crypto.errors import (
+    BackendUnavailable,
+    Cancelled,
+    CryptoError,
+    DeadlineExceeded,
+    StageFailed,
+    StageNotStarted,
+)
 from tasks.crypto.inputs import memory_input
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.openssl import OpensslBackend, Recipe, complaint
@@ -23,7 +30,11 @@ from tasks.crypto.secret import Secret
 from tasks.crypto.suites import SALT_BYTES, Suite
 
 _LEGACY = ("-provider", "legacy", "-provider", "default")
-_RECIPES = (Recipe((), False), Recipe(_LEGACY, False), Recipe((), True))
+_RECIPES = (
+    Recipe((), writes_header=False),
+    Recipe(_LEGACY, writes_header=False),
+    Recipe((), writes_header=True),
+)
 _DEADLINE_S = 10.0
 
 
@@ -86,8 +97,8 @@ def _try_recipes(program: Program, suite: Suite, cancel: CancelToken) -> Recipe:
             if isinstance(error, DeadlineExceeded):
                 break
             continue
-        if answer.digest == expected.digest and answer.ciphertext_bytes in (None, expected.ciphertext_bytes):
-            return recipe
+        if answer.digest == expected.digest:
+            return replace(recipe, counted=answer.ciphertext_bytes == expected.ciphertext_bytes)
         said.append("its output is not what the suite must give")
     raise BackendUnavailable("openssl", f"{program.path} cannot run suite {suite.name}: {said[0]}")
 
@@ -126,8 +137,8 @@ def _version(path: str, cancel: CancelToken) -> str:
             raise BackendUnavailable("openssl", f"{path} version: {error}") from None
     text = complaint(bytes(output[:200]).decode(errors="replace"))
     if result.exit_code or not text:
-        said = complaint(result.complaint) or "nothing"
-        raise BackendUnavailable("openssl", f"{path} version exited with {result.exit_code} and said: {said}")
+        said = StageFailed(result.program, result.exit_code, complaint(result.complaint) or "no version printed")
+        raise BackendUnavailable("openssl", f"{path}: {said}")
     return text
 
 
