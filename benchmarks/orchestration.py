@@ -29,7 +29,7 @@ def server(folder: Path) -> Iterator[str]:
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
         "DO_NOT_TRACK": "1",
     }
-    command = [BIN / "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(PORT)]
+    command = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(PORT)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while True:
@@ -47,7 +47,17 @@ def server(folder: Path) -> Iterator[str]:
 
 def job_seconds(via: str, environment: dict[str, str], backend: str) -> float:
     """From the run's first row to its last: start-up, and the flow run's own start and end, aside."""
-    command = [BIN / "threadmill", "encrypt", "--random", "4KiBx1000", "--backend", backend, "--via", via, "--json"]
+    command = [
+        str(BIN / "threadmill"),
+        "encrypt",
+        "--random",
+        "4KiBx1000",
+        "--backend",
+        backend,
+        "--via",
+        via,
+        "--json",
+    ]
     ended = subprocess.run(command, env=environment, capture_output=True, check=True)
     run = json.loads(ended.stdout)["run"]
     span = datetime.fromisoformat(run["finished_at"]) - datetime.fromisoformat(run["started_at"])
