@@ -39,7 +39,7 @@ def test_survey_shows_the_chapter(threadmill: Command) -> None:
     assert sum("modern" in line for line in lines) == 3
     assert all("b'" in line or 'b"' in line for line in lines)
     assert "recorded as run 1" in result.stdout
-    assert "threadmill history show 1" in result.stdout
+    assert "history show 1" in result.stdout
 
 
 def test_survey_twice_in_a_row(threadmill: Command) -> None:

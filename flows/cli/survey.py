@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shutil
+import sys
 from typing import TYPE_CHECKING
 
 from db.history import History
@@ -50,12 +52,12 @@ def _call_flow() -> State[None]:
 
 def _print_item_52(payloads: tuple[PayloadRow, ...]) -> None:
     print_table(
-        "Item 52, child processes: random bytes → encrypt → hash; the last ten bytes of each digest, as in the book",
-        ("suite", "payload", "bytes", "cipher → digest", "backend", "last ten bytes", "encrypt", "hash", "chain"),
+        "Item 52, child processes: 100 random bytes → encrypt → hash, three times",
+        ("suite", "cipher → digest", "backend", "digest's last ten bytes", "encrypt", "hash", "chain"),
         (_line(row) for row in payloads),
     )
-    for reason in dict.fromkeys(_remarks(payloads)):
-        print(reason)
+    for remark in dict.fromkeys(_remark(row) for row in payloads):
+        print(remark)
 
 
 def _line(row: PayloadRow) -> tuple[object, ...]:
@@ -64,24 +66,21 @@ def _line(row: PayloadRow) -> tuple[object, ...]:
     encrypt, hash_ = (milliseconds(stage.wall_ns) for stage in row.stages) if len(row.stages) == 2 else ("–", "–")
     name = f"{row.suite} (legacy)" if row.suite == "classic" else row.suite
     chain = f"{row.cipher} → {row.digest_algorithm}"
-    return name, row.name, row.size_bytes, chain, row.backend, tail, encrypt, hash_, milliseconds(row.wall_ns)
+    return name, chain, row.backend, tail, encrypt, hash_, milliseconds(row.wall_ns)
 
 
-def _remarks(payloads: tuple[PayloadRow, ...]) -> Iterator[str]:
-    for row in payloads:
-        yield f"{row.backend}: {row.backend_detail}" + (
-            f": {row.backend_reason}" if row.backend_reason.startswith("native took over") else ""
-        )
+def _remark(row: PayloadRow) -> str:
+    why = f"; {row.backend_reason}" if row.backend_reason.startswith("native took over") else ""
+    return f"{row.backend}: {row.backend_detail}{why}"
 
 
 def _print_what_next(history: History, run_id: int) -> None:
-    print(
-        f"""
-recorded as run {run_id} in {history.where}
-next:
-  threadmill history show {run_id}            this run, payload by payload
-  threadmill keygen KEY               a key file, needed to encrypt files
-  threadmill encrypt FOLDER --key-file KEY
-  threadmill history payloads --since 1d
-""".rstrip()
-    )
+    me = "threadmill" if shutil.which("threadmill") else os.path.relpath(sys.argv[0])
+    print(f"\nrecorded as run {run_id} in {history.where}\nnext:")
+    for arguments, why in (
+        (f"history show {run_id}", "this run, payload by payload"),
+        ("keygen KEY", "a key file: files are encrypted with one"),
+        ("encrypt FOLDER --key-file KEY", "fingerprint the ciphertext of every file below a folder"),
+        ("check FOLDER --key-file KEY", "are they still what was recorded?"),
+    ):
+        print(f"  {me} {arguments:32}{why}")
