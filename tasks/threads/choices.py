@@ -1,0 +1,136 @@
+"""The axes of the experiments: each member is a row, and its function of the same name is in `measured/`."""
+
+from enum import StrEnum
+from typing import Self
+
+
+class Experiment(StrEnum):
+    """The three questions."""
+
+    SPEEDUP = "speedup"
+    RACE = "race"
+    CEILING = "ceiling"
+
+
+class Workload(StrEnum):
+    """What is done to each item, in one or several rounds of the same (`repeats`)."""
+
+    items: int
+    """Items that the work consists of."""
+    repeats: int
+    """How often each item is done in a sample."""
+    quick_repeats: int
+    cpu_bound: bool
+    """Whether it computes all the time: then it is held against the ceiling, and a wait in it is noise."""
+
+    def __new__(
+        cls, name: str, items: int = 0, repeats: int = 0, quick_repeats: int = 0, cpu_bound: bool = False
+    ) -> Self:
+        """Take a row: the value, then what belongs to it."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.items, member.repeats, member.quick_repeats = items, repeats, quick_repeats
+        member.cpu_bound = cpu_bound
+        return member
+
+    FACTORIZE = "factorize", 4, 1, 1, True
+    DIGEST = "digest", 4, 24, 16, True
+    WAIT = "wait", 5, 1, 1, False
+    WAIT_BOOK = "wait-book", 5, 1, 1, False
+    CHILD = "child", 4, 4, 3, False
+
+
+class Executor(StrEnum):
+    """How the items get done."""
+
+    family: str
+    """What a person calls it."""
+    scales: bool
+    """Whether the number of workers is a choice; else it is one, or one per item (`thread`)."""
+
+    def __new__(cls, name: str, family: str = "", scales: bool = False) -> Self:
+        """Take a row: the value, then what belongs to it."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.family, member.scales = family, scales
+        return member
+
+    SERIAL = "serial", "one after the other", False
+    THREAD = "thread", "threads", False
+    THREAD_POOL = "thread-pool", "a thread pool", True
+    PROCESS_POOL = "process-pool", "processes", True
+    ASYNCIO = "asyncio", "coroutines", False
+    INTERPRETER_POOL = "interpreter-pool", "sub-interpreters", True
+
+
+class Shape(StrEnum):
+    """How an update is written."""
+
+    source: str
+
+    def __new__(cls, name: str, source: str = "") -> Self:
+        """Take a row: the value, then what belongs to it."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.source = source
+        return member
+
+    AUGMENTED = "augmented", "self.count += offset"
+    EXPANDED = "expanded", "getattr, add, setattr"
+    COMPUTED = "computed", "self.count += offset_of(offset)"
+
+
+class Guard(StrEnum):
+    """What keeps updates apart: a lock around a shape, or another way to count that has no shape."""
+
+    updates: int
+    """Updates per thread in a sample."""
+    quick_updates: int
+    shaped: bool
+
+    def __new__(cls, name: str, updates: int = 0, quick_updates: int = 0, shaped: bool = False) -> Self:
+        """Take a row: the value, then what belongs to it."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.updates, member.quick_updates, member.shaped = updates, quick_updates, shaped
+        return member
+
+    # Below 10**6 per thread some trials show nothing where there is something to show, hence no quick count.
+    NONE = "none", 1_000_000, 1_000_000, True
+    # A contended lock costs up to 6 µs an update on old versions, a queue up to 20 µs.
+    LOCK = "lock", 200_000, 20_000, True
+    RLOCK = "rlock", 200_000, 20_000, True
+    SHARD = "shard", 1_000_000, 500_000, False
+    QUEUE = "queue", 20_000, 5_000, False
+    ATOMIC = "atomic", 1_000_000, 1_000_000, False
+
+
+class Outcome(StrEnum):
+    """What became of a sample."""
+
+    OK = "ok"
+    WRONG_OUTPUT = "wrong-output"
+    LOST = "lost"
+    NONE_OBSERVED = "none-observed"
+    NOT_EXERCISED = "not-exercised"
+    BROKEN = "broken"
+    SKIPPED = "skipped"
+    CRASHED = "crashed"
+    GARBLED = "garbled"
+    TIMED_OUT = "timed-out"
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the sample says that something is broken (exit code 1): a lost unlocked update is not."""
+        return self in FAILURES
+
+
+FAILURES = frozenset({Outcome.WRONG_OUTPUT, Outcome.BROKEN, Outcome.CRASHED, Outcome.GARBLED, Outcome.TIMED_OUT})
+
+
+class GilSetting(StrEnum):
+    """What a free-threaded build is told about the GIL (`-X gil`); other builds know `default` only."""
+
+    DEFAULT = "default"
+    ON = "on"
+    OFF = "off"

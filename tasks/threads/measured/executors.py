@@ -1,0 +1,156 @@
+"""Ways to get all items of a job done: each gives the outputs in order and the measuring threads' readings.
+
+A new executor is one function here and its row in `tasks/threads/choices.py`. Pools start and stop inside
+the measured time: that is what their user pays. Modules that only one executor needs are imported by it, in
+the warm-up.
+"""
+
+import functools
+import sys
+import threading
+
+from .lifeline import LIFELINE
+from .readings import Staged, clock_ns, metered, own_reading, thread_cpu_ns
+from .registry import Skip, row
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from concurrent.futures import Executor
+    from typing import Any
+
+    from .readings import Reading
+    from .workloads import Job
+
+    Done = tuple[list[object], list[Reading]]
+
+EXECUTORS = {}  # type: dict[str, Callable[[Job, Sequence[object], int], Done]]
+
+
+def collected(pairs: "Sequence[tuple[object, list[Reading]]]") -> "Done":
+    """Outputs and readings, apart."""
+    return [output for output, _ in pairs], [reading for _, readings in pairs for reading in readings]
+
+
+@row(EXECUTORS, "serial")
+def serial(job: "Job", items: "Sequence[object]", _workers: int) -> "Done":
+    """One after the other in the main thread."""
+    return collected([metered(job.work, item) for item in items])
+
+
+class ItemThread(threading.Thread):
+    """The book's form: a subclass that keeps its result."""
+
+    def __init__(self, work: "Callable[..., object]", item: object) -> None:
+        super().__init__()
+        self.work = work
+        self.item = item
+        self.result = None  # type: tuple[object, list[Reading]] | None
+
+    def run(self) -> None:
+        """Called in the new thread."""
+        self.result = metered(self.work, self.item)
+
+
+@row(EXECUTORS, "thread")
+def thread(job: "Job", items: "Sequence[object]", _workers: int) -> "Done":
+    """One thread per item, all started, then all joined."""
+    return run_threads(job.work, items)
+
+
+def run_threads(work: "Callable[..., object]", items: "Sequence[object]") -> "Done":
+    """Start a thread per item and join them all."""
+    threads = [ItemThread(work, item) for item in items]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    results = [one.result for one in threads if one.result is not None]
+    if len(results) < len(threads):
+        # The thread's own traceback is on stderr already.
+        raise RuntimeError(f"{len(results)} of {len(threads)} threads ended with a result")
+    return collected(results)
+
+
+def mapped(pool: "Executor", job: "Job", items: "Sequence[object]") -> "Done":
+    """All items through a pool, shut down at the end."""
+    with pool:
+        return collected(list(pool.map(functools.partial(metered, job.work), items)))
+
+
+@row(EXECUTORS, "thread-pool")
+def thread_pool(job: "Job", items: "Sequence[object]", workers: int) -> "Done":
+    """A pool of `workers` threads."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return mapped(ThreadPoolExecutor(workers), job, items)
+
+
+@row(EXECUTORS, "process-pool")
+def process_pool(job: "Job", items: "Sequence[object]", workers: int) -> "Done":
+    """A pool of `workers` processes, forked on every version: else 3.14 would be compared by its start."""
+    try:
+        import multiprocessing.synchronize
+        import multiprocessing.util
+        from concurrent.futures import ProcessPoolExecutor
+    except ImportError as error:
+        raise Skip(f"no process pools here: {error}") from error
+    multiprocessing.set_start_method("fork", force=True)
+    # Not the pool's `initializer`, which 3.6 does not have. Keyed by the object: twice is once per fork more.
+    multiprocessing.util.register_after_fork(LIFELINE, type(LIFELINE).hold_again)
+    return mapped(ProcessPoolExecutor(workers), job, items)
+
+
+NO_INTERPRETER_POOL = "InterpreterPoolExecutor came with Python 3.14"
+
+
+def interpreter_pool_class() -> "Any":
+    """The class, or None on the versions that do not have it."""
+    import concurrent.futures
+
+    return getattr(concurrent.futures, "InterpreterPoolExecutor", None)
+
+
+@row(EXECUTORS, "interpreter-pool")
+def interpreter_pool(job: "Job", items: "Sequence[object]", workers: int) -> "Done":
+    """A pool of `workers` sub-interpreters, each with its own GIL."""
+    pool = interpreter_pool_class()
+    if pool is None:
+        raise Skip(NO_INTERPRETER_POOL)
+    # A new interpreter starts with the path of the command line, not with what was added since.
+    extend = f"import sys; sys.path.append({sys.path[-1]!r})"
+    return mapped(pool(workers, initializer=exec, initargs=(extend,)), job, items)
+
+
+@row(EXECUTORS, "asyncio")
+def in_event_loop(job: "Job", items: "Sequence[object]", _workers: int) -> "Done":
+    """All items as coroutines in one thread; work that does not wait runs to its end at its first turn."""
+    import asyncio
+
+    async def call(item: object) -> object:
+        return job.work(item)
+
+    async def gather() -> "list[object]":
+        start = job.coroutine or call
+        return list(await asyncio.gather(*[start(item) for item in items]))
+
+    start, start_cpu = clock_ns(), thread_cpu_ns()
+    results = run_loop(gather())
+    reading = own_reading(start, start_cpu)
+    staged = [result for result in results if isinstance(result, Staged)]
+    if staged:
+        return collected([(one.output, one.readings) for one in staged])
+    return results, [reading]
+
+
+def run_loop(main: "Awaitable[list[object]]") -> "list[object]":
+    """`asyncio.run`, which 3.6 does not have."""
+    import asyncio
+
+    loop = asyncio.new_event_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        return loop.run_until_complete(main)
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()

@@ -1,0 +1,37 @@
+"""Run a round: its steps one at a time, under the host's lock."""
+
+from collections.abc import Iterator
+
+from tasks.threads.choices import Guard
+from tasks.threads.execution import DEADLINE_S, run_case
+from tasks.threads.host_lock import host_lock
+from tasks.threads.launching import Cancel
+from tasks.threads.planning import Round
+from tasks.threads.samples import Sample
+
+
+def run_round(
+    one: Round,
+    *,
+    lock_path: str,
+    lock_wait_s: float,
+    retries: int = 1,
+    deadline_s: float = DEADLINE_S,
+    cancel: Cancel | None = None,
+) -> Iterator[Sample]:
+    """Measure all steps of a round in its order, each sample given as soon as it is there.
+
+    A noisy sample stays, and (but for unlocked races) is followed by up to `retries` more, so that a round
+    has its pair if it can. Holds the host's measuring lock until exhausted or closed. Raises HostLockTimeoutError,
+    ExperimentCancelledError and DescendantsRemainError.
+    """
+    with host_lock(lock_path, wait_s=lock_wait_s, cancel=cancel):
+        for step in one.steps:
+            for _ in range(1 + retries):
+                sample = run_case(
+                    step.case, step.interpreter, round_number=one.number, deadline_s=deadline_s, cancel=cancel
+                )
+                yield sample
+                # An unlocked race is judged by its counts, which noise does not spoil, and takes long.
+                if not sample.noisy or step.case.guard is Guard.NONE:
+                    break

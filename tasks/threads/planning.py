@@ -1,0 +1,119 @@
+"""From a selection to rounds of cases, interleaved and shuffled with a recorded seed."""
+
+import itertools
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tasks.threads.cases import Case
+from tasks.threads.choices import Executor, Experiment, Guard, Shape, Workload
+from tasks.threads.interpreters import Interpreter
+
+# The least number of pairs whose median has a 95 % interval at all: 1 - 2 * 0.5**6 = 0.97.
+QUICK_ROUNDS = 6
+ROUNDS = 20
+RACE_WORKERS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What to measure; an empty choice of an axis means all of it.
+
+    `workers` are those of pools and of the ceiling; `race_workers` the threads that count together.
+    """
+
+    experiments: tuple[Experiment, ...] = ()
+    workloads: tuple[Workload, ...] = ()
+    executors: tuple[Executor, ...] = ()
+    shapes: tuple[Shape, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    workers: tuple[int, ...] = (2,)
+    race_workers: tuple[int, ...] = (RACE_WORKERS,)
+    quick: bool = False
+
+    def asks(self, experiment: Experiment) -> bool:
+        """Whether an experiment is part of it; no choice means all."""
+        return not self.experiments or experiment in self.experiments
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One case to run in one interpreter."""
+
+    case: Case
+    interpreter: Interpreter
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One execution of every case everywhere, in its own order."""
+
+    number: int
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All rounds, and the seed that gives the same order again."""
+
+    seed: int
+    rounds: tuple[Round, ...]
+
+
+def plan(selection: Selection, interpreters: Iterable[Interpreter], rounds: int, seed: int) -> Plan:
+    """Every case of the selection in every interpreter, `rounds` times over.
+
+    The order is drawn anew for each round, so that a slow minute of the host does not fall on one case. What
+    an interpreter cannot do comes in the first round only, to be recorded as skipped. The warm-up is inside
+    each child.
+    """
+    order = random.Random(seed)  # noqa: S311  # an order, not a secret
+    pairs = [Step(case, one) for one in interpreters for case in cases_of(selection)]
+    drawn = []
+    for number in range(rounds):
+        steps = [step for step in pairs if not number or not step.interpreter.reason_against(step.case.executor)]
+        order.shuffle(steps)
+        drawn.append(Round(number, tuple(steps)))
+    return Plan(seed, tuple(drawn))
+
+
+def cases_of(selection: Selection) -> tuple[Case, ...]:
+    """All cases of a selection, each once; those of `ceiling` are always among them."""
+    chosen: list[Case] = []
+    if selection.asks(Experiment.SPEEDUP):
+        chosen += _speedup_cases(selection)
+    if selection.asks(Experiment.RACE):
+        chosen += _race_cases(selection)
+    chosen += [Case.ceiling(workers) for workers in (1, *selection.workers)]
+    return tuple(dict.fromkeys(chosen))
+
+
+def _speedup_cases(selection: Selection) -> Iterator[Case]:
+    executors = selection.executors or tuple(Executor)
+    # A speed-up is a ratio to serial, asked for or not.
+    for workload in selection.workloads or Workload:
+        count = workload.quick_repeats if selection.quick else workload.repeats
+        for executor in dict.fromkeys([Executor.SERIAL, *executors]):
+            for workers in selection.workers:
+                yield Case.speedup(workload, executor, workers, count)
+
+
+def _race_cases(selection: Selection) -> Iterator[Case]:
+    guards = selection.guards or tuple(Guard)
+    for guard, workers in itertools.product(guards, selection.race_workers):
+        count = guard.quick_updates if selection.quick else guard.updates
+        shapes = (selection.shapes or tuple(Shape)) if guard.shaped else (None,)
+        for shape in shapes:
+            yield Case.race(guard, shape, workers, count)
+
+
+def book_cases() -> tuple[Case, ...]:
+    """Items 53 and 54 with the chapter's own numbers."""
+    return (
+        Case.speedup(Workload.FACTORIZE, Executor.SERIAL),
+        Case.speedup(Workload.FACTORIZE, Executor.THREAD),
+        Case.speedup(Workload.WAIT_BOOK, Executor.SERIAL),
+        Case.speedup(Workload.WAIT_BOOK, Executor.THREAD),
+        Case.race(Guard.NONE, Shape.AUGMENTED, 5, 1_000_000),
+        Case.race(Guard.LOCK, Shape.AUGMENTED, 5, 1_000_000),
+    )

@@ -1,0 +1,119 @@
+"""Cases, the choices they are made of, and the errors about them."""
+
+import ast
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tasks.threads import errors
+from tasks.threads.cases import Case
+from tasks.threads.choices import Executor, Experiment, Guard, Outcome, Shape, Workload
+from tasks.threads.measured.executors import EXECUTORS
+from tasks.threads.measured.race import GUARDS, SHAPES
+from tasks.threads.measured.workloads import WORKLOADS
+from tasks.threads.program import MEASURED, Program
+
+
+def test_every_row_has_its_function() -> None:
+    """What can be chosen is exactly what the measured program can do."""
+    assert set(WORKLOADS) == set(Workload)
+    assert set(EXECUTORS) == set(Executor)
+    assert set(SHAPES) == set(Shape)
+    assert set(GUARDS) == set(Guard)
+
+
+@pytest.mark.parametrize("workload", [one for one in Workload if one is not Workload.CHILD])
+def test_rows_know_their_number_of_items(workload: Workload) -> None:
+    """The row's number of items is the number that the function makes."""
+    assert len(WORKLOADS[workload](1).items) == workload.items
+
+
+def test_the_book_starts_a_thread_per_item() -> None:
+    """The number of workers is no choice for `serial`, `asyncio` and `thread`."""
+    assert Case.speedup(Workload.FACTORIZE, Executor.SERIAL, 7).workers == 1
+    assert Case.speedup(Workload.WAIT, Executor.THREAD, 7).workers == 5
+    assert Case.speedup(Workload.WAIT, Executor.THREAD_POOL, 7).workers == 7
+
+
+def test_unlocked_cells_keep_their_count_when_quick() -> None:
+    """A quick race without a guard still has a million updates per thread."""
+    assert Guard.NONE.quick_updates == Guard.NONE.updates == 1_000_000
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Case.ceiling(0),
+        lambda: Case.ceiling(1, 0),
+        lambda: Case.ceiling(10**6),
+        lambda: Case.race(Guard.LOCK),
+        lambda: Case.race(Guard.QUEUE, Shape.AUGMENTED),
+        lambda: Case(Experiment.SPEEDUP, 1, 1, workload=Workload.WAIT),
+        lambda: Case(Experiment.CEILING, 1, 1, workload=Workload.WAIT),
+    ],
+)
+def test_what_is_no_cell_is_refused(make: Callable[[], Case]) -> None:
+    """Parts that do not make a case raise InvalidCaseError."""
+    with pytest.raises(errors.InvalidCaseError):
+        make()
+
+
+def test_keys_tell_cases_apart() -> None:
+    """A key is readable, and another count or another number of workers is another key."""
+    case = Case.speedup(Workload.WAIT, Executor.THREAD_POOL, 2)
+    assert case.key == "speedup/wait/thread-pool/2x1"
+    assert Case.race(Guard.LOCK, Shape.COMPUTED, 5, 10).key == "race/lock/computed/5x10"
+    assert Case.race(Guard.LOCK, Shape.COMPUTED, 5, 11).key != Case.race(Guard.LOCK, Shape.COMPUTED, 5, 10).key
+
+
+def test_only_broken_things_are_failures() -> None:
+    """A lost unlocked update and a skipped case are findings, not failures."""
+    assert {one for one in Outcome if not one.is_failure} == {
+        Outcome.OK,
+        Outcome.LOST,
+        Outcome.NONE_OBSERVED,
+        Outcome.NOT_EXERCISED,
+        Outcome.SKIPPED,
+    }
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.InvalidCaseError("race/lock", "no shape"),
+        errors.InterpreterUnusableError("/bin/true", "it answered ''"),
+        errors.InterpreterNotFoundError("3.99", ["3.11.7"]),
+        errors.ExperimentCancelledError("race/lock"),
+        errors.HostLockTimeoutError("/tmp/lock", 2.0, "process 1"),
+        errors.DescendantsRemainError([1, 2]),
+        errors.TooFewValuesError("a median", 1, 0),
+    ],
+)
+def test_errors_survive_pickling(error: errors.ExperimentError) -> None:
+    """Type, data and text of every leaf come back from another process."""
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301  # made on the line before
+    assert (type(again), again.args, str(again)) == (type(error), error.args, str(error))
+    assert str(error)
+
+
+def test_the_workload_version_follows_the_source(tmp_path: Path) -> None:
+    """Any change to a file of the measured program changes its version."""
+    folders = [tmp_path / name for name in "abc"]
+    for folder, source in zip(folders, ("x = 1", "x = 1", "x = 2"), strict=True):
+        (folder / "measured").mkdir(parents=True)
+        (folder / "measured" / "program.py").write_text(source)
+    first, same, other = (Program(folder).version for folder in folders)
+    assert first == same != other
+
+
+def test_the_measured_program_needs_the_standard_library_only() -> None:
+    """No module of the measured program imports one of ours, or one that has to be installed."""
+    for path in sorted((MEASURED.folder / "measured").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                assert {alias.name.split(".")[0] for alias in node.names} <= sys.stdlib_module_names
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                assert str(node.module).split(".")[0] in sys.stdlib_module_names

@@ -1,0 +1,227 @@
+"""From samples to findings and sentences, on samples made by hand."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from tasks.threads.cases import Case
+from tasks.threads.choices import Executor, Guard, Outcome, Shape, Workload
+from tasks.threads.errors import TooFewValuesError
+from tasks.threads.estimates import Ratio
+from tasks.threads.findings import speedup_findings
+from tasks.threads.gate import is_noisy, usable_cpus
+from tasks.threads.pyperf_export import pyperf_document
+from tasks.threads.race_verdicts import race_verdicts
+from tasks.threads.races import race_findings
+from tasks.threads.samples import Sample
+from tasks.threads.speedup_verdicts import Judgement, judge, speedup_verdicts
+
+SERIAL = Case.speedup(Workload.FACTORIZE, Executor.SERIAL)
+THREADS = Case.speedup(Workload.FACTORIZE, Executor.THREAD)
+PROCESSES = Case.speedup(Workload.FACTORIZE, Executor.PROCESS_POOL, 2)
+UNLOCKED = Case.race(Guard.NONE, Shape.AUGMENTED)
+LOCKED = Case.race(Guard.LOCK, Shape.AUGMENTED)
+JITTER = (0.98, 1.01, 1.0, 0.99, 1.02, 1.0, 1.01, 0.99)
+
+
+def sample(case: Case, wall_ms: float = 100, number: int = 0, outcome: Outcome = Outcome.OK) -> Sample:
+    return Sample(
+        case=case,
+        interpreter="f" * 64,
+        workload_version="0" * 64,
+        round=number,
+        started_at=datetime(2026, 11, 22, tzinfo=UTC),
+        outcome=outcome,
+        wall_ns=round(wall_ms * 1e6),
+        cpu_ns=round(wall_ms * 1e6),
+        runq_ns=0,
+        blocked_ns=0,
+        context_switches=900,
+        gil_on=True,
+    )
+
+
+def rounds(case: Case, wall_ms: float) -> list[Sample]:
+    """Eight rounds around a time."""
+    return [sample(case, wall_ms * jitter, number) for number, jitter in enumerate(JITTER)]
+
+
+def counted(case: Case, found: int, outcome: Outcome, number: int = 0) -> Sample:
+    expected = case.workers * case.count
+    return replace(sample(case, 100, number, outcome), expected=str(expected), found=str(found))
+
+
+def book() -> list[Sample]:
+    """Processes help, threads do not, as measured on 3.11."""
+    return [
+        *rounds(SERIAL, 300),
+        *rounds(THREADS, 315),
+        *rounds(PROCESSES, 200),
+        *rounds(Case.ceiling(1), 100),
+        *rounds(Case.ceiling(2), 125),
+    ]
+
+
+def test_speedups_are_read_against_the_ceiling() -> None:
+    """Processes took two thirds of serial's time; two of them could have had 1.6 times as much done."""
+    found = {one.case: one for one in speedup_findings(book())}
+    processes = found[PROCESSES]
+    assert processes.ratio is not None
+    assert processes.ceiling is not None
+    assert (round(processes.ratio.value, 2), round(processes.ceiling.value, 2)) == (1.5, 1.6)
+    assert found[THREADS].ceiling == processes.ceiling
+    assert found[SERIAL].ceiling is None
+
+
+def test_the_sentence_says_what_helps() -> None:
+    """One sentence per workload, with figures, intervals, and what was possible."""
+    (sentence,) = speedup_verdicts("3.11.7", book())
+    assert sentence.startswith("3.11.7, factorize: threads: no help here (0.95")
+    assert "processes (2 workers): faster here (1.50" in sentence
+    assert "95 % interval" in sentence
+    assert "of a possible 1.60" in sentence
+
+
+def test_noisy_and_wrong_samples_give_no_figure() -> None:
+    """Only quiet and right samples are summarised; wrong ones are named."""
+    noisy = [replace(one, noisy=True, wall_ns=1) for one in rounds(THREADS, 315)]
+    wrong = [replace(one, outcome=Outcome.WRONG_OUTPUT, wall_ns=1) for one in rounds(PROCESSES, 1)]
+    samples = [*rounds(SERIAL, 300), *noisy, *wrong]
+    assert {one.ratio for one in speedup_findings(samples) if one.case != SERIAL} == {None}
+    (sentence,) = speedup_verdicts("3.11.7", samples)
+    assert "no quiet pair" in sentence
+    assert "8 samples FAILED" in sentence
+
+
+def test_skipped_executors_give_their_reason() -> None:
+    """What cannot be done is in the sentence with its reason."""
+    skipped = replace(
+        sample(Case.speedup(Workload.FACTORIZE, Executor.INTERPRETER_POOL, 2), outcome=Outcome.SKIPPED),
+        error="came with Python 3.14",
+        wall_ns=None,
+    )
+    (sentence,) = speedup_verdicts("3.11.7", [*rounds(SERIAL, 300), skipped])
+    assert "sub-interpreters (2 workers): not possible here (came with Python 3.14)" in sentence
+
+
+def test_the_books_select_is_explained() -> None:
+    """The sentence about `wait-book` says that nothing waits, instead of giving a speed-up."""
+    cases = [Case.speedup(Workload.WAIT_BOOK, executor) for executor in (Executor.SERIAL, Executor.THREAD)]
+    samples = [replace(one, found="returned at once") for case in cases for one in rounds(case, 0.1)]
+    (sentence,) = speedup_verdicts("3.11.7", samples)
+    assert "returns at once on Linux" in sentence
+    assert "95 %" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "judgement"),
+    [
+        (1.06, 1.9, Judgement.HELPS),
+        (1.04, 1.9, Judgement.UNDECIDED),
+        (0.9, 1.04, Judgement.NO_HELP),
+        (0.5, 0.94, Judgement.SLOWER),
+        (None, None, Judgement.UNDECIDED),
+    ],
+)
+def test_nothing_is_said_under_five_per_cent(low: float | None, high: float | None, judgement: Judgement) -> None:
+    """The whole interval has to be beyond 5 % for a difference to be named."""
+    assert judge(Ratio(1.0, low, high, 8)) is judgement
+
+
+def test_losses_are_told_in_per_cent() -> None:
+    """The median share of lost updates, and in how many trials."""
+    samples = [counted(UNLOCKED, 3_000_000, Outcome.LOST, number) for number in range(4)]
+    (sentence,) = race_verdicts("3.8.18", samples)
+    assert "updates lost in 4 of 4 trials, 40 % of them in the median" in sentence
+
+
+def test_none_observed_is_never_safe() -> None:
+    """The sentence has n, the bound, and that nobody promises it."""
+    samples = [counted(UNLOCKED, 5_000_000, Outcome.NONE_OBSERVED, number) for number in range(30)]
+    (sentence,) = race_verdicts("3.13.0", samples)
+    assert "none observed in 30 trials with the GIL" in sentence
+    assert "above 10 % is excluded at 95 %" in sentence
+    assert "the language does not promise it" in sentence
+    assert "safe" not in sentence
+
+
+def test_a_race_without_a_chance_says_nothing() -> None:
+    """Trials whose control lost nothing do not count as evidence."""
+    samples = [counted(UNLOCKED, 5_000_000, Outcome.NOT_EXERCISED, number) for number in range(30)]
+    (finding,) = race_findings(samples)
+    assert (finding.exercised, finding.bound) == (0, None)
+    assert "nothing can be said" in race_verdicts("3.13.0", samples)[0]
+
+
+def test_a_loss_under_a_guard_is_shouted() -> None:
+    """A broken guard is named, noisy or not."""
+    broken = replace(counted(LOCKED, 1, Outcome.BROKEN), noisy=True)
+    (sentence,) = race_verdicts("3.11.7", [counted(LOCKED, 10**6, Outcome.OK), broken])
+    assert "FAILED samples: 1 broken" in sentence
+
+
+def test_guards_cost_what_they_cost_per_update() -> None:
+    """The cost is the time per update against the same update without a guard, whatever the counts."""
+    unlocked = [replace(one, outcome=Outcome.LOST) for one in rounds(UNLOCKED, 500)]
+    (finding,) = (one for one in race_findings([*unlocked, *rounds(LOCKED, 400)]) if one.case == LOCKED)
+    assert finding.cost is not None
+    # 500 ms for 5 x 10**6 is 100 ns; 400 ms for 5 x 2 x 10**5 is 400 ns.
+    assert finding.cost.value == pytest.approx(4, rel=0.05)
+    assert finding.update_ns is not None
+    assert finding.update_ns.median == pytest.approx(400, rel=0.05)
+
+
+def test_a_lost_million_is_twenty_per_cent() -> None:
+    """Shares and times per update come from the raw sample."""
+    one = counted(UNLOCKED, 4_000_000, Outcome.LOST)
+    assert one.lost_share == pytest.approx(0.2)
+    assert one.update_ns == 20
+    assert sample(SERIAL).lost_share is None
+
+
+@pytest.mark.parametrize(
+    ("case", "change", "noisy"),
+    [
+        (SERIAL, lambda one: replace(one, cpu_ns=96_000_000), False),
+        (SERIAL, lambda one: replace(one, cpu_ns=95_000_000), True),
+        (PROCESSES, lambda one: replace(one, foreign_share=0.09, runq_ns=99_000_000), False),
+        (PROCESSES, lambda one: replace(one, foreign_share=0.5, runq_ns=5_000_000), False),
+        (PROCESSES, lambda one: replace(one, foreign_share=0.11, runq_ns=6_000_000), True),
+        (PROCESSES, lambda one: replace(one, foreign_share=0.5, runq_ns=None), True),
+        (PROCESSES, lambda one: replace(one, foreign_share=None, runq_ns=None), False),
+        (Case.speedup(Workload.WAIT, Executor.SERIAL), lambda one: replace(one, cpu_ns=1), False),
+        (PROCESSES, lambda one: replace(one, cpu_ns=10**6, runq_ns=10**6), False),
+        (SERIAL, lambda one: replace(one, wall_ns=None, cpu_ns=None), False),
+    ],
+)
+def test_the_gate(case: Case, change: Callable[[Sample], Sample], noisy: bool) -> None:
+    """One thread that computes needs 96 % of a CPU, others a quiet host or a run queue of at most 5 %."""
+    assert is_noisy(change(sample(case))) is noisy
+
+
+def test_a_queue_of_our_own_making_is_no_noise() -> None:
+    """More threads than CPUs queue behind each other: without the others' load that proves nothing."""
+    crowd = sample(Case.race(Guard.SHARD, None, usable_cpus() + 1))
+    assert not is_noisy(replace(crowd, runq_ns=99_000_000, foreign_share=None))
+    assert is_noisy(replace(crowd, runq_ns=99_000_000, foreign_share=0.5))
+
+
+def test_pyperf_gets_one_run_per_quiet_sample() -> None:
+    """The document has seconds, a name and a unit, and leaves noisy samples out."""
+    samples: Sequence[Sample] = [*rounds(SERIAL, 100), replace(sample(SERIAL), noisy=True)]
+    document = json.loads(pyperf_document(samples))
+    assert document["version"] == "1.0"
+    assert document["metadata"]["name"] == SERIAL.key
+    (benchmark,) = document["benchmarks"]
+    assert [run["values"][0] for run in benchmark["runs"]] == pytest.approx([0.1 * one for one in JITTER])
+
+
+def test_pyperf_gets_one_case_at_a_time() -> None:
+    """Several cases, or no quiet sample, make no document."""
+    with pytest.raises(ValueError, match="several cases"):
+        pyperf_document([sample(SERIAL), sample(THREADS)])
+    with pytest.raises(TooFewValuesError):
+        pyperf_document([replace(sample(SERIAL), noisy=True)])
