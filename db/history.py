@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
 
 from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
-from db.models import Encryption, Host, Run, Stage
+from db.models import Case, Encryption, Host, Interpreter, Run, Sample, Stage
 from db.names import display_name
-from db.rows import PayloadCount, PayloadRow, RunDetail, RunRow, StageRow
+from db.rows import InterpreterRow, PayloadCount, PayloadRow, RunDetail, RunRow, SampleRow, StageRow
 from db.schema import check_readable
+
+# Outcomes that say that something is broken: a lost update without a guard is not one.
+SAMPLE_FAILURES = ("wrong-output", "broken", "crashed", "garbled", "timed-out")
 
 # Enough for a long listing, few enough to stay under every database's bound on parameters.
 _IN_LIMIT = 500
@@ -32,6 +35,21 @@ class PayloadFilter:
     since: datetime | None = None
     suites: Sequence[str] = ()
     failed: bool = False
+    run_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFilter:
+    """Which samples to list; what is empty or None does not filter.
+
+    `case` maps axes (`experiment`, `executor`, `workload`, `shape`, `guard`, `workers`) to the wanted values.
+    `interpreters` are labels or beginnings of versions: `3.13t`, `3.12`, `3.11.7`.
+    """
+
+    case: Mapping[str, Sequence[str | int]] = field(default_factory=dict)
+    interpreters: Sequence[str] = ()
+    hosts: Sequence[str] = ()
+    since: datetime | None = None
     run_id: int | None = None
 
 
@@ -117,7 +135,27 @@ class History:
     def detail(self, run_id: int, *, limit: int | None = None) -> RunDetail | None:
         """One run with its payloads, in their order."""
         run = self.run(run_id)
-        return None if run is None else RunDetail(run, tuple(self.payloads(PayloadFilter(run_id=run_id), limit=limit)))
+        if run is None:
+            return None
+        payloads = self.payloads(PayloadFilter(run_id=run_id), limit=limit)
+        return RunDetail(run, tuple(payloads), tuple(self.samples(SampleFilter(run_id=run_id), limit=limit)))
+
+    def samples(self, which: SampleFilter, *, limit: int | None = 20) -> list[SampleRow]:
+        """Samples, newest first; those of one run in their order."""
+        query = _SAMPLES
+        if which.run_id is None:
+            query = query.order_by(Sample.started_at.desc(), Sample.id.desc())
+        else:
+            query = query.where(Sample.run_id == which.run_id).order_by(Sample.ordinal)
+        for name, wanted in which.case.items():
+            query = query.where(getattr(Case, name).in_(wanted))
+        if which.interpreters:
+            query = query.where(or_(*(_is_interpreter(wanted) for wanted in which.interpreters)))
+        if which.hosts:
+            query = query.where(Host.name.in_(which.hosts))
+        if which.since is not None:
+            query = query.where(Sample.started_at >= which.since)
+        return [_sample_row(row) for row in self._rows(query.limit(limit))]
 
     def counts(self, run_id: int) -> list[PayloadCount]:
         """How the payloads of a run ended."""
@@ -128,6 +166,18 @@ class History:
             .order_by(Encryption.status, Encryption.cause)
         )
         return [PayloadCount(status, cause, count, int(size)) for status, cause, count, size in self._rows(query)]
+
+    def runs_with(self, experiment: str, *, since: datetime | None = None, limit: int = 5) -> list[int]:
+        """The newest runs that have samples of an experiment."""
+        query = select(Sample.run_id).join(Case).where(Case.experiment == experiment).group_by(Sample.run_id)
+        if since is not None:
+            query = query.where(Sample.started_at >= since)
+        return [row[0] for row in self._rows(query.order_by(Sample.run_id.desc()).limit(limit))]
+
+    def failed_samples(self, run_id: int) -> int:
+        """Samples of a run that say that something is broken."""
+        query = select(func.count()).where(Sample.run_id == run_id, Sample.outcome.in_(SAMPLE_FAILURES))
+        return int(self._rows(query)[0][0]) if not self._empty else 0
 
     def done_before(self, flow_run_id: str) -> frozenset[tuple[bytes, str, str]]:
         """What earlier attempts of a Prefect flow run have recorded as good: (name, suite, backend)."""
@@ -158,6 +208,38 @@ class History:
 _RUNS = select(
     *(getattr(Run, field.name) for field in fields(RunRow) if field.name != "host"), Host.name.label("host")
 ).join(Host)
+
+
+_CASE_AXES = ("experiment", "executor", "workload", "shape", "guard", "workers", "count", "workload_version")
+_SAMPLE_FIELDS = tuple(one.name for one in fields(SampleRow) if one.name not in (*_CASE_AXES, "host", "interpreter"))
+_INTERPRETER_FIELDS = tuple(one.name for one in fields(InterpreterRow))
+_SAMPLES = (
+    select(
+        *(getattr(Sample, name) for name in _SAMPLE_FIELDS),
+        *(getattr(Case, name) for name in _CASE_AXES),
+        *(getattr(Interpreter, name).label(f"interpreter_{name}") for name in _INTERPRETER_FIELDS),
+        Host.name.label("host"),
+    )
+    .select_from(Sample)
+    .join(Case)
+    .join(Interpreter)
+    .join(Run, Sample.run_id == Run.id)
+    .join(Host)
+)
+
+
+def _is_interpreter(wanted: str) -> ColumnElement[bool]:
+    """A label as it is, or a version or a beginning of one; with a `t` at its end, of a free-threaded build."""
+    version = wanted.removesuffix("t")
+    free_threaded = version != wanted
+    same = or_(Interpreter.version == version, Interpreter.version.startswith(f"{version}.", autoescape=True))
+    return or_(Interpreter.label == wanted, and_(same, Interpreter.gil_build.is_(not free_threaded)))
+
+
+def _sample_row(row: Row[Any]) -> SampleRow:
+    values = row._asdict()
+    interpreter = InterpreterRow(**{name: values.pop(f"interpreter_{name}") for name in _INTERPRETER_FIELDS})
+    return SampleRow(**values, interpreter=interpreter)
 
 
 def _run_row(row: Row[Any]) -> RunRow:

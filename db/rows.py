@@ -66,11 +66,57 @@ class PayloadRow:
 
 
 @dataclass(frozen=True, slots=True)
+class InterpreterRow:
+    """An interpreter that was measured; `gil_build` False is a free-threaded build."""
+
+    fingerprint: str
+    label: str
+    version: str
+    implementation: str
+    gil_build: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """One timed execution of a case. Readings are None where they could not be had; `*_ns` are nanoseconds."""
+
+    run_id: int
+    ordinal: int
+    host: str
+    experiment: str
+    executor: str | None
+    workload: str | None
+    shape: str | None
+    guard: str | None
+    workers: int
+    count: int
+    workload_version: str
+    interpreter: InterpreterRow
+    round: int
+    started_at: datetime
+    outcome: str
+    expected: str | None
+    found: str | None
+    error: str | None
+    wall_ns: int | None
+    cpu_ns: int | None
+    runq_ns: int | None
+    blocked_ns: int | None
+    context_switches: int | None
+    gil_on: bool | None
+    foreign_share: float | None
+    positive_lost: int | None
+    negative_lost: int | None
+    noisy: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RunDetail:
     """A run with everything that hangs off it."""
 
     run: RunRow
     payloads: tuple[PayloadRow, ...]
+    samples: tuple[SampleRow, ...]
 
 
 @dataclass(frozen=True, slots=True)

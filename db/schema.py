@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from db.errors import RecordUnusable, SchemaTooNew, SchemaTooOld
 
 # Oldest first; the last one is what this program reads and writes.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 HEAD = REVISIONS[-1]
 
 # Any number will do, as long as nobody else takes the same lock in the same PostgreSQL database.

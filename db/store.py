@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -11,12 +11,17 @@ from sqlalchemy import Connection, insert, select, update
 
 from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
 from db.errors import RecordUnusable
-from db.facts import EncryptionFacts, NewRun, RunStatus
+from db.facts import CaseFacts, EncryptionFacts, InterpreterFacts, NewRun, RunStatus, SampleFacts
 from db.host import ProcessIdentity, is_dead, readings, this_host, this_process
-from db.models import Encryption, Host, Run, Stage
+from db.models import Case, Encryption, Host, Interpreter, Run, Sample, Stage
 from db.names import display_name
 from db.schema import upgrade
 
+# Columns of `sample` that are called what the engine calls them.
+_SAMPLE_READINGS = (
+    "round", "started_at", "outcome", "expected", "found", "error", "wall_ns", "cpu_ns", "runq_ns", "blocked_ns",
+    "context_switches", "gil_on", "foreign_share", "positive_lost", "negative_lost", "noisy",
+)  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -124,6 +129,50 @@ class Store:
                 connection.execute(insert(Stage), stages)
             return len(new)
 
+    def record_samples(
+        self,
+        run_id: int,
+        first_ordinal: int,
+        samples: Sequence[SampleFacts],
+        interpreters: Mapping[str, InterpreterFacts],
+    ) -> int:
+        """Write samples, all or none; the number of new rows.
+
+        Args:
+            run_id: the run that they hang off.
+            first_ordinal: of the first one; they count on from there. Those that the run has are left out.
+            samples: in their order.
+            interpreters: by fingerprint, all that the samples name.
+        """
+        if not samples:
+            return 0
+        with self._transaction() as connection:
+            last = first_ordinal + len(samples) - 1
+            known = set(
+                connection.execute(
+                    select(Sample.ordinal).where(Sample.run_id == run_id, Sample.ordinal.between(first_ordinal, last))
+                ).scalars()
+            )
+            new = [(n, sample) for n, sample in enumerate(samples, first_ordinal) if n not in known]
+            if not new:
+                return 0
+            cases = {(s.case.key, s.workload_version): s.case for _, s in new}
+            case_ids = {key: _case_id(connection, case, key[1]) for key, case in cases.items()}
+            names = {sample.interpreter for _, sample in new}
+            interpreter_ids = {name: _interpreter_id(connection, interpreters[name]) for name in names}
+            rows = [
+                {
+                    "run_id": run_id,
+                    "ordinal": ordinal,
+                    "case_id": case_ids[sample.case.key, sample.workload_version],
+                    "interpreter_id": interpreter_ids[sample.interpreter],
+                }
+                | {name: getattr(sample, name) for name in _SAMPLE_READINGS}
+                for ordinal, sample in new
+            ]
+            connection.execute(insert(Sample), rows)
+            return len(rows)
+
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         with explained(self._url), self._engine.begin() as connection:
@@ -180,3 +229,28 @@ def _encryption_row(run_id: int, encryption: EncryptionFacts) -> dict[str, objec
         "started_at": _EPOCH + timedelta(microseconds=encryption.started_at_ns // 1000),
         "wall_ns": encryption.wall_ns,
     }
+
+
+def _case_id(connection: Connection, case: CaseFacts, workload_version: str) -> int:
+    same = select(Case.id).where(Case.key == case.key, Case.workload_version == workload_version)
+    found = connection.execute(same).scalar()
+    if found is not None:
+        return found
+    axes = ("key", "experiment", "executor", "workload", "shape", "guard", "workers", "count")
+    row = {"workload_version": workload_version} | {name: getattr(case, name) for name in axes}
+    return connection.execute(insert(Case).returning(Case.id), row).scalar_one()
+
+
+def _interpreter_id(connection: Connection, one: InterpreterFacts) -> int:
+    found = connection.execute(select(Interpreter.id).where(Interpreter.fingerprint == one.fingerprint)).scalar()
+    if found is not None:
+        return found
+    row = {
+        "fingerprint": one.fingerprint,
+        "label": one.label,
+        "version": one.version,
+        "implementation": one.implementation,
+        "gil_build": one.gil_build,
+        "facts": dict(one.facts),
+    }
+    return connection.execute(insert(Interpreter).returning(Interpreter.id), row).scalar_one()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
+from flows.jobs.encryption import encrypt
 from flows.jobs.names import RequestRefused, check_backends, check_suites
 from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file
-from flows.orchestration import run_encryption
+from flows.jobs.run import Job
+from flows.orchestration import run_in_flow
 from flows.settings import Settings
 from tasks.crypto.choose import BackendChoice
 from tasks.crypto.encrypt import Limits
@@ -59,10 +62,10 @@ def encrypt_files(
         allow_legacy_size: let the suite classic take files over 8 MiB
     """
 
-    def request(settings: Settings) -> EncryptionRequest:
+    def job(settings: Settings) -> Job:
         if "-" in paths:
             raise RequestRefused("a flow run has no standard input: name files or folders")
-        return EncryptionRequest(
+        request = EncryptionRequest(
             need_key_file(settings.key_file),
             paths=check_paths(paths),
             suites=check_suites(suites),
@@ -71,8 +74,9 @@ def encrypt_files(
             jobs=jobs or settings.usable_jobs,
             limits=Limits(settings.chain_timeout_s, allow_legacy_size),
         )
+        return partial(encrypt, request)
 
-    return run_encryption("encrypt_files", request)
+    return run_in_flow("encrypt_files", job)
 
 
 @flow(name="encrypt-payloads", flow_run_name=_payloads_run_name)
@@ -95,8 +99,8 @@ def encrypt_payloads(
         allow_legacy_size: let the suite classic take payloads over 8 MiB
     """
 
-    def request(settings: Settings) -> EncryptionRequest:
-        return EncryptionRequest(
+    def job(settings: Settings) -> Job:
+        request = EncryptionRequest(
             ThrowAway(),
             random=RandomSpec(size_bytes, count),
             suites=check_suites(suites),
@@ -105,5 +109,6 @@ def encrypt_payloads(
             jobs=jobs or settings.usable_jobs,
             limits=Limits(settings.chain_timeout_s, allow_legacy_size),
         )
+        return partial(encrypt, request)
 
-    return run_encryption("encrypt_payloads", request)
+    return run_in_flow("encrypt_payloads", job)

@@ -39,6 +39,13 @@ class Settings(BaseSettings):
         return f"sqlite:///{os.path.join(os.path.abspath(self.home), 'history.sqlite')}"
 
     @property
+    def measuring_lock(self) -> str:
+        """Path of the lock that whatever measures on this host holds; its folder is made here."""
+        folder = os.path.join(os.path.abspath(self.home), "locks")
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        return os.path.join(folder, "measure")
+
+    @property
     def usable_jobs(self) -> int:
         """Chains to run at once."""
         return self.jobs or len(os.sched_getaffinity(0))

@@ -1,14 +1,16 @@
-"""The flow that shows the whole: the chapter's item 52 as it is in the book, beside the same done the modern way."""
+"""The flow that runs the whole chapter on this host."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from flows.jobs.survey import survey as survey_job
 from flows.jobs.survey import survey_request
-from flows.orchestration import run_encryption
+from flows.orchestration import run_in_flow
 
 
 def _run_name() -> str:
@@ -17,5 +19,5 @@ def _run_name() -> str:
 
 @flow(name="survey", flow_run_name=_run_name)
 def survey() -> State[None]:
-    """Encrypt and hash three times 100 random bytes, with the book's suite (classic) and with the modern one."""
-    return run_encryption("survey", survey_request)
+    """Run the chapter's items 52 to 54 with its own numbers: child processes, threads, locks."""
+    return run_in_flow("survey", lambda settings: partial(survey_job, survey_request(settings)))

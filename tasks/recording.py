@@ -1,4 +1,4 @@
-"""The `@task` over the record."""
+"""The `@task`s over the record."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from db.errors import RecordUnusable
 from db.store import Store
 from tasks.crypto.encrypt import Encryption
 from tasks.crypto.summary import Summary, summarise
+from tasks.threads.planning import Round
+from tasks.threads.samples import Sample
 
 
 def _may_pass(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
@@ -33,3 +35,19 @@ def record_batch(store: Store, run_id: int, number: int, encryptions: Sequence[E
     del number
     store.record_encryptions(run_id, encryptions)
     return summarise(encryptions)
+
+
+@task(
+    name="record-round",
+    task_run_name="record round {one.number}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[1, 10],
+    retry_condition_fn=_may_pass,
+)
+def record_round(
+    store: Store, run_id: int, one: Round, first_ordinal: int, samples: Sequence[Sample]
+) -> Sequence[Sample]:
+    """Write a round's samples in one transaction; those that are recorded already stay as they are."""
+    store.record_samples(run_id, first_ordinal, samples, one.interpreters)
+    return samples

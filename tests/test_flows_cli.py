@@ -34,28 +34,31 @@ def test_survey_shows_the_chapter(threadmill: Command) -> None:
     """Item 52's three chains with the book's suite, beside the modern one, and what to do next."""
     result = threadmill("survey", "--via", "direct")
     assert result.returncode == 0, result.stderr
-    lines = [line for line in result.stdout.splitlines() if line.startswith("│")]
+    lines = [line for line in result.stdout.splitlines() if "→" in line and line.startswith("│")]
     assert sum("classic (legacy)" in line for line in lines) == 3
     assert sum("modern" in line for line in lines) == 3
     assert all("b'" in line or 'b"' in line for line in lines)
+    assert "unlocked augmented (self.count += offset)" in result.stdout
+    assert "lock around augmented: no update lost" in result.stdout
     assert "recorded as run 1" in result.stdout
     assert "history show 1" in result.stdout
 
 
-def test_survey_twice_in_a_row(threadmill: Command) -> None:
-    """A second survey is a second run, and its digests are others: salts and keys are drawn anew."""
-    first, second = (read_json(threadmill("survey", "--json")) for _ in range(2))
+def test_random_payloads_twice_in_a_row(threadmill: Command) -> None:
+    """A second command is a second run, and its digests are others: salts and keys are drawn anew."""
+    command = ("encrypt", "--random", "100x3", "--suite", "classic,modern", "--json")
+    first, second = (read_json(threadmill(*command)) for _ in range(2))
     assert (first["run"]["id"], second["run"]["id"]) == (1, 2)
     digests = [payload["digest"] for detail in (first, second) for payload in detail["payloads"]]
     assert len(set(digests)) == 12
 
 
-def test_survey_without_openssl_says_that_native_took_over(
+def test_without_openssl_native_takes_over_and_says_so(
     threadmill: Command, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """No openssl on PATH is no fault; the record says what ran, and why."""
     environment["PATH"] = str(tmp_path)
-    result = threadmill("survey")
+    result = threadmill("encrypt", "--random", "100x3", "--suite", "classic,modern")
     assert result.returncode == 0, result.stderr
     assert "native took over: no program openssl on PATH" in result.stdout
     payloads = read_json(threadmill("history", "show", "latest", "--json"))["payloads"]
@@ -354,7 +357,7 @@ def test_empty_folder_is_refused(threadmill: Command, tmp_path: Path, key_file: 
 def test_setting_that_makes_no_sense_is_one_line(threadmill: Command, environment: dict[str, str]) -> None:
     """A bad environment variable is named."""
     environment["THREADMILL_JOBS"] = "several"
-    result = threadmill("survey")
+    result = threadmill("encrypt", "--random", "1x1")
     assert result.returncode == 2
     assert "THREADMILL_JOBS" in result.stderr
     assert len(result.stderr.splitlines()) == 1

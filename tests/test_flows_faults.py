@@ -135,7 +135,7 @@ def test_kill_9_leaves_no_child_and_a_row_that_says_so(
     process.communicate()
     wait_until(lambda: not any(map(alive, children_of(slow_openssl))), "a child is left")
     (slow_openssl / "armed").unlink()
-    assert threadmill("survey").returncode == 0
+    assert threadmill("encrypt", "--random", "100x1").returncode == 0
     statuses = [run["status"] for run in read_json(threadmill("history", "runs", "--json"))]
     assert statuses == ["completed", "crashed"]
 
@@ -227,16 +227,16 @@ def test_unreadable_file_is_reported_and_hides_nothing(threadmill: Command, key_
 
 def test_locked_record_is_refused_before_any_work(threadmill: Command, environment: dict[str, str], home: Path) -> None:
     """A database that somebody else holds is one line, and no payload is worked on."""
-    assert threadmill("survey").returncode == 0
+    assert threadmill("encrypt", "--random", "100x1").returncode == 0
     environment["THREADMILL_DATABASE_TIMEOUT_S"] = "0.5"
     other = sqlite3.connect(home / "history.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    result = threadmill("survey")
+    result = threadmill("encrypt", "--random", "100x1")
     other.close()
     assert result.returncode == 2
     assert "locked by another process" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
-    assert threadmill("survey").returncode == 0
+    assert threadmill("encrypt", "--random", "100x1").returncode == 0
 
 
 @pytest.fixture

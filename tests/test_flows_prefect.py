@@ -151,7 +151,7 @@ def test_refused_request_is_exit_code_2(
 def test_unreachable_server_is_exit_code_2(threadmill: Command, environment: dict[str, str], home: Path) -> None:
     """A server that the user has set and that does not answer is not quietly replaced by another."""
     environment["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
-    result = threadmill("survey")
+    result = threadmill("encrypt", "--random", "1x1")
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
     assert "PREFECT_API_URL=http://127.0.0.1:9/api cannot be reached" in result.stderr

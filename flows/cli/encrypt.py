@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from db.history import History, PayloadFilter
+from db.rows import PayloadRow
 from flows.cli.options import Flag, Json, Names, Via
 from flows.cli.output import milliseconds, print_json, print_table
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
+from flows.jobs.encryption import encrypt as encrypt_job
 from flows.jobs.names import RequestRefused, check_backends, check_suites
 from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file
 from flows.settings import Settings, load_settings
@@ -57,9 +61,8 @@ def encrypt(
             raise RequestRefused("standard input can be read only with --via direct")
         run_id = run_by_prefect(settings, progress, lambda: _call_flow(request))
     else:
-        run_id = run_directly(
-            "encrypt_files" if request.random is None else "encrypt_payloads", request, settings, progress
-        )
+        flow = "encrypt_files" if request.random is None else "encrypt_payloads"
+        run_id = run_directly(flow, settings, progress, partial(encrypt_job, request))
     history = History(settings.history_url)
     code = exit_code_of(history, run_id)
     if json:
@@ -138,6 +141,7 @@ def _print_outcome(history: History, run_id: int) -> None:
             for row in shown
         ),
     )
+    print_backends(shown)
     counts = history.counts(run_id)
     total = sum(count.count for count in counts)
     print(
@@ -149,3 +153,11 @@ def _print_outcome(history: History, run_id: int) -> None:
     if total > len(shown):
         print(f"the first {len(shown)} are shown; all of them: threadmill history show {run_id} --limit {total}")
     print(f"recorded in {history.where}")
+
+
+def print_backends(payloads: Sequence[PayloadRow]) -> None:
+    """What ran, in which version; and why, where native took over."""
+    for backend, detail, reason in dict.fromkeys(
+        (row.backend, row.backend_detail, row.backend_reason) for row in payloads
+    ):
+        print(f"{backend}: {detail}" + (f"; {reason}" if reason.startswith("native took over") else ""))

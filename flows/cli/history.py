@@ -6,9 +6,11 @@ import os
 from collections.abc import Sequence
 from datetime import datetime
 
-from db.history import History, PayloadFilter
-from db.rows import PayloadRow, RunRow
+from db.history import History, PayloadFilter, SampleFilter
+from db.rows import PayloadRow, RunDetail, RunRow, SampleRow
 from flows.cli.exits import REFUSED, Exit
+from flows.cli.finding_rows import RaceRow, SpeedupRow, race_rows, speedup_rows
+from flows.cli.findings import print_findings
 from flows.cli.options import Csv, Flag, Json, Names, point_in_time
 from flows.cli.output import columns_of, console, local, milliseconds, print_csv, print_json, print_table
 from flows.jobs.names import RequestRefused, check_suites
@@ -44,7 +46,7 @@ def runs(*, limit: int = 20, since: str | None = None, json: Json = False, csv: 
 
 
 def show(run: str, /, *, limit: int | None = None, json: Json = False, csv: Csv = False) -> int:
-    """Show one run with its payloads and their stages.
+    """Show one run with its payloads and their stages, or what its samples add up to.
 
     Args:
         run: its number, the id of a Prefect flow run, or latest
@@ -57,13 +59,17 @@ def show(run: str, /, *, limit: int | None = None, json: Json = False, csv: Csv 
     if limit is None and not json and not csv:
         limit = 20
     payloads = history.payloads(PayloadFilter(run_id=found.id), limit=limit)
+    samples = history.samples(SampleFilter(run_id=found.id), limit=None)
     if json:
-        print_json({"run": found, "payloads": payloads})
+        print_json(RunDetail(found, tuple(payloads), tuple(samples[:limit])))
     elif csv:
         print_csv(columns_of(PayloadRow), payloads)
     else:
         _print_run(found)
-        _print_payloads(payloads)
+        if payloads:
+            _print_payloads(payloads)
+        if samples:
+            print_findings(samples)
         for count in history.counts(found.id):
             cause = f" ({count.cause})" if count.cause else ""
             print(f"{count.count:,} {count.status}{cause}, {count.size_bytes:,} bytes")
@@ -107,6 +113,173 @@ def payloads(
     else:
         _print_payloads(rows)
     return 0
+
+
+def samples(
+    *,
+    experiment: Names = [],  # noqa: B006 - never changed
+    workload: Names = [],  # noqa: B006 - never changed
+    executor: Names = [],  # noqa: B006 - never changed
+    shape: Names = [],  # noqa: B006 - never changed
+    guard: Names = [],  # noqa: B006 - never changed
+    interpreter: Names = [],  # noqa: B006 - never changed
+    host: Names = [],  # noqa: B006 - never changed
+    run: int | None = None,
+    since: str | None = None,
+    limit: int = 20,
+    json: Json = False,
+    csv: Csv = False,
+) -> int:
+    """List samples of the experiments, newest first; those of one run in their order.
+
+    Args:
+        experiment: speedup, race, ceiling
+        workload: only these
+        executor: only these
+        shape: only these
+        guard: only these
+        interpreter: versions such as 3.12, 3.13.0, 3.13t
+        host: only these machines
+        run: only this run, by its number
+        since: 7d, 12h, today, 2026-11-22, 2026-11-22T03:00
+        limit: how many at the most
+        json: print one JSON array
+        csv: print CSV
+    """
+    axes = {"experiment": experiment, "workload": workload, "executor": executor, "shape": shape, "guard": guard}
+    which = SampleFilter(
+        case={axis: wanted for axis, wanted in axes.items() if wanted},
+        interpreters=interpreter,
+        hosts=host,
+        since=_time(since),
+        run_id=run,
+    )
+    history = _open(limit)
+    rows = history.samples(which, limit=limit)
+    _say_if_empty(history)
+    if json:
+        print_json(rows)
+    elif csv:
+        print_csv(columns_of(SampleRow), rows)
+    else:
+        print_table(
+            "samples",
+            ("run", "experiment", "what", "by", "workers", "interpreter", "round", "outcome", "found", "time", "noisy"),
+            (
+                (
+                    row.run_id,
+                    row.experiment,
+                    row.workload or row.shape,
+                    row.executor or row.guard,
+                    row.workers,
+                    row.interpreter.label,
+                    row.round,
+                    row.outcome,
+                    row.found or row.error,
+                    milliseconds(row.wall_ns),
+                    "noisy" if row.noisy else None,
+                )
+                for row in rows
+            ),
+        )
+    return 0
+
+
+def speedup(
+    *,
+    workload: Names = [],  # noqa: B006 - never changed
+    executor: Names = [],  # noqa: B006 - never changed
+    interpreter: Names = [],  # noqa: B006 - never changed
+    host: Names = [],  # noqa: B006 - never changed
+    run: int | None = None,
+    since: str | None = None,
+    limit: int = 5,
+    json: Json = False,
+    csv: Csv = False,
+) -> int:
+    """Show what helped: the speed-up of each executor, run by run, newest first.
+
+    Args:
+        workload: only these
+        executor: only these
+        interpreter: versions such as 3.12, 3.13.0, 3.13t
+        host: only these machines
+        run: only this run, by its number
+        since: 7d, 12h, today, 2026-11-22, 2026-11-22T03:00
+        limit: runs at the most
+        json: print one JSON array
+        csv: print CSV
+    """
+    groups = _findings("speedup", interpreter, host, run, since, limit)
+    rows = [row for run_id, samples in groups for row in speedup_rows(run_id, samples)]
+    rows = [
+        row for row in rows if (not workload or row.workload in workload) and (not executor or row.executor in executor)
+    ]
+    return _print_findings("speed-up", SpeedupRow, rows, json=json, csv=csv)
+
+
+def race(
+    *,
+    shape: Names = [],  # noqa: B006 - never changed
+    guard: Names = [],  # noqa: B006 - never changed
+    interpreter: Names = [],  # noqa: B006 - never changed
+    host: Names = [],  # noqa: B006 - never changed
+    run: int | None = None,
+    since: str | None = None,
+    limit: int = 5,
+    json: Json = False,
+    csv: Csv = False,
+) -> int:
+    """Show what was lost, and what a guard cost, run by run, newest first.
+
+    Args:
+        shape: only these
+        guard: only these
+        interpreter: versions such as 3.12, 3.13.0, 3.13t
+        host: only these machines
+        run: only this run, by its number
+        since: 7d, 12h, today, 2026-11-22, 2026-11-22T03:00
+        limit: runs at the most
+        json: print one JSON array
+        csv: print CSV
+    """
+    groups = _findings("race", interpreter, host, run, since, limit)
+    rows = [row for run_id, samples in groups for row in race_rows(run_id, samples)]
+    rows = [row for row in rows if (not shape or row.shape in shape) and (not guard or row.guard in guard)]
+    return _print_findings("races", RaceRow, rows, json=json, csv=csv)
+
+
+def _findings(
+    experiment: str, interpreters: Sequence[str], hosts: Sequence[str], run: int | None, since: str | None, limit: int
+) -> list[tuple[int, list[SampleRow]]]:
+    """Samples of the newest runs that have that experiment, with those of `ceiling` beside it."""
+    history = _open(limit)
+    run_ids = history.runs_with(experiment, since=_time(since), limit=limit) if run is None else [run]
+    _say_if_empty(history)
+    wanted: dict[str, Sequence[str | int]] = {"experiment": [experiment, "ceiling"]}
+    return [
+        (run_id, history.samples(SampleFilter(wanted, interpreters, hosts, run_id=run_id), limit=None))
+        for run_id in run_ids
+    ]
+
+
+def _print_findings(title: str, row_type: type, rows: Sequence[SpeedupRow | RaceRow], *, json: bool, csv: bool) -> int:
+    columns = columns_of(row_type)
+    if json:
+        print_json(rows)
+    elif csv:
+        print_csv(columns, rows)
+    else:
+        print_table(title, columns, ([_short(getattr(row, column)) for column in columns] for row in rows))
+    return 0
+
+
+def _short(value: object) -> object:
+    return (
+        f"{value:,.3g}"
+        if isinstance(value, float) and abs(value) < 1000
+        else (f"{value:,.0f}" if isinstance(value, float) else value)
+    )
 
 
 def _open(limit: int | None) -> History:

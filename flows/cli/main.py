@@ -15,6 +15,7 @@ from flows.cli.exits import REFUSED, Exit, Terminated
 from flows.jobs.names import RequestRefused
 from flows.version import code_version
 from tasks.crypto.errors import CryptoError
+from tasks.threads.errors import ExperimentError
 
 app = App(
     name="threadmill",
@@ -31,11 +32,16 @@ history = App(name="history", help="Query the record of all runs.")
 # Named by path, and described here, so that a command's module is loaded only when it is called.
 app.command("flows.cli.survey:survey", help="Run the chapter's examples on this host.")
 app.command("flows.cli.encrypt:encrypt", help="Encrypt and hash files, folders or random payloads; record the digests.")
+app.command("flows.cli.experiment:experiment", help="Measure threads, processes, coroutines and locks.")
+app.command("flows.cli.interpreters:interpreters", help="List the interpreters that experiments can run on.")
 app.command("flows.cli.check:check", help="Say whether files still give their recorded digests.")
 app.command("flows.cli.keygen:keygen", help="Write a new key file.")
 history.command("flows.cli.history:runs", help="List the runs, newest first.")
 history.command("flows.cli.history:show", help="Show one run with its payloads and their stages.")
 history.command("flows.cli.history:payloads", help="List payloads of all runs, newest first.")
+history.command("flows.cli.history:samples", help="List samples of the experiments, newest first.")
+history.command("flows.cli.history:speedup", help="What helped, run by run and interpreter by interpreter.")
+history.command("flows.cli.history:race", help="What was lost, and what a guard cost.")
 app.command(history)
 app.command("flows.cli.settings:settings", help="Print the settings in force.")
 
@@ -51,7 +57,7 @@ def main() -> NoReturn:
         code = _complain(end.text, end.code)
     except CycloptsError as error:
         code = _complain(f"{_one_line(str(error))} (see --help)", REFUSED)
-    except (RequestRefused, CryptoError, RecordError) as error:
+    except (RequestRefused, CryptoError, ExperimentError, RecordError) as error:
         code = _complain(str(error), REFUSED)
     except KeyboardInterrupt:
         code = _complain("interrupted; what was done by then is on record", 128 + signal.SIGINT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,9 @@ from flows.cli.output import console
 from flows.jobs.plan import Plan
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.summary import Summary
+from tasks.threads.planning import Plan as Rounds
+from tasks.threads.planning import Round
+from tasks.threads.samples import Sample
 
 _LINE_EVERY_S = 5.0
 
@@ -71,3 +75,24 @@ class ProgressReporter:
         elif time.monotonic() - self._spoke >= _LINE_EVERY_S:
             self._spoke = time.monotonic()
             self.say(f"{self._done:,} of {self._total:,} payloads")
+
+    def rounds_planned(self, plan: Rounds) -> None:
+        """See `Reporter`."""
+        self._done, self._total = 0, sum(len(one.steps) for one in plan.rounds)
+        if self._bar:
+            self._bar.update(self._task, description="measuring", total=self._total, completed=0)
+        else:
+            self.say(f"measuring {self._total:,} samples in {len(plan.rounds)} rounds")
+
+    def sample_taken(self, sample: Sample) -> None:
+        """See `Reporter`. A noisy sample is taken again, so that there may be more than were planned."""
+        self._done += 1
+        if self._bar:
+            label = f"measuring {sample.case.key}"
+            self._bar.update(self._task, completed=self._done, total=max(self._total, self._done), description=label)
+        elif time.monotonic() - self._spoke >= _LINE_EVERY_S:
+            self._spoke = time.monotonic()
+            self.say(f"{self._done:,} of {self._total:,} samples")
+
+    def round_done(self, one: Round, samples: Sequence[Sample]) -> None:
+        """See `Reporter`; the samples have been told one by one."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from db.history import History
-from db.rows import PayloadRow
+from db.rows import PayloadRow, SampleRow
+from flows.cli.encrypt import print_backends
+from flows.cli.findings import print_findings
 from flows.cli.options import Json, Via
 from flows.cli.output import milliseconds, print_json, print_table
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
+from flows.jobs.survey import survey as survey_job
 from flows.jobs.survey import survey_request
 from flows.settings import load_settings
 
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def survey(*, via: Via = None, json: Json = False) -> int:
-    """Run the chapter: three chains over 100 random bytes, with the book's suite and with the modern one.
+    """Run the chapter: child processes, threads and locks, with its own numbers, on this host and interpreter.
 
     Args:
         via: how to run
@@ -32,13 +36,14 @@ def survey(*, via: Via = None, json: Json = False) -> int:
     if by_prefect(via):
         run_id = run_by_prefect(settings, progress, _call_flow)
     else:
-        run_id = run_directly("survey", survey_request(settings), settings, progress)
+        run_id = run_directly("survey", settings, progress, partial(survey_job, survey_request(settings)))
     history = History(settings.history_url)
     detail = history.detail(run_id)
     if json:
         print_json(detail)
     elif detail is not None:
         _print_item_52(detail.payloads)
+        _print_items_53_and_54(detail.samples)
         _print_what_next(history, run_id)
     return exit_code_of(history, run_id)
 
@@ -56,8 +61,7 @@ def _print_item_52(payloads: tuple[PayloadRow, ...]) -> None:
         ("suite", "cipher → digest", "backend", "digest's last ten bytes", "encrypt", "hash", "chain"),
         (_line(row) for row in payloads),
     )
-    for remark in dict.fromkeys(_remark(row) for row in payloads):
-        print(remark)
+    print_backends(payloads)
 
 
 def _line(row: PayloadRow) -> tuple[object, ...]:
@@ -69,9 +73,9 @@ def _line(row: PayloadRow) -> tuple[object, ...]:
     return name, chain, row.backend, tail, encrypt, hash_, milliseconds(row.wall_ns)
 
 
-def _remark(row: PayloadRow) -> str:
-    why = f"; {row.backend_reason}" if row.backend_reason.startswith("native took over") else ""
-    return f"{row.backend}: {row.backend_detail}{why}"
+def _print_items_53_and_54(samples: tuple[SampleRow, ...]) -> None:
+    print("\nItems 53 and 54, threads and locks: four numbers factorized; five threads, a million updates each")
+    print_findings(samples)
 
 
 def _print_what_next(history: History, run_id: int) -> None:

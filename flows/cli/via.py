@@ -14,14 +14,14 @@ from db.history import History
 from db.store import Store
 from flows.cli.exits import REFUSED, Exit
 from flows.cli.progress import ProgressReporter
-from flows.jobs.encryption import encrypt
 from flows.jobs.names import RequestRefused
 from flows.jobs.reporter import LISTENER
-from flows.jobs.request import EncryptionRequest
+from flows.jobs.run import Job, Tools
 from flows.jobs.runner import DirectRunner
 from flows.settings import Settings
 from flows.version import code_version
 from tasks.crypto.cancel import CancelToken
+from tasks.threads.errors import ExperimentError
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -40,16 +40,15 @@ def by_prefect(via: str | None) -> bool:
     return via == "prefect" or (via is None and bool(os.environ.get("PREFECT_API_URL")))
 
 
-def run_directly(flow: str, request: EncryptionRequest, settings: Settings, progress: ProgressReporter) -> int:
+def run_directly(flow: str, settings: Settings, progress: ProgressReporter, job: Job) -> int:
     """Run the job in this process; the run's number."""
     store = Store(settings.history_url, timeout_s=settings.database_timeout_s)
-    run = NewRun(flow, "direct", {}, code_version())
+    history = History(settings.history_url, timeout_s=settings.database_timeout_s)
+    tools = Tools(store, history, DirectRunner(settings.usable_jobs), progress, CancelToken())
     try:
         with progress:
-            return encrypt(
-                request, run, store=store, runner=DirectRunner(request.jobs), reporter=progress, cancel=CancelToken()
-            ).run_id
-    except RecordError as error:
+            return job(NewRun(flow, "direct", {}, code_version()), tools).run_id
+    except (RecordError, ExperimentError) as error:
         if progress.run_id is None:
             raise
         # Not refused: it had begun.
@@ -79,9 +78,9 @@ def run_by_prefect(settings: Settings, progress: ProgressReporter, call: Callabl
 
 
 def exit_code_of(history: History, run_id: int) -> int:
-    """What a run's rows mean for the exit code: 1 a payload failed, 3 a source was unreadable or unstable, 0 done."""
+    """What a run's rows mean for the exit code: 1 something failed, 3 a source was unreadable or unstable, 0 done."""
     counts = history.counts(run_id)
-    if any(count.status == "failed" and count.cause != "unreadable" for count in counts):
+    if history.failed_samples(run_id) or any(c.status == "failed" and c.cause != "unreadable" for c in counts):
         return 1
     return 3 if any(count.status in ("failed", "unstable") for count in counts) else 0
 

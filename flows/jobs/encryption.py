@@ -9,28 +9,24 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from operator import itemgetter
 
-from db.errors import RecordError
 from db.facts import NewRun
-from db.store import Store
 from flows.jobs.plan import Done, Plan, make_plan
-from flows.jobs.reporter import Reporter
 from flows.jobs.request import EncryptionRequest
-from flows.jobs.runner import BatchContext, Pending, Runner
-from tasks.crypto.cancel import CancelToken
+from flows.jobs.run import OpenRun, Tools, open_run
+from flows.jobs.runner import BatchContext, Pending
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.summary import Summary, total
 
 
 @dataclass(frozen=True, slots=True)
-class JobResult:
-    """A job that ran to its end: the run's number, and what its payloads came to."""
+class EncryptionOutcome:
+    """What all payloads of a run came to."""
 
-    run_id: int
     summary: Summary
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 a payload failed, 3 only sources that could not be read or would not hold still."""
+        """See `Outcome`."""
         failed = self.summary.counts.get("failed", 0)
         if failed > self.summary.unreadable:
             return 1
@@ -38,7 +34,7 @@ class JobResult:
 
     @property
     def message(self) -> str:
-        """One line: how many of what, and the first of those that need eyes."""
+        """How many of what, and the first of those that need eyes."""
         counts = self.summary.counts
         words = [f"{count:,} {status}" for status, count in sorted(counts.items(), key=lambda item: -item[1])]
         text = ", ".join(words) or "nothing left to do"
@@ -49,57 +45,34 @@ class JobResult:
         return text
 
 
-def encrypt(
-    request: EncryptionRequest,
-    run: NewRun,
-    *,
-    store: Store,
-    runner: Runner,
-    reporter: Reporter,
-    cancel: CancelToken,
-    done_before: frozenset[Done] = frozenset(),
-) -> JobResult:
-    """Encrypt every payload of the request and record what became of it.
+def encrypt(request: EncryptionRequest, run: NewRun, tools: Tools) -> OpenRun:
+    """Encrypt every payload of the request and record what became of it; the run, closed.
+
+    A further attempt of a flow run does only what earlier ones have not done.
 
     Args:
         request: what to encrypt and how.
         run: what the run's row says; its parameters are taken from the request.
-        store: the record.
-        runner: what runs a batch.
-        reporter: who is told.
-        cancel: ends the job when set; batches in work are recorded as far as they came.
-        done_before: (name, suite, backend) that an earlier attempt of the same flow run has done.
+        tools: what to work with. When cancelled, batches in work are recorded as far as they came.
 
     Raises:
         RequestRefused, CryptoError: refused before any work, and before the run has a row.
         RecordError: the record cannot be written.
     """
-    plan = make_plan(request, cancel)
-    reporter.planned(plan)
-    run_id = store.start_run(replace(run, parameters=request.parameters()))
-    reporter.started(run_id)
-    context = BatchContext(store, run_id, request.key, request.limits, cancel)
-    try:
-        result = JobResult(run_id, _run_batches(plan, runner, reporter, context, done_before))
-    except BaseException as error:
-        # Where the record is what failed, the row stays open, and the next run on this host closes it as crashed.
-        with suppress(RecordError):
-            if isinstance(error, Exception):
-                store.finish_run(run_id, "failed", f"{type(error).__name__}: {error}")
-            else:
-                store.finish_run(run_id, "cancelled", "cancelled before it was done")
-        raise
-    if result.exit_code:
-        store.finish_run(run_id, "failed", result.message)
-    else:
-        store.finish_run(run_id, "completed")
-    return result
+    plan = make_plan(request, tools.cancel)
+    tools.reporter.planned(plan)
+    with open_run(replace(run, parameters=request.parameters()), tools) as opened:
+        done_before: frozenset[Done] = frozenset()
+        if run.flow_run_id is not None and run.attempt > 1:
+            done_before = tools.history.done_before(run.flow_run_id)
+        opened.outcomes.append(run_batches(plan, opened.run_id, tools, done_before))
+    return opened
 
 
-def _run_batches(
-    plan: Plan, runner: Runner, reporter: Reporter, context: BatchContext, done_before: frozenset[Done]
-) -> Summary:
+def run_batches(plan: Plan, run_id: int, tools: Tools, done_before: frozenset[Done] = frozenset()) -> EncryptionOutcome:
     """Start batch after batch, never more at once than the part's workers, and take in what they come to."""
+    request = plan.request
+    context = BatchContext(tools.store, run_id, request.key, request.limits, tools.cancel)
     ended: queue.SimpleQueue[Batch] = queue.SimpleQueue()
     active: dict[int, Pending] = {}
     summaries: list[Summary] = []
@@ -108,26 +81,26 @@ def _run_batches(
         batch = ended.get()
         summary = active.pop(batch.number).result()
         summaries.append(summary)
-        reporter.batch_done(batch, summary)
+        tools.reporter.batch_done(batch, summary)
 
     try:
         for part, parts_batches in itertools.groupby(plan.batches(done_before), key=itemgetter(0)):
             for _, batch in parts_batches:
                 if len(active) == part.workers:
                     take_one()
-                active[batch.number] = runner.start(batch, context)
+                active[batch.number] = tools.runner.start(batch, context)
                 active[batch.number].add_done_callback(functools.partial(_put, ended, batch))
             # Suites and backends are compared with each other, so they do not run side by side.
             while active:
                 take_one()
     except BaseException:
-        context.cancel.cancel()
+        tools.cancel.cancel()
         for pending in active.values():
             # What was done by then is being recorded; the error that is on its way is the one to tell.
             with suppress(Exception):
                 pending.result()
         raise
-    return total(summaries)
+    return EncryptionOutcome(total(summaries))
 
 
 def _put(ended: queue.SimpleQueue[Batch], batch: Batch, _: object) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Protocol
 
 from flows.jobs.plan import Plan
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.summary import Summary
+from tasks.threads.planning import Plan as Rounds
+from tasks.threads.planning import Round
+from tasks.threads.samples import Sample
 
 
 class Reporter(Protocol):
@@ -21,6 +25,15 @@ class Reporter(Protocol):
 
     def batch_done(self, batch: Batch, summary: Summary) -> None:
         """A batch is encrypted and recorded."""
+
+    def rounds_planned(self, plan: Rounds) -> None:
+        """The rounds of the experiments are known."""
+
+    def round_done(self, one: Round, samples: Sequence[Sample]) -> None:
+        """A round is measured and recorded."""
+
+    def sample_taken(self, sample: Sample) -> None:
+        """A sample is there; comes from whichever thread measures."""
 
 
 # Who in this process wants to know about a job that a flow runs (the command line's progress bar).

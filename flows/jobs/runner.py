@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,6 +12,9 @@ from tasks.crypto.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Limits, encrypt_batch
 from tasks.crypto.secret import KeySource
 from tasks.crypto.summary import Summary, summarise
+from tasks.threads.measuring import measure_round
+from tasks.threads.planning import Round
+from tasks.threads.samples import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,18 @@ class BatchContext:
     cancel: CancelToken
 
 
+@dataclass(frozen=True, slots=True)
+class RoundContext:
+    """What every round of a run shares. `lock` is the path of the host's measuring lock; `tell` hears each sample."""
+
+    store: Store
+    run_id: int
+    lock: str
+    lock_wait_s: float
+    cancel: CancelToken
+    tell: Callable[[Sample], None]
+
+
 class Pending(Protocol):
     """A batch that is being encrypted and recorded."""
 
@@ -35,11 +50,21 @@ class Pending(Protocol):
         """Call `fn` when it is recorded, or could not be."""
 
 
+class PendingRound(Protocol):
+    """A round that is being measured and recorded."""
+
+    def result(self) -> Sequence[Sample]:
+        """Wait for it; raises what measuring or recording raised."""
+
+
 class Runner(Protocol):
-    """Starts batches; the job bounds how many at once."""
+    """Starts batches and rounds; the job bounds how many at once."""
 
     def start(self, batch: Batch, context: BatchContext) -> Pending:
         """Encrypt a batch, then record it, without waiting."""
+
+    def start_round(self, one: Round, first_ordinal: int, context: RoundContext) -> PendingRound:
+        """Measure a round, then record it, without waiting."""
 
 
 class DirectRunner:
@@ -52,9 +77,26 @@ class DirectRunner:
         """See `Runner.start`."""
         return self._pool.submit(encrypt_and_record, batch, context)
 
+    def start_round(self, one: Round, first_ordinal: int, context: RoundContext) -> Future[tuple[Sample, ...]]:
+        """See `Runner.start_round`."""
+        return self._pool.submit(measure_and_record, one, first_ordinal, context)
+
 
 def encrypt_and_record(batch: Batch, context: BatchContext) -> Summary:
     """One batch from payloads to rows."""
     encryptions = encrypt_batch(batch, context.key, context.limits, context.cancel)
     context.store.record_encryptions(context.run_id, encryptions)
     return summarise(encryptions)
+
+
+def measure_and_record(one: Round, first_ordinal: int, context: RoundContext) -> tuple[Sample, ...]:
+    """One round from cases to rows."""
+    samples = measure_round(
+        one,
+        lock_path=context.lock,
+        lock_wait_s=context.lock_wait_s,
+        cancel=context.cancel,
+        tell=context.tell,
+    )
+    context.store.record_samples(context.run_id, first_ordinal, samples, one.interpreters)
+    return samples

@@ -1,23 +1,60 @@
-"""The survey: the chapter's own numbers."""
+"""The survey: the chapter's items 52 to 54 with its own numbers, on this host and the running interpreter."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
+from db.facts import NewRun
+from flows.jobs.encryption import run_batches
+from flows.jobs.measurement import ExperimentRequest, book_rounds, run_rounds
+from flows.jobs.plan import make_plan
 from flows.jobs.request import EncryptionRequest, RandomSpec
+from flows.jobs.run import OpenRun, Tools, open_run
 from flows.settings import Settings
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.secret import ThrowAway
+from tasks.threads.planning import QUICK_ROUNDS
 
 # Item 52: three chains over 100 random bytes each.
 _ITEM_52 = RandomSpec(size_bytes=100, count=3)
 
 
-def survey_request(settings: Settings) -> EncryptionRequest:
-    """Item 52's payloads under the book's suite and under the modern one."""
-    return EncryptionRequest(
-        ThrowAway(),
-        random=_ITEM_52,
-        suites=("classic", "modern"),
-        openssl=settings.openssl,
-        jobs=settings.usable_jobs,
-        limits=Limits(settings.chain_timeout_s),
+@dataclass(frozen=True, slots=True)
+class SurveyRequest:
+    """Item 52's payloads under the book's suite and the modern one, then items 53 and 54."""
+
+    encryption: EncryptionRequest
+    experiments: ExperimentRequest
+
+
+def survey_request(settings: Settings) -> SurveyRequest:
+    """The chapter, with the settings of this process."""
+    return SurveyRequest(
+        EncryptionRequest(
+            ThrowAway(),
+            random=_ITEM_52,
+            suites=("classic", "modern"),
+            openssl=settings.openssl,
+            jobs=settings.usable_jobs,
+            limits=Limits(settings.chain_timeout_s),
+        ),
+        ExperimentRequest(settings.measuring_lock, rounds=QUICK_ROUNDS),
     )
+
+
+def survey(request: SurveyRequest, run: NewRun, tools: Tools) -> OpenRun:
+    """Run the chapter; the run, closed.
+
+    Raises:
+        ExperimentError: somebody else measures on this host and does not end.
+        RecordError: the record cannot be written.
+    """
+    plan = make_plan(request.encryption, tools.cancel)
+    rounds = book_rounds(request.experiments.rounds or QUICK_ROUNDS, tools.cancel)
+    parameters = request.encryption.parameters() | {"rounds": len(rounds.rounds)}
+    tools.reporter.planned(plan)
+    with open_run(replace(run, parameters=parameters), tools) as opened:
+        opened.outcomes.append(run_batches(plan, opened.run_id, tools))
+        tools.reporter.rounds_planned(rounds)
+        opened.outcomes.append(run_rounds(rounds, request.experiments, opened.run_id, tools))
+    return opened

@@ -29,5 +29,9 @@ class CancelToken:
         """Whether `cancel` was called."""
         return self._set
 
+    def is_set(self) -> bool:
+        """The same, under the name that `threading.Event` has for it."""
+        return self._set
+
     def __del__(self) -> None:
         os.close(self._descriptor)

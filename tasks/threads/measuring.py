@@ -1,6 +1,6 @@
 """Run a round: its steps one at a time, under the host's lock."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tasks.threads.choices import Guard
 from tasks.threads.execution import DEADLINE_S, run_case
@@ -35,3 +35,14 @@ def run_round(
                 # An unlocked race is judged by its counts, which noise does not spoil, and takes long.
                 if not sample.noisy or step.case.guard is Guard.NONE:
                     break
+
+
+def measure_round(
+    one: Round, *, lock_path: str, lock_wait_s: float, cancel: Cancel | None, tell: Callable[[Sample], None]
+) -> tuple[Sample, ...]:
+    """All samples of a round, each told to `tell` as soon as it is there; raises what `run_round` does."""
+    samples = []
+    for sample in run_round(one, lock_path=lock_path, lock_wait_s=lock_wait_s, cancel=cancel):
+        tell(sample)
+        samples.append(sample)
+    return tuple(samples)

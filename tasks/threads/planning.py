@@ -51,6 +51,11 @@ class Round:
     number: int
     steps: tuple[Step, ...]
 
+    @property
+    def interpreters(self) -> dict[str, Interpreter]:
+        """Those that it measures, by fingerprint."""
+        return {step.interpreter.fingerprint: step.interpreter for step in self.steps}
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -1,0 +1,91 @@
+"""Experiments for people: tables of findings, and the sentences that they allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from db.rows import SampleRow
+from flows.cli.output import print_table
+from flows.jobs.findings import by_interpreter
+from tasks.threads.estimates import Ratio
+from tasks.threads.findings import SpeedupFinding, Tally, speedup_findings
+from tasks.threads.race_verdicts import race_verdicts
+from tasks.threads.races import RaceFinding, race_findings
+from tasks.threads.samples import Sample
+from tasks.threads.speedup_verdicts import speedup_verdicts
+from tasks.threads.wording import factor, percent
+
+
+def print_findings(rows: Sequence[SampleRow]) -> None:
+    """Both tables and all sentences, from samples of one run."""
+    groups = by_interpreter(rows)
+    print_speedups(groups)
+    print_races(groups)
+    for label, samples in groups.items():
+        for sentence in (*speedup_verdicts(label, samples), *race_verdicts(label, samples)):
+            print(sentence)
+
+
+def print_speedups(groups: dict[str, list[Sample]]) -> None:
+    """Speed-up of each executor over serial, beside what independent processes gave at that time."""
+    lines = [_speedup(label, one) for label, samples in groups.items() for one in speedup_findings(samples)]
+    if lines:
+        print_table(
+            "speed-up over one after the other (median of pairs, 95 % interval), beside what was possible then",
+            ("interpreter", "workload", "executor", "workers", "time", "speed-up", "interval", "possible", "samples"),
+            sorted(lines, key=lambda line: tuple(map(str, line[:4]))),
+        )
+
+
+def print_races(groups: dict[str, list[Sample]]) -> None:
+    """Updates lost, trials with a loss, what an update takes, and what its guard costs."""
+    lines = [_race(label, one) for label, samples in groups.items() for one in race_findings(samples)]
+    if lines:
+        print_table(
+            "races: updates lost, and what a guard costs",
+            (
+                "interpreter",
+                "update",
+                "guard",
+                "threads",
+                "lost",
+                "trials with loss",
+                "ns an update",
+                "cost",
+                "samples",
+            ),
+            sorted(lines, key=lambda line: tuple(map(str, line[:4]))),
+        )
+
+
+def _speedup(label: str, one: SpeedupFinding) -> tuple[object, ...]:
+    case = one.case
+    wall = None if one.wall_ns is None else f"{one.wall_ns.median / 1e6:,.1f} ms"
+    possible = None if one.ceiling is None else factor(one.ceiling.value)
+    return (
+        label, str(case.workload), str(case.executor), case.workers, wall,
+        *_ratio(one.ratio), possible, _samples(one.tally),
+    )  # fmt: skip
+
+
+def _race(label: str, one: RaceFinding) -> tuple[object, ...]:
+    case = one.case
+    lost = None if one.lost_share is None else percent(one.lost_share.median)
+    took = None if one.update_ns is None else f"{one.update_ns.median:,.0f}"
+    cost = None if one.cost is None else factor(1 / one.cost.value)
+    trials = f"{one.with_loss} of {one.exercised}"
+    return (
+        label, str(case.shape or "–"), str(case.guard), case.workers, lost, trials, took, cost, _samples(one.tally),
+    )  # fmt: skip
+
+
+def _ratio(ratio: Ratio | None) -> tuple[str | None, str | None]:
+    if ratio is None:
+        return None, None
+    interval = None if ratio.low is None or ratio.high is None else f"{ratio.low:.2f} to {ratio.high:.2f}"
+    return factor(ratio.value), interval
+
+
+def _samples(tally: Tally) -> str:
+    words = ", ".join(f"{number} {outcome}" for outcome, number in tally.outcomes)
+    return words + (f" ({tally.noisy} noisy)" if tally.noisy else "")

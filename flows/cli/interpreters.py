@@ -1,0 +1,37 @@
+"""`threadmill interpreters`."""
+
+from __future__ import annotations
+
+from flows.cli.options import Json, Names
+from flows.cli.output import print_json, print_table
+from flows.jobs.measurement import find_interpreters
+from tasks.crypto.cancel import CancelToken
+
+
+def interpreters(*, python: Names = [], json: Json = False) -> int:  # noqa: B006 - never changed
+    """List the interpreters that experiments can run on: the running one, those on PATH, and pyenv's.
+
+    Args:
+        python: only these: paths, or versions such as 3.12, 3.13.0, 3.13t
+        json: print one JSON array
+    """
+    found = find_interpreters(python or ["all"], CancelToken())
+    if json:
+        print_json(found)
+        return 0
+    print_table(
+        "interpreters on this host",
+        ("name", "implementation", "build", "GIL now", "path", "cannot"),
+        (
+            (
+                one.label,
+                one.implementation,
+                "with the GIL" if one.gil_build else "free-threaded",
+                {True: "on", False: "off", None: "does not tell"}[one.gil_now],
+                one.executable,
+                "; ".join(f"{inability.executor}: {inability.reason}" for inability in one.cannot),
+            )
+            for one in found
+        ),
+    )
+    return 0

@@ -1,0 +1,204 @@
+"""The experiments' job: find interpreters, plan rounds, measure and record them one at a time."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TypeVar
+
+from db.facts import NewRun
+from flows.jobs.names import RequestRefused
+from flows.jobs.run import OpenRun, Tools, open_run
+from flows.jobs.runner import RoundContext
+from tasks.crypto.cancel import CancelToken
+from tasks.threads.choices import FAILURES, Executor, Experiment, Guard, Outcome, Shape, Workload
+from tasks.threads.discovery import discover, distinct, select
+from tasks.threads.errors import ExperimentError
+from tasks.threads.interpreters import Interpreter, probe
+from tasks.threads.planning import QUICK_ROUNDS, ROUNDS, Plan, Round, Selection, Step, book_cases, plan
+
+# More samples than any round has, retries included: the ordinals of a round do not depend on the others.
+_ORDINALS_PER_ROUND = 100_000
+_FAULTS_KEPT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRequest:
+    """What to measure, where, and how often.
+
+    `pythons` are paths or versions, `all` for every one found on the host, empty for the running one. `rounds`
+    None: as many as `selection` needs for an interval. `lock` is the host's measuring lock, waited for at most
+    `lock_wait_s`.
+    """
+
+    lock: str
+    selection: Selection = field(default_factory=Selection)
+    pythons: tuple[str, ...] = ()
+    rounds: int | None = None
+    seed: int | None = None
+    lock_wait_s: float = 3600.0
+
+    def parameters(self, plan: Plan) -> dict[str, object]:
+        """For the record, the drawn seed and the interpreters that were found included."""
+        labels = dict.fromkeys(step.interpreter.label for one in plan.rounds for step in one.steps)
+        chosen = self.selection
+        return {
+            "experiments": list(chosen.experiments),
+            "workloads": list(chosen.workloads),
+            "executors": list(chosen.executors),
+            "shapes": list(chosen.shapes),
+            "guards": list(chosen.guards),
+            "workers": list(chosen.workers),
+            "quick": chosen.quick,
+            "interpreters": list(labels),
+            "rounds": len(plan.rounds),
+            "seed": plan.seed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementOutcome:
+    """What all samples of a run came to: counts by outcome, and the first that say that something is broken."""
+
+    outcomes: dict[Outcome, int]
+    noisy: int
+    faults: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a sample says that something is broken: wrong output, a guard that leaked, a child that died."""
+        return 1 if self.outcomes.keys() & FAILURES else 0
+
+    @property
+    def message(self) -> str:
+        """How many samples ended how, and the first faults."""
+        counts = ", ".join(f"{count:,} {outcome}" for outcome, count in self.outcomes.items())
+        text = f"{sum(self.outcomes.values()):,} samples ({counts}; {self.noisy:,} noisy)"
+        return text + (": " + "; ".join(self.faults) if self.faults else "")
+
+
+Row = TypeVar("Row", bound=StrEnum)
+
+
+def check_selection(
+    experiments: Sequence[str],
+    *,
+    workloads: Sequence[str] = (),
+    executors: Sequence[str] = (),
+    shapes: Sequence[str] = (),
+    guards: Sequence[str] = (),
+    workers: Sequence[int] = (2,),
+    quick: bool = False,
+) -> Selection:
+    """What is asked for by name; `all`, or nothing, stands for everything of that kind.
+
+    Raises:
+        RequestRefused: a name is in no table.
+    """
+    asked = [] if "all" in experiments else experiments
+    return Selection(
+        experiments=_rows(Experiment, asked, "experiment"),
+        workloads=_rows(Workload, workloads, "workload"),
+        executors=_rows(Executor, executors, "executor"),
+        shapes=_rows(Shape, shapes, "shape"),
+        guards=_rows(Guard, guards, "guard"),
+        workers=tuple(dict.fromkeys(workers)),
+        quick=quick,
+    )
+
+
+def _rows(table: type[Row], names: Sequence[str], what: str) -> tuple[Row, ...]:
+    known = {str(row): row for row in table}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise RequestRefused(f"unknown {what} {unknown[0]!r}; there are: {', '.join(known)}")
+    return tuple(known[name] for name in dict.fromkeys(names))
+
+
+def find_interpreters(pythons: Sequence[str], cancel: CancelToken) -> tuple[Interpreter, ...]:
+    """The interpreters to measure, free-threaded ones with the GIL on and off.
+
+    Raises:
+        RequestRefused: one that is asked for is not there, or is no Python from 3.6 on.
+    """
+    try:
+        if not pythons:
+            found: Sequence[Interpreter] = (probe(sys.executable, cancel),)
+        elif list(pythons) == ["all"]:
+            found = discover(cancel)
+        else:
+            found = select(pythons, cancel)
+    except ExperimentError as error:
+        raise RequestRefused(str(error)) from error
+    return distinct(variant for one in found for variant in one.variants())
+
+
+def make_rounds(request: ExperimentRequest, cancel: CancelToken) -> Plan:
+    """All rounds, in a drawn order.
+
+    Raises:
+        RequestRefused: an interpreter is not there, or what is asked for does not go together.
+    """
+    interpreters = find_interpreters(request.pythons, cancel)
+    rounds = request.rounds or (QUICK_ROUNDS if request.selection.quick else ROUNDS)
+    try:
+        return plan(request.selection, interpreters, rounds, _seed(request.seed))
+    except ExperimentError as error:
+        raise RequestRefused(str(error)) from error
+
+
+def book_rounds(rounds: int, cancel: CancelToken) -> Plan:
+    """Items 53 and 54 with the chapter's own numbers, on the running interpreter."""
+    (interpreter, *_) = find_interpreters((), cancel)
+    steps = tuple(Step(case, interpreter) for case in book_cases())
+    return Plan(0, tuple(Round(number, steps) for number in range(rounds)))
+
+
+def measure(request: ExperimentRequest, run: NewRun, tools: Tools) -> OpenRun:
+    """Measure all rounds of the request and record every sample; the run, closed.
+
+    Raises:
+        RequestRefused: refused before any work, and before the run has a row.
+        ExperimentError: somebody else measures on this host and does not end.
+        RecordError: the record cannot be written.
+    """
+    rounds = make_rounds(request, tools.cancel)
+    tools.reporter.rounds_planned(rounds)
+    with open_run(replace(run, parameters=request.parameters(rounds)), tools) as opened:
+        opened.outcomes.append(run_rounds(rounds, request, opened.run_id, tools))
+    return opened
+
+
+def run_rounds(rounds: Plan, request: ExperimentRequest, run_id: int, tools: Tools) -> MeasurementOutcome:
+    """Measure and record one round after the other."""
+    told = tools.reporter.sample_taken
+    context = RoundContext(tools.store, run_id, request.lock, request.lock_wait_s, tools.cancel, told)
+    counts: Counter[Outcome] = Counter()
+    faults: list[str] = []
+    noisy = 0
+    for one in rounds.rounds:
+        pending = tools.runner.start_round(one, one.number * _ORDINALS_PER_ROUND, context)
+        try:
+            samples = pending.result()
+        except BaseException:
+            # Let the children be ended before the run is closed.
+            tools.cancel.cancel()
+            with suppress(Exception):
+                pending.result()
+            raise
+        tools.reporter.round_done(one, samples)
+        for sample in samples:
+            counts[sample.outcome] += 1
+            noisy += sample.noisy
+            if sample.outcome.is_failure and len(faults) < _FAULTS_KEPT:
+                faults.append(f"{sample.case.key} {sample.outcome}" + (f" ({sample.error})" if sample.error else ""))
+    return MeasurementOutcome(dict(counts), noisy, tuple(faults))
+
+
+def _seed(asked: int | None) -> int:
+    return random.SystemRandom().getrandbits(32) if asked is None else asked

@@ -1,0 +1,89 @@
+"""One run around whatever a job does: its row is opened, and closed whichever way the work ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from db.errors import RecordError
+from db.facts import NewRun
+from db.history import History
+from db.store import Store
+from flows.jobs.reporter import Reporter
+from flows.jobs.runner import Runner
+from tasks.crypto.cancel import CancelToken
+
+
+class Outcome(Protocol):
+    """What a part of a job came to."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 something failed, 3 only sources that could not be read or would not hold still."""
+
+    @property
+    def message(self) -> str:
+        """One line for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a job works with: the record, what runs its batches and rounds, who is told, and what ends it early."""
+
+    store: Store
+    history: History
+    runner: Runner
+    reporter: Reporter
+    cancel: CancelToken
+
+
+# A job that knows what to do and is handed the run's facts and its tools; gives back the run, closed.
+Job = Callable[[NewRun, Tools], "OpenRun"]
+
+
+@dataclass(slots=True)
+class OpenRun:
+    """A run that is under way; parts of the job add what they came to."""
+
+    run_id: int
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """The gravest of the parts: 1 before 3 before 0."""
+        codes = {outcome.exit_code for outcome in self.outcomes}
+        return next((code for code in (1, 3) if code in codes), 0)
+
+    @property
+    def message(self) -> str:
+        """One line for people."""
+        return "; ".join(outcome.message for outcome in self.outcomes)
+
+
+@contextmanager
+def open_run(run: NewRun, tools: Tools) -> Iterator[OpenRun]:
+    """Write the run's row, and close it at the end: completed, failed, or cancelled.
+
+    Raises:
+        RecordError: the record cannot be written.
+    """
+    store = tools.store
+    opened = OpenRun(store.start_run(run))
+    tools.reporter.started(opened.run_id)
+    try:
+        yield opened
+    except BaseException as error:
+        tools.cancel.cancel()
+        # Where the record is what failed, the row stays open, and the next run on this host closes it as crashed.
+        with suppress(RecordError):
+            if isinstance(error, Exception):
+                store.finish_run(opened.run_id, "failed", f"{type(error).__name__}: {error}")
+            else:
+                store.finish_run(opened.run_id, "cancelled", "cancelled before it was done")
+        raise
+    if opened.exit_code:
+        store.finish_run(opened.run_id, "failed", opened.message)
+    else:
+        store.finish_run(opened.run_id, "completed")

@@ -1,0 +1,73 @@
+"""What became of the book's own `+=` and its own `select`, on what was measured here, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from flows.report.blocks import Paragraph, Section, Sentences
+from flows.report.figures import milliseconds
+from flows.report.races import RaceResult
+from flows.report.speedups import SpeedupResult
+from tasks.threads.choices import Executor, Outcome, Shape, Workload
+from tasks.threads.estimates import median
+from tasks.threads.findings import quiet_walls
+from tasks.threads.wording import percent, plural
+
+_SELECT_WHY = (
+    "Why: item 53 waits in `select.select([socket.socket()], [], [], 0.1)`, on a socket that was never connected. Linux "
+    "calls such a socket readable at once, so the call returns at once and there is nothing for threads to overlap. "
+    "The workload `wait` does the same with one end of a socket pair, which blocks for the whole tenth of a second."
+)
+_UPDATE_WHY = (
+    "Why: an update is a load, an addition and a store, and another thread's store is lost if it comes between them. "
+    "Up to 3.9 the interpreter may switch threads between any two of its instructions. From 3.10 to 3.13 with the GIL, "
+    "CPython looks for a switch only at function entry, after calls and on backward jumps, and `self.count += offset` "
+    "has none of these between its load and its store. That is an accident of the implementation, not a promise of the "
+    "language: a call on the right-hand side, or the same written out with getattr and setattr, brings the loss "
+    "back (shapes `computed` and `expanded`), and without the GIL nothing holds it off. Use a lock."
+)
+_NOT_RACED = "Not measured yet: `threadmill experiment race --shape augmented,expanded --guard none,lock`."
+_NOT_WAITED = "Not measured yet: `threadmill experiment speedup --workload wait-book,wait`."
+
+
+def book_section(speedups: Sequence[SpeedupResult], races: Sequence[RaceResult]) -> Section:
+    """Both, each with what was seen here and then why."""
+    return Section(
+        "The book's own += and select today",
+        (
+            Sentences(tuple(_updates(races)) or (_NOT_RACED,)),
+            Paragraph(_UPDATE_WHY),
+            Sentences(tuple(_selects(speedups)) or (_NOT_WAITED,)),
+            Paragraph(_SELECT_WHY),
+        ),
+    )
+
+
+def _updates(races: Sequence[RaceResult]) -> Iterator[str]:
+    """One sentence per interpreter and number of threads."""
+    start = f"`{Shape.AUGMENTED.source}` without a lock"
+    for one in races:
+        for (shape, workers), finding in one.unlocked().items():
+            label = f"{one.measured.label}, {start}, {workers} threads"
+            if shape is not Shape.AUGMENTED or finding.tally.failures:
+                continue
+            if finding.with_loss and finding.lost_share is not None:
+                lost = percent(finding.lost_share.median)
+                trials = plural(finding.exercised, "trial")
+                yield f"{label}: loses updates, {lost} of them in the median of {trials}."
+            elif finding.bound is not None:
+                yield f"{label}: none observed in {plural(finding.exercised, 'trial')}."
+
+
+def _selects(speedups: Sequence[SpeedupResult]) -> Iterator[str]:
+    """One sentence per interpreter."""
+    for one in speedups:
+        own = [sample for sample in one.measured.samples if sample.case.workload is Workload.WAIT_BOOK]
+        right = [sample for sample in own if sample.outcome is Outcome.OK and sample.found]
+        if not right:
+            continue
+        at_once = all("at once" in (sample.found or "") for sample in right)
+        walls = quiet_walls(sample for sample in right if sample.case.executor is Executor.SERIAL)
+        took = f", {milliseconds(median(list(walls.values())))} ms for all five" if walls else ""
+        does = "returns at once" if at_once else "really waits here"
+        yield f"{one.measured.label}, the book's `select` of 0.1 s, five times: {does}{took}."

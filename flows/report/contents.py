@@ -1,0 +1,62 @@
+"""The report's sections in their order: the same for the page and for markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from db.rows import PayloadRow, RunRow, SampleRow
+from flows.report.blocks import Paragraph, Section
+from flows.report.book import book_section
+from flows.report.encryption import encryption_section
+from flows.report.failures import failures_section
+from flows.report.latest import latest_per_interpreter
+from flows.report.plots import why_no_plots
+from flows.report.races import RaceResult, race_results, race_sections
+from flows.report.speedups import SpeedupResult, speedup_results, speedup_sections
+from flows.report.summary import measured_section, summary_section
+from tasks.threads.choices import Experiment
+
+TITLE = "threadmill report"
+
+
+def contents(
+    runs: Sequence[RunRow],
+    payloads: Sequence[PayloadRow],
+    samples: Sequence[SampleRow],
+    *,
+    made_at: datetime,
+    where: str = "",
+) -> tuple[Section, ...]:
+    """All sections, from plain rows in any order; see `page.report_page` for the arguments."""
+    speedups = speedup_results(latest_per_interpreter(samples, Experiment.SPEEDUP, runs))
+    races = race_results(latest_per_interpreter(samples, Experiment.RACE, runs))
+    sections = [summary_section(runs, payloads, samples, made_at, where)]
+    if not (runs or payloads or samples):
+        return tuple(sections)
+    return (
+        *sections,
+        encryption_section(payloads),
+        *_experiments(speedups, races),
+        failures_section(runs, payloads, samples),
+    )
+
+
+def _experiments(speedups: Sequence[SpeedupResult], races: Sequence[RaceResult]) -> Iterator[Section]:
+    if not (speedups or races):
+        yield Section("Experiments", (Paragraph(_NOTHING_MEASURED),))
+        return
+    missing = why_no_plots()
+    if missing:
+        yield Section("Plots", (Paragraph(missing),))
+    if speedups:
+        yield from speedup_sections(speedups)
+    if races:
+        yield from race_sections(races)
+    yield book_section(speedups, races)
+    shown = [(Experiment.SPEEDUP, one.measured) for one in speedups]
+    shown += [(Experiment.RACE, one.measured) for one in races]
+    yield measured_section(shown)
+
+
+_NOTHING_MEASURED = "Nothing is measured yet: `threadmill experiment all --quick`, with `--python all` everywhere."

@@ -1,0 +1,71 @@
+"""What went wrong, by name: payloads, samples and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
+from db.rows import PayloadRow, RunRow, SampleRow
+from flows.report.blocks import Block, Cell, Paragraph, Section, Table, columns
+from flows.report.encryption import suite_label
+from flows.report.figures import utc
+from tasks.threads.choices import FAILURES
+
+Row = TypeVar("Row", PayloadRow, SampleRow)
+
+# A page that people read; a query gives all.
+_LISTED: Final = 200
+_FAULTY_PAYLOADS = frozenset({"failed", "unstable"})
+_FAULTY_RUNS = frozenset({"failed", "cancelled", "crashed"})
+_FAULTY_SAMPLES = frozenset(str(one) for one in FAILURES)
+
+
+def failures_section(runs: Sequence[RunRow], payloads: Sequence[PayloadRow], samples: Sequence[SampleRow]) -> Section:
+    """A table for each kind of failure that there is, newest first."""
+    tables = [
+        _table(
+            "Payloads that failed",
+            ("#run", "payload", "suite", "backend", "status", "cause", "error"),
+            [_payload(row) for row in _newest(payloads) if row.status in _FAULTY_PAYLOADS],
+        ),
+        _table(
+            "Samples that failed",
+            ("#run", "interpreter", "case", "#round", "outcome", "expected", "found", "error"),
+            [_sample(row) for row in _newest(samples) if row.outcome in _FAULTY_SAMPLES],
+        ),
+        _table(
+            "Runs that did not complete",
+            ("#run", "flow", "host", "started", "status", "error"),
+            [
+                (run.id, run.flow, run.host, utc(run.started_at), run.status, run.error)
+                for run in sorted(runs, key=lambda run: (run.started_at, run.id), reverse=True)
+                if run.status in _FAULTY_RUNS
+            ],
+        ),
+    ]
+    blocks = tuple(block for some in tables for block in some)
+    return Section("Failures", blocks or (Paragraph("None among the runs, payloads and samples of this report."),))
+
+
+def _newest(rows: Sequence[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: (-row.run_id, row.ordinal))
+
+
+def _payload(row: PayloadRow) -> tuple[Cell, ...]:
+    return row.run_id, row.name, suite_label(row.suite), row.backend, row.status, row.cause, row.error
+
+
+def _sample(row: SampleRow) -> tuple[Cell, ...]:
+    parts = (row.experiment, row.workload, row.executor, row.guard, row.shape, f"{row.workers}x{row.count}")
+    case = "/".join(part for part in parts if part)
+    label = row.interpreter.label
+    return row.run_id, label, case, row.round, row.outcome, row.expected, row.found, row.error
+
+
+def _table(title: str, titles: Sequence[str], rows: Sequence[tuple[Cell, ...]]) -> tuple[Block, ...]:
+    if not rows:
+        return ()
+    table = Table(f"{title}: {len(rows):,}", columns(*titles), tuple(rows[:_LISTED]))
+    if len(rows) <= _LISTED:
+        return (table,)
+    return table, Paragraph(f"The newest {_LISTED} of {len(rows):,}; `threadmill history` lists all.")

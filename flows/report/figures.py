@@ -1,0 +1,39 @@
+"""How numbers are written in the report's tables."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from tasks.threads.estimates import MIN_PAIRS, Ratio, Spread
+from tasks.threads.wording import factor
+
+
+def milliseconds(ns: float | None) -> str | None:
+    """Nanoseconds as `12.34`; a thousandth of a millisecond is kept where there is no more."""
+    if ns is None:
+        return None
+    return f"{ns / 1e6:,.2f}" if ns >= 1e5 else f"{ns / 1e6:.4f}"
+
+
+def median_ms(spread: Spread | None) -> str | None:
+    """A median of nanoseconds, in milliseconds."""
+    return None if spread is None else milliseconds(spread.median)
+
+
+def ratio(value: Ratio | None) -> str | None:
+    """`1.53` with its sign."""
+    return None if value is None else factor(value.value)
+
+
+def interval(value: Ratio | None) -> str | None:
+    """`1.42 to 1.63`, or why there is none."""
+    if value is None:
+        return None
+    if value.low is None or value.high is None:
+        return f"none: {value.pairs} of {MIN_PAIRS} pairs"
+    return f"{value.low:.2f} to {value.high:.2f}"
+
+
+def utc(time: datetime) -> str:
+    """A time as it is recorded: a page is read in other zones than it was made in."""
+    return f"{time:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,111 @@
+"""Which samples a report is made from: of each interpreter on each host, those of one run."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from db.rows import InterpreterRow, RunRow, SampleRow
+from flows.jobs.findings import to_sample
+from tasks.threads.choices import Experiment
+from tasks.threads.errors import ExperimentError
+from tasks.threads.estimates import MIN_PAIRS
+from tasks.threads.samples import Sample
+
+# The survey measures the chapter's few cases only: a run that was asked for measurements says more.
+_SURVEY = "survey"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One interpreter on one host in one run; `rounds` are those of the experiment.
+
+    `label` tells it from all others in the report. `unknown` counts rows that this program cannot read,
+    because their case is no longer one.
+    """
+
+    label: str
+    interpreter: InterpreterRow
+    host: str
+    run_id: int
+    started_at: datetime
+    rounds: int
+    noisy: int
+    samples: tuple[Sample, ...]
+    unknown: int
+
+
+def latest_per_interpreter(
+    rows: Iterable[SampleRow], experiment: Experiment, runs: Sequence[RunRow] = ()
+) -> tuple[Measured, ...]:
+    """Of each interpreter on each host the newest run with samples of `experiment`, sorted by version.
+
+    Runs with rounds enough for intervals come before those with fewer, and a survey (known by `runs`) comes last.
+    The samples are those of the experiment, and with `speedup` those of `ceiling` beside them.
+    """
+    surveys = {run.id for run in runs if run.flow == _SURVEY}
+    groups: dict[tuple[str, str], dict[int, list[SampleRow]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if row.experiment in (experiment, Experiment.CEILING):
+            groups[row.host, row.interpreter.fingerprint][row.run_id].append(row)
+    chosen = []
+    for by_run in groups.values():
+        candidates = [own for own in by_run.values() if any(row.experiment == experiment for row in own)]
+        if candidates:
+            chosen.append(max(candidates, key=lambda own: _rank(own, experiment, surveys)))
+    measured = sorted((_measured(own, experiment) for own in chosen), key=_sort_key)
+    return _told_apart(measured)
+
+
+def _rank(own: Sequence[SampleRow], experiment: Experiment, surveys: set[int]) -> tuple[bool, bool, datetime, int]:
+    run_id = own[0].run_id
+    return (
+        run_id not in surveys,
+        _rounds(own, experiment) >= MIN_PAIRS,
+        max(row.started_at for row in own),
+        run_id,
+    )
+
+
+def _rounds(own: Iterable[SampleRow], experiment: Experiment) -> int:
+    return len({row.round for row in own if row.experiment == experiment})
+
+
+def _measured(own: Sequence[SampleRow], experiment: Experiment) -> Measured:
+    samples = []
+    for row in own:
+        try:
+            samples.append(to_sample(row))
+        except (ValueError, ExperimentError):
+            # From a version of this program that knew other choices.
+            continue
+    first = own[0]
+    return Measured(
+        label=first.interpreter.label,
+        interpreter=first.interpreter,
+        host=first.host,
+        run_id=first.run_id,
+        started_at=min(row.started_at for row in own),
+        rounds=_rounds(own, experiment),
+        noisy=sum(one.noisy for one in samples),
+        samples=tuple(samples),
+        unknown=len(own) - len(samples),
+    )
+
+
+def _sort_key(one: Measured) -> tuple[str, tuple[int, ...], bool, str, str]:
+    version = tuple(int(part) for part in one.interpreter.version.split(".") if part.isdecimal())
+    return one.interpreter.implementation, version, not one.interpreter.gil_build, one.label, one.host
+
+
+def _told_apart(measured: Sequence[Measured]) -> tuple[Measured, ...]:
+    """Labels with the host where there are several, and a piece of the fingerprint where that is not enough."""
+    if len({one.host for one in measured}) > 1:
+        measured = [replace(one, label=f"{one.label} on {one.host}") for one in measured]
+    times = Counter(one.label for one in measured)
+    return tuple(
+        replace(one, label=f"{one.label} ({one.interpreter.fingerprint[:6]})") if times[one.label] > 1 else one
+        for one in measured
+    )

@@ -1,0 +1,88 @@
+"""Where the time went: CPU, run queue and blocked, of the threads that did the work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flows.report.blocks import Block, Cell, Plot, Table, columns
+from flows.report.charts import TimeBar, TimeChart, TimePanel
+from flows.report.figures import milliseconds
+from flows.report.latest import Measured
+from tasks.threads.cases import Case
+from tasks.threads.choices import Executor, Experiment, Outcome, Workload
+from tasks.threads.estimates import median
+from tasks.threads.findings import by_case
+from tasks.threads.samples import Sample
+from tasks.threads.wording import percent
+
+
+def time_blocks(measured: Measured) -> Iterator[Block]:
+    """The plot and the same as a table, or nothing if no sample has these readings."""
+    chart = time_chart(measured)
+    if chart.panels:
+        yield Plot(chart)
+        yield time_table(chart)
+
+
+def time_chart(measured: Measured) -> TimeChart:
+    """A panel for each workload of `speedup`; the book's select does nothing that takes time."""
+    grouped = by_case(measured.samples)
+    panels = []
+    for workload in Workload:
+        cases = [one for one in grouped if one.experiment is Experiment.SPEEDUP and one.workload is workload]
+        bars = [_bar(case, grouped[case]) for case in sorted(cases, key=_position) if _was_possible(grouped[case])]
+        if workload is not Workload.WAIT_BOOK and any(bar.samples for bar in bars):
+            panels.append(TimePanel(workload, tuple(bars)))
+    return TimeChart(f"Where the time went, {measured.label}", tuple(panels))
+
+
+def _was_possible(samples: list[Sample]) -> bool:
+    return any(one.outcome is not Outcome.SKIPPED for one in samples)
+
+
+def _bar(case: Case, samples: list[Sample]) -> TimeBar:
+    readings = [
+        (one.cpu_ns, one.runq_ns, one.blocked_ns)
+        for one in samples
+        if one.outcome is Outcome.OK
+        and not one.noisy
+        and one.cpu_ns is not None
+        and one.runq_ns is not None
+        and one.blocked_ns is not None
+    ]
+    executor = case.executor or Executor.SERIAL
+    label = executor.family if case.workers == 1 else f"{executor.family} ({case.workers})"
+    if not readings:
+        return TimeBar(label, 0, 0, 0, 0)
+    cpu, runq, blocked = (median(values) for values in zip(*readings, strict=True))
+    return TimeBar(label, cpu, runq, blocked, len(readings))
+
+
+def time_table(chart: TimeChart) -> Table:
+    """Medians in milliseconds of all measuring threads together, and their shares."""
+    return Table(
+        chart.title,
+        columns(
+            "workload",
+            "executor",
+            "#CPU, ms",
+            "#run queue, ms",
+            "#blocked, ms",
+            "#CPU",
+            "#run queue",
+            "#blocked",
+            "#quiet samples",
+        ),
+        tuple((panel.title, *_cells(bar)) for panel in chart.panels for bar in panel.bars),
+    )
+
+
+def _cells(bar: TimeBar) -> tuple[Cell, ...]:
+    if bar.shares is None:
+        return bar.label, None, None, None, None, None, None, bar.samples
+    times = (milliseconds(one) for one in (bar.cpu_ns, bar.runq_ns, bar.blocked_ns))
+    return (bar.label, *times, *(percent(one) for one in bar.shares), bar.samples)
+
+
+def _position(case: Case) -> tuple[int, int]:
+    return list(Executor).index(case.executor or Executor.SERIAL), case.workers
