@@ -13,8 +13,10 @@ from flows.cli.finding_rows import RaceRow, SpeedupRow, race_rows, speedup_rows
 from flows.cli.findings import print_findings
 from flows.cli.options import Csv, Flag, Json, Names, point_in_time
 from flows.cli.output import columns_of, console, local, milliseconds, print_csv, print_json, print_table
+from flows.jobs.findings import to_sample
 from flows.jobs.names import RequestRefused, check_suites
 from flows.settings import load_settings
+from tasks.threads.pyperf_export import pyperf_document
 
 
 def runs(*, limit: int = 20, since: str | None = None, json: Json = False, csv: Csv = False) -> int:
@@ -129,6 +131,7 @@ def samples(
     limit: int = 20,
     json: Json = False,
     csv: Csv = False,
+    pyperf: Flag = False,
 ) -> int:
     """List samples of the experiments, newest first; those of one run in their order.
 
@@ -145,6 +148,7 @@ def samples(
         limit: how many at the most
         json: print one JSON array
         csv: print CSV
+        pyperf: print the samples of one case as JSON that pyperf stats and pyperf compare_to read
     """
     axes = {"experiment": experiment, "workload": workload, "executor": executor, "shape": shape, "guard": guard}
     which = SampleFilter(
@@ -157,7 +161,9 @@ def samples(
     history = _open(limit)
     rows = history.samples(which, limit=limit)
     _say_if_empty(history)
-    if json:
+    if pyperf:
+        _print_pyperf(rows)
+    elif json:
         print_json(rows)
     elif csv:
         print_csv(columns_of(SampleRow), rows)
@@ -183,6 +189,15 @@ def samples(
             ),
         )
     return 0
+
+
+def _print_pyperf(rows: Sequence[SampleRow]) -> None:
+    samples = [to_sample(row) for row in rows]
+    if len({(sample.case, sample.interpreter) for sample in samples}) != 1:
+        raise RequestRefused(
+            "pyperf's form holds one case of one interpreter: narrow down by --workload, --executor, --interpreter, …"
+        )
+    print(pyperf_document(samples, rows[0].interpreter))
 
 
 def speedup(

@@ -28,6 +28,7 @@ app = App(
     result_action="return_value",
 )
 history = App(name="history", help="Query the record of all runs.")
+database = App(name="db", help="Look after the history database.")
 
 # Named by path, and described here, so that a command's module is loaded only when it is called.
 app.command("flows.cli.survey:survey", help="Run the chapter's examples on this host.")
@@ -42,7 +43,9 @@ history.command("flows.cli.history:payloads", help="List payloads of all runs, n
 history.command("flows.cli.history:samples", help="List samples of the experiments, newest first.")
 history.command("flows.cli.history:speedup", help="What helped, run by run and interpreter by interpreter.")
 history.command("flows.cli.history:race", help="What was lost, and what a guard cost.")
+database.command("flows.cli.db:upgrade", help="Create the database, or bring it to this program's schema.")
 app.command(history)
+app.command(database)
 app.command("flows.cli.settings:settings", help="Print the settings in force.")
 
 

@@ -2,17 +2,29 @@
 
 import json
 from collections.abc import Sequence
+from typing import Protocol
 
 from tasks.threads.choices import Outcome
 from tasks.threads.errors import TooFewValuesError
-from tasks.threads.interpreters import Interpreter
 from tasks.threads.samples import Sample
 
 # For these a time means what it says.
 TIMED = frozenset({Outcome.OK, Outcome.LOST, Outcome.NONE_OBSERVED, Outcome.NOT_EXERCISED})
 
 
-def pyperf_document(samples: Sequence[Sample], interpreter: Interpreter | None = None, name: str | None = None) -> str:
+class Named(Protocol):
+    """An interpreter, or its row on record."""
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+
+    @property
+    def implementation(self) -> str:
+        """Such as cpython."""
+
+
+def pyperf_document(samples: Sequence[Sample], interpreter: Named | None = None, name: str | None = None) -> str:
     """JSON text with one run per sample, each with its wall time in seconds; all of the same case.
 
     `name` is the case's key by default: `compare_to` pairs benchmarks by name, so two interpreters compare as
@@ -29,7 +41,6 @@ def pyperf_document(samples: Sequence[Sample], interpreter: Interpreter | None =
     if interpreter is not None:
         metadata["python_version"] = interpreter.label
         metadata["python_implementation"] = interpreter.implementation
-        metadata["python_executable"] = interpreter.executable
     return json.dumps({"version": "1.0", "metadata": metadata, "benchmarks": [{"runs": _runs(quiet)}]})
 
 
