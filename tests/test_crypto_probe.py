@@ -107,7 +107,7 @@ def test_what_cannot_be_executed_is_not_a_program(tmp_path: Path, kind: str, mon
         (r"printf '\377\376\033[31m'", "cannot run suite modern"),
         ("echo OpenSSL 9.9.9", "cannot run suite modern"),
         ("cat", "no version printed"),
-        ("head -c 3000000 /dev/zero", "cannot run suite modern"),
+        ("head -c 3000000 /dev/zero", "the version has"),
         ("head -c 3000000 /dev/zero >&2; exit 1", "exited with 1"),
     ],
 )
@@ -137,7 +137,7 @@ def answering(folder: Path, body: str) -> str:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("exit 1", "openssl enc exited with 1"),
+        ("exit 1", "exited with 1"),
         (f'[ "$1" = dgst ] && exit 1; exec {OPENSSL} "$@"', "exited with 1"),
         (f'[ "$1" = enc ] && exit 1; exec {OPENSSL} "$@"', "openssl enc exited with 1"),
         (f'[ "$1" = enc ] && kill -KILL $$; exec {OPENSSL} "$@"', "openssl enc was killed by SIGKILL"),

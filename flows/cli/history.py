@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -16,6 +15,7 @@ from flows.cli.output import columns_of, console, local, milliseconds, print_csv
 from flows.jobs.findings import to_sample
 from flows.jobs.names import RequestRefused, check_suites
 from flows.settings import load_settings
+from tasks.crypto.scan import absolute
 from tasks.threads.pyperf_export import pyperf_document
 
 
@@ -100,7 +100,7 @@ def payloads(
         csv: print CSV
     """
     which = PayloadFilter(
-        path=None if path is None else os.path.abspath(os.fsencode(path)),
+        path=None if path is None else absolute(path),
         since=_time(since),
         suites=check_suites(suite),
         failed=failed,

@@ -53,6 +53,7 @@ def main() -> NoReturn:
     """Run one command; exit codes: 0 done, 1 something failed, 2 refused before any work, 3 a source was unreadable."""
     if sys.platform != "linux":
         sys.exit("threadmill: needs Linux (memory files, pidfd, parent-death signals)")
+    _fill_standard_streams()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app()
@@ -71,6 +72,15 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + signal.SIGPIPE
     sys.exit(code or 0)
+
+
+def _fill_standard_streams() -> None:
+    """Put /dev/null where a standard stream is closed, or the next pipe would get its number and be mistaken for it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -12,8 +12,8 @@ class CancelToken:
     """
 
     def __init__(self) -> None:
-        self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._set = False
+        self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def fileno(self) -> int:
         """The descriptor to poll."""
@@ -34,4 +34,5 @@ class CancelToken:
         return self._set
 
     def __del__(self) -> None:
-        os.close(self._descriptor)
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)

@@ -7,8 +7,10 @@ none of its three streams.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -19,6 +21,7 @@ from dataclasses import dataclass, field
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.errors import Cancelled, DeadlineExceeded, StageNotStarted
 from tasks.crypto.guard import death_signal_argv
+from tasks.crypto.waiting import LONGEST_S, wait_readable
 
 Sink = Callable[[bytes | memoryview], object]
 
@@ -161,6 +164,10 @@ def _start(stages: Sequence[Stage], stdin: int, guard: tuple[str, ...], children
 
 
 def _spawn(stage: Stage, guard: tuple[str, ...], stdin: int, stdout: int) -> _Child:
+    if guard and shutil.which(stage.argv[0]) is None:
+        # What stands before it would be started in its place, and complain in its own way.
+        missing = not os.path.exists(stage.argv[0])
+        raise StageNotStarted(stage.program, errno.ENOENT if missing else errno.EACCES)
     stderr_read, stderr_write = os.pipe2(os.O_CLOEXEC)
     started_ns = time.monotonic_ns()
     try:
@@ -208,7 +215,7 @@ def _drive(children: Sequence[_Child], output: int, sink: Sink, cancel: CancelTo
         left_ms = (deadline_ns - time.monotonic_ns()) / 1e6
         if left_ms <= 0:
             return False
-        for descriptor, _ in poll.poll(left_ms):
+        for descriptor, _ in poll.poll(min(left_ms, 1000 * LONGEST_S)):
             if not actions[descriptor]():
                 poll.unregister(descriptor)
                 awaited.discard(descriptor)
@@ -222,7 +229,7 @@ def _end(children: Sequence[_Child]) -> None:
         signal.pidfd_send_signal(child.pidfd, signal.SIGTERM)
     grace_ends = time.monotonic() + _TERMINATE_S
     for child in alive:
-        if not select.select([child.pidfd], [], [], max(0.0, grace_ends - time.monotonic()))[0]:
+        if not wait_readable([child.pidfd], grace_ends - time.monotonic()):
             signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
         child.reap()
     for child in children:

@@ -56,9 +56,10 @@ def choose_backend(choice: BackendChoice, suite: Suite, program: str, cancel: Ca
     try:
         found = find_program(program, cancel)
         find_recipe(found, suite, cancel)
-    except BackendUnavailable as error:
+    except (BackendUnavailable, OSError) as error:
+        unavailable = error if isinstance(error, BackendUnavailable) else BackendUnavailable("openssl", str(error))
         if choice == "openssl":
-            raise
-        return Chosen("native", prove_native(suite, cancel), f"native took over: {error.reason}")
+            raise unavailable from error
+        return Chosen("native", prove_native(suite, cancel), f"native took over: {unavailable.reason}")
     reason = "asked for" if choice == "openssl" else "openssl can run this suite"
     return Chosen("openssl", f"{found.version} ({found.path})", reason, found.path)

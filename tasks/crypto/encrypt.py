@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import signal
 import time
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from tasks.crypto.errors import (
 from tasks.crypto.inputs import Payload, open_payload
 from tasks.crypto.secret import KeySource, Secret
 from tasks.crypto.suites import SALT_BYTES, SUITES, Suite, SuiteName
+from tasks.crypto.waiting import wait_readable
 
 Status = Literal["ok", "failed", "skipped", "unstable", "unchanged"]
 
@@ -102,7 +102,7 @@ def encrypt_batch(batch: Batch, key: KeySource, limits: Limits, cancel: CancelTo
         secret = key.secret()
     except Cancelled:
         return ()
-    except CryptoError as error:
+    except (CryptoError, OSError) as error:
         # Good when the run was planned, and gone bad since: every payload says so.
         fault = _Outcome("failed", error=error)
         return tuple(
@@ -178,7 +178,7 @@ def _ended_with_us(error: Exception, cancel: CancelToken) -> bool:
     """
     if not (isinstance(error, StageFailed) and -error.exit_code in (signal.SIGINT, signal.SIGTERM)):
         return False
-    return bool(select.select([cancel.fileno()], [], [], _SIGNAL_WAIT_S)[0])
+    return bool(wait_readable([cancel.fileno()], _SIGNAL_WAIT_S))
 
 
 def _may_pass(error: Exception) -> bool:

@@ -6,8 +6,8 @@ The parent keeps it, a child shares its offset, and so the parent can tell after
 
 from __future__ import annotations
 
+import errno
 import os
-import select
 import stat
 import threading
 from collections.abc import Iterable, Iterator
@@ -17,6 +17,7 @@ from typing import Literal
 
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.errors import InputNotRead, SourceChanged, SourceSkipped, SourceUnreadable
+from tasks.crypto.waiting import wait_readable, wait_writable
 
 Kind = Literal["random", "file", "stdin"]
 
@@ -177,7 +178,12 @@ def pumped(source: Input, limit_bytes: int | None) -> Iterator[int]:
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     stop = CancelToken()
     thread = threading.Thread(target=_pump, args=(source, write_end, stop, limit_bytes), name="stdin-pump")
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        os.close(read_end)
+        os.close(write_end)
+        raise SourceUnreadable(errno.EAGAIN) from None
     try:
         yield read_end
     finally:
@@ -187,27 +193,30 @@ def pumped(source: Input, limit_bytes: int | None) -> Iterator[int]:
 
 
 def _pump(source: Input, write_end: int, stop: CancelToken, limit_bytes: int | None) -> None:
-    os.set_blocking(write_end, False)
-    pending = memoryview(b"")
+    # Whatever ends the pump early also ends the child's input, which the child takes for its proper end: so until
+    # the end has really been seen, the input counts as unreadable.
+    source.errno = errno.EIO
     try:
-        while True:
-            if pending:
-                readable, writable, _ = select.select([stop.fileno()], [write_end], [])
-            else:
-                readable, writable, _ = select.select([stop.fileno(), source.descriptor], [], [])
-            if stop.fileno() in readable:
+        os.set_blocking(write_end, False)
+        while not stop.is_set():
+            if source.descriptor not in wait_readable([stop.fileno(), source.descriptor]):
                 return
-            if writable:
-                pending = pending[os.write(write_end, pending) :]
-                continue
-            pending = memoryview(source.take(64 << 10))
-            if not pending or (limit_bytes is not None and source.pumped_bytes > limit_bytes):
+            piece = source.take(64 << 10)
+            if not piece or (limit_bytes is not None and source.pumped_bytes > limit_bytes):
+                source.errno = None
                 return
+            _write_all(write_end, piece, stop)
     except BrokenPipeError:
         # The first stage has ended; its exit code tells the rest.
-        return
-    except SourceUnreadable:
-        # Kept in source.errno, where `check` finds it.
-        return
+        source.errno = None
+    except SourceUnreadable as error:
+        source.errno = error.errno
     finally:
         os.close(write_end)
+
+
+def _write_all(write_end: int, piece: bytes, stop: CancelToken) -> None:
+    view = memoryview(piece)
+    while view and not stop.is_set():
+        if write_end in wait_writable(write_end, or_readable=stop.fileno()):
+            view = view[os.write(write_end, view) :]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import queue
-import select
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, Self
 
 import cryptography
 from cryptography.hazmat.backends.openssl import backend as library
@@ -25,6 +24,7 @@ from tasks.crypto.errors import Cancelled, DeadlineExceeded, LegacySize, SourceU
 from tasks.crypto.inputs import Input
 from tasks.crypto.secret import Secret
 from tasks.crypto.suites import MAGIC, Cipher, Digest, Suite
+from tasks.crypto.waiting import wait_readable
 from tasks.crypto.whirlpool import WhirlpoolHash
 
 _PIECE_BYTES = 256 << 10
@@ -157,19 +157,20 @@ class NativeBackend:
         piece_bytes = _PIECE_BYTES if size is None else min(_PIECE_BYTES, size + 1)
         overlap = self._overlap and (size is None or size >= _OVERLAP_BYTES)
         consume(MAGIC + salt)
-        with _buffers(consume, piece_bytes + 2 * suite.spec.block_bytes, overlap=overlap) as (empty, full):
+        buffers = (_Behind if overlap else _Direct)(consume, piece_bytes + 2 * suite.spec.block_bytes)
+        with buffers:
             read = 0
             for piece in _pieces(source, piece_bytes, deadline_s, cancel):
                 read += len(piece)
                 if limit_bytes is not None and read > limit_bytes:
                     raise LegacySize(suite.name, read, limit_bytes)
-                buffer = empty()
-                full(buffer, encryptor.update_into(piece, buffer))
+                buffer = buffers.empty()
+                buffers.full(buffer, encryptor.update_into(piece, buffer))
             block = suite.spec.block_bytes
             if block > 1:
                 padding = block - read % block
-                buffer = empty()
-                full(buffer, encryptor.update_into(bytes([padding]) * padding, buffer))
+                buffer = buffers.empty()
+                buffers.full(buffer, encryptor.update_into(bytes([padding]) * padding, buffer))
         size = source.check()
         return Encrypted(hasher.digest(), size, written)
 
@@ -187,7 +188,7 @@ def _pieces(source: Input, piece_bytes: int, deadline_s: float, cancel: CancelTo
             raise DeadlineExceeded(deadline_s)
         if source.size_bytes is None:
             # A pipe may have nothing to say for long, and must not keep a cancelled run.
-            if source.descriptor not in select.select([source.descriptor, cancel.fileno()], [], [], left_s)[0]:
+            if source.descriptor not in wait_readable([source.descriptor, cancel.fileno()], left_s):
                 continue
             piece = source.take(piece_bytes)
         else:
@@ -200,47 +201,71 @@ def _pieces(source: Input, piece_bytes: int, deadline_s: float, cancel: CancelTo
         yield piece
 
 
-_Buffers = tuple[Callable[[], bytearray], Callable[[bytearray, int], None]]
+class _Direct:
+    """Hands each full buffer to `consume` at once."""
+
+    def __init__(self, consume: Callable[[memoryview], None], size_bytes: int) -> None:
+        self._consume = consume
+        self._only = bytearray(size_bytes)
+
+    def empty(self) -> bytearray:
+        """A buffer to fill."""
+        return self._only
+
+    def full(self, buffer: bytearray, count: int) -> None:
+        """Hand over the first `count` bytes of a buffer."""
+        self._consume(memoryview(buffer)[:count])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Nothing is waiting."""
 
 
-@contextmanager
-def _buffers(consume: Callable[[memoryview], None], size_bytes: int, *, overlap: bool) -> Iterator[_Buffers]:
-    """A way to get an empty buffer, and one to hand over a full one with its length.
+class _Behind(threading.Thread):
+    """Hands full buffers to `consume` in a second thread: hashing one piece runs beside encrypting the next."""
 
-    With `overlap` a second thread consumes, so that hashing one piece runs beside encrypting the next.
-    """
-    if not overlap:
-        only = bytearray(size_bytes)
-        yield (lambda: only), (lambda buffer, count: consume(memoryview(buffer)[:count]))
-        return
+    def __init__(self, consume: Callable[[memoryview], None], size_bytes: int) -> None:
+        super().__init__(name="hash")
+        self._consume = consume
+        self._empty: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+        self._full: queue.SimpleQueue[tuple[bytearray, int] | None] = queue.SimpleQueue()
+        self._failure: BaseException | None = None
+        for _ in range(_BUFFERS):
+            self._empty.put(bytearray(size_bytes))
 
-    empty: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
-    full: queue.SimpleQueue[tuple[bytearray, int] | None] = queue.SimpleQueue()
-    failures: list[BaseException] = []
-    for _ in range(_BUFFERS):
-        empty.put(bytearray(size_bytes))
-
-    def work() -> None:
-        while (entry := full.get()) is not None:
+    def run(self) -> None:
+        """Consume until told to end; after a failure only give the buffers back."""
+        while (entry := self._full.get()) is not None:
             buffer, count = entry
             try:
-                if not failures:
-                    consume(memoryview(buffer)[:count])
+                if self._failure is None:
+                    self._consume(memoryview(buffer)[:count])
             except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits for this one
-                failures.append(error)
-            empty.put(buffer)
+                self._failure = error
+            self._empty.put(buffer)
 
-    def take() -> bytearray:
-        if failures:
-            raise failures[0]
-        return empty.get()
+    def empty(self) -> bytearray:
+        """A buffer to fill, as soon as there is one."""
+        if self._failure is not None:
+            raise self._failure
+        return self._empty.get()
 
-    thread = threading.Thread(target=work, name="hash")
-    thread.start()
-    try:
-        yield take, lambda buffer, count: full.put((buffer, count))
-    finally:
-        full.put(None)
-        thread.join()
-    if failures:
-        raise failures[0]
+    def full(self, buffer: bytearray, count: int) -> None:
+        """Hand over the first `count` bytes of a buffer."""
+        self._full.put((buffer, count))
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except RuntimeError as error:
+            # The process may have no more threads; this payload fails, the others go on.
+            raise OSError(errno.EAGAIN, str(error)) from None
+        return self
+
+    def __exit__(self, kind: object, *_error: object) -> None:
+        self._full.put(None)
+        self.join()
+        if self._failure is not None and kind is None:
+            raise self._failure

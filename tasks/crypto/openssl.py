@@ -19,8 +19,7 @@ from tasks.crypto.suites import HEADER_BYTES, MAGIC, Suite
 # setpriv adds about 1.5 ms to a stage's start. A smaller input, fed from a file, is done in a fraction of the two
 # seconds that a child may outlive threadmill, even through 3DES (30 MB/s).
 _GUARD_BYTES = 1 << 20
-_DIGEST_OUTPUT_BYTES = 4096
-_SIGPIPE = -13
+_OUTPUT_BYTES = 4096
 
 # Said about every suite without PBKDF2, and about a missing openssl.cnf; anything else on standard error is a fault.
 _HARMLESS = (
@@ -67,7 +66,7 @@ class OpensslBackend:
     ) -> Encrypted:
         """See `Backend.encrypt`."""
         guarded = source.size_bytes is None or source.size_bytes >= _GUARD_BYTES
-        output = _Digest() if store is None else _HashAndStore(suite, store)
+        output = ShortOutput("the digest", suite.digest_bytes) if store is None else _HashAndStore(suite, store)
         with ExitStack() as stack:
             key = stack.enter_context(_key_pipe(secret))
             stages = [self._enc(suite, salt, key)]
@@ -82,7 +81,7 @@ class OpensslBackend:
         try:
             if limit_bytes is not None and source.pumped_bytes > limit_bytes:
                 raise LegacySize(suite.name, source.pumped_bytes, limit_bytes)
-            _raise_first_failure(results)
+            _raise_failure(results)
             size = source.check()
         except CryptoError as error:
             error.stages = results
@@ -102,18 +101,22 @@ class OpensslBackend:
         return Stage((self._program, "dgst", *self._recipe.providers, f"-{suite.digest}", "-binary"))
 
 
-class _Digest:
-    """The output of `dgst -binary`: short, and refused when it is not."""
+class ShortOutput:
+    """What a program prints when it prints a digest or its version: short, and refused when it is not."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str, usual_bytes: int) -> None:
+        self._what = what
+        self._usual_bytes = usual_bytes
         self._output = bytearray()
 
     def take(self, data: bytes | memoryview) -> None:
+        """The next piece; raises WrongLength past 4 KiB."""
         self._output += data
-        if len(self._output) > _DIGEST_OUTPUT_BYTES:
-            raise WrongLength("the digest", len(self._output), 64)
+        if len(self._output) > _OUTPUT_BYTES:
+            raise WrongLength(self._what, len(self._output), self._usual_bytes)
 
     def digest(self) -> bytes:
+        """All that was printed."""
         return bytes(self._output)
 
 
@@ -146,13 +149,12 @@ def _key_pipe(secret: Secret) -> Iterator[int]:
         os.close(read_end)
 
 
-def _raise_first_failure(results: Sequence[StageResult]) -> None:
-    """Raise for the stage that is to blame: not for one that only lost its reader, if another failed too."""
-    failed = [(result, complaint(result.complaint)) for result in results]
-    failed = [(result, words) for result, words in failed if result.exit_code or words]
-    if failed:
-        result, words = next((f for f in failed if f[0].exit_code != _SIGPIPE), failed[0])
-        raise StageFailed(result.program, result.exit_code, words)
+def _raise_failure(results: Sequence[StageResult]) -> None:
+    """Raise for the stage to blame: the last that failed, since one before it may only have lost its reader."""
+    for result in reversed(results):
+        words = complaint(result.complaint)
+        if result.exit_code or words:
+            raise StageFailed(result.program, result.exit_code, words)
 
 
 def complaint(stderr: str) -> str:

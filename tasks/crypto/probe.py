@@ -22,10 +22,11 @@ from tasks.crypto.errors import (
     DeadlineExceeded,
     StageFailed,
     StageNotStarted,
+    WrongLength,
 )
 from tasks.crypto.inputs import memory_input
 from tasks.crypto.native import NativeBackend
-from tasks.crypto.openssl import OpensslBackend, Recipe, complaint
+from tasks.crypto.openssl import OpensslBackend, Recipe, ShortOutput, complaint
 from tasks.crypto.secret import Secret
 from tasks.crypto.suites import SALT_BYTES, Suite
 
@@ -122,20 +123,20 @@ def _known_answer(backend: Backend, suite: Suite, secret: Secret, salt: bytes, c
 
 
 def _version(path: str, cancel: CancelToken) -> str:
-    output = bytearray()
+    output = ShortOutput("the version", 80)
     with open(os.devnull, "rb") as nothing:
         try:
             (result,) = run_chain(
                 [Stage((path, "version"))],
                 stdin=nothing.fileno(),
-                sink=output.extend,
+                sink=output.take,
                 cancel=cancel,
                 deadline_s=_DEADLINE_S,
                 guarded=True,
             )
-        except (DeadlineExceeded, StageNotStarted) as error:
+        except (DeadlineExceeded, StageNotStarted, WrongLength) as error:
             raise BackendUnavailable("openssl", f"{path} version: {error}") from None
-    text = complaint(bytes(output[:200]).decode(errors="replace"))
+    text = complaint(output.digest()[:200].decode(errors="replace"))
     if result.exit_code or not text:
         said = StageFailed(result.program, result.exit_code, complaint(result.complaint) or "no version printed")
         raise BackendUnavailable("openssl", f"{path}: {said}")

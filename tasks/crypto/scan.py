@@ -37,11 +37,33 @@ def scan(paths: Sequence[str]) -> Iterator[Payload]:
             yield _payload(root, os.stat(root))
 
 
+def absolute(path: str) -> bytes:
+    """The absolute path as the kernel would find it, links kept but for those before a `..`."""
+    name = os.fsencode(path)
+    if b".." not in name.split(b"/"):
+        return os.path.abspath(name)
+    # `link/..` is not the folder that the link lies in.
+    folder, last = os.path.split(os.path.join(os.getcwdb(), name))
+    return os.path.realpath(name) if last in {b"..", b"."} else os.path.join(os.path.realpath(folder), last)
+
+
 def _outermost(paths: Sequence[str]) -> list[bytes]:
-    """Absolute, in the order given, without those that lie below another one."""
-    roots = list(dict.fromkeys(os.path.abspath(os.fsencode(path)) for path in paths))
-    folders = {root for root in roots if os.path.isdir(root) and not os.path.islink(root)}
-    return [root for root in roots if not any(parent in folders for parent in _parents(root))]
+    """Absolute, in the order given, without those that the walk of another one comes to."""
+    roots = list(dict.fromkeys(absolute(path) for path in paths))
+    folders = {root for root in roots if os.path.isdir(root)}
+    return [root for root in roots if not _is_met(root, folders)]
+
+
+def _is_met(root: bytes, folders: set[bytes]) -> bool:
+    """Whether the walk of one of the folders comes to this path: it follows no link on the way, nor at its end."""
+    path = root
+    for parent in _parents(root):
+        if os.path.islink(path):
+            return False
+        if parent in folders:
+            return True
+        path = parent
+    return False
 
 
 def _parents(path: bytes) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shlex
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -107,7 +108,9 @@ def _check_exposure(path: str, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise KeyFileError(path, "is not a regular file")
     if status.st_mode & 0o077:
-        raise KeyFileError(path, f"is open to others (mode {status.st_mode & 0o777:04o}); run: chmod 600 {path}")
+        raise KeyFileError(
+            path, f"is open to others (mode {status.st_mode & 0o777:04o}); run: chmod 600 {shlex.quote(path)}"
+        )
     if status.st_uid not in (os.geteuid(), 0):
         raise KeyFileError(path, "belongs to another user")
 
