@@ -146,7 +146,7 @@ def test_batch_without_descriptors_fails_payload_by_payload() -> None:
         "resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir('/proc/self/fd')) + 2, 4096))\n"
         "print([result.status for result in run_batch(choice, [Payload('random', b'r', 1)], suite='cbc')])\n"
     )
-    assert (ended.returncode, ended.stdout.strip()) == (0, "['failed']"), ended.stderr
+    assert (ended.returncode, ended.stdout.strip()) == (0, b"['failed']"), ended.stderr
 
 
 def test_payload_without_a_thread_does_not_hide_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

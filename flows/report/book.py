@@ -14,7 +14,7 @@ from tasks.threads.findings import quiet_walls
 from tasks.threads.wording import percent, plural
 
 _SELECT_WHY = (
-    "Why: item 53 waits in `select.select([socket.socket()], [], [], 0.1)`, on a socket that was never connected. Linux "
+    "Why: item 53 waits in `select.select([socket.socket()], [], [], 0.1)`, on a socket never connected. Linux "
     "calls such a socket readable at once, so the call returns at once and there is nothing for threads to overlap. "
     "The workload `wait` does the same with one end of a socket pair, which blocks for the whole tenth of a second."
 )

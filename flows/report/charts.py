@@ -62,11 +62,15 @@ class Scale(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HeatCell:
-    """A value where there is one, the lines written on it, and what it stands for."""
+    """A value where there is one, the lines written on it, and what it stands for.
+
+    `sure` is whether the value says anything: only then it has a colour.
+    """
 
     state: CellState
     lines: tuple[str, ...]
     value: float | None = None
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)

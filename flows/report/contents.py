@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from db.rows import PayloadRow, RunRow, SampleRow
-from flows.report.blocks import Paragraph, Section
+from flows.report.blocks import Paragraph, Plot, Section
 from flows.report.book import book_section
 from flows.report.encryption import encryption_section
 from flows.report.failures import failures_section
@@ -46,17 +47,20 @@ def _experiments(speedups: Sequence[SpeedupResult], races: Sequence[RaceResult])
     if not (speedups or races):
         yield Section("Experiments", (Paragraph(_NOTHING_MEASURED),))
         return
+    sections = [*speedup_sections(speedups), *race_sections(races)]
     missing = why_no_plots()
     if missing:
         yield Section("Plots", (Paragraph(missing),))
-    if speedups:
-        yield from speedup_sections(speedups)
-    if races:
-        yield from race_sections(races)
+        sections = [_without_plots(section) for section in sections]
+    yield from sections
     yield book_section(speedups, races)
     shown = [(Experiment.SPEEDUP, one.measured) for one in speedups]
     shown += [(Experiment.RACE, one.measured) for one in races]
     yield measured_section(shown)
+
+
+def _without_plots(section: Section) -> Section:
+    return replace(section, blocks=tuple(block for block in section.blocks if not isinstance(block, Plot)))
 
 
 _NOTHING_MEASURED = "Nothing is measured yet: `threadmill experiment all --quick`, with `--python all` everywhere."

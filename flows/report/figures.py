@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from tasks.threads.choices import Executor
 from tasks.threads.estimates import MIN_PAIRS, Ratio, Spread
 from tasks.threads.wording import factor
 
 
+def executor_label(executor: Executor, workers: int) -> str:
+    """What a person calls it, with its workers where they are a choice."""
+    name = executor.family.removeprefix("a ")
+    return f"{name} ({workers})" if executor.scales else name
+
+
 def milliseconds(ns: float | None) -> str | None:
-    """Nanoseconds as `12.34`; a thousandth of a millisecond is kept where there is no more."""
+    """Nanoseconds as `12.34`; as `0.0123` where there is no more."""
     if ns is None:
         return None
-    return f"{ns / 1e6:,.2f}" if ns >= 1e5 else f"{ns / 1e6:.4f}"
+    return f"{ns / 1e6:,.2f}" if ns >= 1e5 or not ns else f"{ns / 1e6:.4f}"
 
 
 def median_ms(spread: Spread | None) -> str | None:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from db.rows import InterpreterRow, RunRow, SampleRow
 from flows.jobs.findings import to_sample
+from flows.report.escaping import visible
 from tasks.threads.choices import Experiment
 from tasks.threads.errors import ExperimentError
 from tasks.threads.estimates import MIN_PAIRS
@@ -83,9 +84,9 @@ def _measured(own: Sequence[SampleRow], experiment: Experiment) -> Measured:
             continue
     first = own[0]
     return Measured(
-        label=first.interpreter.label,
+        label=visible(first.interpreter.label),
         interpreter=first.interpreter,
-        host=first.host,
+        host=visible(first.host),
         run_id=first.run_id,
         started_at=min(row.started_at for row in own),
         rounds=_rounds(own, experiment),

@@ -35,7 +35,9 @@ def race_results(measured: Iterable[Measured]) -> tuple[RaceResult, ...]:
 
 
 def race_sections(results: Sequence[RaceResult]) -> Iterator[Section]:
-    """Sentences, the map of losses, and all figures."""
+    """Sentences, the map of losses, and all figures; nothing without results."""
+    if not results:
+        return
     verdicts = [line for one in results for line in race_verdicts(one.measured.label, one.measured.samples)]
     yield Section("Races: what unlocked updates lose", (Paragraph(_HOW_TO_READ), Sentences(tuple(verdicts))))
     losses = loss_map(results)
@@ -133,6 +135,6 @@ def _position(finding: RaceFinding) -> tuple[int, int, int]:
 _HOW_TO_READ = (
     'Threads count together; what is missing at the end was lost. "None observed" is never "safe": the table has the '
     'loss rate per trial that so many trials do not exclude at 95 %. "Not exercised" is a trial whose positive '
-    "control lost nothing either, so that it says nothing. Times per update are wall time by all threads' updates, from "
-    "samples that are not noisy; what a guard costs is its time against the same update without one."
+    "control lost nothing either, so that it says nothing. Times per update are wall time by all threads' updates, "
+    "from samples that are not noisy; what a guard costs is its time against the same update without one."
 )

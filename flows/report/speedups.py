@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from flows.report.blocks import Block, Cell, Paragraph, Plot, Section, Sentences, Table, columns
+from flows.report.blocks import Cell, Paragraph, Plot, Section, Sentences, Table, columns
 from flows.report.charts import CellState, Curve, HeatCell, HeatMap, Point, Scale, ScalingChart, ScalingPanel
-from flows.report.figures import interval, median_ms, ratio
+from flows.report.figures import executor_label, interval, median_ms, ratio
 from flows.report.latest import Measured
 from flows.report.times import time_blocks
 from tasks.threads.choices import Executor, Outcome, Workload
 from tasks.threads.findings import SpeedupFinding, speedup_findings
-from tasks.threads.speedup_verdicts import WORDS, judge, speedup_verdicts
+from tasks.threads.speedup_verdicts import WORDS, Judgement, judge, speedup_verdicts
 from tasks.threads.wording import factor, plural
 
 # Those that the speed-up is over workers of: one that computes, or one that waits and nothing else.
@@ -42,30 +42,52 @@ def speedup_results(measured: Iterable[Measured]) -> tuple[SpeedupResult, ...]:
 
 
 def speedup_sections(results: Sequence[SpeedupResult]) -> Iterator[Section]:
-    """Sentences; then each workload across interpreters; then each interpreter across workloads."""
-    verdicts = [line for one in results for line in speedup_verdicts(one.measured.label, one.measured.samples)]
-    yield Section("Speed-up: do threads help?", (Paragraph(_HOW_TO_READ), Sentences(tuple(verdicts))))
+    """Each workload across interpreters, then each interpreter across workloads; nothing without results."""
+    if not results:
+        return
+    verdicts = [speedup_verdicts(one.measured.label, one.measured.samples) for one in results]
+    yield Section("Speed-up: do threads help?", (Paragraph(_HOW_TO_READ),))
     for workload in COMPARED:
         if any(one.of(workload) for one in results):
-            blocks = (Plot(executor_map(workload, results)), speedup_table(workload, results))
+            starts = [f"{one.measured.label}, {workload}: " for one in results]
+            own = [
+                line for lines, start in zip(verdicts, starts, strict=True) for line in lines if line.startswith(start)
+            ]
+            chart = executor_map(workload, results)
+            plots = (Plot(chart),) if chart.rows else ()
+            blocks = (Sentences(tuple(own)), *plots, speedup_table(workload, results))
             yield Section(f"Workload {workload}: {_WHAT[workload]}", blocks, level=3)
     for one in results:
         curves = scaling_chart(one)
-        plots: list[Block] = [Plot(curves)] if curves.panels else []
-        yield Section(f"Interpreter {one.measured.label}", (*plots, *time_blocks(one.measured)), level=3)
+        drawn = (Plot(curves),) if curves.panels else ()
+        yield Section(f"Interpreter {one.measured.label}", (*drawn, *time_blocks(one.measured)), level=3)
 
 
 def executor_map(workload: Workload, results: Sequence[SpeedupResult]) -> HeatMap:
     """Executors × interpreters: speed-up against one after the other."""
     found = [one.of(workload) for one in results]
-    rows = sorted({row for own in found for row in own if row[0] is not Executor.SERIAL}, key=_position)
+    shown = [_without_repeats(own) for own in found]
+    rows = sorted({row for own in shown for row in own if row[0] is not Executor.SERIAL}, key=_position)
     return HeatMap(
         title=f"Speed-up of {workload} against one after the other",
-        rows=tuple(row_label(row) for row in rows),
+        rows=tuple(executor_label(*row) for row in rows),
         columns=tuple(one.measured.label for one in results),
         cells=tuple(tuple(_cell(own.get(row)) for own in found) for row in rows),
         scale=Scale.SPEEDUP,
     )
+
+
+def _without_repeats(found: dict[Row, SpeedupFinding]) -> dict[Row, SpeedupFinding]:
+    """What cannot be done with one worker cannot be done with two: it is said once."""
+    kept: dict[Row, SpeedupFinding] = {}
+    skipped: set[Executor] = set()
+    for row, finding in found.items():
+        if finding.tally.count(Outcome.SKIPPED):
+            if row[0] in skipped:
+                continue
+            skipped.add(row[0])
+        kept[row] = finding
+    return kept
 
 
 def _cell(finding: SpeedupFinding | None) -> HeatCell:
@@ -79,7 +101,8 @@ def _cell(finding: SpeedupFinding | None) -> HeatCell:
         return HeatCell(CellState.NOTHING, ("no quiet", "pair"))
     value = finding.ratio
     bounds = "no interval" if value.low is None or value.high is None else f"{value.low:.2f}–{value.high:.2f}"
-    return HeatCell(CellState.VALUE, (factor(value.value), bounds), value.value)
+    sure = judge(value) in {Judgement.HELPS, Judgement.SLOWER}
+    return HeatCell(CellState.VALUE, (factor(value.value), bounds), value.value, sure)
 
 
 def speedup_table(workload: Workload, results: Sequence[SpeedupResult]) -> Table:
@@ -101,7 +124,7 @@ def speedup_table(workload: Workload, results: Sequence[SpeedupResult]) -> Table
         tuple(
             (one.measured.label, *_speedup_cells(row, finding))
             for one in results
-            for row, finding in one.of(workload).items()
+            for row, finding in _without_repeats(one.of(workload)).items()
         ),
     )
 
@@ -110,7 +133,7 @@ def _speedup_cells(row: Row, finding: SpeedupFinding) -> tuple[Cell, ...]:
     base = row[0] is Executor.SERIAL
     against = None if base else finding.ratio
     return (
-        row_label(row),
+        executor_label(*row),
         median_ms(finding.wall_ns),
         ratio(against),
         interval(against),
@@ -154,12 +177,6 @@ def _panel(workload: Workload, found: dict[Row, SpeedupFinding]) -> ScalingPanel
     )
 
 
-def row_label(row: Row) -> str:
-    """An executor for people, with its workers where they are a choice or one per item."""
-    executor, workers = row
-    return executor.family if workers == 1 else f"{executor.family} ({workers})"
-
-
 def _row(finding: SpeedupFinding) -> Row:
     return finding.case.executor or Executor.SERIAL, finding.case.workers
 
@@ -172,7 +189,8 @@ _HOW_TO_READ = (
     "A speed-up is the time of one after the other by the time of the executor, the median over pairs from the same "
     "round, with a bootstrap interval; noisy samples stay in the record and count for nothing here. The ceiling is "
     "what as many independent processes gave on this host in the same rounds. It helps, or slows down, where the "
-    "whole interval lies more than 5 % from 1. The number of workers stands in brackets."
+    "whole interval lies more than 5 % from 1. A pool's number of workers stands in "
+    "brackets; threads are one per item."
 )
 _WHAT = {
     Workload.FACTORIZE: "the book's four numbers, pure Python",

@@ -23,8 +23,10 @@ def summary_section(
     start = f"Made {utc(made_at)} from {where}. " if where else f"Made {utc(made_at)}. "
     if not (runs or payloads or samples):
         return Section("Summary", (Paragraph(start + _EMPTY),))
-    hosts = sorted({one.host for one in (*runs, *samples)})
-    times = [one.started_at for one in (*runs, *payloads, *samples)]
+    hosts = sorted({run.host for run in runs} | {sample.host for sample in samples})
+    times = [run.started_at for run in runs]
+    times += [row.started_at for row in payloads]
+    times += [row.started_at for row in samples]
     covers = ", ".join((_count(len(runs), "run"), _count(len(payloads), "payload"), _count(len(samples), "sample")))
     text = (
         f"{start}It covers {covers}, from {utc(min(times))} to {utc(max(times))}, on {', '.join(hosts) or 'no host'}."

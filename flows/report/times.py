@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from flows.report.blocks import Block, Cell, Plot, Table, columns
 from flows.report.charts import TimeBar, TimeChart, TimePanel
-from flows.report.figures import milliseconds
+from flows.report.figures import executor_label, milliseconds
 from flows.report.latest import Measured
 from tasks.threads.cases import Case
 from tasks.threads.choices import Executor, Experiment, Outcome, Workload
@@ -50,8 +50,7 @@ def _bar(case: Case, samples: list[Sample]) -> TimeBar:
         and one.runq_ns is not None
         and one.blocked_ns is not None
     ]
-    executor = case.executor or Executor.SERIAL
-    label = executor.family if case.workers == 1 else f"{executor.family} ({case.workers})"
+    label = executor_label(case.executor or Executor.SERIAL, case.workers)
     if not readings:
         return TimeBar(label, 0, 0, 0, 0)
     cpu, runq, blocked = (median(values) for values in zip(*readings, strict=True))
