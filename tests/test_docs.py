@@ -14,7 +14,10 @@ from tests.conftest import BIN, Command
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "README.md"]
-COMMANDS = ("survey", "encrypt", "check", "keygen", "history runs", "history show", "history payloads", "settings")
+COMMANDS = (
+    "survey", "encrypt", "check", "keygen", "settings", "experiment", "interpreters", "report", "db upgrade",
+    "history runs", "history show", "history payloads", "history samples", "history speedup", "history race",
+)  # fmt: skip
 
 
 def test_commands_of_the_readme_run(environment: dict[str, str], tmp_path: Path) -> None:

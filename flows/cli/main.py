@@ -45,6 +45,7 @@ history.command("flows.cli.history:speedup", help="What helped, run by run and i
 history.command("flows.cli.history:race", help="What was lost, and what a guard cost.")
 database.command("flows.cli.db:upgrade", help="Create the database, or bring it to this program's schema.")
 app.command(history)
+app.command("flows.cli.report:report", help="Write one static HTML page: tables, plots, and what they allow to say.")
 app.command(database)
 app.command("flows.cli.settings:settings", help="Print the settings in force.")
 
