@@ -7,9 +7,13 @@ import itertools
 import json
 import subprocess
 import sys
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
+from db.rows import InterpreterRow, SampleRow
+from flows.cli.findings import print_findings
 from tests.conftest import BIN, Command, read_json
 
 QUICK_RACE = ("experiment", "race", "--guard", "shard,atomic", "--rounds", "1", "--quick")
@@ -153,3 +157,22 @@ def test_flow_takes_typed_parameters(environment: dict[str, str], prefect_server
     assert (run["flow"], run["via"], run["status"]) == ("run_experiments", "prefect", "completed")
     samples = read_json(threadmill("history", "samples", "--guard", "shard", "--json"))
     assert {sample["outcome"] for sample in samples} == {"ok"}
+
+
+def test_cost_of_a_guard_is_told_the_same_way_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    """The table's figure is the sentence's: how many times as long an update takes under the guard."""
+    version = InterpreterRow("0" * 64, "3.13.0", "3.13.0", "cpython", True)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def row(ordinal: int, guard: str, wall_ns: int) -> SampleRow:
+        outcome = "none-observed" if guard == "none" else "ok"
+        return SampleRow(
+            1, ordinal, "host", "race", None, None, "augmented", guard, 5, 1000, "0" * 64, version, ordinal % 6, start,
+            outcome, "5000", "5000", None, wall_ns, wall_ns, 0, 0, 10, True, 0.0, None, None, False,
+        )  # fmt: skip
+
+    print_findings([row(n, "none", 1_000_000) for n in range(6)] + [row(n + 6, "lock", 4_000_000) for n in range(6)])
+    printed = capsys.readouterr().out
+    assert "4.00×, 95 % interval" in printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("│") and "lock" in line]
+    assert "│ 4.00× │" in line

@@ -72,7 +72,7 @@ def _race(label: str, one: RaceFinding) -> tuple[object, ...]:
     case = one.case
     lost = None if one.lost_share is None else percent(one.lost_share.median)
     took = None if one.update_ns is None else f"{one.update_ns.median:,.0f}"
-    cost = None if one.cost is None else factor(1 / one.cost.value)
+    cost = None if one.cost is None else factor(one.cost.value)
     trials = f"{one.with_loss} of {one.exercised}"
     return (
         label, str(case.shape or "–"), str(case.guard), case.workers, lost, trials, took, cost, _samples(one.tally),
