@@ -20,14 +20,18 @@ class RecordUnusable(RecordError):
         return f"history database {self.where}: {self.reason}"
 
 
-class SchemaTooNew(RecordError):
-    """A newer threadmill has written here."""
+class SchemaMismatch(RecordError):
+    """The database's schema, `found`, is not the one that this program knows."""
 
     def __init__(self, where: str, found: str, known: str) -> None:
         super().__init__(where, found, known)
         self.where = where
         self.found = found
         self.known = known
+
+
+class SchemaTooNew(SchemaMismatch):
+    """A newer threadmill has written here."""
 
     def __str__(self) -> str:
         return (
@@ -36,14 +40,8 @@ class SchemaTooNew(RecordError):
         )
 
 
-class SchemaTooOld(RecordError):
+class SchemaTooOld(SchemaMismatch):
     """A database that no run has upgraded yet, met by a command that only reads."""
-
-    def __init__(self, where: str, found: str, known: str) -> None:
-        super().__init__(where, found, known)
-        self.where = where
-        self.found = found
-        self.known = known
 
     def __str__(self) -> str:
         return (

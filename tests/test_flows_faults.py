@@ -87,12 +87,6 @@ def children_of(slow: Path) -> list[int]:
     return [int(line) for line in pids.read_text().split()] if pids.exists() else []
 
 
-def arm(slow: Path, environment: dict[str, str], threadmill: Command) -> None:
-    """Make `enc` hang from now on: the probe is cached for the life of a process, so arm it after a first payload."""
-    del environment, threadmill
-    (slow / "armed").touch()
-
-
 @pytest.mark.parametrize("whole_group", [True, False], ids=["group", "process"])
 @pytest.mark.parametrize(
     ("number", "code", "says"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
