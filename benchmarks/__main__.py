@@ -1,4 +1,4 @@
-"""Run the benchmarks: all of them, or those named (chains, orchestration)."""
+"""Run the benchmarks: all of them, or those named (chains, harness, orchestration)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import chains, orchestration
+from benchmarks import chains, harness, orchestration
 
-ALL = {"chains": chains.main, "orchestration": orchestration.main}
+ALL = {"chains": chains.main, "harness": harness.main, "orchestration": orchestration.main}
 
 
 def main(names: list[str]) -> None:
