@@ -13,7 +13,7 @@ from tasks.threads.errors import ExperimentCancelledError, HostLockTimeoutError
 from tasks.threads.host_lock import host_lock
 from tasks.threads.interpreters import Interpreter, probe
 from tasks.threads.measuring import run_round
-from tasks.threads.planning import Round, Selection, Step, book_cases, cases_of, plan
+from tasks.threads.planning import Round, Selection, Step, book_cases, book_plan, cases_of, plan
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,16 @@ def test_the_book_is_there_with_its_numbers() -> None:
     assert updates == [5_000_000, 5_000_000]
     workloads = {one.workload for one in book_cases()}
     assert {Workload.FACTORIZE, Workload.WAIT_BOOK} <= workloads
+
+
+def test_the_books_lock_is_not_in_every_round(running: Interpreter) -> None:
+    """Each round has the ceiling and all of the book but the locked counter, which the first ones have."""
+    rounds = book_plan(running, 6).rounds
+    locked = [sum(step.case.guard is Guard.LOCK for step in one.steps) for one in rounds]
+    assert locked == [1, 1, 0, 0, 0, 0]
+    for one in rounds:
+        assert {Case.ceiling(1), Case.ceiling(2)} <= {step.case for step in one.steps}
+        assert len(one.steps) >= len(book_cases()) - 1
 
 
 def test_a_round_gives_a_sample_per_step(running: Interpreter, tmp_path: Path) -> None:

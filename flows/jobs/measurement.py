@@ -20,7 +20,7 @@ from tasks.threads.choices import FAILURES, Executor, Experiment, Guard, Outcome
 from tasks.threads.discovery import discover, distinct, select
 from tasks.threads.errors import ExperimentError
 from tasks.threads.interpreters import Interpreter, probe
-from tasks.threads.planning import QUICK_ROUNDS, ROUNDS, Plan, Round, Selection, Step, book_cases, plan
+from tasks.threads.planning import QUICK_ROUNDS, ROUNDS, Plan, Selection, book_plan, plan
 
 # More samples than any round has, retries included: the ordinals of a round do not depend on the others.
 _ORDINALS_PER_ROUND = 100_000
@@ -155,8 +155,7 @@ def make_rounds(request: ExperimentRequest, cancel: CancelToken) -> Plan:
 def book_rounds(rounds: int, cancel: CancelToken) -> Plan:
     """Items 53 and 54 with the chapter's own numbers, on the running interpreter."""
     (interpreter, *_) = find_interpreters((), cancel)
-    steps = tuple(Step(case, interpreter) for case in book_cases())
-    return Plan(0, tuple(Round(number, steps) for number in range(rounds)))
+    return book_plan(interpreter, rounds)
 
 
 def measure(request: ExperimentRequest, run: NewRun, tools: Tools) -> OpenRun:

@@ -9,6 +9,8 @@ from tasks.threads.launching import Cancel
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
 
+LONG_NS = 3_000_000_000
+
 
 def run_round(
     one: Round,
@@ -21,9 +23,9 @@ def run_round(
 ) -> Iterator[Sample]:
     """Measure all steps of a round in its order, each sample given as soon as it is there.
 
-    A noisy sample stays, and (but for unlocked races) is followed by up to `retries` more, so that a round
-    has its pair if it can. Holds the host's measuring lock until exhausted or closed. Raises HostLockTimeoutError,
-    ExperimentCancelledError and DescendantsRemainError.
+    A noisy sample stays, and (but for unlocked races and long samples) is followed by up to `retries` more, so
+    that a round has its pair if it can. Holds the host's measuring lock until exhausted or closed. Raises
+    HostLockTimeoutError, ExperimentCancelledError and DescendantsRemainError.
     """
     with host_lock(lock_path, wait_s=lock_wait_s, cancel=cancel):
         for step in one.steps:
@@ -32,9 +34,13 @@ def run_round(
                     step.case, step.interpreter, round_number=one.number, deadline_s=deadline_s, cancel=cancel
                 )
                 yield sample
-                # An unlocked race is judged by its counts, which noise does not spoil, and takes long.
-                if not sample.noisy or step.case.guard is Guard.NONE:
+                if not sample.noisy or not _worth_another(sample):
                     break
+
+
+def _worth_another(sample: Sample) -> bool:
+    """An unlocked race is judged by its counts, which noise does not spoil; what takes long will be noisy again."""
+    return sample.case.guard is not Guard.NONE and (sample.wall_ns or 0) < LONG_NS
 
 
 def measure_round(
