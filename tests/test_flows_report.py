@@ -260,7 +260,7 @@ def test_speedups_are_the_same_in_map_curves_and_table() -> None:
             assert (cell.lines[0], cell.lines[1].replace("–", " to ")) == table[label, name][3:5]
     assert [cell.state for cell in chart.cells[2]] == [CellState.SKIPPED] * 2
     row = table["3.13.0", "processes (2)"]
-    assert (row[2], row[3], row[5], *row[7:]) == ("200.00", "1.50×", "1.60×", 8, "faster here", None)
+    assert (row[2], row[3], row[5], *row[7:]) == ("200.00", "1.50×", "1.60×", 8, "helps here", None)
     panel = scaling_chart(results[1]).panels[0]
     processes = panel.curves[1].points[0]
     assert (f"{processes.ratio.value:.2f}×", processes.workers) == (row[3], 2)

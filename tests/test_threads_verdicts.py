@@ -1,6 +1,7 @@
 """From samples to findings and sentences, on samples made by hand."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -78,11 +79,38 @@ def test_speedups_are_read_against_the_ceiling() -> None:
 
 def test_the_sentence_says_what_helps() -> None:
     """One sentence per workload, with figures, intervals, and what was possible."""
-    (sentence,) = speedup_verdicts("3.11.7", book())
-    assert sentence.startswith("3.11.7, factorize: threads: no help here (0.95")
-    assert "processes (2 workers): faster here (1.50" in sentence
-    assert "95 % interval" in sentence
-    assert "of a possible 1.60" in sentence
+    (sentence,) = speedup_verdicts("3.11.7", speedup_findings(book())).values()
+    assert re.fullmatch(
+        r"3\.11\.7: threads do not help factorize here \(0\.95×, 95 % interval 0\.\d\d to 0\.\d\d, of a possible .*\); "
+        r"processes \(2\) do \(1\.50×, 95 % interval 1\.\d\d to 1\.\d\d, of a possible 1\.60×\)\.",
+        sentence,
+    )
+
+
+@pytest.mark.parametrize(
+    ("threads", "processes", "words"),
+    [
+        (100, 50, "threads do not help factorize here (…); processes (2) do (…)"),
+        (50, 50, "threads help factorize here (…); processes (2) do too (…)"),
+        (100, 100, "threads do not help factorize here (…); processes (2) do not either (…)"),
+        (50, 100, "threads help factorize here (…); processes (2) do not (…)"),
+        (150, 50, "threads make factorize slower here (…); processes (2) help (…)"),
+        (100, 150, "threads do not help factorize here (…); processes (2) make it slower (…)"),
+    ],
+)
+def test_clauses_lean_on_each_other(threads: float, processes: float, words: str) -> None:
+    """The first clause names the workload, the second says no more than it must."""
+    samples = [*rounds(SERIAL, 100), *rounds(THREADS, threads), *rounds(PROCESSES, processes)]
+    (sentence,) = speedup_verdicts("3.11.7", speedup_findings(samples)).values()
+    assert re.sub(r"\(\d\.\d\d×[^)]*\)", "(…)", sentence) == f"3.11.7: {words}."
+
+
+def test_too_few_pairs_leave_it_open() -> None:
+    """Without an interval no verdict is given."""
+    samples = [*rounds(SERIAL, 100)[:3], *rounds(THREADS, 50)[:3], *rounds(PROCESSES, 50)[:3]]
+    (sentence,) = speedup_verdicts("3.11.7", speedup_findings(samples)).values()
+    assert "whether threads help factorize here is open (2.00×, no interval from 3" in sentence
+    assert "whether processes (2) help is open" in sentence
 
 
 def test_noisy_and_wrong_samples_give_no_figure() -> None:
@@ -91,9 +119,9 @@ def test_noisy_and_wrong_samples_give_no_figure() -> None:
     wrong = [replace(one, outcome=Outcome.WRONG_OUTPUT, wall_ns=1) for one in rounds(PROCESSES, 1)]
     samples = [*rounds(SERIAL, 300), *noisy, *wrong]
     assert {one.ratio for one in speedup_findings(samples) if one.case != SERIAL} == {None}
-    (sentence,) = speedup_verdicts("3.11.7", samples)
+    (sentence,) = speedup_verdicts("3.11.7", speedup_findings(samples)).values()
     assert "no quiet pair" in sentence
-    assert "8 samples FAILED" in sentence
+    assert "8 samples of factorize FAILED" in sentence
 
 
 def test_skipped_executors_give_their_reason() -> None:
@@ -103,15 +131,15 @@ def test_skipped_executors_give_their_reason() -> None:
         error="came with Python 3.14",
         wall_ns=None,
     )
-    (sentence,) = speedup_verdicts("3.11.7", [*rounds(SERIAL, 300), skipped])
-    assert "sub-interpreters (2 workers): not possible here (came with Python 3.14)" in sentence
+    (sentence,) = speedup_verdicts("3.11.7", speedup_findings([*rounds(SERIAL, 300), skipped])).values()
+    assert "sub-interpreters (2) are not possible here (came with Python 3.14)" in sentence
 
 
 def test_the_books_select_is_explained() -> None:
     """The sentence about `wait-book` says that nothing waits, instead of giving a speed-up."""
     cases = [Case.speedup(Workload.WAIT_BOOK, executor) for executor in (Executor.SERIAL, Executor.THREAD)]
     samples = [replace(one, found="returned at once") for case in cases for one in rounds(case, 0.1)]
-    (sentence,) = speedup_verdicts("3.11.7", samples)
+    (sentence,) = speedup_verdicts("3.11.7", speedup_findings(samples)).values()
     assert "returns at once on Linux" in sentence
     assert "95 %" not in sentence
 
@@ -134,14 +162,14 @@ def test_nothing_is_said_under_five_per_cent(low: float | None, high: float | No
 def test_losses_are_told_in_per_cent() -> None:
     """The median share of lost updates, and in how many trials."""
     samples = [counted(UNLOCKED, 3_000_000, Outcome.LOST, number) for number in range(4)]
-    (sentence,) = race_verdicts("3.8.18", samples)
+    (sentence,) = race_verdicts("3.8.18", race_findings(samples))
     assert "updates lost in 4 of 4 trials, 40 % of them in the median" in sentence
 
 
 def test_none_observed_is_never_safe() -> None:
     """The sentence has n, the bound, and that nobody promises it."""
     samples = [counted(UNLOCKED, 5_000_000, Outcome.NONE_OBSERVED, number) for number in range(30)]
-    (sentence,) = race_verdicts("3.13.0", samples)
+    (sentence,) = race_verdicts("3.13.0", race_findings(samples))
     assert "none observed in 30 trials with the GIL" in sentence
     assert "above 10 % is excluded at 95 %" in sentence
     assert "the language does not promise it" in sentence
@@ -153,13 +181,13 @@ def test_a_race_without_a_chance_says_nothing() -> None:
     samples = [counted(UNLOCKED, 5_000_000, Outcome.NOT_EXERCISED, number) for number in range(30)]
     (finding,) = race_findings(samples)
     assert (finding.exercised, finding.bound) == (0, None)
-    assert "nothing can be said" in race_verdicts("3.13.0", samples)[0]
+    assert "nothing can be said" in race_verdicts("3.13.0", race_findings(samples))[0]
 
 
 def test_a_loss_under_a_guard_is_shouted() -> None:
     """A broken guard is named, noisy or not."""
     broken = replace(counted(LOCKED, 1, Outcome.BROKEN), noisy=True)
-    (sentence,) = race_verdicts("3.11.7", [counted(LOCKED, 10**6, Outcome.OK), broken])
+    (sentence,) = race_verdicts("3.11.7", race_findings([counted(LOCKED, 10**6, Outcome.OK), broken]))
     assert "FAILED samples: 1 broken" in sentence
 
 

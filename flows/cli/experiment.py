@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from db.history import History, SampleFilter
+from flows.cli.exits import Exit
 from flows.cli.findings import print_findings
 from flows.cli.options import Flag, Json, Names, Via
 from flows.cli.output import print_json
@@ -69,7 +70,10 @@ def experiment(
     else:
         print_findings(history.samples(SampleFilter(run_id=run_id), limit=None))
         print(f"recorded as run {run_id} in {history.where}; the samples: threadmill history samples --run {run_id}")
-    return exit_code_of(history, run_id)
+    code = exit_code_of(history, run_id)
+    if code and (run := history.run(run_id)) is not None:
+        raise Exit(code, run.error or run.status)
+    return code
 
 
 def _numbers(words: list[str]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from db.rows import SampleRow
 from flows.cli.output import print_table
@@ -11,7 +11,6 @@ from tasks.threads.estimates import Ratio
 from tasks.threads.findings import SpeedupFinding, Tally, speedup_findings
 from tasks.threads.race_verdicts import race_verdicts
 from tasks.threads.races import RaceFinding, race_findings
-from tasks.threads.samples import Sample
 from tasks.threads.speedup_verdicts import speedup_verdicts
 from tasks.threads.wording import factor, percent
 
@@ -19,16 +18,18 @@ from tasks.threads.wording import factor, percent
 def print_findings(rows: Sequence[SampleRow]) -> None:
     """Both tables and all sentences, from samples of one run."""
     groups = by_interpreter(rows)
-    print_speedups(groups)
-    print_races(groups)
-    for label, samples in groups.items():
-        for sentence in (*speedup_verdicts(label, samples), *race_verdicts(label, samples)):
+    speedups = {label: speedup_findings(samples) for label, samples in groups.items()}
+    races = {label: race_findings(samples) for label, samples in groups.items()}
+    _print_speedups(speedups)
+    _print_races(races)
+    for label in groups:
+        for sentence in (*speedup_verdicts(label, speedups[label]).values(), *race_verdicts(label, races[label])):
             print(sentence)
 
 
-def print_speedups(groups: dict[str, list[Sample]]) -> None:
+def _print_speedups(findings: Mapping[str, Sequence[SpeedupFinding]]) -> None:
     """Speed-up of each executor over serial, beside what independent processes gave at that time."""
-    lines = [_speedup(label, one) for label, samples in groups.items() for one in speedup_findings(samples)]
+    lines = [_speedup(label, one) for label, own in findings.items() for one in own]
     if lines:
         print_table(
             "speed-up over one after the other (median of pairs, 95 % interval), beside what was possible then",
@@ -37,9 +38,9 @@ def print_speedups(groups: dict[str, list[Sample]]) -> None:
         )
 
 
-def print_races(groups: dict[str, list[Sample]]) -> None:
+def _print_races(findings: Mapping[str, Sequence[RaceFinding]]) -> None:
     """Updates lost, trials with a loss, what an update takes, and what its guard costs."""
-    lines = [_race(label, one) for label, samples in groups.items() for one in race_findings(samples)]
+    lines = [_race(label, one) for label, own in findings.items() for one in own]
     if lines:
         print_table(
             "races: updates lost, and what a guard costs",

@@ -11,7 +11,7 @@ from tasks.threads.wording import factor
 
 def executor_label(executor: Executor, workers: int) -> str:
     """What a person calls it, with its workers where they are a choice."""
-    name = executor.family.removeprefix("a ")
+    name = executor.family
     return f"{name} ({workers})" if executor.scales else name
 
 

@@ -88,7 +88,7 @@ def _draw_curve(axes: Axes, curve: Curve, shift: float) -> None:
         linestyle=style.line,
         linewidth=1.5,
         capsize=3,
-        label=curve.executor.family.removeprefix("a "),
+        label=curve.executor.family,
     )
     unsure = [place for place, point in enumerate(curve.points) if point.ratio.low is None]
     axes.plot(

@@ -38,7 +38,7 @@ def race_sections(results: Sequence[RaceResult]) -> Iterator[Section]:
     """Sentences, the map of losses, and all figures; nothing without results."""
     if not results:
         return
-    verdicts = [line for one in results for line in race_verdicts(one.measured.label, one.measured.samples)]
+    verdicts = [line for one in results for line in race_verdicts(one.measured.label, one.findings)]
     yield Section("Races: what unlocked updates lose", (Paragraph(_HOW_TO_READ), Sentences(tuple(verdicts))))
     losses = loss_map(results)
     plots = (Plot(losses),) if losses.rows else ()

@@ -45,17 +45,14 @@ def speedup_sections(results: Sequence[SpeedupResult]) -> Iterator[Section]:
     """Each workload across interpreters, then each interpreter across workloads; nothing without results."""
     if not results:
         return
-    verdicts = [speedup_verdicts(one.measured.label, one.measured.samples) for one in results]
+    verdicts = [speedup_verdicts(one.measured.label, one.findings) for one in results]
     yield Section("Speed-up: do threads help?", (Paragraph(_HOW_TO_READ),))
     for workload in COMPARED:
         if any(one.of(workload) for one in results):
-            starts = [f"{one.measured.label}, {workload}: " for one in results]
-            own = [
-                line for lines, start in zip(verdicts, starts, strict=True) for line in lines if line.startswith(start)
-            ]
+            own = tuple(sentences[workload] for sentences in verdicts if workload in sentences)
             chart = executor_map(workload, results)
             plots = (Plot(chart),) if chart.rows else ()
-            blocks = (Sentences(tuple(own)), *plots, speedup_table(workload, results))
+            blocks = (Sentences(own), *plots, speedup_table(workload, results))
             yield Section(f"Workload {workload}: {_WHAT[workload]}", blocks, level=3)
     for one in results:
         curves = scaling_chart(one)

@@ -57,7 +57,7 @@ class Executor(StrEnum):
 
     SERIAL = "serial", "one after the other", False
     THREAD = "thread", "threads", False
-    THREAD_POOL = "thread-pool", "a thread pool", True
+    THREAD_POOL = "thread-pool", "pooled threads", True
     PROCESS_POOL = "process-pool", "processes", True
     ASYNCIO = "asyncio", "coroutines", False
     INTERPRETER_POOL = "interpreter-pool", "sub-interpreters", True

@@ -31,7 +31,8 @@ class Tally:
 class SpeedupFinding:
     """A workload under an executor, against serial in the same rounds.
 
-    `ratio` is None without a quiet pair; `ceiling` is what as many independent processes gave then.
+    `ratio` is None without a quiet pair; `ceiling` is what as many independent processes gave then; `found` is what
+    the samples gave, if that is one and the same.
     """
 
     case: Case
@@ -40,6 +41,7 @@ class SpeedupFinding:
     ceiling: Ratio | None
     tally: Tally
     reason: str | None
+    found: str | None
 
 
 def by_case(samples: Iterable[Sample]) -> dict[Case, list[Sample]]:
@@ -59,6 +61,7 @@ def tally(samples: Sequence[Sample]) -> Tally:
 def speedup_findings(samples: Sequence[Sample], seed: int = 0) -> tuple[SpeedupFinding, ...]:
     """One finding per case of `speedup`; the samples include those of `ceiling` in the same run."""
     grouped = by_case(samples)
+    ceilings: dict[int, Ratio | None] = {}
     findings = []
     for case, own in grouped.items():
         if case.experiment is not Experiment.SPEEDUP or case.workload is None:
@@ -66,14 +69,18 @@ def speedup_findings(samples: Sequence[Sample], seed: int = 0) -> tuple[SpeedupF
         serial = grouped.get(Case.speedup(case.workload, Executor.SERIAL, count=case.count), [])
         walls = [float(wall) for wall in quiet_walls(own).values()]
         reason = next((one.error for one in own if one.outcome is Outcome.SKIPPED), None)
+        found = {one.found for one in own}
+        if case.cpu_bound and case.workers not in ceilings:
+            ceilings[case.workers] = ceiling_of(grouped, case.workers, seed)
         findings.append(
             SpeedupFinding(
                 case=case,
                 wall_ns=spread(walls) if walls else None,
                 ratio=ratio_of(quiet_walls(serial), quiet_walls(own), seed),
-                ceiling=ceiling_of(grouped, case.workers, seed) if case.cpu_bound else None,
+                ceiling=ceilings[case.workers] if case.cpu_bound else None,
                 tally=tally(own),
                 reason=reason,
+                found=found.pop() if len(found) == 1 else None,
             )
         )
     return tuple(findings)

@@ -1,10 +1,9 @@
 """Sentences about `race`: what is lost without a guard, and that the guards hold. Never "safe"."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from tasks.threads.choices import Guard, Outcome, Shape
-from tasks.threads.races import RaceFinding, race_findings
-from tasks.threads.samples import Sample
+from tasks.threads.races import RaceFinding
 from tasks.threads.wording import percent, plural, with_interval
 
 ACCIDENT = (
@@ -14,10 +13,12 @@ ACCIDENT = (
 )
 
 
-def race_verdicts(label: str, samples: Sequence[Sample]) -> tuple[str, ...]:
-    """One sentence per case, from samples of the interpreter called `label` in one run."""
-    findings = sorted(race_findings(samples), key=_in_order)
-    return tuple(_unlocked(label, one) if one.case.guard is Guard.NONE else _guarded(label, one) for one in findings)
+def race_verdicts(label: str, findings: Iterable[RaceFinding]) -> tuple[str, ...]:
+    """One sentence per case, from findings of the interpreter called `label` in one run."""
+    return tuple(
+        _unlocked(label, one) if one.case.guard is Guard.NONE else _guarded(label, one)
+        for one in sorted(findings, key=_in_order)
+    )
 
 
 def _in_order(finding: RaceFinding) -> tuple[int, int, int]:
