@@ -119,3 +119,6 @@ def explained(url: URL) -> Iterator[None]:
         meaning = next((meaning for words, meaning in _MEANINGS if words in said.lower()), None)
         reason = f"{meaning} ({said})" if meaning else said
         raise RecordUnusable(shown(url), reason, "database is locked" in said) from error
+    except UnicodeDecodeError as error:
+        # Comes from the driver as it is.
+        raise RecordUnusable(shown(url), f"the file is damaged ({error}); restore it from a backup") from error

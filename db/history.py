@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
 
 from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
+from db.ledger import GENESIS, Verdict, head_of, verify
 from db.models import Case, Encryption, Host, Interpreter, Run, Sample, Stage
 from db.names import display_name
 from db.rows import InterpreterRow, PayloadCount, PayloadRow, RunDetail, RunRow, SampleRow, StageRow
@@ -84,6 +85,20 @@ class History:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+    def verify(self, kept_head: str | None = None) -> Verdict:
+        """Whether every sealed run is as it was sealed; see `db.ledger.verify`."""
+        if self._empty:
+            return Verdict(GENESIS, 0, 0, ())
+        with explained(self._url), self._engine.connect() as connection:
+            return verify(connection, kept_head)
+
+    def head(self, run_id: int) -> str | None:
+        """The ledger's head when the run was sealed; None as long as it is not."""
+        if self._empty:
+            return None
+        with explained(self._url), self._engine.connect() as connection:
+            return head_of(connection, run_id)
 
     def runs(self, *, limit: int = 20, since: datetime | None = None) -> list[RunRow]:
         """The newest runs."""

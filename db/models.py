@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import (
     JSON,
@@ -219,3 +219,92 @@ class Sample(Base):
     positive_lost: Mapped[int | None] = mapped_column(BigInteger)
     negative_lost: Mapped[int | None] = mapped_column(BigInteger)
     noisy: Mapped[bool]
+
+
+class Ledger(Base):
+    """One entry of the chain of seals; see `db.ledger`. `run_id` stays when the run is removed, hence no foreign key.
+
+    `id` counts from 1 without gaps. `digests` maps a table to the number of the run's rows and their SHA-256; which
+    columns those cover is the `format`.
+    """
+
+    __tablename__ = "ledger"
+    __table_args__ = (Index("ix_ledger_run_id", "run_id"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True, autoincrement=False)
+    kind: Mapped[str]
+    run_id: Mapped[int] = mapped_column(Key)
+    format: Mapped[int]
+    digests: Mapped[dict[str, str]] = mapped_column(JSON)
+    sealed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    head: Mapped[str] = mapped_column(String(64))
+
+
+class Series(Base):
+    """What is comparable over time: same case, interpreter and host; or same suite, backend, size class and host.
+
+    `track` is the same without what may change under it (releases of the interpreter, facts of the host), so that a
+    step can be blamed on that. `size_class` is the power of two, in bytes, that the payloads' size is below.
+    """
+
+    __tablename__ = "series"
+    __table_args__ = (Index("ix_series_track", "track"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    track: Mapped[str]
+    kind: Mapped[str]
+    host_id: Mapped[int] = mapped_column(ForeignKey("host.id"))
+    case_id: Mapped[int | None] = mapped_column(ForeignKey("case.id"))
+    interpreter_id: Mapped[int | None] = mapped_column(ForeignKey("interpreter.id"))
+    suite: Mapped[str | None]
+    backend: Mapped[str | None]
+    size_class: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Summary(Base):
+    """A series in one run, from its good and quiet rows; stays when the run is removed, hence no foreign key to it.
+
+    `n` rows are summarised; `failed` and `noisy` ones are not, and are counted. For an unlocked race `lost_share` is
+    the median share of lost updates, noisy trials included. `covariates` are what a step may be blamed on.
+    """
+
+    __tablename__ = "summary"
+    __table_args__ = (
+        UniqueConstraint("series_id", "run_id"),
+        Index("ix_summary_run_id", "run_id"),
+        Index("ix_summary_series", "series_id", "started_at"),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    run_id: Mapped[int] = mapped_column(Key)
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"))
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    n: Mapped[int]
+    failed: Mapped[int]
+    noisy: Mapped[int]
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    least_ns: Mapped[float | None]
+    lower_ns: Mapped[float | None]
+    median_ns: Mapped[float | None]
+    upper_ns: Mapped[float | None]
+    greatest_ns: Mapped[float | None]
+    mad_ns: Mapped[float | None]
+    lost_share: Mapped[float | None]
+    covariates: Mapped[dict[str, object]] = mapped_column(JSON)
+
+
+class DaySummary(Base):
+    """A series on one closed day (UTC), from all its good and quiet rows then: not to be had from those of its runs."""
+
+    __tablename__ = "day_summary"
+    __table_args__ = (UniqueConstraint("series_id", "day"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"))
+    day: Mapped[date]
+    runs: Mapped[int]
+    n: Mapped[int]
+    lower_ns: Mapped[float]
+    median_ns: Mapped[float]
+    upper_ns: Mapped[float]

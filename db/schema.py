@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from db.errors import RecordUnusable, SchemaTooNew, SchemaTooOld
 
 # Oldest first; the last one is what this program reads and writes.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 HEAD = REVISIONS[-1]
 
 # Any number will do, as long as nobody else takes the same lock in the same PostgreSQL database.
@@ -39,8 +39,8 @@ def check_readable(engine: Engine, where: str) -> bool:
     return True
 
 
-def upgrade(engine: Engine, where: str) -> None:
-    """Create or upgrade the tables; safe when several processes start at once.
+def upgrade(engine: Engine, where: str) -> bool:
+    """Create or upgrade the tables; safe when several processes start at once. Whether there was something to do.
 
     Raises:
         SchemaTooNew: a newer program wrote it.
@@ -48,7 +48,7 @@ def upgrade(engine: Engine, where: str) -> None:
     with engine.connect() as connection:
         found = found_revision(connection)
     if found == HEAD:
-        return
+        return False
     if found is not None and found not in REVISIONS:
         raise SchemaTooNew(where, found, HEAD)
 
@@ -74,3 +74,4 @@ def upgrade(engine: Engine, where: str) -> None:
         finally:
             if engine.dialect.name == "sqlite":
                 connection.connection.driver_connection.execute("PRAGMA foreign_keys=ON")  # type: ignore[union-attr]
+    return True

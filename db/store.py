@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
 from db.errors import RecordUnusable
 from db.facts import CaseFacts, EncryptionFacts, InterpreterFacts, NewRun, RunStatus, SampleFacts
 from db.host import ProcessIdentity, is_dead, readings, this_host, this_process
+from db.ledger import seal
 from db.models import Case, Encryption, Host, Interpreter, Run, Sample, Stage
 from db.names import display_name
 from db.schema import upgrade
+from db.summaries import roll_up_closed_days, summarise_missing, summarise_run
 
 # Columns of `sample` that are called what the engine calls them.
 _SAMPLE_READINGS = (
@@ -39,7 +41,10 @@ class Store:
         self._make_folder()
         self._engine = open_engine(self._url, readonly=False, timeout_s=timeout_s)
         with explained(self._url):
-            upgrade(self._engine, self.where)
+            upgraded = upgrade(self._engine, self.where)
+        if upgraded:
+            with self._transaction() as connection:
+                summarise_missing(connection)
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         # Another process opens its own.
@@ -81,14 +86,48 @@ class Store:
             }
             return connection.execute(insert(Run).returning(Run.id), row).scalar_one()
 
-    def finish_run(self, run_id: int, status: RunStatus, error: str | None = None) -> None:
-        """Close a run; one that is closed already stays as it is."""
+    def finish_run(self, run_id: int, status: RunStatus, error: str | None = None) -> str | None:
+        """Close a run, sum it up, and seal it; the ledger's head then. One that is closed already stays as it is."""
         with self._transaction() as connection:
-            connection.execute(
-                update(Run)
-                .where(Run.id == run_id, Run.status == "running")
-                .values(status=status, error=error, finished_at=datetime.now(UTC))
-            )
+            return _close(connection, run_id, status, error)
+
+    def remove_runs(self, before: datetime) -> int:
+        """Remove whole closed runs that began before a time; their summaries and ledger entries stay. How many.
+
+        The newest run is never removed, so that no number is given twice.
+        """
+        removed = 0
+        with self._transaction() as connection:
+            newest = connection.execute(select(func.max(Run.id))).scalar()
+            query = select(Run.id).where(Run.started_at < before, Run.status != "running", Run.id != newest)
+            run_ids = connection.execute(query.order_by(Run.id)).scalars().all()
+        for run_id in run_ids:
+            # One transaction each: none is held for long, and a run is there or gone as a whole.
+            with self._transaction() as connection:
+                seal(connection, run_id, "removed")
+                payloads = select(Encryption.id).where(Encryption.run_id == run_id)
+                connection.execute(delete(Stage).where(Stage.encryption_id.in_(payloads)))
+                for table in (Encryption, Sample):
+                    connection.execute(delete(table).where(table.run_id == run_id))
+                connection.execute(delete(Run).where(Run.id == run_id))
+                removed += 1
+        return removed
+
+    def refresh_summaries(self) -> tuple[int, int]:
+        """Write what is missing of the summaries of closed runs and closed days; how many of each."""
+        with self._transaction() as connection:
+            return summarise_missing(connection), roll_up_closed_days(connection, datetime.now(UTC).date())
+
+    def optimise(self) -> None:
+        """Bring the database's own statistics up to date, and SQLite's write-ahead log back into the file."""
+        with explained(self._url), self._engine.connect() as connection:
+            if self._url.get_backend_name() == "sqlite":
+                # Past SQLAlchemy, which would begin a transaction: the log cannot be taken in inside of one.
+                driver = connection.connection.driver_connection
+                driver.execute("PRAGMA optimize")  # type: ignore[union-attr]
+                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+            else:
+                connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
 
     def record_encryptions(self, run_id: int, encryptions: Sequence[EncryptionFacts]) -> int:
         """Write payloads and their stages, all or none; the number of new rows.
@@ -188,17 +227,25 @@ class Store:
             raise RecordUnusable(self.where, f"its folder cannot be made: {error.strerror}") from None
 
 
+def _close(connection: Connection, run_id: int, status: RunStatus, error: str | None) -> str | None:
+    closed = connection.execute(
+        update(Run)
+        .where(Run.id == run_id, Run.status == "running")
+        .values(status=status, error=error, finished_at=datetime.now(UTC))
+    )
+    if not closed.rowcount:
+        return None
+    summarise_run(connection, run_id)
+    return seal(connection, run_id)
+
+
 def _mark_crashed(connection: Connection, host_id: int) -> None:
     running = connection.execute(
         select(Run.id, Run.boot_id, Run.pid, Run.pid_start).where(Run.status == "running", Run.host_id == host_id)
     ).all()
-    dead = [row.id for row in running if is_dead(ProcessIdentity(row.boot_id, row.pid, row.pid_start))]
-    if dead:
-        connection.execute(
-            update(Run)
-            .where(Run.id.in_(dead))
-            .values(status="crashed", error="its process ended without a word", finished_at=datetime.now(UTC))
-        )
+    for row in running:
+        if is_dead(ProcessIdentity(row.boot_id, row.pid, row.pid_start)):
+            _close(connection, row.id, "crashed", "its process ended without a word")
 
 
 def _encryption_row(run_id: int, encryption: EncryptionFacts) -> dict[str, object]:

@@ -1,0 +1,247 @@
+"""The ledger: each run is sealed once, and each seal covers all before it; a later change to a sealed row shows.
+
+A seal is the SHA-256 over a digest per table of the run's rows, in lines of JSON with fixed forms; surrogate ids are no
+part of it, so that it outlives a move to another database. Heads are chained: head = SHA-256 of the head before and the
+entry. That finds corruption and edits. Against someone who rewrites the whole chain it helps only where a head was kept
+elsewhere: a run's log line and artifact have it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.models import Case, Encryption, Host, Interpreter, Ledger, Run, Sample, Stage
+
+EntryKind = Literal["sealed", "migrated", "removed"]
+FORMAT = 1
+GENESIS = "0" * 64
+
+# Any number will do, as long as nobody else takes the same lock in the same PostgreSQL database.
+_ADVISORY_LOCK = 0x6C656467
+_ROWS_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that is not as it was sealed; `run_id` is None where it concerns the chain itself."""
+
+    run_id: int | None
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a check of the whole ledger found: `entries` in the chain, `runs` whose rows were hashed anew."""
+
+    head: str
+    entries: int
+    runs: int
+    faults: tuple[Fault, ...]
+
+
+def seal(connection: Connection, run_id: int, kind: EntryKind = "sealed") -> str:
+    """Append a run to the chain; the new head. The caller holds a write transaction.
+
+    `removed` says that the run's rows are about to be deleted on purpose.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+    last = connection.execute(select(Ledger.id, Ledger.head).order_by(Ledger.id.desc()).limit(1)).first()
+    position, before = (last.id + 1, last.head) if last else (1, GENESIS)
+    digests = table_digests(connection, run_id)
+    sealed_at = datetime.now(UTC)
+    head = _head(before, position, kind, run_id, FORMAT, digests, sealed_at)
+    connection.execute(
+        insert(Ledger),
+        {
+            "id": position,
+            "kind": kind,
+            "run_id": run_id,
+            "format": FORMAT,
+            "digests": digests,
+            "sealed_at": sealed_at,
+            "head": head,
+        },
+    )
+    return head
+
+
+def head_of(connection: Connection, run_id: int) -> str | None:
+    """The head that a run's seal made; None for one that is not sealed."""
+    query = select(Ledger.head).where(Ledger.run_id == run_id, Ledger.kind != "removed")
+    return connection.execute(query.order_by(Ledger.id).limit(1)).scalar()
+
+
+def verify(connection: Connection, kept_head: str | None = None) -> Verdict:
+    """Hash every sealed run anew and walk the chain; read-only, in constant memory but for a line per run.
+
+    Args:
+        connection: where the record is.
+        kept_head: a head that was noted elsewhere; one that is not in the chain means that the chain was rewritten.
+    """
+    faults: list[Fault] = []
+    heads = {GENESIS}
+    sealed: dict[int, Mapping[str, str]] = {}
+    entries = 0
+    before = GENESIS
+    try:
+        for entry in connection.execute(select(Ledger).order_by(Ledger.id)):
+            entries += 1
+            faults += _entry_faults(before, entries, entry)
+            before = entry.head
+            heads.add(before)
+            if entry.kind != "removed":
+                sealed[entry.run_id] = entry.digests
+            elif sealed.pop(entry.run_id, None) != entry.digests:
+                faults.append(Fault(entry.run_id, "was removed with other rows than those it was sealed with"))
+    except (SQLAlchemyError, ValueError, TypeError) as error:
+        faults.append(Fault(None, f"the ledger cannot be read after entry {entries}: {_first_line(error)}"))
+    if kept_head is not None and kept_head not in heads:
+        faults.append(Fault(None, f"the head {kept_head} is not in the ledger: the chain was rewritten or cut off"))
+    for run_id, digests in sealed.items():
+        faults += _run_faults(connection, run_id, digests)
+    try:
+        faults += [*_unsealed(connection, sealed), *_strays(connection)]
+    except (SQLAlchemyError, ValueError, TypeError) as error:
+        faults.append(Fault(None, f"the database cannot be read: {_first_line(error)}"))
+    return Verdict(before, entries, len(sealed), tuple(faults))
+
+
+def _entry_faults(before: str, position: int, entry: Any) -> Iterator[Fault]:
+    if entry.id != position:
+        yield Fault(None, f"entry {position} of the ledger is missing")
+    elif entry.head != _head(before, entry.id, entry.kind, entry.run_id, entry.format, entry.digests, entry.sealed_at):
+        yield Fault(entry.run_id, f"entry {position} of the ledger does not follow from the one before")
+
+
+def _run_faults(connection: Connection, run_id: int, sealed: Mapping[str, str]) -> Iterator[Fault]:
+    try:
+        found = table_digests(connection, run_id)
+    except (SQLAlchemyError, ValueError, TypeError) as error:
+        yield Fault(run_id, f"cannot be read: {_first_line(error)}")
+        return
+    for table, digest in sealed.items():
+        if found.get(table) != digest:
+            yield Fault(run_id, f"table {table}: sealed with {_rows(digest)}, now {_rows(found.get(table, '0'))}")
+
+
+def _rows(digest: str) -> str:
+    count, _, value = digest.partition(" ")
+    return f"{count} rows ({value[:8]}…)" if value else "none"
+
+
+def _unsealed(connection: Connection, sealed: Mapping[int, object]) -> Iterator[Fault]:
+    """Runs that are closed and that nobody sealed were put in from outside."""
+    for run_id in connection.execute(select(Run.id).where(Run.status != "running").order_by(Run.id)).scalars():
+        if run_id not in sealed:
+            yield Fault(run_id, "is not in the ledger: it was added or changed from outside, or its removal undone")
+
+
+def _strays(connection: Connection) -> Iterator[Fault]:
+    """Rows whose run is gone."""
+    for table in (Encryption, Sample):
+        query = select(table.run_id, func.count()).outerjoin(Run, Run.id == table.run_id).where(Run.id.is_(None))
+        for run_id, count in connection.execute(query.group_by(table.run_id)):
+            yield Fault(run_id, f"table {table.__tablename__}: {count} rows of a run that is not there")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
+
+
+def _head(
+    before: str,
+    position: int,
+    kind: str,
+    run_id: int,
+    form: int,
+    digests: Mapping[str, str],
+    sealed_at: datetime,
+) -> str:
+    return hashlib.sha256(_line([before, position, kind, run_id, form, dict(digests), sealed_at])).hexdigest()
+
+
+def table_digests(connection: Connection, run_id: int) -> dict[str, str]:
+    """For each table the number of the run's rows and the SHA-256 over their lines: `3 ab12…`."""
+    return {
+        table: _digest(connection.execute(query.where(of_run == run_id).execution_options(yield_per=_ROWS_AT_ONCE)))
+        for table, (query, of_run) in _FORM_1.items()
+    }
+
+
+def _digest(rows: Iterable[Iterable[object]]) -> str:
+    count, digest = 0, hashlib.sha256()
+    for row in rows:
+        digest.update(_line(list(row)))
+        count += 1
+    return f"{count} {digest.hexdigest()}"
+
+
+def _line(values: list[object]) -> bytes:
+    return json.dumps(values, default=_fixed, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def _fixed(value: object) -> str:
+    """The one text form of what JSON has no type for."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if isinstance(value, bytes):
+        return value.hex()
+    raise TypeError(f"{type(value).__name__} has no fixed form")
+
+
+def _query(order: Iterable[ColumnElement[Any] | Any], *columns: Any) -> Select[Any]:
+    return select(*columns).order_by(*order)
+
+
+# What format 1 covers, column by column: never to be changed, since it is what old seals were made of. A new column
+# makes a new format.
+_FORM_1: Mapping[str, tuple[Select[Any], Any]] = {
+    "run": (
+        _query(
+            (Run.id,),
+            Run.flow, Run.flow_run_id, Run.attempt, Run.deployment, Run.via, Host.fingerprint, Host.name,
+            Host.facts, Run.boot_id, Run.pid, Run.pid_start, Run.code_version, Run.parameters,
+            Run.covariates, Run.status, Run.error, Run.started_at, Run.finished_at,
+        ).join(Host),
+        Run.id,
+    ),
+    "encryption": (
+        _query(
+            (Encryption.ordinal,),
+            Encryption.ordinal, Encryption.name, Encryption.name_bytes, Encryption.kind, Encryption.size_bytes,
+            Encryption.ciphertext_bytes, Encryption.suite, Encryption.cipher, Encryption.digest_algorithm,
+            Encryption.kdf, Encryption.iterations, Encryption.salt, Encryption.digest, Encryption.backend,
+            Encryption.backend_detail, Encryption.backend_reason, Encryption.status, Encryption.cause,
+            Encryption.error, Encryption.started_at, Encryption.wall_ns,
+        ),
+        Encryption.run_id,
+    ),
+    "stage": (
+        _query(
+            (Encryption.ordinal, Stage.position),
+            Encryption.ordinal, Stage.position, Stage.program, Stage.exit_code, Stage.wall_ns, Stage.cpu_ns,
+        ).join(Encryption),
+        Encryption.run_id,
+    ),
+    "sample": (
+        _query(
+            (Sample.ordinal,),
+            Sample.ordinal, Case.key, Case.workload_version, Case.experiment, Case.executor, Case.workload, Case.shape,
+            Case.guard, Case.workers, Case.count, Interpreter.fingerprint, Interpreter.label, Interpreter.version,
+            Interpreter.implementation, Interpreter.gil_build, Sample.round, Sample.started_at, Sample.outcome,
+            Sample.expected, Sample.found, Sample.error, Sample.wall_ns, Sample.cpu_ns, Sample.runq_ns,
+            Sample.blocked_ns, Sample.context_switches, Sample.gil_on, Sample.foreign_share, Sample.positive_lost,
+            Sample.negative_lost, Sample.noisy,
+        ).join(Case).join(Interpreter),
+        Sample.run_id,
+    ),
+}  # fmt: skip

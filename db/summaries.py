@@ -1,0 +1,245 @@
+"""Summaries per run and per day: what stays, and what is fast, when raw rows are many or gone.
+
+Quartiles are interpolated (R's type 7), as `statistics.quantiles(method="inclusive")` gives them, and are worked out
+here and not in SQL: so they are the same on every database.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, distinct, func, insert, select
+
+from db.models import Case, DaySummary, Encryption, Host, Interpreter, Run, Sample, Series, Summary
+
+# What a sample's time stands for something by: it was right, or it is an unlocked race's.
+TIMED_OUTCOMES = frozenset({"ok", "lost", "none-observed"})
+# What says that something is broken; a lost update without a guard does not.
+FAILED_OUTCOMES = frozenset({"wrong-output", "broken", "crashed", "garbled", "timed-out"})
+FAILED_STATUSES = frozenset({"failed", "unstable"})
+_ROWS_AT_ONCE = 10_000
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Rows of one series, as they come by."""
+
+    series: dict[str, object]
+    covariates: dict[str, object]
+    walls: array[int] = field(default_factory=lambda: array("q"))
+    shares: array[float] = field(default_factory=lambda: array("d"))
+    failed: int = 0
+    noisy: int = 0
+    size_bytes: int | None = None
+    run_ids: set[int] = field(default_factory=set)
+
+
+def summarise_run(connection: Connection, run_id: int) -> None:
+    """Write the summaries of a run that is closed; those that it has are replaced. Within a write transaction."""
+    run = connection.execute(select(Run.started_at).where(Run.id == run_id)).one()
+    connection.execute(delete(Summary).where(Summary.run_id == run_id))
+    rows = [
+        {"run_id": run_id, "series_id": _series_id(connection, one.series), "started_at": run.started_at}
+        | _summary(one)
+        for one in _tallies(connection, (run_id,)).values()
+    ]
+    if rows:
+        connection.execute(insert(Summary), rows)
+
+
+def summarise_missing(connection: Connection) -> int:
+    """Write the summaries of closed runs that have none, such as those of an earlier release; how many runs."""
+    query = select(Run.id).where(Run.status != "running", Run.id.not_in(select(distinct(Summary.run_id))))
+    run_ids = connection.execute(query.order_by(Run.id)).scalars().all()
+    for run_id in run_ids:
+        summarise_run(connection, run_id)
+    return len(run_ids)
+
+
+def roll_up_closed_days(connection: Connection, today: date) -> int:
+    """Write the days before `today` (UTC) that are not there yet and of which no run goes on; how many days.
+
+    A row counts on the day on which its run began.
+    """
+    rolled = set(connection.execute(select(distinct(DaySummary.day))).scalars())
+    first = connection.execute(select(func.min(Run.started_at))).scalar()
+    if first is None:
+        return 0
+    open_from = connection.execute(select(func.min(Run.started_at)).where(Run.status == "running")).scalar()
+    end = min(today, open_from.date()) if open_from else today
+    written = 0
+    for number in range((end - first.date()).days):
+        day = first.date() + timedelta(days=number)
+        if day not in rolled:
+            written += bool(_roll_up(connection, day))
+    return written
+
+
+def day_rows(connection: Connection, day: date) -> list[dict[str, object]]:
+    """What the rows of a day add up to, by series; written nowhere."""
+    begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    query = select(Run.id).where(Run.started_at >= begin, Run.started_at < begin + timedelta(days=1))
+    tallies = _tallies(connection, connection.execute(query).scalars().all())
+    rows: list[dict[str, object]] = []
+    for one in tallies.values():
+        if one.walls:
+            lower, median, upper = _quartiles(one.walls)
+            figures = {"n": len(one.walls), "lower_ns": lower, "median_ns": median, "upper_ns": upper}
+            rows.append({"series": one.series, "day": day, "runs": len(one.run_ids), **figures})
+    return rows
+
+
+def _roll_up(connection: Connection, day: date) -> int:
+    rows = day_rows(connection, day)
+    for row in rows:
+        series = row.pop("series")
+        assert isinstance(series, dict)  # noqa: S101 - made above
+        row["series_id"] = _series_id(connection, series)
+    if rows:
+        connection.execute(insert(DaySummary), rows)
+    return len(rows)
+
+
+def _tallies(connection: Connection, run_ids: Iterable[int]) -> dict[str, _Tally]:
+    """All rows of the runs, by the key of their series."""
+    tallies: dict[str, _Tally] = {}
+    for run_id in run_ids:
+        run = connection.execute(
+            select(Run.id, Run.code_version, Run.covariates, Run.host_id, Host.name, Host.fingerprint)
+            .join(Host)
+            .where(Run.id == run_id)
+        ).one()
+        for row in _streamed(connection, _PAYLOADS.where(Encryption.run_id == run_id)):
+            _add_payload(tallies, run, row)
+        for row in _streamed(connection, _SAMPLES.where(Sample.run_id == run_id)):
+            _add_sample(tallies, run, row)
+    return tallies
+
+
+def _streamed(connection: Connection, query: Any) -> Iterator[Row[Any]]:
+    yield from connection.execute(query.execution_options(yield_per=_ROWS_AT_ONCE))
+
+
+def _add_payload(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any]) -> None:
+    size_class = 1 << (row.size_bytes or 0).bit_length()
+    key = json.dumps([row.suite, row.backend, size_class, run.fingerprint])
+    if key not in tallies:
+        tallies[key] = _Tally(
+            {
+                "key": key,
+                "track": json.dumps(["encryption", row.suite, row.backend, size_class, run.name]),
+                "kind": "encryption",
+                "host_id": run.host_id,
+                "suite": row.suite,
+                "backend": row.backend,
+                "size_class": size_class,
+            },
+            _covariates(run) | {"backend": row.backend_detail},
+        )
+    tally = tallies[key]
+    tally.run_ids.add(run.id)
+    if row.status == "ok":
+        tally.walls.append(row.wall_ns)
+        tally.size_bytes = (tally.size_bytes or 0) + (row.size_bytes or 0)
+    tally.failed += row.status in FAILED_STATUSES
+
+
+def _add_sample(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any]) -> None:
+    key = json.dumps([row.key, row.workload_version, row.interpreter, run.fingerprint])
+    if key not in tallies:
+        minor = ".".join(row.version.split(".")[:2])
+        tallies[key] = _Tally(
+            {
+                "key": key,
+                "track": json.dumps(["sample", row.key, row.label.replace(row.version, minor), run.name]),
+                "kind": "sample",
+                "host_id": run.host_id,
+                "case_id": row.case_id,
+                "interpreter_id": row.interpreter_id,
+            },
+            _covariates(run) | {"interpreter": row.label, "workload": row.workload_version[:12]},
+        )
+    tally = tallies[key]
+    tally.run_ids.add(run.id)
+    tally.failed += row.outcome in FAILED_OUTCOMES
+    if row.outcome in TIMED_OUTCOMES:
+        tally.noisy += row.noisy
+        if not row.noisy and row.wall_ns:
+            tally.walls.append(row.wall_ns)
+    if row.guard == "none" and row.outcome in {"lost", "none-observed"}:
+        tally.shares.append(1 - int(row.found) / int(row.expected))
+
+
+def _covariates(run: Row[Any]) -> dict[str, object]:
+    """What a step in a series may be blamed on."""
+    return {"code": run.code_version, "kernel": run.covariates.get("kernel"), "host": run.fingerprint[:12]}
+
+
+def _summary(one: _Tally) -> dict[str, object]:
+    row: dict[str, object] = {
+        "n": len(one.walls),
+        "failed": one.failed,
+        "noisy": one.noisy,
+        "size_bytes": one.size_bytes,
+        "lost_share": statistics.median(one.shares) if one.shares else None,
+        "covariates": one.covariates,
+    }
+    row |= dict.fromkeys(("least_ns", "lower_ns", "median_ns", "upper_ns", "greatest_ns", "mad_ns"))
+    if one.walls:
+        lower, median, upper = _quartiles(one.walls)
+        row |= {"least_ns": min(one.walls), "lower_ns": lower, "median_ns": median, "upper_ns": upper}
+        row |= {
+            "greatest_ns": max(one.walls),
+            "mad_ns": statistics.median([abs(wall - median) for wall in one.walls]),
+        }
+    return row
+
+
+def _quartiles(walls: array[int]) -> tuple[float, float, float]:
+    if len(walls) == 1:
+        return walls[0], walls[0], walls[0]
+    lower, median, upper = statistics.quantiles(walls, n=4, method="inclusive")
+    return lower, median, upper
+
+
+def _series_id(connection: Connection, series: Mapping[str, object]) -> int:
+    found = connection.execute(select(Series.id).where(Series.key == series["key"])).scalar()
+    if found is not None:
+        return found
+    return connection.execute(insert(Series).returning(Series.id), dict(series)).scalar_one()
+
+
+_PAYLOADS = select(
+    Encryption.suite,
+    Encryption.backend,
+    Encryption.backend_detail,
+    Encryption.size_bytes,
+    Encryption.status,
+    Encryption.wall_ns,
+).order_by(Encryption.ordinal)
+_SAMPLES = (
+    select(
+        Sample.case_id,
+        Sample.interpreter_id,
+        Sample.outcome,
+        Sample.expected,
+        Sample.found,
+        Sample.wall_ns,
+        Sample.noisy,
+        Case.key,
+        Case.workload_version,
+        Case.guard,
+        Interpreter.fingerprint.label("interpreter"),
+        Interpreter.version,
+        Interpreter.label,
+    )
+    .join(Case)
+    .join(Interpreter)
+    .order_by(Sample.ordinal)
+)
