@@ -1,7 +1,7 @@
 # Everything is set up in .venv, from constraints.txt; nothing outside of this folder is touched.
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench clean
-EXTRAS := dev,plots
+EXTRAS := dev,plots,changes,postgres,explore
 BIN := .venv/bin
 
 help: ## show this list

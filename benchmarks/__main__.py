@@ -1,4 +1,4 @@
-"""Run the benchmarks: all of them, or those named (chains, harness, orchestration)."""
+"""Run the benchmarks: all of them, or those named (chains, harness, orchestration, record)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import chains, harness, orchestration
+from benchmarks import chains, harness, orchestration, record
 
-ALL = {"chains": chains.main, "harness": harness.main, "orchestration": orchestration.main}
+ALL = {"chains": chains.main, "harness": harness.main, "orchestration": orchestration.main, "record": record.main}
 
 
 def main(names: list[str]) -> None:

@@ -1,60 +1,104 @@
-"""Engines: SQLite so that many processes can write at once, PostgreSQL as it comes."""
+"""Engines: on SQLite and on PostgreSQL many processes may write, one transaction after the other, and all may read."""
 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from sqlite3 import Connection as SqliteConnection
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.errors import RecordUnusable
 
+if TYPE_CHECKING:
+    from psycopg import Connection as PostgresConnection
+
 BUSY_TIMEOUT_S = 30.0
+
+_VARIABLE = "THREADMILL_DATABASE_URL"
+_FORMS = "sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+# Any number will do, as long as nobody else takes the same lock in the same PostgreSQL database.
+_WRITE_LOCK = 0x7468726D
 
 
 def parse_url(url: str) -> URL:
-    """The URL of a supported database.
+    """The URL of a supported database; `postgresql://` means our driver.
 
     Raises:
-        RecordUnusable: it is not one.
+        RecordUnusable: it is not one. What cannot be taken apart is not shown: it may hold a password.
     """
     try:
         parsed = make_url(url)
-        name = parsed.get_backend_name()
-    except ArgumentError:
-        raise RecordUnusable(url, "is not a database URL; use sqlite:///PATH or postgresql+psycopg://…") from None
-    if name not in ("sqlite", "postgresql"):
-        raise RecordUnusable(shown(parsed), "only SQLite and PostgreSQL are supported")
+    except (ArgumentError, ValueError):
+        raise RecordUnusable(_VARIABLE, f"is not a database URL; use {_FORMS}") from None
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        return parsed
+    if parsed.drivername in ("postgres", "postgresql"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if "@" in f"{parsed.host}{parsed.database}":
+        raise RecordUnusable(_VARIABLE, "has more than one @; write the one in the password as %40")
+    if parsed.drivername != "postgresql+psycopg":
+        raise RecordUnusable(shown(parsed), f"only SQLite and PostgreSQL are supported; use {_FORMS}")
     return parsed
 
 
 def shown(url: URL) -> str:
-    """For people: the file's path, or the URL without its password."""
-    return str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+    """For people: the file's path, or the URL without its password and options, which may hold one too."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def open_engine(url: URL, *, readonly: bool, timeout_s: float = BUSY_TIMEOUT_S) -> Engine:
     """An engine for that database; nothing is connected yet.
 
-    On SQLite a writer's transactions begin with the write lock (`BEGIN IMMEDIATE`): one that starts as a reader and
-    writes later fails at once with "database is locked" when another was faster, whatever the time-out.
+    On both databases a writer's transactions begin with the one write lock. SQLite fails a transaction that starts as
+    a reader and writes later at once with "database is locked" when another was faster, whatever the time-out. On
+    PostgreSQL two runs that add the same host, case or series at once would meet a unique constraint or a deadlock.
 
     Raises:
         RecordUnusable: the database's driver is not installed.
     """
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, readonly=readonly, timeout_s=timeout_s)
+    return _postgres_engine(url, readonly=readonly, timeout_s=timeout_s)
+
+
+def _postgres_engine(url: URL, *, readonly: bool, timeout_s: float) -> Engine:
+    # Readers see one state of the record from their first query to their last, as they do on SQLite.
+    isolation: Literal["REPEATABLE READ", "READ COMMITTED"] = "REPEATABLE READ" if readonly else "READ COMMITTED"
+    patience = {} if "connect_timeout" in url.query else {"connect_timeout": max(2, round(timeout_s))}
     try:
-        return create_engine(url, pool_pre_ping=True)
-    except (ModuleNotFoundError, NoSuchModuleError) as error:
-        raise RecordUnusable(shown(url), f"{error}; install the extra: pip install -e '.[postgres]'") from None
+        engine = create_engine(url, pool_pre_ping=True, isolation_level=isolation, connect_args=patience)
+    except ImportError as error:
+        reason = f"its driver cannot be used ({_first_line(error)}); install the extra: pip install -e '.[postgres]'"
+        raise RecordUnusable(shown(url), reason) from None
+    settings = f"SET lock_timeout = {max(1, round(timeout_s * 1000))}"
+    if readonly:
+        settings += "; SET default_transaction_read_only = on"
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: PostgresConnection[Any], _entry: ConnectionPoolEntry) -> None:
+        # Outside of a transaction, whose end could undo it.
+        connection.autocommit = True
+        connection.execute(settings)
+        connection.autocommit = False
+
+    if not readonly:
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})")
+
+    return engine
 
 
 def _sqlite_engine(url: URL, *, readonly: bool, timeout_s: float) -> Engine:
@@ -90,18 +134,28 @@ def _use_wal(connection: SqliteConnection, timeout_s: float) -> None:
             time.sleep(0.05)
 
 
-# What drivers say → what it means for the user, and what to do.
+# What drivers say (a pattern) → what it means for the user, and what to do; whether it may pass by itself.
 _MEANINGS = (
-    ("database is locked", "is locked by another process; try again when that has finished"),
-    ("readonly database", "is read-only; give this user the right to write to it, or set THREADMILL_HOME"),
-    ("disk is full", "the disk is full; make room and run again"),
-    ("unable to open database file", "cannot be opened; check that the path exists and may be used"),
-    ("disk I/O error", "the disk reports an I/O error"),
-    ("file is not a database", "is not an SQLite database"),
-    ("malformed", "is damaged; restore a backup, or move it away to begin anew"),
-    ("could not connect", "the server cannot be reached"),
-    ("connection failed", "the server cannot be reached"),
-    ("connection refused", "the server cannot be reached"),
+    ("database is locked", "is locked by another process; try again when that has finished", True),
+    ("lock timeout", "is locked by another process; try again when that has finished", True),
+    ("readonly database", "is read-only; give this user the right to write to it, or set THREADMILL_HOME", False),
+    ("disk is full", "the disk is full; make room and run again", False),
+    ("no space left", "the disk is full; make room and run again", False),
+    ("unable to open database file", "cannot be opened; check that the path exists and may be used", False),
+    ("disk i/o error", "the disk reports an I/O error", False),
+    ("file is not a database", "is not an SQLite database", False),
+    ("malformed", "is damaged; restore a backup, or move it away to begin anew", False),
+    ("authentication failed", f"the server refuses the user or the password; see {_VARIABLE}", False),
+    ("no password supplied", f"the server asks for a password; see {_VARIABLE}", False),
+    (r'database ".*" does not exist', "it is not on the server; create it there first (createdb)", False),
+    ("permission denied", "the server does not let this user do that", False),
+    ("read-only transaction", "the server is read-only", False),
+    ("too many clients", "the server takes no more connections now", True),
+    ("server closed the connection", "the server has gone away", True),
+    ("terminating connection", "the server has gone away", True),
+    ("connection failed", "the server cannot be reached", True),
+    ("connection is bad|connection refused|failed to resolve", "the server cannot be reached", True),
+    ("connection timeout", "the server cannot be reached", True),
 )
 
 
@@ -115,10 +169,18 @@ def explained(url: URL) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        said = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
-        meaning = next((meaning for words, meaning in _MEANINGS if words in said.lower()), None)
-        reason = f"{meaning} ({said})" if meaning else said
-        raise RecordUnusable(shown(url), reason, "database is locked" in said) from error
+        cause = error.orig or error
+        said = str(cause).lower()
+        reason, transient = _first_line(cause), error.connection_invalidated
+        for pattern, meaning, passes in _MEANINGS:
+            if re.search(pattern, said):
+                reason, transient = f"{meaning} ({reason})", transient or passes
+                break
+        raise RecordUnusable(shown(url), reason, transient) from error
     except UnicodeDecodeError as error:
         # Comes from the driver as it is.
         raise RecordUnusable(shown(url), f"the file is damaged ({error}); restore it from a backup") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

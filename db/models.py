@@ -62,6 +62,7 @@ class Run(Base):
     __table_args__ = (
         UniqueConstraint("flow_run_id", "attempt"),
         Index("ix_run_started_at", "started_at"),
+        Index("ix_run_status_started_at", "status", "started_at"),
         Index(
             "ix_run_running",
             "host_id",
@@ -196,6 +197,12 @@ class Sample(Base):
         UniqueConstraint("run_id", "ordinal"),
         Index("ix_sample_series", "case_id", "interpreter_id", "started_at"),
         Index("ix_sample_started_at", "started_at"),
+        Index(
+            "ix_sample_failed",
+            "started_at",
+            sqlite_where=text("outcome IN ('wrong-output', 'broken', 'crashed', 'garbled', 'timed-out')"),
+            postgresql_where=text("outcome IN ('wrong-output', 'broken', 'crashed', 'garbled', 'timed-out')"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
@@ -295,16 +302,22 @@ class Summary(Base):
 
 
 class DaySummary(Base):
-    """A series on one closed day (UTC), from all its good and quiet rows then: not to be had from those of its runs."""
+    """A series on one closed day (UTC), from all its good and quiet rows then: not to be had from those of its runs.
+
+    As in `Summary`, `failed` and `noisy` rows are only counted; times are NULL where no row was good and quiet.
+    """
 
     __tablename__ = "day_summary"
-    __table_args__ = (UniqueConstraint("series_id", "day"),)
+    __table_args__ = (UniqueConstraint("series_id", "day"), Index("ix_day_summary_day", "day"))
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     series_id: Mapped[int] = mapped_column(ForeignKey("series.id"))
     day: Mapped[date]
     runs: Mapped[int]
     n: Mapped[int]
-    lower_ns: Mapped[float]
-    median_ns: Mapped[float]
-    upper_ns: Mapped[float]
+    failed: Mapped[int]
+    noisy: Mapped[int]
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    lower_ns: Mapped[float | None]
+    median_ns: Mapped[float | None]
+    upper_ns: Mapped[float | None]

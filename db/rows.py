@@ -112,11 +112,12 @@ class SampleRow:
 
 @dataclass(frozen=True, slots=True)
 class RunDetail:
-    """A run with everything that hangs off it."""
+    """A run with everything that hangs off it; `head` is the ledger's when the run was sealed, None before that."""
 
     run: RunRow
     payloads: tuple[PayloadRow, ...]
     samples: tuple[SampleRow, ...]
+    head: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +128,129 @@ class PayloadCount:
     cause: str | None
     count: int
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRow:
+    """What is comparable over time: `kind` is sample (a case, an interpreter, a host) or encryption.
+
+    Series with the same `track` differ only in the workload's version, in the interpreter's patch release and build,
+    or in facts of the host. `size_class` is the power of two, in bytes, that the payloads' sizes are below, and at
+    least half of. What belongs to the other kind is None.
+    """
+
+    series_id: int
+    kind: str
+    track: str
+    host: str
+    experiment: str | None
+    executor: str | None
+    workload: str | None
+    shape: str | None
+    guard: str | None
+    workers: int | None
+    count: int | None
+    workload_version: str | None
+    interpreter: str | None
+    interpreter_version: str | None
+    suite: str | None
+    backend: str | None
+    size_class: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """A series in one closed run; `*_ns` are of its `n` good and quiet rows, None if there is none.
+
+    `size_bytes` is the sum over those rows. `lost_share` (0 to 1) is the median over all trials of an unlocked race.
+    `covariates` are what a change may be blamed on: code, kernel, host, interpreter, workload, backend.
+    """
+
+    series: SeriesRow
+    run_id: int
+    started_at: datetime
+    n: int
+    failed: int
+    noisy: int
+    size_bytes: int | None
+    least_ns: float | None
+    lower_ns: float | None
+    median_ns: float | None
+    upper_ns: float | None
+    greatest_ns: float | None
+    mad_ns: float | None
+    lost_share: float | None
+    covariates: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class TrendRow:
+    """A series in one run, or on one day (UTC, `run_id` None); quartiles of its `n` good and quiet rows.
+
+    `bytes_per_s`, of an encryption, is the mean size over the median time. `mad_ns` (median absolute deviation) and
+    `lost_share` are known per run only.
+    """
+
+    series: SeriesRow
+    started_at: datetime
+    run_id: int | None
+    runs: int
+    n: int
+    failed: int
+    noisy: int
+    lower_ns: float | None
+    median_ns: float | None
+    upper_ns: float | None
+    mad_ns: float | None
+    bytes_per_s: float | None
+    lost_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRow:
+    """Something that failed: `kind` is run, payload or sample.
+
+    `name` is the flow, the payload's name or the case; `by` says what it ran under: how the run was started, suite and
+    backend, or the interpreter. `status` is the run's or payload's, or the sample's outcome.
+    """
+
+    kind: str
+    run_id: int
+    ordinal: int | None
+    started_at: datetime
+    host: str
+    name: str
+    by: str
+    status: str
+    cause: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SlowRow:
+    """A payload or sample that took long: `ratio` times the median of its series in that time.
+
+    `name` is the payload's, and None for a sample. `ordinal` is None, and `started_at` the run's, where the run's rows
+    were removed and only its summary, which has the greatest time, is left.
+    """
+
+    series: SeriesRow
+    run_id: int
+    ordinal: int | None
+    started_at: datetime
+    name: str | None
+    wall_ns: int
+    series_median_ns: float
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRow:
+    """One good and quiet time of a series in a run.
+
+    `mate` is what it shares with a time to pair it with: a payload's name and size, or the round of a sample.
+    """
+
+    series_id: int
+    mate: str
+    wall_ns: int

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy import Connection, Engine, inspect, text
 
 from db.errors import RecordUnusable, SchemaTooNew, SchemaTooOld
@@ -9,9 +12,6 @@ from db.errors import RecordUnusable, SchemaTooNew, SchemaTooOld
 # Oldest first; the last one is what this program reads and writes.
 REVISIONS = ("0001", "0002", "0003")
 HEAD = REVISIONS[-1]
-
-# Any number will do, as long as nobody else takes the same lock in the same PostgreSQL database.
-_ADVISORY_LOCK = 0x7468726D
 
 
 def found_revision(connection: Connection) -> str | None:
@@ -28,50 +28,83 @@ def check_readable(engine: Engine, where: str) -> bool:
         SchemaTooOld: a run, or `threadmill db upgrade`, has to upgrade it first.
         SchemaTooNew: a newer program wrote it.
     """
-    with engine.connect() as connection:
-        found = found_revision(connection)
-    if found is None:
-        return False
-    if found not in REVISIONS:
-        raise SchemaTooNew(where, found, HEAD)
-    if found != HEAD:
-        raise SchemaTooOld(where, found, HEAD)
-    return True
+    with _closed_if_refused(engine):
+        with engine.connect() as connection:
+            found = _known_revision(connection, where)
+        if found not in (None, HEAD):
+            raise SchemaTooOld(where, found or "", HEAD)
+    return found is not None
 
 
 def upgrade(engine: Engine, where: str) -> bool:
     """Create or upgrade the tables; safe when several processes start at once. Whether there was something to do.
 
+    All of it is one transaction, the first summaries of old runs included: a process that is killed in the middle
+    leaves the database as it was.
+
     Raises:
         SchemaTooNew: a newer program wrote it.
     """
-    with engine.connect() as connection:
-        found = found_revision(connection)
-    if found == HEAD:
-        return False
-    if found is not None and found not in REVISIONS:
-        raise SchemaTooNew(where, found, HEAD)
+    with _closed_if_refused(engine):
+        with engine.connect() as connection:
+            if _known_revision(connection, where) == HEAD:
+                return False
+        return _upgrade(engine, where)
 
+
+def migrate(connection: Connection, revision: str) -> None:
+    """Apply the migrations up to a revision, within the connection's transaction."""
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", "db:migrations")
     config.set_main_option("path_separator", "os")
-    with engine.connect() as connection:
-        # A batch migration rebuilds tables; with foreign keys on, SQLite would delete the children's rows.
-        if engine.dialect.name == "sqlite":
-            connection.connection.driver_connection.execute("PRAGMA foreign_keys=OFF")  # type: ignore[union-attr]
-        try:
-            with connection.begin():
-                if engine.dialect.name == "postgresql":
-                    connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
-                # Alembic looks at the version again, under the lock: another process may have been first.
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
-                if engine.dialect.name == "sqlite" and connection.execute(text("PRAGMA foreign_key_check")).first():
-                    raise RecordUnusable(where, "rows without their parents after the upgrade; nothing was changed")
-        finally:
-            if engine.dialect.name == "sqlite":
-                connection.connection.driver_connection.execute("PRAGMA foreign_keys=ON")  # type: ignore[union-attr]
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def _upgrade(engine: Engine, where: str) -> bool:
+    from db.summaries import summarise_missing
+
+    with engine.connect() as connection, _without_foreign_keys(connection), connection.begin():
+        # Once more, under the write lock: another process may have been first.
+        if _known_revision(connection, where) == HEAD:
+            return False
+        migrate(connection, HEAD)
+        summarise_missing(connection)
+        if engine.dialect.name == "sqlite" and connection.execute(text("PRAGMA foreign_key_check")).first():
+            raise RecordUnusable(where, "rows without their parents after the upgrade; nothing was changed")
     return True
+
+
+@contextmanager
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
+    """On SQLite a batch migration rebuilds tables; with foreign keys on, it would delete the children's rows."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101 - it is connected
+    driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON")
+
+
+@contextmanager
+def _closed_if_refused(engine: Engine) -> Iterator[None]:
+    """Who is refused gets nothing that could be closed."""
+    try:
+        yield
+    except BaseException:
+        engine.dispose()
+        raise
+
+
+def _known_revision(connection: Connection, where: str) -> str | None:
+    found = found_revision(connection)
+    if found is not None and found not in REVISIONS:
+        raise SchemaTooNew(where, found, HEAD)
+    return found

@@ -15,15 +15,10 @@ from db.facts import CaseFacts, EncryptionFacts, InterpreterFacts, NewRun, RunSt
 from db.host import ProcessIdentity, is_dead, readings, this_host, this_process
 from db.ledger import seal
 from db.models import Case, Encryption, Host, Interpreter, Run, Sample, Stage
-from db.names import display_name
+from db.names import display_name, storable
 from db.schema import upgrade
 from db.summaries import roll_up_closed_days, summarise_missing, summarise_run
 
-# Columns of `sample` that are called what the engine calls them.
-_SAMPLE_READINGS = (
-    "round", "started_at", "outcome", "expected", "found", "error", "wall_ns", "cpu_ns", "runq_ns", "blocked_ns",
-    "context_switches", "gil_on", "foreign_share", "positive_lost", "negative_lost", "noisy",
-)  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -41,10 +36,7 @@ class Store:
         self._make_folder()
         self._engine = open_engine(self._url, readonly=False, timeout_s=timeout_s)
         with explained(self._url):
-            upgraded = upgrade(self._engine, self.where)
-        if upgraded:
-            with self._transaction() as connection:
-                summarise_missing(connection)
+            upgrade(self._engine, self.where)
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         # Another process opens its own.
@@ -195,19 +187,14 @@ class Store:
             new = [(n, sample) for n, sample in enumerate(samples, first_ordinal) if n not in known]
             if not new:
                 return 0
-            cases = {(s.case.key, s.workload_version): s.case for _, s in new}
+            keys = [(sample.case.key, sample.workload_version) for _, sample in new]
+            cases = {key: sample.case for key, (_, sample) in zip(keys, new, strict=True)}
             case_ids = {key: _case_id(connection, case, key[1]) for key, case in cases.items()}
             names = {sample.interpreter for _, sample in new}
             interpreter_ids = {name: _interpreter_id(connection, interpreters[name]) for name in names}
             rows = [
-                {
-                    "run_id": run_id,
-                    "ordinal": ordinal,
-                    "case_id": case_ids[sample.case.key, sample.workload_version],
-                    "interpreter_id": interpreter_ids[sample.interpreter],
-                }
-                | {name: getattr(sample, name) for name in _SAMPLE_READINGS}
-                for ordinal, sample in new
+                _sample_row(run_id, ordinal, case_ids[key], interpreter_ids[sample.interpreter], sample)
+                for key, (ordinal, sample) in zip(keys, new, strict=True)
             ]
             connection.execute(insert(Sample), rows)
             return len(rows)
@@ -231,7 +218,7 @@ def _close(connection: Connection, run_id: int, status: RunStatus, error: str | 
     closed = connection.execute(
         update(Run)
         .where(Run.id == run_id, Run.status == "running")
-        .values(status=status, error=error, finished_at=datetime.now(UTC))
+        .values(status=status, error=storable(error), finished_at=datetime.now(UTC))
     )
     if not closed.rowcount:
         return None
@@ -272,9 +259,35 @@ def _encryption_row(run_id: int, encryption: EncryptionFacts) -> dict[str, objec
         "backend_reason": chosen.reason,
         "status": encryption.status,
         "cause": encryption.cause,
-        "error": encryption.error,
+        "error": storable(encryption.error),
         "started_at": _EPOCH + timedelta(microseconds=encryption.started_at_ns // 1000),
         "wall_ns": encryption.wall_ns,
+    }
+
+
+def _sample_row(run_id: int, ordinal: int, case_id: int, interpreter_id: int, sample: SampleFacts) -> dict[str, object]:
+    # Written out: of all that is done for a row, getattr by name took the most time.
+    return {
+        "run_id": run_id,
+        "ordinal": ordinal,
+        "case_id": case_id,
+        "interpreter_id": interpreter_id,
+        "round": sample.round,
+        "started_at": sample.started_at,
+        "outcome": sample.outcome,
+        "expected": storable(sample.expected),
+        "found": storable(sample.found),
+        "error": storable(sample.error),
+        "wall_ns": sample.wall_ns,
+        "cpu_ns": sample.cpu_ns,
+        "runq_ns": sample.runq_ns,
+        "blocked_ns": sample.blocked_ns,
+        "context_switches": sample.context_switches,
+        "gil_on": sample.gil_on,
+        "foreign_share": sample.foreign_share,
+        "positive_lost": sample.positive_lost,
+        "negative_lost": sample.negative_lost,
+        "noisy": sample.noisy,
     }
 
 

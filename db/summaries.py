@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import statistics
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, Row, delete, distinct, func, insert, select
 
@@ -24,6 +24,7 @@ TIMED_OUTCOMES = frozenset({"ok", "lost", "none-observed"})
 FAILED_OUTCOMES = frozenset({"wrong-output", "broken", "crashed", "garbled", "timed-out"})
 FAILED_STATUSES = frozenset({"failed", "unstable"})
 _ROWS_AT_ONCE = 10_000
+_KEYS_AT_ONCE = 500
 
 
 @dataclass(slots=True)
@@ -44,10 +45,11 @@ def summarise_run(connection: Connection, run_id: int) -> None:
     """Write the summaries of a run that is closed; those that it has are replaced. Within a write transaction."""
     run = connection.execute(select(Run.started_at).where(Run.id == run_id)).one()
     connection.execute(delete(Summary).where(Summary.run_id == run_id))
+    tallies = _tallies(connection, (run_id,))
+    ids = _series_ids(connection, [one.series for one in tallies.values()])
     rows = [
-        {"run_id": run_id, "series_id": _series_id(connection, one.series), "started_at": run.started_at}
-        | _summary(one)
-        for one in _tallies(connection, (run_id,)).values()
+        {"run_id": run_id, "series_id": ids[key], "started_at": run.started_at} | _summary(one)
+        for key, one in tallies.items()
     ]
     if rows:
         connection.execute(insert(Summary), rows)
@@ -82,25 +84,26 @@ def roll_up_closed_days(connection: Connection, today: date) -> int:
 
 
 def day_rows(connection: Connection, day: date) -> list[dict[str, object]]:
-    """What the rows of a day add up to, by series; written nowhere."""
+    """What the rows of a day's closed runs add up to, by series; written nowhere."""
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
     query = select(Run.id).where(Run.started_at >= begin, Run.started_at < begin + timedelta(days=1))
-    tallies = _tallies(connection, connection.execute(query).scalars().all())
+    tallies = _tallies(connection, connection.execute(query.where(Run.status != "running")).scalars().all())
     rows: list[dict[str, object]] = []
     for one in tallies.values():
-        if one.walls:
-            lower, median, upper = _quartiles(one.walls)
+        if one.walls or one.failed or one.noisy:
+            lower, median, upper = _quartiles(one.walls) if one.walls else (None, None, None)
             figures = {"n": len(one.walls), "lower_ns": lower, "median_ns": median, "upper_ns": upper}
-            rows.append({"series": one.series, "day": day, "runs": len(one.run_ids), **figures})
+            counts = {"failed": one.failed, "noisy": one.noisy, "size_bytes": one.size_bytes}
+            rows.append({"series": one.series, "day": day, "runs": len(one.run_ids), **counts, **figures})
     return rows
 
 
 def _roll_up(connection: Connection, day: date) -> int:
     rows = day_rows(connection, day)
-    for row in rows:
-        series = row.pop("series")
-        assert isinstance(series, dict)  # noqa: S101 - made above
-        row["series_id"] = _series_id(connection, series)
+    series = [cast("dict[str, object]", row.pop("series")) for row in rows]
+    ids = _series_ids(connection, series)
+    for row, one in zip(rows, series, strict=True):
+        row["series_id"] = ids[one["key"]]
     if rows:
         connection.execute(insert(DaySummary), rows)
     return len(rows)
@@ -126,8 +129,13 @@ def _streamed(connection: Connection, query: Any) -> Iterator[Row[Any]]:
     yield from connection.execute(query.execution_options(yield_per=_ROWS_AT_ONCE))
 
 
+def size_class_of(size_bytes: int | None) -> int:
+    """The power of two that a payload's size is below."""
+    return 1 << (size_bytes or 0).bit_length()
+
+
 def _add_payload(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any]) -> None:
-    size_class = 1 << (row.size_bytes or 0).bit_length()
+    size_class = size_class_of(row.size_bytes)
     key = json.dumps([row.suite, row.backend, size_class, run.fingerprint])
     if key not in tallies:
         tallies[key] = _Tally(
@@ -208,11 +216,18 @@ def _quartiles(walls: array[int]) -> tuple[float, float, float]:
     return lower, median, upper
 
 
-def _series_id(connection: Connection, series: Mapping[str, object]) -> int:
-    found = connection.execute(select(Series.id).where(Series.key == series["key"])).scalar()
-    if found is not None:
-        return found
-    return connection.execute(insert(Series).returning(Series.id), dict(series)).scalar_one()
+def _series_ids(connection: Connection, wanted: Sequence[Mapping[str, object]]) -> dict[object, int]:
+    """Their numbers, by key; new ones are written. A run may have hundreds, so they are not looked up one by one."""
+    ids: dict[object, int] = {}
+    for start in range(0, len(wanted), _KEYS_AT_ONCE):
+        keys = [one["key"] for one in wanted[start : start + _KEYS_AT_ONCE]]
+        ids |= {
+            row.key: row.id for row in connection.execute(select(Series.key, Series.id).where(Series.key.in_(keys)))
+        }
+    for one in wanted:
+        if one["key"] not in ids:
+            ids[one["key"]] = connection.execute(insert(Series).returning(Series.id), dict(one)).scalar_one()
+    return ids
 
 
 _PAYLOADS = select(

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.jobs.names import RequestRefused
+
+# Months and minutes both begin with an m, and what is removed is gone: days and weeks only.
+KEEP_FORM = r"[1-9]\d{0,4}[dw]"
+
+
+def _check_age(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(KEEP_FORM, text):
+        raise ValueError("write days or weeks: 365d, 52w")
+    return text
 
 
 class Settings(BaseSettings):
@@ -29,6 +39,11 @@ class Settings(BaseSettings):
     jobs: Annotated[int | None, Field(ge=1, le=256, description="chains at once; default: usable CPUs")] = None
     chain_timeout_s: Annotated[
         float | None, Field(gt=0, description="deadline of one payload; default: 60 s and 1 s per MB")
+    ] = None
+    keep: Annotated[
+        str | None,
+        AfterValidator(_check_age),
+        Field(description="age at which maintain removes runs, e.g. 365d; default: never"),
     ] = None
 
     @property

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.postgres import database_url, postgres_server, postgres_url  # noqa: F401 - fixtures of all tests
+
 BIN = Path(sys.executable).parent
 START_S = 120
 

@@ -5,86 +5,126 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import NullPool, create_engine
+from sqlalchemy.engine import make_url
 
+from benchmarks.year import SAMPLES_PER_RUN, SERIES, fill
 from db.errors import RecordError
 from db.facts import NewRun
-from db.history import History
+from db.history import History, SampleFilter
+from db.ledger import seal
 from db.store import Store
+from tests.kept import restore
+from tests.postgres import Server
 
-KEPT = Path(__file__).parent / "data" / "history-0002.sql"
+RUN = NewRun("survey", "direct", {}, "test")
 SEALED_TABLES = ("run", "encryption", "stage", "sample", '"case"', "interpreter", "host", "ledger")
 
 
-@pytest.fixture(scope="module")
-def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A record of three runs: payloads, a failed payload, samples; all sealed."""
-    path = tmp_path_factory.mktemp("sealed") / "history.sqlite"
-    with sqlite3.connect(path) as connection:
-        connection.executescript(KEPT.read_text())
-    connection.close()
-    store = Store(f"sqlite:///{path}")
-    store.optimise()
-    store.close()
-    return path
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def sealed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A record of three runs: payloads, a failed payload, samples; all sealed by the migration."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('sealed') / 'history.sqlite'}"
+        seal_kept(url)
+        yield url
+        return
+    server: Server = request.getfixturevalue("postgres_server")
+    with server.database() as url:
+        seal_kept(url)
+        yield url
 
 
 @pytest.fixture
-def record(sealed: Path, tmp_path: Path) -> Path:
+def record(sealed: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """A copy to be tampered with."""
-    return Path(shutil.copy(sealed, tmp_path / "history.sqlite"))
+    original = str(make_url(sealed).database)
+    if sealed.startswith("sqlite"):
+        yield f"sqlite:///{shutil.copy(original, tmp_path / 'history.sqlite')}"
+        return
+    server: Server = request.getfixturevalue("postgres_server")
+    with server.database(template=original) as url:
+        yield url
 
 
-def alter(path: Path, statements: str) -> None:
-    """Change the database as somebody with sqlite3 would."""
-    with sqlite3.connect(path) as connection:
-        connection.executescript(statements)
-    connection.close()
+def seal_kept(url: str) -> None:
+    restore("0002", url)
+    with closing(Store(url)) as store:
+        store.optimise()
 
 
-def faults(path: Path, kept_head: str | None = None) -> dict[int | None, list[str]]:
+def alter(url: str, statements: str) -> None:
+    """Change the database as somebody would who may do anything there: no constraint holds."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        if url.startswith("postgresql"):
+            connection.exec_driver_sql("SET session_replication_role = replica")
+        for statement in statements.split("; "):
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def scalar(url: str, query: str) -> object:
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        return connection.exec_driver_sql(query).scalar()
+
+
+def faults(url: str, kept_head: str | None = None) -> dict[int | None, list[str]]:
     found: dict[int | None, list[str]] = {}
-    history = History(f"sqlite:///{path}")
-    for fault in history.verify(kept_head).faults:
-        found.setdefault(fault.run_id, []).append(fault.what)
-    history.close()
+    with closing(History(url)) as history:
+        for fault in history.verify(kept_head).faults:
+            found.setdefault(fault.run_id, []).append(fault.what)
     return found
 
 
-def test_what_nobody_touched_is_whole(record: Path) -> None:
+def test_what_nobody_touched_is_whole(record: str) -> None:
     """Runs from before the ledger are sealed by the migration, and marked so; all of them verify."""
-    verdict = History(f"sqlite:///{record}").verify()
+    with closing(History(record)) as history:
+        verdict = history.verify()
     assert (verdict.faults, verdict.runs, verdict.entries) == ((), 3, 3)
-    with sqlite3.connect(record) as connection:
-        assert connection.execute("SELECT DISTINCT kind FROM ledger").fetchall() == [("migrated",)]
+    assert scalar(record, "SELECT count(*) FROM ledger WHERE kind = 'migrated'") == 3
+
+
+def test_digests_are_the_same_on_both_databases(postgres_url: str, tmp_path: Path) -> None:
+    """A seal is over what was recorded, not over how a database keeps it."""
+    on_sqlite = f"sqlite:///{tmp_path / 'history.sqlite'}"
+    for url in (on_sqlite, postgres_url):
+        seal_kept(url)
+    query = "SELECT string_agg(digests::text, '') FROM (SELECT digests FROM ledger ORDER BY id) AS entry"
+    assert scalar(postgres_url, query) == scalar(
+        on_sqlite, query.replace("string_agg", "group_concat").replace("::text", "")
+    )
 
 
 @pytest.mark.parametrize(
     ("statements", "run_id"),
     [
-        ("UPDATE encryption SET digest = x'00' WHERE run_id = 1 AND ordinal = 2", 1),
+        ("UPDATE encryption SET digest = salt WHERE run_id = 1 AND ordinal = 2", 1),
         ("UPDATE encryption SET wall_ns = wall_ns + 1 WHERE run_id = 1 AND ordinal = 0", 1),
         ("UPDATE encryption SET status = 'ok', error = NULL WHERE run_id = 2", 2),
         ("UPDATE encryption SET ordinal = 3 - ordinal + 100 WHERE run_id = 1", 1),
         ("UPDATE stage SET exit_code = 1 WHERE id = (SELECT max(id) FROM stage)", 1),
         ("DELETE FROM stage WHERE id = (SELECT min(id) FROM stage)", 1),
         ("DELETE FROM sample WHERE run_id = 3 AND ordinal = 0", 3),
-        ("UPDATE sample SET noisy = 1 - noisy WHERE run_id = 3 AND ordinal = 0", 3),
+        ("UPDATE sample SET noisy = NOT noisy WHERE run_id = 3 AND ordinal = 0", 3),
         ("UPDATE sample SET wall_ns = 1.5 WHERE run_id = 3 AND ordinal = 0", 3),
         ("UPDATE \"case\" SET workers = 2 WHERE guard = 'none'", 3),
         ("UPDATE interpreter SET version = '3.11.8'", 3),
         ("UPDATE run SET status = 'completed', error = NULL WHERE id = 2", 2),
         ("UPDATE run SET started_at = '2026-11-21 00:00:00.000000' WHERE id = 3", 3),
         ("UPDATE run SET parameters = '{}' WHERE id = 3", 3),
-        ("UPDATE run SET parameters = 'no JSON' WHERE id = 3", 3),
         ("UPDATE run SET status = 'running' WHERE id = 1", 1),
         ("UPDATE sample SET run_id = 2 WHERE run_id = 3", 3),
         ("DELETE FROM sample WHERE run_id = 3; DELETE FROM run WHERE id = 3", 3),
         ("DELETE FROM run WHERE id = 3", 3),
-        ("UPDATE ledger SET digests = replace(digests, '0', '1') WHERE id = 2", 2),
+        ("UPDATE ledger SET digests = '{}' WHERE id = 2", 2),
         ("DELETE FROM ledger WHERE id = 3", 3),
         ("DELETE FROM ledger WHERE id = 2", None),
         ("UPDATE ledger SET id = id + 10; UPDATE ledger SET id = 14 - id", 3),
@@ -104,20 +144,22 @@ def test_what_nobody_touched_is_whole(record: Path) -> None:
         ),
     ],
 )
-def test_any_change_is_found_and_its_run_named(record: Path, statements: str, run_id: int | None) -> None:
+def test_any_change_is_found_and_its_run_named(record: str, statements: str, run_id: int | None) -> None:
     """Edited, removed, added and reordered rows, of runs and of the ledger itself."""
     alter(record, statements)
     assert run_id in faults(record)
 
 
-def test_edited_host_concerns_all_its_runs(record: Path) -> None:
+def test_edited_host_concerns_all_its_runs(record: str) -> None:
     """What several runs share is part of each one's seal."""
     alter(record, "UPDATE host SET name = 'elsewhere'")
     assert set(faults(record)) == {1, 2, 3}
 
 
-def test_flipped_bits_never_pass_for_rows(record: Path, tmp_path: Path) -> None:
+def test_flipped_bits_never_pass_for_rows(tmp_path: Path) -> None:
     """One-bit flips anywhere in the file: whenever a sealed table reads differently, or not at all, it is found."""
+    record = tmp_path / "history.sqlite"
+    seal_kept(f"sqlite:///{record}")
     whole = record.read_bytes()
     before = contents(record)
     draw = random.Random(20261122)  # noqa: S311 - places in a file
@@ -148,56 +190,73 @@ def contents(path: Path) -> object:
 def found(path: Path) -> bool:
     """Whether the damage is noticed: at verification, or because the record refuses to open."""
     try:
-        return bool(faults(path))
+        return bool(faults(f"sqlite:///{path}"))
     except RecordError:
         return True
 
 
-def test_a_chain_rewritten_as_a_whole_contradicts_a_kept_head(record: Path) -> None:
+def test_json_that_is_none_is_found(tmp_path: Path) -> None:
+    """SQLite takes any text for JSON; a run that cannot be read is a fault of that run."""
+    url = f"sqlite:///{tmp_path / 'history.sqlite'}"
+    seal_kept(url)
+    alter(url, "UPDATE run SET parameters = 'no JSON' WHERE id = 3")
+    assert "cannot be read" in faults(url)[3][0]
+
+
+def test_a_chain_rewritten_as_a_whole_contradicts_a_kept_head(record: str) -> None:
     """Who seals everything anew gives a chain that is right in itself, but not the head that was printed elsewhere."""
-    kept = History(f"sqlite:///{record}").verify().head
+    with closing(History(record)) as history:
+        kept = history.verify().head
     assert faults(record, kept) == {}
-    alter(record, "UPDATE encryption SET wall_ns = 1 WHERE run_id = 1; DROP TABLE ledger; DROP TABLE series")
-    alter(record, "DROP TABLE summary; DROP TABLE day_summary; UPDATE alembic_version SET version_num = '0002'")
-    Store(f"sqlite:///{record}").close()
+    alter(record, "UPDATE encryption SET wall_ns = 1 WHERE run_id = 1; DELETE FROM ledger")
+    with closing(Store(record)) as store, store._transaction() as connection:
+        for run_id in (1, 2, 3):
+            seal(connection, run_id)
     assert faults(record) == {}
     assert "rewritten" in faults(record, kept)[None][0]
 
 
-def test_a_run_is_sealed_once(tmp_path: Path) -> None:
+def test_a_run_is_sealed_once(database_url: str) -> None:
     """Closing gives the head, closing again does nothing, and each head covers the one before."""
-    url = f"sqlite:///{tmp_path / 'history.sqlite'}"
-    store = Store(url)
     heads = []
-    for _ in range(3):
-        run_id = store.start_run(NewRun("survey", "direct", {}, "test"))
-        heads.append(store.finish_run(run_id, "completed"))
-        assert store.finish_run(run_id, "failed", "too late") is None
-    history = History(url)
-    assert [history.head(run_id) for run_id in (1, 2, 3)] == heads
-    assert len(set(heads)) == 3
-    assert history.verify().head == heads[-1]
-    assert history.verify(heads[0]).faults == ()
+    with closing(Store(database_url)) as store:
+        for _ in range(3):
+            run_id = store.start_run(RUN)
+            heads.append(store.finish_run(run_id, "completed"))
+            assert store.finish_run(run_id, "failed", "too late") is None
+    with closing(History(database_url)) as history:
+        assert [history.head(run_id) for run_id in (1, 2, 3)] == heads
+        assert len(set(heads)) == 3
+        assert history.verify().head == heads[-1]
+        assert history.verify(heads[0]).faults == ()
 
 
-def test_removed_runs_stay_provable(record: Path) -> None:
+def test_removed_runs_stay_provable(record: str) -> None:
     """Removal is an entry of its own: what was removed on purpose is no fault, its summaries stay."""
-    store = Store(f"sqlite:///{record}")
-    store.start_run(NewRun("survey", "direct", {}, "test"))
-    assert store.remove_runs(datetime.now(UTC)) == 3
-    history = History(f"sqlite:///{record}")
-    assert [run.flow for run in history.runs()] == ["survey"]
-    verdict = history.verify()
+    with closing(Store(record)) as store, closing(History(record)) as history:
+        store.start_run(RUN)
+        assert store.remove_runs(datetime.now(UTC)) == 3
+        assert [run.flow for run in history.runs()] == ["survey"]
+        verdict = history.verify()
     assert (verdict.faults, verdict.entries, verdict.runs) == ((), 6, 0)
-    with sqlite3.connect(record) as connection:
-        assert connection.execute("SELECT count(*) FROM summary").fetchone()[0] > 3
-        assert connection.execute("SELECT count(*) FROM encryption, sample, stage").fetchone() == (0,)
+    assert int(str(scalar(record, "SELECT count(*) FROM summary"))) > 3
+    for table in ("encryption", "sample", "stage"):
+        assert scalar(record, f"SELECT count(*) FROM {table}") == 0  # noqa: S608 - our tables
 
 
-def test_a_running_run_is_not_sealed_yet(tmp_path: Path) -> None:
+def test_a_running_run_is_not_sealed_yet(database_url: str) -> None:
     """A run that goes on is no fault."""
-    url = f"sqlite:///{tmp_path / 'history.sqlite'}"
-    store = Store(url)
-    store.start_run(NewRun("survey", "direct", {}, "test"))
-    assert History(url).verify().faults == ()
-    assert History(url).head(1) is None
+    with closing(Store(database_url)) as store, closing(History(database_url)) as history:
+        store.start_run(RUN)
+        assert history.verify().faults == ()
+        assert history.head(1) is None
+
+
+def test_a_made_up_year_verifies(database_url: str) -> None:
+    """What the benchmarks read is sealed and summed up like any other record."""
+    assert fill(database_url, 1) == SAMPLES_PER_RUN
+    with closing(History(database_url)) as history:
+        verdict = history.verify()
+        assert (verdict.faults, verdict.runs) == ((), 2)
+        assert len(history.samples(SampleFilter(), limit=None)) == SAMPLES_PER_RUN
+    assert scalar(database_url, "SELECT count(DISTINCT series_id) FROM day_summary") == SERIES + 1

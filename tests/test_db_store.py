@@ -1,4 +1,4 @@
-"""Writing to the record: real files, real processes, real faults."""
+"""Writing to the record, on both databases: real files and servers, real processes, real faults."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from db.errors import RecordUnusable, SchemaTooNew
 from db.facts import NewRun
-from db.history import History, PayloadFilter
+from db.history import History, PayloadFilter, SampleFilter
 from db.store import Store
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.choose import choose_backend
@@ -23,6 +26,10 @@ from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.secret import ThrowAway
 from tasks.crypto.suites import SUITES
+from tasks.threads.cases import Case
+from tasks.threads.choices import Guard, Outcome, Shape
+from tasks.threads.interpreters import Interpreter
+from tasks.threads.samples import Sample
 
 RUN = NewRun("survey", "direct", {"random": "100x3"}, "0.1.0")
 
@@ -33,10 +40,26 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(file: Path) -> Iterator[Store]:
+def sqlite_store(file: Path) -> Iterator[Store]:
+    """For faults that only a file can have."""
     store = Store(f"sqlite:///{file}", timeout_s=0.2)
     yield store
     store.close()
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    store = Store(database_url, timeout_s=0.2)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def history(database_url: str, store: Store) -> Iterator[History]:
+    """What is in the record of `store`."""
+    history = History(database_url)
+    yield history
+    history.close()
 
 
 def encryptions(*payloads: Payload) -> tuple[Encryption, ...]:
@@ -49,17 +72,17 @@ def random_payloads(count: int) -> list[Payload]:
     return [Payload("random", b"random #%d" % number, 100) for number in range(count)]
 
 
-def test_folder_is_for_its_owner_only(store: Store, file: Path) -> None:
+def test_folder_is_for_its_owner_only(sqlite_store: Store, file: Path) -> None:
     """The record names people's files, so others may not even list its folder."""
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
 
-def test_what_was_recorded_comes_back(store: Store, file: Path) -> None:
+def test_what_was_recorded_comes_back(store: Store, history: History) -> None:
     """Every fact of a payload is read back as it was written."""
     run_id = store.start_run(RUN)
     (written,) = encryptions(Payload("random", b"one", 100))
     assert store.record_encryptions(run_id, [written]) == 1
-    (read,) = History(f"sqlite:///{file}").payloads(PayloadFilter(run_id=run_id))
+    (read,) = history.payloads(PayloadFilter(run_id=run_id))
     assert (read.name, read.size_bytes, read.ciphertext_bytes) == ("one", 100, 116)
     assert (read.salt, read.digest) == ((written.salt or b"").hex(), (written.digest or b"").hex())
     assert (read.cipher, read.kdf, read.iterations) == ("aes-256-ctr", "pbkdf2-hmac-sha256", 1)
@@ -67,82 +90,80 @@ def test_what_was_recorded_comes_back(store: Store, file: Path) -> None:
     assert read.started_at.timestamp() == pytest.approx(written.started_at_ns / 1e9, abs=1e-5)
 
 
-def test_batch_recorded_twice_is_there_once(store: Store, file: Path) -> None:
+def test_batch_recorded_twice_is_there_once(store: Store, history: History) -> None:
     """A batch that is tried again adds only what is not there yet."""
     run_id = store.start_run(RUN)
     batch = encryptions(*random_payloads(5))
     assert store.record_encryptions(run_id, batch[:3]) == 3
     assert store.record_encryptions(run_id, batch) == 2
     assert store.record_encryptions(run_id, batch) == 0
-    assert len(History(f"sqlite:///{file}").payloads(PayloadFilter(run_id=run_id))) == 5
+    assert len(history.payloads(PayloadFilter(run_id=run_id))) == 5
 
 
-def test_name_that_is_not_utf8_keeps_its_bytes(store: Store, file: Path) -> None:
+def test_name_that_is_not_utf8_keeps_its_bytes(store: Store, history: History) -> None:
     """The text is for people; the bytes are beside it."""
     run_id = store.start_run(RUN)
     store.record_encryptions(run_id, encryptions(Payload("random", b"caf\xe9", 1)))
-    (read,) = History(f"sqlite:///{file}").payloads(PayloadFilter(run_id=run_id))
+    (read,) = history.payloads(PayloadFilter(run_id=run_id))
     assert (read.name, read.name_bytes) == ("caf\\xe9", b"caf\xe9".hex())
 
 
-def test_run_of_a_dead_process_is_marked_by_the_next(store: Store, file: Path) -> None:
+def test_run_of_a_dead_process_is_marked_by_the_next(store: Store, history: History, database_url: str) -> None:
     """A process that ended without a word leaves a row that the next run closes."""
     program = (
         "import os, sys; from db.store import Store; from db.facts import NewRun\n"
         "Store(sys.argv[1]).start_run(NewRun('survey', 'direct', {}, '0'))\n"
         "os.kill(os.getpid(), 9)"
     )
-    killed = subprocess.run([sys.executable, "-c", program, f"sqlite:///{file}"], check=False)
+    killed = subprocess.run([sys.executable, "-c", program, database_url], check=False)
     assert killed.returncode == -9
-    history = History(f"sqlite:///{file}")
     assert [run.status for run in history.runs()] == ["running"]
     store.start_run(RUN)
     assert [run.status for run in history.runs()] == ["running", "crashed"]
     assert history.runs()[1].finished_at is not None
 
 
-def test_run_of_a_live_process_is_left_alone(store: Store, file: Path) -> None:
+def test_run_of_a_live_process_is_left_alone(store: Store, history: History) -> None:
     """Two runs at once do not declare each other dead."""
     store.start_run(RUN)
     store.start_run(RUN)
-    assert [run.status for run in History(f"sqlite:///{file}").runs()] == ["running", "running"]
+    assert [run.status for run in history.runs()] == ["running", "running"]
 
 
-def test_closed_run_stays_as_it_is(store: Store, file: Path) -> None:
+def test_closed_run_stays_as_it_is(store: Store, history: History) -> None:
     """The first end of a run is the one on record."""
     run_id = store.start_run(RUN)
     store.finish_run(run_id, "cancelled", "why")
     store.finish_run(run_id, "completed")
-    (run,) = History(f"sqlite:///{file}").runs()
+    (run,) = history.runs()
     assert (run.status, run.error) == ("cancelled", "why")
 
 
-def test_locked_database_is_one_clear_line(store: Store, file: Path) -> None:
+def test_locked_database_is_one_clear_line(store: Store, database_url: str) -> None:
     """Somebody else's write lock is waited for, then named; it may pass, and nothing is half-written."""
     run_id = store.start_run(RUN)
-    other = sqlite3.connect(file, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(RecordUnusable, match="locked by another process") as caught:
+    other = Store(database_url)
+    with other._transaction(), pytest.raises(RecordUnusable, match="locked by another process") as caught:
         store.record_encryptions(run_id, encryptions(*random_payloads(3)))
     assert caught.value.transient
     other.close()
     assert store.record_encryptions(run_id, encryptions(*random_payloads(3))) == 3
 
 
-def test_full_database_keeps_all_or_nothing_of_a_batch(store: Store, file: Path) -> None:
+def test_full_database_keeps_all_or_nothing_of_a_batch(sqlite_store: Store, file: Path) -> None:
     """When there is no room, the batch is not there at all, and fits again when there is room."""
-    run_id = store.start_run(RUN)
+    run_id = sqlite_store.start_run(RUN)
     pages = sqlite3.connect(file).execute("PRAGMA page_count").fetchone()[0]
     batch = encryptions(*random_payloads(2000))
-    with store._engine.connect() as connection:
+    with sqlite_store._engine.connect() as connection:
         connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 4}")
     with pytest.raises(RecordUnusable, match="disk is full") as caught:
-        store.record_encryptions(run_id, batch)
+        sqlite_store.record_encryptions(run_id, batch)
     assert not caught.value.transient
     assert History(f"sqlite:///{file}").counts(run_id) == []
-    with store._engine.connect() as connection:
+    with sqlite_store._engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count=1000000")
-    assert store.record_encryptions(run_id, batch) == 2000
+    assert sqlite_store.record_encryptions(run_id, batch) == 2000
 
 
 def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
@@ -162,34 +183,51 @@ def test_url_of_another_kind_is_refused() -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_newer_schema_is_refused(store: Store, file: Path) -> None:
+def test_samples_recorded_twice_are_there_once(store: Store, history: History) -> None:
+    """A round that is tried again adds only what is not there yet; every reading comes back as it was."""
+    run_id = store.start_run(RUN)
+    interpreter = Interpreter("/python", "3.14.0", "cpython", False, False, (), (("version", "3.14.0"),))
+    interpreters = {interpreter.fingerprint: interpreter}
+    case = Case.race(Guard.NONE, Shape.AUGMENTED, 2, 1000)
+    blank = Sample(case, interpreter.fingerprint, "0" * 64, 1, datetime.now(UTC), Outcome.LOST)
+    first = replace(blank, expected="2000", found="1500", wall_ns=2**40, foreign_share=0.1, gil_on=False, noisy=True)
+    second = replace(blank, outcome=Outcome.CRASHED, error="killed by SIGSEGV")
+    assert store.record_samples(run_id, 0, [first], interpreters) == 1
+    assert store.record_samples(run_id, 0, [first, second], interpreters) == 1
+    assert store.record_samples(run_id, 0, [first, second], interpreters) == 0
+    rows = history.samples(SampleFilter(run_id=run_id))
+    for written, read in zip([first, second], rows, strict=True):
+        assert (read.interpreter.label, read.guard, read.workers) == ("3.14.0t", "none", 2)
+        for name in ("started_at", "outcome", "found", "error", "wall_ns", "gil_on", "foreign_share", "noisy"):
+            assert getattr(read, name) == getattr(written, name)
+
+
+def test_text_that_databases_refuse_is_written_readably(store: Store, history: History) -> None:
+    """What a broken program printed may hold NUL, or bytes that are no text: neither costs the row."""
+    run_id = store.start_run(RUN)
+    (written,) = encryptions(Payload("random", b"nul\0here", 1))
+    store.record_encryptions(run_id, [replace(written, error="a\0b\udcffc\nd")])
+    (read,) = history.payloads(PayloadFilter(run_id=run_id))
+    assert (read.name, read.name_bytes) == ("nul\\x00here", b"nul\0here".hex())
+    assert read.error == "a\\x00b\\udcffc\nd"
+    store.finish_run(run_id, "failed", "\0")
+    assert history.runs()[0].error == "\\x00"
+    assert history.verify().faults == ()
+
+
+def test_newer_schema_is_refused(store: Store, database_url: str) -> None:
     """What a newer program wrote is neither read nor written."""
-    with sqlite3.connect(file) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(SchemaTooNew, match="newer"):
-        Store(f"sqlite:///{file}")
-    with pytest.raises(SchemaTooNew, match="newer"):
-        History(f"sqlite:///{file}")
+    with store._transaction() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for opened in (Store, History):
+        with pytest.raises(SchemaTooNew, match="newer") as caught:
+            opened(database_url)
+        assert len(str(caught.value).splitlines()) == 1
 
 
-def test_eight_processes_may_create_the_database_at_once(file: Path) -> None:
-    """Whoever comes first makes the tables; the others wait and go on."""
-    program = (
-        "import sys; from db.store import Store; from db.facts import NewRun\n"
-        "store = Store(sys.argv[1])\n"
-        "store.finish_run(store.start_run(NewRun('survey', 'direct', {}, '0')), 'completed')"
-    )
-    started = [
-        subprocess.Popen([sys.executable, "-c", program, f"sqlite:///{file}"], stderr=subprocess.PIPE) for _ in range(8)
-    ]
-    ends = [(process.communicate()[1], process.returncode) for process in started]
-    assert ends == [(b"", 0)] * 8
-    assert [run.status for run in History(f"sqlite:///{file}").runs()] == ["completed"] * 8
-
-
-def test_threads_record_side_by_side(store: Store, file: Path) -> None:
+def test_threads_record_side_by_side(history: History, database_url: str) -> None:
     """Writers in threads wait for each other instead of failing."""
-    patient = Store(f"sqlite:///{file}")
+    patient = Store(database_url)
     run_ids = [patient.start_run(RUN) for _ in range(8)]
     batch = encryptions(*random_payloads(50))
     threads = [threading.Thread(target=patient.record_encryptions, args=(run_id, batch)) for run_id in run_ids]
@@ -198,7 +236,6 @@ def test_threads_record_side_by_side(store: Store, file: Path) -> None:
     for thread in threads:
         thread.join()
     patient.close()
-    history = History(f"sqlite:///{file}")
     assert [history.counts(run_id)[0].count for run_id in run_ids] == [50] * 8
 
 
@@ -206,13 +243,14 @@ def test_store_travels_to_another_process_as_its_url(store: Store) -> None:
     """A pickled store opens its own connections where it arrives."""
     copy = pickle.loads(pickle.dumps(store))  # noqa: S301 - our own bytes
     assert copy.where == store.where
+    assert copy.start_run(RUN) == 1
     copy.close()
 
 
-def test_unwritable_database_is_one_clear_line(store: Store, file: Path) -> None:
+def test_unwritable_database_is_one_clear_line(sqlite_store: Store, file: Path) -> None:
     """A database that may only be read says so, and what to do."""
-    store.start_run(RUN)
-    store.close()
+    sqlite_store.start_run(RUN)
+    sqlite_store.close()
     # Readable all the way, writable nowhere; root may write anywhere, so it becomes nobody once all is imported.
     for folder in file.parents[: len(file.parents) - 2]:
         folder.chmod(0o755)

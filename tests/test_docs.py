@@ -17,6 +17,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "
 COMMANDS = (
     "survey", "encrypt", "check", "keygen", "settings", "experiment", "interpreters", "report", "db upgrade",
     "history runs", "history show", "history payloads", "history samples", "history speedup", "history race",
+    "db check", "db backup", "db import", "db stats", "export", "explore", "maintain",
 )  # fmt: skip
 
 

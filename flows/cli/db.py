@@ -1,9 +1,22 @@
-"""`threadmill db …`."""
+"""`threadmill db …`: the record as a database."""
 
 from __future__ import annotations
 
+import signal
+import sys
+
+from db.backup import back_up
+from db.engine import parse_url, shown
+from db.integrity import faults
+from db.new_files import NotWritten
 from db.schema import HEAD
+from db.sizes import RecordStats, TableSize
+from db.sizes import stats as record_stats
 from db.store import Store
+from db.transfer import import_record
+from flows.cli.exits import Exit
+from flows.cli.options import Flag, Json
+from flows.cli.output import local, print_json, print_table
 from flows.settings import load_settings
 
 
@@ -13,3 +26,90 @@ def upgrade() -> int:
     store = Store(settings.history_url, timeout_s=settings.database_timeout_s)
     print(f"{store.where} is at schema {HEAD}")
     return 0
+
+
+def check() -> int:
+    """Say whether the database is whole: structure, references, schema. Reads all of it; minutes for gigabytes.
+
+    Whether its contents are what was recorded is another question: threadmill history verify.
+    Exit code 1 with one line per fault.
+    """
+    settings = load_settings()
+    _let_signals_end_this()
+    where = shown(parse_url(settings.history_url))
+    found = faults(settings.history_url, timeout_s=settings.database_timeout_s)
+    for fault in found:
+        print(f"threadmill: {where}: {fault}", file=sys.stderr)
+    if not found:
+        print(f"{where} is whole, at schema {HEAD}; to check its contents: threadmill history verify")
+    return 1 if found else 0
+
+
+def backup(path: str, /, *, overwrite: Flag = False) -> int:
+    """Copy the record to a file (mode 0600) while others go on writing; the copy is checked before it gets its name.
+
+    Args:
+        path: file to write
+        overwrite: replace a file that is there
+    """
+    settings = load_settings()
+    try:
+        done = back_up(settings.history_url, path, overwrite=overwrite, timeout_s=settings.database_timeout_s)
+    except NotWritten as error:
+        raise Exit(1, str(error)) from error
+    print(f"wrote {done.path}: {_megabytes(done.size_bytes)}, schema {done.schema}, ledger's head {done.head}")
+    return 0
+
+
+def import_(path: str, /) -> int:
+    """Take all rows of a SQLite record (a backup, an export) into the record in force, which has to be empty.
+
+    So a record moves to PostgreSQL. All or nothing; it verifies as the original does.
+
+    Args:
+        path: file to read
+    """
+    settings = load_settings()
+    counts = import_record(path, settings.history_url, timeout_s=settings.database_timeout_s)
+    where = shown(parse_url(settings.history_url))
+    print(f"took {counts['run']:,} runs, {sum(counts.values()):,} rows in all, into {where}")
+    return 0
+
+
+def stats(*, json: Json = False) -> int:
+    """Count runs and rows, and say where the space goes. Reads all of a SQLite file.
+
+    Args:
+        json: print one JSON object
+    """
+    settings = load_settings()
+    _let_signals_end_this()
+    found = record_stats(settings.history_url, timeout_s=settings.database_timeout_s)
+    if json:
+        print_json(found)
+    elif found is None:
+        print(f"nothing is recorded in {shown(parse_url(settings.history_url))} yet", file=sys.stderr)
+    else:
+        _print(found)
+    return 0
+
+
+def _print(found: RecordStats) -> None:
+    print(f"{found.where}: {_megabytes(found.size_bytes)}, schema {found.schema}")
+    print(f"oldest run {local(found.oldest_run_at) or '–'}, newest {local(found.newest_run_at) or '–'}")
+    print_table("tables, with their indexes", ("table", "rows", "size", "share"), map(_line, found.tables))
+
+
+def _line(one: TableSize) -> tuple[object, ...]:
+    size = None if one.size_bytes is None else _megabytes(one.size_bytes)
+    return one.table, f"{one.rows:,}", size, None if one.share is None else f"{one.share:.1%}"
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.1f} MB"
+
+
+def _let_signals_end_this() -> None:
+    """SQLite is not back in Python for minutes; what only reads has nothing to tidy up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)

@@ -3,67 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from db.history import History, PayloadFilter, SampleFilter
 from db.rows import PayloadRow, RunDetail, RunRow
 from flows.cli.exits import REFUSED, Exit
 from flows.cli.findings import print_findings
-from flows.cli.options import Csv, Flag, Json, Names
+from flows.cli.listing import print_rows
+from flows.cli.options import Flag, Names
 from flows.cli.output import columns_of, local, milliseconds, print_csv, print_json, print_table
-from flows.cli.record import open_history, say_if_empty, time_or_none
-from flows.jobs.names import check_suites
+from flows.cli.record import open_history, say_if_empty
+from flows.cli.selection import ALL_CHAINS, ALL_HOSTS, ANY_TIME, FOR_PEOPLE, Chains, Form, Hosts, Times
+from flows.jobs.names import RequestRefused
 from tasks.crypto.scan import absolute
 
+_STATUSES = ("running", "completed", "failed", "cancelled", "crashed")
 
-def runs(*, limit: int = 20, since: str | None = None, json: Json = False, csv: Csv = False) -> int:
+
+def runs(
+    *,
+    limit: int = 20,
+    times: Times = ANY_TIME,
+    status: Annotated[Names, Parameter(help=", ".join(_STATUSES))] = [],  # noqa: B006 - never changed
+    hosts: Hosts = ALL_HOSTS,
+    form: Form = FOR_PEOPLE,
+) -> int:
     """List the runs, newest first.
 
     Args:
         limit: how many at the most
-        since: 7d, 12h, today, 2026-11-22, 2026-11-22T03:00
-        json: print one JSON array
-        csv: print CSV
+        times: when they started
+        status: only these
+        hosts: on which machines
+        form: for people or for programs
     """
+    if unknown := [name for name in status if name not in _STATUSES]:
+        raise RequestRefused(f"unknown status {unknown[0]!r}; there are: {', '.join(_STATUSES)}")
+    since, until = times.span()
     history = open_history(limit)
-    rows = history.runs(limit=limit, since=time_or_none(since))
+    rows = history.runs(limit=limit, since=since, until=until, statuses=status, hosts=hosts.host)
     say_if_empty(history)
-    if json:
-        print_json(rows)
-    elif csv:
-        print_csv(columns_of(RunRow), rows)
-    else:
-        print_table(
-            "runs",
-            ("run", "flow", "via", "deployment", "started", "took", "status", "error"),
-            (
-                (row.id, row.flow, row.via, row.deployment, local(row.started_at), _took(row), row.status, row.error)
-                for row in rows
-            ),
-        )
-    return 0
+    return print_rows(rows, RunRow, form, lambda: _print_runs(rows))
 
 
-def show(run: str, /, *, limit: int | None = None, json: Json = False, csv: Csv = False) -> int:
-    """Show one run with its payloads and their stages, or what its samples add up to.
+def _print_runs(rows: Sequence[RunRow]) -> None:
+    print_table(
+        "runs",
+        ("run", "flow", "via", "deployment", "started", "took", "status", "error"),
+        (
+            (row.id, row.flow, row.via, row.deployment, local(row.started_at), _took(row), row.status, row.error)
+            for row in rows
+        ),
+    )
+
+
+def show(run: str, /, *, limit: int | None = None, form: Form = FOR_PEOPLE) -> int:
+    """Show one run with its payloads and their stages, or what its samples add up to, and its seal.
+
+    JSON is one object with run, payloads, samples and head; CSV is the payloads.
 
     Args:
         run: its number, the id of a Prefect flow run, or latest
         limit: payloads at the most (default: 20 for people, all for programs)
-        json: print one JSON object with run and payloads
-        csv: print the payloads as CSV
+        form: for people or for programs
     """
     history = open_history(limit)
     found = _find(history, run)
-    if limit is None and not json and not csv:
+    head = history.head(found.id)
+    if limit is None and not form.json and not form.csv:
         limit = 20
     payloads = history.payloads(PayloadFilter(run_id=found.id), limit=limit)
     samples = history.samples(SampleFilter(run_id=found.id), limit=None)
-    if json:
-        print_json(RunDetail(found, tuple(payloads), tuple(samples[:limit])))
-    elif csv:
+    if form.json:
+        print_json(RunDetail(found, tuple(payloads), tuple(samples[:limit]), head))
+    elif form.csv:
         print_csv(columns_of(PayloadRow), payloads)
     else:
-        _print_run(found)
+        _print_run(found, head)
         if payloads:
             _print_payloads(payloads)
         if samples:
@@ -77,40 +95,38 @@ def show(run: str, /, *, limit: int | None = None, json: Json = False, csv: Csv 
 def payloads(
     *,
     path: str | None = None,
-    since: str | None = None,
-    suite: Names = [],  # noqa: B006 - never changed
+    times: Times = ANY_TIME,
+    chains: Chains = ALL_CHAINS,
     failed: Flag = False,
+    hosts: Hosts = ALL_HOSTS,
     limit: int = 20,
-    json: Json = False,
-    csv: Csv = False,
+    form: Form = FOR_PEOPLE,
 ) -> int:
     """List payloads of all runs, newest first.
 
     Args:
         path: this file, or everything below this folder
-        since: 7d, 12h, today, 2026-11-22, 2026-11-22T03:00
-        suite: only these
+        times: when they were encrypted
+        chains: by what
         failed: only those that failed or would not hold still
+        hosts: on which machines
         limit: how many at the most
-        json: print one JSON array
-        csv: print CSV
+        form: for people or for programs
     """
+    since, until = times.span()
     which = PayloadFilter(
         path=None if path is None else absolute(path),
-        since=time_or_none(since),
-        suites=check_suites(suite),
+        since=since,
+        until=until,
+        suites=chains.suites(),
+        backends=chains.backends(),
         failed=failed,
+        hosts=hosts.host,
     )
     history = open_history(limit)
     rows = history.payloads(which, limit=limit)
     say_if_empty(history)
-    if json:
-        print_json(rows)
-    elif csv:
-        print_csv(columns_of(PayloadRow), rows)
-    else:
-        _print_payloads(rows)
-    return 0
+    return print_rows(rows, PayloadRow, form, lambda: _print_payloads(rows))
 
 
 def _find(history: History, run: str) -> RunRow:
@@ -129,13 +145,14 @@ def _took(row: RunRow) -> str | None:
     return None if row.finished_at is None else f"{(row.finished_at - row.started_at).total_seconds():.2f} s"
 
 
-def _print_run(row: RunRow) -> None:
+def _print_run(row: RunRow, head: str | None) -> None:
     facts = {
         "run": f"{row.id}, {row.status}" + (f": {row.error}" if row.error else ""),
         "flow": row.flow + (f", deployment {row.deployment}" if row.deployment else "") + f", via {row.via}",
         "flow run": row.flow_run_id and f"{row.flow_run_id}, attempt {row.attempt}",
         "started": f"{local(row.started_at)}, took {_took(row) or '…'}, on {row.host}, code {row.code_version}",
         "parameters": ", ".join(f"{name}={value}" for name, value in row.parameters.items()),
+        "seal": head,
     }
     for name, fact in facts.items():
         if fact:

@@ -36,15 +36,35 @@ def point_in_time(text: str) -> datetime:
         RequestRefused: it is none of these.
     """
     text = text.strip()
-    midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
-    if text in ("today", "yesterday"):
-        return (midnight if text == "today" else midnight - timedelta(days=1)).astimezone(UTC)
     age = re.fullmatch(r"(\d{1,6})([mhdw])", text)
-    if age:
-        return datetime.now(UTC) - int(age[1]) * _AGES[age[2]]
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
+        if age:
+            return datetime.now(UTC) - int(age[1]) * _AGES[age[2]]
+        return (_day(text) or datetime.fromisoformat(text)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise RequestRefused(
             f"{text!r} is not a time; write 7d, 12h, today, yesterday, 2026-11-22 or 2026-11-22T03:00"
         ) from None
+
+
+def end_in_time(text: str) -> datetime:
+    """The same words as the end of a span; a day means the end of that day.
+
+    Raises:
+        RequestRefused: it is no time.
+    """
+    try:
+        day = _day(text.strip())
+        return point_in_time(text) if day is None else (day + timedelta(days=1)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return point_in_time(text)
+
+
+def _day(text: str) -> datetime | None:
+    """Midnight, local and without a zone, where the text names a day; ValueError if there is no such day."""
+    midnight = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0)  # noqa: DTZ005 - local on purpose
+    if text == "today":
+        return midnight
+    if text == "yesterday":
+        return midnight - timedelta(days=1)
+    return datetime.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else None

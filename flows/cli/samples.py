@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from db.history import SampleFilter
 from db.rows import SampleRow
 from flows.cli.finding_rows import RaceRow, SpeedupRow, race_rows, speedup_rows
-from flows.cli.options import Csv, Flag, Json, Names
-from flows.cli.output import columns_of, milliseconds, print_csv, print_json, print_table
-from flows.cli.record import open_history, say_if_empty, time_or_none
+from flows.cli.listing import print_rows
+from flows.cli.options import Flag
+from flows.cli.output import columns_of, milliseconds, print_table
+from flows.cli.record import open_history, say_if_empty
+from flows.cli.selection import (
+    ALL_CASES,
+    ALL_MACHINES,
+    ALL_UPDATES,
+    ALL_WORKLOADS,
+    ANY_TIME,
+    FOR_PEOPLE,
+    Cases,
+    Form,
+    Machines,
+    Times,
+    Updates,
+    Workloads,
+)
 from flows.jobs.findings import to_sample
 from flows.jobs.names import RequestRefused
 from tasks.threads.pyperf_export import pyperf_document
@@ -17,76 +33,57 @@ from tasks.threads.pyperf_export import pyperf_document
 
 def samples(
     *,
-    experiment: Names = [],  # noqa: B006 - never changed
-    workload: Names = [],  # noqa: B006 - never changed
-    executor: Names = [],  # noqa: B006 - never changed
-    shape: Names = [],  # noqa: B006 - never changed
-    guard: Names = [],  # noqa: B006 - never changed
-    interpreter: Names = [],  # noqa: B006 - never changed
-    host: Names = [],  # noqa: B006 - never changed
+    cases: Cases = ALL_CASES,
+    machines: Machines = ALL_MACHINES,
     run: int | None = None,
-    since: str | None = None,
+    times: Times = ANY_TIME,
     limit: int = 20,
-    json: Json = False,
-    csv: Csv = False,
+    form: Form = FOR_PEOPLE,
     pyperf: Flag = False,
 ) -> int:
     """List samples of the experiments, newest first; those of one run in their order.
 
     Args:
-        experiment: speedup, race, ceiling
-        workload: only these
-        executor: only these
-        shape: only these
-        guard: only these
-        interpreter: versions such as 3.12, 3.13.0, 3.13t
-        host: only these machines
+        cases: of which cases
+        machines: on which interpreters and machines
         run: only this run, by its number
-        since: 7d, 12h, today, 2026-11-22, 2026-11-22T03:00
+        times: when they were measured
         limit: how many at the most
-        json: print one JSON array
-        csv: print CSV
+        form: for people or for programs
         pyperf: print the samples of one case as JSON that pyperf stats and pyperf compare_to read
     """
-    axes = {"experiment": experiment, "workload": workload, "executor": executor, "shape": shape, "guard": guard}
-    which = SampleFilter(
-        case={axis: wanted for axis, wanted in axes.items() if wanted},
-        interpreters=interpreter,
-        hosts=host,
-        since=time_or_none(since),
-        run_id=run,
-    )
+    since, until = times.span()
+    which = SampleFilter(cases.axes(), machines.interpreter, machines.host, since=since, until=until, run_id=run)
     history = open_history(limit)
     rows = history.samples(which, limit=limit)
     say_if_empty(history)
     if pyperf:
         _print_pyperf(rows)
-    elif json:
-        print_json(rows)
-    elif csv:
-        print_csv(columns_of(SampleRow), rows)
-    else:
-        print_table(
-            "samples",
-            ("run", "experiment", "what", "by", "workers", "interpreter", "round", "outcome", "found", "time", "noisy"),
+        return 0
+    return print_rows(rows, SampleRow, form, lambda: _print_samples(rows))
+
+
+def _print_samples(rows: Sequence[SampleRow]) -> None:
+    print_table(
+        "samples",
+        ("run", "experiment", "what", "by", "workers", "interpreter", "round", "outcome", "found", "time", "noisy"),
+        (
             (
-                (
-                    row.run_id,
-                    row.experiment,
-                    row.workload or row.shape,
-                    row.executor or row.guard,
-                    row.workers,
-                    row.interpreter.label,
-                    row.round,
-                    row.outcome,
-                    row.found or row.error,
-                    milliseconds(row.wall_ns),
-                    "noisy" if row.noisy else None,
-                )
-                for row in rows
-            ),
-        )
-    return 0
+                row.run_id,
+                row.experiment,
+                row.workload or row.shape,
+                row.executor or row.guard,
+                row.workers,
+                row.interpreter.label,
+                row.round,
+                row.outcome,
+                row.found or row.error,
+                milliseconds(row.wall_ns),
+                "noisy" if row.noisy else None,
+            )
+            for row in rows
+        ),
+    )
 
 
 def _print_pyperf(rows: Sequence[SampleRow]) -> None:
@@ -100,91 +97,74 @@ def _print_pyperf(rows: Sequence[SampleRow]) -> None:
 
 def speedup(
     *,
-    workload: Names = [],  # noqa: B006 - never changed
-    executor: Names = [],  # noqa: B006 - never changed
-    interpreter: Names = [],  # noqa: B006 - never changed
-    host: Names = [],  # noqa: B006 - never changed
+    workloads: Workloads = ALL_WORKLOADS,
+    machines: Machines = ALL_MACHINES,
     run: int | None = None,
-    since: str | None = None,
+    times: Times = ANY_TIME,
     limit: int = 5,
-    json: Json = False,
-    csv: Csv = False,
+    form: Form = FOR_PEOPLE,
 ) -> int:
     """Show what helped: the speed-up of each executor, run by run, newest first.
 
     Args:
-        workload: only these
-        executor: only these
-        interpreter: versions such as 3.12, 3.13.0, 3.13t
-        host: only these machines
+        workloads: of which cases
+        machines: on which interpreters and machines
         run: only this run, by its number
-        since: 7d, 12h, today, 2026-11-22, 2026-11-22T03:00
+        times: when they were measured
         limit: runs at the most
-        json: print one JSON array
-        csv: print CSV
+        form: for people or for programs
     """
-    groups = _findings("speedup", interpreter, host, run, since, limit)
+    workload, executor = workloads.workload, workloads.executor
+    groups = _findings("speedup", machines, run, times, limit)
     rows = [row for run_id, samples in groups for row in speedup_rows(run_id, samples)]
     rows = [
         row for row in rows if (not workload or row.workload in workload) and (not executor or row.executor in executor)
     ]
-    return _print_findings("speed-up", SpeedupRow, rows, json=json, csv=csv)
+    return print_rows(rows, SpeedupRow, form, lambda: _print_findings("speed-up", SpeedupRow, rows))
 
 
 def race(
     *,
-    shape: Names = [],  # noqa: B006 - never changed
-    guard: Names = [],  # noqa: B006 - never changed
-    interpreter: Names = [],  # noqa: B006 - never changed
-    host: Names = [],  # noqa: B006 - never changed
+    updates: Updates = ALL_UPDATES,
+    machines: Machines = ALL_MACHINES,
     run: int | None = None,
-    since: str | None = None,
+    times: Times = ANY_TIME,
     limit: int = 5,
-    json: Json = False,
-    csv: Csv = False,
+    form: Form = FOR_PEOPLE,
 ) -> int:
     """Show what was lost, and what a guard cost, run by run, newest first.
 
     Args:
-        shape: only these
-        guard: only these
-        interpreter: versions such as 3.12, 3.13.0, 3.13t
-        host: only these machines
+        updates: of which cases
+        machines: on which interpreters and machines
         run: only this run, by its number
-        since: 7d, 12h, today, 2026-11-22, 2026-11-22T03:00
+        times: when they were measured
         limit: runs at the most
-        json: print one JSON array
-        csv: print CSV
+        form: for people or for programs
     """
-    groups = _findings("race", interpreter, host, run, since, limit)
+    shape, guard = updates.shape, updates.guard
+    groups = _findings("race", machines, run, times, limit)
     rows = [row for run_id, samples in groups for row in race_rows(run_id, samples)]
     rows = [row for row in rows if (not shape or row.shape in shape) and (not guard or row.guard in guard)]
-    return _print_findings("races", RaceRow, rows, json=json, csv=csv)
+    return print_rows(rows, RaceRow, form, lambda: _print_findings("races", RaceRow, rows))
 
 
 def _findings(
-    experiment: str, interpreters: Sequence[str], hosts: Sequence[str], run: int | None, since: str | None, limit: int
+    experiment: str, machines: Machines, run: int | None, times: Times, limit: int
 ) -> list[tuple[int, list[SampleRow]]]:
     """Samples of the newest runs that have that experiment, with those of `ceiling` beside it."""
+    since, until = times.span()
     history = open_history(limit)
-    run_ids = history.runs_with(experiment, since=time_or_none(since), limit=limit) if run is None else [run]
+    run_ids = [run] if run is not None else history.runs_with(experiment, since=since, until=until, limit=limit)
     say_if_empty(history)
     wanted: dict[str, Sequence[str | int]] = {"experiment": [experiment, "ceiling"]}
-    return [
-        (run_id, history.samples(SampleFilter(wanted, interpreters, hosts, run_id=run_id), limit=None))
-        for run_id in run_ids
-    ]
+    which = SampleFilter(wanted, machines.interpreter, machines.host)
+    return [(run_id, history.samples(replace(which, run_id=run_id), limit=None)) for run_id in run_ids]
 
 
-def _print_findings(title: str, row_type: type, rows: Sequence[SpeedupRow | RaceRow], *, json: bool, csv: bool) -> int:
+def _print_findings(title: str, row_type: type, rows: Sequence[SpeedupRow | RaceRow]) -> None:
     columns = columns_of(row_type)
-    if json:
-        print_json(rows)
-    elif csv:
-        print_csv(columns, rows)
-    else:
-        print_table(title, columns, ([_short(getattr(row, column)) for column in columns] for row in rows))
-    return 0
+    print_table(title, columns, ([_short(getattr(row, column)) for column in columns] for row in rows))
 
 
 def _short(value: object) -> object:

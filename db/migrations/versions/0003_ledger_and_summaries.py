@@ -81,12 +81,21 @@ def upgrade() -> None:
         sa.Column("day", sa.Date(), nullable=False),
         sa.Column("runs", sa.Integer(), nullable=False),
         sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("lower_ns", sa.Float(), nullable=False),
-        sa.Column("median_ns", sa.Float(), nullable=False),
-        sa.Column("upper_ns", sa.Float(), nullable=False),
+        sa.Column("failed", sa.Integer(), nullable=False),
+        sa.Column("noisy", sa.Integer(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("lower_ns", sa.Float(), nullable=True),
+        sa.Column("median_ns", sa.Float(), nullable=True),
+        sa.Column("upper_ns", sa.Float(), nullable=True),
         sa.ForeignKeyConstraint(["series_id"], ["series.id"], name=op.f("fk_day_summary_series_id_series")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_day_summary")),
         sa.UniqueConstraint("series_id", "day", name=op.f("uq_day_summary_series_id_day")),
+    )
+    op.create_index("ix_day_summary_day", "day_summary", ["day"], unique=False)
+    op.create_index("ix_run_status_started_at", "run", ["status", "started_at"], unique=False)
+    failed = sa.text("outcome IN ('wrong-output', 'broken', 'crashed', 'garbled', 'timed-out')")
+    op.create_index(
+        "ix_sample_failed", "sample", ["started_at"], unique=False, sqlite_where=failed, postgresql_where=failed
     )
     connection = op.get_bind()
     for run_id in (

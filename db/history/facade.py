@@ -1,0 +1,41 @@
+"""Every read in one place."""
+
+from __future__ import annotations
+
+from db.history.failures import Failures
+from db.history.filters import PayloadFilter, SampleFilter
+from db.history.payloads import Payloads
+from db.history.runs import Runs
+from db.history.samples import Samples
+from db.history.slowest import Slowest
+from db.history.times import Times
+from db.history.trends import Trends
+from db.ledger import GENESIS, Verdict, head_of, verify
+from db.rows import RunDetail
+
+
+class History(Runs, Payloads, Samples, Times, Trends, Failures, Slowest):
+    """The reading side of one history database. A database that is not there yet reads as an empty one."""
+
+    def detail(self, run_id: int, *, limit: int | None = None) -> RunDetail | None:
+        """One run with its payloads and samples, in their order, and its seal."""
+        run = self.run(run_id)
+        if run is None:
+            return None
+        payloads = self.payloads(PayloadFilter(run_id=run_id), limit=limit)
+        samples = self.samples(SampleFilter(run_id=run_id), limit=limit)
+        return RunDetail(run, tuple(payloads), tuple(samples), self.head(run_id))
+
+    def head(self, run_id: int) -> str | None:
+        """The ledger's head when the run was sealed; None as long as it is not."""
+        if self.empty:
+            return None
+        with self._reading() as connection:
+            return head_of(connection, run_id)
+
+    def verify(self, kept_head: str | None = None) -> Verdict:
+        """Whether every sealed run is as it was sealed; see `db.ledger.verify`."""
+        if self.empty:
+            return Verdict(GENESIS, 0, 0, ())
+        with self._reading() as connection:
+            return verify(connection, kept_head)

@@ -1,0 +1,105 @@
+"""How much is on record, and where the space goes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
+
+from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
+from db.models import Base, Run
+from db.schema import HEAD, check_readable
+
+
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """Rows of a table, and its bytes with those of its indexes; None where the database cannot tell bytes apart."""
+
+    table: str
+    rows: int
+    size_bytes: int | None
+    share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordStats:
+    """The record in numbers; `size_bytes` is what it takes on disk, SQLite's write-ahead log included."""
+
+    where: str
+    schema: str
+    size_bytes: int
+    oldest_run_at: datetime | None
+    newest_run_at: datetime | None
+    tables: tuple[TableSize, ...]
+
+
+def stats(url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> RecordStats | None:
+    """Count everything; None where nothing is recorded. Reads all of a SQLite file to tell its tables apart.
+
+    Raises:
+        RecordError: it cannot be read, with what to do about it.
+    """
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite" and not os.path.exists(str(parsed.database)):
+        return None
+    engine = open_engine(parsed, readonly=True, timeout_s=timeout_s)
+    try:
+        with explained(parsed):
+            if not check_readable(engine, shown(parsed)):
+                return None
+            with engine.connect() as connection:
+                return _counted(connection, parsed)
+    finally:
+        engine.dispose()
+
+
+def _counted(connection: Connection, url: URL) -> RecordStats:
+    rows = {
+        table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+        for table in Base.metadata.sorted_tables
+    }
+    oldest, newest = connection.execute(select(func.min(Run.started_at), func.max(Run.started_at))).one()
+    on_sqlite = connection.dialect.name == "sqlite"
+    sizes = _sqlite_sizes(connection) if on_sqlite else _postgresql_sizes(connection)
+    total = _file_bytes(url) if on_sqlite else connection.execute(_DATABASE_BYTES).scalar_one()
+    tables = (
+        TableSize(name, count, sizes.get(name), sizes[name] / total if name in sizes else None)
+        for name, count in rows.items()
+    )
+    largest_first = sorted(tables, key=lambda one: (-(one.size_bytes or 0), -one.rows, one.table))
+    return RecordStats(shown(url), HEAD, total, oldest, newest, tuple(largest_first))
+
+
+_DATABASE_BYTES = text("SELECT pg_database_size(current_database())")
+
+
+def _sqlite_sizes(connection: Connection) -> Mapping[str, int]:
+    query = text(
+        "SELECT owner.tbl_name, sum(pages.pgsize) FROM dbstat AS pages JOIN sqlite_master AS owner USING (name) "
+        "WHERE pages.aggregate = TRUE GROUP BY 1"
+    )
+    try:
+        return dict(connection.execute(query).tuples().all())
+    except OperationalError as error:
+        if "no such table: dbstat" not in str(error):
+            raise
+        # Left out of this build of SQLite.
+        return {}
+
+
+def _postgresql_sizes(connection: Connection) -> Mapping[str, int]:
+    query = text("SELECT pg_total_relation_size(CAST(:name AS regclass))")
+    return {
+        table.name: connection.execute(query, {"name": f'"{table.name}"'}).scalar_one()
+        for table in Base.metadata.sorted_tables
+    }
+
+
+def _file_bytes(url: URL) -> int:
+    """Of the file and its write-ahead log, which is not always there."""
+    return sum(os.path.getsize(path) for path in (f"{url.database}", f"{url.database}-wal") if os.path.exists(path))

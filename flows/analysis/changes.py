@@ -1,0 +1,115 @@
+"""Changes: steps in the per-run medians of what was measured again and again, and what they may come from."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from db.history import History, SeriesFilter
+from db.rows import SeriesRow, SummaryRow
+from flows.analysis.blame import Changed, changed
+from flows.analysis.intervals import Ratio, Verdict, ratio_of_medians, verdict
+from flows.analysis.steps import find_steps
+
+# Finding steps takes a time that grows with the square of the number of runs: half a second for so many.
+MOST_RUNS = 1000
+# So many runs on either side say what was usual there.
+_NEAR = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A step: from the run `run_id` on, a series took `ratio` times as long as before.
+
+    `low` and `high` bound the 95 % interval of `ratio`; the medians are of the medians of `before_runs` and
+    `after_runs` runs, those between the steps before and after. `changed` is what changed at that point in the
+    interpreter, the backend, the host, the workload or the code; empty if nothing is known.
+    """
+
+    series: SeriesRow
+    started_at: datetime
+    run_id: int
+    verdict: Verdict
+    ratio: float
+    low: float | None
+    high: float | None
+    before_median_ns: float
+    after_median_ns: float
+    before_runs: int
+    after_runs: int
+    changed: tuple[Changed, ...]
+
+
+def find_changes(history: History, which: SeriesFilter) -> list[Change]:
+    """Every step of more than 5 %, newest first, in the newest 1,000 runs of what matches.
+
+    Successive series that differ only in the interpreter's patch release, the workload's version or the host's facts
+    are looked at as one: such a change is what may have made the step.
+
+    Raises:
+        RupturesMissing: the extra that finds steps is not installed.
+    """
+    find_steps(())
+    found = [change for rows in _tracks(history.summaries(which, limit=MOST_RUNS)) for change in changes_in(rows)]
+    return sorted(found, key=lambda one: (one.started_at, one.run_id), reverse=True)
+
+
+def changes_in(rows: Sequence[SummaryRow]) -> Iterator[Change]:
+    """The steps in runs of one track, oldest first, all of which have a median."""
+    for begin, step, end, ratio in _findings([row.median_ns or 0 for row in rows]):
+        before, after = rows[begin:step], rows[step:end]
+        yield Change(
+            after[0].series,
+            after[0].started_at,
+            after[0].run_id,
+            verdict(ratio),
+            ratio.value,
+            ratio.low,
+            ratio.high,
+            _middle(before),
+            _middle(after),
+            len(before),
+            len(after),
+            changed(before[-_NEAR:], after[:_NEAR]),
+        )
+
+
+def _findings(medians: Sequence[float]) -> list[tuple[int, int, int, Ratio]]:
+    """Steps that may be called faster or slower: where the level before it begins, the step, where its level ends.
+
+    One that may not be called so is no step, and its two sides are one level: the weakest goes first.
+    """
+    steps = find_steps(medians)
+    while True:
+        edges = [0, *steps, len(medians)]
+        found = [
+            (begin, step, end, ratio_of_medians(medians[begin:step], medians[step:end]))
+            for begin, step, end in zip(edges, edges[1:], edges[2:], strict=False)
+        ]
+        weak = [(abs(math.log(ratio.value)), step) for _, step, _, ratio in found if not verdict(ratio).is_difference]
+        if not weak:
+            return found
+        steps.remove(min(weak)[1])
+
+
+def _tracks(rows: Sequence[SummaryRow]) -> Iterator[list[SummaryRow]]:
+    """Runs in their order, track by track; where a run has two series of one track, each series is one of its own."""
+    tracks: dict[str, list[SummaryRow]] = defaultdict(list)
+    for row in rows:
+        if row.median_ns:
+            tracks[row.series.track].append(row)
+    for track in tracks.values():
+        parts: dict[int, list[SummaryRow]] = defaultdict(list)
+        apart = len({row.run_id for row in track}) < len(track)
+        for row in track:
+            parts[row.series.series_id if apart else 0].append(row)
+        for part in parts.values():
+            yield sorted(part, key=lambda row: (row.started_at, row.run_id))[-MOST_RUNS:]
+
+
+def _middle(rows: Sequence[SummaryRow]) -> float:
+    return statistics.median(row.median_ns or 0 for row in rows)

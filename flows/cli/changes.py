@@ -1,0 +1,60 @@
+"""`threadmill history changes`: since when something takes longer or less, and what changed then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flows.analysis.changes import Change, find_changes
+from flows.analysis.steps import RupturesMissing
+from flows.cli.exits import REFUSED, Exit
+from flows.cli.listing import duration, identity, print_rows
+from flows.cli.output import local, print_table
+from flows.cli.record import open_history, say_if_empty
+from flows.cli.selection import EVERYTHING, FOR_PEOPLE, Form, Selection
+
+
+def changes(*, which: Selection = EVERYTHING, limit: int = 20, form: Form = FOR_PEOPLE) -> int:
+    """Find steps of more than 5 % in the medians run by run, and what changed at that point as far as is known.
+
+    Looks at the newest 1,000 runs of each series; patch releases of an interpreter follow each other as one series.
+    Needs six runs on either side of a step, and the extra: pip install -e '.[changes]'
+
+    Args:
+        which: of what, and when
+        limit: steps at the most, newest first
+        form: for people or for programs
+    """
+    asked = which.filter()
+    history = open_history(limit)
+    try:
+        rows = find_changes(history, asked)[:limit]
+    except RupturesMissing as missing:
+        raise Exit(REFUSED, str(missing)) from None
+    say_if_empty(history)
+    return print_rows(rows, Change, form, lambda: _print(rows))
+
+
+def _print(rows: Sequence[Change]) -> None:
+    if not rows:
+        print("no step of more than 5 % is shown")
+        return
+    headings, cells = identity(row.series for row in rows)
+    print_table(
+        "steps, newest first: medians of the runs before and after, ratio of times with its 95 % interval",
+        ("since run", "started", *headings, "before", "after", "ratio", "interval", "runs", "is", "what changed then"),
+        (
+            (
+                row.run_id,
+                local(row.started_at),
+                *cells(row.series),
+                duration(row.before_median_ns),
+                duration(row.after_median_ns),
+                f"{row.ratio:.2f}",
+                None if row.low is None or row.high is None else f"{row.low:.2f} to {row.high:.2f}",
+                f"{row.before_runs}, {row.after_runs}",
+                row.verdict,
+                ", ".join(map(str, row.changed)) or "nothing known",
+            )
+            for row in rows
+        ),
+    )

@@ -1,0 +1,55 @@
+"""`threadmill explore`."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from db.engine import parse_url
+from db.history import History
+from flows.cli.exits import REFUSED, Exit, Terminated
+from flows.settings import load_settings
+
+
+def explore(*, port: int = 8001) -> int:
+    """Browse the record in a web browser, on this machine only and read-only; Ctrl-C ends it.
+
+    Every table and column is described, the questions that users ask most are ready, and any SELECT can be run.
+
+    Args:
+        port: where to listen; 0 takes any port that is free
+    """
+    settings = load_settings()
+    url = parse_url(settings.history_url)
+    if url.get_backend_name() != "sqlite":
+        raise Exit(REFUSED, _POSTGRESQL)
+    if importlib.util.find_spec("datasette") is None:
+        raise Exit(REFUSED, "explore needs datasette; install the extra: pip install -e '.[explore]'")
+    history = History(settings.history_url, timeout_s=settings.database_timeout_s)
+    if history.empty:
+        raise Exit(REFUSED, f"nothing is recorded in {history.where} yet; try: threadmill survey")
+    history.close()
+    _serve(history.where, port)
+    return 0
+
+
+_POSTGRESQL = (
+    "explore reads SQLite; export first: threadmill export --format sqlite --output record.sqlite; "
+    "then: THREADMILL_DATABASE_URL=sqlite:///record.sqlite threadmill explore"
+)
+
+
+def _serve(path: str, port: int) -> None:
+    from flows.explore.server import LOOPBACK, listen, serve
+
+    try:
+        listener = listen(port)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise Exit(REFUSED, f"port {port} cannot be used ({reason}); choose another by --port") from None
+    address = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
+    print(f"{path} is at {address} for browsers on this machine; Ctrl-C ends it", flush=True)
+    try:
+        serve(path, listener)
+    except (KeyboardInterrupt, Terminated):
+        # How it is meant to end.
+        return

@@ -1,0 +1,42 @@
+"""`threadmill export`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from db.export import export_csv, export_sqlite
+from db.new_files import NotWritten
+from flows.cli.exits import Exit
+from flows.cli.options import point_in_time
+from flows.jobs.names import RequestRefused
+from flows.settings import load_settings
+
+# Format → what writes it, and where to, if nobody says.
+_FORMATS: Mapping[str, tuple[Callable[..., dict[str, int]], str]] = {
+    "csv": (export_csv, "threadmill-export"),
+    "sqlite": (export_sqlite, "threadmill-export.sqlite"),
+}
+
+
+def export(*, format: str = "csv", output: str | None = None, since: str | None = None) -> int:  # noqa: A002
+    """Write all tables to new files for their owner only; nothing that is there is overwritten.
+
+    Units are in the columns' names; in CSV times are ISO 8601 in UTC, bytes hex, an empty cell is NULL.
+
+    Args:
+        format: csv, one file per table in a folder (a zip file if the output ends in .zip); sqlite, one file
+        output: folder or file to write (default: threadmill-export, threadmill-export.sqlite)
+        since: only runs that began then or later, and what belongs to them: 7d, 2026-11-22, … (default: all)
+    """
+    if format not in _FORMATS:
+        raise RequestRefused(f"--format is {' or '.join(_FORMATS)}, not {format!r}")
+    write, usual = _FORMATS[format]
+    begin = None if since is None else point_in_time(since)
+    path = output or usual
+    settings = load_settings()
+    try:
+        counts = write(settings.history_url, path, since=begin, timeout_s=settings.database_timeout_s)
+    except NotWritten as error:
+        raise Exit(1, str(error)) from error
+    print(f"wrote {path}: {counts['run']:,} runs, {sum(counts.values()):,} rows in {len(counts)} tables")
+    return 0

@@ -1,0 +1,50 @@
+"""`threadmill history verify`: whether the record is as it was sealed."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from db.ledger import Fault, Verdict
+from flows.cli.output import columns_of, print_csv, print_json
+from flows.cli.record import open_history, say_if_empty
+from flows.cli.selection import FOR_PEOPLE, Form
+from flows.jobs.names import RequestRefused
+
+
+def verify(
+    *,
+    head: Annotated[str | None, Parameter(help="a head that was noted elsewhere: 64 hex digits")] = None,
+    form: Form = FOR_PEOPLE,
+) -> int:
+    """Hash every sealed run anew and walk the chain of seals; exit code 1 if anything is not as it was sealed.
+
+    Finds changed, removed and added rows, and says of which run. Against someone who rewrites the whole chain, give a
+    head that was kept elsewhere: it is in the log and the artifact of every run, and on the last line here.
+
+    Args:
+        head: noted elsewhere
+        form: for people or for programs
+    """
+    if head is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", head.strip()):
+        raise RequestRefused("--head is 64 hex digits, as history verify prints it")
+    history = open_history(None)
+    found = history.verify(None if head is None else head.strip().lower())
+    say_if_empty(history)
+    if form.json:
+        print_json(found)
+    elif form.csv:
+        print_csv(columns_of(Fault), found.faults)
+    else:
+        _print(found)
+    return 1 if found.faults else 0
+
+
+def _print(found: Verdict) -> None:
+    for fault in found.faults:
+        print(("the ledger" if fault.run_id is None else f"run {fault.run_id}") + f": {fault.what}")
+    verdict = f"{len(found.faults)} faults" if found.faults else "all as it was sealed"
+    print(f"{found.entries:,} entries, {found.runs:,} runs on record: {verdict}")
+    print(f"head {found.head}" + ("" if found.faults else " (to be noted elsewhere)"))
