@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
 from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
 from db.models import Case, Encryption, Host, Interpreter, Run, Sample, Stage
 from db.names import display_name
-from db.rows import InterpreterRow, PayloadCount, PayloadRow, RunDetail, RunRow, SampleRow, StageRow
+from db.rows import InterpreterRow, PayloadCount, PayloadRow, RecordSize, RunDetail, RunRow, SampleRow, StageRow
 from db.schema import check_readable
 
 # Outcomes that say that something is broken: a lost update without a guard is not one.
@@ -84,6 +84,15 @@ class History:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+    def size(self) -> RecordSize:
+        """Bytes and runs; the file's write-ahead log counts too."""
+        if self._empty:
+            return RecordSize(0, 0)
+        runs = self._rows(select(func.count()).select_from(Run))[0][0]
+        if self._url.get_backend_name() == "sqlite":
+            return RecordSize(sum(map(_file_size, _files(self._url.database))), runs)
+        return RecordSize(self._rows(select(func.pg_database_size(func.current_database())))[0][0], runs)
 
     def runs(self, *, limit: int = 20, since: datetime | None = None) -> list[RunRow]:
         """The newest runs."""
@@ -255,3 +264,13 @@ def _payload_row(row: Row[Any], stages: Sequence[StageRow]) -> PayloadRow:
 
 def _exists(path: str | None) -> bool:
     return path is not None and os.path.exists(path)
+
+
+def _files(database: str | None) -> tuple[str, ...]:
+    """The files of a SQLite database."""
+    return (database, f"{database}-wal") if database else ()
+
+
+def _file_size(path: str) -> int:
+    """0 for one that is not there."""
+    return os.path.getsize(path) if os.path.exists(path) else 0
