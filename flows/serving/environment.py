@@ -35,6 +35,8 @@ def prefect_environment(home: str, environment: Mapping[str, str]) -> dict[str, 
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
         # The automation on lost runs still knows what it waited for when the server was down for hours (default: 60 s).
         "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P7D",
+        # Flow runs wait for each other on the queue `measure`: one is late when it really is.
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "300",
         # Nothing phones home, nothing advertises.
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
