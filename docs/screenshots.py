@@ -112,7 +112,7 @@ def take_all(ui: Ui, served: Served, ids: dict[str, str]) -> None:
     """One picture after the other."""
     with picture(ui, "ui-runs", 1150):
         ui.open("/runs", "encrypt-payloads")
-    with picture(ui, "ui-run", 1150):
+    with picture(ui, "ui-run", 1135):
         ui.drawn(ui.flow_run(ids["encrypt-files"]))
         # The first lines are those of the worker.
         ui.tab("Logs").get_by_role("button", name="Oldest to newest").press("ArrowDown")
@@ -122,7 +122,7 @@ def take_all(ui: Ui, served: Served, ids: dict[str, str]) -> None:
     with picture(ui, "ui-report", 1000):
         plot = ui.newest("run-experiments-report").get_by_role("article").get_by_role("img").first
         plot.evaluate("plot => plot.scrollIntoView({block: 'center'})")
-    with picture(ui, "ui-form", 1000):
+    with picture(ui, "ui-form", 920):
         page = ui.form(served.deployment("encrypt-files"))
         page.get_by_role("button", name="Add item").click()
         page.get_by_role("textbox").last.fill("/srv/documents")
@@ -134,6 +134,7 @@ def picture(ui: Ui, name: str, height: int) -> Iterator[None]:
     ui.page.set_viewport_size({"width": WIDTH, "height": height})
     yield
     ui.page.wait_for_load_state("networkidle")
+    ui.page.evaluate("document.activeElement.blur()")
     text = ui.page.inner_text("body")
     private = (platform.node(), getpass.getuser(), str(Path.home()), str(ROOT))
     seen = [word for word in private if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text)]
@@ -141,7 +142,7 @@ def picture(ui: Ui, name: str, height: int) -> Iterator[None]:
         raise SystemExit(f"{name} would show {', '.join(seen)}")
     with Image.open(io.BytesIO(ui.page.screenshot(animations="disabled"))) as taken:
         # A palette makes it half the size, and nobody sees the difference.
-        taken.convert("RGB").quantize().save(IMAGES / f"{name}.png", optimize=True)
+        taken.convert("RGB").quantize(method=Image.Quantize.FASTOCTREE).save(IMAGES / f"{name}.png", optimize=True)
     print(f"docs/images/{name}.png")
 
 
