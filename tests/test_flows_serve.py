@@ -405,16 +405,18 @@ def test_interrupted_while_a_flow_run_is_running(protected: Serve) -> None:
 
 
 def test_killed(protected: Serve) -> None:
-    """`kill -9` leaves neither server nor worker nor flow run, and the run's row says cancelled."""
+    """`kill -9` leaves neither server nor worker nor flow run; its row says how it ended, or the next run does."""
     flow_run = protected.run("encrypt-payloads", size_bytes=4 << 20, count=100_000)
     wait_until(lambda: protected.row(flow_run), "not on record", PATIENCE_S)
     assert protected.process is not None
     protected.process.kill()
     protected.process.wait()
     wait_until(lambda: not protected.processes(), "something is left", GONE_S)
+    # On a busy machine it is killed before it could write that it was cancelled.
+    protected.threadmill("encrypt", "--random", "100x1", "--via", "direct")
     row = protected.row(flow_run)
     assert row is not None
-    assert row["status"] == "cancelled"
+    assert row["status"] in ("cancelled", "crashed")
 
 
 def test_lost_run_is_crashed(served: Serve, lost_run: tuple[str, float]) -> None:
