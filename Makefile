@@ -1,6 +1,6 @@
 # Everything is set up in .venv, from constraints.txt; nothing outside of this folder is touched.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean
+.PHONY: help run serve test lint bench screenshots clean
 EXTRAS := dev,plots,changes,postgres,explore
 BIN := .venv/bin
 
@@ -10,8 +10,11 @@ help: ## show this list
 run: .venv/.ready ## run the survey under Prefect, on embedded defaults
 	@$(BIN)/threadmill survey --via prefect
 
+serve: .venv/.ready ## Prefect's server, the deployments and a worker, until Ctrl-C
+	@$(BIN)/threadmill serve
+
 test: lint ## lint, types, layers, then all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/.ready
 	@$(BIN)/ruff check --quiet .
@@ -21,6 +24,9 @@ lint: .venv/.ready
 
 bench: .venv/.ready ## measure against the bare tools; minutes, on an idle machine
 	@$(BIN)/python -m benchmarks
+
+screenshots: .venv/.ready ## make the pictures of docs/images anew; needs chromium, takes minutes
+	@$(BIN)/python -m docs.screenshots
 
 clean: ## remove the environment
 	@rm -rf .venv

@@ -27,6 +27,14 @@ class RunRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordSize:
+    """How large a record is: bytes on disk (of the whole database), and runs."""
+
+    size_bytes: int
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
 class StageRow:
     """One child process of a chain; a negative `exit_code` is a signal."""
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
 from db.models import Base, Run
+from db.rows import RecordSize
 from db.schema import HEAD, check_readable
 
 
@@ -58,6 +59,12 @@ def stats(url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> RecordStats | None:
         engine.dispose()
 
 
+def size_of(connection: Connection, url: URL) -> RecordSize:
+    """What status needs of it, without reading all."""
+    runs = connection.execute(select(func.count()).select_from(Run)).scalar_one()
+    return RecordSize(_bytes(connection, url), runs)
+
+
 def _counted(connection: Connection, url: URL) -> RecordStats:
     rows = {
         table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
@@ -66,7 +73,7 @@ def _counted(connection: Connection, url: URL) -> RecordStats:
     oldest, newest = connection.execute(select(func.min(Run.started_at), func.max(Run.started_at))).one()
     on_sqlite = connection.dialect.name == "sqlite"
     sizes = _sqlite_sizes(connection) if on_sqlite else _postgresql_sizes(connection)
-    total = _file_bytes(url) if on_sqlite else connection.execute(_DATABASE_BYTES).scalar_one()
+    total = _bytes(connection, url)
     tables = (
         TableSize(name, count, sizes.get(name), sizes[name] / total if name in sizes else None)
         for name, count in rows.items()
@@ -75,7 +82,10 @@ def _counted(connection: Connection, url: URL) -> RecordStats:
     return RecordStats(shown(url), HEAD, total, oldest, newest, tuple(largest_first))
 
 
-_DATABASE_BYTES = text("SELECT pg_database_size(current_database())")
+def _bytes(connection: Connection, url: URL) -> int:
+    if connection.dialect.name == "sqlite":
+        return _file_bytes(url)
+    return int(connection.execute(select(func.pg_database_size(func.current_database()))).scalar_one())
 
 
 def _sqlite_sizes(connection: Connection) -> Mapping[str, int]:

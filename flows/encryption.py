@@ -16,13 +16,15 @@ from flows.jobs.names import RequestRefused, check_backends, check_suites
 from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file
 from flows.jobs.run import Job
 from flows.orchestration import run_in_flow
-from flows.settings import Settings
+from flows.settings import Settings, load_settings
 from tasks.crypto.choose import BackendChoice
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.secret import ThrowAway
 from tasks.crypto.suites import SuiteName
 
 Jobs = Annotated[int, Field(ge=1, le=256)]
+Suites = Annotated[list[SuiteName], Field(min_length=1)]
+Backends = Annotated[list[BackendChoice], Field(min_length=1)]
 
 
 def _now() -> str:
@@ -30,23 +32,37 @@ def _now() -> str:
 
 
 def _files_run_name() -> str:
-    paths: list[str] = runtime.flow_run.parameters["paths"]
+    paths: list[str] = runtime.flow_run.parameters["paths"] or _paths_set()
     named = os.path.basename(os.path.abspath(paths[0])) or "/" if paths else "nothing"
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
     return f"encrypt-files {named}{more} {_now()}"
 
 
+def _paths_set() -> list[str]:
+    """The paths of the settings; none where the settings make no sense, which the run itself will say."""
+    try:
+        return list(load_settings().path_list)
+    except RequestRefused:
+        return []
+
+
+def _need_paths(settings: Settings) -> tuple[str, ...]:
+    if not settings.path_list:
+        raise RequestRefused("nothing to encrypt: name paths, or set THREADMILL_PATHS for the worker")
+    return settings.path_list
+
+
 def _payloads_run_name() -> str:
     parameters = runtime.flow_run.parameters
-    return f"encrypt-payloads {parameters['count']} × {parameters['size_bytes']} bytes {_now()}"
+    return f"encrypt-payloads {parameters['count']} x {parameters['size_bytes']} bytes {_now()}"
 
 
 # Lists are the defaults that the UI's form shows; Prefect copies them for every run.
 @flow(name="encrypt-files", flow_run_name=_files_run_name)
 def encrypt_files(
-    paths: Annotated[list[str], Field(min_length=1)],
-    suites: list[SuiteName] = ["modern"],  # noqa: B006
-    backends: list[BackendChoice] = ["auto"],  # noqa: B006
+    paths: list[str] = [],  # noqa: B006
+    suites: Suites = ["modern"],  # noqa: B006
+    backends: Backends = ["auto"],  # noqa: B006
     jobs: Jobs | None = None,
     allow_legacy_size: bool = False,
 ) -> State[None]:
@@ -55,19 +71,21 @@ def encrypt_files(
     The key file is a setting of the process that runs this (THREADMILL_KEY_FILE), never a parameter.
 
     Args:
-        paths: files and folders on the machine that runs the flow; a folder stands for all files below it
+        paths: files and folders on the machine that runs the flow; a folder stands for all files below it;
+            empty for those in THREADMILL_PATHS
         suites: what to encrypt and hash with; several are run one after the other
         backends: auto takes openssl where it can run the suite, and the cryptography package elsewhere
-        jobs: chains at once; empty for as many as there are usable CPUs
+        jobs: chains at once, 1 to 256; empty for as many as there are usable CPUs
         allow_legacy_size: let the suite classic take files over 8 MiB
     """
 
     def job(settings: Settings) -> Job:
-        if "-" in paths:
+        named = paths or _need_paths(settings)
+        if "-" in named:
             raise RequestRefused("a flow run has no standard input: name files or folders")
         request = EncryptionRequest(
             need_key_file(settings.key_file),
-            paths=check_paths(paths),
+            paths=check_paths(named),
             suites=check_suites(suites),
             backends=check_backends(backends),
             openssl=settings.openssl,
@@ -83,19 +101,19 @@ def encrypt_files(
 def encrypt_payloads(
     size_bytes: Annotated[int, Field(ge=0, le=1 << 30)] = 100,
     count: Annotated[int, Field(ge=1, le=1_000_000)] = 3,
-    suites: list[SuiteName] = ["modern"],  # noqa: B006
-    backends: list[BackendChoice] = ["auto"],  # noqa: B006
+    suites: Suites = ["modern"],  # noqa: B006
+    backends: Backends = ["auto"],  # noqa: B006
     jobs: Jobs | None = None,
     allow_legacy_size: bool = False,
 ) -> State[None]:
     """Encrypt random payloads with a throw-away key, and record digests and timings.
 
     Args:
-        size_bytes: size of each payload
-        count: how many payloads, under every suite and backend
+        size_bytes: size of each payload, at most 1 GiB
+        count: how many payloads under every suite and backend, at most 1,000,000
         suites: what to encrypt and hash with; several are run one after the other
         backends: auto takes openssl where it can run the suite, and the cryptography package elsewhere
-        jobs: chains at once; empty for as many as there are usable CPUs
+        jobs: chains at once, 1 to 256; empty for as many as there are usable CPUs
         allow_legacy_size: let the suite classic take payloads over 8 MiB
     """
 

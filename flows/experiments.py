@@ -32,7 +32,7 @@ def run_experiments(
     executors: list[Executor] = [],  # noqa: B006
     shapes: list[Shape] = [],  # noqa: B006
     guards: list[Guard] = [],  # noqa: B006
-    workers: list[Workers] = [2],  # noqa: B006
+    workers: Annotated[list[Workers], Field(min_length=1)] = [2],  # noqa: B006
     pythons: list[str] = [],  # noqa: B006
     rounds: Annotated[int, Field(ge=1, le=10_000)] | None = None,
     seed: int | None = None,
@@ -40,18 +40,16 @@ def run_experiments(
 ) -> State[None]:
     """Measure every chosen case in every chosen interpreter, in shuffled rounds, and record every sample.
 
-    An empty list means all of that kind.
-
     Args:
-        experiments: the questions: speedup, race; ceiling is part of every round
-        workloads: of speedup
-        executors: of speedup; serial is always there to compare with
-        shapes: of race, how the update is written
-        guards: of race, what keeps the updates apart
-        workers: of pools and of ceiling
+        experiments: the questions: speedup, race; ceiling is part of every round; empty for all
+        workloads: of speedup; empty for all
+        executors: of speedup; serial is always there to compare with; empty for all
+        shapes: of race, how the update is written; empty for all
+        guards: of race, what keeps the updates apart; empty for all
+        workers: of pools and of ceiling, 1 to 512 each
         pythons: paths or versions (3.12, 3.13t) on the machine that runs the flow, or all; empty for the running one
-        rounds: how often every case is measured; empty for 20, or 6 when quick
-        seed: of the order of cases; drawn and recorded if empty
+        rounds: how often every case is measured, 1 to 10,000; empty for 20, or 6 when quick
+        seed: of the order of cases, any number; drawn and recorded if empty
         quick: lower counts and fewer rounds
     """
 

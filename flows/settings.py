@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     ] = None
     database_timeout_s: Annotated[float, Field(ge=0, description="how long to wait for a locked SQLite file")] = 30.0
     key_file: Annotated[str | None, Field(description="path of the key file (see threadmill keygen)")] = None
+    paths: Annotated[
+        str | None, Field(description="files and folders, joined by colons, for the deployment encrypt-files")
+    ] = None
     openssl: Annotated[str, Field(description="name or path of the openssl program")] = "openssl"
     jobs: Annotated[int | None, Field(ge=1, le=256, description="chains at once; default: usable CPUs")] = None
     chain_timeout_s: Annotated[
@@ -52,6 +55,11 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{os.path.join(os.path.abspath(self.home), 'history.sqlite')}"
+
+    @property
+    def path_list(self) -> tuple[str, ...]:
+        """What `paths` names, one by one."""
+        return tuple(path for path in (self.paths or "").split(os.pathsep) if path)
 
     @property
     def measuring_lock(self) -> str:

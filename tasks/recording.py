@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
@@ -12,6 +10,7 @@ from db.errors import RecordUnusable
 from db.store import Store
 from tasks.crypto.encrypt import Encryption
 from tasks.crypto.summary import Summary, summarise
+from tasks.steps import Whole
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
 
@@ -30,11 +29,11 @@ def _may_pass(_task: Task[..., object], _run: TaskRun, state: State[object]) -> 
     retry_delay_seconds=[1, 10],
     retry_condition_fn=_may_pass,
 )
-def record_batch(store: Store, run_id: int, number: int, encryptions: Sequence[Encryption]) -> Summary:
+def record_batch(store: Store, run_id: int, number: int, encryptions: Whole[tuple[Encryption, ...]]) -> Whole[Summary]:
     """Write a batch's rows in one transaction; a batch that is recorded already stays as it is."""
     del number
-    store.record_encryptions(run_id, encryptions)
-    return summarise(encryptions)
+    store.record_encryptions(run_id, encryptions.value)
+    return Whole(summarise(encryptions.value))
 
 
 @task(
@@ -46,8 +45,8 @@ def record_batch(store: Store, run_id: int, number: int, encryptions: Sequence[E
     retry_condition_fn=_may_pass,
 )
 def record_round(
-    store: Store, run_id: int, one: Round, first_ordinal: int, samples: Sequence[Sample]
-) -> Sequence[Sample]:
+    store: Store, run_id: int, one: Round, first_ordinal: int, samples: Whole[tuple[Sample, ...]]
+) -> Whole[tuple[Sample, ...]]:
     """Write a round's samples in one transaction; those that are recorded already stay as they are."""
-    store.record_samples(run_id, first_ordinal, samples, one.interpreters)
+    store.record_samples(run_id, first_ordinal, samples.value, one.interpreters)
     return samples

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ BIN = Path(sys.executable).parent
 START_S = 120
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_report_header() -> str:
+    """Which Prefect the tests run against."""
+    return f"prefect: {version('prefect')}"
 
 
 def clean_environment() -> dict[str, str]:
@@ -77,16 +83,22 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prefect_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the Prefect server of the session prints."""
+    return tmp_path_factory.mktemp("prefect") / "server.log"
+
+
+@pytest.fixture(scope="session")
+def prefect_server(prefect_log: Path) -> Iterator[str]:
     """A real Prefect server, with a database of its own; the URL of its API."""
-    folder = tmp_path_factory.mktemp("prefect")
+    folder = prefect_log.parent
     port = free_port()
     environment = clean_environment() | {
         "PREFECT_HOME": str(folder),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
     }
-    with (folder / "server.log").open("wb") as log:
+    with prefect_log.open("wb") as log:
         server = subprocess.Popen(
             [BIN / "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
             env=environment,

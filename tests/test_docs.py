@@ -16,6 +16,7 @@ README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "README.md"]
 COMMANDS = (
     "survey", "encrypt", "check", "keygen", "settings", "experiment", "interpreters", "report", "db upgrade",
+    "serve", "status",
     "history runs", "history show", "history payloads", "history samples", "history speedup", "history race",
     "db check", "db backup", "db import", "db stats", "export", "explore", "maintain",
 )  # fmt: skip

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,25 +13,13 @@ from typing import Any
 import pytest
 
 from tests.conftest import BIN, Command, read_json
-
-GONE_S = 20
+from tests.processes import GONE_S, alive, children_of, hang_on_payloads_only, make_hanging_openssl, wait_until
 
 
 @pytest.fixture
 def slow_openssl(tmp_path: Path, environment: dict[str, str]) -> Path:
     """An openssl that answers the probe as usual, and never ends `enc` once the file `armed` is there."""
-    real = shutil.which("openssl")
-    if real is None:
-        pytest.skip("no openssl on PATH")
-    folder = tmp_path / "slow"
-    folder.mkdir()
-    armed = folder / "armed"
-    program = folder / "openssl"
-    program.write_text(
-        f'#!/bin/sh\nif [ "$1" = enc ] && [ -e {armed} ]; then echo $$ >> {folder}/pids; exec sleep 600; fi\n'
-        f'exec {real} "$@"\n'
-    )
-    program.chmod(0o755)
+    folder = make_hanging_openssl(tmp_path / "slow")
     environment["PATH"] = f"{folder}:{environment['PATH']}"
     return folder
 
@@ -65,26 +51,6 @@ def started(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..
             continue
         finally:
             process.communicate()
-
-
-def wait_until(true: Callable[[], Any], what: str, seconds: float = GONE_S) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
-def alive(pid: int) -> bool:
-    """Whether there is such a process, one that waits to be reaped not counted."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def children_of(slow: Path) -> list[int]:
-    pids = slow / "pids"
-    return [int(line) for line in pids.read_text().split()] if pids.exists() else []
 
 
 @pytest.mark.parametrize("whole_group", [True, False], ids=["group", "process"])
@@ -140,9 +106,7 @@ def _start_hanging(started: Callable[..., subprocess.Popen[str]], slow: Path, tm
     folder.mkdir()
     for number in range(8):
         (folder / str(number)).write_bytes(os.urandom(2 << 20))
-    script = slow / "openssl"
-    # Hang on what is larger than the probe: its size is that of the descriptor on standard input.
-    script.write_text(script.read_text().replace("[ -e", '[ "$(stat -L -c %s /dev/stdin)" -gt 1000 ] && [ -e'))
+    hang_on_payloads_only(slow)
     (slow / "armed").touch()
     process = started("encrypt", str(folder), "--backend", "openssl")
     wait_until(lambda: children_of(slow), "no child was started", 60)
@@ -154,8 +118,7 @@ def test_hanging_openssl_is_ended_by_the_deadline(
 ) -> None:
     """A payload that takes too long fails with that reason, and the others are done."""
     environment["THREADMILL_CHAIN_TIMEOUT_S"] = "2"
-    script = slow_openssl / "openssl"
-    script.write_text(script.read_text().replace("[ -e", '[ "$(stat -L -c %s /dev/stdin)" -gt 1000 ] && [ -e'))
+    hang_on_payloads_only(slow_openssl)
     (slow_openssl / "armed").touch()
     (tmp_path / "small").write_bytes(b"small")
     (tmp_path / "large").write_bytes(b"l" * 5000)

@@ -55,6 +55,13 @@ def test_quick_lowers_counts_but_not_the_unlocked_ones() -> None:
         assert one.guard is not Guard.NONE or one.count == 1_000_000
 
 
+def test_quick_tries_nothing_twice(running: Interpreter) -> None:
+    """A noisy host must not double the time of a quick run; else a noisy sample gets a second chance."""
+    for quick, retries in ((True, 0), (False, 1)):
+        (one,) = plan(Selection((Experiment.CEILING,), quick=quick), [running], 1, seed=1).rounds
+        assert one.retries == retries
+
+
 def test_the_seed_gives_the_order_again(running: Interpreter) -> None:
     """Same seed, same order; rounds differ among themselves, but not in what they hold."""
     first, again, other = (plan(Selection(), [running], 3, seed) for seed in (7, 7, 8))

@@ -11,7 +11,8 @@ from db.history.slowest import Slowest
 from db.history.times import Times
 from db.history.trends import Trends
 from db.ledger import GENESIS, Verdict, head_of, verify
-from db.rows import RunDetail
+from db.rows import RecordSize, RunDetail
+from db.sizes import size_of
 
 
 class History(Runs, Payloads, Samples, Times, Trends, Failures, Slowest):
@@ -32,6 +33,13 @@ class History(Runs, Payloads, Samples, Times, Trends, Failures, Slowest):
             return None
         with self._reading() as connection:
             return head_of(connection, run_id)
+
+    def size(self) -> RecordSize:
+        """Bytes and runs; SQLite's write-ahead log counts too."""
+        if self.empty:
+            return RecordSize(0, 0)
+        with self._reading() as connection:
+            return size_of(connection, self._url)
 
     def verify(self, kept_head: str | None = None) -> Verdict:
         """Whether every sealed run is as it was sealed; see `db.ledger.verify`."""

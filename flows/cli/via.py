@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from db.errors import RecordError
@@ -18,6 +21,8 @@ from flows.jobs.names import RequestRefused
 from flows.jobs.reporter import LISTENER
 from flows.jobs.run import Job, Tools
 from flows.jobs.runner import DirectRunner
+from flows.serving import lock
+from flows.serving.environment import AUTH, prefect_environment
 from flows.settings import Settings
 from flows.version import code_version
 from tasks.crypto.cancel import CancelToken
@@ -27,6 +32,9 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 _HEALTH_TIMEOUT_S = 10.0
+# How long another process may take to start a server, and how often to look.
+_STARTING_S = 180.0
+_POLL_S = 0.5
 
 
 def by_prefect(via: str | None) -> bool:
@@ -85,39 +93,59 @@ def exit_code_of(history: History, run_id: int) -> int:
     return 3 if any(count.status in ("failed", "unstable") for count in counts) else 0
 
 
+def use_server(settings: Settings) -> bool:
+    """Turn Prefect's client to the server that the user has set, or to that of a live `threadmill serve`.
+
+    False if there is neither. To be called before Prefect is imported.
+    """
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    live = lock.find(settings.home)
+    if live is None:
+        return False
+    os.environ.update(prefect_environment(settings.home, os.environ))
+    os.environ["PREFECT_API_URL"] = f"{live.url}/api"
+    return True
+
+
 def _prepare_prefect(settings: Settings, progress: ProgressReporter) -> None:
     """Put Prefect's settings in place before it is imported; see what the server says, where there is one."""
     # The flow's state is reported by the command itself; a fault in the flow's code comes as an exception.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    api = os.environ.get("PREFECT_API_URL")
-    if api:
-        _check_server(api)
+    if _find_server(settings, progress):
+        _check_server(os.environ["PREFECT_API_URL"])
         return
     progress.say("starting Prefect's embedded server (about 10 s)")
-    os.makedirs(settings.home, mode=0o700, exist_ok=True)
-    # Prefect's own files in a folder of ours: the user's profile is left alone.
-    embedded = {
-        "PREFECT_HOME": os.path.join(os.path.abspath(settings.home), "prefect"),
-        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
-        # The default of 20 s is too short for a first start on a busy host.
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        # Without these the embedded server loses task runs when it ends, and takes three times the CPU per task run.
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1.0",
-        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
-    }
-    for name, value in embedded.items():
-        os.environ.setdefault(name, value)
+    os.environ.update(prefect_environment(settings.home, os.environ))
+
+
+def _find_server(settings: Settings, progress: ProgressReporter) -> bool:
+    """Whether there is a server to use; where there is none, none is started by `serve` while this process lives."""
+    give_up = time.monotonic() + _STARTING_S
+    while not use_server(settings):
+        if lock.share(settings.home):
+            return False
+        if time.monotonic() > give_up:
+            raise Exit(REFUSED, f"threadmill serve was still starting after {_STARTING_S:.0f} s; try again")
+        progress.say("waiting for threadmill serve, which is just starting")
+        time.sleep(_POLL_S)
+    return True
 
 
 def _check_server(api: str) -> None:
     try:
-        # The scheme is the user's own choice, in the user's own environment.
-        with urllib.request.urlopen(f"{api.rstrip('/')}/health", timeout=_HEALTH_TIMEOUT_S):  # noqa: S310
-            return
-    except urllib.error.HTTPError:
+        _get(f"{api.rstrip('/')}/health")
+        # This one is protected where the server is. Prefect Cloud has other ways, and says what it wants by itself.
+        if not os.environ.get("PREFECT_API_KEY"):
+            _get(f"{api.rstrip('/')}/admin/version")
+    except urllib.error.HTTPError as error:
+        if error.code == HTTPStatus.UNAUTHORIZED:
+            raise Exit(
+                REFUSED,
+                f"Prefect's server at {api} wants authentication: set PREFECT_API_AUTH_STRING to what it was started "
+                "with as PREFECT_SERVER_API_AUTH_STRING",
+            ) from None
         # It answers, if not to this question (Prefect Cloud).
-        return
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise Exit(
@@ -125,3 +153,13 @@ def _check_server(api: str) -> None:
             f"Prefect's server at PREFECT_API_URL={api} cannot be reached ({reason}); "
             "start it, unset PREFECT_API_URL, or use --via direct",
         ) from None
+
+
+def _get(url: str) -> None:
+    # The scheme is the user's own choice, in the user's own environment.
+    request = urllib.request.Request(url)  # noqa: S310
+    auth = os.environ.get(AUTH)
+    if auth:
+        request.add_header("Authorization", f"Basic {base64.b64encode(auth.encode()).decode()}")
+    with urllib.request.urlopen(request, timeout=_HEALTH_TIMEOUT_S):  # noqa: S310
+        pass

@@ -59,7 +59,7 @@ def encrypt(request: EncryptionRequest, run: NewRun, tools: Tools) -> OpenRun:
         RequestRefused, CryptoError: refused before any work, and before the run has a row.
         RecordError: the record cannot be written.
     """
-    plan = make_plan(request, tools.cancel)
+    plan = tools.runner.plan(lambda: make_plan(request, tools.cancel))
     tools.reporter.planned(plan)
     with open_run(replace(run, parameters=request.parameters()), tools) as opened:
         done_before: frozenset[Done] = frozenset()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -12,11 +11,12 @@ from enum import StrEnum
 from typing import TypeVar
 
 from db.facts import NewRun
+from flows.jobs.measured import Counting, MeasurementOutcome, labels_of
 from flows.jobs.names import RequestRefused
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.runner import RoundContext
 from tasks.crypto.cancel import CancelToken
-from tasks.threads.choices import FAILURES, Executor, Experiment, Guard, Outcome, Shape, Workload
+from tasks.threads.choices import Executor, Experiment, Guard, Shape, Workload
 from tasks.threads.discovery import discover, distinct, select
 from tasks.threads.errors import ExperimentError
 from tasks.threads.interpreters import Interpreter, probe
@@ -24,7 +24,6 @@ from tasks.threads.planning import QUICK_ROUNDS, ROUNDS, Plan, Selection, book_p
 
 # More samples than any round has, retries included: the ordinals of a round do not depend on the others.
 _ORDINALS_PER_ROUND = 100_000
-_FAULTS_KEPT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,6 @@ class ExperimentRequest:
 
     def parameters(self, plan: Plan) -> dict[str, object]:
         """For the record, the drawn seed and the interpreters that were found included."""
-        labels = dict.fromkeys(step.interpreter.label for one in plan.rounds for step in one.steps)
         chosen = self.selection
         return {
             "experiments": list(chosen.experiments),
@@ -55,31 +53,10 @@ class ExperimentRequest:
             "guards": list(chosen.guards),
             "workers": list(chosen.workers),
             "quick": chosen.quick,
-            "interpreters": list(labels),
+            "interpreters": list(labels_of(plan).values()),
             "rounds": len(plan.rounds),
             "seed": plan.seed,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class MeasurementOutcome:
-    """What all samples of a run came to: counts by outcome, and the first that say that something is broken."""
-
-    outcomes: dict[Outcome, int]
-    noisy: int
-    faults: tuple[str, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """1 if a sample says that something is broken: wrong output, a guard that leaked, a child that died."""
-        return 1 if self.outcomes.keys() & FAILURES else 0
-
-    @property
-    def message(self) -> str:
-        """How many samples ended how, and the first faults."""
-        counts = ", ".join(f"{count:,} {outcome}" for outcome, count in self.outcomes.items())
-        text = f"{sum(self.outcomes.values()):,} samples ({counts}; {self.noisy:,} noisy)"
-        return text + (": " + "; ".join(self.faults) if self.faults else "")
 
 
 Row = TypeVar("Row", bound=StrEnum)
@@ -166,7 +143,7 @@ def measure(request: ExperimentRequest, run: NewRun, tools: Tools) -> OpenRun:
         ExperimentError: somebody else measures on this host and does not end.
         RecordError: the record cannot be written.
     """
-    rounds = make_rounds(request, tools.cancel)
+    rounds = tools.runner.plan(lambda: make_rounds(request, tools.cancel))
     tools.reporter.rounds_planned(rounds)
     with open_run(replace(run, parameters=request.parameters(rounds)), tools) as opened:
         opened.outcomes.append(run_rounds(rounds, request, opened.run_id, tools))
@@ -177,9 +154,7 @@ def run_rounds(rounds: Plan, request: ExperimentRequest, run_id: int, tools: Too
     """Measure and record one round after the other."""
     told = tools.reporter.sample_taken
     context = RoundContext(tools.store, run_id, request.lock, request.lock_wait_s, tools.cancel, told)
-    counts: Counter[Outcome] = Counter()
-    faults: list[str] = []
-    noisy = 0
+    counting = Counting(labels_of(rounds))
     for one in rounds.rounds:
         pending = tools.runner.start_round(one, one.number * _ORDINALS_PER_ROUND, context)
         try:
@@ -191,12 +166,8 @@ def run_rounds(rounds: Plan, request: ExperimentRequest, run_id: int, tools: Too
                 pending.result()
             raise
         tools.reporter.round_done(one, samples)
-        for sample in samples:
-            counts[sample.outcome] += 1
-            noisy += sample.noisy
-            if sample.outcome.is_failure and len(faults) < _FAULTS_KEPT:
-                faults.append(f"{sample.case.key} {sample.outcome}" + (f" ({sample.error})" if sample.error else ""))
-    return MeasurementOutcome(dict(counts), noisy, tuple(faults))
+        counting.add(samples)
+    return counting.outcome
 
 
 def _seed(asked: int | None) -> int:

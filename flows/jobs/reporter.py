@@ -38,3 +38,40 @@ class Reporter(Protocol):
 
 # Who in this process wants to know about a job that a flow runs (the command line's progress bar).
 LISTENER: ContextVar[Reporter | None] = ContextVar("LISTENER", default=None)
+
+
+class Tee:
+    """Tells several reporters, one after the other."""
+
+    def __init__(self, *reporters: Reporter) -> None:
+        self._reporters = reporters
+
+    def planned(self, plan: Plan) -> None:
+        """See `Reporter`."""
+        for one in self._reporters:
+            one.planned(plan)
+
+    def started(self, run_id: int) -> None:
+        """See `Reporter`."""
+        for one in self._reporters:
+            one.started(run_id)
+
+    def batch_done(self, batch: Batch, summary: Summary) -> None:
+        """See `Reporter`."""
+        for one in self._reporters:
+            one.batch_done(batch, summary)
+
+    def rounds_planned(self, plan: Rounds) -> None:
+        """See `Reporter`."""
+        for one in self._reporters:
+            one.rounds_planned(plan)
+
+    def round_done(self, one: Round, samples: Sequence[Sample]) -> None:
+        """See `Reporter`."""
+        for reporter in self._reporters:
+            reporter.round_done(one, samples)
+
+    def sample_taken(self, sample: Sample) -> None:
+        """See `Reporter`."""
+        for one in self._reporters:
+            one.sample_taken(sample)

@@ -1,11 +1,11 @@
-"""What runs a batch: the interface, and a thread pool for `--via direct`."""
+"""What runs the steps of a job: the interface, and this process for `--via direct`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from db.store import Store
 from tasks.crypto.cancel import CancelToken
@@ -15,6 +15,8 @@ from tasks.crypto.summary import Summary, summarise
 from tasks.threads.measuring import measure_round
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,10 @@ class PendingRound(Protocol):
 
 
 class Runner(Protocol):
-    """Starts batches and rounds; the job bounds how many at once."""
+    """Plans, then starts batches and rounds; the job bounds how many at once."""
+
+    def plan(self, make: Callable[[], T]) -> T:
+        """What `make` gives or raises; comes before everything that follows from it."""
 
     def start(self, batch: Batch, context: BatchContext) -> Pending:
         """Encrypt a batch, then record it, without waiting."""
@@ -72,6 +77,10 @@ class DirectRunner:
 
     def __init__(self, workers: int) -> None:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="batch")
+
+    def plan(self, make: Callable[[], T]) -> T:
+        """See `Runner.plan`."""
+        return make()
 
     def start(self, batch: Batch, context: BatchContext) -> Future[Summary]:
         """See `Runner.start`."""

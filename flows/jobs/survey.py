@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from db.facts import NewRun
 from flows.jobs.encryption import run_batches
 from flows.jobs.measurement import ExperimentRequest, book_rounds, run_rounds
-from flows.jobs.plan import make_plan
+from flows.jobs.plan import Plan, make_plan
 from flows.jobs.request import EncryptionRequest, RandomSpec
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.settings import Settings
+from tasks.crypto.cancel import CancelToken
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.secret import ThrowAway
 from tasks.threads.planning import QUICK_ROUNDS
+from tasks.threads.planning import Plan as Rounds
 
 # Item 52: three chains over 100 random bytes each.
 _ITEM_52 = RandomSpec(size_bytes=100, count=3)
@@ -49,8 +51,7 @@ def survey(request: SurveyRequest, run: NewRun, tools: Tools) -> OpenRun:
         ExperimentError: somebody else measures on this host and does not end.
         RecordError: the record cannot be written.
     """
-    plan = make_plan(request.encryption, tools.cancel)
-    rounds = book_rounds(request.experiments.rounds or QUICK_ROUNDS, tools.cancel)
+    plan, rounds = tools.runner.plan(lambda: _plans(request, tools.cancel))
     parameters = request.encryption.parameters() | {"rounds": len(rounds.rounds)}
     tools.reporter.planned(plan)
     with open_run(replace(run, parameters=parameters), tools) as opened:
@@ -58,3 +59,7 @@ def survey(request: SurveyRequest, run: NewRun, tools: Tools) -> OpenRun:
         tools.reporter.rounds_planned(rounds)
         opened.outcomes.append(run_rounds(rounds, request.experiments, opened.run_id, tools))
     return opened
+
+
+def _plans(request: SurveyRequest, cancel: CancelToken) -> tuple[Plan, Rounds]:
+    return make_plan(request.encryption, cancel), book_rounds(request.experiments.rounds or QUICK_ROUNDS, cancel)

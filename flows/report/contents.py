@@ -28,8 +28,12 @@ def contents(
     *,
     made_at: datetime,
     where: str = "",
+    one_run: bool = False,
 ) -> tuple[Section, ...]:
-    """All sections, from plain rows in any order; see `page.report_page` for the arguments."""
+    """All sections, from plain rows in any order; see `page.report_page` for the arguments.
+
+    With `one_run`, what the run did not do is left out, rather than said how to do.
+    """
     speedups = speedup_results(latest_per_interpreter(samples, Experiment.SPEEDUP, runs))
     races = race_results(latest_per_interpreter(samples, Experiment.RACE, runs))
     sections = [summary_section(runs, payloads, samples, made_at, where)]
@@ -37,8 +41,8 @@ def contents(
         return tuple(sections)
     return (
         *sections,
-        encryption_section(payloads),
-        *_experiments(speedups, races),
+        *((encryption_section(payloads),) if payloads or not one_run else ()),
+        *(_experiments(speedups, races) if samples or not one_run else ()),
         failures_section(runs, payloads, samples),
     )
 

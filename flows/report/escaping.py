@@ -7,8 +7,11 @@ import re
 from collections.abc import Callable
 
 _CODE = re.compile(r"`([^`]+)`")
-# What markdown, or a renderer's search for addresses, would take for more than text.
-_MARKED = re.compile(r"[&<>|\\`*_\[\]~#@]|:(?=//)|(?<=www)\.", re.IGNORECASE)
+_TICKS = re.compile(r"`+")
+# What markdown would take for more than text.
+_MARKED = re.compile(r"[&<>|\\`*_\[\]~#!]")
+# What a renderer makes a link of, however it is escaped: it looks for addresses when the escapes are gone.
+_ADDRESS = re.compile(r"://|www\.|mailto:|xmpp:|@", re.IGNORECASE)
 
 
 def visible(text: str) -> str:
@@ -21,9 +24,16 @@ def as_html(text: str) -> str:
     return html.escape(visible(text))
 
 
-def as_markdown(text: str) -> str:
-    """Text for a paragraph or a cell of a table: entities, because a backslash does not help everywhere."""
-    return _MARKED.sub(lambda found: f"&#{ord(found[0])};", visible(text))
+def as_markdown(text: str, *, cell: bool = False) -> str:
+    """Text for a paragraph, or for a `cell` of a table: escaped, or as code where it holds an address.
+
+    Backslashes, because Prefect's older UI shows entities as they are.
+    """
+    shown = visible(text)
+    if not _ADDRESS.search(shown):
+        return _MARKED.sub(r"\\\g<0>", shown)
+    fence = "`" * (1 + max(map(len, _TICKS.findall(shown)), default=0))
+    return f"{fence} {shown.replace('|', chr(92) + '|') if cell else shown} {fence}"
 
 
 def with_code(text: str, escape: Callable[[str], str], code: Callable[[str], str]) -> str:

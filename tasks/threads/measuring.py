@@ -17,19 +17,18 @@ def run_round(
     *,
     lock_path: str,
     lock_wait_s: float,
-    retries: int = 1,
     deadline_s: float = DEADLINE_S,
     cancel: Cancel | None = None,
 ) -> Iterator[Sample]:
     """Measure all steps of a round in its order, each sample given as soon as it is there.
 
-    A noisy sample stays, and (but for unlocked races and long samples) is followed by up to `retries` more, so
-    that a round has its pair if it can. Holds the host's measuring lock until exhausted or closed. Raises
+    A noisy sample stays, and (but for unlocked races and long samples) is tried again as often as the round says,
+    so that it has its pair if it can. Holds the host's measuring lock until exhausted or closed. Raises
     HostLockTimeoutError, ExperimentCancelledError and DescendantsRemainError.
     """
     with host_lock(lock_path, wait_s=lock_wait_s, cancel=cancel):
         for step in one.steps:
-            for _ in range(1 + retries):
+            for _ in range(1 + one.retries):
                 sample = run_case(
                     step.case, step.interpreter, round_number=one.number, deadline_s=deadline_s, cancel=cancel
                 )

@@ -48,10 +48,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One execution of every case everywhere, in its own order."""
+    """One execution of every case everywhere, in its own order; a noisy sample is tried again `retries` times."""
 
     number: int
     steps: tuple[Step, ...]
+    retries: int = 1
 
     @property
     def interpreters(self) -> dict[str, Interpreter]:
@@ -80,7 +81,7 @@ def plan(selection: Selection, interpreters: Iterable[Interpreter], rounds: int,
     for number in range(rounds):
         steps = [step for step in pairs if not number or not step.interpreter.reason_against(step.case.executor)]
         order.shuffle(steps)
-        drawn.append(Round(number, tuple(steps)))
+        drawn.append(Round(number, tuple(steps), retries=0 if selection.quick else 1))
     return Plan(seed, tuple(drawn))
 
 

@@ -1,0 +1,121 @@
+"""Read a run back from the record, and publish its tables and its report."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from db.history import History, PayloadFilter, SampleFilter
+from db.rows import PayloadRow, RunRow, SampleRow
+from flows.artifacts.tables import Line, finding_lines, literally, payload_line, sample_line
+from flows.report.escaping import as_markdown
+from tasks.threads.choices import Outcome
+
+# The UI pages and searches a table, but is sent all of it: 500 payloads are 150 KB.
+_ROWS = 500
+# What a report is made from; reading takes 60 µs a row, so that this is as much as 6 s.
+_READ = 100_000
+# The server took 64 MB, but the UI's page of artifacts loads the newest version of every key, and loads it again.
+_REPORT_BYTES = 1 << 20
+_FAULTY = frozenset({"failed", "unstable"})
+# A message names what failed; the tables have it first.
+_MESSAGE_LETTERS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """A run as it is on record, and what its artifacts are called."""
+
+    prefix: str
+    message: str
+    history: History
+    run: RunRow
+    payloads: Sequence[PayloadRow]
+    samples: Sequence[SampleRow]
+
+    def key(self, what: str) -> str:
+        """The same for every run of the flow."""
+        return f"{self.prefix}-{what}"
+
+    def says(self, more: str) -> str:
+        """What people read above it."""
+        message = textwrap.shorten(self.message, _MESSAGE_LETTERS, placeholder=" …")
+        return f"Run {self.run.id}: {as_markdown(message)}. {more}"
+
+
+def publish(prefix: str, history: History, run_id: int, message: str) -> None:
+    """A run's artifacts: `payloads`, `samples` and `experiments`, where there are any, and `report`.
+
+    Args:
+        prefix: what the keys begin with, the flow's name
+        history: where the run is recorded
+        run_id: the run, closed
+        message: what it came to, in a line
+
+    Raises:
+        RecordError: the record cannot be read.
+    """
+    run = history.run(run_id)
+    assert run is not None  # noqa: S101 - its row was written a moment ago
+    payloads = history.payloads(PayloadFilter(run_id=run_id), limit=_READ)
+    samples = history.samples(SampleFilter(run_id=run_id), limit=_READ)
+    published = _Published(prefix, message, history, run, payloads, samples)
+    _publish_payloads(published)
+    _publish_samples(published)
+    _publish_findings(published)
+    _publish_report(published)
+
+
+def _publish_payloads(of: _Published) -> None:
+    """Those that need eyes come first."""
+    counts = of.history.counts(of.run.id)
+    faulty: list[PayloadRow] = []
+    if any(count.status in _FAULTY for count in counts):
+        faulty = of.history.payloads(PayloadFilter(run_id=of.run.id, failed=True), limit=_ROWS)
+    rows = faulty + [row for row in of.payloads[:_ROWS] if row.status not in _FAULTY]
+    total = sum(count.count for count in counts)
+    lines = [payload_line(row) for row in rows[:_ROWS]]
+    _publish_table(of, "payloads", lines, total, f"history show {of.run.id} --limit {total}")
+
+
+def _publish_samples(of: _Published) -> None:
+    """Those that say that something is broken come first."""
+    rows = sorted(of.samples, key=lambda row: not Outcome(row.outcome).is_failure)
+    lines = [sample_line(row) for row in rows[:_ROWS]]
+    _publish_table(of, "samples", lines, len(rows), f"history samples --run {of.run.id} --limit {len(rows)}")
+
+
+def _publish_findings(of: _Published) -> None:
+    lines = list(finding_lines(of.samples))
+    _publish_table(of, "experiments", lines[:_ROWS], len(lines), f"history show {of.run.id}")
+
+
+def _publish_table(of: _Published, what: str, lines: list[Line], total: int, command: str) -> None:
+    if lines:
+        shown = f"All {total:,}" if len(lines) == total else f"The first {len(lines):,} of {total:,}"
+        says = of.says(f"{shown} {what}; all by command: `threadmill {command}`")
+        create_table_artifact(key=of.key(what), table=[literally(line) for line in lines], description=says)
+
+
+def _publish_report(of: _Published) -> None:
+    # Here, because only this task run needs it; with plots to draw it takes a second, for matplotlib.
+    from flows.report.markdown import report_markdown
+
+    text = report_markdown(
+        [of.run],
+        of.payloads,
+        of.samples,
+        made_at=datetime.now(UTC),
+        where=of.history.where,
+        one_run=True,
+        most_bytes=_REPORT_BYTES,
+    )
+    partial = (
+        f"From the first {_READ:,} payloads or samples only. " if _READ in {len(of.payloads), len(of.samples)} else ""
+    )
+    says = of.says(f"{partial}As a page: `threadmill report --run {of.run.id}`")
+    create_markdown_artifact(key=of.key("report"), markdown=text, description=says)

@@ -1,0 +1,54 @@
+"""`threadmill serve`."""
+
+from __future__ import annotations
+
+import os
+
+from db.engine import parse_url, shown
+from flows.cli.exits import Exit
+from flows.cli.output import local, print_table
+from flows.serving.errors import ServeError
+from flows.serving.serve import Serving
+from flows.serving.serve import serve as run
+from flows.settings import Settings, load_settings
+
+
+def serve(*, port: int = 4200, limit: int | None = None) -> int:
+    """Start Prefect's server, the deployments of prefect.yaml and a worker on this machine; Ctrl-C ends all of them.
+
+    Args:
+        port: of the server and its UI, on the loopback address
+        limit: flow runs at once (default: as many as are due)
+    """
+    settings = load_settings()
+    try:
+        run(settings, os.environ, port=port, limit=limit, tell=_tell, ready=lambda serving: _show(settings, serving))
+    except ServeError as error:
+        raise Exit(1, f"{error}; everything else was ended") from error
+    _tell("ended, no process is left")
+    return 0
+
+
+def _tell(line: str) -> None:
+    # At once, also into a pipe or a journal.
+    print(line, flush=True)
+
+
+def _show(settings: Settings, serving: Serving) -> None:
+    print_table(
+        "deployments",
+        ("deployment", "schedule", "queue", "next run"),
+        (
+            (
+                row.deployment,
+                ", ".join(row.schedules),
+                row.queue,
+                "paused" if row.paused else local(row.next_at) or "not planned yet",
+            )
+            for row in serving.upcoming
+        ),
+    )
+    _tell(f"UI      {serving.url}")
+    _tell(f"record  {shown(parse_url(settings.history_url))}")
+    _tell(f"logs    {serving.logs}/server.log and worker.log")
+    _tell("running; Ctrl-C ends it")

@@ -1,0 +1,200 @@
+"""`serve`: bring up server, deployments and worker, stay, and take them down."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flows.jobs.names import RequestRefused
+from flows.serving import lock, preparation
+from flows.serving.api import Api
+from flows.serving.children import Child, Interrupted, Watch, start_prefect
+from flows.serving.environment import AUTH, prefect_folder, serve_environment
+from flows.serving.errors import ServeError
+from flows.serving.mark import new_token
+from flows.serving.shutdown import take_down
+from flows.serving.signals import told_to_end
+from flows.serving.upcoming import Upcoming, upcoming
+from flows.serving.warden import standing_by
+from flows.settings import Settings
+
+_HOST = "127.0.0.1"
+_POLL_S = 0.2
+# On an idle machine: server 10 s, deployments and worker 5 s each.
+_START_S = 180.0
+_PLAN_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What is up: the UI's address, where the logs are, and what runs next."""
+
+    url: str
+    logs: str
+    upcoming: tuple[Upcoming, ...]
+
+
+def serve(
+    settings: Settings,
+    environment: Mapping[str, str],
+    *,
+    port: int,
+    limit: int | None,
+    tell: Callable[[str], None],
+    ready: Callable[[Serving], None],
+) -> None:
+    """Serve until told to end by a signal; at the end no process is left.
+
+    Args:
+        settings: those of this process.
+        environment: this process's, which the children get with what they need.
+        port: of the server, on the loopback address.
+        limit: flow runs at once; as many as are due if None.
+        tell: is told what goes on, a line each.
+        ready: is told once, when everything is up.
+
+    Raises:
+        RequestRefused: it cannot start here; nothing was started.
+        ServeError: something failed, or ended by itself; everything was ended.
+    """
+    _check(environment, port, limit)
+    token = new_token()
+    with lock.hold(settings.home), told_to_end(token) as stop:
+        _check_port(port)
+        url = f"http://{_HOST}:{port}"
+        whole = serve_environment(settings, url, token, environment)
+        folder = prefect_folder(settings.home)
+        with standing_by(token, whole, os.path.join(folder, "warden.log")) as warden:
+            watch = Watch(stop)
+            watch.add(warden)
+            stack = _Stack(Api(url, whole.get(AUTH)), url, whole, folder, watch, tell)
+            try:
+                stack.bring_up(settings.home, port, limit)
+                ready(Serving(url, folder, tuple(stack.planned())))
+                while True:
+                    watch.pause(3600)
+            except Interrupted:
+                tell("ending: flow runs are cancelled, then the worker and the server stop")
+            finally:
+                take_down(stack.api, token, stack.server, stack.worker)
+
+
+class _Stack:
+    """Server and worker, started one after the other; both are None until then."""
+
+    def __init__(
+        self, api: Api, url: str, environment: Mapping[str, str], folder: str, watch: Watch, tell: Callable[[str], None]
+    ) -> None:
+        self.api = api
+        self.server: Child | None = None
+        self.worker: Child | None = None
+        self._url = url
+        self._environment = environment
+        self._folder = folder
+        self._watch = watch
+        self._tell = tell
+
+    def bring_up(self, home: str, port: int, limit: int | None) -> None:
+        """Everything, in the order in which one needs the other."""
+        self._tell("starting Prefect's server (about 10 s)")
+        self.server = self._start("Prefect's server", "server", "server", "start", "--host", _HOST, "--port", str(port))
+        self._watch.add(self.server)
+        self._wait(self.api.healthy, "Prefect's server does not answer", self.server.log)
+        lock.announce(home, lock.Live(self._url, os.getpid()))
+        self._tell("deploying prefect.yaml")
+        self._deploy()
+        self._tell("starting a worker")
+        self._start_worker(limit)
+
+    def planned(self) -> list[Upcoming]:
+        """What runs next; the server plans within some seconds after a deploy."""
+        give_up = time.monotonic() + _PLAN_S
+        while True:
+            rows = upcoming(self.api)
+            if all(row.paused or row.next_at for row in rows) or time.monotonic() > give_up:
+                return rows
+            self._watch.pause(1)
+
+    def _deploy(self) -> None:
+        preparation.settle(self.api, "CRASHED", "its process was gone when threadmill serve started")
+        if not preparation.has_pool(self.api):
+            pool = ("work-pool", "create", preparation.POOL, "--type", "process")
+            self._watch.finish(self._start("making the work pool", "deploy", "--no-prompt", *pool), _START_S)
+        preparation.prepare_queue(self.api)
+        preparation.prepare_automations(self.api)
+        before = preparation.schedules(self.api)
+        # In the folder of prefect.yaml, which is also where the deployments' runs will find themselves.
+        deploy = self._start("deploying prefect.yaml", "deploy", "--no-prompt", "deploy", "--all", cwd=preparation.ROOT)
+        deployed = Path(self._folder, "deployed")
+        try:
+            self._watch.finish(deploy, _START_S)
+        except Interrupted:
+            preparation.keep_schedules(self.api, before, deployed)
+            raise
+        preparation.keep_schedules(self.api, before, deployed)
+        preparation.remember_deploy(deployed)
+
+    def _start_worker(self, limit: int | None) -> None:
+        name, since = platform.node(), datetime.now(UTC)
+        arguments = ["worker", "start", "--pool", preparation.POOL, "--name", name]
+        if limit is not None:
+            arguments += ["--limit", str(limit)]
+        self.worker = self._start("the worker", "worker", *arguments)
+        self._watch.add(self.worker)
+
+        def online() -> bool:
+            found = self.api.list(f"work_pools/{preparation.POOL}/workers")
+            heard = [datetime.fromisoformat(one["last_heartbeat_time"]) for one in found if one["name"] == name]
+            return any(time > since for time in heard)
+
+        self._wait(online, "the worker does not report", self.worker.log)
+
+    def _start(self, name: str, log: str, *arguments: str, cwd: Path | None = None) -> Child:
+        # Elsewhere than where the user is: Prefect would read settings from files in the current folder.
+        return start_prefect(
+            name, arguments, self._environment, os.path.join(self._folder, f"{log}.log"), str(cwd or self._folder)
+        )
+
+    def _wait(self, true: Callable[[], bool], otherwise: str, log: str) -> None:
+        give_up = time.monotonic() + _START_S
+        while not true():
+            if time.monotonic() > give_up:
+                raise ServeError(f"{otherwise}; see {log}")
+            self._watch.pause(_POLL_S)
+
+
+def _check(environment: Mapping[str, str], port: int, limit: int | None) -> None:
+    api = environment.get("PREFECT_API_URL")
+    if api:
+        raise RequestRefused(
+            f"PREFECT_API_URL is set ({api}), and serve starts a server of its own: unset it, "
+            "or deploy to that server as docs/scheduling.md says"
+        )
+    if not 1 <= port <= 65535:
+        raise RequestRefused("--port is between 1 and 65535")
+    if limit is not None and limit < 1:
+        raise RequestRefused("--limit is at least 1")
+    if not preparation.PREFECT_YAML.exists():
+        raise RequestRefused(f"there is no {preparation.PREFECT_YAML}: serve needs threadmill installed from a clone")
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        # As Prefect's server does: a port whose last connections are just being closed is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError as error:
+            why = (
+                "is taken by another program"
+                if error.errno == errno.EADDRINUSE
+                else f"cannot be used: {error.strerror}"
+            )
+            raise RequestRefused(f"port {port} {why}; choose another one with --port") from None
