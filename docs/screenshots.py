@@ -103,7 +103,7 @@ def make_runs(served: Served, documents: Path) -> dict[str, str]:
     }
     ids = {}
     for deployment, parameters in asked.items():
-        ids[deployment] = served.start(deployment, **parameters)
+        ids[deployment] = served.request(deployment, **parameters)
         served.completed(ids[deployment], RUN_S)
     return ids
 
@@ -123,7 +123,7 @@ def take_all(ui: Ui, served: Served, ids: dict[str, str]) -> None:
         plot = ui.newest("run-experiments-report").get_by_role("article").get_by_role("img").first
         plot.evaluate("plot => plot.scrollIntoView({block: 'center'})")
     with picture(ui, "ui-form", 920):
-        page = ui.form(served.deployment("encrypt-files"))
+        page = ui.form(served.deployments()["encrypt-files"]["id"])
         page.get_by_role("button", name="Add item").click()
         page.get_by_role("textbox").last.fill("/srv/documents")
 

@@ -29,6 +29,14 @@ def alive(pid: int) -> bool:
         return False
 
 
+def read_proc(pid: int, what: str) -> bytes:
+    """A file of a process in /proc; empty if that is gone."""
+    try:
+        return Path(f"/proc/{pid}/{what}").read_bytes()
+    except OSError:
+        return b""
+
+
 def make_hanging_openssl(folder: Path) -> Path:
     """An openssl in `folder` that answers the probe as usual, and never ends `enc` once the file `armed` is there."""
     real = shutil.which("openssl")

@@ -59,8 +59,8 @@ def site(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
     }
     subprocess.run([BIN / "threadmill", "keygen", key_file], env=environment, check=True, capture_output=True)
     with serving(environment, folder) as served:
-        files = served.start("encrypt-files", paths=[str(documents)], suites=["modern", "cbc"], backends=["native"])
-        experiments = served.start(
+        files = served.request("encrypt-files", paths=[str(documents)], suites=["modern", "cbc"], backends=["native"])
+        experiments = served.request(
             "run-experiments",
             experiments=["speedup"],
             workloads=["wait"],
@@ -167,7 +167,7 @@ def test_report_shows_names_as_they_are(ui: Ui, key: str) -> None:
 
 def test_form_explains_itself(ui: Ui, site: Site) -> None:
     """Each parameter of encrypt-files is described, and suites and backends are chosen from lists."""
-    page = ui.form(site.served.deployment("encrypt-files"))
+    page = ui.form(site.served.deployments()["encrypt-files"]["id"])
     for text in ("files and folders on the machine", "what to encrypt and hash with", "auto takes openssl", "at once"):
         expect(page.get_by_text(text)).to_be_visible()
     assert choices(page, "modern") == SUITES
@@ -176,7 +176,7 @@ def test_form_explains_itself(ui: Ui, site: Site) -> None:
 
 def test_form_holds_to_the_bounds(ui: Ui, site: Site) -> None:
     """0 and 257 jobs are refused on the page, 256 start a run."""
-    deployment = site.served.deployment("encrypt-files")
+    deployment = site.served.deployments()["encrypt-files"]["id"]
     page = ui.form(deployment)
     page.get_by_role("button", name="int", exact=True).click()
     jobs = page.get_by_role("spinbutton")
@@ -187,13 +187,13 @@ def test_form_holds_to_the_bounds(ui: Ui, site: Site) -> None:
     jobs.fill("256")
     page.get_by_role("button", name="Submit").click()
     expect(page.get_by_text("scheduled to start").first).to_be_visible()
-    runs = site.served.ask("flow_runs/filter", deployments={"id": {"any_": [deployment]}})
+    runs = site.served.ask("flow_runs/filter", {"deployments": {"id": {"any_": [deployment]}}})
     assert sorted(str(run["parameters"].get("jobs")) for run in runs if not run["auto_scheduled"]) == ["256", "None"]
 
 
 def test_no_page_asks_an_outside_host(ui: Ui, site: Site) -> None:
     """Whatever is opened, all addresses that the browser asks for are of this machine."""
-    deployment = site.served.deployment("survey")
+    deployment = site.served.deployments()["survey"]["id"]
     for path, shows in (
         ("/dashboard", "Flow Runs"),
         ("/flows", "run-experiments"),

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,13 +18,12 @@ import pytest
 import yaml
 
 from flows.serving import lock
-from tests.conftest import BIN, clean_environment, free_port, read_json
-from tests.processes import wait_until
+from tests.conftest import BIN, clean_environment, read_json
+from tests.processes import read_proc, wait_until
+from tests.served import GONE_S, PATIENCE_S, Served, processes
+from tests.tracing import outside, tracing
 
 ROOT = Path(__file__).parent.parent
-# Starting Prefect's programs takes 5 s of CPU each, and the machine may be busy.
-PATIENCE_S = 180
-GONE_S = 90
 AUTH = "user:a-string-that-must-not-show"
 MORE_DEPLOYMENTS = """\
 name: tests
@@ -46,137 +42,22 @@ deployments:
 """
 
 
-class Serve:
-    """One `threadmill serve`, and its server as the UI sees it."""
-
-    def __init__(self, folder: Path, **more: str) -> None:
-        folder.mkdir(exist_ok=True)
-        self.home = folder / "home"
-        self.port = free_port()
-        self.environment = clean_environment() | {"THREADMILL_HOME": str(self.home)} | more
-        self.auth: str | None = None
-        self._folder = folder
-        self._output = folder / "output"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def output(self) -> str:
-        """What it has printed since its last start."""
-        return self._output.read_text()
-
-    def start(self) -> None:
-        """Start it, and wait until all is up."""
-        with self._output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [BIN / "threadmill", "serve", "--port", str(self.port)],
-                env=self.environment,
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        wait_until(lambda: "running;" in self.output or self.process.poll() is not None, "not up", PATIENCE_S)  # type: ignore[union-attr]
-        assert self.process.poll() is None, self.output
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal; its exit code."""
-        assert self.process is not None
-        self.process.send_signal(number)
-        return self.process.wait(GONE_S)
-
-    def processes(self) -> list[int]:
-        """Whatever lives with this THREADMILL_HOME in its environment."""
-        return [pid for pid in _processes() if f"THREADMILL_HOME={self.home}".encode() in _read(pid, "environ")]
-
-    def ask(self, path: str, body: dict[str, Any] | None = None, *, method: str | None = None) -> Any:
-        """What the server answers."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/api/{path}", data, {"Content-Type": "application/json"}, method=method
-        )
-        if self.auth:
-            request.add_header("Authorization", f"Basic {base64.b64encode(self.auth.encode()).decode()}")
-        for _ in range(10):
-            try:
-                with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own loopback address
-                    text = answer.read()
-                return json.loads(text) if text else None
-            except urllib.error.HTTPError as error:
-                # Where the machine is so busy that the server waits in vain for its own database.
-                if error.code != 503:
-                    raise
-                error.close()
-                time.sleep(1)
-        raise AssertionError("the server is too busy")
-
-    def deployments(self) -> dict[str, Any]:
-        """By name."""
-        return {deployment["name"]: deployment for deployment in self.ask("deployments/filter", {})}
-
-    def run(self, deployment: str, **parameters: Any) -> str:
-        """Ask for a flow run now, and wait until it is running; its id."""
-        found = self.deployments()[deployment]
-        flow_run: str = self.ask(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"]
-        wait_until(lambda: self.state(flow_run) == "RUNNING", "not started", PATIENCE_S)
-        return flow_run
-
-    def state(self, flow_run: str) -> str:
-        """Its type, such as RUNNING."""
-        state: str = self.ask(f"flow_runs/{flow_run}")["state_type"]
-        return state
-
-    def threadmill(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        """Another command of the same user."""
-        return subprocess.run(
-            [BIN / "threadmill", *arguments],
-            env=self.environment | more,
-            cwd=self._folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-
-    def row(self, flow_run: str) -> dict[str, Any] | None:
-        """The record's row of a flow run."""
-        rows = read_json(self.threadmill("history", "runs", "--limit", "50", "--json"))
-        return next((row for row in rows if row["flow_run_id"] == flow_run), None)
-
-    def clean_up(self) -> None:
-        """End what a failed test has left."""
-        if self.process is not None and self.process.poll() is None:
-            try:
-                self.end()
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
+def _new(folder: Path, **more: str) -> Served:
+    """One with a home of its own, not started yet."""
+    return Served(clean_environment() | {"THREADMILL_HOME": str(folder / "home")} | more, folder)
 
 
-def _processes() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _read(pid: int, what: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/{what}").read_bytes()
-    except OSError:
-        return b""
-
-
-def _child(serve: Serve, *words: str) -> int:
+def _child(serve: Served, *words: str) -> int:
     """The process among its own whose command line has these words."""
     wanted = "\0".join(words).encode()
-    (pid,) = (pid for pid in serve.processes() if wanted in _read(pid, "cmdline"))
+    (pid,) = (pid for pid in serve.processes() if wanted in read_proc(pid, "cmdline"))
     return pid
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One that the tests share."""
-    serve = Serve(tmp_path_factory.mktemp("served"))
+    serve = _new(tmp_path_factory.mktemp("served"))
     try:
         serve.start()
         yield serve
@@ -187,7 +68,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
 
 @pytest.fixture(scope="module")
-def more_deployments(served: Serve, tmp_path_factory: pytest.TempPathFactory) -> None:
+def more_deployments(served: Served, tmp_path_factory: pytest.TempPathFactory) -> None:
     """What a user has beside ours: one that is due every few seconds, and one on a pool of its own."""
     folder = tmp_path_factory.mktemp("more")
     (folder / "prefect.yaml").write_text(MORE_DEPLOYMENTS)
@@ -195,21 +76,22 @@ def more_deployments(served: Serve, tmp_path_factory: pytest.TempPathFactory) ->
     _prefect(served, folder, "deploy", "--all")
 
 
-def _prefect(serve: Serve, folder: Path, *arguments: str) -> None:
+def _prefect(serve: Served, folder: Path, *arguments: str) -> None:
     subprocess.run(
         [BIN / "prefect", "--no-prompt", *arguments], env=_client(serve), cwd=folder, check=True, capture_output=True
     )
 
 
-def _client(serve: Serve) -> dict[str, str]:
-    return serve.environment | {
-        "PREFECT_API_URL": f"http://127.0.0.1:{serve.port}/api",
+def _client(serve: Served) -> dict[str, str]:
+    return {
+        **serve.environment,
+        "PREFECT_API_URL": f"{serve.url}/api",
         "PREFECT_HOME": str(serve.home / "prefect"),
     }
 
 
 @pytest.fixture(scope="module")
-def lost_run(served: Serve, more_deployments: None) -> tuple[str, float]:
+def lost_run(served: Served, more_deployments: None) -> tuple[str, float]:
     """A flow run that was killed together with its worker, some time before it is looked at; and when."""
     command = [str(BIN / "prefect"), "worker", "start", "--pool", "lost", "--name", "lost"]
     worker = subprocess.Popen(
@@ -227,12 +109,12 @@ def lost_run(served: Serve, more_deployments: None) -> tuple[str, float]:
         worker.kill()
         worker.wait()
     mark = f"PREFECT__FLOW_RUN_ID={flow_run}".encode()
-    for pid in [pid for pid in _processes() if mark in _read(pid, "environ").split(b"\0")]:
+    for pid in [pid for pid in processes() if mark in read_proc(pid, "environ").split(b"\0")]:
         os.kill(pid, signal.SIGKILL)
     return flow_run, time.monotonic()
 
 
-def test_it_says_where_everything_is(served: Serve, lost_run: tuple[str, float]) -> None:
+def test_it_says_where_everything_is(served: Served, lost_run: tuple[str, float]) -> None:
     """The UI's address, the record, the logs, and when each deployment runs next; what is paused is called so."""
     assert f"http://127.0.0.1:{served.port}\n" in served.output
     assert str(served.home / "history.sqlite") in served.output
@@ -244,7 +126,7 @@ def test_it_says_where_everything_is(served: Serve, lost_run: tuple[str, float])
     assert all(re.search(r"\d\d\d\d-\d\d-\d\d \d\d:00:00", rows[name]) for name in ("survey", "run-experiments"))
 
 
-def test_every_deployment_is_there(served: Serve) -> None:
+def test_every_deployment_is_there(served: Served) -> None:
     """With its schedule, its queue, and paused where it needs a key file."""
     declared = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     found = served.deployments()
@@ -263,12 +145,12 @@ def test_every_deployment_is_there(served: Serve) -> None:
     assert measured == {"survey", "encrypt-payloads", "run-experiments"}
 
 
-def test_one_measures_at_a_time(served: Serve) -> None:
+def test_one_measures_at_a_time(served: Served) -> None:
     """The queue's limit is really set; `prefect deploy` alone would make a queue without one."""
     assert served.ask("work_pools/threadmill/queues/measure")["concurrency_limit"] == 1
 
 
-def test_schedule_fires(served: Serve, more_deployments: None) -> None:
+def test_schedule_fires(served: Served, more_deployments: None) -> None:
     """A deployment that is due every few seconds runs, and its row knows the flow run and the deployment."""
 
     def rows() -> list[dict[str, Any]]:
@@ -289,7 +171,7 @@ def test_schedule_fires(served: Serve, more_deployments: None) -> None:
     assert row["flow_run_id"] in {run["flow_run_id"] for run in rows()}
 
 
-def test_commands_use_its_server(served: Serve) -> None:
+def test_commands_use_its_server(served: Served) -> None:
     """`--via prefect` starts no server of its own on the same files."""
     result = served.threadmill("encrypt", "--random", "100x1", "--via", "prefect", "--json")
     assert result.returncode == 0, result.stderr
@@ -309,7 +191,7 @@ def test_commands_use_its_server(served: Serve) -> None:
     ],
     ids=["twice", "port taken", "other server", "no port", "not a number", "no limit"],
 )
-def test_what_it_refuses(served: Serve, arguments: tuple[str, ...], variables: dict[str, str], says: str) -> None:
+def test_what_it_refuses(served: Served, arguments: tuple[str, ...], variables: dict[str, str], says: str) -> None:
     """One clear line and exit code 2, before anything is started."""
 
     def fill(text: str) -> str:
@@ -325,7 +207,7 @@ def test_what_it_refuses(served: Serve, arguments: tuple[str, ...], variables: d
 
 def test_embedded_server_keeps_it_from_starting(tmp_path: Path) -> None:
     """Two servers on one database file would be one too many."""
-    serve = Serve(tmp_path / "embedded")
+    serve = _new(tmp_path / "embedded")
     program = (
         "from flows.serving.lock import share\n"
         f"print(share({str(serve.home)!r}), share({str(serve.home)!r}), flush=True)\ninput()"
@@ -352,10 +234,19 @@ def test_others_find_the_live_one(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def protected(served: Serve, lost_run: tuple[str, float], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+def protected(
+    served: Served, lost_run: tuple[str, float], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
     """Another one, beside the first, whose API asks for a password."""
-    serve = Serve(tmp_path_factory.mktemp("protected"), PREFECT_SERVER_API_AUTH_STRING=AUTH)
+    folder = tmp_path_factory.mktemp("protected")
+    # Relative, as a user writes them.
+    settings = {"THREADMILL_KEY_FILE": "key", "THREADMILL_PATHS": "letters:photo"}
+    serve = _new(folder, PREFECT_SERVER_API_AUTH_STRING=AUTH, **settings)
     serve.auth = AUTH
+    (folder / "letters").mkdir()
+    for name in ("letters/one", "letters/two", "photo"):
+        (folder / name).write_text(name)
+    assert serve.threadmill("keygen", "key").returncode == 0
     try:
         serve.start()
         yield serve
@@ -363,7 +254,7 @@ def protected(served: Serve, lost_run: tuple[str, float], tmp_path_factory: pyte
         serve.clean_up()
 
 
-def test_protected_api(protected: Serve) -> None:
+def test_protected_api(protected: Served) -> None:
     """Nothing without the string, which is in no command line; worker, deploy and commands have it."""
     anonymous = urllib.request.Request(
         f"http://127.0.0.1:{protected.port}/api/deployments/filter", b"{}", {"Content-Type": "application/json"}
@@ -373,7 +264,7 @@ def test_protected_api(protected: Serve) -> None:
     refused.value.close()
     assert refused.value.code == 401
     assert "survey" in protected.deployments()
-    assert not [pid for pid in _processes() if AUTH.encode() in _read(pid, "cmdline")]
+    assert not [pid for pid in processes() if AUTH.encode() in read_proc(pid, "cmdline")]
     for log in (protected.home / "prefect").glob("*.log"):
         assert AUTH not in log.read_text()
     assert AUTH not in protected.output
@@ -383,7 +274,16 @@ def test_protected_api(protected: Serve) -> None:
     assert "PREFECT_API_AUTH_STRING" in result.stderr
 
 
-def test_interrupted_while_a_flow_run_is_running(protected: Serve) -> None:
+def test_files_come_from_the_settings(protected: Served) -> None:
+    """`encrypt-files` without parameters takes THREADMILL_PATHS, relative to where serve was started."""
+    flow_run = protected.request("encrypt-files")
+    protected.completed(flow_run)
+    payloads = read_json(protected.threadmill("history", "show", flow_run, "--json"))["payloads"]
+    found = [(os.path.basename(one["name"]), one["status"]) for one in payloads]
+    assert found == [("one", "ok"), ("two", "ok"), ("photo", "ok")]
+
+
+def test_interrupted_while_a_flow_run_is_running(protected: Served) -> None:
     """Ctrl-C: the run's row says cancelled, so does Prefect, no process is left, and it can be started again."""
     files = protected.deployments()["encrypt-files"]
     schedule = f"deployments/{files['id']}/schedules/{files['schedules'][0]['id']}"
@@ -404,7 +304,7 @@ def test_interrupted_while_a_flow_run_is_running(protected: Serve) -> None:
     assert protected.deployments()["encrypt-files"]["schedules"][0]["active"]
 
 
-def test_killed(protected: Serve) -> None:
+def test_killed(protected: Served) -> None:
     """`kill -9` leaves neither server nor worker nor flow run; its row says how it ended, or the next run does."""
     flow_run = protected.run("encrypt-payloads", size_bytes=4 << 20, count=100_000)
     wait_until(lambda: protected.row(flow_run), "not on record", PATIENCE_S)
@@ -419,7 +319,7 @@ def test_killed(protected: Serve) -> None:
     assert row["status"] in ("cancelled", "crashed")
 
 
-def test_lost_run_is_crashed(served: Serve, lost_run: tuple[str, float]) -> None:
+def test_lost_run_is_crashed(served: Served, lost_run: tuple[str, float]) -> None:
     """Worker and flow run killed: Prefect says Crashed within two minutes, by the automation, which is there once."""
     flow_run, killed = lost_run
     (automation,) = served.ask("automations/filter", {})
@@ -430,7 +330,7 @@ def test_lost_run_is_crashed(served: Serve, lost_run: tuple[str, float]) -> None
 
 def test_server_that_ends_by_itself(tmp_path: Path) -> None:
     """One line that names its log, exit code 1, and nothing is left."""
-    serve = Serve(tmp_path / "broken", PREFECT_SERVER_DATABASE_CONNECTION_URL="sqlite+aiosqlite:////nowhere/at/all.db")
+    serve = _new(tmp_path / "broken", PREFECT_SERVER_DATABASE_CONNECTION_URL="sqlite+aiosqlite:////nowhere/at/all.db")
     result = serve.threadmill("serve", "--port", str(serve.port))
     assert result.returncode == 1, result.stdout
     (line,) = result.stderr.splitlines()
@@ -439,39 +339,17 @@ def test_server_that_ends_by_itself(tmp_path: Path) -> None:
     assert serve.processes() == []
 
 
-def test_nothing_phones_home(tmp_path: Path) -> None:
+def test_embedded_run_phones_nobody(tmp_path: Path) -> None:
     """A run with its embedded server connects to this machine alone, and asks nobody for a host's address."""
-    strace = shutil.which("strace")
-    if strace is None:
-        pytest.skip("needs strace")
     trace = tmp_path / "trace"
-    serve = Serve(tmp_path / "traced")
     ended = subprocess.run(
-        [
-            *(
-                strace,
-                "-f",
-                "-qq",
-                "-e",
-                "trace=connect,sendto,sendmsg,sendmmsg",
-                "-e",
-                "signal=none",
-                "-o",
-                str(trace),
-            ),
-            *(str(BIN / "threadmill"), "encrypt", "--random", "100x1", "--via", "prefect"),
-        ],
-        env=serve.environment,
+        [*tracing(trace), str(BIN / "threadmill"), "encrypt", "--random", "100x1", "--via", "prefect"],
+        env=clean_environment() | {"THREADMILL_HOME": str(tmp_path / "home")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
         check=False,
     )
-    if "Operation not permitted" in ended.stderr:
-        pytest.skip("strace may not trace here")
     assert ended.returncode == 0, ended.stderr
-    calls = [line for line in trace.read_text().splitlines() if "sa_family=" in line]
-    local = re.compile(r"sa_family=AF_(UNIX|NETLINK|UNSPEC)|127\.0\.0\.\d+|inet_pton\(AF_INET6, \"::1\"")
-    assert any("127.0.0.1" in call for call in calls)
-    assert [call for call in calls if not local.search(call) or "htons(53)" in call] == []
+    assert outside(trace) == []

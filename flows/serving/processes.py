@@ -18,8 +18,10 @@ _FLOW_RUN = b"PREFECT__FLOW_RUN_ID="
 _POLL_S = 0.1
 
 # A flow run that is asked to end closes its row, ends its children and tells the server, which takes about two seconds.
-RUN_GRACE_S = 10.0
+RUN_GRACE_S = 12.0
 GRACE_S = 10.0
+# A signal that comes just before a thread begins to wait for a lock does not wake it; another one does.
+_AGAIN_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def running_flow_runs() -> set[str]:
 
 def end_flow_runs(token: str, *, grace_s: float = RUN_GRACE_S) -> None:
     """Ask every flow run to end, as Prefect's worker would, and wait for it; some may be left after `grace_s`."""
-    _ask_to_end(lambda: [process for process in marked(token) if process.flow_run], grace_s)
+    _ask_to_end(lambda: [process for process in marked(token) if process.flow_run], grace_s, again_s=_AGAIN_S)
 
 
 def end_all(token: str, *, run_grace_s: float = RUN_GRACE_S, grace_s: float = GRACE_S) -> None:
@@ -72,13 +74,14 @@ def kill_all(token: str) -> bool:
     return bool(left)
 
 
-def _ask_to_end(find: Callable[[], Sequence[Process]], grace_s: float) -> None:
-    asked: set[int] = set()
+def _ask_to_end(find: Callable[[], Sequence[Process]], grace_s: float, *, again_s: float | None = None) -> None:
+    """Ask once, or every `again_s` seconds: Prefect's worker takes a second time for impatience, and kills itself."""
+    asked: dict[int, float] = {}
     give_up = time.monotonic() + grace_s
-    while (left := find()) and time.monotonic() < give_up:
-        # Once each: Prefect's programs take a second one for impatience, and kill themselves.
-        _signal([process for process in left if process.pid not in asked], signal.SIGTERM)
-        asked.update(process.pid for process in left)
+    while (left := find()) and (now := time.monotonic()) < give_up:
+        due = [one for one in left if one.pid not in asked or (again_s and now - asked[one.pid] > again_s)]
+        _signal(due, signal.SIGTERM)
+        asked.update((process.pid, now) for process in due)
         time.sleep(_POLL_S)
 
 

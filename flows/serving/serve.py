@@ -125,8 +125,9 @@ class _Stack:
     def _deploy(self) -> None:
         preparation.settle(self.api, "CRASHED", "its process was gone when threadmill serve started")
         if not preparation.has_pool(self.api):
-            pool = ("work-pool", "create", preparation.POOL, "--type", "process")
-            self._watch.finish(self._start("making the work pool", "deploy", "--no-prompt", *pool), _START_S)
+            # Prefect's command for it would have the server ask the world for a catalogue of pool types.
+            once = self._start("making the work pool", "deploy", *_worker("--type", "process", "--run-once"))
+            self._watch.finish(once, _START_S)
         preparation.prepare_queue(self.api)
         preparation.prepare_automations(self.api)
         before = preparation.schedules(self.api)
@@ -142,17 +143,14 @@ class _Stack:
         preparation.remember_deploy(deployed)
 
     def _start_worker(self, limit: int | None) -> None:
-        name, since = platform.node(), datetime.now(UTC)
-        arguments = ["worker", "start", "--pool", preparation.POOL, "--name", name]
-        if limit is not None:
-            arguments += ["--limit", str(limit)]
-        self.worker = self._start("the worker", "worker", *arguments)
+        since = datetime.now(UTC)
+        self.worker = self._start("the worker", "worker", *_worker(*(["--limit", str(limit)] if limit else [])))
         self._watch.add(self.worker)
 
         def online() -> bool:
             found = self.api.list(f"work_pools/{preparation.POOL}/workers")
-            heard = [datetime.fromisoformat(one["last_heartbeat_time"]) for one in found if one["name"] == name]
-            return any(time > since for time in heard)
+            heard = {one["name"]: datetime.fromisoformat(one["last_heartbeat_time"]) for one in found}
+            return heard.get(platform.node(), since) > since
 
         self._wait(online, "the worker does not report", self.worker.log)
 
@@ -168,6 +166,10 @@ class _Stack:
             if time.monotonic() > give_up:
                 raise ServeError(f"{otherwise}; see {log}")
             self._watch.pause(_POLL_S)
+
+
+def _worker(*options: str) -> list[str]:
+    return ["worker", "start", "--pool", preparation.POOL, "--name", platform.node(), *options]
 
 
 def _check(environment: Mapping[str, str], port: int, limit: int | None) -> None:
