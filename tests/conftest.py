@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -83,22 +84,29 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def prefect_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the Prefect server of the session prints."""
-    return tmp_path_factory.mktemp("prefect") / "server.log"
-
-
-@pytest.fixture(scope="session")
-def prefect_server(prefect_log: Path) -> Iterator[str]:
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Prefect server, with a database of its own; the URL of its API."""
-    folder = prefect_log.parent
+    with running_prefect_server(tmp_path_factory.mktemp("prefect")) as api:
+        yield api
+
+
+@contextmanager
+def running_prefect_server(folder: Path, database: str | None = None) -> Iterator[str]:
+    """One that keeps everything in `folder`, its log as `server.log`; the URL of its API.
+
+    Args:
+        folder: its PREFECT_HOME.
+        database: the URL of another database than SQLite's file there.
+    """
     port = free_port()
     environment = clean_environment() | {
         "PREFECT_HOME": str(folder),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
     }
-    with prefect_log.open("wb") as log:
+    if database is not None:
+        environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
+    with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(
             [BIN / "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
             env=environment,

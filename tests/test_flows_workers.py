@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -16,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import BIN, clean_environment
+from tests.conftest import BIN, clean_environment, running_prefect_server
+from tests.postgres import Server
 from tests.processes import alive, children_of, hang_on_payloads_only, make_hanging_openssl, wait_until
 
 # Starting a flow run takes a few seconds of CPU, and eight of them share what there is.
@@ -32,6 +34,9 @@ deployments:
 """
 
 
+_OF_LOCKS = re.compile("is locked|deadlock|could not serialize|lock timeout")
+
+
 @dataclass(frozen=True)
 class Stack:
     """Two workers on one pool, deployments `payloads` and `measured`, one record."""
@@ -39,6 +44,7 @@ class Stack:
     environment: dict[str, str]
     folder: Path
     slow: Path
+    server_log: Path
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """What the server answers."""
@@ -72,12 +78,24 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def server(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Prefect's server as the docs have it for several workers, on PostgreSQL; its API and its log."""
+    folder = tmp_path_factory.mktemp("prefect")
+    with (
+        postgres_server.database() as url,
+        running_prefect_server(folder, url.replace("+psycopg", "+asyncpg")) as api,
+    ):
+        yield api, folder / "server.log"
+
+
+@pytest.fixture(scope="module")
+def stack(server: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("workers")
+    api, server_log = server
     slow = make_hanging_openssl(folder / "slow")
     hang_on_payloads_only(slow)
     environment = clean_environment() | {
-        "PREFECT_API_URL": prefect_server,
+        "PREFECT_API_URL": api,
         "PREFECT_HOME": str(folder / "prefect"),
         "THREADMILL_HOME": str(folder / "home"),
         "THREADMILL_OPENSSL": str(slow / "openssl"),
@@ -99,7 +117,7 @@ def stack(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
             command = [str(BIN / "prefect"), "worker", "start", "--pool", "workers-test", "--name", f"worker-{number}"]
             workers.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
     try:
-        yield Stack(environment, folder, slow)
+        yield Stack(environment, folder, slow, server_log)
     finally:
         for worker in workers:
             worker.terminate()
@@ -129,8 +147,9 @@ def test_two_workers_and_eight_flow_runs(stack: Stack) -> None:
         assert [payload["status"] for payload in payloads] == ["ok"] * 50
     spans = sorted((rows[one]["started_at"], rows[one]["finished_at"]) for one in measured)
     assert all(first[1] <= second[0] for first, second in pairwise(spans))
-    logs = [*stack.folder.glob("worker-*.log")]
-    assert not [log.name for log in logs if "is locked" in log.read_text()]
+    logs = [stack.server_log, *stack.folder.glob("worker-*.log")]
+    assert len(logs) == 3
+    assert not [line for log in logs for line in log.read_text().splitlines() if _OF_LOCKS.search(line)]
 
 
 def test_cancelled_flow_run_leaves_no_child(stack: Stack) -> None:
