@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import random
-import re
-import sqlite3
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
 from db.rows import TrendRow
 from db.store import Store
 from tasks.threads.cases import Case
 from tasks.threads.choices import Executor, Guard, Shape, Workload
-from tests.example_record import FOLDER, example
 from tests.generated_record import VERSION, GeneratedRecord, NewPayload, NewSample, at_hour
 
 DAY = date(2026, 10, 1)
@@ -54,6 +50,14 @@ def files(*names: str, **facts: Any) -> list[NewPayload]:
 
 def samples(*walls_ms: float, case: Case = SERIAL, **facts: Any) -> list[NewSample]:
     return [NewSample(case, round(wall * 1e6), round=number, **facts) for number, wall in enumerate(walls_ms)]
+
+
+def remove_runs(record: GeneratedRecord, before: datetime) -> int:
+    """As the maintenance does it, with a connection of its own."""
+    store = Store(record.url)
+    removed = store.remove_runs(before)
+    store.close()
+    return removed
 
 
 def test_runs_by_time_status_and_host(record: GeneratedRecord, history: History) -> None:
@@ -106,9 +110,12 @@ def test_newest_samples_of_a_case(record: GeneratedRecord, history: History) -> 
     for which, wanted in (
         (SampleFilter({"executor": ["serial"]}), lambda row: row.executor == "serial"),
         (SampleFilter(interpreters=["3.11"]), lambda row: row.interpreter.version == "3.11.7"),
-        (SampleFilter({"executor": ["serial"]}, ["3.13"]), lambda row: (row.executor, row.wall_ns < 4e6) == ("serial", True)),
+        (SampleFilter({"executor": ["serial"]}, ["3.13"]), lambda row: row.executor == "serial" and row.wall_ns < 4e6),
         (SampleFilter({"workload": ["factorize"]}, hosts=["beta"]), lambda row: row.host == "beta"),
-        (SampleFilter({"executor": ["thread"]}, since=on(1), until=on(3)), lambda row: row.executor == "thread" and on(1) <= row.started_at < on(3)),
+        (
+            SampleFilter({"executor": ["thread"]}, since=on(1), until=on(3)),
+            lambda row: row.executor == "thread" and on(1) <= row.started_at < on(3),
+        ),
         (SampleFilter({"executor": ["asyncio"]}), lambda row: False),
     ):  # fmt: skip
         expected = [row for row in everything if wanted(row)]
@@ -119,15 +126,18 @@ def test_newest_samples_of_a_case(record: GeneratedRecord, history: History) -> 
 def test_runs_with_an_experiment(record: GeneratedRecord, history: History) -> None:
     """The newest that have it, one that goes on included, one that was removed not."""
     record.run(on(0), samples=samples(1, case=UNLOCKED, outcome="lost"))
-    speedup = record.run(on(1), samples=samples(1))
-    both = record.run(on(2), samples=[*samples(1), *samples(1, case=UNLOCKED, outcome="lost")])
+    speedup = record.run(on(1), samples=samples(1), host="beta")
+    both = record.run(on(2), samples=[*samples(1, python="3.11.7"), *samples(1, case=UNLOCKED, outcome="lost")])
     going_on = record.run(on(3), samples=samples(1), status="running")
-    assert history.runs_with("speedup") == [going_on, both, speedup]
-    assert history.runs_with("speedup", limit=1) == [going_on]
-    assert history.runs_with("race", since=on(1)) == [both]
-    assert history.runs_with("ceiling") == []
-    Store(record.url).remove_runs(on(2))
-    assert history.runs_with("race") == [both]
+    speedups, races = SampleFilter({"experiment": ["speedup"]}), SampleFilter({"experiment": ["race"]})
+    assert history.runs_with(speedups) == [going_on, both, speedup]
+    assert history.runs_with(speedups, limit=1) == [going_on]
+    assert history.runs_with(replace(speedups, hosts=["beta"]), limit=1) == [speedup]
+    assert history.runs_with(replace(speedups, interpreters=["3.11"])) == [both]
+    assert history.runs_with(replace(races, since=on(1))) == [both]
+    assert history.runs_with(SampleFilter({"experiment": ["ceiling"]})) == []
+    remove_runs(record, on(2))
+    assert history.runs_with(races) == [both]
 
 
 def test_series_of_both_kinds(record: GeneratedRecord, history: History) -> None:
@@ -220,7 +230,7 @@ def test_trends_stay_when_runs_are_removed(record: GeneratedRecord, history: His
 
     before = points()
     assert list(map(len, before)) == [9, 6]
-    assert Store(record.url).remove_runs(on(9)) == 5
+    assert remove_runs(record, on(9)) == 5
     assert points() == before
 
 
@@ -268,7 +278,7 @@ def test_failures_are_one_list(record: GeneratedRecord, history: History) -> Non
 
 
 def test_slowest_by_ratio_and_by_time(record: GeneratedRecord, history: History) -> None:
-    """Against the median of the series' runs; so a small file that took long comes before a big one that always does."""
+    """Against the median of the series' runs: a small file that took long comes before a big one that always does."""
     big = [NewPayload(f"/big{number}", 900_000_000 + number, 90_000_000) for number in range(3)]
     small = [NewPayload("/small0", 1_000_000), NewPayload("/small1", 1_100_000), NewPayload("/small2", 5_000_000)]
     odd = files("/broken", status="failed", cause="stage")
@@ -299,7 +309,7 @@ def test_slowest_of_removed_runs_is_remembered(record: GeneratedRecord, history:
     """Its time and its run, from the summary; what its name was is gone."""
     record.run(on(0), payloads=[*files("/a", "/b"), NewPayload("/slow", 20_000_000)])
     record.run(on(1), payloads=files("/a"))
-    Store(record.url).remove_runs(on(1))
+    remove_runs(record, on(1))
     first, *_ = history.slowest(EVERYTHING)
     assert (first.run_id, first.name, first.ordinal, first.wall_ns) == (1, None, None, 20_000_000)
     assert first.started_at == on(0)
@@ -327,109 +337,3 @@ def test_detail_has_the_seal(record: GeneratedRecord, history: History) -> None:
     detail = history.detail(going_on)
     assert detail is not None
     assert detail.head is None
-
-
-def test_no_record_answers_with_nothing(tmp_path: Path) -> None:
-    """Every question, before the first run."""
-    history = History(f"sqlite:///{tmp_path / 'none.sqlite'}")
-    for call in calls(history).values():
-        assert not call()
-    assert list(tmp_path.iterdir()) == []
-
-
-SINCE, UNTIL = at_hour(date(2026, 10, 1), 0), at_hour(date(2026, 10, 20), 0)
-
-
-def calls(history: History) -> dict[str, Callable[[], Any]]:
-    """A call for every query that there is, but `verify`, which is to read everything."""
-    h, some = history, SeriesFilter(since=SINCE, until=UNTIL)
-    case = SampleFilter({"workload": ["factorize"]}, ["3.13"], ["alpha"])
-    return {
-        "runs": h.runs,
-        "runs of a time": lambda: h.runs(since=SINCE, until=UNTIL),
-        "runs by status": lambda: h.runs(statuses=["failed", "crashed"]),
-        "runs of a host": lambda: h.runs(hosts=["alpha"]),
-        "run of a flow": lambda: h.run_of_flow("x"),
-        "counts": lambda: h.counts(1),
-        "detail": lambda: h.detail(1) or h.detail(2),
-        "payloads": lambda: h.payloads(PayloadFilter()),
-        "payloads of a time": lambda: h.payloads(PayloadFilter(since=SINCE, until=UNTIL), limit=None),
-        "payloads of a folder": lambda: h.payloads(PayloadFilter(path=FOLDER.encode(), suites=["modern"])),
-        "payloads that failed": lambda: h.payloads(PayloadFilter(failed=True, suites=["modern"])),
-        "payloads of suites": lambda: h.payloads(PayloadFilter(suites=["modern", "classic"])),
-        "payloads of a backend": lambda: h.payloads(PayloadFilter(backends=["native"])),
-        "payloads of a host": lambda: h.payloads(PayloadFilter(hosts=["alpha"])),
-        "last digest": lambda: h.last_digest(f"{FOLDER}/ledger.csv".encode()),
-        "done before": lambda: h.done_before("x"),
-        "samples": lambda: h.samples(SampleFilter()),
-        "samples of a time": lambda: h.samples(SampleFilter(since=SINCE, until=UNTIL), limit=None),
-        "samples of a case": lambda: h.samples(case),
-        "all samples of a case": lambda: h.samples(case, limit=None),
-        "samples of a host": lambda: h.samples(SampleFilter(hosts=["beta"])),
-        "samples of a run": lambda: h.samples(SampleFilter({"workload": ["factorize"]}, run_id=2)),
-        "failed samples": lambda: h.failed_samples(102),
-        "runs with": lambda: h.runs_with("race"),
-        "series": lambda: h.series(SeriesFilter(suites=["modern"])),
-        "summaries": lambda: h.summaries(some),
-        "summaries of a run": lambda: h.summaries(EVERYTHING, run_id=1),
-        "summaries, the newest": lambda: h.summaries(EVERYTHING, limit=3),
-        "trend by run": lambda: h.trend(EVERYTHING, by="run"),
-        "trend by day": lambda: h.trend(EVERYTHING),
-        "trend of a time": lambda: h.trend(some, limit=None),
-        "failures": lambda: h.failures(EVERYTHING),
-        "failures of a time": lambda: h.failures(some),
-        "failures of a suite": lambda: h.failures(SeriesFilter(suites=["modern"], hosts=["alpha"])),
-        "failures of a case": lambda: h.failures(SeriesFilter({"workload": ["factorize"]}, ["3.11"])),
-        "slowest": lambda: h.slowest(EVERYTHING),
-        "times": lambda: h.times(1) + h.times(2),
-        "head": lambda: h.head(1),
-    }
-
-
-# Queries without a beginning that name no series walk an index from the newest row on until they have met as many
-# matches as they may return: soon, unless next to nothing matches, such as a host that has not run for years.
-WALKS_FROM_THE_NEWEST = {
-    "payloads", "payloads of a backend", "payloads of a host", "samples", "all samples of a case", "samples of a host",
-}  # fmt: skip
-# Indexes that have only the rows that are asked for.
-PARTIAL = ("ix_encryption_failed", "ix_sample_failed")
-
-
-def test_every_query_is_answered_by_an_index(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """SQLite's plan, before anything is known of how often values occur, reads no big table as a whole."""
-    path = example(tmp_path_factory)
-    history = History(f"sqlite:///{path}")
-    seen: dict[str, tuple[str, Any]] = {}
-    current = ""
-
-    @event.listens_for(history._engine, "before_cursor_execute")
-    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: Any) -> None:
-        seen.setdefault(statement, (current, parameters))
-
-    for current, call in calls(history).items():
-        call()
-    history.close()
-    scans: dict[str, set[str]] = {}
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_stat1'").fetchone() == (0,)
-        for statement, (name, parameters) in seen.items():
-            if statement.startswith("PRAGMA"):
-                continue
-            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-            for step in plan:
-                if re.match(r"SCAN (encryption|sample|stage|summary|day_summary)\b", step) and not any(
-                    index in step for index in PARTIAL
-                ):
-                    scans.setdefault(name, set()).add(step)
-                    # In the order of the answer, so that it can stop.
-                    assert "USING INDEX" in step, (name, plan)
-                    assert not any("ORDER BY" in one for one in plan), (name, plan)
-    connection.close()
-    assert set(scans) == WALKS_FROM_THE_NEWEST
-    assert len(seen) > 40
-
-
-def test_example_record_is_whole(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What these tests query verifies like any other record."""
-    verdict = History(f"sqlite:///{example(tmp_path_factory)}").verify()
-    assert (verdict.faults, verdict.runs) == ((), 132)

@@ -35,19 +35,20 @@ class Samples(Reader):
             query = _timed(_SAMPLES.where(*_conditions(which)), which).order_by(*newest)
         return [_sample_row(row) for row in self._rows(query.limit(limit))]
 
-    def runs_with(
-        self, experiment: str, *, since: datetime | None = None, until: datetime | None = None, limit: int = 5
-    ) -> list[int]:
-        """The newest runs that have samples of an experiment."""
-        of_experiment = Case.experiment == experiment
-        if not self._rows(select(Case.id).where(of_experiment).limit(1)):
+    def runs_with(self, which: SampleFilter, *, limit: int = 5) -> list[int]:
+        """Numbers of the newest runs that have such samples; the times are those at which the runs started."""
+        such = (*of_case(which.case), *of_interpreters(which.interpreters))
+        if not self._rows(select(Case.id).where(*of_case(which.case)).limit(1)):
             return []
         # Walks the runs from the newest on. Closed ones have few summaries, which are faster to look through than
         # their samples.
-        summary = select(Summary.id).join(Series).join(Case, Series.case_id == Case.id).where(of_experiment)
-        sample = select(Sample.id).join(Case).where(of_experiment, Sample.run_id == Run.id)
-        known = or_(summary.where(Summary.run_id == Run.id).exists(), and_(Run.status == "running", sample.exists()))
-        query = within(select(Run.id).where(known), Run.started_at, since, until)
+        summary = select(Summary.id).join(Series).join(Case, Series.case_id == Case.id)
+        summary = summary.join(Interpreter, Series.interpreter_id == Interpreter.id)
+        summary = summary.where(*such, Summary.run_id == Run.id)
+        sample = select(Sample.id).join(Case).join(Interpreter).where(*such, Sample.run_id == Run.id)
+        known = or_(summary.exists(), and_(Run.status == "running", sample.exists()))
+        query = select(Run.id).join(Host).where(known, *of_hosts(which.hosts))
+        query = within(query, Run.started_at, which.since, which.until)
         return [row.id for row in self._rows(query.order_by(Run.started_at.desc(), Run.id.desc()).limit(limit))]
 
     def failed_samples(self, run_id: int) -> int:

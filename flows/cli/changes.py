@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from flows.analysis.changes import Change, find_changes
 from flows.analysis.steps import RupturesMissing
 from flows.cli.exits import REFUSED, Exit
-from flows.cli.listing import duration, identity, print_rows
+from flows.cli.listing import duration, identity, interval, print_rows
 from flows.cli.output import local, print_table
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import EVERYTHING, FOR_PEOPLE, Form, Selection
@@ -31,13 +31,10 @@ def changes(*, which: Selection = EVERYTHING, limit: int = 20, form: Form = FOR_
     except RupturesMissing as missing:
         raise Exit(REFUSED, str(missing)) from None
     say_if_empty(history)
-    return print_rows(rows, Change, form, lambda: _print(rows))
+    return print_rows(rows, Change, form, lambda: _print(rows), "no step of more than 5 % is shown")
 
 
 def _print(rows: Sequence[Change]) -> None:
-    if not rows:
-        print("no step of more than 5 % is shown")
-        return
     headings, cells = identity(row.series for row in rows)
     print_table(
         "steps, newest first: medians of the runs before and after, ratio of times with its 95 % interval",
@@ -50,7 +47,7 @@ def _print(rows: Sequence[Change]) -> None:
                 duration(row.before_median_ns),
                 duration(row.after_median_ns),
                 f"{row.ratio:.2f}",
-                None if row.low is None or row.high is None else f"{row.low:.2f} to {row.high:.2f}",
+                interval(row.low, row.high),
                 f"{row.before_runs}, {row.after_runs}",
                 row.verdict,
                 ", ".join(map(str, row.changed)) or "nothing known",

@@ -8,9 +8,9 @@ from flows.analysis.comparison import Compared, Comparison, Side
 from flows.analysis.comparison import compare as compare_sides
 from flows.analysis.intervals import Verdict
 from flows.cli.exits import REFUSED, Exit
-from flows.cli.listing import duration, identity, print_rows
+from flows.cli.listing import duration, identity, interval, print_rows
 from flows.cli.output import print_table
-from flows.cli.record import open_history
+from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import EVERYTHING, FOR_PEOPLE, Form, Selection
 from flows.cli.sides import both_sides
 from flows.jobs.names import RequestRefused
@@ -30,6 +30,9 @@ def compare(a: str, b: str, /, *, which: Selection = EVERYTHING, limit: int = 40
     """
     asked = which.filter()
     history = open_history(limit)
+    if history.empty:
+        say_if_empty(history)
+        return REFUSED
     one, other = both_sides(history, a, b)
     if one.kind == "interpreter" and (asked.interpreters or asked.of_payloads):
         raise RequestRefused("interpreters are compared: --interpreter, --suite and --backend do not go with that")
@@ -61,7 +64,7 @@ def _print(rows: tuple[Compared, ...], found: Comparison, a: Side, b: Side) -> N
                 duration(row.a_median_ns),
                 duration(row.b_median_ns),
                 f"{row.ratio:.2f}",
-                None if row.low is None or row.high is None else f"{row.low:.2f} to {row.high:.2f}",
+                interval(row.low, row.high),
                 row.verdict,
                 row.basis,
                 ", ".join(map(str, row.changed)),

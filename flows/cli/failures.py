@@ -42,7 +42,7 @@ def failures(
     history = open_history(limit)
     rows = history.failures(asked, kinds=_kinds(kind), limit=limit)
     say_if_empty(history)
-    return print_rows(rows, FailureRow, form, lambda: _print_failures(rows))
+    return print_rows(rows, FailureRow, form, lambda: _print_failures(rows), "nothing failed")
 
 
 def _kinds(names: Sequence[str]) -> list[FailureKind]:

@@ -24,19 +24,19 @@ _STATUSES = ("running", "completed", "failed", "cancelled", "crashed")
 
 def runs(
     *,
-    limit: int = 20,
-    times: Times = ANY_TIME,
     status: Annotated[Names, Parameter(help=", ".join(_STATUSES))] = [],  # noqa: B006 - never changed
     hosts: Hosts = ALL_HOSTS,
+    times: Times = ANY_TIME,
+    limit: int = 20,
     form: Form = FOR_PEOPLE,
 ) -> int:
     """List the runs, newest first.
 
     Args:
-        limit: how many at the most
-        times: when they started
         status: only these
         hosts: on which machines
+        times: when they started
+        limit: how many at the most
         form: for people or for programs
     """
     if unknown := [name for name in status if name not in _STATUSES]:
@@ -95,21 +95,23 @@ def show(run: str, /, *, limit: int | None = None, form: Form = FOR_PEOPLE) -> i
 def payloads(
     *,
     path: str | None = None,
-    times: Times = ANY_TIME,
-    chains: Chains = ALL_CHAINS,
     failed: Flag = False,
+    chains: Chains = ALL_CHAINS,
     hosts: Hosts = ALL_HOSTS,
+    run: int | None = None,
+    times: Times = ANY_TIME,
     limit: int = 20,
     form: Form = FOR_PEOPLE,
 ) -> int:
-    """List payloads of all runs, newest first.
+    """List payloads of all runs, newest first; those of one run in their order.
 
     Args:
         path: this file, or everything below this folder
-        times: when they were encrypted
-        chains: by what
         failed: only those that failed or would not hold still
+        chains: by what
         hosts: on which machines
+        run: only this run, by its number
+        times: when they were encrypted
         limit: how many at the most
         form: for people or for programs
     """
@@ -122,6 +124,7 @@ def payloads(
         backends=chains.backends(),
         failed=failed,
         hosts=hosts.host,
+        run_id=run,
     )
     history = open_history(limit)
     rows = history.payloads(which, limit=limit)
@@ -136,6 +139,9 @@ def _find(history: History, run: str) -> RunRow:
         found = history.run(int(run))
     else:
         found = history.run_of_flow(run)
+    if history.empty:
+        say_if_empty(history)
+        raise Exit(REFUSED, "")
     if found is None:
         raise Exit(REFUSED, f"there is no run {run}; see: threadmill history runs")
     return found
@@ -162,10 +168,11 @@ def _print_run(row: RunRow, head: str | None) -> None:
 def _print_payloads(rows: Sequence[PayloadRow]) -> None:
     print_table(
         "payloads",
-        ("run", "payload", "bytes", "suite", "backend", "status", "digest", "stages", "time"),
+        ("run", "started", "payload", "bytes", "suite", "backend", "status", "digest", "stages", "time"),
         (
             (
                 row.run_id,
+                local(row.started_at),
                 row.name,
                 row.size_bytes,
                 row.suite,

@@ -45,6 +45,10 @@ def verify(
 def _print(found: Verdict) -> None:
     for fault in found.faults:
         print(("the ledger" if fault.run_id is None else f"run {fault.run_id}") + f": {fault.what}")
-    verdict = f"{len(found.faults)} faults" if found.faults else "all as it was sealed"
+    verdict = (
+        f"{len(found.faults)} {'fault' if len(found.faults) == 1 else 'faults'}"
+        if found.faults
+        else "all as it was sealed"
+    )
     print(f"{found.entries:,} entries, {found.runs:,} runs on record: {verdict}")
     print(f"head {found.head}" + ("" if found.faults else " (to be noted elsewhere)"))

@@ -9,8 +9,14 @@ from flows.cli.output import columns_of, plain, print_csv, print_json
 from flows.cli.selection import Form
 
 
-def print_rows(rows: Sequence[object], row_type: type, form: Form, table: Callable[[], None]) -> int:
-    """In the form that was asked for, a table else; always exit code 0.
+def print_rows(
+    rows: Sequence[object],
+    row_type: type,
+    form: Form,
+    table: Callable[[], None],
+    nothing: str = "nothing on record matches",
+) -> int:
+    """In the form that was asked for, a table else, or that there is nothing to put in one; always exit code 0.
 
     In CSV the fields of a row's `series` are columns of their own, so that series can be told apart by them.
     """
@@ -21,8 +27,10 @@ def print_rows(rows: Sequence[object], row_type: type, form: Form, table: Callab
         print_csv([*columns_of(SeriesRow), *own], map(_flat, rows))
     elif form.csv:
         print_csv(columns_of(row_type), rows)
-    else:
+    elif rows:
         table()
+    else:
+        print(nothing)
     return 0
 
 
@@ -37,7 +45,7 @@ def _flat(row: object) -> dict[str, object]:
 def name_of(series: SeriesRow) -> str:
     """`speedup factorize thread ×4`, `race augmented lock ×5`, `modern openssl, < 128 KiB`."""
     if series.kind == "encryption":
-        sizes = f"< {size(series.size_class or 1)}" if series.size_class != 1 else "0 B"
+        sizes = f"< {size(series.size_class or 1)}" if series.size_class != 1 else "empty or unread"
         return f"{series.suite} {series.backend}, {sizes}"
     axes = (series.experiment, series.workload, series.executor, series.shape, series.guard)
     return " ".join([*(axis for axis in axes if axis), f"×{series.workers}"])
@@ -55,6 +63,11 @@ def identity(series: Iterable[SeriesRow]) -> tuple[tuple[str, ...], Callable[[Se
     if len({one.host for one in known}) > 1:
         columns.append(("host", lambda one: one.host))
     return tuple(name for name, _ in columns), lambda one: tuple(cell(one) for _, cell in columns)
+
+
+def interval(low: float | None, high: float | None) -> str | None:
+    """`1.17 to 1.21`."""
+    return None if low is None or high is None else f"{low:.2f} to {high:.2f}"
 
 
 def size(size_bytes: float) -> str:

@@ -57,7 +57,7 @@ database.command("flows.cli.db:backup", help="Copy the record to a file while ot
 database.command("flows.cli.db:stats", help="Count rows, and say where the space goes.")
 database.command("flows.cli.db:import_", name="import", help="Take a SQLite record into an empty one.")
 app.command(history)
-app.command("flows.cli.report:report", help="Write one static HTML page: tables, plots, and what they allow to say.")
+app.command("flows.cli.report:report", help="Write one static HTML page, of the last 30 days or --since: tables, plots")
 app.command("flows.cli.export:export", help="Write the record as CSV files, or as one SQLite file.")
 app.command("flows.cli.explore:explore", help="Browse the record in a web browser, read-only.")
 app.command("flows.cli.maintain:maintain", help="Roll up, remove old runs if asked, verify, optimise.")

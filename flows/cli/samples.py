@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from db.history import SampleFilter
 from db.rows import SampleRow
 from flows.cli.finding_rows import RaceRow, SpeedupRow, race_rows, speedup_rows
+from flows.cli.finding_tables import print_races, print_speedups
 from flows.cli.listing import print_rows
 from flows.cli.options import Flag
-from flows.cli.output import columns_of, milliseconds, print_table
+from flows.cli.output import local, milliseconds, print_table
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import (
     ALL_CASES,
@@ -66,10 +67,24 @@ def samples(
 def _print_samples(rows: Sequence[SampleRow]) -> None:
     print_table(
         "samples",
-        ("run", "experiment", "what", "by", "workers", "interpreter", "round", "outcome", "found", "time", "noisy"),
+        (
+            "run",
+            "started",
+            "experiment",
+            "what",
+            "by",
+            "workers",
+            "interpreter",
+            "round",
+            "outcome",
+            "found",
+            "time",
+            "noisy",
+        ),
         (
             (
                 row.run_id,
+                local(row.started_at),
                 row.experiment,
                 row.workload or row.shape,
                 row.executor or row.guard,
@@ -114,13 +129,11 @@ def speedup(
         limit: runs at the most
         form: for people or for programs
     """
-    workload, executor = workloads.workload, workloads.executor
-    groups = _findings("speedup", machines, run, times, limit)
-    rows = [row for run_id, samples in groups for row in speedup_rows(run_id, samples)]
-    rows = [
-        row for row in rows if (not workload or row.workload in workload) and (not executor or row.executor in executor)
-    ]
-    return print_rows(rows, SpeedupRow, form, lambda: _print_findings("speed-up", SpeedupRow, rows))
+    wanted = workloads.axes()
+    groups = _findings("speedup", wanted, machines, run, times, limit)
+    rows = [row for run_id, samples in groups for row in sorted(speedup_rows(run_id, samples), key=_order)]
+    rows = [row for row in rows if _is_wanted(row, wanted)]
+    return print_rows(rows, SpeedupRow, form, lambda: print_speedups(rows))
 
 
 def race(
@@ -142,34 +155,37 @@ def race(
         limit: runs at the most
         form: for people or for programs
     """
-    shape, guard = updates.shape, updates.guard
-    groups = _findings("race", machines, run, times, limit)
-    rows = [row for run_id, samples in groups for row in race_rows(run_id, samples)]
-    rows = [row for row in rows if (not shape or row.shape in shape) and (not guard or row.guard in guard)]
-    return print_rows(rows, RaceRow, form, lambda: _print_findings("races", RaceRow, rows))
+    wanted = updates.axes()
+    groups = _findings("race", wanted, machines, run, times, limit)
+    rows = [row for run_id, samples in groups for row in sorted(race_rows(run_id, samples), key=_order)]
+    rows = [row for row in rows if _is_wanted(row, wanted)]
+    return print_rows(rows, RaceRow, form, lambda: print_races(rows))
 
 
 def _findings(
-    experiment: str, machines: Machines, run: int | None, times: Times, limit: int
+    experiment: str,
+    wanted: Mapping[str, Sequence[str | int]],
+    machines: Machines,
+    run: int | None,
+    times: Times,
+    limit: int,
 ) -> list[tuple[int, list[SampleRow]]]:
-    """Samples of the newest runs that have that experiment, with those of `ceiling` beside it."""
+    """Samples of the newest runs that have such cases: of the whole experiment, and of `ceiling` beside it."""
     since, until = times.span()
     history = open_history(limit)
-    run_ids = [run] if run is not None else history.runs_with(experiment, since=since, until=until, limit=limit)
+    case = {"experiment": [experiment], **wanted}
+    which = SampleFilter(case, machines.interpreter, machines.host, since=since, until=until)
+    run_ids = [run] if run is not None else history.runs_with(which, limit=limit)
     say_if_empty(history)
-    wanted: dict[str, Sequence[str | int]] = {"experiment": [experiment, "ceiling"]}
-    which = SampleFilter(wanted, machines.interpreter, machines.host)
+    # What a case is held against is not always wanted itself.
+    which = SampleFilter({"experiment": [experiment, "ceiling"]}, machines.interpreter, machines.host)
     return [(run_id, history.samples(replace(which, run_id=run_id), limit=None)) for run_id in run_ids]
 
 
-def _print_findings(title: str, row_type: type, rows: Sequence[SpeedupRow | RaceRow]) -> None:
-    columns = columns_of(row_type)
-    print_table(title, columns, ([_short(getattr(row, column)) for column in columns] for row in rows))
+def _order(row: SpeedupRow | RaceRow) -> tuple[str | int, ...]:
+    names = (row.workload, row.executor) if isinstance(row, SpeedupRow) else (row.shape or "", row.guard)
+    return (row.interpreter, *names, row.workers)
 
 
-def _short(value: object) -> object:
-    return (
-        f"{value:,.3g}"
-        if isinstance(value, float) and abs(value) < 1000
-        else (f"{value:,.0f}" if isinstance(value, float) else value)
-    )
+def _is_wanted(row: SpeedupRow | RaceRow, wanted: Mapping[str, Sequence[str | int]]) -> bool:
+    return all(getattr(row, axis) in values for axis, values in wanted.items())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -12,48 +13,65 @@ from cyclopts import Parameter
 from db.history import SeriesFilter
 from flows.cli.options import Csv, Json, Names, end_in_time, point_in_time
 from flows.jobs.names import RequestRefused, check_suites
+from tasks.crypto.suites import SUITES
+from tasks.threads.choices import Executor, Experiment, Guard, Shape, Workload
 
 _WHEN = "7d, 12h, today, 2026-11-22, 2026-11-22T03:00"
-_ONLY = Parameter(help="only these")
 # What the record calls them; `auto` is a choice, not a backend.
 _BACKENDS = ("openssl", "native")
+_AXES: Mapping[str, type[StrEnum]] = {
+    "experiment": Experiment, "workload": Workload, "executor": Executor, "shape": Shape, "guard": Guard,
+}  # fmt: skip
+
+
+class Axes:
+    """Those axes of the experiments that a command has."""
+
+    def axes(self) -> dict[str, Sequence[str | int]]:
+        """The wanted values, by axis, of those that were asked for.
+
+        Raises:
+            RequestRefused: there is no such value.
+        """
+        wanted: dict[str, Sequence[str | int]] = {}
+        for axis, known in _AXES.items():
+            if names := getattr(self, axis, ()):
+                if unknown := [name for name in names if name not in list(known)]:
+                    raise RequestRefused(f"unknown {axis} {unknown[0]!r}; there are: {', '.join(known)}")
+                wanted[axis] = names
+        return wanted
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Experiments:
+class Experiments(Axes):
     """Which of the three questions."""
 
-    experiment: Annotated[Names, Parameter(help="speedup, race, ceiling")] = field(default_factory=list)
+    experiment: Annotated[Names, Parameter(help=", ".join(Experiment))] = field(default_factory=list)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Workloads:
+class Workloads(Axes):
     """The axes of `speedup`."""
 
-    workload: Annotated[Names, _ONLY] = field(default_factory=list)
-    executor: Annotated[Names, _ONLY] = field(default_factory=list)
+    workload: Annotated[Names, Parameter(help=", ".join(Workload))] = field(default_factory=list)
+    executor: Annotated[Names, Parameter(help=", ".join(Executor))] = field(default_factory=list)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Updates:
+class Updates(Axes):
     """The axes of `race`."""
 
-    shape: Annotated[Names, _ONLY] = field(default_factory=list)
-    guard: Annotated[Names, _ONLY] = field(default_factory=list)
+    shape: Annotated[Names, Parameter(help=", ".join(Shape))] = field(default_factory=list)
+    guard: Annotated[Names, Parameter(help=", ".join(Guard))] = field(default_factory=list)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Cases(Updates, Workloads, Experiments):
     """All axes of the experiments."""
-
-    def axes(self) -> dict[str, Sequence[str | int]]:
-        """Those that were asked for."""
-        names = ("experiment", "workload", "executor", "shape", "guard")
-        return {name: getattr(self, name) for name in names if getattr(self, name)}
 
 
 @Parameter(name="*")
@@ -83,7 +101,7 @@ class Machines(Hosts, Interpreters):
 class Chains:
     """What encrypted."""
 
-    suite: Annotated[Names, _ONLY] = field(default_factory=list)
+    suite: Annotated[Names, Parameter(help=", ".join(SUITES))] = field(default_factory=list)
     backend: Annotated[Names, Parameter(help="openssl, native")] = field(default_factory=list)
 
     def suites(self) -> Sequence[str]:
@@ -126,6 +144,11 @@ class Form:
 
     json: Json = False
     csv: Csv = False
+
+    def __post_init__(self) -> None:
+        """Raises RequestRefused for both at once."""
+        if self.json and self.csv:
+            raise RequestRefused("--json or --csv, not both")
 
 
 @Parameter(name="*")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 from db.history import History
 from flows.analysis.comparison import Side
@@ -10,7 +11,8 @@ from flows.cli.options import end_in_time, point_in_time
 from flows.jobs.names import RequestRefused
 
 _FORMS = "a run (12, latest), an interpreter (3.13), host:NAME, or a span of time (2026-10-01..2026-10-31)"
-
+# `30d` means a little later in the second word than in the first.
+_TOGETHER = timedelta(seconds=1)
 _CLOSED = ("completed", "failed", "cancelled", "crashed")
 
 
@@ -68,4 +70,5 @@ def _time(text: str, begin: str, end: str) -> Side:
 
 
 def _before(one: Side, other: Side) -> bool:
-    return one.until is not None and other.since is not None and one.until <= other.since
+    """Whether one ends where the other begins, or earlier."""
+    return one.until is not None and other.since is not None and one.until <= other.since + _TOGETHER

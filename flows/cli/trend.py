@@ -123,4 +123,4 @@ def _speed(row: TrendRow) -> str | None:
 
 
 def _share(row: TrendRow) -> str | None:
-    return None if row.lost_share is None else f"{row.lost_share:.0%}"
+    return None if row.lost_share is None else f"{row.lost_share * 100:.0f} %"

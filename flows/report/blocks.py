@@ -34,11 +34,15 @@ class Sentences:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under columns; None is an empty cell. Cells are shown as they are, backticks and all."""
+    """Rows under columns; None is an empty cell. Cells are shown as they are, backticks and all.
+
+    A page shows no more than the title of a `folded` one until it is opened.
+    """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

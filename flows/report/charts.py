@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from tasks.threads.choices import Executor
@@ -119,4 +120,58 @@ class TimeChart:
     panels: tuple[TimePanel, ...]
 
 
-Chart = ScalingChart | HeatMap | TimeChart
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A value at a time (UTC), with its quartiles where they are known."""
+
+    at: datetime
+    value: float
+    lower: float | None = None
+    upper: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What went on under one name, oldest first."""
+
+    label: str
+    moments: tuple[Moment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinePanel:
+    """Lines that may be compared; `steps` are the times at which one of them changed its level."""
+
+    title: str
+    lines: tuple[Line, ...]
+    steps: tuple[datetime, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LineChart:
+    """Values over time, panels one below the other; `reference` is a value to compare with, or None."""
+
+    title: str
+    unit: str
+    panels: tuple[LinePanel, ...]
+    reference: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageBar:
+    """A stage's wall and CPU time as parts of its chain's wall time; the stages of a chain run side by side."""
+
+    label: str
+    wall: float
+    cpu: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageChart:
+    """Where the time of chains went, a bar for each stage of each kind of chain."""
+
+    title: str
+    bars: tuple[StageBar, ...]
+
+
+Chart = ScalingChart | HeatMap | TimeChart | LineChart | StageChart

@@ -13,8 +13,8 @@ from flows.report.encryption import encryption_section
 from flows.report.failures import failures_section
 from flows.report.latest import latest_per_interpreter
 from flows.report.plots import why_no_plots
-from flows.report.races import RaceResult, race_results, race_sections
-from flows.report.speedups import SpeedupResult, speedup_results, speedup_sections
+from flows.report.races import race_results, race_sections
+from flows.report.speedups import speedup_results, speedup_sections
 from flows.report.summary import measured_section, summary_section
 from tasks.threads.choices import Experiment
 
@@ -34,20 +34,21 @@ def contents(
 
     With `one_run`, what the run did not do is left out, rather than said how to do.
     """
-    speedups = speedup_results(latest_per_interpreter(samples, Experiment.SPEEDUP, runs))
-    races = race_results(latest_per_interpreter(samples, Experiment.RACE, runs))
     sections = [summary_section(runs, payloads, samples, made_at, where)]
     if not (runs or payloads or samples):
         return tuple(sections)
     return (
         *sections,
         *((encryption_section(payloads),) if payloads or not one_run else ()),
-        *(_experiments(speedups, races) if samples or not one_run else ()),
+        *(experiment_sections(samples, runs) if samples or not one_run else ()),
         failures_section(runs, payloads, samples),
     )
 
 
-def _experiments(speedups: Sequence[SpeedupResult], races: Sequence[RaceResult]) -> Iterator[Section]:
+def experiment_sections(samples: Sequence[SampleRow], runs: Sequence[RunRow]) -> Iterator[Section]:
+    """What the newest measurement of each interpreter says, and from which runs it comes."""
+    speedups = speedup_results(latest_per_interpreter(samples, Experiment.SPEEDUP, runs))
+    races = race_results(latest_per_interpreter(samples, Experiment.RACE, runs))
     if not (speedups or races):
         yield Section("Experiments", (Paragraph(_NOTHING_MEASURED),))
         return
@@ -55,7 +56,7 @@ def _experiments(speedups: Sequence[SpeedupResult], races: Sequence[RaceResult])
     missing = why_no_plots()
     if missing:
         yield Section("Plots", (Paragraph(missing),))
-        sections = [_without_plots(section) for section in sections]
+        sections = [without_plots(section) for section in sections]
     yield from sections
     yield book_section(speedups, races)
     shown = [(Experiment.SPEEDUP, one.measured) for one in speedups]
@@ -63,7 +64,8 @@ def _experiments(speedups: Sequence[SpeedupResult], races: Sequence[RaceResult])
     yield measured_section(shown)
 
 
-def _without_plots(section: Section) -> Section:
+def without_plots(section: Section) -> Section:
+    """The section's tables and prose."""
     return replace(section, blocks=tuple(block for block in section.blocks if not isinstance(block, Plot)))
 
 

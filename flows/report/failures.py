@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from db.rows import PayloadRow, RunRow, SampleRow
+from db.rows import FailureRow, PayloadRow, RunRow, SampleRow
 from flows.report.blocks import Block, Cell, Paragraph, Section, Table, columns
 from flows.report.encryption import suite_label
 from flows.report.figures import utc
@@ -14,7 +14,7 @@ from tasks.threads.choices import FAILURES
 Row = TypeVar("Row", PayloadRow, SampleRow)
 
 # A page that people read; a query gives all.
-_LISTED: Final = 200
+LISTED: Final = 200
 _FAULTY_PAYLOADS = frozenset({"failed", "unstable"})
 _FAULTY_RUNS = frozenset({"failed", "cancelled", "crashed"})
 _FAULTY_SAMPLES = frozenset(str(one) for one in FAILURES)
@@ -47,6 +47,20 @@ def failures_section(runs: Sequence[RunRow], payloads: Sequence[PayloadRow], sam
     return Section("Failures", blocks or (Paragraph("None among the runs, payloads and samples of this report."),))
 
 
+def failures_over_time(rows: Sequence[FailureRow], counts: str) -> Section:
+    """What failed, of all kinds, newest first; `counts` says how many there were, listed or not."""
+    if not rows:
+        return Section("Failures", (Paragraph(f"{counts} None is on record by name."),))
+    heads = ("#run", "started", "what", "name", "of", "host", "status", "cause", "error")
+    table = Table(f"Failures, newest first: {len(rows):,}", columns(*heads), tuple(map(_failure, rows)))
+    more = f" Listed are the newest {LISTED}; `threadmill history failures` lists all." if len(rows) == LISTED else ""
+    return Section("Failures", (Paragraph(counts + more), table))
+
+
+def _failure(row: FailureRow) -> tuple[Cell, ...]:
+    return row.run_id, utc(row.started_at), row.kind, row.name, row.by, row.host, row.status, row.cause, row.error
+
+
 def _newest(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: (-row.run_id, row.ordinal))
 
@@ -65,7 +79,7 @@ def _sample(row: SampleRow) -> tuple[Cell, ...]:
 def _table(title: str, titles: Sequence[str], rows: Sequence[tuple[Cell, ...]]) -> tuple[Block, ...]:
     if not rows:
         return ()
-    table = Table(f"{title}: {len(rows):,}", columns(*titles), tuple(rows[:_LISTED]))
-    if len(rows) <= _LISTED:
+    table = Table(f"{title}: {len(rows):,}", columns(*titles), tuple(rows[:LISTED]))
+    if len(rows) <= LISTED:
         return (table,)
-    return table, Paragraph(f"The newest {_LISTED} of {len(rows):,}; `threadmill history` lists all.")
+    return table, Paragraph(f"The newest {LISTED} of {len(rows):,}; `threadmill history` lists all.")

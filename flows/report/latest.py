@@ -16,7 +16,7 @@ from tasks.threads.estimates import MIN_PAIRS
 from tasks.threads.samples import Sample
 
 # The survey measures the chapter's few cases only: a run that was asked for measurements says more.
-_SURVEY = "survey"
+SURVEY = "survey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def latest_per_interpreter(
     Runs with rounds enough for intervals come before those with fewer, and a survey (known by `runs`) comes last.
     The samples are those of the experiment, and with `speedup` those of `ceiling` beside them.
     """
-    surveys = {run.id for run in runs if run.flow == _SURVEY}
+    surveys = {run.id for run in runs if run.flow == SURVEY}
     groups: dict[tuple[str, str], dict[int, list[SampleRow]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row.experiment in (experiment, Experiment.CEILING):

@@ -30,7 +30,11 @@ def report_page(
         made_at: UTC; the same rows and the same time give the same bytes
         where: the record's place, for people
     """
-    sections = contents(runs, payloads, samples, made_at=made_at, where=where)
+    return page_of(contents(runs, payloads, samples, made_at=made_at, where=where))
+
+
+def page_of(sections: Sequence[Section]) -> str:
+    """Sections as a page."""
     body = "\n".join(line for section in sections for line in _section(section))
     return _FRAME.format(title=as_html(TITLE), style=STYLESHEET, body=body)
 
@@ -50,13 +54,17 @@ def _block(block: Block) -> str:
             return f"<ul>\n{items}\n</ul>"
         case Plot(chart):
             return f'<div class="plot">\n{plots.svg(plots.figure(chart))}\n</div>'
+        case Table(title, folded=True):
+            table = "\n".join(_table(block))
+            return f"<details>\n<summary>{as_html(title)}</summary>\n{table}\n</details>"
         case Table():
             return "\n".join(_table(block))
 
 
 def _table(table: Table) -> Iterator[str]:
     yield '<div class="table"><table>'
-    yield f"<caption>{as_html(table.title)}</caption>"
+    if not table.folded:
+        yield f"<caption>{as_html(table.title)}</caption>"
     classes = [' class="number"' if column.number else "" for column in table.columns]
     heads = (
         f'<th scope="col"{css}>{as_html(column.title)}</th>' for column, css in zip(table.columns, classes, strict=True)

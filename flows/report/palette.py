@@ -36,7 +36,12 @@ _STYLES = (
 
 def style_of(executor: Executor) -> Style:
     """By its place in the executors' table: a new row has a style without being given one."""
-    return _STYLES[list(Executor).index(executor) % len(_STYLES)]
+    return style_number(list(Executor).index(executor))
+
+
+def style_number(number: int) -> Style:
+    """One after the other, from the beginning again when there are no more."""
+    return _STYLES[number % len(_STYLES)]
 
 
 def lost_colour(share: float) -> str:

@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from flows.report.charts import Chart, HeatMap, ScalingChart
+from flows.report.charts import Chart, HeatMap, LineChart, ScalingChart, StageChart
 from flows.report.plot_heatmap import draw_heatmap, heatmap_size
+from flows.report.plot_lines import draw_lines, lines_size
 from flows.report.plot_scaling import draw_scaling, scaling_size
+from flows.report.plot_stages import draw_stages, stages_size
 from flows.report.plot_times import draw_times, times_size
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ _SETTINGS = {
     "axes.spines.right": False,
     "hatch.linewidth": 0.7,
     "hatch.color": "#777777",
+    # Dates with no more digits than tell them apart.
+    "date.converter": "concise",
 }
 _METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 
@@ -70,12 +74,28 @@ def figure(chart: Chart) -> Figure:
         elif isinstance(chart, HeatMap):
             drawn = Figure(figsize=heatmap_size(chart), layout="constrained")
             draw_heatmap(drawn, chart)
+        elif isinstance(chart, LineChart):
+            drawn = Figure(figsize=lines_size(chart), layout="constrained")
+            draw_lines(drawn, chart)
+        elif isinstance(chart, StageChart):
+            drawn = Figure(figsize=stages_size(chart), layout="constrained")
+            draw_stages(drawn, chart)
         else:
             drawn = Figure(figsize=times_size(chart), layout="constrained")
             draw_times(drawn, chart)
-        drawn.suptitle(_wrapped(chart.title, drawn.get_figwidth()), fontweight="bold")
+        # On a phone the left of a wide plot is what is seen of it first.
+        place = {"x": 0.01, "ha": "left"} if isinstance(chart, LineChart | StageChart) else {}
+        drawn.suptitle(_wrapped(chart.title, drawn.get_figwidth()), fontweight="bold", **place)
+        _lay_out(drawn)
     drawn.set_label(chart.title)
     return drawn
+
+
+def _lay_out(figure: Figure) -> None:
+    """Once and for all: a figure with a layout still to be worked out is drawn twice when it is saved."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine("none")
 
 
 def _wrapped(title: str, width_inches: float) -> str:

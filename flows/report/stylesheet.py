@@ -22,6 +22,8 @@ td { min-width: 14rem; max-width: 26rem; overflow-wrap: anywhere; }
 .label, .number { min-width: 0; white-space: nowrap; }
 .number { text-align: right; }
 th.number { white-space: normal; }
+details { margin: 0.8rem 0; }
+summary { cursor: pointer; font-weight: 600; font-size: 0.85rem; padding: 0.4rem 0; }
 @media print {
   body { font-size: 10pt; }
   main { max-width: none; padding: 0; }
@@ -32,6 +34,7 @@ th.number { white-space: normal; }
   table { font-size: 7pt; }
   th, td { padding: 0.15rem 0.3rem; }
   td { min-width: 6rem; }
+  details:not([open]) { display: none; }
   thead { display: table-header-group; }
 }
 """

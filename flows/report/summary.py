@@ -34,6 +34,20 @@ def summary_section(
     return Section("Summary", (Paragraph(text), *_runs(runs)))
 
 
+def summary_over_time(
+    runs: Sequence[RunRow], payloads: int, samples: int, *, span: str, made_at: datetime, where: str
+) -> Section:
+    """The same over a time; `payloads` and `samples` are counted with those of runs that were removed since."""
+    start = f"Made {utc(made_at)} from {where}, {span}. "
+    if not (runs or payloads or samples):
+        return Section("Summary", (Paragraph(start + _EMPTY),))
+    text = (
+        f"{start}On record are {_count(len(runs), 'run')}. Summed up, with what was removed since, are "
+        f"{_count(payloads, 'payload')} and {_count(samples, 'sample')}; those that were skipped are not counted."
+    )
+    return Section("Summary", (Paragraph(text), *_runs(runs)))
+
+
 def measured_section(measured: Sequence[tuple[Experiment, Measured]]) -> Section:
     """Which run each interpreter's figures come from: pairs are of one round, so statistics are of one run."""
     rows = tuple(
