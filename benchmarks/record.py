@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -15,7 +17,7 @@ from pathlib import Path
 from sqlalchemy import Engine, event
 
 from benchmarks.rounds import alternate, ratio, show, verdict
-from benchmarks.year import CASES, PYTHONS, fill
+from benchmarks.year import CASES, DAYS, PYTHONS, SAMPLES_PER_RUN, fill
 from db.facts import NewRun
 from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
 from db.store import Store
@@ -33,9 +35,10 @@ Read = Callable[[History], object]
 
 
 def main(folder: Path) -> None:
-    """Writing, then reading."""
+    """Writing, reading, and what a command takes from the shell."""
     write(folder)
     read(folder)
+    commands(folder)
 
 
 def write(folder: Path) -> None:
@@ -85,6 +88,37 @@ def read(folder: Path) -> None:
         judged = "reached" if many < 20 and many <= max(3 * few, 1) else "MISSED"
         print(f"  {name:34}{few:8.2f} {few_all:8.2f}   {many:8.2f} {many_all:8.2f}   × {many / few:.1f} {judged}")
     print("  (targets: under 20 ms in the database, and at most 3 times as long as in the small one)")
+
+
+def commands(folder: Path) -> None:
+    """A command against the import that it cannot do without, and the page about a year of two runs a day."""
+    fill(f"sqlite:///{folder / 'year.sqlite'}", DAYS * SAMPLES_PER_RUN)
+    names = {name: value for name, value in os.environ.items() if not name.startswith("THREADMILL_")}
+    environment = names | {
+        "THREADMILL_HOME": str(folder),
+        "THREADMILL_DATABASE_URL": f"sqlite:///{folder / 'year.sqlite'}",
+    }
+
+    def run(*command: str) -> None:
+        subprocess.run([sys.executable, *command], env=environment, stdout=subprocess.DEVNULL, check=True)
+
+    threadmill = ("-c", "from flows.cli.main import main; main()")
+    seconds = alternate(
+        {
+            "threadmill history runs": lambda: run(*threadmill, "history", "runs"),
+            "import sqlalchemy.orm": lambda: run("-c", "import sqlalchemy.orm"),
+        },
+        ROUNDS,
+    )
+    show("from the shell, start to exit", seconds)
+    times = ratio(seconds, "import sqlalchemy.orm", "threadmill history runs")
+    print(
+        f"  the command takes {times:.2f} times as long (target: at most 2.5) {'reached' if times <= 2.5 else 'MISSED'}"
+    )
+    begin = time.perf_counter()
+    run(*threadmill, "report", "--output", str(folder / "report.html"))
+    took_s = time.perf_counter() - begin
+    print(f"\nreport over a year of daily runs: {took_s:.1f} s (target: under 10 s)")
 
 
 def _timed(url: str, size: int) -> dict[str, tuple[float, float]]:

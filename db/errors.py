@@ -48,3 +48,17 @@ class SchemaTooOld(SchemaMismatch):
             f"history database {self.where}: its schema {self.found} is older than this program's {self.known}; "
             "run: threadmill db upgrade"
         )
+
+
+class NoWayBack(RecordError):
+    """Somebody asks Alembic for the schema before `revision`."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(revision)
+        self.revision = revision
+
+    def __str__(self) -> str:
+        return (
+            f"a downgrade from schema {self.revision} is not promised: restore the backup from before the upgrade "
+            "(threadmill db backup makes one)"
+        )

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect, text
 
 from db.errors import RecordUnusable, SchemaTooNew, SchemaTooOld
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 # Oldest first; the last one is what this program reads and writes.
 REVISIONS = ("0001", "0002", "0003")
@@ -55,13 +59,19 @@ def upgrade(engine: Engine, where: str) -> bool:
 def migrate(connection: Connection, revision: str) -> None:
     """Apply the migrations up to a revision, within the connection's transaction."""
     from alembic import command
+
+    command.upgrade(configuration(connection), revision)
+
+
+def configuration(connection: Connection) -> Config:
+    """What Alembic's commands take, for this database; there is no file of it."""
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", "db:migrations")
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    return config
 
 
 def _upgrade(engine: Engine, where: str) -> bool:

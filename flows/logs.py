@@ -128,13 +128,14 @@ class LogReporter:
         self._logger.log(
             logging.ERROR if done.exit_code else logging.INFO,
             "run %d %s after %s: %s. Tables and report are among the artifacts, "
-            "all of it in %s: `threadmill history show %d`",
+            "all of it in %s: `threadmill history show %d`. Ledger's head: %s",
             done.run_id,
             "FAILED" if done.exit_code else "done",
             _duration(monotonic() - self._begun),
             done.message,
             where,
             done.run_id,
+            done.head,
         )
 
     def broke_off(self, error: Exception) -> None:

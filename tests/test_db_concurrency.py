@@ -22,9 +22,12 @@ from db.facts import NewRun
 from db.history import History
 from db.ledger import Fault
 from db.store import Store
+from tests.recorder import BATCHES
 
 ROOT = Path(__file__).parent.parent
 RUN = NewRun("survey", "direct", {}, "test")
+# A minute shows more, such as what a growing write-ahead log does to readers.
+SECONDS = float(os.environ.get("THREADMILL_RECORDING_SECONDS", "3"))
 
 
 @dataclass(frozen=True)
@@ -120,16 +123,16 @@ class Reader(threading.Thread):
 
 def test_sixteen_processes_record_at_once(database_url: str, tmp_path: Path) -> None:
     """No writer is refused, every acknowledged row is there, the ledger verifies, and a reader never has to wait."""
-    seconds = 10 if database_url.startswith("sqlite") else 5
     Store(database_url).close()
-    with Reader(database_url) as reader, recorders(database_url, tmp_path, 16, seconds) as sixteen:
+    with Reader(database_url) as reader, recorders(database_url, tmp_path, 16, SECONDS) as sixteen:
         assert sixteen.complaints() == ""
     assert (reader.refused, reader.faults) == (None, [])
     lines = acknowledged(tmp_path)
     transactions = sum(int(line[1]) for line in lines if line[0] == "transactions")
     slowest_s = max(reader.seconds)
-    print(f"{transactions / seconds:.0f} transactions/s; {len(reader.seconds)} reads in at most {slowest_s:.3f} s")
-    assert transactions > 100
+    print(f"{transactions / SECONDS:.0f} transactions/s; {len(reader.seconds)} reads in at most {slowest_s:.3f} s")
+    # One whole run of each at least; how many more is a matter of speed.
+    assert transactions >= 16 * (BATCHES + 3)
     assert len(reader.seconds) > 10
     check_all_there(database_url, lines)
     with closing(History(database_url)) as history:
@@ -140,10 +143,10 @@ def test_sixteen_processes_record_at_once(database_url: str, tmp_path: Path) -> 
 
 
 def test_killed_writers_lose_nothing(database_url: str, tmp_path: Path) -> None:
-    """`kill -9` of twenty writers: what they acknowledged is there, and the next start closes and seals the rest."""
+    """`kill -9` of twelve writers: what they acknowledged is there, and the next start closes and seals the rest."""
     Store(database_url).close()
     draw = random.Random()  # noqa: S311 - moments
-    for _ in range(5):
+    for _ in range(3):
         before = len(acknowledged(tmp_path))
         with recorders(database_url, tmp_path, 4, 600) as four:
             while len(acknowledged(tmp_path)) < before + 20:

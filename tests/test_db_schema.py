@@ -6,20 +6,20 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, NullPool, create_engine, inspect, text
 
-from db.errors import SchemaTooOld
+from db.errors import NoWayBack, SchemaTooOld
 from db.facts import NewRun
 from db.history import History, PayloadFilter, SampleFilter
 from db.models import Base
-from db.schema import HEAD, REVISIONS
+from db.schema import HEAD, REVISIONS, configuration
 from db.store import Store
 from tests.kept import restore
 
@@ -83,63 +83,90 @@ def test_old_database_is_upgraded_with_its_rows(revision: str, database_url: str
         assert history.verify().faults == ()
 
 
+def test_there_is_no_way_down(database_url: str, bare: Engine) -> None:
+    """Alembic finds nothing to add to the last revision; asked for the one before, it says what to do instead."""
+    Store(database_url).close()
+    with bare.connect() as connection:
+        command.check(configuration(connection))
+        with pytest.raises(NoWayBack, match=r"downgrade from schema \d+ is not promised: restore the backup"):
+            command.downgrade(configuration(connection), "-1")
+    assert revision_of(bare) == HEAD
+
+
+# Forked after all imports, the driver's too, they are at the database within milliseconds of each other.
+EIGHT = """
+import os, sys, alembic.command
+from db.engine import open_engine, parse_url
+from db.facts import NewRun
+from db.store import Store
+open_engine(parse_url(sys.argv[1]), readonly=False)
+children = []
+for _ in range(8):
+    children.append(os.fork())
+    if not children[-1]:
+        store = Store(sys.argv[1])
+        store.finish_run(store.start_run(NewRun('survey', 'direct', {}, '0')), 'completed')
+        sys.exit()
+sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
+"""
+
+
 @pytest.mark.parametrize("revision", ["", *REVISIONS[:-1]])
 def test_eight_processes_may_start_at_once(revision: str, database_url: str, bare: Engine) -> None:
     """On a new database or an old one, whoever comes first makes the tables; the others wait and go on."""
     if revision:
         restore(revision, database_url)
-    program = (
-        "import sys; from db.store import Store; from db.facts import NewRun\n"
-        "store = Store(sys.argv[1])\n"
-        "store.finish_run(store.start_run(NewRun('survey', 'direct', {}, '0')), 'completed')"
-    )
-    started = [
-        subprocess.Popen([sys.executable, "-c", program, database_url], stderr=subprocess.PIPE) for _ in range(8)
-    ]
-    ends = [(process.communicate()[1], process.returncode) for process in started]
-    assert ends == [(b"", 0)] * 8
+    ended = subprocess.run([sys.executable, "-c", EIGHT, database_url], capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
     assert revision_of(bare) == HEAD
     with closing(History(database_url)) as history:
         assert [run.status for run in history.runs() if run.flow == "survey"] == ["completed"] * 8
         assert history.verify().faults == ()
 
 
+# For each number on its input, a process that is killed before it sends that statement; its exit code on the output.
+KILLED = """
+import os, signal, sys, alembic.command
+from sqlalchemy import Engine, event
+from db.engine import open_engine, parse_url
+from db.store import Store
+open_engine(parse_url(sys.argv[1]), readonly=False)
+for line in sys.stdin:
+    if not (child := os.fork()):
+        left = iter(range(int(line)))
+        kill = lambda *_: next(left, None) is None and os.kill(os.getpid(), signal.SIGKILL)
+        for name in ('before_cursor_execute', 'commit'):
+            event.listen(Engine, name, kill)
+        Store(sys.argv[1])
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
 def test_killed_in_mid_migration(database_url: str, bare: Engine) -> None:
-    """`kill -9` at any moment of an upgrade leaves the database as it was; the next start upgrades it."""
+    """`kill -9` anywhere in an upgrade leaves the database as it was; the next start upgrades it."""
     restore("0002", database_url)
-    grow(bare)
     before = rows_of(bare)
-    draw = random.Random()  # noqa: S311 - moments
-    program = (
-        "import sys; from sqlalchemy import Engine, event; from db.store import Store\n"
-        "event.listen(Engine, 'begin', lambda _: print('begun', flush=True))\n"
-        "Store(sys.argv[1])"
-    )
-    killed, delay_s = 0, 0.005
-    while True:
-        process = subprocess.Popen([sys.executable, "-c", program, database_url], stdout=subprocess.PIPE)
+    draw = random.Random()  # noqa: S311 - places
+    killed, statements = 0, 1.0
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, database_url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as process:
+        assert process.stdin
         assert process.stdout
-        # The first transaction only looks at the revision.
-        assert [process.stdout.readline() for _ in range(2)] == [b"begun\n"] * 2
-        time.sleep(delay_s)
-        process.kill()
-        process.communicate()
-        if process.returncode != -signal.SIGKILL or revision_of(bare) == HEAD:
-            break
-        killed += 1
-        assert (revision_of(bare), rows_of(bare)) == ("0002", before)
-        delay_s *= draw.uniform(1.5, 2.5)
-    assert killed >= 3
+        while True:
+            process.stdin.write(f"{statements:.0f}\n")
+            code = int(process.stdout.readline())
+            if code == 0:
+                break
+            assert (code, revision_of(bare), rows_of(bare)) == (-signal.SIGKILL, "0002", before), statements
+            killed += 1
+            statements += draw.uniform(1, 12)
+    assert killed > 5
     assert (revision_of(bare), rows_of(bare)) == (HEAD, before)
     with closing(Store(database_url)), closing(History(database_url)) as history:
         assert (history.verify().faults, history.verify().runs) == ((), 3)
-
-
-def grow(bare: Engine) -> None:
-    """Give run 3 some 4,000 samples, so that its sealing takes a while."""
-    with bare.begin() as connection:
-        columns = [column["name"] for column in inspect(connection).get_columns("sample")]
-        columns.remove("id")
-        values = ", ".join("ordinal + (SELECT max(ordinal) + 1 FROM sample)" if c == "ordinal" else c for c in columns)
-        while connection.execute(text("SELECT count(*) FROM sample")).scalar_one() < 4_000:
-            connection.execute(text(f"INSERT INTO sample ({', '.join(columns)}) SELECT {values} FROM sample"))  # noqa: S608

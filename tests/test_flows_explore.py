@@ -125,7 +125,7 @@ def test_each_table_has_its_page(explorer: Explorer, table: str) -> None:
     status, page = explorer.get(f"history/{table}")
     assert status == 200
     assert metadata()["tables"][table]["description"].split("'")[0] in page
-    assert page.count("data-column-description=") == len(TABLES[table])
+    assert page.count("<dt>") == len(TABLES[table])
     with closing(sqlite3.connect(explorer.record)) as connection:
         (count,) = connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()  # noqa: S608
     assert len(explorer.rows(table, _size="max")) == count
@@ -153,7 +153,7 @@ def test_the_answers_are_right(explorer: Explorer) -> None:
         "3.13.0t", "augmented", 3, 30.0,
     )  # fmt: skip
     costs = {row["guard"]: (row["update_ns"], row["times_unlocked"]) for row in explorer.rows("lock_cost")}
-    assert costs == {"none": (40.0, 1.0), "lock": (180.0, 4.5)}
+    assert costs == {"none": (40.0, 1.0), "lock": (900.0, 22.5)}
     runs = {row["deployment"]: (row["runs"], row["completed"], row["failed"]) for row in explorer.rows("deployments")}
     assert runs == {"nightly": (3, 0, 3), "–": (3, 3, 0)}
     assert {row["table"]: row["rows"] for row in explorer.rows("table_rows")}.keys() == TABLES.keys()
@@ -175,7 +175,7 @@ def test_nothing_can_be_written(explorer: Explorer, statement: str) -> None:
     assert explorer.get("history.json?" + urlencode({"sql": statement}))[0] == 400
     form = urlencode({"sql": statement}).encode()
     for path in ("history", "history/host", "history/last_night"):
-        assert explorer.get(path, data=form, method="POST")[0] in {400, 403, 405}
+        assert explorer.get(path, data=form, method="POST")[0] == 405
     assert explorer.rows("table_rows") == before
 
 

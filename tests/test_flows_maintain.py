@@ -105,9 +105,7 @@ def test_an_age_is_in_days_or_weeks(age: str) -> None:
         maintenance_request(age)
 
 
-def test_a_setting_that_makes_no_sense_is_refused_everywhere(
-    threadmill: Command, environment: dict[str, str]
-) -> None:
+def test_a_setting_that_makes_no_sense_is_refused_everywhere(threadmill: Command, environment: dict[str, str]) -> None:
     """Not only at night, when nobody looks."""
     environment["THREADMILL_KEEP"] = "6m"
     result = threadmill("settings")

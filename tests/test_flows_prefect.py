@@ -141,7 +141,8 @@ def test_run_explains_itself_to_prefect(
     threadmill: Command, on_server: dict[str, str], key_file: Path, tree: Path, ask: Ask
 ) -> None:
     """Names, state, edges, log lines and artifacts say what was done; the secret is nowhere."""
-    run = read_json(threadmill("encrypt", str(tree), "--suite", "modern,cbc", "--json"))["run"]
+    recorded = read_json(threadmill("encrypt", str(tree), "--suite", "modern,cbc", "--json"))
+    run = recorded["run"]
     flow_run = flow_run_of(ask, run["flow_run_id"])
     assert re.fullmatch(r"encrypt-files documents \d{4}-\d\d-\d\dT\d\d:\d\d", flow_run["name"])
     assert flow_run["state"]["type"] == "COMPLETED"
@@ -168,11 +169,12 @@ def test_run_explains_itself_to_prefect(
     report = artifacts["encrypt-files-report"]
     assert "| cbc | aes-256-cbc → sha256 |" in report["data"]
     assert "Nothing is measured" not in report["data"]
-    assert f"`threadmill report --run {run['id']}`" in report["description"]
+    assert f"`threadmill report --run {run['id']}`. Ledger's head: `{recorded['head']}`" in report["description"]
 
     lines = log_of(ask, run["flow_run_id"])
     assert any(re.match(r"20 batch 0 \(modern on \w+\): .*ok.* of 12 payloads, .* a second, ", line) for line in lines)
-    assert any(f"20 run {run['id']} done after" in line and "10 ok, 2 skipped" in line for line in lines)
+    (last,) = [line for line in lines if f"20 run {run['id']} done after" in line and "10 ok, 2 skipped" in line]
+    assert last.endswith(f"Ledger's head: {recorded['head']}")
     assert [line for line in lines if "Finished in state" in line] == lines[-1:]
     secret = key_file.read_text().strip()
     assert secret not in json.dumps([flow_run, rows, artifacts, lines])

@@ -117,5 +117,7 @@ def _publish_report(of: _Published) -> None:
     partial = (
         f"From the first {_READ:,} payloads or samples only. " if _READ in {len(of.payloads), len(of.samples)} else ""
     )
-    says = of.says(f"{partial}As a page: `threadmill report --run {of.run.id}`")
+    # Kept by Prefect, in another database: whoever rewrites all of the record contradicts it.
+    head = f"Ledger's head: `{of.history.head(of.run.id)}`"
+    says = of.says(f"{partial}As a page: `threadmill report --run {of.run.id}`. {head}")
     create_markdown_artifact(key=of.key("report"), markdown=text, description=says)

@@ -15,6 +15,8 @@ from datasette.database import Database
 from datasette.plugins import pm
 from datasette.utils import parse_metadata
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 HERE = Path(__file__).parent
 LOOPBACK = "127.0.0.1"
@@ -74,7 +76,7 @@ def descriptions() -> Any:
     return parse_metadata((HERE / "metadata.yaml").read_text(encoding="utf-8"))
 
 
-def application(path: str) -> Any:
+def application(path: str) -> ASGIApp:
     """The ASGI application.
 
     It answers only to names of this machine: else a page from elsewhere, whose name its owner points to 127.0.0.1,
@@ -90,4 +92,14 @@ def application(path: str) -> Any:
     pages.add_database(LiveDatabase(pages, path), name=NAME)
     # It is made where no files are named.
     pages.remove_database("_memory")
-    return TrustedHostMiddleware(pages.app(), allowed_hosts=[LOOPBACK, "localhost"])
+    return TrustedHostMiddleware(_only_questions(pages.app()), allowed_hosts=[LOOPBACK, "localhost"])
+
+
+def _only_questions(pages: ASGIApp) -> ASGIApp:
+    """No form changes anything here, and Datasette answers one to a ready-made query with a traceback."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        refused = scope["type"] == "http" and scope["method"] not in {"GET", "HEAD"}
+        await (PlainTextResponse("only GET", 405) if refused else pages)(scope, receive, send)
+
+    return answer

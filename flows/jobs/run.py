@@ -45,10 +45,11 @@ Job = Callable[[NewRun, Tools], "OpenRun"]
 
 @dataclass(slots=True)
 class OpenRun:
-    """A run that is under way; parts of the job add what they came to."""
+    """A run that is under way; parts of the job add what they came to. Once it is closed, `head` is the ledger's."""
 
     run_id: int
     outcomes: list[Outcome] = field(default_factory=list)
+    head: str | None = None
 
     @property
     def exit_code(self) -> int:
@@ -84,6 +85,6 @@ def open_run(run: NewRun, tools: Tools) -> Iterator[OpenRun]:
                 store.finish_run(opened.run_id, "cancelled", "cancelled before it was done")
         raise
     if opened.exit_code:
-        store.finish_run(opened.run_id, "failed", opened.message)
+        opened.head = store.finish_run(opened.run_id, "failed", opened.message)
     else:
-        store.finish_run(opened.run_id, "completed")
+        opened.head = store.finish_run(opened.run_id, "completed")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from db.errors import NoWayBack
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -113,3 +115,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_stage")),
         sa.UniqueConstraint("encryption_id", "position", name=op.f("uq_stage_encryption_id_position")),
     )
+
+
+def downgrade() -> None:
+    """There is no way down."""
+    raise NoWayBack(revision)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from db.errors import NoWayBack
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -75,3 +77,8 @@ def upgrade() -> None:
     )
     op.create_index("ix_sample_series", "sample", ["case_id", "interpreter_id", "started_at"], unique=False)
     op.create_index("ix_sample_started_at", "sample", ["started_at"], unique=False)
+
+
+def downgrade() -> None:
+    """There is no way down."""
+    raise NoWayBack(revision)

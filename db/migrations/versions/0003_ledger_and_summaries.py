@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from db.errors import NoWayBack
 from db.ledger import seal
 
 revision = "0003"
@@ -102,3 +103,8 @@ def upgrade() -> None:
         connection.execute(sa.text("SELECT id FROM run WHERE status <> 'running' ORDER BY id")).scalars().all()
     ):
         seal(connection, run_id, "migrated")
+
+
+def downgrade() -> None:
+    """There is no way down."""
+    raise NoWayBack(revision)
