@@ -15,7 +15,7 @@ serve: .venv/.ready ## Prefect's server, the deployments and a worker, until Ctr
 	@$(BIN)/threadmill serve
 
 test: lint ## lint, types, layers, then all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.dev
 	@$(BIN)/ruff check --quiet .

@@ -90,6 +90,7 @@ def verify(connection: Connection, kept_head: str | None = None) -> Verdict:
     faults: list[Fault] = []
     heads = {GENESIS}
     sealed: dict[int, Mapping[str, str]] = {}
+    removed: set[int] = set()
     entries = 0
     before = GENESIS
     try:
@@ -100,17 +101,21 @@ def verify(connection: Connection, kept_head: str | None = None) -> Verdict:
             heads.add(before)
             if entry.kind != "removed":
                 sealed[entry.run_id] = entry.digests
-            elif sealed.pop(entry.run_id, None) != entry.digests:
+                continue
+            removed.add(entry.run_id)
+            if sealed.pop(entry.run_id, None) != entry.digests:
                 faults.append(Fault(entry.run_id, "was removed with other rows than those it was sealed with"))
     except (SQLAlchemyError, ValueError, TypeError) as error:
+        connection.rollback()
         faults.append(Fault(None, f"the ledger cannot be read after entry {entries}: {_first_line(error)}"))
     if kept_head is not None and kept_head not in heads:
         faults.append(Fault(None, f"the head {kept_head} is not in the ledger: the chain was rewritten or cut off"))
     for run_id, digests in sealed.items():
         faults += _run_faults(connection, run_id, digests)
     try:
-        faults += [*_unsealed(connection, sealed), *_strays(connection)]
+        faults += [*_unsealed(connection, sealed, removed), *_strays(connection)]
     except (SQLAlchemyError, ValueError, TypeError) as error:
+        connection.rollback()
         faults.append(Fault(None, f"the database cannot be read: {_first_line(error)}"))
     return Verdict(before, entries, len(sealed), tuple(faults))
 
@@ -126,6 +131,8 @@ def _run_faults(connection: Connection, run_id: int, sealed: Mapping[str, str]) 
     try:
         found = table_digests(connection, run_id)
     except (SQLAlchemyError, ValueError, TypeError) as error:
+        # Or PostgreSQL would refuse to read the next run too.
+        connection.rollback()
         yield Fault(run_id, f"cannot be read: {_first_line(error)}")
         return
     for table, digest in sealed.items():
@@ -138,10 +145,10 @@ def _rows(digest: str) -> str:
     return f"{count} rows ({value[:8]}…)" if value else "none"
 
 
-def _unsealed(connection: Connection, sealed: Mapping[int, object]) -> Iterator[Fault]:
-    """Runs that are closed and that nobody sealed were put in from outside."""
-    for run_id in connection.execute(select(Run.id).where(Run.status != "running").order_by(Run.id)).scalars():
-        if run_id not in sealed:
+def _unsealed(connection: Connection, sealed: Mapping[int, object], removed: set[int]) -> Iterator[Fault]:
+    """Runs that are closed and that nobody sealed were put in from outside, and so were those that were removed."""
+    for run_id, status in connection.execute(select(Run.id, Run.status).order_by(Run.id)):
+        if run_id not in sealed and (status != "running" or run_id in removed):
             yield Fault(run_id, "is not in the ledger: it was added or changed from outside, or its removal undone")
 
 

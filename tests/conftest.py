@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +24,24 @@ BIN = Path(sys.executable).parent
 START_S = 120
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+# A few tests each, and minutes: whoever runs several at once is to begin with them.
+_LONGEST = (
+    "test_flows_serve", "test_flows_workers", "test_flows_browser", "test_flows_prefect", "test_flows_status",
+    "test_docs",
+)  # fmt: skip
+
+
+def pytest_configure() -> None:
+    """Have SIGINT end the programs that the tests start, also where this one was started in the background (`&`)."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first."""
+    items.sort(key=lambda item: _LONGEST.index(item.path.stem) if item.path.stem in _LONGEST else len(_LONGEST))
 
 
 def pytest_report_header() -> str:

@@ -244,6 +244,23 @@ def test_removed_runs_stay_provable(record: str) -> None:
         assert scalar(record, f"SELECT count(*) FROM {table}") == 0  # noqa: S608 - our tables
 
 
+def test_a_removed_run_does_not_come_back(record: str) -> None:
+    """Put in again from outside, also as one that goes on: named."""
+    with closing(Store(record)) as store:
+        store.start_run(RUN)
+        store.remove_runs(datetime.now(UTC))
+    alter(record, "UPDATE run SET id = 2")
+    assert set(faults(record)) == {2}
+
+
+def test_a_run_that_cannot_be_read_says_nothing_about_the_next(record: str) -> None:
+    """Each run is checked by itself, on PostgreSQL too, where an error ends the transaction."""
+    alter(record, "ALTER TABLE stage RENAME COLUMN wall_ns TO gone")
+    found = faults(record)
+    assert set(found) == {1, 2, 3}
+    assert all("wall_ns" in what for whats in found.values() for what in whats)
+
+
 def test_a_running_run_is_not_sealed_yet(database_url: str) -> None:
     """A run that goes on is no fault."""
     with closing(Store(database_url)) as store, closing(History(database_url)) as history:

@@ -298,7 +298,7 @@ def test_history_never_imports_prefect(arguments: tuple[str, ...], environment: 
         (("encrypt", "--no-such-option"), "--no-such-option"),
         (("encrypt", "--jobs", "many", "--random", "1x1"), "--jobs"),
         (("check", "/does/not/exist"), "no such file or folder"),
-        (("history", "show", "77"), "no run 77"),
+        (("history", "show", "77"), "nothing is recorded"),
         (("history", "runs", "--since", "soon"), "is not a time"),
         (("history", "runs", "--limit", "0"), "--limit"),
         (("no-such-command",), "no-such-command"),
