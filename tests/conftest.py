@@ -28,8 +28,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 # A few tests each, and minutes: whoever runs several at once is to begin with them.
 _LONGEST = (
-    "test_flows_serve", "test_flows_workers", "test_flows_browser", "test_flows_prefect", "test_flows_status",
-    "test_docs",
+    "test_flows_serve", "test_flows_workers", "test_flows_browser", "test_flows_prefect", "test_docs",
 )  # fmt: skip
 
 

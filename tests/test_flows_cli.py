@@ -30,20 +30,6 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
-def test_survey_shows_the_chapter(threadmill: Command) -> None:
-    """Item 52's three chains with the book's suite, beside the modern one, and what to do next."""
-    result = threadmill("survey", "--via", "direct")
-    assert result.returncode == 0, result.stderr
-    lines = [line for line in result.stdout.splitlines() if "→" in line and line.startswith("│")]
-    assert sum("classic (legacy)" in line for line in lines) == 3
-    assert sum("modern" in line for line in lines) == 3
-    assert all("b'" in line or 'b"' in line for line in lines)
-    assert "unlocked augmented (self.count += offset)" in result.stdout
-    assert "lock around augmented: no update lost" in result.stdout
-    assert "recorded as run 1" in result.stdout
-    assert "history show 1" in result.stdout
-
-
 def test_random_payloads_twice_in_a_row(threadmill: Command) -> None:
     """A second command is a second run, and its digests are others: salts and keys are drawn anew."""
     command = ("encrypt", "--random", "100x3", "--suite", "classic,modern", "--json")

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import BIN, Command, read_json
+from tests.conftest import Command, read_json
 
 ROOT = Path(__file__).parent.parent
 
@@ -419,31 +419,10 @@ print(json.dumps({flow.name: parameter_schema(flow).model_dump() for flow in flo
     assert schemas["encrypt-files"]["properties"]["suites"]["minItems"] == 1
 
 
-def test_deployments_are_scheduled(on_server: dict[str, str], ask: Ask) -> None:
-    """`prefect deploy --all` works unattended, and the server creates runs for the active schedules.
-
-    With SQLAlchemy 2.1 everything looks right and no run is ever created, hence the second half.
-    """
-    pool = ["work-pool", "create", "threadmill", "--type", "process"]
-    subprocess.run([BIN / "prefect", "--no-prompt", *pool], env=on_server, cwd=ROOT, check=True, capture_output=True)
-    subprocess.run(
-        [BIN / "prefect", "--no-prompt", "deploy", "--all"], env=on_server, cwd=ROOT, check=True, capture_output=True
-    )
-    names = {deployment["name"]: deployment["id"] for deployment in ask("deployments/filter")}
-    assert {"survey", "encrypt-payloads", "encrypt-files"} <= names.keys()
-
-    def scheduled() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = ask("flow_runs/filter", flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}})
-        return found
-
-    runs = _poll(scheduled, lambda runs: {names["survey"], names["encrypt-payloads"]} <= _deployments(runs))
-    assert names["encrypt-files"] not in _deployments(runs)
-
-
-def test_embedded_server_needs_nothing_and_leaves_nothing(
+def test_survey_shows_the_chapter_and_leaves_no_server(
     threadmill: Command, environment: dict[str, str], home: Path, tmp_path: Path
 ) -> None:
-    """`survey --via prefect` starts a server of its own, and its files are in THREADMILL_HOME alone."""
+    """The main job starts a server of its own, shows items 52 to 54, and its files are in THREADMILL_HOME alone."""
     environment["HOME"] = str(tmp_path / "user")
     result = threadmill("survey", "--via", "prefect")
     assert result.returncode == 0, result.stderr
@@ -454,15 +433,20 @@ def test_embedded_server_needs_nothing_and_leaves_nothing(
     servers = subprocess.run(["pgrep", "-f", str(home)], capture_output=True, text=True, check=False)
     assert servers.stdout == ""
 
+    lines = [line for line in result.stdout.splitlines() if "→" in line and line.startswith("│")]
+    assert sum("classic (legacy)" in line for line in lines) == 3
+    assert sum("modern" in line for line in lines) == 3
+    assert all("b'" in line or 'b"' in line for line in lines)
+    assert "unlocked augmented (self.count += offset)" in result.stdout
+    assert "lock around augmented: no update lost" in result.stdout
+    assert "recorded as run 1" in result.stdout
+    assert "history show 1" in result.stdout
+
 
 def test_prefect_in_this_environment_can_serve() -> None:
     """The pinned set imports: with a newer FastAPI every import of the server fails."""
     ended = python("import prefect.server.api.server", dict(os.environ))
     assert ended.returncode == 0, ended.stderr
-
-
-def _deployments(runs: list[dict[str, Any]]) -> set[str]:
-    return {run["deployment_id"] for run in runs}
 
 
 def _poll(read: Callable[[], Any], good: Callable[[Any], Any], seconds: float = 60) -> Any:

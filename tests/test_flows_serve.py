@@ -283,6 +283,23 @@ def test_files_come_from_the_settings(protected: Served) -> None:
     assert found == [("one", "ok"), ("two", "ok"), ("photo", "ok")]
 
 
+def test_status_tells_deployments_with_what_is_wrong(protected: Served) -> None:
+    """All is well after a start and a good run; a failed run needs eyes and is named."""
+    wait_until(lambda: protected.threadmill("status").returncode == 0, "all is not well", PATIENCE_S)
+    report = read_json(protected.threadmill("status", "--json"))
+    states = {state["name"]: state for state in report["deployments"]["states"]}
+    assert {"survey", "encrypt-payloads", "encrypt-files", "run-experiments", "maintain"} <= states.keys()
+    assert states["survey"]["next_at"]
+    assert not states["encrypt-files"]["scheduled"]
+    flow_run = protected.request("encrypt-payloads", size_bytes=9 << 20, count=1, suites=["classic"])
+    wait_until(lambda: protected.threadmill("status").returncode == 1, "the failed run is not told", PATIENCE_S)
+    said = protected.threadmill("status").stdout
+    assert "needs eyes: encrypt-payloads: last run Failed" in said
+    assert "8 MiB" in said
+    run = read_json(protected.threadmill("history", "show", flow_run, "--json"))["run"]
+    assert (run["deployment"], run["status"]) == ("encrypt-payloads", "failed")
+
+
 def test_interrupted_while_a_flow_run_is_running(protected: Served) -> None:
     """Ctrl-C: the run's row says cancelled, so does Prefect, no process is left, and it can be started again."""
     files = protected.deployments()["encrypt-files"]

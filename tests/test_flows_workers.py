@@ -81,7 +81,7 @@ class Stack:
 @pytest.fixture(scope="module")
 def server(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Prefect's server as the docs have it for several workers, on PostgreSQL; its API and its log."""
-    folder = tmp_path_factory.mktemp("prefect")
+    folder = tmp_path_factory.mktemp("server")
     with (
         postgres_server.database() as url,
         running_prefect_server(folder, url.replace("+psycopg", "+asyncpg")) as api,
