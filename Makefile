@@ -37,7 +37,7 @@ clean: ## remove the environment
 define install
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[$(1)]' 2>.venv/uv.log \
 		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(1)]'
-	@$(BIN)/python -m compileall -q .venv/lib flows tasks db >/dev/null || true
+	@$(BIN)/python -m compileall -q -j 0 .venv/lib flows tasks db >/dev/null || true
 	@touch $@
 endef
 

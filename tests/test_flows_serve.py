@@ -57,7 +57,9 @@ def _child(serve: Served, *words: str) -> int:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One that the tests share."""
-    serve = _new(tmp_path_factory.mktemp("served"))
+    # Prefect looks once a minute, which a test need not wait for.
+    often = {"PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_INTERVAL_SECONDS": "5"}
+    serve = _new(tmp_path_factory.mktemp("served"), **often)
     try:
         serve.start()
         yield serve
