@@ -27,7 +27,7 @@ from tasks.threads.samples import Sample
 
 ROUNDS = 15
 ROWS = 10_000
-# Of the smaller and of the larger database; the larger one takes 2 GB, and minutes to fill.
+# Of the smaller and of the larger database; the larger one takes 2 GB, and half an hour to fill.
 SIZES = (100_000, int(os.environ.get("THREADMILL_BENCH_SAMPLES", "10000000")))
 READS = 30
 
@@ -139,6 +139,7 @@ def _timed(url: str, size: int) -> dict[str, tuple[float, float]]:
             "show: a run and its first samples": lambda one: one.detail(a_run, limit=20),
             "show: a run with all its samples": lambda one: one.detail(a_run),
             "samples: the newest 20": lambda one: one.samples(SampleFilter()),
+            "samples: the newest 20 of a series": lambda one: one.samples(series),
             "samples: 1,000 of a series": lambda one: one.samples(series, limit=1000),
             "payloads: that failed": lambda one: one.payloads(PayloadFilter(failed=True)),
             "failures": lambda one: one.failures(SeriesFilter()),
@@ -154,7 +155,8 @@ def _milliseconds(history: History, one: Read) -> tuple[float, float]:
     statements: list[tuple[str, tuple[object, ...]]] = []
 
     def note(_c: object, _u: object, statement: str, values: tuple[object, ...], *_: object) -> None:
-        statements.append((statement, values))
+        if statement != "BEGIN":
+            statements.append((statement, values))
 
     event.listen(Engine, "before_cursor_execute", note)
     assert one(history)
