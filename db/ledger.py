@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, text
+from sqlalchemy import ColumnElement, Connection, Select, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.models import Case, Encryption, Host, Interpreter, Ledger, Run, Sample, Stage
@@ -24,8 +24,6 @@ EntryKind = Literal["sealed", "migrated", "removed"]
 FORMAT = 1
 GENESIS = "0" * 64
 
-# Any number will do, as long as nobody else takes the same lock in the same PostgreSQL database.
-_ADVISORY_LOCK = 0x6C656467
 _ROWS_AT_ONCE = 10_000
 
 
@@ -48,12 +46,10 @@ class Verdict:
 
 
 def seal(connection: Connection, run_id: int, kind: EntryKind = "sealed") -> str:
-    """Append a run to the chain; the new head. The caller holds a write transaction.
+    """Append a run to the chain; the new head. The caller holds a write transaction, and with it the one write lock.
 
     `removed` says that the run's rows are about to be deleted on purpose.
     """
-    if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
     last = connection.execute(select(Ledger.id, Ledger.head).order_by(Ledger.id.desc()).limit(1)).first()
     position, before = (last.id + 1, last.head) if last else (1, GENESIS)
     digests = table_digests(connection, run_id)
