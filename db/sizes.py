@@ -11,10 +11,10 @@ from sqlalchemy import Connection, func, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import OperationalError
 
-from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
+from db.engine import shown
 from db.models import Base, Run
 from db.rows import RecordSize
-from db.schema import HEAD, check_readable
+from db.schema import HEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +39,14 @@ class RecordStats:
     tables: tuple[TableSize, ...]
 
 
-def stats(url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> RecordStats | None:
-    """Count everything; None where nothing is recorded. Reads all of a SQLite file to tell its tables apart.
-
-    Raises:
-        RecordError: it cannot be read, with what to do about it.
-    """
-    parsed = parse_url(url)
-    if parsed.get_backend_name() == "sqlite" and not os.path.exists(str(parsed.database)):
-        return None
-    engine = open_engine(parsed, readonly=True, timeout_s=timeout_s)
-    try:
-        with explained(parsed):
-            if not check_readable(engine, shown(parsed)):
-                return None
-            with engine.connect() as connection:
-                return _counted(connection, parsed)
-    finally:
-        engine.dispose()
-
-
 def size_of(connection: Connection, url: URL) -> RecordSize:
     """What status needs of it, without reading all."""
     runs = connection.execute(select(func.count()).select_from(Run)).scalar_one()
     return RecordSize(_bytes(connection, url), runs)
 
 
-def _counted(connection: Connection, url: URL) -> RecordStats:
+def stats_of(connection: Connection, url: URL) -> RecordStats:
+    """Count everything. Reads all of a SQLite file to tell its tables apart."""
     rows = {
         table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
         for table in Base.metadata.sorted_tables

@@ -24,7 +24,6 @@ from db.history import History
 from db.integrity import faults
 from db.new_files import NotReplaced
 from db.schema import HEAD
-from db.sizes import stats
 from db.store import Store
 from db.transfer import import_record
 from tests.conftest import BIN, Command
@@ -131,7 +130,8 @@ def test_postgresql_is_checked_and_counted(postgres_url: str) -> None:
     with engine.begin() as connection:
         connection.execute(text("DROP INDEX ix_summary_series"))
     assert faults(postgres_url) == ("table summary: index ix_summary_series is missing",)
-    counted = stats(postgres_url)
+    with closing(History(postgres_url)) as history:
+        counted = history.stats()
     assert counted is not None
     assert all(table.size_bytes for table in counted.tables)
     (fault,) = faults("postgresql+psycopg://nobody@127.0.0.1:1/nothing")

@@ -12,7 +12,7 @@ from db.history.times import Times
 from db.history.trends import Trends
 from db.ledger import GENESIS, Verdict, head_of, verify
 from db.rows import RecordSize, RunDetail
-from db.sizes import size_of
+from db.sizes import RecordStats, size_of, stats_of
 
 
 class History(Runs, Payloads, Samples, Times, Trends, Failures, Slowest):
@@ -40,6 +40,13 @@ class History(Runs, Payloads, Samples, Times, Trends, Failures, Slowest):
             return RecordSize(0, 0)
         with self._reading() as connection:
             return size_of(connection, self._url)
+
+    def stats(self) -> RecordStats | None:
+        """Every table's rows and bytes; None where nothing is recorded. Reads all of a SQLite file."""
+        if self.empty:
+            return None
+        with self._reading() as connection:
+            return stats_of(connection, self._url)
 
     def verify(self, kept_head: str | None = None) -> Verdict:
         """Whether every sealed run is as it was sealed; see `db.ledger.verify`."""

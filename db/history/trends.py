@@ -131,28 +131,26 @@ def _midnight(day: date) -> datetime:
 
 
 def _run(series: SeriesRow, row: Row[Any]) -> TrendRow:
-    return TrendRow(
-        series,
-        row.started_at,
-        row.run_id,
-        1,
-        row.n,
-        row.failed,
-        row.noisy,
-        row.lower_ns,
-        row.median_ns,
-        row.upper_ns,
-        row.mad_ns,
-        _speed(row),
-        row.lost_share,
-    )
+    return _trend_row(series, row.started_at, row.run_id, 1, row, row.mad_ns, row.lost_share)
 
 
 def _day(series: SeriesRow, day: date, runs: int, row: Any) -> TrendRow:
+    return _trend_row(series, _midnight(day), None, runs, row)
+
+
+def _trend_row(
+    series: SeriesRow,
+    started_at: datetime,
+    run_id: int | None,
+    runs: int,
+    row: Any,
+    mad_ns: float | None = None,
+    lost_share: float | None = None,
+) -> TrendRow:
     return TrendRow(
         series,
-        _midnight(day),
-        None,
+        started_at,
+        run_id,
         runs,
         row.n,
         row.failed,
@@ -160,9 +158,9 @@ def _day(series: SeriesRow, day: date, runs: int, row: Any) -> TrendRow:
         row.lower_ns,
         row.median_ns,
         row.upper_ns,
-        None,
+        mad_ns,
         _speed(row),
-        None,
+        lost_share,
     )
 
 

@@ -7,11 +7,11 @@ import sys
 
 from db.backup import back_up
 from db.engine import parse_url, shown
+from db.history import History
 from db.integrity import faults
 from db.new_files import NotWritten
 from db.schema import HEAD
 from db.sizes import RecordStats, TableSize
-from db.sizes import stats as record_stats
 from db.store import Store
 from db.transfer import import_record
 from flows.cli.exits import Exit
@@ -84,7 +84,7 @@ def stats(*, json: Json = False) -> int:
     """
     settings = load_settings()
     _let_signals_end_this()
-    found = record_stats(settings.history_url, timeout_s=settings.database_timeout_s)
+    found = History(settings.history_url, timeout_s=settings.database_timeout_s).stats()
     if json:
         print_json(found)
     elif found is None:
