@@ -102,6 +102,19 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the browser; without one there is nothing to see, which only a developer may leave at that."""
+    # Late: it imports the browser's driver.
+    from tests.prefect_ui import find_chromium
+
+    found = find_chromium()
+    if found is None:
+        reason = "no chromium on PATH (apt install chromium)"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    return found
+
+
+@pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Prefect server, with a database of its own; the URL of its API."""
     with running_prefect_server(tmp_path_factory.mktemp("prefect")) as api:

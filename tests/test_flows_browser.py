@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.conftest import BIN, clean_environment
-from tests.prefect_ui import Ui, find_chromium, prefect_ui
+from tests.prefect_ui import Ui, prefect_ui
 from tests.served import Served, serving
 
 SUITES = ["modern", "modern-blake2", "chacha", "cbc", "classic"]
@@ -29,18 +28,6 @@ class Site:
     documents: Path
     files: dict[str, Any]
     experiments: dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    """Path of the browser; without one there is nothing to see, which only a developer may leave at that."""
-    found = find_chromium()
-    if found is None:
-        reason = "no chromium on PATH (apt install chromium)"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
 
 
 @pytest.fixture(scope="module")

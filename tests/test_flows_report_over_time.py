@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -25,7 +24,6 @@ from flows.report.throughput import speeds_of
 from tasks.threads.choices import Experiment
 from tests.conftest import Command
 from tests.example_record import FIRST_DAY, LAST_DAY, NEW_OPENSSL, example
-from tests.prefect_ui import find_chromium
 
 ROOT = Path(__file__).parent.parent
 SINCE = datetime.combine(FIRST_DAY, time(), UTC)
@@ -178,18 +176,12 @@ def test_command_writes_the_time_that_is_asked_for(
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The system's chromium."""
-    found = find_chromium()
-    if found is None:
-        reason = "no chromium on PATH (apt install chromium)"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+def browser(chromium: str) -> Iterator[Browser]:
+    """The system's chromium, running."""
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found)
-        yield chromium
-        chromium.close()
+        launched = playwright.chromium.launch(executable_path=chromium)
+        yield launched
+        launched.close()
 
 
 @pytest.fixture(scope="module")
