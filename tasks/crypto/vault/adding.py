@@ -28,9 +28,9 @@ from tasks.crypto.vault.snapshots import (
     OpenSnapshot,
     Snapshot,
     Totals,
+    newest_snapshot,
     open_snapshot,
     peek,
-    read_snapshot,
     snapshot_names,
 )
 from tasks.crypto.vault.vault import Vault
@@ -155,7 +155,8 @@ class Addition:
             VaultError: one of its leaves.
         """
         with numbering(self.vault.root, cancel):
-            sequence = max(least_sequence, _last_sequence(self.vault) + 1)
+            newest = newest_snapshot(self.vault)
+            sequence = max(least_sequence, newest.header.sequence + 1 if newest else 1)
             header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self._selection.sources)
             if len(encode_line(header.values())) > LONGEST_HEADER - LONGEST_LINE:
                 raise VaultError(
@@ -282,12 +283,3 @@ def _previous(vault: Vault, sources: Sequence[bytes], stack: ExitStack) -> tuple
         except VaultError:
             damaged.append(name)
     return None, tuple(damaged)
-
-
-def _last_sequence(vault: Vault) -> int:
-    """The highest number of a snapshot that can be believed."""
-    numbers = [(peek(vault.root, name).sequence, name) for name in snapshot_names(vault.root)]
-    for _, name in sorted(numbers, reverse=True):
-        with suppress(VaultError):
-            return read_snapshot(vault, name).header.sequence
-    return 0

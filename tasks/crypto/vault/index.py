@@ -15,7 +15,7 @@ _NAMED, _THERE = 1, 2
 
 
 class ObjectIndex:
-    """Objects by their 64 hex digits. SQLite has it in memory as long as it is small, and removes its file at the end."""
+    """Objects by their 64 hex digits. SQLite has it in memory as long as it is small; its file goes with it."""
 
     def __init__(self) -> None:
         # No name: a private file that nobody else can open.

@@ -6,7 +6,7 @@ import hmac
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -227,6 +227,15 @@ def find_snapshot(vault: Vault, wanted: str) -> str:
         which = "several snapshots begin" if found else "no snapshot begins"
         raise NoSuchSnapshot(vault.root, f"{which} with {wanted!r}; see: threadmill snapshots")
     return found[0]
+
+
+def newest_snapshot(vault: Vault) -> Snapshot | None:
+    """The one with the highest number, of those that can be believed."""
+    numbers = [(peek(vault.root, name).sequence, name) for name in snapshot_names(vault.root)]
+    for _, name in sorted(numbers, reverse=True):
+        with suppress(VaultError):
+            return read_snapshot(vault, name)
+    return None
 
 
 _UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())

@@ -63,7 +63,7 @@ def inspect(vault: Vault, index: ObjectIndex, known: Known | None, cancel: Cance
             good.append(snapshot)
         if verdict.is_fault or vault.key is not None:
             yield verdict
-    if known is not None and (fault := _rolled_back(vault, good, known)):
+    if known is not None and (fault := rolled_back(vault, good, known)):
         yield judged("vault", vault.id, "rolled-back", fault)
     yield from _look_around(vault.root)
     index.list(object_names(vault.root))
@@ -126,7 +126,8 @@ def _objects(opened: OpenSnapshot) -> Iterator[tuple[str, int]]:
             yield entry.object, entry.facts.size_bytes
 
 
-def _rolled_back(vault: Vault, good: Sequence[Snapshot], known: Known) -> str | None:
+def rolled_back(vault: Vault, good: Sequence[Snapshot], known: Known) -> str | None:
+    """What is wrong if the vault's good snapshots are older than what somebody else knows of; None if they are not."""
     newest = max(good, key=lambda snapshot: snapshot.header.sequence, default=None)
     if newest is None or newest.header.sequence < known.sequence:
         # One that is there and damaged has a verdict of its own.
