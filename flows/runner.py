@@ -41,7 +41,7 @@ T = TypeVar("T")
 class Recorded(Generic[T]):
     """What was worked on in one task run and recorded in the next."""
 
-    worked: PrefectFuture[Whole[Any]]
+    worked: PrefectFuture[Any]
     recorded: PrefectFuture[Whole[T]]
 
     def result(self) -> T:
@@ -123,9 +123,10 @@ class PrefectRunner:
         done = work_on_vault.with_options(name=f"{step.kind}-batch", task_run_name=step.name).submit(
             quote(step.work), return_state=False, wait_for=self._after_plan()
         )
-        recorded = record_verdicts.with_options(task_run_name=f"record {step.name}").submit(
+        # `with_options` forgets the task's type.
+        recorded: PrefectFuture[Whole[T]] = record_verdicts.with_options(task_run_name=f"record {step.name}").submit(
             quote(step.record), opaque(done), return_state=False
-        )
+        )  # type: ignore[assignment]
         self._records.append(recorded)
         return Recorded(done, recorded)
 

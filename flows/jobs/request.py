@@ -115,12 +115,24 @@ def check_paths(paths: Sequence[str]) -> tuple[str, ...]:
     return tuple(paths)
 
 
-def check_vault(vault: VaultRequest, paths: Sequence[str], suites: Sequence[str], backends: Sequence[str]) -> None:
-    """See to it that what is asked for can go into a vault.
+def vault_request(
+    path: str | None,
+    paths: Sequence[str],
+    suites: Sequence[str],
+    backends: Sequence[str],
+    excludes: Sequence[str] = (),
+    *,
+    rehash: bool = False,
+) -> VaultRequest | None:
+    """What is to go into the vault at `path`; None without one.
 
     Raises:
-        RequestRefused: it cannot.
+        RequestRefused: what is asked for cannot go into a vault, or makes sense only with one.
     """
+    if path is None:
+        if excludes or rehash:
+            raise RequestRefused("--exclude and --rehash are for a vault: give --vault DIR or set THREADMILL_VAULT")
+        return None
     if not paths or "-" in paths:
         raise RequestRefused("a vault keeps files and folders only; leave --vault out, or give --discard")
     if tuple(suites) != (SUITE.name,):
@@ -128,9 +140,10 @@ def check_vault(vault: VaultRequest, paths: Sequence[str], suites: Sequence[str]
     if len(backends) > 1:
         raise RequestRefused("into a vault everything goes once: give one backend")
     try:
-        Excludes(vault.excludes)
+        Excludes(excludes)
     except BadPattern as error:
         raise RequestRefused(f"--exclude: {error}") from None
+    return VaultRequest(path, tuple(excludes), rehash)
 
 
 def need_vault(path: str | None) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tasks.crypto.vault.adding import Addition
 
 T = TypeVar("T")
-Result = TypeVar("Result", covariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +57,14 @@ class RoundContext:
     tell: Callable[[Sample], None]
 
 
-class Pending(Protocol):
-    """A batch that is being encrypted and recorded."""
+class Pending(Protocol[Result_co]):
+    """A batch, round or step that is being done and recorded."""
 
-    def result(self) -> Summary:
-        """Wait for it; raises what recording raised."""
+    def result(self) -> Result_co:
+        """Wait for it; raises what doing or recording it raised."""
 
     def add_done_callback(self, fn: Callable[[object], None], /) -> None:
         """Call `fn` when it is recorded, or could not be."""
-
-
-class PendingRound(Protocol):
-    """A round that is being measured and recorded."""
-
-    def result(self) -> Sequence[Sample]:
-        """Wait for it; raises what measuring or recording raised."""
-
-
-class PendingStep(Protocol[Result]):
-    """A step that is being done and recorded."""
-
-    def result(self) -> Result:
-        """Wait for it; raises what doing or recording it raised."""
 
 
 class Runner(Protocol):
@@ -87,13 +73,13 @@ class Runner(Protocol):
     def plan(self, make: Callable[[], T]) -> T:
         """What `make` gives or raises; comes before everything that follows from it."""
 
-    def start(self, batch: Batch, context: BatchContext) -> Pending:
+    def start(self, batch: Batch, context: BatchContext) -> Pending[Summary]:
         """Encrypt a batch, then record it, without waiting."""
 
-    def start_round(self, one: Round, first_ordinal: int, context: RoundContext) -> PendingRound:
+    def start_round(self, one: Round, first_ordinal: int, context: RoundContext) -> Pending[Sequence[Sample]]:
         """Measure a round, then record it, without waiting."""
 
-    def start_step(self, step: Step[T]) -> PendingStep[T]:
+    def start_step(self, step: Step[T]) -> Pending[T]:
         """Do a step, then record it, without waiting."""
 
 

@@ -88,19 +88,31 @@ def adding(vault: Vault, selection: Selection, cancel: CancelToken) -> Iterator[
         yield Addition(vault, selection, began, found, draft)
 
 
+def _forget(_one: object) -> None:
+    """For one who only wants to know how many there are."""
+
+
 def compare(
-    vault: Vault, selection: Selection, line: Callable[[bytes], None], to_do: Callable[[Payload], None]
+    vault: Vault | None,
+    selection: Selection,
+    line: Callable[[bytes], None] = _forget,
+    to_do: Callable[[Payload], None] = _forget,
 ) -> Found:
-    """Hand over each entry that is done, and each file that is to be read, in order.
+    """Hand over each entry that is done, and each file that is to be read, in order; without a vault all are.
 
     Raises:
         VaultError: one of its leaves.
     """
-    root = os.stat(vault.root)
     with ExitStack() as stack:
-        previous, damaged = _previous(vault, selection.sources, stack)
-        changes = Changes(vault.root, previous, rehash=selection.rehash)
-        for one in changes.of(walk(selection.sources, Excludes(selection.excludes), (root.st_dev, root.st_ino))):
+        previous: OpenSnapshot | None = None
+        damaged: tuple[str, ...] = ()
+        itself: tuple[int, int] | None = None
+        if vault is not None:
+            previous, damaged = _previous(vault, selection.sources, stack)
+            root = os.stat(vault.root)
+            itself = root.st_dev, root.st_ino
+        changes = Changes(vault.root if vault else "", previous, rehash=selection.rehash)
+        for one in changes.of(walk(selection.sources, Excludes(selection.excludes), itself)):
             if isinstance(one, Payload):
                 to_do(one)
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
@@ -94,7 +94,7 @@ def plan_removal(vault: Vault, policy: Policy, index: ObjectIndex, cancel: Cance
     return Removal(tuple(removed), len(snapshots) - len(removed), sum(1 for _ in index.unnamed()))
 
 
-def remove(vault: Vault, removal: Removal, index: ObjectIndex, cancel: CancelToken) -> Iterator[Verdict]:
+def remove(vault: Vault, removal: Removal, index: ObjectIndex, cancel: CancelToken) -> Generator[Verdict]:
     """Remove what was planned, snapshots first: who is killed in between leaves objects that nobody names.
 
     The caller is alone in the vault.

@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -90,7 +90,7 @@ class Restoration:
         with _on_target(target):
             self._folders = [_Folder(b"", os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), None)]
 
-    def restore(self, opened: OpenSnapshot, wanted: Wanted) -> Iterator[Verdict]:
+    def restore(self, opened: OpenSnapshot, wanted: Wanted) -> Generator[Verdict]:
         """Go through the snapshot.
 
         Raises:
@@ -121,16 +121,16 @@ class Restoration:
                 self._link(entry, parent, name)
             else:
                 self._file(entry, parent, name)
-                verdict = Verdict("object", entry.object, "ok", entry.facts.size_bytes, entry.path)
+                verdict = Verdict("object", entry.object, "ok", entry.facts.size_bytes, b"/" + entry.path)
         except VaultError as error:
             assert isinstance(entry, FileEntry)  # noqa: S101 - nothing else has an object
             status: Status = "changed" if isinstance(error, VaultChanged) else "unreadable"
-            verdict = Verdict("object", entry.object, status, entry.facts.size_bytes, entry.path, error.reason)
+            verdict = Verdict("object", entry.object, status, entry.facts.size_bytes, b"/" + entry.path, error.reason)
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise TargetUnusable(self._target, f"cannot be written: {error.strerror}") from None
             shown = entry.path.decode(errors="backslashreplace")
-            verdict = judged("file", shown, "not-written", _reason(error), entry.path)
+            verdict = judged("file", shown, "not-written", _reason(error), b"/" + entry.path)
         if verdict is not None:
             yield replace(verdict, checked_at_ns=begin, wall_ns=time.perf_counter_ns() - started_ns)
 

@@ -20,7 +20,8 @@ class Verdict:
     """What a thing is found to be.
 
     `name` is a vault's id, a snapshot's name, an object's 64 hex digits, or the path of a file, relative to the vault
-    or, when it was to be restored, to the target. `path` is a path in snapshots that an object belongs to.
+    or, when it was to be restored, to the target. `path` is a file, by its absolute path when it was encrypted, that an
+    object belongs to.
     """
 
     kind: Kind

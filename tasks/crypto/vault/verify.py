@@ -89,14 +89,14 @@ def check_objects(vault: Vault, objects: Sequence[tuple[str, int]], cancel: Canc
 
 
 def paths_of(vault: Vault, digests: Collection[str]) -> dict[str, list[bytes]]:
-    """Paths that objects belong to, from the newest snapshot that has any, as far as snapshots can be read."""
+    """Absolute paths that objects belong to, from the newest snapshot that has any, as far as snapshots can be read."""
     found: dict[str, list[bytes]] = defaultdict(list)
     open_ones = set(digests)
     for name in reversed(snapshot_names(vault.root)) if open_ones else ():
         with suppress(VaultError), open_snapshot(vault, name) as opened:
             for entry in opened.entries():
                 if isinstance(entry, FileEntry) and entry.object in open_ones:
-                    found[entry.object].append(entry.path)
+                    found[entry.object].append(b"/" + entry.path)
         open_ones -= found.keys()
         if not open_ones:
             break
