@@ -30,7 +30,7 @@ STANDS_FOR = {
 # Every command, as it lists rows; `show` and `verify` have one object.
 LISTS = (
     "runs", "payloads", "samples", "speedup", "race", "trend", "trend --by run", "compare 3.11 3.13", "changes",
-    "failures", "slowest --since 2026-09-01",
+    "failures", "slowest --since 2026-09-01", "snapshots", "proofs", "proofs --path documents --never",
 )  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def test_document_shows_what_is_printed(one: Example, tmp_path_factory: pytest.T
 
 
 def test_documented_sql_is_that_of_explore() -> None:
-    """The ten questions are the same ten, in the same order."""
+    """The questions are the same, in the same order."""
     queries = yaml.safe_load(METADATA.read_text())["databases"]["history"]["queries"]
     shipped = []
     for query in queries.values():
@@ -61,11 +61,11 @@ def test_documented_sql_is_that_of_explore() -> None:
             sql = sql.replace(words, value)
         shipped.append(sql)
     assert [one.question.strip() for one in examples() if one.language == "sql"] == shipped
-    assert len(shipped) == 10
+    assert len(shipped) == 12
 
 
 @pytest.mark.usefixtures("on_example")
-@pytest.mark.parametrize("command", ["runs", "samples", "trend --by run", "compare 3.11 3.13"])
+@pytest.mark.parametrize("command", ["runs", "samples", "trend --by run", "compare 3.11 3.13", "proofs", "snapshots"])
 def test_json_and_csv_have_the_same_rows(threadmill: Command, command: str) -> None:
     """As many as `--limit` allows, and the columns are the fields; a series' fields are columns of their own."""
     rows = read_json(threadmill("history", *command.split(), "--limit", "2", "--json"))
