@@ -6,7 +6,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 
 from tasks.crypto.inputs import Payload, file_type
@@ -32,10 +32,16 @@ _OBJECT_END = re.compile(rb'([0-9a-f]{64})"\}\n')
 class Changes:
     """Goes along both in their common order, in constant memory, and counts."""
 
-    def __init__(self, root: str, previous: OpenSnapshot | None, *, rehash: bool) -> None:
-        """Without a `previous` snapshot everything is new; `rehash` has files read although they look the same."""
+    def __init__(
+        self, root: str, previous: OpenSnapshot | None, *, rehash: bool, distrusted: Collection[str] = ()
+    ) -> None:
+        """Without a `previous` snapshot everything is new; `rehash` has files read although they look the same.
+
+        Objects that are `distrusted` count as not there.
+        """
         self._root = root
         self._rehash = rehash
+        self._distrusted = distrusted
         self._name = previous.snapshot.name if previous else ""
         self._before_ns = previous.snapshot.header.created_ns if previous else 0
         self._lines = previous.lines() if previous else iter(())
@@ -123,6 +129,8 @@ class Changes:
         return newest + tick < self._before_ns
 
     def _there(self, name: str, size_bytes: int) -> bool:
+        if name in self._distrusted:
+            return False
         with suppress(OSError):
             return os.lstat(object_path(self._root, name)).st_size == size_bytes + HEADER_BYTES
         return False
