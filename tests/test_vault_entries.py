@@ -31,7 +31,9 @@ FILE: dict[str, Json] = {
 FOLDER: dict[str, Json] = {"path": "d", "type": "folder", "mode": 0o755, "mtime_ns": 1}
 LINK: dict[str, Json] = {"path": "l", "type": "link", "mtime_ns": 1, "target": "../x"}
 
-parts = st.binary(min_size=1, max_size=8).filter(lambda part: not {b"/"[0], 0} & set(part) and part not in (b".", b".."))
+parts = st.binary(min_size=1, max_size=8).filter(
+    lambda part: not {b"/"[0], 0} & set(part) and part not in (b".", b"..")
+)
 paths = st.lists(parts, min_size=1, max_size=4).map(b"/".join)
 times = st.integers(-(2**63) * 10**9, 2**63 * 10**9 - 1)
 modes = st.integers(0, 0o7777)
@@ -84,7 +86,17 @@ WRONG: dict[str, tuple[Json, ...]] = {
     "ctime_ns": (None, 1.5, "1", 2**93, -(2**94), False),
     "inode": (None, -1, 2**65, 1.0, "3"),
     "size": (None, -1, 2**63, 4.0, 1e400, "4"),
-    "object": (None, 1, "", OBJECT[:-1], OBJECT + "0", OBJECT.upper(), OBJECT + "\n", "../" + OBJECT[3:], "\uff10" * 64),
+    "object": (
+        None,
+        1,
+        "",
+        OBJECT[:-1],
+        OBJECT + "0",
+        OBJECT.upper(),
+        OBJECT + "\n",
+        "../" + OBJECT[3:],
+        "\uff10" * 64,
+    ),
     "target": (None, "", "a\0", 1, {"hex": "00"}, [], "\udc00"),
 }
 FORMS = {"file": FILE, "folder": FOLDER, "link": LINK}

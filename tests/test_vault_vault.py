@@ -60,7 +60,12 @@ def test_derived_values_are_these() -> None:
     """
     mac = VaultKey(SECRET, ID).mac()
     mac.update(b"")
-    assert mac.hexdigest() == hmac.new(bytes.fromhex("829CCD1BDA5B170AD6814EFF7C3497E166721FC52F2E49667CC0F81EB51BDE97"), b"", "sha256").hexdigest()
+    assert (
+        mac.hexdigest()
+        == hmac.new(
+            bytes.fromhex("829CCD1BDA5B170AD6814EFF7C3497E166721FC52F2E49667CC0F81EB51BDE97"), b"", "sha256"
+        ).hexdigest()
+    )
     assert VaultKey(SECRET, ID).key_check == "0672d6a108ea947e5c22040e0c73fd06"
 
 

@@ -166,7 +166,9 @@ def prune(vault: Vault, policy: Policy) -> list[Verdict]:
 def content(vault: Vault, entry: FileEntry) -> bytes:
     """A file's content by way of `decrypt_checked`."""
     pieces: list[bytes] = []
-    decrypt_checked(vault, entry.object, entry.facts.size_bytes, lambda piece: pieces.append(bytes(piece)), CancelToken())
+    decrypt_checked(
+        vault, entry.object, entry.facts.size_bytes, lambda piece: pieces.append(bytes(piece)), CancelToken()
+    )
     return b"".join(pieces)
 
 

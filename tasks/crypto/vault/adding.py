@@ -19,10 +19,11 @@ from tasks.crypto.vault.draft import Draft, Result
 from tasks.crypto.vault.entries import FileFacts
 from tasks.crypto.vault.errors import VaultError, VaultUnwritable
 from tasks.crypto.vault.layout import SNAPSHOTS, TEMPORARY, object_path, open_new, open_regular, sync_folder, write_all
-from tasks.crypto.vault.lines import LONGEST_LINE, encode_line, encode_mac
+from tasks.crypto.vault.lines import LONGEST_LINE, MAC_LINE_BYTES, encode_line, encode_mac
 from tasks.crypto.vault.locks import numbering, writing
 from tasks.crypto.vault.objects import ObjectBatch, digest_of
 from tasks.crypto.vault.snapshots import (
+    LARGEST_BYTES,
     LONGEST_HEADER,
     Header,
     OpenSnapshot,
@@ -270,8 +271,10 @@ class _Written:
 
     def __init__(self, descriptor: int, vault: Vault) -> None:
         self._descriptor = descriptor
+        self._root = vault.root
         self._mac = vault.need_key().mac()
         self._held = bytearray()
+        self._left = LARGEST_BYTES
 
     def put(self, line: bytes) -> None:
         self._held += line
@@ -286,6 +289,9 @@ class _Written:
         return mac
 
     def _flush(self) -> None:
+        self._left -= len(self._held)
+        if self._left < MAC_LINE_BYTES:
+            raise VaultError(self._root, "so many entries are more than a snapshot may have; back up parts of them")
         self._mac.update(self._held)
         write_all(self._descriptor, bytes(self._held))
         self._held.clear()

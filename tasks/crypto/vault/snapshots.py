@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,7 +41,7 @@ _KEYS = frozenset(("format", "version", "vault", "id", "created", "sequence", "s
 _FOOTER_KEYS = frozenset(("entries", "files", "size_bytes"))
 _ID = re.compile(r"[0-9a-f]{16}")
 _VAULT = re.compile(r"[0-9a-f]{32}")
-_CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+_CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +122,16 @@ class OpenSnapshot:
         """The line of each entry, newline included.
 
         Raises:
+            SnapshotInvalid: there are more after the totals, or one is too long.
             VaultError: the file cannot be read, or changed since it was opened.
         """
         lines = self._all_lines()
         next(lines)
         for line in lines:
-            if line.startswith(FOOTER):
-                return
-            yield line
+            if not line.startswith(FOOTER):
+                yield line
+            elif next(lines, None) is not None:
+                raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: goes on after its totals")
 
     def entries(self) -> Iterator[Entry]:
         """The entries, each checked, and at the end their totals.
@@ -219,7 +221,7 @@ def find_snapshot(vault: Vault, wanted: str) -> str:
     if not names:
         raise NoSuchSnapshot(vault.root, "has no snapshot yet")
     if wanted == "latest":
-        return max(names, key=lambda name: (peek(vault.root, name).sequence, name))
+        return _latest(vault.root, names)
     found = [name for name in names if name.startswith(wanted) or name.partition("-")[2].startswith(wanted)]
     if wanted in found:
         return wanted
@@ -236,6 +238,13 @@ def newest_snapshot(vault: Vault) -> Snapshot | None:
         with suppress(VaultError):
             return read_snapshot(vault, name)
     return None
+
+
+def _latest(root: str, names: Sequence[str]) -> str:
+    headers = {name: peek(root, name) for name in names}
+    newest = max(names, key=lambda name: (headers[name].sequence, name))
+    # One that is later and does not show its number may be the latest: whoever opens it is told what became of it.
+    return max([newest, *(name for name in names if headers[name] is _UNKNOWN)])
 
 
 _UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())
@@ -264,6 +273,7 @@ def decode_header(line: bytes) -> Header:
     if value.get("format") != FORMAT or value.get("version") != VERSION:
         raise BadLine("is not a snapshot of a known format")
     need_keys(value, _KEYS)
+    need_int(value["version"], "version")
     created = need_text(value["created"], "time", _CREATED)
     sources = value["sources"]
     if not isinstance(sources, list):
@@ -299,6 +309,8 @@ def _authenticate(vault: Vault, name: str, content: ReadTwice, size_bytes: int) 
         content.first(take)
     except ReadFailed as error:
         raise VaultError(vault.root, f"snapshot {name} cannot be read: {error}") from None
+    if left != -MAC_LINE_BYTES:
+        raise VaultChanged(vault.root, f"snapshot {name}: it changed while it was read")
     found = decode_mac(tail[-MAC_LINE_BYTES:])
     if found is None:
         raise VaultChanged(vault.root, f"snapshot {name}: it was changed or cut off: it does not end in a MAC")
@@ -312,6 +324,8 @@ def _ends(vault: Vault, name: str, head: bytes, tail: bytes) -> tuple[Header, To
     first, newline, _ = head.partition(b"\n")
     try:
         header = decode_header(first if newline else b"")
+        if not tail.endswith(b"\n"):
+            raise BadLine("has no end of a line before its MAC")
         totals = _totals(decode_line(tail[tail.rfind(b"\n", 0, -1) + 1 :]))
     except BadLine as error:
         raise SnapshotInvalid(vault.root, f"snapshot {name}: it {error}") from None
