@@ -1,4 +1,4 @@
-"""Vaults for tests: made by the engine, changed behind its back, or with snapshots that only a holder of the key makes."""
+"""Vaults for tests: made by the engine, changed behind its back, or with snapshots as only a holder of the key makes."""
 
 from __future__ import annotations
 
@@ -205,6 +205,19 @@ def seal(vault: Vault, path: Path) -> None:
     mac.update(path.read_bytes())
     with path.open("ab") as file:
         file.write(encode_mac(mac.hexdigest()))
+
+
+def put_in_place(kind: str, path: Path) -> None:
+    """Move a file, if it is there, to `kept` beside the vault, and put a link to it, a FIFO or a folder there."""
+    kept = next(parent for parent in path.parents if parent.name == "vault").with_name("kept")
+    if path.exists():
+        path.rename(kept)
+    if kind == "link":
+        path.symlink_to(kept)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
 
 
 def flip(path: Path, at: int, bit: int = 0) -> None:
