@@ -96,7 +96,7 @@ def test_text_has_to_be_of_its_form(value: Json) -> None:
 
 def test_keys_that_are_odd_are_named() -> None:
     """A key too many or too few is named, in text that can be printed and recorded whatever the key is."""
-    with pytest.raises(BadLine, match="a, c$"):
+    with pytest.raises(BadLine, match=r"a, c$"):
         need_keys({"a": 1, "b": 2}, frozenset(("b", "c")))
     with pytest.raises(BadLine) as caught:
         need_keys(json.loads(r'{"\ud800":1}'), frozenset())

@@ -17,7 +17,7 @@ from tasks.crypto.vault.twice import ReadTwice
 from tasks.crypto.vault.vault import make_vault, open_vault
 from tests.crypto_fakes import SECRET
 from tests.test_vault_entries import FILE, FOLDER, LINK, OBJECT, folder
-from tests.vaults import Place, craft, entries, flip, make_place, restore
+from tests.vaults import Place, craft, entries, flip, make_place, put_in_place, restore
 
 
 @pytest.fixture
@@ -165,7 +165,8 @@ def test_an_authentic_snapshot_with_bad_entries_is_refused(place: Place, lines: 
 
 TOTALS: list[tuple[int, int, int] | bytes] = [
     (2, 0, 0), (0, 0, 0), (1, 1, 0), (1, 0, 1), b'{"entries":1,"files":0,"size_bytes":0.0}\n', b"", b"\n", b"{}\n",
-    b'{"entries":1,"files":0}\n', b'{"entries":-1,"files":0,"size_bytes":0}\n', b'{"entries":true,"files":0,"size_bytes":0}\n',
+    b'{"entries":1,"files":0}\n',
+    b'{"entries":-1,"files":0,"size_bytes":0}\n', b'{"entries":true,"files":0,"size_bytes":0}\n',
     b'{"entries":1,"files":0,"size_bytes":0}', b'{"files":0,"entries":1,"size_bytes":0}\n',
     b'{"entries":1,"files":0,"size_bytes":0}\n\n', b'{"entries":1,"files":0,"size_bytes":0}\n' * 2,
 ]  # fmt: skip
@@ -178,7 +179,8 @@ def test_totals_that_lie_are_refused(place: Place, totals: tuple[int, int, int] 
 
 
 HEADERS: list[dict[str, Json] | bytes] = [
-    {"format": "x"}, {"version": 2}, {"version": True}, {"version": 1.0}, {"version": "1"}, {"vault": "x"}, {"vault": 1},
+    {"format": "x"},
+    {"version": 2}, {"version": True}, {"version": 1.0}, {"version": "1"}, {"vault": "x"}, {"vault": 1},
     {"id": "G" * 16}, {"created": "2026-01-01T01:00:00Z"}, {"created": "2026-13-01T01:00:00.000000Z"}, {"created": 1},
     {"sequence": 0}, {"sequence": True}, {"sequence": 2**63}, {"sequence": 1.0}, {"sources": "x"}, {"sources": [1]},
     {"sources": [""]}, {"more": 1}, b"\n", b"", b"{}\n", b"[]\n",
@@ -211,12 +213,7 @@ def test_what_is_no_file_is_not_read(place: Place, kind: str) -> None:
     """A link, FIFO or folder in the place of a snapshot is refused and named, neither followed nor waited for."""
     name = place.add().name
     path = place.snapshot(name)
-    path.rename(place.root.parent / "kept")
-    {
-        "link": lambda: path.symlink_to(place.root.parent / "kept"),
-        "fifo": lambda: os.mkfifo(path),
-        "folder": path.mkdir,
-    }[kind]()
+    put_in_place(kind, path)
     assert "is not a regular file" in refusal(place, name, VaultError) or kind == "link"
     assert place.faults()[name] == "unreadable"
 

@@ -26,7 +26,7 @@ from tasks.crypto.vault.keys import VaultKey
 from tasks.crypto.vault.lines import encode_line, encode_mac
 from tasks.crypto.vault.vault import is_vault, make_vault, open_vault, why_no_vault
 from tests.crypto_fakes import SECRET, needs_openssl, openssl, run_python, vectors, without_root_rights
-from tests.vaults import OTHER, flip, verify
+from tests.vaults import OTHER, flip, put_in_place, verify
 
 ID = "00112233445566778899aabbccddeeff"
 
@@ -60,12 +60,8 @@ def test_derived_values_are_these() -> None:
     """
     mac = VaultKey(SECRET, ID).mac()
     mac.update(b"")
-    assert (
-        mac.hexdigest()
-        == hmac.new(
-            bytes.fromhex("829CCD1BDA5B170AD6814EFF7C3497E166721FC52F2E49667CC0F81EB51BDE97"), b"", "sha256"
-        ).hexdigest()
-    )
+    mac_key = bytes.fromhex("829ccd1bda5b170ad6814eff7c3497e166721fc52f2e49667cc0f81eb51bde97")
+    assert mac.hexdigest() == hmac.new(mac_key, b"", "sha256").hexdigest()
     assert VaultKey(SECRET, ID).key_check == "0672d6a108ea947e5c22040e0c73fd06"
 
 
@@ -148,7 +144,7 @@ def test_every_changed_bit_is_found(root: Path) -> None:
     for at in range(size):
         for bit in range(8):
             flip(path, at, bit)
-            with pytest.raises((VaultChanged, WrongKey)):
+            with pytest.raises(VaultError, match="was changed"):
                 open_vault(str(root), SECRET)
             flip(path, at, bit)
     assert open_vault(str(root), SECRET).key
@@ -187,7 +183,8 @@ def sealed(**changes: object) -> bytes:
     "changes",
     [
         {"format": "x"}, {"version": 0}, {"version": True}, {"version": 1.0}, {"version": "1"}, {"id": ID[1:]},
-        {"id": 1}, {"created": "now"}, {"created": "\uff12026-01-01T00:00:00Z"}, {"suite": "classic"}, {"key_check": ""},
+        {"id": 1}, {"created": "now"}, {"created": "\uff12026-01-01T00:00:00Z"},
+        {"suite": "classic"}, {"key_check": ""},
         {"key_check": "absent"}, {"more": 1},
     ],
 )  # fmt: skip
@@ -211,9 +208,7 @@ def test_a_later_format_is_named(root: Path) -> None:
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
 def test_what_is_no_file_is_not_read(root: Path, kind: str) -> None:
     """A link, FIFO or folder in the place of `vault.json` is refused, neither followed nor waited for."""
-    path = root / "vault.json"
-    path.rename(root / "kept")
-    {"link": lambda: path.symlink_to("kept"), "fifo": lambda: os.mkfifo(path), "folder": path.mkdir}[kind]()
+    put_in_place(kind, root / "vault.json")
     with pytest.raises(VaultError, match=r"vault\.json cannot be read"):
         open_vault(str(root), SECRET)
 
@@ -291,9 +286,14 @@ def test_who_removes_waits_for_who_adds(root: Path, monkeypatch: pytest.MonkeyPa
     """Many read and add at once; one that removes is alone, and says so when the others do not end."""
     monkeypatch.setattr(locks, "WAIT_S", 0.2)
     where, cancel = str(root), CancelToken()
-    with locks.writing(where, cancel), locks.writing(where, cancel), locks.reading(where, cancel):
-        with pytest.raises(VaultBusy, match="in use by another threadmill"), locks.alone(where, cancel):
-            pass
+    with (
+        locks.writing(where, cancel),
+        locks.writing(where, cancel),
+        locks.reading(where, cancel),
+        pytest.raises(VaultBusy, match="in use by another threadmill"),
+        locks.alone(where, cancel),
+    ):
+        pass
     with locks.alone(where, cancel):
         for way in (locks.reading, locks.writing, locks.alone):
             with pytest.raises(VaultBusy), way(where, cancel):
@@ -330,12 +330,11 @@ def test_only_who_is_alone_sweeps(root: Path) -> None:
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
 def test_a_lock_that_is_no_file_is_refused(root: Path, kind: str) -> None:
     """A link, FIFO or folder in the place of the lock is refused, neither followed nor waited for."""
-    path = root / "lock"
-    {"link": lambda: path.symlink_to("else"), "fifo": lambda: os.mkfifo(path), "folder": path.mkdir}[kind]()
+    put_in_place(kind, root / "lock")
     for way in (locks.reading, locks.writing, locks.alone):
         with pytest.raises(VaultError), way(str(root), CancelToken()):
             pass
-    assert not (root / "else").exists()
+    assert not root.with_name("kept").exists()
 
 
 def test_a_copy_without_empty_folders_and_lock_is_whole(root: Path) -> None:

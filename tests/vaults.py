@@ -1,4 +1,4 @@
-"""Vaults for tests: made by the engine, changed behind its back, or with snapshots as only a holder of the key makes."""
+"""Vaults for tests: made by the engine, changed behind its back, or with snapshots that only its key makes."""
 
 from __future__ import annotations
 

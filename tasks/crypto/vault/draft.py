@@ -98,11 +98,12 @@ class Draft:
         )
         assert self._results is not None  # noqa: S101 - opened in __init__
         try:
-            # One that is written in part, on a disk that is just full, would be taken for none.
-            if os.pwrite(self._results.fileno(), record, number * _RESULT.size) < len(record):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written = os.pwrite(self._results.fileno(), record, number * _RESULT.size)
         except OSError as error:
             raise VaultUnwritable(self._root, error.errno or 0) from None
+        # One that is written in part, on a disk that is just full, would be taken for none.
+        if written < len(record):
+            raise VaultUnwritable(self._root, errno.ENOSPC)
 
     def get(self, number: int) -> Result | None:
         """What became of a file."""

@@ -324,9 +324,7 @@ def _ends(vault: Vault, name: str, head: bytes, tail: bytes) -> tuple[Header, To
     first, newline, _ = head.partition(b"\n")
     try:
         header = decode_header(first if newline else b"")
-        if not tail.endswith(b"\n"):
-            raise BadLine("has no end of a line before its MAC")
-        totals = _totals(decode_line(tail[tail.rfind(b"\n", 0, -1) + 1 :]))
+        totals = _totals(decode_line(tail[tail.rfind(b"\n", 0, -1) + 1 :] if tail.endswith(b"\n") else b""))
     except BadLine as error:
         raise SnapshotInvalid(vault.root, f"snapshot {name}: it {error}") from None
     if header.vault_id != vault.id:
