@@ -19,7 +19,7 @@ from tasks.crypto.vault.draft import Draft, Result
 from tasks.crypto.vault.entries import FileFacts
 from tasks.crypto.vault.errors import VaultError, VaultUnwritable
 from tasks.crypto.vault.layout import SNAPSHOTS, TEMPORARY, object_path, open_new, open_regular, sync_folder, write_all
-from tasks.crypto.vault.lines import LONGEST_LINE, MAC_LINE_BYTES, encode_line, encode_mac
+from tasks.crypto.vault.lines import LONGEST_LINE, MAC_LINE_BYTES, encode_line, encode_mac, encode_path
 from tasks.crypto.vault.locks import numbering, writing
 from tasks.crypto.vault.objects import ObjectBatch, digest_of
 from tasks.crypto.vault.snapshots import (
@@ -86,6 +86,7 @@ def adding(vault: Vault, selection: Selection, cancel: CancelToken) -> Iterator[
         VaultError: one of its leaves.
     """
     began = datetime.now(UTC)
+    _need_short(vault, selection)
     with ExitStack() as stack:
         stack.enter_context(writing(vault.root, cancel))
         draft = Draft(vault.root)
@@ -179,10 +180,6 @@ class Addition:
             newest = newest_snapshot(self.vault)
             sequence = max(least_sequence, newest.header.sequence + 1 if newest else 1)
             header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self._selection.sources)
-            if len(encode_line(header.values())) > LONGEST_HEADER - LONGEST_LINE:
-                raise VaultError(
-                    self.vault.root, "so many sources do not fit into a snapshot; name a folder above them"
-                )
             part = f"{self.vault.root}/{TEMPORARY}/{self._draft.token}.snapshot"
             try:
                 added = self._write(part, header)
@@ -295,6 +292,12 @@ class _Written:
         self._mac.update(self._held)
         write_all(self._descriptor, bytes(self._held))
         self._held.clear()
+
+
+def _need_short(vault: Vault, selection: Selection) -> None:
+    """Before anything is read: whether the sources go into a first line."""
+    if len(encode_line({"sources": [encode_path(path) for path in selection.sources]})) > LONGEST_HEADER - LONGEST_LINE:
+        raise VaultError(vault.root, "so many sources do not fit into a snapshot; name a folder above them")
 
 
 def _previous(vault: Vault, sources: Sequence[bytes], stack: ExitStack) -> tuple[OpenSnapshot | None, tuple[str, ...]]:

@@ -48,8 +48,11 @@ class NewObject:
             raise VaultUnwritable(self._root, error.errno or 0) from None
 
     def close(self) -> None:
-        """There is no more."""
-        os.close(self._descriptor)
+        """There is no more; raises VaultUnwritable."""
+        try:
+            os.close(self._descriptor)
+        except OSError as error:
+            raise VaultUnwritable(self._root, error.errno or 0) from None
 
 
 class ObjectBatch:
@@ -93,8 +96,9 @@ class ObjectBatch:
             for folder in folders:
                 with suppress(FileExistsError):
                     os.mkdir(folder, FOLDER_MODE)
-            for path in tuple(self._waiting):
-                os.rename(path, object_path(self._root, self._waiting.pop(path)))
+            for path, digest in tuple(self._waiting.items()):
+                os.rename(path, object_path(self._root, digest))
+                del self._waiting[path]
             if len(folders) > _ONE_BY_ONE:
                 sync_file_system(self._root)
             else:
