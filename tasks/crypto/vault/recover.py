@@ -18,7 +18,7 @@ def recover(path: str, secret: Secret) -> Vault | None:
     It tells a wrong key file, under which nothing is authentic, from a `vault.json` that was changed.
     """
     root = os.path.realpath(path)
-    with suppress(FileNotFoundError, NotADirectoryError):
+    with suppress(VaultError):
         for name in reversed(snapshot_names(root)):
             vault_id = peek(root, name).vault_id
             vault = Vault(root, vault_id, VaultKey(secret, vault_id))

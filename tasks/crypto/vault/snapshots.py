@@ -201,8 +201,15 @@ def open_snapshot(vault: Vault, name: str) -> Iterator[OpenSnapshot]:
 
 
 def snapshot_names(root: str) -> list[str]:
-    """The names in `snapshots/` that are names of snapshots, oldest first."""
-    return sorted(name for name in os.listdir(f"{root}/{SNAPSHOTS}") if SNAPSHOT_NAME.fullmatch(name))
+    """The names in `snapshots/` that are names of snapshots, oldest first.
+
+    Raises:
+        VaultError: the folder cannot be read.
+    """
+    try:
+        return sorted(name for name in os.listdir(f"{root}/{SNAPSHOTS}") if SNAPSHOT_NAME.fullmatch(name))
+    except OSError as error:
+        raise VaultError(root, f"its folder {SNAPSHOTS} cannot be read: {error.strerror}") from None
 
 
 def read_snapshot(vault: Vault, name: str) -> Snapshot:
