@@ -54,13 +54,13 @@ def decode(line: bytes) -> dict[str, Any]:
 
     value = json.loads(line.decode("ascii"), object_pairs_hook=once)
     need(isinstance(value, dict), "a line that is no object")
-    return value
+    return dict(value)
 
 
 def path_of(value: Any) -> bytes:
     path = bytes.fromhex(value["hex"]) if isinstance(value, dict) else value.encode()
     need(path and b"\0" not in path, "no path")
-    return path  # type: ignore[no-any-return]
+    return bytes(path)
 
 
 def whole(value: Any, least: int, most: int) -> bool:
