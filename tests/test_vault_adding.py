@@ -20,7 +20,7 @@ from tasks.crypto.vault.errors import NoVault, VaultError, VaultUnwritable
 from tasks.crypto.vault.objects import NewObject, object_names
 from tasks.crypto.vault.vault import open_vault
 from tasks.crypto.vault.walk import BadPattern, sources_of
-from tests.crypto_fakes import CLI_ENC, SECRET, chosen, needs_openssl, openssl
+from tests.crypto_fakes import CLI_ENC, SECRET, chosen, needs_openssl, openssl, run_python
 from tests.vaults import Place, content, entries, everything, files, make_place, more_room, small_disk
 
 
@@ -470,3 +470,37 @@ def test_an_object_is_written_once(tmp_path: Path) -> None:
     assert hashlib.sha256((tmp_path / "x").read_bytes()).digest() == hashlib.sha256(b"abc").digest()
     with pytest.raises(VaultUnwritable, match="File exists"):
         NewObject(str(tmp_path), str(tmp_path / "x"))
+
+
+ADD = """
+import sys
+from pathlib import Path
+from tasks.crypto.secret import KeyFile
+from tasks.crypto.vault.errors import VaultUnwritable
+from tasks.crypto.vault.vault import open_vault
+from tests.vaults import Place
+key = KeyFile(sys.argv[2])
+try:
+    Place(open_vault(sys.argv[1], key.secret()), key, Path(sys.argv[3])).add()
+except VaultUnwritable as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.parametrize("calls", ["fsync", "syncfs", "mkdir", "rename,renameat,renameat2", "pwrite64"])
+def test_an_error_of_the_kernel_is_said(place: Place, calls: str) -> None:
+    """The same in a real process, whose system calls fail from the first one on."""
+    for number in range(20 if calls == "syncfs" else 0):
+        place.put(f"{number}")
+    strace = shutil.which("strace") or pytest.skip("there is no strace on PATH")
+    options = f"-D -f -qq -o /dev/null -e trace={calls} -e inject={calls}:error=EIO".split()
+    if subprocess.run([strace, *options, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("strace cannot inject errors here")
+    ended = run_python(ADD, place.vault.root, place.key.path, str(place.tree), before=[strace, *options])
+    assert ended.returncode == 1
+    assert ended.stderr.decode().strip() == f"vault {place.root}: cannot be written: Input/output error"
+    assert list((place.root / "snapshots").iterdir()) == []
+    # The list of results is written when the objects of a batch have their names.
+    assert objects(place) == set() or calls == "pwrite64"
+    assert place.faults() == {}
+    assert set(place.add().statuses().values()) == {"ok"}
