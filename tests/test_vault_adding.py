@@ -21,7 +21,7 @@ from tasks.crypto.vault.objects import NewObject, object_names
 from tasks.crypto.vault.vault import open_vault
 from tasks.crypto.vault.walk import BadPattern, sources_of
 from tests.crypto_fakes import CLI_ENC, SECRET, chosen, needs_openssl, openssl, run_python
-from tests.vaults import Place, content, entries, everything, files, make_place, more_room, small_disk
+from tests.vaults import Place, add, content, entries, everything, files, flip, make_place, more_room, small_disk
 
 
 @pytest.fixture
@@ -190,6 +190,22 @@ def test_rehash_finds_what_changed_behind_the_times(place: Place, monkeypatch: p
     assert new != old
     assert new.read_bytes()[8:16] != old.read_bytes()[8:16]
     assert content(place.vault, files(place.vault, second.name)[0]).endswith(b"!")
+
+
+@pytest.mark.parametrize("at", [0, 9, 20])
+def test_a_damaged_object_is_not_kept(place: Place, at: int) -> None:
+    """Where magic, salt or content of an object was changed, `rehash` and a word of who knows both make a new one."""
+    path = place.tree / "a"
+    first = place.settled_add()
+    made = place.object_of(first.name, path)
+    flip(made, at)
+    assert place.add().results == ()
+    second = place.add(rehash=True)
+    assert second.statuses() == {"a": "ok", "c": "unchanged", "empty": "unchanged"}
+    new = place.object_of(second.name, path)
+    assert new != made
+    selection = engine.Selection(sources_of([str(place.tree)]), distrusted=frozenset({new.name}))
+    assert add(place.vault, place.key, selection).statuses() == {"a": "ok"}
 
 
 def test_no_two_objects_share_a_salt(place: Place) -> None:

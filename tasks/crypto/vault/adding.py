@@ -229,8 +229,8 @@ class KeptBatch:
         try:
             descriptor = open_regular(object_path(self._vault.root, known))
             try:
-                found, _ = digest_of(descriptor, bytearray(_PIECE_BYTES))
-                return os.pread(descriptor, SALT_BYTES, HEADER_BYTES - SALT_BYTES) if found == known else None
+                whole = digest_of(descriptor, bytearray(_PIECE_BYTES)) == known
+                return os.pread(descriptor, SALT_BYTES, HEADER_BYTES - SALT_BYTES) if whole else None
             finally:
                 os.close(descriptor)
         except OSError:
