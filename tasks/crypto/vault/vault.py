@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from tasks.crypto.secret import Secret
 from tasks.crypto.suites import SUITES, Suite
-from tasks.crypto.vault.errors import NoVault, VaultChanged, VaultError, VaultUnwritable, WrongKey
+from tasks.crypto.vault.errors import NewerFormat, NoVault, VaultChanged, VaultError, VaultUnwritable, WrongKey
 from tasks.crypto.vault.keys import VaultKey
 from tasks.crypto.vault.layout import (
     FOLDER_MODE,
@@ -86,6 +86,7 @@ def open_vault(path: str, secret: Secret | None) -> Vault:
         NoVault: there is none.
         WrongKey: the secret is not its.
         VaultChanged: `vault.json` is not what threadmill wrote.
+        NewerFormat: it is what a newer threadmill wrote.
     """
     root = os.path.realpath(path)
     if not is_vault(root):
@@ -212,7 +213,7 @@ def _decode(root: str, raw: bytes) -> tuple[str, str]:
         version = value.get("version")
         if value.get("format") == FORMAT and type(version) is int and version > VERSION:
             unknown = f"has format {version} (or {PARAMETERS} was changed); this program knows {VERSION}"
-            raise VaultError(root, unknown)
+            raise NewerFormat(root, unknown)
         need_keys(value, _KEYS)
         need_text(value["format"], "format", re.compile(FORMAT))
         need_int(version, "version", VERSION, VERSION)
