@@ -24,6 +24,7 @@ class Snapshot:
     """A day later with each number."""
 
     sequence: int = 1
+    begin: datetime = START
     vault_id: str = VAULT_ID
     vault_path: str = "/srv/vault"
     sources: Sequence[bytes] = (b"/srv/documents", b"/srv/caf\xe9")
@@ -47,12 +48,12 @@ class Snapshot:
 
     @property
     def created_at(self) -> datetime:
-        return START + timedelta(days=self.sequence)
+        return self.begin + timedelta(days=self.sequence)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`day` after the start."""
+    """`day` after the beginning."""
 
     name: str
     status: str = "ok"
@@ -62,10 +63,11 @@ class Verdict:
     path: bytes | None = None
     error: str | None = None
     wall_ns: int = 1_000_000
+    begin: datetime = START
 
     @property
     def checked_at_ns(self) -> int:
-        return round((START + timedelta(days=self.day)).timestamp()) * 10**9
+        return round((self.begin + timedelta(days=self.day)).timestamp()) * 10**9
 
 
 def name_of(number: int) -> str:

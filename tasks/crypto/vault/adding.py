@@ -21,7 +21,7 @@ from tasks.crypto.vault.errors import VaultError, VaultUnwritable
 from tasks.crypto.vault.layout import SNAPSHOTS, TEMPORARY, object_path, open_new, open_regular, sync_folder, write_all
 from tasks.crypto.vault.lines import LONGEST_LINE, encode_line, encode_mac
 from tasks.crypto.vault.locks import numbering, writing
-from tasks.crypto.vault.objects import ObjectBatch
+from tasks.crypto.vault.objects import ObjectBatch, digest_of
 from tasks.crypto.vault.snapshots import (
     LONGEST_HEADER,
     Header,
@@ -36,14 +36,20 @@ from tasks.crypto.vault.snapshots import (
 from tasks.crypto.vault.vault import Vault
 from tasks.crypto.vault.walk import Excludes, walk
 
+_PIECE_BYTES = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a snapshot is to be of: `sources` as `sources_of` gives them; `rehash` reads also what looks unchanged."""
+    """What a snapshot is to be of: `sources` as `sources_of` gives them; `rehash` reads also what looks unchanged.
+
+    Files whose object is among the `distrusted` ones (64 hex digits) are encrypted anew.
+    """
 
     sources: tuple[bytes, ...]
     excludes: tuple[str, ...] = ()
     rehash: bool = False
+    distrusted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,9 @@ def compare(
             previous, damaged = _previous(vault, selection.sources, stack)
             root = os.stat(vault.root)
             itself = root.st_dev, root.st_ino
-        changes = Changes(vault.root if vault else "", previous, rehash=selection.rehash)
+        changes = Changes(
+            vault.root if vault else "", previous, rehash=selection.rehash, distrusted=selection.distrusted
+        )
         for one in changes.of(walk(selection.sources, Excludes(selection.excludes), itself)):
             if isinstance(one, Payload):
                 to_do(one)
@@ -219,17 +227,16 @@ class KeptBatch:
         self.results: list[tuple[int, Result]] = []
 
     def salt_of(self, known: str) -> bytes | None:
-        """The salt of an object that is there; None if it cannot be read."""
+        """The salt of an object; None if that is not there, or not whole: then it is not to be taken over."""
         try:
             descriptor = open_regular(object_path(self._vault.root, known))
+            try:
+                found, _ = digest_of(descriptor, bytearray(_PIECE_BYTES))
+                return os.pread(descriptor, SALT_BYTES, HEADER_BYTES - SALT_BYTES) if found == known else None
+            finally:
+                os.close(descriptor)
         except OSError:
             return None
-        try:
-            return os.pread(descriptor, SALT_BYTES, HEADER_BYTES - SALT_BYTES)
-        except OSError:
-            return None
-        finally:
-            os.close(descriptor)
 
     def same(self, number: int, known: str, done: Encrypted) -> None:
         """A file was read, and is what this object is of."""

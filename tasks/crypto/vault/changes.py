@@ -6,7 +6,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 
 from tasks.crypto.inputs import Payload, file_type
@@ -23,6 +23,8 @@ _TICK_NS = 50_000_000
 _COARSE_NS = 2_000_000_000
 _SECOND_NS = 1_000_000_000
 
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+
 # How the line of a file ends, from its object on.
 _OBJECT_END = re.compile(rb'([0-9a-f]{64})"\}\n')
 
@@ -30,10 +32,16 @@ _OBJECT_END = re.compile(rb'([0-9a-f]{64})"\}\n')
 class Changes:
     """Goes along both in their common order, in constant memory, and counts."""
 
-    def __init__(self, root: str, previous: OpenSnapshot | None, *, rehash: bool) -> None:
-        """Without a `previous` snapshot everything is new; `rehash` has files read although they look the same."""
+    def __init__(
+        self, root: str, previous: OpenSnapshot | None, *, rehash: bool, distrusted: Collection[str] = ()
+    ) -> None:
+        """Without a `previous` snapshot everything is new; `rehash` has files read although they look the same.
+
+        Objects that are `distrusted` count as not there.
+        """
         self._root = root
         self._rehash = rehash
+        self._distrusted = distrusted
         self._name = previous.snapshot.name if previous else ""
         self._before_ns = previous.snapshot.header.created_ns if previous else 0
         self._lines = previous.lines() if previous else iter(())
@@ -53,7 +61,7 @@ class Changes:
             elif stat.S_ISDIR(status.st_mode):
                 # The root of the file system has no name to be restored under.
                 if path := found.path[1:]:
-                    yield FolderEntry(path, stat.S_IMODE(status.st_mode), status.st_mtime_ns).line()
+                    yield self._passed(FolderEntry(path, stat.S_IMODE(status.st_mode), status.st_mtime_ns).line())
             elif stat.S_ISLNK(status.st_mode):
                 yield from self._link(found.path, status)
             else:
@@ -63,12 +71,12 @@ class Changes:
         # The line as it would be, up to its object: what stands like this in the snapshot before is the same file.
         name = encode_path(path[1:])
         begin = (
-            f'{{"path":{json.dumps(name, separators=(",", ":"))},"type":"file","mode":{stat.S_IMODE(status.st_mode)},'
+            f'{{"path":{_ENCODE(name)},"type":"file","mode":{stat.S_IMODE(status.st_mode)},'
             f'"mtime_ns":{status.st_mtime_ns},"ctime_ns":{status.st_ctime_ns},"inode":{status.st_ino},'
             f'"size":{status.st_size},"object":"'
         ).encode("ascii")
         line = self._line_of(path, begin)
-        end = _OBJECT_END.fullmatch(line, len(begin)) if line.startswith(begin) else None
+        end = _OBJECT_END.fullmatch(line, len(begin))
         if end is None or not self._settled(status) or not self._there(end[1].decode(), status.st_size):
             return self._payload(Payload("file", path, status.st_size))
         if self._rehash:
@@ -79,7 +87,7 @@ class Changes:
 
     def _link(self, path: bytes, status: os.stat_result) -> Iterator[bytes | Payload]:
         try:
-            yield LinkEntry(path[1:], status.st_mtime_ns, os.readlink(path)).line()
+            yield self._passed(LinkEntry(path[1:], status.st_mtime_ns, os.readlink(path)).line())
         except FileNotFoundError:
             return
         except OSError as error:
@@ -94,12 +102,19 @@ class Changes:
         return payload
 
     def _line_of(self, path: bytes, begin: bytes) -> bytes:
-        """The line of that path in the snapshot before; if there is none, one of another path."""
+        """The line of that path in the snapshot before, if it begins like this; empty if not."""
+        # Where little has changed the line is the next one nearly always, and need not be taken apart.
         if not self._line.startswith(begin):
             wanted = order_key(path[1:])
             while self._line and self._key() < wanted:
                 self._line = next(self._lines, b"")
-        return self._line
+        return self._passed(self._line) if self._line.startswith(begin) else b""
+
+    def _passed(self, line: bytes) -> bytes:
+        """The same line; if it is the next one of the snapshot before, that is left behind."""
+        if line == self._line:
+            self._line = next(self._lines, b"")
+        return line
 
     def _key(self) -> bytes:
         try:
@@ -114,6 +129,8 @@ class Changes:
         return newest + tick < self._before_ns
 
     def _there(self, name: str, size_bytes: int) -> bool:
+        if name in self._distrusted:
+            return False
         with suppress(OSError):
             return os.lstat(object_path(self._root, name)).st_size == size_bytes + HEADER_BYTES
         return False

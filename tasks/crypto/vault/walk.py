@@ -66,6 +66,10 @@ def walk(sources: Sequence[bytes], excludes: Excludes, vault: tuple[int, int] | 
     for source in sources:
         try:
             found = Found(source, os.stat(source))
+        except FileNotFoundError:
+            # The command has seen to it that there is something.
+            yield Found(source, None, skip="dangling symbolic link")
+            continue
         except OSError as error:
             yield Found(source, None, error.errno or errno.EIO)
             continue
