@@ -44,7 +44,7 @@ def over_time(history: History, since: datetime, until: datetime | None, *, made
         stages_section([*_payloads_shown(history, since, until, days)]),
         *filter(None, [speedups_over_time_section([row for row in days if _of_sample(row)], COMPARED)]),
     ]
-    kept = [*vault_sections(history, runs, since, until)]
+    kept = [*vault_sections(history, runs, since, until, made_at=made_at)]
     if missing := why_no_plots():
         said = [] if samples else [Section("Plots", (Paragraph(missing),))]
         sections, kept = [*said, *map(without_plots, sections)], [*map(without_plots, kept)]

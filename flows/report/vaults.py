@@ -19,7 +19,7 @@ _MOST_CHARTS = 4
 
 
 def vault_sections(
-    history: History, runs: Sequence[RunRow], since: datetime | None, until: datetime | None
+    history: History, runs: Sequence[RunRow], since: datetime | None, until: datetime | None, *, made_at: datetime
 ) -> Iterator[Section]:
     """One section, from the record alone; none where no run ever put anything into a vault, or looked at one.
 
@@ -28,6 +28,7 @@ def vault_sections(
         runs: those that started in the time.
         since: beginning of the time.
         until: its end, not included.
+        made_at: now, for ages.
     """
     vaults = history.vaults()
     if not vaults:
@@ -40,7 +41,7 @@ def vault_sections(
         (
             Paragraph(_HOW_TO_READ),
             _newest(history, vaults, until),
-            _proofs(history, vaults, runs),
+            _proofs(history, vaults, runs, made_at),
             *_over_time(vaults, taken),
             *faults(history.verdicts(VerdictFilter(faults=True, since=since, until=until), limit=LISTED)),
         ),
@@ -61,9 +62,13 @@ def faults(rows: Sequence[VerdictRow]) -> Iterator[Block]:
 def snapshot_cells(row: SnapshotRow) -> tuple[Cell, ...]:
     """Under `SNAPSHOT_HEADS`."""
     return (
-        row.name, row.sequence, utc(row.created_at), row.files, megabytes(row.size_bytes), row.new, row.unchanged,
-        row.unstable, row.skipped, row.failed, megabytes(row.stored_bytes),
+        row.name, row.sequence, utc(row.created_at), row.files, _mb(row.size_bytes), row.new, row.unchanged,
+        row.unstable, row.skipped, row.failed, _mb(row.stored_bytes),
     )  # fmt: skip
+
+
+def _mb(size_bytes: int) -> str | None:
+    return megabytes(size_bytes) if size_bytes else "0"
 
 
 SNAPSHOT_HEADS = (
@@ -81,7 +86,7 @@ def _newest(history: History, vaults: Sequence[VaultRow], until: datetime | None
     return Table("Newest snapshots", columns("vault", "id", *SNAPSHOT_HEADS), tuple(lines))
 
 
-def _proofs(history: History, vaults: Sequence[VaultRow], runs: Sequence[RunRow]) -> Table:
+def _proofs(history: History, vaults: Sequence[VaultRow], runs: Sequence[RunRow], made_at: datetime) -> Table:
     verifications = sorted((run for run in runs if run.flow == VERIFICATION), key=lambda run: run.id, reverse=True)
     lines = []
     for vault in vaults:
@@ -99,9 +104,11 @@ def _proofs(history: History, vaults: Sequence[VaultRow], runs: Sequence[RunRow]
                 totals.objects,
                 totals.never,
                 utc(totals.oldest_proof) if totals.oldest_proof else "none",
+                max(0, (made_at - totals.oldest_proof).days) if totals.oldest_proof else None,
             )
         )
-    heads = ("vault", "id", "#run", "last verified", "#proven", "#faults", "#objects", "#never proven", "oldest proof")
+    heads = ("vault", "id", "#run", "last verified", "#proven", "#faults", "#objects", "#never proven", "oldest proof",
+             "#days ago")  # fmt: skip
     return Table("Proofs", columns(*heads), tuple(lines))
 
 
