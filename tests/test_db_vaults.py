@@ -209,22 +209,22 @@ def test_proven_is_the_newest_good_verdict_in_the_order_of_the_names(store: Stor
 def test_proven_takes_no_memory(store: Store, history: History, run_id: int) -> None:
     """Many objects stream by."""
     store.record_verdicts(run_id, VAULT, 0, [Verdict(name_of(0))])
-    count = 30_000
+    count = 15_000
     with store._transaction() as connection:
         vault = connection.execute(select(VaultTable.id)).scalar_one()
         row = {"run_id": run_id, "vault_id": vault, "kind": "object", "status": "ok", "checked_at": START, "wall_ns": 1}
-        for first in range(1, count, 10_000):
-            rows = [row | {"ordinal": n, "name": f"{n:064x}"} for n in range(first, min(count, first + 10_000))]
+        for first in range(1, count, 5_000):
+            rows = [row | {"ordinal": n, "name": f"{n:064x}"} for n in range(first, min(count, first + 5_000))]
             connection.execute(insert(VerdictTable), rows)
     tracemalloc.start()
     try:
         assert sum(1 for _ in history.proven(VAULT_ID)) == count
         peak_bytes = tracemalloc.get_traced_memory()[1]
         assert len(history.proofs(limit=3)) == 3
-        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
-    assert peak_bytes < 3_000_000
+    assert peak_bytes < 2_000_000
 
 
 def test_proofs_begin_with_what_was_never_proven(store: Store, history: History) -> None:
