@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from db.vault_rows import ProofRow as ProofRow
+from db.vault_rows import ProofTotalsRow as ProofTotalsRow
 from db.vault_rows import SnapshotRow as SnapshotRow
 from db.vault_rows import VaultRow as VaultRow
 from db.vault_rows import VerdictCount as VerdictCount

@@ -99,3 +99,15 @@ class ProofRow:
     run_id: int | None
     flow: str | None
     status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProofTotalsRow:
+    """How well a vault is proven as far as the record knows: its objects, and how many of them nobody found whole.
+
+    `oldest_proof` is when the object that was proven longest ago was; None if none ever was.
+    """
+
+    objects: int
+    never: int
+    oldest_proof: datetime | None

@@ -17,6 +17,7 @@ from flows.artifacts import publish
 from flows.jobs.names import RequestRefused
 from flows.jobs.reporter import LISTENER, Tee
 from flows.jobs.run import Job, Tools
+from flows.jobs.vault_state import look_at_vault
 from flows.logs import LogReporter, quiet_tasks
 from flows.progress import ProgressArtifact
 from flows.runner import REFUSED, PrefectRunner
@@ -57,6 +58,7 @@ def _run(flow: str, make_job: Callable[[Settings], Job], log: LogReporter) -> St
     run = NewRun(flow, "prefect", {}, code_version(), str(runtime.flow_run.id), attempt, runtime.deployment.name)
     done = job(run, Tools(store, history, runner, reporter, CancelToken()))
     progress.end()
-    published = runner.report(partial(publish, prefix, history, done.run_id, done.message))
+    look = partial(look_at_vault, settings.vault, settings.key_file, history) if settings.vault else None
+    published = runner.report(partial(publish, prefix, history, done.run_id, done.message, look))
     log.ended(done, history.where, published)
     return Failed(message=done.message) if done.exit_code else Completed(message=done.message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import timedelta
 from typing import Annotated
 
 import platformdirs
@@ -14,11 +15,30 @@ from flows.jobs.names import RequestRefused
 
 # Months and minutes both begin with an m, and what is removed is gone: days and weeks only.
 KEEP_FORM = r"[1-9]\d{0,4}[dw]"
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+
+def _check_keep(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(KEEP_FORM, text):
+        raise ValueError("write days or weeks: 365d, 52w")
+    return text
+
+
+def parse_age(text: str) -> timedelta:
+    """`36h`, `2d`, `4w`.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    match = re.fullmatch(r"([1-9]\d{0,4})([hdw])", text)
+    if match is None:
+        raise ValueError("write hours, days or weeks: 36h, 2d, 4w")
+    return int(match[1]) * _UNITS[match[2]]
 
 
 def _check_age(text: str | None) -> str | None:
-    if text is not None and not re.fullmatch(KEEP_FORM, text):
-        raise ValueError("write days or weeks: 365d, 52w")
+    if text is not None:
+        parse_age(text)
     return text
 
 
@@ -48,8 +68,18 @@ class Settings(BaseSettings):
     ] = None
     keep: Annotated[
         str | None,
-        AfterValidator(_check_age),
+        AfterValidator(_check_keep),
         Field(description="age at which maintain removes runs, e.g. 365d; default: never"),
+    ] = None
+    snapshot_age: Annotated[
+        str | None,
+        AfterValidator(_check_age),
+        Field(description="age of the vault's newest snapshot that status complains about, e.g. 2d; default: never"),
+    ] = None
+    proof_age: Annotated[
+        str | None,
+        AfterValidator(_check_age),
+        Field(description="how long an object may go unproven before status complains, e.g. 30d; default: for ever"),
     ] = None
 
     @property

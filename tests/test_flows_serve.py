@@ -140,8 +140,9 @@ def test_every_deployment_is_there(served: Served) -> None:
         assert [
             (schedule["slug"], schedule["schedule"]["cron"], schedule["active"]) for schedule in deployment["schedules"]
         ] == [(schedule["slug"], schedule["cron"], schedule.get("active", True)) for schedule in one["schedules"]]
-    assert [s["active"] for s in found["encrypt-files"]["schedules"]] == [False]
-    assert "THREADMILL_KEY_FILE" in found["encrypt-files"]["description"]
+    for name in ("encrypt-files", "verify-vault", "prune-vault"):
+        assert [s["active"] for s in found[name]["schedules"]] == [False]
+        assert {"THREADMILL_KEY_FILE", "THREADMILL_VAULT"} <= set(re.findall("[A-Z_]{9,}", found[name]["description"]))
     assert found["encrypt-files"]["parameters"] == {}
     measured = {name for name, one in found.items() if one["work_queue_name"] == "measure"}
     assert measured == {"survey", "encrypt-payloads", "run-experiments"}
@@ -242,7 +243,7 @@ def protected(
     """Another one, beside the first, whose API asks for a password."""
     folder = tmp_path_factory.mktemp("protected")
     # Relative, as a user writes them.
-    settings = {"THREADMILL_KEY_FILE": "key", "THREADMILL_PATHS": "letters:photo"}
+    settings = {"THREADMILL_KEY_FILE": "key", "THREADMILL_PATHS": "letters:photo", "THREADMILL_VAULT": "vault"}
     serve = _new(folder, PREFECT_SERVER_API_AUTH_STRING=AUTH, **settings)
     serve.auth = AUTH
     (folder / "letters").mkdir()
@@ -277,12 +278,17 @@ def test_protected_api(protected: Served) -> None:
 
 
 def test_files_come_from_the_settings(protected: Served) -> None:
-    """`encrypt-files` without parameters takes THREADMILL_PATHS, relative to where serve was started."""
+    """`encrypt-files` takes THREADMILL_PATHS into THREADMILL_VAULT, relative to where serve was started."""
     flow_run = protected.request("encrypt-files")
     protected.completed(flow_run)
-    payloads = read_json(protected.threadmill("history", "show", flow_run, "--json"))["payloads"]
-    found = [(os.path.basename(one["name"]), one["status"]) for one in payloads]
+    detail = read_json(protected.threadmill("history", "show", flow_run, "--json"))
+    found = [(os.path.basename(one["name"]), one["status"]) for one in detail["payloads"]]
     assert found == [("one", "ok"), ("two", "ok"), ("photo", "ok")]
+    assert detail["snapshot"]["new"] == 3
+    flow_run = protected.request("verify-vault")
+    assert protected.completed(flow_run)["parameters"]["sample"] == 5000
+    state = read_json(protected.threadmill("status", "--json"))["vault"]["state"]
+    assert (state["path"], state["objects"], state["never_proven"]) == (detail["snapshot"]["vault_path"], 3, 0)
 
 
 def test_status_tells_deployments_with_what_is_wrong(protected: Served) -> None:
@@ -290,9 +296,9 @@ def test_status_tells_deployments_with_what_is_wrong(protected: Served) -> None:
     wait_until(lambda: protected.threadmill("status").returncode == 0, "all is not well", PATIENCE_S)
     report = read_json(protected.threadmill("status", "--json"))
     states = {state["name"]: state for state in report["deployments"]["states"]}
-    assert {"survey", "encrypt-payloads", "encrypt-files", "run-experiments", "maintain"} <= states.keys()
+    assert {one["name"] for one in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]} == states.keys()
     assert states["survey"]["next_at"]
-    assert not states["encrypt-files"]["scheduled"]
+    assert not any(states[name]["scheduled"] for name in ("encrypt-files", "verify-vault", "prune-vault"))
     flow_run = protected.request("encrypt-payloads", size_bytes=9 << 20, count=1, suites=["classic"])
     wait_until(lambda: protected.threadmill("status").returncode == 1, "the failed run is not told", PATIENCE_S)
     said = protected.threadmill("status").stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 from db.history.failures import Failures
 from db.history.filters import PayloadFilter, SampleFilter, SnapshotFilter, VerdictFilter
 from db.history.payloads import Payloads
-from db.history.proofs import Proofs
+from db.history.proof_totals import ProofTotals
 from db.history.runs import Runs
 from db.history.samples import Samples
 from db.history.slowest import Slowest
@@ -16,7 +16,7 @@ from db.rows import RecordSize, RunDetail
 from db.sizes import RecordStats, size_of, stats_of
 
 
-class History(Runs, Payloads, Samples, Times, Trends, Failures, Slowest, Proofs):
+class History(Runs, Payloads, Samples, Times, Trends, Failures, Slowest, ProofTotals):
     """The reading side of one history database. A database that is not there yet reads as an empty one."""
 
     def detail(self, run_id: int, *, limit: int | None = None) -> RunDetail | None:

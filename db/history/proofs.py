@@ -63,7 +63,7 @@ class Proofs(Vaults):
         with self._reading() as connection:
             query = select(Vault.id, Vault.vault_id, Vault.path).order_by(Vault.id)
             vaults = connection.execute(query if vault_id is None else query.where(Vault.vault_id == vault_id)).all()
-            objects = (one for vault in vaults for one in _objects(connection, vault, path))
+            objects = (one for vault in vaults for one in known_objects(connection, vault, path))
             wanted = (one for one in objects if not (never and one.proven_at))
             if limit is None:
                 chosen = sorted(wanted, key=lambda one: one.age, reverse=not oldest_first)
@@ -72,7 +72,8 @@ class Proofs(Vaults):
             return _described(connection, chosen)
 
 
-def _objects(connection: Connection, vault: Row[Any], path: bytes | None) -> Iterator[_Object]:
+def known_objects(connection: Connection, vault: Row[Any], path: bytes | None = None) -> Iterator[_Object]:
+    """Those that are in a vault as far as the record knows, in the order of their names."""
     if path is None:
         yield from _merged(vault, _streamed(connection, _encrypted(vault)), _streamed(connection, _looked_at(vault)))
         return

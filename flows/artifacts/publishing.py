@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from db.history import History, PayloadFilter, SampleFilter
+from db.history import History, PayloadFilter, SampleFilter, VerdictFilter
 from db.rows import PayloadRow, RunRow, SampleRow
 from flows.artifacts.tables import Line, finding_lines, literally, payload_line, sample_line
+from flows.artifacts.vault_tables import vault_lines, verdict_line
+from flows.jobs.vault_state import VaultState
 from flows.report.escaping import as_markdown
 from tasks.threads.choices import Outcome
 
@@ -47,14 +49,19 @@ class _Published:
         return f"Run {self.run.id}: {as_markdown(message)}. {more}"
 
 
-def publish(prefix: str, history: History, run_id: int, message: str) -> None:
-    """A run's artifacts: `payloads`, `samples` and `experiments`, where there are any, and `report`.
+def publish(
+    prefix: str, history: History, run_id: int, message: str, look: Callable[[], VaultState] | None = None
+) -> None:
+    """A run's artifacts: `payloads`, `samples`, `experiments` and `verdicts`, where there are any, and `report`.
+
+    Of a run on a vault there is `vault` too.
 
     Args:
         prefix: what the keys begin with, the flow's name
         history: where the run is recorded
         run_id: the run, closed
         message: what it came to, in a line
+        look: how the vault is that this process works with, if it does with any
 
     Raises:
         RecordError: the record cannot be read.
@@ -67,6 +74,9 @@ def publish(prefix: str, history: History, run_id: int, message: str) -> None:
     _publish_payloads(published)
     _publish_samples(published)
     _publish_findings(published)
+    _publish_verdicts(published)
+    if look is not None and "vault" in run.parameters:
+        _publish_vault(published, look())
     _publish_report(published)
 
 
@@ -94,6 +104,23 @@ def _publish_findings(of: _Published) -> None:
     _publish_table(of, "experiments", lines[:_ROWS], len(lines), f"history show {of.run.id}")
 
 
+def _publish_verdicts(of: _Published) -> None:
+    """Faults come first."""
+    total = sum(found.count for found in of.history.verdict_counts(of.run.id))
+    if not total:
+        return
+    faults = of.history.verdicts(VerdictFilter(run_id=of.run.id, faults=True), limit=_ROWS)
+    named = {row.ordinal for row in faults}
+    rows = of.history.verdicts(VerdictFilter(run_id=of.run.id), limit=_ROWS)
+    lines = [verdict_line(row) for row in [*faults, *(row for row in rows if row.ordinal not in named)][:_ROWS]]
+    _publish_table(of, "verdicts", lines, total, f"history show {of.run.id} --limit {total}")
+
+
+def _publish_vault(of: _Published, state: VaultState) -> None:
+    says = of.says("How the vault was when the run had ended; how it is now: `threadmill status`")
+    create_table_artifact(key=of.key("vault"), table=list(map(literally, vault_lines(state))), description=says)
+
+
 def _publish_table(of: _Published, what: str, lines: list[Line], total: int, command: str) -> None:
     if lines:
         shown = f"All {total:,}" if len(lines) == total else f"The first {len(lines):,} of {total:,}"
@@ -104,6 +131,7 @@ def _publish_table(of: _Published, what: str, lines: list[Line], total: int, com
 def _publish_report(of: _Published) -> None:
     # Here, because only this task run needs it; with plots to draw it takes a second, for matplotlib.
     from flows.report.markdown import report_markdown
+    from flows.report.vault_run import vault_run_sections
 
     text = report_markdown(
         [of.run],
@@ -113,6 +141,7 @@ def _publish_report(of: _Published) -> None:
         where=of.history.where,
         one_run=True,
         most_bytes=_REPORT_BYTES,
+        more=tuple(vault_run_sections(of.history, of.run.id)),
     )
     partial = (
         f"From the first {_READ:,} payloads or samples only. " if _READ in {len(of.payloads), len(of.samples)} else ""

@@ -16,6 +16,7 @@ from flows.cli.selection import ANY_TIME, Times
 from flows.report.over_time import over_time
 from flows.report.page import page_of, report_page
 from flows.report.plots import why_no_plots
+from flows.report.vault_run import vault_run_sections
 from flows.settings import load_settings
 
 _USUAL = timedelta(days=30)
@@ -58,7 +59,17 @@ def _of_run(history: History, run_id: int, made_at: datetime) -> str:
     detail = history.detail(run_id)
     if detail is None:
         raise Exit(REFUSED, f"there is no run {run_id}; see: threadmill history runs")
-    return report_page([detail.run], detail.payloads, detail.samples, made_at=made_at, where=history.where)
+    more = tuple(vault_run_sections(history, run_id))
+    # Who looked after a vault did nothing else.
+    return report_page(
+        [detail.run],
+        detail.payloads,
+        detail.samples,
+        made_at=made_at,
+        where=history.where,
+        one_run=bool(more),
+        more=more,
+    )
 
 
 def _write(path: str, page: str) -> None:

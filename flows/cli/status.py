@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from db.history import History
 from db.rows import RecordSize, RunRow
+from flows.cli.encrypt import with_overrides
 from flows.cli.options import Json
 from flows.cli.output import local, print_json, print_table
+from flows.cli.vault_status import Age, VaultReport, look, print_vault
+from flows.cli.vaults import KeyOption, VaultOption
 from flows.cli.via import use_server
 from flows.settings import load_settings
 
@@ -24,28 +27,43 @@ class Status:
     size: RecordSize
     last_run: RunRow | None
     deployments: Deployments | None
+    vault: VaultReport | None
     complaints: tuple[str, ...]
 
 
-def status(*, json: Json = False) -> int:
-    """Say how the scheduled runs do: what ran last, what is due next, what is late, failed or missing.
+def status(
+    *,
+    vault: VaultOption = None,
+    key_file: KeyOption = None,
+    snapshot_age: Age = None,
+    proof_age: Age = None,
+    json: Json = False,
+) -> int:
+    """Say how the scheduled runs and the vault do: what ran last, what is due, what is late, failed, missing, too old.
 
-    Exit code 0 if all is well, 1 if something needs eyes.
+    Exit code 0 if all is well, 1 if something needs eyes. An object that nobody has proven yet counts from when it was
+    stored.
 
     Args:
+        vault: where
+        key_file: path
+        snapshot_age: complain if the vault's newest snapshot is older, e.g. 36h, 2d; default: THREADMILL_SNAPSHOT_AGE
+        proof_age: complain if an object was not proven for longer, e.g. 30d, 8w; default: THREADMILL_PROOF_AGE
         json: print one JSON object
     """
-    settings = load_settings()
+    settings = with_overrides(load_settings(), key_file=key_file, vault=vault)
     history = History(settings.history_url, timeout_s=settings.database_timeout_s)
+    kept = look(settings, history, snapshot_age, proof_age)
     deployments, complaint = _ask() if use_server(settings) else (None, _NO_SERVER)
     complaints = (complaint,) if complaint else deployments.complaints if deployments else ()
     last = next(iter(history.runs(limit=1)), None)
-    report = Status(history.where, history.size(), last, deployments, complaints)
+    all_complaints = (*complaints, *(kept.complaints if kept else ()))
+    report = Status(history.where, history.size(), last, deployments, kept, all_complaints)
     if json:
         print_json(report)
     else:
         _print(report, history)
-    return 1 if complaints else 0
+    return 1 if all_complaints else 0
 
 
 _NO_SERVER = "no Prefect server: threadmill serve is not running here, and PREFECT_API_URL is not set"
@@ -72,6 +90,8 @@ def _print(report: Status, history: History) -> None:
             ("deployment", "last run", "state", "started", "on record as run", "next", "late"),
             (_line(one, history) for one in deployments.states),
         )
+    if report.vault is not None:
+        print_vault(report.vault)
     for complaint in report.complaints:
         print(f"needs eyes: {complaint}")
     if not report.complaints:

@@ -29,7 +29,10 @@ Verdicts = tuple[Verdict, ...]
 
 @dataclass(slots=True)
 class Tally:
-    """What all verdicts of a run come to; `ordinal` is that of the next one, `faults` the first few in words."""
+    """What all verdicts of a run come to; `ordinal` is that of the next one, `faults` the first few in words.
+
+    `size_bytes` is of the objects that are no fault: a snapshot has a size too, and is not what was proven or freed.
+    """
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     size_bytes: int = 0
@@ -41,7 +44,8 @@ class Tally:
         """Count some more; the faults among them in words."""
         words = [shown(verdict) for verdict in verdicts if verdict.is_fault]
         self.counts.update((verdict.kind, verdict.status) for verdict in verdicts)
-        self.size_bytes += sum(verdict.size_bytes or 0 for verdict in verdicts if not verdict.is_fault)
+        objects = (verdict for verdict in verdicts if verdict.kind == "object" and not verdict.is_fault)
+        self.size_bytes += sum(verdict.size_bytes or 0 for verdict in objects)
         self.ordinal += len(verdicts)
         self.faulty += len(words)
         self.faults += words[: _FAULTS_NAMED - len(self.faults)]

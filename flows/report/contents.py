@@ -29,16 +29,18 @@ def contents(
     made_at: datetime,
     where: str = "",
     one_run: bool = False,
+    more: Sequence[Section] = (),
 ) -> tuple[Section, ...]:
     """All sections, from plain rows in any order; see `page.report_page` for the arguments.
 
-    With `one_run`, what the run did not do is left out, rather than said how to do.
+    With `one_run`, what the run did not do is left out, rather than said how to do. `more` follows the summary.
     """
     sections = [summary_section(runs, payloads, samples, made_at, where)]
     if not (runs or payloads or samples):
         return tuple(sections)
     return (
         *sections,
+        *more,
         *((encryption_section(payloads),) if payloads or not one_run else ()),
         *(experiment_sections(samples, runs) if samples or not one_run else ()),
         failures_section(runs, payloads, samples),

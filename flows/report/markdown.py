@@ -23,12 +23,13 @@ def report_markdown(
     where: str = "",
     one_run: bool = False,
     most_bytes: int = sys.maxsize,
+    more: Sequence[Section] = (),
 ) -> str:
     """The same sections and numbers as `page.report_page`, with the same arguments; plots are PNG data addresses.
 
     `one_run` leaves out what the run did not do. `most_bytes` bound the whole: text first, then plots in their order.
     """
-    sections = contents(runs, payloads, samples, made_at=made_at, where=where, one_run=one_run)
+    sections = contents(runs, payloads, samples, made_at=made_at, where=where, one_run=one_run, more=more)
     parts = [f"# {TITLE}", *(part for section in sections for part in _section(section))]
     left = most_bytes - sum(len(part.encode()) for part in parts if isinstance(part, str))
     return "\n\n".join(_drawn(parts, left)) + "\n"

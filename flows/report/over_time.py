@@ -19,6 +19,7 @@ from flows.report.speedups_over_time import speedups_over_time_section
 from flows.report.stages import stages_section
 from flows.report.summary import summary_over_time
 from flows.report.throughput import throughput_section
+from flows.report.vaults import vault_sections
 from tasks.threads.estimates import MIN_PAIRS
 
 # Enough for shares that stay the same when more are read.
@@ -43,11 +44,13 @@ def over_time(history: History, since: datetime, until: datetime | None, *, made
         stages_section([*_payloads_shown(history, since, until, days)]),
         *filter(None, [speedups_over_time_section([row for row in days if _of_sample(row)], COMPARED)]),
     ]
+    kept = [*vault_sections(history, runs, since, until, made_at=made_at)]
     if missing := why_no_plots():
         said = [] if samples else [Section("Plots", (Paragraph(missing),))]
-        sections = [*said, *map(without_plots, sections)]
+        sections, kept = [*said, *map(without_plots, sections)], [*map(without_plots, kept)]
     return (
         summary,
+        *kept,
         *sections,
         changes_section(found),
         *experiment_sections(samples, runs),

@@ -20,6 +20,8 @@ def report_page(
     *,
     made_at: datetime,
     where: str = "",
+    one_run: bool = False,
+    more: Sequence[Section] = (),
 ) -> str:
     """The whole page, from rows in any order.
 
@@ -29,8 +31,10 @@ def report_page(
         samples: of one run or of many; of each interpreter on each host one run is shown, see `latest`
         made_at: UTC; the same rows and the same time give the same bytes
         where: the record's place, for people
+        one_run: leave out what was not done, rather than say how to do it
+        more: further sections, to follow the summary
     """
-    return page_of(contents(runs, payloads, samples, made_at=made_at, where=where))
+    return page_of(contents(runs, payloads, samples, made_at=made_at, where=where, one_run=one_run, more=more))
 
 
 def page_of(sections: Sequence[Section]) -> str:

@@ -71,6 +71,10 @@ class ObjectIndex:
         never, oldest = self._connection.execute(query, (_NAMED | _THERE,)).fetchone()
         return never, oldest
 
+    def unproven(self) -> Iterator[str]:
+        """Named, there, and never proven."""
+        return self._digests(_NAMED | _THERE, "AND proven IS NULL")
+
     def close(self) -> None:
         """Forget everything."""
         self._connection.close()
@@ -94,8 +98,8 @@ class ObjectIndex:
             self._connection.executemany(statement, some)
             self._connection.execute("COMMIT")
 
-    def _digests(self, state: int) -> Iterator[str]:
-        query = "SELECT digest FROM object WHERE state = ? ORDER BY digest"
+    def _digests(self, state: int, and_so: str = "") -> Iterator[str]:
+        query = f"SELECT digest FROM object WHERE state = ? {and_so} ORDER BY digest"  # noqa: S608 - no value in it
         with closing(self._connection.execute(query, (state,))) as rows:
             for (digest,) in rows:
                 yield digest.hex()

@@ -1,0 +1,168 @@
+"""How a vault is right now: what is in it, how long nobody has proven it, and what is wrong at a glance."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from db.history import History, SnapshotFilter
+from db.names import storable
+from db.rows import SnapshotRow, VaultRow
+from flows.jobs.names import shown_path
+from flows.jobs.vaults import known_snapshot
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.errors import CryptoError
+from tasks.crypto.secret import KeyFile, Secret
+from tasks.crypto.vault.census import Census, take_census
+from tasks.crypto.vault.errors import VaultBusy, VaultChanged, VaultError, WrongKey
+from tasks.crypto.vault.locks import reading
+from tasks.crypto.vault.vault import Vault, open_vault
+from tasks.crypto.vault.verify import rolled_back
+
+
+@dataclass(frozen=True, slots=True)
+class VaultState:
+    """What is known of a vault. Everything but `path` is None, or empty, where it cannot be told.
+
+    Attributes:
+        path: where it is, or was.
+        vault_id: 32 hex digits; of a vault that is not there, of the one that the record saw there last.
+        authenticated: whether the snapshots' MACs were checked; without the key they are taken at their word.
+        snapshots: how many there are.
+        newest_name: the newest one that can be believed, and its number, when it was taken, and its files.
+        objects: how many a snapshot names and that are there; `stored_bytes` is their size.
+        never_proven: how many of those nobody has ever found whole.
+        oldest_proof: when the one that was proven longest ago was.
+        unproven_since: the same, where one that was never proven counts from when it was stored.
+        on_record: what the record has of the newest snapshot (of a vault that cannot be read: of the last one).
+        note: why less is said than could be, where nothing is wrong.
+        complaints: what is wrong, in words.
+    """
+
+    path: str
+    vault_id: str | None = None
+    authenticated: bool = False
+    snapshots: int | None = None
+    newest_name: str | None = None
+    newest_sequence: int | None = None
+    newest_at: datetime | None = None
+    newest_files: int | None = None
+    newest_bytes: int | None = None
+    objects: int | None = None
+    stored_bytes: int | None = None
+    never_proven: int | None = None
+    oldest_proof: datetime | None = None
+    unproven_since: datetime | None = None
+    on_record: SnapshotRow | None = None
+    note: str | None = None
+    complaints: tuple[str, ...] = ()
+
+
+def look_at_vault(path: str, key_file: str | None, history: History) -> VaultState:
+    """How the vault at a path is. Whatever is wrong with it, or with the key file, is in the answer.
+
+    Raises:
+        RecordError: the record cannot be read.
+    """
+    root = os.path.realpath(path)
+    complaints: list[str] = []
+    try:
+        vault = _open(root, _secret(key_file, complaints), complaints)
+        with reading(vault.root, CancelToken()):
+            census = take_census(vault, history.proven(vault.id))
+    except VaultBusy as error:
+        return _off_record(root, history, complaints, str(error))
+    except VaultError as error:
+        return _off_record(root, history, [*complaints, str(error)])
+    except OSError as error:
+        return _off_record(root, history, [*complaints, f"vault {shown_path(root)}: cannot be read: {error.strerror}"])
+    return _state(vault, census, history, complaints)
+
+
+def too_old(
+    state: VaultState, snapshot_age: timedelta | None, proof_age: timedelta | None, now: datetime
+) -> Iterator[str]:
+    """What is older than it may be, in words."""
+    newest_at = state.newest_at
+    if state.snapshots is None and state.on_record is not None:
+        newest_at = state.on_record.created_at
+    if snapshot_age is not None and newest_at is not None and now - newest_at > snapshot_age:
+        yield f"vault {state.path}: the newest snapshot is {in_words(now - newest_at)} old"
+    if snapshot_age is not None and newest_at is None and state.snapshots is not None:
+        yield f"vault {state.path}: there is no snapshot"
+    if proof_age is not None and state.unproven_since is not None and now - state.unproven_since > proof_age:
+        since = in_words(now - state.unproven_since)
+        yield f"vault {state.path}: there are objects that nobody has proven for {since}; run threadmill verify"
+
+
+def in_words(age: timedelta) -> str:
+    """`3 minutes`, `7 hours`, `24 days`: as much as people want to know."""
+    seconds = max(0, int(age.total_seconds()))
+    for unit, unit_s, until in (("minute", 60, 120), ("hour", 3600, 48), ("day", 86400, None)):
+        number = seconds // unit_s
+        if until is None or number < until:
+            return f"{number:,} {unit}{'' if number == 1 else 's'}"
+    raise AssertionError
+
+
+def _secret(key_file: str | None, complaints: list[str]) -> Secret | None:
+    try:
+        return KeyFile(key_file).secret() if key_file else None
+    except CryptoError as error:
+        complaints.append(str(error))
+        return None
+
+
+def _open(root: str, secret: Secret | None, complaints: list[str]) -> Vault:
+    """With the key, or without it where it does not fit: much can be said all the same."""
+    try:
+        return open_vault(root, secret)
+    except (WrongKey, VaultChanged) as error:
+        if secret is None:
+            raise
+        complaints.append(str(error))
+        return open_vault(root, None)
+
+
+def _state(vault: Vault, census: Census, history: History, complaints: list[str]) -> VaultState:
+    newest = census.newest
+    known = known_snapshot(history, vault)
+    said = f"vault {shown_path(vault.root)}: "
+    complaints += [f"{said}snapshot {name} cannot be believed; run threadmill verify" for name in census.damaged]
+    if census.missing:
+        complaints.append(f"{said}objects that snapshots name and that are gone: {census.missing:,}")
+    if known is not None and (fault := rolled_back(vault, [newest] if newest else [], known)):
+        complaints.append(f"{said}not as it was: {fault}")
+    waiting = [time for time in (census.oldest_proof, census.unproven_since) if time is not None]
+    rows = history.snapshots(SnapshotFilter(vault_id=vault.id), limit=1)
+    return VaultState(
+        path=shown_path(vault.root),
+        vault_id=vault.id,
+        authenticated=vault.key is not None,
+        snapshots=census.snapshots,
+        newest_name=newest.name if newest else None,
+        newest_sequence=newest.header.sequence if newest else None,
+        newest_at=newest.header.created if newest else None,
+        newest_files=newest.totals.files if newest else None,
+        newest_bytes=newest.totals.size_bytes if newest else None,
+        objects=census.objects,
+        stored_bytes=census.stored_bytes,
+        never_proven=census.never_proven,
+        oldest_proof=census.oldest_proof,
+        unproven_since=min(waiting, default=None),
+        on_record=next((row for row in rows if newest is not None and row.name == newest.name), None),
+        note=None if vault.key else "without its key file, snapshots are taken at their word",
+        complaints=tuple(complaints),
+    )
+
+
+def _off_record(root: str, history: History, complaints: list[str], note: str | None = None) -> VaultState:
+    """What the record says of a vault that cannot be looked at."""
+    known: list[VaultRow] = [row for row in history.vaults() if row.path == storable(root)]
+    vault_id = known[-1].vault_id if known else None
+    rows = history.snapshots(SnapshotFilter(vault_id=vault_id), limit=1) if vault_id else []
+    return VaultState(
+        shown_path(root), vault_id, on_record=next(iter(rows), None), note=note, complaints=tuple(complaints)
+    )

@@ -1,0 +1,195 @@
+"""The vault in `threadmill status`: what is in it, what is too old, and what can be said where much is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from db.history import History
+from flows.jobs.vault_state import VaultState, in_words, look_at_vault, too_old
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.vault import locks
+from tests.conftest import BIN, Command, clean_environment, read_json
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A vault with two snapshots and three objects, one of which was proven; its record, key and environment."""
+
+    vault: Path
+    key_file: Path
+    environment: dict[str, str]
+
+    @property
+    def history(self) -> History:
+        """The record as it is now."""
+        return History(f"sqlite:///{self.vault.parent / 'home' / 'history.sqlite'}")
+
+    def threadmill(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """The installed command."""
+        return subprocess.run(
+            [BIN / "threadmill", *arguments],
+            env=self.environment | more,
+            cwd=self.vault.parent,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Made once, and copied."""
+    folder = tmp_path_factory.mktemp("site") / "now"
+    (folder / "tree").mkdir(parents=True)
+    environment = clean_environment() | {
+        "THREADMILL_HOME": str(folder / "home"),
+        "THREADMILL_VAULT": str(folder / "vault"),
+        "THREADMILL_KEY_FILE": str(folder / "key"),
+    }
+    site = Site(folder / "vault", folder / "key", environment)
+    for name in ("a", "b"):
+        (folder / "tree" / name).write_text(name)
+    assert site.threadmill("keygen", "key").returncode == 0
+    assert site.threadmill("encrypt", "tree").returncode == 0
+    (folder / "tree" / "c").write_text("c")
+    assert site.threadmill("encrypt", "tree").returncode == 0
+    assert site.threadmill("verify", "--sample", "1").returncode == 0
+    shutil.copytree(folder, folder.with_name("as it was"))
+    return site
+
+
+@pytest.fixture
+def site(made: Site) -> Site:
+    """As it was when it was made, whatever the test before did to it."""
+    folder = made.vault.parent
+    shutil.rmtree(folder)
+    shutil.copytree(folder.with_name("as it was"), folder)
+    return made
+
+
+def test_what_is_in_the_vault_is_told(site: Site) -> None:
+    """Snapshots, objects and their bytes, the newest snapshot with its counts, the oldest proof; also as JSON."""
+    told = read_json(site.threadmill("status", "--proof-age", "30d", "--snapshot-age", "2d", "--json"))["vault"]
+    state = told["state"]
+    assert (state["path"], state["authenticated"]) == (str(site.vault), True)
+    assert (state["snapshots"], state["newest_sequence"], state["newest_files"], state["newest_bytes"]) == (2, 2, 3, 3)
+    assert (state["objects"], state["stored_bytes"], state["never_proven"]) == (3, 3 + 3 * 16, 2)
+    assert state["oldest_proof"] > state["unproven_since"]
+    assert (state["on_record"]["new"], state["on_record"]["unchanged"]) == (1, 2)
+    assert (told["complaints"], told["snapshot_age"], told["proof_age"]) == ([], "2d", "30d")
+    said = site.threadmill("status").stdout
+    assert f"vault: {site.vault}, 2 snapshots, 3 objects, 0.0 MB" in said
+    assert f"newest snapshot: {state['newest_name']} of " in said
+    assert "3 files, 0.0 MB (1 new, 2 unchanged, 0 unstable, 0 failed)" in said
+    assert "objects: 2 never proven, the oldest proof of " in said
+
+
+def test_what_was_stored_long_ago_and_never_proven_needs_eyes(site: Site) -> None:
+    """It counts from when it was stored; proven, all is well again. The bound may be a setting."""
+    proven = {
+        name for name, _ in site.history.proven(look_at_vault(str(site.vault), None, site.history).vault_id or "")
+    }
+    (other, *_) = (path for path in site.vault.glob("objects/??/*") if path.name not in proven)
+    old = time.time() - 40 * 86400
+    os.utime(other, (old, old))
+    result = site.threadmill("status", THREADMILL_PROOF_AGE="5w")
+    assert result.returncode == 1
+    assert f"needs eyes: vault {site.vault}: there are objects that nobody has proven for 40 days" in result.stdout
+    assert site.threadmill("verify").returncode == 0
+    assert read_json(site.threadmill("status", "--json", THREADMILL_PROOF_AGE="5w"))["vault"]["complaints"] == []
+
+
+def test_ages_are_held_against_what_is_there() -> None:
+    """Older than the bound is a complaint, as old is none; an object never proven counts from its storing."""
+    state = VaultState("/v", snapshots=1, newest_at=NOW - 2 * DAY, unproven_since=NOW - 30 * DAY)
+    assert list(too_old(state, None, None, NOW)) == []
+    assert list(too_old(state, 2 * DAY, 30 * DAY, NOW)) == []
+    snapshot, proof = too_old(state, DAY, 29 * DAY, NOW)
+    assert "the newest snapshot is 2 days old" in snapshot
+    assert "for 30 days" in proof
+    (none,) = too_old(replace(state, newest_at=None, snapshots=0), DAY, None, NOW)
+    assert "there is no snapshot" in none
+
+
+def test_a_vault_that_is_gone_is_told_from_the_record(site: Site) -> None:
+    """That it is gone needs eyes; what went into it last is on record."""
+    shutil.rmtree(site.vault)
+    state = look_at_vault(str(site.vault), str(site.key_file), site.history)
+    assert (state.snapshots, state.objects) == (None, None)
+    assert state.on_record is not None
+    assert (state.on_record.sequence, state.on_record.files) == (2, 3)
+    result = site.threadmill("status")
+    assert result.returncode == 1
+    assert f"needs eyes: vault {site.vault}: is not there" in result.stdout
+    assert f"on record: newest snapshot {state.on_record.name} of " in result.stdout
+
+
+@pytest.mark.parametrize("key", ["none", "missing", "another"])
+def test_without_the_key_much_is_told(site: Site, key: str) -> None:
+    """No key file is a note, one that cannot be used a complaint; snapshots and objects are counted all the same."""
+    path = site.vault.parent / "another key"
+    if key == "another":
+        site.threadmill("keygen", str(path))
+    state = look_at_vault(str(site.vault), None if key == "none" else str(path), site.history)
+    assert (state.snapshots, state.objects, state.never_proven, state.authenticated) == (2, 3, 2, False)
+    assert "taken at their word" in (state.note or "")
+    expected = {"none": "", "missing": "no such file", "another": "the key file is not the one"}[key]
+    assert len(state.complaints) == bool(expected)
+    assert expected in "".join(state.complaints)
+
+
+def test_what_is_wrong_at_a_glance_needs_eyes(site: Site) -> None:
+    """A damaged snapshot, a newest one that is gone, an object that is missing: each is named."""
+    older, newer = sorted((site.vault / "snapshots").iterdir(), key=lambda path: path.stat().st_size)
+    next(site.vault.glob("objects/??/*")).unlink()
+    kept = newer.read_bytes()
+    newer.write_bytes(kept[:-1] + b" ")
+    state = look_at_vault(str(site.vault), str(site.key_file), site.history)
+    assert any(f"snapshot {newer.name} cannot be believed" in one for one in state.complaints)
+    newer.unlink()
+    gone = look_at_vault(str(site.vault), str(site.key_file), site.history)
+    assert gone.newest_name == older.name
+    assert any(f"snapshot {newer.name}, number 2, was the newest one, and is gone" in one for one in gone.complaints)
+    newer.write_bytes(kept)
+    (missing,) = look_at_vault(str(site.vault), str(site.key_file), site.history).complaints
+    assert "objects that snapshots name and that are gone: 1" in missing
+
+
+def test_a_vault_in_use_is_no_complaint(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While somebody removes from it, it is told from the record, with a note."""
+    monkeypatch.setattr(locks, "WAIT_S", 0.0)
+    with locks.alone(str(site.vault), CancelToken()):
+        state = look_at_vault(str(site.vault), str(site.key_file), site.history)
+    assert (state.snapshots, state.complaints) == (None, ())
+    assert "is in use by another threadmill" in (state.note or "")
+    assert state.on_record is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(("--proof-age", "30"), "write hours, days or weeks"), (("--snapshot-age", "2d"), "ages are those of a vault")],
+)
+def test_what_it_refuses(threadmill: Command, arguments: tuple[str, ...], says: str) -> None:
+    """An age that is none, and one without a vault: one line, exit code 2."""
+    result = threadmill("status", *arguments)
+    assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
+    assert says in result.stderr
+
+
+def test_ages_are_said_in_words() -> None:
+    """As much as people want to know; a clock that was set back gives no negative ones."""
+    ages = {30: "0 minutes", 60: "1 minute", 7199: "119 minutes", 7200: "2 hours", 172_800: "2 days", -5: "0 minutes"}
+    assert {seconds: in_words(timedelta(seconds=seconds)) for seconds in ages} == ages
