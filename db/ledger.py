@@ -189,7 +189,7 @@ def _digest(rows: Iterable[Iterable[object]]) -> str:
 
 
 def _line(values: list[object]) -> bytes:
-    return json.dumps(values, default=_fixed, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    return _encoded(values).encode() + b"\n"
 
 
 def _fixed(value: object) -> str:
@@ -199,6 +199,10 @@ def _fixed(value: object) -> str:
     if isinstance(value, bytes):
         return value.hex()
     raise TypeError(f"{type(value).__name__} has no fixed form")
+
+
+# Made once: `json.dumps` with arguments makes one per line.
+_encoded = json.JSONEncoder(default=_fixed, sort_keys=True, separators=(",", ":")).encode
 
 
 def _query(order: Iterable[ColumnElement[Any] | Any], *columns: Any) -> Select[Any]:

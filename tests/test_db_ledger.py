@@ -269,11 +269,12 @@ def test_a_running_run_is_not_sealed_yet(database_url: str) -> None:
         assert history.head(1) is None
 
 
-def test_a_made_up_year_verifies(database_url: str) -> None:
+def test_a_made_up_year_verifies(tmp_path: Path) -> None:
     """What the benchmarks read is sealed and summed up like any other record."""
-    assert fill(database_url, 1) == SAMPLES_PER_RUN
-    with closing(History(database_url)) as history:
+    url = f"sqlite:///{tmp_path / 'year.sqlite'}"
+    assert fill(url, 1) == SAMPLES_PER_RUN
+    with closing(History(url)) as history:
         verdict = history.verify()
         assert (verdict.faults, verdict.runs) == ((), 2)
         assert len(history.samples(SampleFilter(), limit=None)) == SAMPLES_PER_RUN
-    assert scalar(database_url, "SELECT count(DISTINCT series_id) FROM day_summary") == SERIES + 1
+    assert scalar(url, "SELECT count(DISTINCT series_id) FROM day_summary") == SERIES + 1
