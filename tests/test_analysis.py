@@ -6,6 +6,7 @@ import random
 import statistics
 from collections.abc import Iterator
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from flows.analysis.blame import Changed
 from flows.analysis.changes import find_changes
 from flows.analysis.comparison import Side, compare
 from flows.analysis.intervals import Verdict, ratio_of_medians, ratio_of_pairs, verdict
-from flows.analysis.steps import find_steps
+from flows.analysis.steps import LEAST_VALUES, cheapest_steps, find_steps
 from tasks.threads.cases import Case
 from tasks.threads.choices import Executor, Workload
 from tasks.threads.estimates import RESAMPLES, Ratio
@@ -58,6 +59,29 @@ def test_a_planted_step_is_found_at_its_place(seed: int) -> None:
         found = find_steps(values)
         assert len(found) == len(levels) - 1, (levels, found)
         assert all(abs(step - 40 * (number + 1)) <= 2 for number, step in enumerate(found)), (levels, found)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_other_steps_are_cheaper(seed: int) -> None:
+    """What any steps cost, with medians worked out level by level; values that are the same come too."""
+    draw = random.Random(seed)  # noqa: S311 - times
+    levels = [draw.uniform(90, 130) for _ in range(4)]
+    values = [round(draw.gauss(levels[number // 12], 3), seed % 2) for number in range(draw.randint(10, 48))]
+    penalty = draw.uniform(1, 30)
+
+    def cost(begin: int, end: int) -> float:
+        middle = statistics.median(values[begin:end])
+        return sum(abs(value - middle) for value in values[begin:end])
+
+    least = {0: -penalty}
+    for end in range(LEAST_VALUES, len(values) + 1):
+        begins = [begin for begin in least if begin <= end - LEAST_VALUES]
+        least[end] = min(least[begin] + penalty + cost(begin, end) for begin in begins)
+    steps = cheapest_steps(values, penalty)
+    edges = [0, *steps, len(values)]
+    assert all(end - begin >= LEAST_VALUES for begin, end in pairwise(edges))
+    found = sum(cost(begin, end) for begin, end in pairwise(edges)) + penalty * len(steps)
+    assert found == pytest.approx(least[len(values)])
 
 
 def test_constant_values_and_few_values_have_no_step() -> None:
