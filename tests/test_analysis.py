@@ -16,7 +16,7 @@ from flows.analysis.blame import Changed
 from flows.analysis.changes import find_changes
 from flows.analysis.comparison import Side, compare
 from flows.analysis.intervals import Verdict, ratio_of_medians, ratio_of_pairs, verdict
-from flows.analysis.steps import LEAST_VALUES, cheapest_steps, find_steps
+from flows.analysis.steps import LEAST_VALUES, cheapest_steps, find_steps, may_differ
 from tasks.threads.cases import Case
 from tasks.threads.choices import Executor, Workload
 from tasks.threads.estimates import RESAMPLES, Ratio
@@ -82,6 +82,17 @@ def test_no_other_steps_are_cheaper(seed: int) -> None:
     assert all(end - begin >= LEAST_VALUES for begin, end in pairwise(edges))
     found = sum(cost(begin, end) for begin, end in pairwise(edges)) + penalty * len(steps)
     assert found == pytest.approx(least[len(values)])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_levels_that_differ_are_never_ruled_out(seed: int) -> None:
+    """The factor by which the medians of the two parts of a series differ at the most, worked out part by part."""
+    values = noise(seed, 30)
+    parts = [statistics.median(values[begin:end]) for begin in range(25) for end in range(begin + 6, 31)]
+    factor = max(parts) / min(parts)
+    assert may_differ(values, 6, factor * 0.999)
+    assert not may_differ(values, 6, 2 * factor)
+    assert not may_differ(values[:11], 6, 1)
 
 
 def test_constant_values_and_few_values_have_no_step() -> None:

@@ -13,7 +13,9 @@ from db.history import History, SeriesFilter
 from db.rows import MedianRow, SeriesRow, SummaryRow
 from flows.analysis.blame import Changed, changed
 from flows.analysis.intervals import Ratio, Verdict, ratio_of_medians, verdict
-from flows.analysis.steps import find_steps
+from flows.analysis.steps import find_steps, may_differ
+from tasks.threads.estimates import MIN_PAIRS
+from tasks.threads.speedup_verdicts import LEAST_DIFFERENCE
 
 # Finding steps takes a time that grows with the square of the number of runs: 20 ms for so many.
 MOST_RUNS = 1000
@@ -97,7 +99,7 @@ def _findings(medians: Sequence[float]) -> list[_Finding]:
 
     One that may not be called so is no step, and its two sides are one level: the weakest goes first.
     """
-    steps = find_steps(medians)
+    steps = find_steps(medians) if may_differ(medians, MIN_PAIRS, 1 + LEAST_DIFFERENCE) else []
     ratios: dict[tuple[int, int, int], Ratio] = {}
     while True:
         edges = [0, *steps, len(medians)]
