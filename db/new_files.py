@@ -8,35 +8,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from db.errors import RecordError
+from db.errors import NotReplaced, NotWritten
 
 # What SQLite keeps beside a database that is in use; it would be taken for that of the new file of the same name. Who
 # may only read leaves an empty one, which says nothing.
 _COMPANIONS = ("-wal", "-journal")
-
-
-class NotReplaced(RecordError):
-    """Something is there already under the name of what was to be written."""
-
-    def __init__(self, path: str, why: str) -> None:
-        super().__init__(path, why)
-        self.path = path
-        self.why = why
-
-    def __str__(self) -> str:
-        return f"{self.path} {self.why}"
-
-
-class NotWritten(RecordError):
-    """What was to be written could not be; under its name there is what was there before, if anything."""
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path} cannot be written: {self.reason}; nothing is left of it"
 
 
 @contextmanager

@@ -57,6 +57,6 @@ def _run(flow: str, make_job: Callable[[Settings], Job], log: LogReporter) -> St
     run = NewRun(flow, "prefect", {}, code_version(), str(runtime.flow_run.id), attempt, runtime.deployment.name)
     done = job(run, Tools(store, history, runner, reporter, CancelToken()))
     progress.end()
-    published = runner.report(partial(publish, prefix, history, done.run_id, done.message))
+    published = runner.report(partial(publish, prefix, history, done.run_id, done.message, done.head))
     log.ended(done, history.where, published)
     return Failed(message=done.message) if done.exit_code else Completed(message=done.message)

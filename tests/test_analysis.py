@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from db.history import History, SeriesFilter
+from flows.analysis import comparison
 from flows.analysis.blame import Changed
 from flows.analysis.changes import find_changes
 from flows.analysis.comparison import Side, compare
@@ -201,6 +202,19 @@ def test_runs_of_both_make_pairs(record: GeneratedRecord, history: History) -> N
     assert row.low == pytest.approx(0.8)
     assert row.high == pytest.approx(0.8)
     assert (found.only_a, found.only_b) == (0, 0)
+
+
+def test_the_newest_runs_are_compared(
+    record: GeneratedRecord, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each series on either side as many as may be: what was long ago does not count."""
+    monkeypatch.setattr(comparison, "MOST_RUNS", 6)
+    for number in range(9):
+        wall = 500 if number < 3 else 100
+        record.run(at_hour(DAY + timedelta(days=number), 2), samples=[sample(wall)])
+        record.run(at_hour(DAY + timedelta(days=number), 2), samples=[sample(100)], host="beta")
+    (row,) = compare(history, Side("host", "alpha"), Side("host", "beta"), EVERYTHING).rows
+    assert (row.a_runs, row.b_runs, row.ratio, row.low, row.high) == (6, 6, 1, 1, 1)
 
 
 def test_hosts_and_times_are_compared_by_their_runs(record: GeneratedRecord, history: History) -> None:

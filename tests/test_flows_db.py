@@ -18,11 +18,10 @@ import pytest
 from sqlalchemy import NullPool, create_engine, text
 
 from db.backup import back_up
-from db.errors import RecordUnusable
+from db.errors import NotReplaced, RecordUnusable
 from db.facts import NewRun
 from db.history import History
 from db.integrity import faults
-from db.new_files import NotReplaced
 from db.schema import HEAD
 from db.store import Store
 from db.transfer import import_record

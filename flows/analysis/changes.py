@@ -17,7 +17,7 @@ from flows.analysis.steps import find_steps, may_differ
 from tasks.threads.estimates import MIN_PAIRS
 from tasks.threads.speedup_verdicts import LEAST_DIFFERENCE
 
-# Finding steps takes a time that grows with the square of the number of runs: 20 ms for so many.
+# So many newest runs of a series are looked at: more say no more about now, and take longer to read.
 MOST_RUNS = 1000
 # So many runs on either side say what was usual there.
 _NEAR = 5
