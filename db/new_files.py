@@ -73,6 +73,9 @@ def _check_free(path: str, *, overwrite: bool) -> None:
         raise NotReplaced(path, "is a folder that is there already; name something new")
     if os.path.lexists(path) and not overwrite:
         raise NotReplaced(path, "is there already, and is not overwritten")
+    if os.path.lexists(path) and not os.path.isfile(path):
+        # Who may write to /dev would put a file in the place of a device.
+        raise NotReplaced(path, "is no regular file, and is not overwritten")
     for companion in _COMPANIONS:
         with suppress(FileNotFoundError):
             if os.path.getsize(path + companion):

@@ -191,6 +191,14 @@ def test_backup_replaces_nothing_by_accident(record: Path, tmp_path: Path) -> No
     assert faults(url_of(copy)) == ()
 
 
+def test_backup_replaces_regular_files_only(record: Path, tmp_path: Path) -> None:
+    """Who may write to /dev would lose a device to `--overwrite`."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NotReplaced, match="no regular file"):
+        back_up(url_of(record), str(tmp_path / "pipe"), overwrite=True)
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_damaged_record_does_not_replace_a_good_backup(record: Path, tmp_path: Path) -> None:
     """The copy is checked before it gets its name."""
     copy = tmp_path / "copy.sqlite"

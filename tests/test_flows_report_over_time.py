@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -173,6 +174,17 @@ def test_command_writes_the_time_that_is_asked_for(
     assert NUMBERS in (tmp_path / "page.html").read_text()
     refused = threadmill("report", "--run", "1", *span)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+
+
+def test_a_pipe_gets_the_page(threadmill: Command, environment: dict[str, str], record: str, tmp_path: Path) -> None:
+    """It is written to, not replaced by a file."""
+    environment["THREADMILL_DATABASE_URL"] = record
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        assert threadmill("report", "--run", "1", "-o", "pipe").returncode == 0
+        assert reader.communicate(timeout=60)[0].endswith("</html>\n")
+    assert pipe.is_fifo()
 
 
 @pytest.fixture(scope="module")
