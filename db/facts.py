@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
+from db.vault_facts import SnapshotFacts as SnapshotFacts
+from db.vault_facts import VaultFacts as VaultFacts
+from db.vault_facts import VerdictFacts as VerdictFacts
+
 RunStatus = Literal["running", "completed", "failed", "cancelled", "crashed"]
 Via = Literal["prefect", "direct"]
 

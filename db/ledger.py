@@ -1,9 +1,10 @@
 """The ledger: each run is sealed once, and each seal covers all before it; a later change to a sealed row shows.
 
-A seal is the SHA-256 over a digest per table of the run's rows, in lines of JSON with fixed forms; surrogate ids are no
-part of it, so that it outlives a move to another database. Heads are chained: head = SHA-256 of the head before and the
-entry. That finds corruption and edits. Against someone who rewrites the whole chain it helps only where a head was kept
-elsewhere: a run's log line and artifact have it.
+A seal is the SHA-256 over a digest per table of the run's rows, in lines of JSON with fixed forms. Which columns those
+have is the entry's format (`db.ledger_formats`), by which it is checked for ever; surrogate ids are no part of it, so
+that it outlives a move to another database. Heads are chained: head = SHA-256 of the head before and the entry. That
+finds corruption and edits. Against someone who rewrites the whole chain it helps only where a head was kept elsewhere:
+a run's log line and artifact have it.
 """
 
 from __future__ import annotations
@@ -13,18 +14,26 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, func, insert, select
+from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.models import Case, Encryption, Host, Interpreter, Ledger, Run, Sample, Stage
+from db.ledger_formats import FORMAT, FORMS, beyond
+from db.models import Encryption, Ledger, Run, Sample, Snapshot, Stage
+from db.models import Verdict as VaultVerdict
 
 EntryKind = Literal["sealed", "migrated", "removed"]
-FORMAT = 1
 GENESIS = "0" * 64
 
 _ROWS_AT_ONCE = 10_000
+
+
+class _Seal(NamedTuple):
+    """What a run was sealed with, by its entry's format."""
+
+    form: int
+    digests: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +54,26 @@ class Verdict:
     faults: tuple[Fault, ...]
 
 
-def seal(connection: Connection, run_id: int, kind: EntryKind = "sealed") -> str:
+def seal(connection: Connection, run_id: int, kind: EntryKind = "sealed", *, form: int = FORMAT) -> str:
     """Append a run to the chain; the new head. The caller holds a write transaction, and with it the one write lock.
 
-    `removed` says that the run's rows are about to be deleted on purpose.
+    `removed` says that the run's rows are about to be deleted on purpose; it has the format of the run's seal, so that
+    the two can be compared. A migration gives the `form` of its time, whose tables are all that is there.
     """
+    if kind == "removed":
+        form = _form_of(connection, run_id) or form
     last = connection.execute(select(Ledger.id, Ledger.head).order_by(Ledger.id.desc()).limit(1)).first()
     position, before = (last.id + 1, last.head) if last else (1, GENESIS)
-    digests = table_digests(connection, run_id)
+    digests = table_digests(connection, run_id, form)
     sealed_at = datetime.now(UTC)
-    head = _head(before, position, kind, run_id, FORMAT, digests, sealed_at)
+    head = _head(before, position, kind, run_id, form, digests, sealed_at)
     connection.execute(
         insert(Ledger),
         {
             "id": position,
             "kind": kind,
             "run_id": run_id,
-            "format": FORMAT,
+            "format": form,
             "digests": digests,
             "sealed_at": sealed_at,
             "head": head,
@@ -76,6 +88,11 @@ def head_of(connection: Connection, run_id: int) -> str | None:
     return connection.execute(query.order_by(Ledger.id).limit(1)).scalar()
 
 
+def _form_of(connection: Connection, run_id: int) -> int | None:
+    query = select(Ledger.format).where(Ledger.run_id == run_id, Ledger.kind != "removed")
+    return connection.execute(query.order_by(Ledger.id).limit(1)).scalar()
+
+
 def verify(connection: Connection, kept_head: str | None = None) -> Verdict:
     """Hash every sealed run anew and walk the chain; read-only, in constant memory but for a line per run.
 
@@ -85,7 +102,7 @@ def verify(connection: Connection, kept_head: str | None = None) -> Verdict:
     """
     faults: list[Fault] = []
     heads = {GENESIS}
-    sealed: dict[int, Mapping[str, str]] = {}
+    sealed: dict[int, _Seal] = {}
     removed: set[int] = set()
     entries = 0
     before = GENESIS
@@ -96,18 +113,18 @@ def verify(connection: Connection, kept_head: str | None = None) -> Verdict:
             before = entry.head
             heads.add(before)
             if entry.kind != "removed":
-                sealed[entry.run_id] = entry.digests
+                sealed[entry.run_id] = _Seal(entry.format, entry.digests)
                 continue
             removed.add(entry.run_id)
-            if sealed.pop(entry.run_id, None) != entry.digests:
+            if sealed.pop(entry.run_id, None) != _Seal(entry.format, entry.digests):
                 faults.append(Fault(entry.run_id, "was removed with other rows than those it was sealed with"))
     except (SQLAlchemyError, ValueError, TypeError) as error:
         connection.rollback()
         faults.append(Fault(None, f"the ledger cannot be read after entry {entries}: {_first_line(error)}"))
     if kept_head is not None and kept_head not in heads:
         faults.append(Fault(None, f"the head {kept_head} is not in the ledger: the chain was rewritten or cut off"))
-    for run_id, digests in sealed.items():
-        faults += _run_faults(connection, run_id, digests)
+    for run_id, one in sealed.items():
+        faults += _run_faults(connection, run_id, one)
     try:
         faults += [*_unsealed(connection, sealed, removed), *_strays(connection)]
     except (SQLAlchemyError, ValueError, TypeError) as error:
@@ -123,15 +140,21 @@ def _entry_faults(before: str, position: int, entry: Any) -> Iterator[Fault]:
         yield Fault(entry.run_id, f"entry {position} of the ledger does not follow from the one before")
 
 
-def _run_faults(connection: Connection, run_id: int, sealed: Mapping[str, str]) -> Iterator[Fault]:
+def _run_faults(connection: Connection, run_id: int, sealed: _Seal) -> Iterator[Fault]:
+    if sealed.form not in FORMS:
+        yield Fault(run_id, f"is sealed in format {sealed.form}, which is none of {sorted(FORMS)}")
+        return
     try:
-        found = table_digests(connection, run_id)
+        found = table_digests(connection, run_id, sealed.form)
+        added = beyond(sealed.form, run_id)
+        if added is not None and connection.execute(added).scalar():
+            yield Fault(run_id, "has rows or values of vaults, which were not recorded yet when it was sealed")
     except (SQLAlchemyError, ValueError, TypeError) as error:
         # Or PostgreSQL would refuse to read the next run too.
         connection.rollback()
         yield Fault(run_id, f"cannot be read: {_first_line(error)}")
         return
-    for table, digest in sealed.items():
+    for table, digest in sealed.digests.items():
         if found.get(table) != digest:
             yield Fault(run_id, f"table {table}: sealed with {_rows(digest)}, now {_rows(found.get(table, '0'))}")
 
@@ -150,7 +173,7 @@ def _unsealed(connection: Connection, sealed: Mapping[int, object], removed: set
 
 def _strays(connection: Connection) -> Iterator[Fault]:
     """Rows whose run is gone, and stages whose payload is, of which nobody can say to which run they belonged."""
-    for table in (Encryption, Sample):
+    for table in (Encryption, Sample, Snapshot, VaultVerdict):
         query = select(table.run_id, func.count()).outerjoin(Run, Run.id == table.run_id).where(Run.id.is_(None))
         for run_id, count in connection.execute(query.group_by(table.run_id)):
             yield Fault(run_id, f"table {table.__tablename__}: {count} rows of a run that is not there")
@@ -175,11 +198,11 @@ def _head(
     return hashlib.sha256(_line([before, position, kind, run_id, form, dict(digests), sealed_at])).hexdigest()
 
 
-def table_digests(connection: Connection, run_id: int) -> dict[str, str]:
-    """For each table the number of the run's rows and the SHA-256 over their lines: `3 ab12…`."""
+def table_digests(connection: Connection, run_id: int, form: int) -> dict[str, str]:
+    """For each table of a format the number of the run's rows and the SHA-256 over their lines: `3 ab12…`."""
     return {
         table: _digest(connection.execute(query.where(of_run == run_id).execution_options(yield_per=_ROWS_AT_ONCE)))
-        for table, (query, of_run) in _FORM_1.items()
+        for table, (query, of_run) in FORMS[form].items()
     }
 
 
@@ -206,52 +229,3 @@ def _fixed(value: object) -> str:
 
 # Made once: `json.dumps` with arguments makes one per line.
 _encoded = json.JSONEncoder(default=_fixed, sort_keys=True, separators=(",", ":")).encode
-
-
-def _query(order: Iterable[ColumnElement[Any] | Any], *columns: Any) -> Select[Any]:
-    return select(*columns).order_by(*order)
-
-
-# What format 1 covers, column by column: never to be changed, since it is what old seals were made of. A new column
-# makes a new format. Outer joins, because a row that was put in without its parents must not be left out.
-_FORM_1: Mapping[str, tuple[Select[Any], Any]] = {
-    "run": (
-        _query(
-            (Run.id,),
-            Run.flow, Run.flow_run_id, Run.attempt, Run.deployment, Run.via, Host.fingerprint, Host.name,
-            Host.facts, Run.boot_id, Run.pid, Run.pid_start, Run.code_version, Run.parameters,
-            Run.covariates, Run.status, Run.error, Run.started_at, Run.finished_at,
-        ).outerjoin(Host),
-        Run.id,
-    ),
-    "encryption": (
-        _query(
-            (Encryption.ordinal,),
-            Encryption.ordinal, Encryption.name, Encryption.name_bytes, Encryption.kind, Encryption.size_bytes,
-            Encryption.ciphertext_bytes, Encryption.suite, Encryption.cipher, Encryption.digest_algorithm,
-            Encryption.kdf, Encryption.iterations, Encryption.salt, Encryption.digest, Encryption.backend,
-            Encryption.backend_detail, Encryption.backend_reason, Encryption.status, Encryption.cause,
-            Encryption.error, Encryption.started_at, Encryption.wall_ns,
-        ),
-        Encryption.run_id,
-    ),
-    "stage": (
-        _query(
-            (Encryption.ordinal, Stage.position),
-            Encryption.ordinal, Stage.position, Stage.program, Stage.exit_code, Stage.wall_ns, Stage.cpu_ns,
-        ).join(Encryption),
-        Encryption.run_id,
-    ),
-    "sample": (
-        _query(
-            (Sample.ordinal,),
-            Sample.ordinal, Case.key, Case.workload_version, Case.experiment, Case.executor, Case.workload, Case.shape,
-            Case.guard, Case.workers, Case.count, Interpreter.fingerprint, Interpreter.label, Interpreter.version,
-            Interpreter.implementation, Interpreter.gil_build, Sample.round, Sample.started_at, Sample.outcome,
-            Sample.expected, Sample.found, Sample.error, Sample.wall_ns, Sample.cpu_ns, Sample.runq_ns,
-            Sample.blocked_ns, Sample.context_switches, Sample.gil_on, Sample.foreign_share, Sample.positive_lost,
-            Sample.negative_lost, Sample.noisy,
-        ).outerjoin(Case).outerjoin(Interpreter),
-        Sample.run_id,
-    ),
-}  # fmt: skip

@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from db.vault_rows import ProofRow as ProofRow
+from db.vault_rows import SnapshotRow as SnapshotRow
+from db.vault_rows import VaultRow as VaultRow
+from db.vault_rows import VerdictCount as VerdictCount
+from db.vault_rows import VerdictRow as VerdictRow
+
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
@@ -46,7 +52,10 @@ class StageRow:
 
 @dataclass(frozen=True, slots=True)
 class PayloadRow:
-    """One payload of a run. `salt` and `digest` are hex; `name_bytes` (hex) only where the name is not UTF-8."""
+    """One payload of a run. `salt` and `digest` are hex; `name_bytes` (hex) only where the name is not UTF-8.
+
+    `vault_id` (hex) is the vault that keeps the ciphertext under its digest, `kept_in` its path when it was last seen.
+    """
 
     run_id: int
     ordinal: int
@@ -71,6 +80,8 @@ class PayloadRow:
     started_at: datetime
     wall_ns: int
     stages: tuple[StageRow, ...]
+    vault_id: str | None = None
+    kept_in: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +131,17 @@ class SampleRow:
 
 @dataclass(frozen=True, slots=True)
 class RunDetail:
-    """A run with everything that hangs off it; `head` is the ledger's when the run was sealed, None before that."""
+    """A run with everything that hangs off it; `head` is the ledger's when the run was sealed, None before that.
+
+    `snapshot` is what it put into a vault, `verdicts` what it found in one.
+    """
 
     run: RunRow
     payloads: tuple[PayloadRow, ...]
     samples: tuple[SampleRow, ...]
     head: str | None = None
+    snapshot: SnapshotRow | None = None
+    verdicts: tuple[VerdictRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +160,7 @@ class SeriesRow:
 
     Series with the same `track` differ only in the workload's version, in the interpreter's patch release and build,
     or in facts of the host. `size_class` is the power of two, in bytes, that the payloads' sizes are below, and at
-    least half of. What belongs to the other kind is None.
+    least half of; `kept` says that the ciphertext was stored in a vault. What belongs to the other kind is None.
     """
 
     series_id: int
@@ -164,6 +180,7 @@ class SeriesRow:
     suite: str | None
     backend: str | None
     size_class: int | None
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,10 +243,11 @@ class TrendRow:
 
 @dataclass(frozen=True, slots=True)
 class FailureRow:
-    """Something that failed: `kind` is run, payload or sample.
+    """Something that failed: `kind` is run, payload, sample or verdict.
 
-    `name` is the flow, the payload's name or the case; `by` says what it ran under: how the run was started, suite and
-    backend, or the interpreter. `status` is the run's or payload's, or the sample's outcome.
+    `name` is the flow, the payload's name, the case, or what was looked at in a vault; `by` says what it ran under: how
+    the run was started, suite and backend, the interpreter, or the kind of thing and the vault. `status` is that of the
+    run, payload or verdict, or the sample's outcome.
     """
 
     kind: str

@@ -118,8 +118,9 @@ def _tallies(connection: Connection, run_ids: Iterable[int]) -> dict[str, _Tally
             .join(Host)
             .where(Run.id == run_id)
         ).one()
+        keeps = connection.execute(_KEPT.where(Encryption.run_id == run_id).limit(1)).first() is not None
         for row in _streamed(connection, _PAYLOADS.where(Encryption.run_id == run_id)):
-            _add_payload(tallies, run, row)
+            _add_payload(tallies, run, row, kept=keeps)
         of_series: dict[tuple[int, int], _Tally] = {}
         for row in _streamed(connection, _SAMPLES.where(Sample.run_id == run_id)):
             # Found by numbers: to write the key of every row would take longer than all the rest.
@@ -139,19 +140,23 @@ def size_class_of(size_bytes: int | None) -> int:
     return 1 << (size_bytes or 0).bit_length()
 
 
-def _add_payload(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any]) -> None:
+def _add_payload(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any], *, kept: bool) -> None:
+    """What failed is in no vault, and is counted where the run's good payloads are."""
     size_class = size_class_of(row.size_bytes)
-    key = json.dumps([row.suite, row.backend, size_class, run.fingerprint])
+    # Absent from the keys of those that are discarded: they are as they were before anything was kept.
+    kept_word = ["kept"] * kept
+    key = json.dumps([row.suite, row.backend, size_class, run.fingerprint, *kept_word])
     if key not in tallies:
         tallies[key] = _Tally(
             {
                 "key": key,
-                "track": json.dumps(["encryption", row.suite, row.backend, size_class, run.name]),
+                "track": json.dumps(["encryption", row.suite, row.backend, size_class, run.name, *kept_word]),
                 "kind": "encryption",
                 "host_id": run.host_id,
                 "suite": row.suite,
                 "backend": row.backend,
                 "size_class": size_class,
+                "kept": kept,
             },
             _covariates(run) | {"backend": row.backend_detail},
         )
@@ -238,6 +243,8 @@ def _series_ids(connection: Connection, wanted: Sequence[Mapping[str, object]]) 
     return ids
 
 
+# A run keeps all that it encrypts, or nothing.
+_KEPT = select(Encryption.id).where(Encryption.vault_id.is_not(None))
 _PAYLOADS = select(
     Encryption.suite,
     Encryption.backend,

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
 from db.errors import NotWritten, RecordUnusable
-from db.models import Base, DaySummary, Encryption, Run, Sample, Stage, Summary
+from db.models import Base, DaySummary, Encryption, Run, Sample, Snapshot, Stage, Summary, Verdict
 from db.schema import HEAD, check_readable
 from db.store import Store
 
@@ -129,6 +129,8 @@ _OF_RUNS: Mapping[str, _Condition] = {
     "encryption": lambda since: Encryption.run_id.in_(_runs(since)),
     "stage": lambda since: Stage.encryption_id.in_(select(Encryption.id).where(Encryption.run_id.in_(_runs(since)))),
     "sample": lambda since: Sample.run_id.in_(_runs(since)),
+    "snapshot": lambda since: Snapshot.run_id.in_(_runs(since)),
+    "verdict": lambda since: Verdict.run_id.in_(_runs(since)),
     "summary": lambda since: Summary.started_at >= since,
     "day_summary": lambda since: DaySummary.day >= since.date(),
 }

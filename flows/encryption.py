@@ -12,8 +12,9 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from flows.jobs.encryption import encrypt
+from flows.jobs.keeping import encryption_job
 from flows.jobs.names import RequestRefused, check_backends, check_suites
-from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file
+from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file, vault_request
 from flows.jobs.run import Job
 from flows.orchestration import run_in_flow
 from flows.settings import Settings, load_settings
@@ -65,10 +66,15 @@ def encrypt_files(
     backends: Backends = ["auto"],  # noqa: B006
     jobs: Jobs | None = None,
     allow_legacy_size: bool = False,
+    exclude: list[str] = [],  # noqa: B006
+    rehash: bool = False,
+    discard: bool = False,
 ) -> State[None]:
     """Encrypt every file at or below the paths, and record the digest of each ciphertext.
 
-    The key file is a setting of the process that runs this (THREADMILL_KEY_FILE), never a parameter.
+    Where a vault is set (THREADMILL_VAULT), the ciphertext is kept in it: then only what is new or changed since its
+    last snapshot of the same paths is encrypted. The key file is a setting of the process that runs this
+    (THREADMILL_KEY_FILE), never a parameter.
 
     Args:
         paths: files and folders on the machine that runs the flow; a folder stands for all files below it;
@@ -77,6 +83,9 @@ def encrypt_files(
         backends: auto takes openssl where it can run the suite, and the cryptography package elsewhere
         jobs: chains at once, 1 to 256; empty for as many as there are usable CPUs
         allow_legacy_size: let the suite classic take files over 8 MiB
+        exclude: what to leave out of the vault, in the syntax of gitignore, relative to each path
+        rehash: read files too that look unchanged, and encrypt those that are not
+        discard: keep nothing, although a vault is set
     """
 
     def job(settings: Settings) -> Job:
@@ -91,8 +100,9 @@ def encrypt_files(
             openssl=settings.openssl,
             jobs=jobs or settings.usable_jobs,
             limits=Limits(settings.chain_timeout_s, allow_legacy_size),
+            vault=None if discard else vault_request(settings.vault, named, suites, backends, exclude, rehash=rehash),
         )
-        return partial(encrypt, request)
+        return encryption_job(request)
 
     return run_in_flow("encrypt_files", job)
 

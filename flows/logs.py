@@ -79,6 +79,27 @@ class LogReporter:
         if more:
             self._warn(f"and {more:,} more payloads of batch {batch.number}")
 
+    def steps_planned(self, what: str, count: int, size_bytes: int) -> None:
+        """See `Reporter`."""
+        self._total, self._done, self._since = count, 0, monotonic()
+        self._logger.info("%s %s%s", what, f"{count:,}", f", {_size(size_bytes)}" if size_bytes else "")
+
+    def step_done(self, count: int, size_bytes: int, faults: Sequence[str]) -> None:
+        """See `Reporter`."""
+        self._done += count
+        self._done_bytes += size_bytes
+        seconds = max(monotonic() - self._since, 1e-9)
+        if count:
+            self._logger.info(
+                "%s of %s, %.0f a second, %s/s",
+                f"{self._done:,}",
+                f"{self._total:,}",
+                self._done / seconds,
+                _size(self._done_bytes / seconds),
+            )
+        for fault in faults:
+            self._warn(fault)
+
     def rounds_planned(self, plan: Rounds) -> None:
         """See `Reporter`."""
         self._rounds, self._since = len(plan.rounds), monotonic()

@@ -56,6 +56,17 @@ class ProgressArtifact:
         self._done += summary.payloads
         self._show_now_and_then(self._done)
 
+    def steps_planned(self, what: str, count: int, size_bytes: int) -> None:
+        """See `Reporter`."""
+        del what, size_bytes
+        self._what, self._done, self._total = "files", 0, count
+
+    def step_done(self, count: int, size_bytes: int, faults: Sequence[str]) -> None:
+        """See `Reporter`."""
+        del size_bytes, faults
+        self._done += count
+        self._show_now_and_then(self._done)
+
     def rounds_planned(self, plan: Rounds) -> None:
         """See `Reporter`."""
         self._what, self._done, self._total = "samples", 0, sum(len(one.steps) for one in plan.rounds)

@@ -13,18 +13,19 @@ from prefect.states import Failed
 from prefect.utilities.annotations import opaque, quote
 
 from flows.jobs.names import RequestRefused
-from flows.jobs.runner import BatchContext, RoundContext
+from flows.jobs.runner import BatchContext, RoundContext, Step
 from tasks import steps
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.errors import CryptoError
 from tasks.crypto.summary import Summary
 from tasks.encryption import encrypt_batch
 from tasks.experiments import measure_round
-from tasks.recording import record_batch, record_round
+from tasks.recording import record_batch, record_round, record_verdicts
 from tasks.steps import Whole
 from tasks.threads.errors import ExperimentError
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
+from tasks.vault import work_on_vault
 
 # The name of the state of what was refused before any work; the command line turns a flow run's into exit code 2.
 REFUSED = "Refused"
@@ -40,7 +41,7 @@ T = TypeVar("T")
 class Recorded(Generic[T]):
     """What was worked on in one task run and recorded in the next."""
 
-    worked: PrefectFuture[Whole[Any]]
+    worked: PrefectFuture[Any]
     recorded: PrefectFuture[Whole[T]]
 
     def result(self) -> T:
@@ -88,12 +89,17 @@ class PrefectRunner:
     def start(self, batch: Batch, context: BatchContext) -> Recorded[Summary]:
         """See `flows.jobs.runner.Runner`."""
         worked = encrypt_batch.submit(
-            *map(quote, (batch, context.key, context.limits, context.cancel)),
+            *map(quote, (batch, context.key, context.limits, context.cancel, context.keep)),
             return_state=False,
             wait_for=self._after_plan(),
         )
         recorded = record_batch.submit(
-            quote(context.store), context.run_id, batch.number, opaque(worked), return_state=False
+            quote(context.store),
+            context.run_id,
+            batch.number,
+            opaque(worked),
+            quote(context.keep.vault if context.keep else None),
+            return_state=False,
         )
         self._records.append(recorded)
         return Recorded(worked, recorded)
@@ -111,6 +117,18 @@ class PrefectRunner:
         )
         self._last_round = recorded
         return Recorded(worked, recorded)
+
+    def start_step(self, step: Step[T]) -> Recorded[T]:
+        """See `flows.jobs.runner.Runner`."""
+        done = work_on_vault.with_options(name=f"{step.kind}-batch", task_run_name=step.name).submit(
+            quote(step.work), return_state=False, wait_for=self._after_plan()
+        )
+        # `with_options` forgets the task's type.
+        recorded: PrefectFuture[Whole[T]] = record_verdicts.with_options(task_run_name=f"record {step.name}").submit(
+            quote(step.record), opaque(done), return_state=False
+        )  # type: ignore[assignment]
+        self._records.append(recorded)
+        return Recorded(done, recorded)
 
     def report(self, publish: Callable[[], None]) -> State[None]:
         """Run `publish` as the last task run; its state, whatever became of it."""

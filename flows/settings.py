@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     ] = None
     database_timeout_s: Annotated[float, Field(ge=0, description="how long to wait for a locked SQLite file")] = 30.0
     key_file: Annotated[str | None, Field(description="path of the key file (see threadmill keygen)")] = None
+    vault: Annotated[
+        str | None, Field(description="folder of the vault; encrypt keeps ciphertext there, default: discards it")
+    ] = None
     paths: Annotated[
         str | None, Field(description="files and folders, joined by colons, for the deployment encrypt-files")
     ] = None

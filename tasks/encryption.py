@@ -6,11 +6,15 @@ from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
 
 from tasks.crypto import encrypt
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits
 from tasks.crypto.secret import KeySource
+from tasks.crypto.vault.adding import Addition
+from tasks.crypto.vault.errors import VaultUnwritable
 from tasks.steps import Whole
 
 
@@ -23,6 +27,11 @@ def _name(parameters: dict[str, Any]) -> str:
 # No retries: whatever is wrong with a payload is a result, not an exception, and what may pass is tried again inside.
 # Prefect's protocol for a function that names a run asks for more than is called.
 @task(name="encrypt-batch", task_run_name=_name, cache_policy=NO_CACHE)  # type: ignore[arg-type]
-def encrypt_batch(batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken) -> Whole[tuple[Encryption, ...]]:
-    """Encrypt and hash the payloads of a batch, one after the other."""
-    return Whole(encrypt.encrypt_batch(batch, key, limits, cancel))
+def encrypt_batch(
+    batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken, keep: Addition | None
+) -> Whole[tuple[Encryption, ...]] | State[None]:
+    """Encrypt and hash the payloads of a batch, one after the other; a failed state where a vault takes no more."""
+    try:
+        return Whole(encrypt.encrypt_batch(batch, key, limits, cancel, keep))
+    except VaultUnwritable as error:
+        return Failed(message=str(error), data=error)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
@@ -10,9 +13,12 @@ from db.errors import RecordUnusable
 from db.store import Store
 from tasks.crypto.encrypt import Encryption
 from tasks.crypto.summary import Summary, summarise
+from tasks.crypto.vault.vault import Vault
 from tasks.steps import Whole
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
+
+T = TypeVar("T")
 
 
 def _may_pass(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
@@ -29,10 +35,12 @@ def _may_pass(_task: Task[..., object], _run: TaskRun, state: State[object]) -> 
     retry_delay_seconds=[1, 10],
     retry_condition_fn=_may_pass,
 )
-def record_batch(store: Store, run_id: int, number: int, encryptions: Whole[tuple[Encryption, ...]]) -> Whole[Summary]:
+def record_batch(
+    store: Store, run_id: int, number: int, encryptions: Whole[tuple[Encryption, ...]], vault: Vault | None
+) -> Whole[Summary]:
     """Write a batch's rows in one transaction; a batch that is recorded already stays as it is."""
     del number
-    store.record_encryptions(run_id, encryptions.value)
+    store.record_encryptions(run_id, encryptions.value, vault)
     return Whole(summarise(encryptions.value))
 
 
@@ -50,3 +58,16 @@ def record_round(
     """Write a round's samples in one transaction; those that are recorded already stay as they are."""
     store.record_samples(run_id, first_ordinal, samples.value, one.interpreters)
     return samples
+
+
+@task(
+    name="record-verdicts",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[1, 10],
+    retry_condition_fn=_may_pass,
+)
+def record_verdicts(write: Callable[[T], object], done: Whole[T]) -> Whole[T]:
+    """Write what was found in a vault in one transaction; what is recorded already stays as it is."""
+    write(done.value)
+    return done

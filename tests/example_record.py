@@ -11,6 +11,7 @@ import pytest
 
 from tasks.threads.cases import Case
 from tasks.threads.choices import Executor, Guard, Shape, Workload
+from tests.example_vault import ExampleVault
 from tests.generated_record import GeneratedRecord, NewPayload, NewSample, at_hour
 
 FIRST_DAY = date(2026, 9, 1)
@@ -49,12 +50,15 @@ def make_example(url: str) -> None:
     """Fill a database; every day but the last is rolled up."""
     draw = random.Random(2026)  # noqa: S311 - times
     record = GeneratedRecord(url)
+    vault = ExampleVault(record, FOLDER, FILES)
     for number in range(DAYS):
         day = FIRST_DAY + timedelta(days=number)
         _nightly(record, day, draw)
+        vault.keep(day)
         _measure(record, day, draw, "alpha", 1.0)
         if number % 7 == 6:
             _measure(record, day, draw, "beta", 0.8)
+        vault.verify(day)
         if day == LAST_DAY:
             _by_hand(record, day, draw)
             _by_hand(record, day, draw)

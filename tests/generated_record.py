@@ -15,7 +15,9 @@ from db.ledger import seal
 from db.models import Case, Encryption, Host, Interpreter, Run, Sample, Stage
 from db.store import Store
 from db.summaries import roll_up_closed_days, summarise_run
+from db.writes.vaults import add_snapshot, add_verdicts, vault_row_id
 from tasks.threads.cases import Case as NewCase
+from tests.vault_fakes import Snapshot, Vault, Verdict
 
 VERSION = "5" * 64
 
@@ -74,6 +76,8 @@ class GeneratedRecord:
         *,
         payloads: Sequence[NewPayload] = (),
         samples: Sequence[NewSample] = (),
+        snapshot: Snapshot | None = None,
+        verdicts: Sequence[Verdict] = (),
         flow: str = "run_experiments",
         deployment: str | None = None,
         host: str = "alpha",
@@ -83,7 +87,10 @@ class GeneratedRecord:
         status: str = "completed",
         error: str | None = None,
     ) -> int:
-        """One run with all that hangs off it, summed up and sealed unless it goes on; its number."""
+        """One run with all that hangs off it, summed up and sealed unless it goes on; its number.
+
+        The ciphertext of its payloads is kept if there is a snapshot.
+        """
         with self._engine.begin() as connection:
             took_ns = sum(one.wall_ns for one in payloads) + sum(one.wall_ns for one in samples)
             row = {
@@ -104,8 +111,10 @@ class GeneratedRecord:
                 "finished_at": None if status == "running" else at + timedelta(seconds=1 + took_ns / 1e9),
             }
             run_id: int = connection.execute(insert(Run).returning(Run.id), row).scalar_one()
-            self._payloads(connection, run_id, at, payloads)
+            self._payloads(connection, run_id, at, payloads, snapshot)
             self._samples(connection, run_id, at, samples)
+            if verdicts:
+                add_verdicts(connection, run_id, Vault(), 0, verdicts)
             if status != "running":
                 summarise_run(connection, run_id)
                 seal(connection, run_id)
@@ -116,8 +125,19 @@ class GeneratedRecord:
         with self._engine.begin() as connection:
             roll_up_closed_days(connection, today)
 
-    def _payloads(self, connection: Connection, run_id: int, at: datetime, payloads: Sequence[NewPayload]) -> None:
-        rows = [_payload(run_id, number, at, one) for number, one in enumerate(payloads)]
+    def _payloads(
+        self,
+        connection: Connection,
+        run_id: int,
+        at: datetime,
+        payloads: Sequence[NewPayload],
+        snapshot: Snapshot | None,
+    ) -> None:
+        vault = None
+        if snapshot is not None:
+            add_snapshot(connection, run_id, snapshot)
+            vault = vault_row_id(connection, snapshot.vault_id, snapshot.vault_path)
+        rows = [_payload(run_id, number, at, one, vault) for number, one in enumerate(payloads)]
         if not rows:
             return
         ids = connection.execute(insert(Encryption).returning(Encryption.id, sort_by_parameter_order=True), rows)
@@ -191,7 +211,12 @@ def _found_or_new(connection: Connection, table: Any, same: Any, row: dict[str, 
     return found or connection.execute(insert(table).returning(table.id), row).scalar_one()
 
 
-def _payload(run_id: int, ordinal: int, at: datetime, one: NewPayload) -> dict[str, object]:
+def object_of(run_id: int, name: str) -> str:
+    """What a run's payload was encrypted to, as a vault names it."""
+    return digest_of(f"{run_id} {name}").hex()
+
+
+def _payload(run_id: int, ordinal: int, at: datetime, one: NewPayload, vault: int | None) -> dict[str, object]:
     good = one.status == "ok"
     return {
         "run_id": run_id,
@@ -215,6 +240,7 @@ def _payload(run_id: int, ordinal: int, at: datetime, one: NewPayload) -> dict[s
         "error": None if good else f"{one.name}: {one.cause}",
         "started_at": at + timedelta(seconds=ordinal),
         "wall_ns": one.wall_ns,
+        "vault_id": vault if good else None,
     }
 
 

@@ -60,7 +60,8 @@ def _copy(old: Connection, new: Connection) -> None:
         rows = [{name: _aware(value) for name, value in row.items()} for row in old.execute(table.select()).mappings()]
         if rows:
             new.execute(targets.tables[table.name].insert(), rows)
-        new.execute(text(f"SELECT setval(pg_get_serial_sequence('\"{table.name}\"', 'id'), {len(rows) + 1}, false)"))
+        following = max((row["id"] for row in old.execute(table.select()).mappings()), default=0) + 1
+        new.execute(text(f"SELECT setval(pg_get_serial_sequence('\"{table.name}\"', 'id'), {following}, false)"))
         assert isinstance(targets.tables[table.name].c.id.type, BigInteger)
 
 

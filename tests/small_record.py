@@ -10,11 +10,12 @@ import pytest
 
 from tasks.threads.cases import Case
 from tasks.threads.choices import Executor, Guard, Shape, Workload
-from tests.generated_record import GeneratedRecord, NewPayload, NewSample, at_hour
+from tests.generated_record import GeneratedRecord, NewPayload, NewSample, at_hour, object_of
+from tests.vault_fakes import Snapshot, Verdict
 
 PATH = "/srv/documents/lease.pdf"
 DAYS = 3
-RUNS = 2 * DAYS
+RUNS = 4 * DAYS
 _SAMPLES = (
     NewSample(Case.speedup(Workload.FACTORIZE, Executor.SERIAL), 300_000_000),
     NewSample(Case.speedup(Workload.FACTORIZE, Executor.THREAD), 330_000_000),
@@ -37,7 +38,19 @@ def make_small(url: str, first_day: date) -> None:
             at_hour(day, 2), payloads=payloads, flow="encrypt_files", deployment="nightly", status="failed", error="one"
         )
         record.run(at_hour(day, 4), samples=_SAMPLES)
+        _use_vault(record, day, (day - first_day).days + 1)
     record.close()
+
+
+def _use_vault(record: GeneratedRecord, day: date, sequence: int) -> None:
+    """A run that keeps two files, and one that finds one of them changed."""
+    begin = at_hour(day - timedelta(days=1), 5)
+    payloads = [NewPayload(path, 2_000_000, 1_900_000, backend="native") for path in (PATH, "/srv/documents/new.odt")]
+    snapshot = Snapshot(sequence, begin - timedelta(days=sequence - 1))
+    run_id = record.run(at_hour(day, 5), payloads=payloads, snapshot=snapshot, flow="encrypt_files")
+    good, bad = (object_of(run_id, one.name) for one in payloads)
+    verdicts = [Verdict(good, begin=begin), Verdict(bad, "changed", begin=begin, path=b"/srv/documents/new.odt")]
+    record.run(at_hour(day, 6), verdicts=verdicts, flow="verify_vault", status="failed", error="1 changed")
 
 
 def on_small_disk(command: Sequence[str], environment: dict[str, str], folder: str) -> subprocess.CompletedProcess[str]:

@@ -18,7 +18,9 @@ COMMANDS = (
     "survey", "encrypt", "check", "keygen", "settings", "experiment", "interpreters", "report", "db upgrade",
     "serve", "status",
     "history runs", "history show", "history payloads", "history samples", "history speedup", "history race",
-    "history trend", "history compare", "history changes", "history failures", "history slowest", "history verify",
+    "history snapshots", "history proofs", "history trend", "history compare", "history changes",
+    "history failures", "history slowest", "history verify",
+    "verify", "restore", "cat", "prune", "snapshots", "snapshots show",
     "db check", "db backup", "db import", "db stats", "export", "explore", "maintain",
 )  # fmt: skip
 

@@ -29,7 +29,7 @@ from tests.conftest import BIN, Command
 from tests.kept import restore
 from tests.small_record import RUNS, make_small, on_small_disk
 
-TABLES = 11
+TABLES = 14
 PAGE_BYTES = 4096
 
 
@@ -76,7 +76,7 @@ def test_what_nobody_touched_is_whole(threadmill: Command, record: Path) -> None
     assert 0 < sum(table["size_bytes"] or 0 for table in counted["tables"]) <= counted["size_bytes"]
     assert (counted["oldest_run_at"], counted["newest_run_at"]) == (
         "2026-09-01T02:00:00+00:00",
-        "2026-09-03T04:00:00+00:00",
+        "2026-09-03T06:00:00+00:00",
     )
 
 

@@ -145,8 +145,8 @@ def test_the_answers_are_right(explorer: Explorer) -> None:
     """Figures that can be worked out from what the record was made of."""
     assert {row["digest"] is not None for row in explorer.rows("last_digest", path=PATH)} == {True}
     assert explorer.rows("last_digest", path="/elsewhere") == []
-    openssl, native = sorted(explorer.rows("throughput"), key=lambda row: row["backend"] == "native")[::3]
-    assert (openssl["mb_per_s"], native["mb_per_s"]) == (237.5, 8.19)
+    speeds = {(row["backend"], row["kept"]): row["mb_per_s"] for row in explorer.rows("throughput")}
+    assert speeds == {("openssl", 0): 237.5, ("native", 0): 8.19, ("native", 1): 950.0}
     assert {(row["executor"], row["speedup"]) for row in explorer.rows("threads")} == {("thread", 0.91)}
     (lost,) = explorer.rows("lost_updates")
     assert (lost["interpreter"], lost["shape"], lost["runs_with_loss"], lost["lost_percent"]) == (
@@ -154,8 +154,19 @@ def test_the_answers_are_right(explorer: Explorer) -> None:
     )  # fmt: skip
     costs = {row["guard"]: (row["update_ns"], row["times_unlocked"]) for row in explorer.rows("lock_cost")}
     assert costs == {"none": (40.0, 1.0), "lock": (900.0, 22.5)}
-    runs = {row["deployment"]: (row["runs"], row["completed"], row["failed"]) for row in explorer.rows("deployments")}
-    assert runs == {"nightly": (3, 0, 3), "–": (3, 3, 0)}
+    runs = [
+        (row["deployment"], row["flow"], row["runs"], row["completed"], row["failed"])
+        for row in explorer.rows("deployments")
+    ]
+    assert runs == [
+        ("nightly", "encrypt_files", 3, 0, 3), ("–", "encrypt_files", 3, 3, 0),
+        ("–", "run_experiments", 3, 3, 0), ("–", "verify_vault", 3, 0, 3),
+    ]  # fmt: skip
+    kept = explorer.rows("kept_file", path=PATH)
+    assert [(row["verdict"], row["vault"]) for row in kept] == [("ok", "/srv/vault")] * 3
+    proofs = explorer.rows("oldest_proofs")
+    assert [row["path"] for row in proofs] == ["/srv/documents/new.odt"] * 3 + [PATH] * 3
+    assert [row["proven_at"] is None for row in proofs] == [True] * 3 + [False] * 3
     assert {row["table"]: row["rows"] for row in explorer.rows("table_rows")}.keys() == TABLES.keys()
 
 

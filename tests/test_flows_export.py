@@ -112,14 +112,14 @@ def test_postgresql_comes_back_as_it_went(url: str, record: Path, postgres_url: 
 
 
 def test_since_takes_later_runs_with_all_that_is_theirs(url: str, tmp_path: Path) -> None:
-    """Runs of the second day on, their payloads, stages, samples and summaries; in a zip as in a folder."""
+    """Runs of the second day on, all that hangs off them, and their summaries; in a zip as in a folder."""
     counts = export_csv(url, str(tmp_path / "out.zip"), since=SECOND_DAY)
     assert counts == export_csv(url, str(tmp_path / "out"), since=SECOND_DAY)
     assert counts == export_sqlite(url, str(tmp_path / "out.sqlite"), since=SECOND_DAY)
     whole = export_csv(url, str(tmp_path / "all"))
-    for table in ("run", "encryption", "stage", "sample", "summary"):
+    for table in ("run", "encryption", "stage", "sample", "snapshot", "verdict", "summary"):
         assert counts[table] * DAYS == whole[table] * (DAYS - 1) > 0
-    assert counts["ledger"] == whole["ledger"]
+    assert (counts["ledger"], counts["vault"]) == (whole["ledger"], whole["vault"])
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         assert archive.testzip() is None
         for name in TABLES:

@@ -30,7 +30,7 @@ STANDS_FOR = {
 # Every command, as it lists rows; `show` and `verify` have one object.
 LISTS = (
     "runs", "payloads", "samples", "speedup", "race", "trend", "trend --by run", "compare 3.11 3.13", "changes",
-    "failures", "slowest --since 2026-09-01",
+    "failures", "slowest --since 2026-09-01", "snapshots", "proofs", "proofs --path documents --never",
 )  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def test_document_shows_what_is_printed(one: Example, tmp_path_factory: pytest.T
 
 
 def test_documented_sql_is_that_of_explore() -> None:
-    """The ten questions are the same ten, in the same order."""
+    """The questions are the same, in the same order."""
     queries = yaml.safe_load(METADATA.read_text())["databases"]["history"]["queries"]
     shipped = []
     for query in queries.values():
@@ -61,11 +61,11 @@ def test_documented_sql_is_that_of_explore() -> None:
             sql = sql.replace(words, value)
         shipped.append(sql)
     assert [one.question.strip() for one in examples() if one.language == "sql"] == shipped
-    assert len(shipped) == 10
+    assert len(shipped) == 12
 
 
 @pytest.mark.usefixtures("on_example")
-@pytest.mark.parametrize("command", ["runs", "samples", "trend --by run", "compare 3.11 3.13"])
+@pytest.mark.parametrize("command", ["runs", "samples", "trend --by run", "compare 3.11 3.13", "proofs", "snapshots"])
 def test_json_and_csv_have_the_same_rows(threadmill: Command, command: str) -> None:
     """As many as `--limit` allows, and the columns are the fields; a series' fields are columns of their own."""
     rows = read_json(threadmill("history", *command.split(), "--limit", "2", "--json"))
@@ -78,6 +78,45 @@ def test_json_and_csv_have_the_same_rows(threadmill: Command, command: str) -> N
         for name, value in flat.items():
             nested = isinstance(value, dict | list)
             assert cells[name] == ("" if value is None else json.dumps(value) if nested else str(value)), name
+
+
+@pytest.mark.usefixtures("on_example")
+def test_a_run_shows_what_it_put_into_a_vault_and_what_it_found_there(threadmill: Command) -> None:
+    """For people and as JSON; the limit is one of verdicts too, and their counts are of all."""
+    kept = read_json(threadmill("history", "show", "124", "--json"))
+    assert (kept["snapshot"]["sequence"], kept["snapshot"]["new"], kept["verdicts"]) == (1, 6, [])
+    assert {payload["kept_in"] for payload in kept["payloads"]} == {"/srv/vault"}
+    shown = threadmill("history", "show", "124").stdout
+    assert shown.count("/srv/vault") == 7
+    looked = read_json(threadmill("history", "show", "133", "--json", "--limit", "2"))
+    assert (looked["snapshot"], [one["status"] for one in looked["verdicts"]]) == (None, ["ok", "changed"])
+    shown = threadmill("history", "show", "133").stdout
+    assert "1 object changed, 310,016 bytes\n2 object ok, 8,110,032 bytes\n" in shown
+    assert "not the bytes that it was named for" in shown
+
+
+@pytest.mark.usefixtures("on_example")
+def test_vaults_can_be_asked_for(threadmill: Command) -> None:
+    """What was proven least recently, what never was, what was put in, and what is wrong."""
+    rows = read_json(threadmill("history", "proofs", "--path", "/srv/documents/contracts", "--json"))
+    assert [(row["path"], row["proven_at"], row["flow"]) for row in rows] == [
+        (f"/srv/documents/contracts/{name}.pdf", "2026-10-29T05:00:00+00:00", "verify_vault")
+        for name in ("lease", "offer")
+    ]
+    never = read_json(threadmill("history", "proofs", "--never", "--json"))
+    assert [row["status"] for row in never] == ["changed", None, None]
+    snapshots = read_json(threadmill("history", "snapshots", "--until", "2026-10-30", "--json"))
+    assert [(row["sequence"], row["unchanged"]) for row in snapshots] == [(3, 6), (2, 5), (1, 0)]
+    (fault,) = read_json(threadmill("history", "failures", "--kind", "verdict", "--json"))
+    assert (fault["by"], fault["status"], fault["run_id"]) == ("object in /srv/vault", "changed", 133)
+
+
+@pytest.mark.usefixtures("on_example")
+def test_kept_series_have_a_name_of_their_own(threadmill: Command) -> None:
+    """A trend tells those that were stored from those that were discarded."""
+    shown = threadmill("history", "trend", "--backend", "native").stdout
+    assert "modern native kept, < 512 KiB" in shown
+    assert "classic native, < 8 KiB" in shown
 
 
 @pytest.mark.usefixtures("on_example")

@@ -11,18 +11,24 @@ from db.history.filters import (
     PAYLOAD_FAILURES,
     RUN_FAILURES,
     SAMPLE_FAILURES,
+    VERDICT_FAULTS,
     PayloadFilter,
     SampleFilter,
     SeriesFilter,
+    SnapshotFilter,
+    VerdictFilter,
 )
 
 __all__ = [
     "PAYLOAD_FAILURES",
     "RUN_FAILURES",
     "SAMPLE_FAILURES",
+    "VERDICT_FAULTS",
     "FailureKind",
     "History",
     "PayloadFilter",
     "SampleFilter",
     "SeriesFilter",
+    "SnapshotFilter",
+    "VerdictFilter",
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from db.history.failures import Failures
-from db.history.filters import PayloadFilter, SampleFilter
+from db.history.filters import PayloadFilter, SampleFilter, SnapshotFilter, VerdictFilter
 from db.history.payloads import Payloads
+from db.history.proofs import Proofs
 from db.history.runs import Runs
 from db.history.samples import Samples
 from db.history.slowest import Slowest
@@ -15,17 +16,19 @@ from db.rows import RecordSize, RunDetail
 from db.sizes import RecordStats, size_of, stats_of
 
 
-class History(Runs, Payloads, Samples, Times, Trends, Failures, Slowest):
+class History(Runs, Payloads, Samples, Times, Trends, Failures, Slowest, Proofs):
     """The reading side of one history database. A database that is not there yet reads as an empty one."""
 
     def detail(self, run_id: int, *, limit: int | None = None) -> RunDetail | None:
-        """One run with its payloads and samples, in their order, and its seal."""
+        """One run with its payloads, samples and verdicts, in their order and each up to the limit, and its seal."""
         run = self.run(run_id)
         if run is None:
             return None
         payloads = self.payloads(PayloadFilter(run_id=run_id), limit=limit)
         samples = self.samples(SampleFilter(run_id=run_id), limit=limit)
-        return RunDetail(run, tuple(payloads), tuple(samples), self.head(run_id))
+        verdicts = self.verdicts(VerdictFilter(run_id=run_id), limit=limit)
+        snapshot = next(iter(self.snapshots(SnapshotFilter(run_id=run_id))), None)
+        return RunDetail(run, tuple(payloads), tuple(samples), self.head(run_id), snapshot, tuple(verdicts))
 
     def head(self, run_id: int) -> str | None:
         """The ledger's head when the run was sealed; None as long as it is not."""

@@ -1,16 +1,17 @@
-"""Reads of what failed: runs, payloads and samples as one list."""
+"""Reads of what failed: runs, payloads, samples and verdicts as one list."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Select, literal_column, select
+from sqlalchemy import Select, func, literal_column, select
 
 from db.history.filters import (
     PAYLOAD_FAILURES,
     RUN_FAILURES,
     SAMPLE_FAILURES,
+    VERDICT_FAULTS,
     SeriesFilter,
     failed,
     of_case,
@@ -20,10 +21,10 @@ from db.history.filters import (
     within,
 )
 from db.history.reader import Reader
-from db.models import Case, Encryption, Host, Interpreter, Run, Sample
+from db.models import Case, Encryption, Host, Interpreter, Run, Sample, Vault, Verdict
 from db.rows import FailureRow
 
-FailureKind = Literal["run", "payload", "sample"]
+FailureKind = Literal["run", "payload", "sample", "verdict"]
 
 
 class Failures(Reader):
@@ -32,14 +33,14 @@ class Failures(Reader):
     def failures(
         self, which: SeriesFilter, *, kinds: Sequence[FailureKind] = (), limit: int | None = 20
     ) -> list[FailureRow]:
-        """Runs that failed or crashed, payloads that failed or would not hold still, samples that are broken.
+        """Runs that failed or crashed, payloads that failed or would not hold still, broken samples, faults of vaults.
 
         They are one list, newest first by the time at which each started. A filter by suite or backend leaves payloads
         only, one by case or interpreter samples only.
 
         Args:
             which: the filters.
-            kinds: only these, `run`, `payload` or `sample`; empty for all that the filters leave.
+            kinds: only these, `run`, `payload`, `sample` or `verdict`; empty for all that the filters leave.
             limit: of the whole list.
         """
         queries: list[Select[Any]] = []
@@ -49,6 +50,8 @@ class Failures(Reader):
             queries.append(_payloads(which))
         if (not kinds or "sample" in kinds) and not which.of_payloads:
             queries.append(_samples(which))
+        if (not kinds or "verdict" in kinds) and not which.of_samples and not which.of_payloads:
+            queries.append(_verdicts(which))
         rows = [FailureRow(**row._asdict()) for query in queries for row in self._rows(query.limit(limit))]
         return sorted(rows, key=lambda row: (row.started_at, row.run_id, row.ordinal or 0), reverse=True)[:limit]
 
@@ -124,3 +127,26 @@ def _samples(which: SeriesFilter) -> Select[Any]:
         .where(*of_case(which.case), *of_interpreters(which.interpreters), *of_hosts(which.hosts))
     )
     return within(query.order_by(Sample.started_at.desc()), Sample.started_at, which.since, which.until)
+
+
+def _verdicts(which: SeriesFilter) -> Select[Any]:
+    query: Select[Any] = (
+        select(
+            literal_column("'verdict'").label("kind"),
+            Verdict.run_id,
+            Verdict.ordinal,
+            Verdict.checked_at.label("started_at"),
+            Host.name.label("host"),
+            Verdict.name,
+            (Verdict.kind + " in " + Vault.path).label("by"),
+            Verdict.status,
+            literal_column("NULL").label("cause"),
+            func.coalesce(Verdict.error, Verdict.path).label("error"),
+        )
+        .select_from(Verdict)
+        .join(Vault)
+        .join(Run, Verdict.run_id == Run.id)
+        .join(Host)
+        .where(failed(Verdict.status, VERDICT_FAULTS), *of_hosts(which.hosts))
+    )
+    return within(query.order_by(Verdict.checked_at.desc()), Verdict.checked_at, which.since, which.until)

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, String, and_, literal_column, or_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from db.models import Case, Host, Interpreter
+from db.names import display_name
+
+T = TypeVar("T")
 
 # Outcomes that say that something is broken: a lost update without a guard is not one.
 SAMPLE_FAILURES = ("wrong-output", "broken", "crashed", "garbled", "timed-out")
 PAYLOAD_FAILURES = ("failed", "unstable")
 RUN_FAILURES = ("failed", "crashed")
+# What is wrong with a vault: a leftover of a run that died is not, nor is what was removed on purpose.
+VERDICT_FAULTS = ("changed", "missing", "foreign", "unreadable", "invalid", "rolled-back", "not-written")
+VERDICT_KINDS = ("vault", "snapshot", "object", "file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,37 @@ class SampleFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotFilter:
+    """Which snapshots to list; what is empty or None does not filter. `vault_id` is 32 hex digits.
+
+    The times are those at which the snapshot was made, `until` not included.
+    """
+
+    vault_id: str | None = None
+    run_id: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictFilter:
+    """Which verdicts to list; what is empty or None does not filter. `vault_id` is 32 hex digits.
+
+    `path` matches the very path and everything below it as a folder; `faults` keeps what is wrong with a vault. The
+    times are those at which it was looked, `until` not included.
+    """
+
+    vault_id: str | None = None
+    run_id: int | None = None
+    name: str | None = None
+    path: bytes | None = None
+    kinds: Sequence[str] = ()
+    faults: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SeriesFilter:
     """Which series to look at, of experiments and of encryptions alike; what is empty or None does not filter.
 
@@ -84,10 +121,10 @@ class SeriesFilter:
 _PORTION = 500
 
 
-def in_portions(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Ids for `IN (…)`, not too many at once."""
-    for start in range(0, len(ids), _PORTION):
-        yield ids[start : start + _PORTION]
+def in_portions(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Values for `IN (…)`, not too many at once."""
+    for start in range(0, len(values), _PORTION):
+        yield values[start : start + _PORTION]
 
 
 def within(
@@ -114,6 +151,14 @@ def unindexed(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
     """
     nothing = "''" if isinstance(column.type, String) else "0"
     return column + literal_column(nothing)
+
+
+def at_or_below(column: InstrumentedAttribute[Any], path: bytes) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """A path as it is, and everything below it: two conditions, each of which an index can answer."""
+    name, _ = display_name(path)
+    below = name.rstrip("/") + "/"
+    # A range; LIKE could not be answered by an index, and would have to be escaped.
+    return column == name, and_(column >= below, column < below[:-1] + "0")
 
 
 def of_case(case: Mapping[str, Sequence[str | int]]) -> Iterator[ColumnElement[bool]]:

@@ -7,11 +7,20 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, select
+from sqlalchemy import Row, Select, select
 
-from db.history.filters import PAYLOAD_FAILURES, PayloadFilter, failed, in_portions, of_hosts, unindexed, within
+from db.history.filters import (
+    PAYLOAD_FAILURES,
+    PayloadFilter,
+    at_or_below,
+    failed,
+    in_portions,
+    of_hosts,
+    unindexed,
+    within,
+)
 from db.history.reader import Reader
-from db.models import Encryption, Host, Run, Stage
+from db.models import Encryption, Host, Run, Stage, Vault
 from db.names import display_name
 from db.rows import PayloadRow, StageRow
 
@@ -21,7 +30,7 @@ class Payloads(Reader):
 
     def payloads(self, which: PayloadFilter, *, limit: int | None = 20) -> list[PayloadRow]:
         """Payloads with their stages, newest first; those of one run in their order."""
-        query = within(select(Encryption), Encryption.started_at, which.since, which.until).limit(limit)
+        query = within(_PAYLOADS, Encryption.started_at, which.since, which.until).limit(limit)
         if which.backends:
             query = query.where(Encryption.backend.in_(which.backends))
         if which.hosts:
@@ -38,11 +47,7 @@ class Payloads(Reader):
         suites = tuple(dict.fromkeys(which.suites))
         queries = [query]
         if which.path is not None:
-            name, _ = display_name(which.path)
-            below = name.rstrip("/") + "/"
-            # A range, which the index can answer; LIKE could not, and would have to be escaped.
-            inside = and_(Encryption.name >= below, Encryption.name < below[:-1] + "0")
-            queries = [query.where(Encryption.name == name), query.where(inside)]
+            queries = [query.where(one) for one in at_or_below(Encryption.name, which.path)]
         if suites and (which.path is not None or which.failed):
             queries = [one.where(unindexed(Encryption.suite).in_(suites)) for one in queries]
         elif suites:
@@ -53,7 +58,7 @@ class Payloads(Reader):
     def last_digest(self, name: bytes) -> PayloadRow | None:
         """The newest good encryption of a file, by its absolute path."""
         text, name_bytes = display_name(name)
-        query = select(Encryption).where(Encryption.name == text, Encryption.status == "ok")
+        query = _PAYLOADS.where(Encryption.name == text, Encryption.status == "ok")
         query = query.where(Encryption.kind == "file")
         query = query.where(
             Encryption.name_bytes.is_(None) if name_bytes is None else Encryption.name_bytes == name_bytes
@@ -77,6 +82,19 @@ class Payloads(Reader):
             for row in self._rows(query):
                 stages[row.encryption_id].append(StageRow(row.program, row.exit_code, row.wall_ns, row.cpu_ns))
         return [_payload_row(row, stages[row.id]) for row in rows]
+
+
+_OWN = tuple(one.name for one in fields(PayloadRow) if one.name not in {"stages", "vault_id", "kept_in"})
+_PAYLOADS = (
+    select(
+        Encryption.id,
+        *(getattr(Encryption, name) for name in _OWN),
+        Vault.vault_id,
+        Vault.path.label("kept_in"),
+    )
+    .select_from(Encryption)
+    .outerjoin(Vault)
+)
 
 
 def _of_run(query: Select[Any], run_id: int, suites: Sequence[str]) -> Select[Any]:

@@ -27,7 +27,8 @@ class SeriesOverTime(Reader):
             query = query.where(Series.backend.in_(which.backends))
         if which.series_ids:
             query = query.where(Series.id.in_(which.series_ids))
-        order = (Series.kind, Series.suite, Series.backend, Series.size_class, Case.key, Interpreter.label, Series.id)
+        payloads = (Series.suite, Series.backend, Series.kept, Series.size_class)
+        order = (Series.kind, *payloads, Case.key, Interpreter.label, Series.id)
         return [SeriesRow(**row._asdict()) for row in self._rows(query.order_by(*order))]
 
     def summaries(
@@ -94,6 +95,7 @@ _SERIES = (
         Series.suite,
         Series.backend,
         Series.size_class,
+        Series.kept,
         *(getattr(Case, name) for name in _AXES),
         Interpreter.label.label("interpreter"),
         Interpreter.version.label("interpreter_version"),

@@ -96,6 +96,7 @@ def _payloads(one: _Place) -> Select[Any]:
             Encryption.status == "ok",
             unindexed(Encryption.suite) == one.series.suite,
             Encryption.backend == one.series.backend,
+            Encryption.vault_id.is_not(None) if one.series.kept else Encryption.vault_id.is_(None),
             or_(sized, Encryption.size_bytes.is_(None)) if size_class == 1 else sized,
         )
         .order_by(Encryption.wall_ns.desc())

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from db.history import History, PayloadFilter
 from db.rows import PayloadRow
-from flows.cli.options import Flag, Json, Names, Via
+from flows.cli.options import Flag, Json, Names, Patterns, Via
 from flows.cli.output import milliseconds, print_json, print_table
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
-from flows.jobs.encryption import encrypt as encrypt_job
+from flows.jobs.keeping import encryption_job, preview
 from flows.jobs.names import RequestRefused, check_backends, check_suites
-from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file
+from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file, vault_request
 from flows.settings import Settings, load_settings
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.secret import ThrowAway
@@ -37,10 +37,18 @@ def encrypt(
     jobs: int | None = None,
     key_file: str | None = None,
     allow_legacy_size: Flag = False,
+    vault: str | None = None,
+    exclude: Patterns = [],  # noqa: B006 - never changed
+    rehash: Flag = False,
+    dry_run: Flag = False,
+    discard: Flag = False,
     via: Via = None,
     json: Json = False,
 ) -> int:
-    """Encrypt payloads and record the digest of each ciphertext; the ciphertext itself is discarded.
+    """Encrypt payloads and record the digest of each ciphertext; it is discarded, or kept in a vault.
+
+    Into a vault go files and folders: only what is new or changed since its last snapshot of the same paths is
+    encrypted. A vault that is not there is made.
 
     Args:
         paths: files and folders (all files below them), or - for standard input
@@ -50,37 +58,67 @@ def encrypt(
         jobs: chains at once (default: usable CPUs)
         key_file: made by threadmill keygen; default: THREADMILL_KEY_FILE
         allow_legacy_size: let the suite classic take payloads over 8 MiB
+        vault: folder to keep the ciphertext in; default: THREADMILL_VAULT
+        exclude: what to leave out of the vault, in the syntax of gitignore, relative to each path; may be repeated
+        rehash: read files too that look unchanged, and encrypt those that are not
+        dry_run: say what would be encrypted into the vault, and do nothing
+        discard: keep nothing, although THREADMILL_VAULT is set
         via: how to run
         json: print the run with its payloads, as history show does
     """
-    settings = with_overrides(load_settings(), jobs, key_file)
+    settings = with_overrides(load_settings(), jobs, key_file, vault)
     request = _request(settings, list(paths), random, suite, backend, allow_legacy_size)
+    if not (discard or random or (paths == ("-",) and vault is None)):
+        kept = vault_request(settings.vault, paths, request.suites, request.backends, exclude, rehash=rehash)
+        request = replace(request, vault=kept)
+    elif vault is not None or exclude or rehash:
+        raise RequestRefused("a vault keeps files and folders; leave out --vault, --exclude and --rehash for this")
+    if dry_run:
+        return _print_preview(request, json=json)
     progress = ProgressReporter(quiet=json)
     if by_prefect("direct" if via is None and "-" in paths else via):
         if "-" in paths:
             raise RequestRefused("standard input can be read only with --via direct")
-        run_id = run_by_prefect(settings, progress, lambda: _call_flow(request))
+        done = run_by_prefect(settings, progress, lambda: _call_flow(request, discard=discard))
     else:
         flow = "encrypt_files" if request.random is None else "encrypt_payloads"
-        run_id = run_directly(flow, settings, progress, partial(encrypt_job, request))
+        done = run_directly(flow, settings, progress, encryption_job(request))
     history = History(settings.history_url)
-    code = exit_code_of(history, run_id)
+    code = exit_code_of(history, done.run_id)
     if json:
-        print_json(history.detail(run_id))
+        print_json(history.detail(done.run_id))
     else:
-        _print_outcome(history, run_id)
+        _print_outcome(history, done.run_id)
+        if request.vault is not None:
+            print(f"vault {request.vault.path}: {done.message}")
     return code
 
 
-def with_overrides(settings: Settings, jobs: int | None, key_file: str | None) -> Settings:
+def _print_preview(request: EncryptionRequest, *, json: bool) -> int:
+    if request.vault is None:
+        raise RequestRefused("--dry-run is for a vault: give --vault DIR or set THREADMILL_VAULT")
+    found = preview(request, request.vault)
+    if json:
+        print_json(found)
+        return 0
+    since = f"since snapshot {found.previous}" if found.previous else "there is no snapshot of these paths"
+    print(
+        f"{found.to_do:,} files to encrypt, {found.to_do_bytes / 1e6:,.1f} MB; {found.unchanged:,} unchanged, "
+        f"{found.skipped:,} skipped ({since}); nothing was done"
+    )
+    return 0
+
+
+def with_overrides(
+    settings: Settings, jobs: int | None = None, key_file: str | None = None, vault: str | None = None
+) -> Settings:
     """Options over the environment; into the environment, where a flow run in this process finds them too."""
     if jobs is not None and not 1 <= jobs <= 256:
         raise RequestRefused("--jobs is between 1 and 256")
-    if key_file is not None:
-        os.environ["THREADMILL_KEY_FILE"] = key_file
-    if jobs is not None:
-        os.environ["THREADMILL_JOBS"] = str(jobs)
-    return settings if key_file is None and jobs is None else load_settings()
+    given = {"KEY_FILE": key_file, "JOBS": jobs, "VAULT": vault}
+    changed = {f"THREADMILL_{name}": str(value) for name, value in given.items() if value is not None}
+    os.environ.update(changed)
+    return load_settings() if changed else settings
 
 
 def _request(
@@ -105,7 +143,7 @@ def _request(
     )
 
 
-def _call_flow(request: EncryptionRequest) -> State[None]:
+def _call_flow(request: EncryptionRequest, *, discard: bool) -> State[None]:
     from flows.encryption import encrypt_files, encrypt_payloads
 
     # Lists, as the UI's form gives them; the key file and the rest of the settings are in the environment.
@@ -117,7 +155,10 @@ def _call_flow(request: EncryptionRequest) -> State[None]:
     }
     # Typed as a state of a state, which it is not at run time.
     if request.random is None:
-        return encrypt_files(paths=list(request.paths), **shared, return_state=True)  # type: ignore[return-value]
+        kept = request.vault
+        vault = {"exclude": list(kept.excludes) if kept else [], "rehash": bool(kept and kept.rehash)}
+        paths = list(request.paths)
+        return encrypt_files(paths, **shared, **vault, discard=discard, return_state=True)  # type: ignore[return-value]
     random = {"size_bytes": request.random.size_bytes, "count": request.random.count}
     return encrypt_payloads(**random, **shared, return_state=True)  # type: ignore[return-value]
 
@@ -125,6 +166,23 @@ def _call_flow(request: EncryptionRequest) -> State[None]:
 def _print_outcome(history: History, run_id: int) -> None:
     """The first payloads with their digests, every payload that needs eyes, and the counts."""
     shown = history.payloads(PayloadFilter(run_id=run_id), limit=_SHOWN)
+    if shown:
+        _print_payloads(run_id, shown)
+    print_backends(shown)
+    counts = history.counts(run_id)
+    total = sum(count.count for count in counts)
+    print(
+        f"{total:,} payloads: "
+        + ", ".join(
+            f"{count.count:,} {count.status}" + (f" ({count.cause})" if count.cause else "") for count in counts
+        )
+    )
+    if total > len(shown):
+        print(f"the first {len(shown)} are shown; all of them: threadmill history show {run_id} --limit {total}")
+    print(f"recorded in {history.where}")
+
+
+def _print_payloads(run_id: int, shown: Sequence[PayloadRow]) -> None:
     print_table(
         f"run {run_id}",
         ("payload", "bytes", "suite", "backend", "status", "digest", "time"),
@@ -141,18 +199,6 @@ def _print_outcome(history: History, run_id: int) -> None:
             for row in shown
         ),
     )
-    print_backends(shown)
-    counts = history.counts(run_id)
-    total = sum(count.count for count in counts)
-    print(
-        f"{total:,} payloads: "
-        + ", ".join(
-            f"{count.count:,} {count.status}" + (f" ({count.cause})" if count.cause else "") for count in counts
-        )
-    )
-    if total > len(shown):
-        print(f"the first {len(shown)} are shown; all of them: threadmill history show {run_id} --limit {total}")
-    print(f"recorded in {history.where}")
 
 
 def print_backends(payloads: Sequence[PayloadRow]) -> None:

@@ -61,9 +61,9 @@ def experiment(
         raise RequestRefused("--rounds is between 1 and 10,000")
     progress = ProgressReporter(quiet=json)
     if by_prefect(via):
-        run_id = run_by_prefect(settings, progress, lambda: _call_flow(request))
+        run_id = run_by_prefect(settings, progress, lambda: _call_flow(request)).run_id
     else:
-        run_id = run_directly("run_experiments", settings, progress, partial(measure, request))
+        run_id = run_directly("run_experiments", settings, progress, partial(measure, request)).run_id
     history = History(settings.history_url)
     if json:
         print_json(history.detail(run_id))

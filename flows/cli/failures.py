@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, get_args
 
 from cyclopts import Parameter
 
@@ -23,12 +23,12 @@ _RECENT = timedelta(days=30)
 
 def failures(
     *,
-    kind: Annotated[Names, Parameter(help="run, payload, sample")] = [],  # noqa: B006 - never changed
+    kind: Annotated[Names, Parameter(help="run, payload, sample, verdict")] = [],  # noqa: B006 - never changed
     which: Selection = EVERYTHING,
     limit: int = 20,
     form: Form = FOR_PEOPLE,
 ) -> int:
-    """List what failed, newest first: runs that failed or crashed, payloads failed or unstable, broken samples.
+    """List what failed, newest first: runs, payloads and samples that are broken, faults that were found in vaults.
 
     A filter by suite or backend leaves payloads only, one by case or interpreter samples only.
 
@@ -46,7 +46,7 @@ def failures(
 
 
 def _kinds(names: Sequence[str]) -> list[FailureKind]:
-    known: dict[str, FailureKind] = {"run": "run", "payload": "payload", "sample": "sample"}
+    known: dict[str, FailureKind] = {one: one for one in get_args(FailureKind)}
     if unknown := [name for name in names if name not in known]:
         raise RequestRefused(f"unknown kind {unknown[0]!r}; there are: {', '.join(known)}")
     return [known[name] for name in names]

@@ -7,15 +7,17 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from db.history import History, PayloadFilter, SampleFilter
+from db.history import History, PayloadFilter, SampleFilter, SnapshotFilter, VerdictFilter
 from db.rows import PayloadRow, RunDetail, RunRow
 from flows.cli.exits import REFUSED, Exit
 from flows.cli.findings import print_findings
 from flows.cli.listing import print_rows
 from flows.cli.options import Flag, Names
-from flows.cli.output import columns_of, local, milliseconds, print_csv, print_json, print_table
+from flows.cli.output import columns_of, local, print_csv, print_json, print_table
+from flows.cli.payload_tables import print_payloads
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import ALL_CHAINS, ALL_HOSTS, ANY_TIME, FOR_PEOPLE, Chains, Form, Hosts, Times
+from flows.cli.vault_record import print_snapshots, print_verdicts
 from flows.jobs.names import RequestRefused
 from tasks.crypto.scan import absolute
 
@@ -60,13 +62,13 @@ def _print_runs(rows: Sequence[RunRow]) -> None:
 
 
 def show(run: str, /, *, limit: int | None = None, form: Form = FOR_PEOPLE) -> int:
-    """Show one run with its payloads and their stages, or what its samples add up to, and its seal.
+    """Show one run with its payloads and their stages, what its samples add up to, its snapshot and verdicts; its seal.
 
-    JSON is one object with run, payloads, samples and head; CSV is the payloads.
+    JSON is one object with run, payloads, samples, head, snapshot and verdicts; CSV is the payloads.
 
     Args:
         run: its number, the id of a Prefect flow run, or latest
-        limit: payloads at the most (default: 20 for people, all for programs)
+        limit: payloads and verdicts at the most (default: 20 for people, all for programs)
         form: for people or for programs
     """
     history = open_history(limit)
@@ -76,16 +78,23 @@ def show(run: str, /, *, limit: int | None = None, form: Form = FOR_PEOPLE) -> i
         limit = 20
     payloads = history.payloads(PayloadFilter(run_id=found.id), limit=limit)
     samples = history.samples(SampleFilter(run_id=found.id), limit=None)
+    snapshots = history.snapshots(SnapshotFilter(run_id=found.id))
+    verdicts = history.verdicts(VerdictFilter(run_id=found.id), limit=limit)
     if form.json:
-        print_json(RunDetail(found, tuple(payloads), tuple(samples[:limit]), head))
+        snapshot = next(iter(snapshots), None)
+        print_json(RunDetail(found, tuple(payloads), tuple(samples[:limit]), head, snapshot, tuple(verdicts)))
     elif form.csv:
         print_csv(columns_of(PayloadRow), payloads)
     else:
         _print_run(found, head)
         if payloads:
-            _print_payloads(payloads)
+            print_payloads(payloads)
         if samples:
             print_findings(samples)
+        if snapshots:
+            print_snapshots(snapshots)
+        if verdicts:
+            print_verdicts(verdicts, history.verdict_counts(found.id))
         for count in history.counts(found.id):
             cause = f" ({count.cause})" if count.cause else ""
             print(f"{count.count:,} {count.status}{cause}, {count.size_bytes:,} bytes")
@@ -129,7 +138,7 @@ def payloads(
     history = open_history(limit)
     rows = history.payloads(which, limit=limit)
     say_if_empty(history)
-    return print_rows(rows, PayloadRow, form, lambda: _print_payloads(rows))
+    return print_rows(rows, PayloadRow, form, lambda: print_payloads(rows))
 
 
 def _find(history: History, run: str) -> RunRow:
@@ -163,33 +172,3 @@ def _print_run(row: RunRow, head: str | None) -> None:
     for name, fact in facts.items():
         if fact:
             print(f"{name + ':':12}{fact}")
-
-
-def _print_payloads(rows: Sequence[PayloadRow]) -> None:
-    print_table(
-        "payloads",
-        ("run", "started", "payload", "bytes", "suite", "backend", "status", "digest", "stages", "time"),
-        (
-            (
-                row.run_id,
-                local(row.started_at),
-                row.name,
-                row.size_bytes,
-                row.suite,
-                row.backend,
-                row.status,
-                row.digest or row.error,
-                _stages(row),
-                milliseconds(row.wall_ns),
-            )
-            for row in rows
-        ),
-    )
-
-
-def _stages(row: PayloadRow) -> str:
-    return ", ".join(
-        f"{stage.program.removeprefix('openssl ')} {milliseconds(stage.wall_ns)}"
-        + (f" (exit {stage.exit_code})" if stage.exit_code else "")
-        for stage in row.stages
-    )

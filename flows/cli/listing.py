@@ -43,10 +43,10 @@ def _flat(row: object) -> dict[str, object]:
 
 
 def name_of(series: SeriesRow) -> str:
-    """`speedup factorize thread ×4`, `race augmented lock ×5`, `modern openssl, < 128 KiB`."""
+    """`speedup factorize thread ×4`, `race augmented lock ×5`, `modern openssl, < 128 KiB`, `modern native kept, …`."""
     if series.kind == "encryption":
         sizes = f"< {size(series.size_class or 1)}" if series.size_class != 1 else "empty or unread"
-        return f"{series.suite} {series.backend}, {sizes}"
+        return f"{series.suite} {series.backend}{' kept' * series.kept}, {sizes}"
     axes = (series.experiment, series.workload, series.executor, series.shape, series.guard)
     return " ".join([*(axis for axis in axes if axis), f"×{series.workers}"])
 

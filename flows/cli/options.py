@@ -20,6 +20,8 @@ def _split(_type: Any, tokens: Sequence[Token]) -> list[str]:
 
 # May be repeated, or given once with commas.
 Names = Annotated[list[str], Parameter(converter=_split, negative=(), show_default=False, metavar="NAME,…")]
+# May be repeated; a comma is part of it.
+Patterns = Annotated[list[str], Parameter(negative=(), show_default=False, metavar="PATTERN")]
 Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, help="print JSON for programs")]
 Csv = Annotated[bool, Parameter(name="--csv", negative=(), show_default=False, help="print CSV for programs")]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]

@@ -76,6 +76,27 @@ class ProgressReporter:
             self._spoke = time.monotonic()
             self.say(f"{self._done:,} of {self._total:,} payloads")
 
+    def steps_planned(self, what: str, count: int, size_bytes: int) -> None:
+        """See `Reporter`."""
+        self._done, self._total = 0, count
+        if self._bar:
+            self._bar.update(self._task, description=what, total=count, completed=0)
+        else:
+            self.say(f"{what} {count:,}" + (f", {size_bytes / 1e6:,.1f} MB" if size_bytes else ""))
+
+    def step_done(self, count: int, size_bytes: int, faults: Sequence[str]) -> None:
+        """See `Reporter`. A fault is told at once: verifying may take hours."""
+        del size_bytes
+        self._done += count
+        if not self._quiet:
+            for fault in faults:
+                self._console.print(fault, markup=False)
+        if self._bar:
+            self._bar.update(self._task, completed=self._done)
+        elif time.monotonic() - self._spoke >= _LINE_EVERY_S:
+            self._spoke = time.monotonic()
+            self.say(f"{self._done:,} of {self._total:,}")
+
     def rounds_planned(self, plan: Rounds) -> None:
         """See `Reporter`."""
         self._done, self._total = 0, sum(len(one.steps) for one in plan.rounds)

@@ -34,9 +34,9 @@ def survey(*, via: Via = None, json: Json = False) -> int:
     settings = load_settings()
     progress = ProgressReporter(quiet=json)
     if by_prefect(via):
-        run_id = run_by_prefect(settings, progress, _call_flow)
+        run_id = run_by_prefect(settings, progress, _call_flow).run_id
     else:
-        run_id = run_directly("survey", settings, progress, partial(survey_job, survey_request(settings)))
+        run_id = run_directly("survey", settings, progress, partial(survey_job, survey_request(settings))).run_id
     history = History(settings.history_url)
     detail = history.detail(run_id)
     if json:

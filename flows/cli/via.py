@@ -8,12 +8,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from db.errors import RecordError
 from db.facts import NewRun
-from db.history import History
+from db.history import VERDICT_FAULTS, History
 from db.store import Store
 from flows.cli.exits import REFUSED, Exit
 from flows.cli.progress import ProgressReporter
@@ -26,6 +27,7 @@ from flows.serving.environment import AUTH, prefect_environment
 from flows.settings import Settings
 from flows.version import code_version
 from tasks.crypto.cancel import CancelToken
+from tasks.crypto.errors import CryptoError
 from tasks.threads.errors import ExperimentError
 
 if TYPE_CHECKING:
@@ -48,23 +50,32 @@ def by_prefect(via: str | None) -> bool:
     return via == "prefect" or (via is None and bool(os.environ.get("PREFECT_API_URL")))
 
 
-def run_directly(flow: str, settings: Settings, progress: ProgressReporter, job: Job) -> int:
-    """Run the job in this process; the run's number."""
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A run that is closed: its number, and what it came to in a line (for one that completed, the only place)."""
+
+    run_id: int
+    message: str
+
+
+def run_directly(flow: str, settings: Settings, progress: ProgressReporter, job: Job) -> Done:
+    """Run the job in this process."""
     store = Store(settings.history_url, timeout_s=settings.database_timeout_s)
     history = History(settings.history_url, timeout_s=settings.database_timeout_s)
     tools = Tools(store, history, DirectRunner(settings.usable_jobs), progress, CancelToken())
     try:
         with progress:
-            return job(NewRun(flow, "direct", {}, code_version()), tools).run_id
-    except (RecordError, ExperimentError) as error:
+            opened = job(NewRun(flow, "direct", {}, code_version()), tools)
+            return Done(opened.run_id, opened.message)
+    except (RecordError, ExperimentError, CryptoError) as error:
         if progress.run_id is None:
             raise
         # Not refused: it had begun.
         raise Exit(1, str(error)) from error
 
 
-def run_by_prefect(settings: Settings, progress: ProgressReporter, call: Callable[[], State[None]]) -> int:
-    """Run a flow in this process, on the server that the user has set or on one of our own; the run's number.
+def run_by_prefect(settings: Settings, progress: ProgressReporter, call: Callable[[], State[None]]) -> Done:
+    """Run a flow in this process, on the server that the user has set or on one of our own.
 
     `call` imports the flow and calls it: importing Prefect costs more than a second, and its settings are read then.
 
@@ -82,7 +93,7 @@ def run_by_prefect(settings: Settings, progress: ProgressReporter, call: Callabl
         raise Exit(REFUSED, state.message or "the flow run was refused")
     if state.type.value not in ("COMPLETED", "FAILED"):
         raise Exit(1, f"the flow run ended {state.name}: {state.message or ''}")
-    return progress.run_id
+    return Done(progress.run_id, state.message or "")
 
 
 def exit_code_of(history: History, run_id: int) -> int:
@@ -90,7 +101,12 @@ def exit_code_of(history: History, run_id: int) -> int:
     counts = history.counts(run_id)
     if history.failed_samples(run_id) or any(c.status == "failed" and c.cause != "unreadable" for c in counts):
         return 1
-    return 3 if any(count.status in ("failed", "unstable") for count in counts) else 0
+    if any(found.status in VERDICT_FAULTS for found in history.verdict_counts(run_id)):
+        return 1
+    if any(count.status in ("failed", "unstable") for count in counts):
+        return 3
+    run = history.run(run_id)
+    return 0 if run is not None and run.status == "completed" else 1
 
 
 def use_server(settings: Settings) -> bool:

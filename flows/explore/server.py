@@ -24,7 +24,7 @@ LOOPBACK = "127.0.0.1"
 NAME = "history"
 
 _SETTINGS = {
-    # The ten questions at ten million rows take up to two seconds.
+    # The questions at ten million rows take up to two seconds.
     "sql_time_limit_ms": 10_000,
     "truncate_cells_html": 200,
     # It takes a second a page where there are millions of rows; whoever wants a facet has the column's menu.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-import queue
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from operator import itemgetter
 
@@ -13,9 +11,10 @@ from db.facts import NewRun
 from flows.jobs.plan import Done, Plan, make_plan
 from flows.jobs.request import EncryptionRequest
 from flows.jobs.run import OpenRun, Tools, open_run
-from flows.jobs.runner import BatchContext, Pending
-from tasks.crypto.encrypt import Batch
+from flows.jobs.runner import BatchContext
+from flows.jobs.side_by_side import side_by_side
 from tasks.crypto.summary import Summary, total
+from tasks.crypto.vault.adding import Addition
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +37,15 @@ class EncryptionOutcome:
         counts = self.summary.counts
         words = [f"{count:,} {status}" for status, count in sorted(counts.items(), key=lambda item: -item[1])]
         text = ", ".join(words) or "nothing left to do"
-        if self.summary.faults:
-            text += ": " + "; ".join(f"{fault.name} ({fault.error})" for fault in self.summary.faults)
-            bad = counts.get("failed", 0) + counts.get("unstable", 0)
-            text += f" and {bad - len(self.summary.faults):,} more" if bad > len(self.summary.faults) else ""
-        return text
+        return f"{text}: {self.faults}" if self.faults else text
+
+    @property
+    def faults(self) -> str:
+        """The first of those that need eyes; empty if there are none."""
+        counts, named = self.summary.counts, self.summary.faults
+        bad = counts.get("failed", 0) + counts.get("unstable", 0)
+        text = "; ".join(f"{fault.name} ({fault.error})" for fault in named)
+        return f"{text} and {bad - len(named):,} more" if bad > len(named) else text
 
 
 def encrypt(request: EncryptionRequest, run: NewRun, tools: Tools) -> OpenRun:
@@ -69,39 +72,23 @@ def encrypt(request: EncryptionRequest, run: NewRun, tools: Tools) -> OpenRun:
     return opened
 
 
-def run_batches(plan: Plan, run_id: int, tools: Tools, done_before: frozenset[Done] = frozenset()) -> EncryptionOutcome:
+def run_batches(
+    plan: Plan,
+    run_id: int,
+    tools: Tools,
+    done_before: frozenset[Done] = frozenset(),
+    keep: Addition | None = None,
+) -> EncryptionOutcome:
     """Start batch after batch, never more at once than the part's workers, and take in what they come to."""
     request = plan.request
-    context = BatchContext(tools.store, run_id, request.key, request.limits, tools.cancel)
-    ended: queue.SimpleQueue[Batch] = queue.SimpleQueue()
-    active: dict[int, Pending] = {}
+    context = BatchContext(tools.store, run_id, request.key, request.limits, tools.cancel, keep)
     summaries: list[Summary] = []
-
-    def take_one() -> None:
-        batch = ended.get()
-        summary = active.pop(batch.number).result()
-        summaries.append(summary)
-        tools.reporter.batch_done(batch, summary)
-
-    try:
-        for part, parts_batches in itertools.groupby(plan.batches(done_before), key=itemgetter(0)):
-            for _, batch in parts_batches:
-                if len(active) == part.workers:
-                    take_one()
-                active[batch.number] = tools.runner.start(batch, context)
-                active[batch.number].add_done_callback(functools.partial(_put, ended, batch))
-            # Suites and backends are compared with each other, so they do not run side by side.
-            while active:
-                take_one()
-    except BaseException:
-        tools.cancel.cancel()
-        for pending in active.values():
-            # What was done by then is being recorded; the error that is on its way is the one to tell.
-            with suppress(Exception):
-                pending.result()
-        raise
+    for part, of_part in itertools.groupby(plan.batches(done_before), key=itemgetter(0)):
+        # Suites and backends are compared with each other, so they do not run side by side.
+        batches = (batch for _, batch in of_part)
+        running = side_by_side(batches, lambda batch: tools.runner.start(batch, context), part.workers, tools.cancel)
+        with closing(running) as ended:
+            for batch, summary in ended:
+                summaries.append(summary)
+                tools.reporter.batch_done(batch, summary)
     return EncryptionOutcome(total(summaries))
-
-
-def _put(ended: queue.SimpleQueue[Batch], batch: Batch, _: object) -> None:
-    ended.put(batch)

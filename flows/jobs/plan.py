@@ -6,17 +6,18 @@ In bounded memory: a tree is walked twice, first to count, then batch by batch.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from flows.jobs.names import RequestRefused, shown_path
 from flows.jobs.request import EncryptionRequest
 from tasks.crypto.cancel import CancelToken
-from tasks.crypto.choose import Chosen, choose_backend
+from tasks.crypto.choose import BackendChoice, Chosen, choose_backend
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import scan
 from tasks.crypto.suites import SUITES, Suite
+from tasks.crypto.vault.adding import Addition
 
 # What an earlier attempt of the same flow run has done: name, suite, backend.
 Done = tuple[bytes, str, str]
@@ -59,6 +60,7 @@ class Plan:
     parts: tuple[Part, ...]
     payloads: int
     size_bytes: int
+    source: Callable[[], Iterable[Payload]]
 
     @property
     def total(self) -> int:
@@ -73,7 +75,7 @@ class Plan:
             held: list[tuple[int, Payload]] = []
             cost_s = 0.0
             # The counter comes second: zip takes from the first until it ends.
-            for payload, ordinal in zip(_payloads(self.request), ordinals, strict=False):
+            for payload, ordinal in zip(self.source(), ordinals, strict=False):
                 if done_before and (payload.name, part.suite.name, part.chosen.backend) in done_before:
                     continue
                 held.append((ordinal, payload))
@@ -97,17 +99,50 @@ def make_plan(request: EncryptionRequest, cancel: CancelToken) -> Plan:
         raise RequestRefused("standard input can be read only once: give one suite and one backend")
     payloads, size_bytes = _count(_payloads(request))
     if not payloads:
-        named = ", ".join(shown_path(path) for path in request.paths)
-        raise RequestRefused(f"nothing to encrypt: there are no files in {named}")
+        raise nothing_to_encrypt(request)
+    return Plan(
+        request, _parts(request, payloads, size_bytes, cancel), payloads, size_bytes, lambda: _payloads(request)
+    )
+
+
+def plan_addition(request: EncryptionRequest, addition: Addition, cancel: CancelToken) -> Plan:
+    """The same for what is to go into a vault: only what is new since the snapshot before.
+
+    Raises:
+        BackendUnavailable: the backend that was asked for cannot run the suite here.
+        RequestRefused: there is nothing to encrypt.
+    """
+    found = addition.found
+    payloads = found.to_do + found.skipped
+    if not payloads + found.unchanged:
+        raise nothing_to_encrypt(request)
+    return Plan(
+        request, _parts(request, payloads, found.to_do_bytes, cancel), payloads, found.to_do_bytes, addition.to_do
+    )
+
+
+def nothing_to_encrypt(request: EncryptionRequest) -> RequestRefused:
+    """There are no files."""
+    named = ", ".join(shown_path(path) for path in request.paths)
+    return RequestRefused(f"nothing to encrypt: there are no files in {named}")
+
+
+def _parts(request: EncryptionRequest, payloads: int, size_bytes: int, cancel: CancelToken) -> tuple[Part, ...]:
     parts = []
     for suite in (SUITES[name] for name in request.suites):
         for choice in request.backends:
-            chosen = choose_backend(choice, suite, request.openssl, cancel)
-            small = chosen.backend == "native" and size_bytes / payloads < _PARALLEL_NATIVE_BYTES
+            chosen = _choose(choice, suite, request, cancel)
+            small = chosen.backend == "native" and size_bytes < _PARALLEL_NATIVE_BYTES * payloads
             cost_s = _cost_s(suite, chosen, payloads, size_bytes)
             batch_s = max(cost_s / _BATCHES, min(_BATCH_S, cost_s / (4 * request.jobs)), _SHORTEST_BATCH_S)
             parts.append(Part(suite, chosen, 1 if small else request.jobs, batch_s))
-    return Plan(request, tuple(parts), payloads, size_bytes)
+    return tuple(parts)
+
+
+def _choose(choice: BackendChoice, suite: Suite, request: EncryptionRequest, cancel: CancelToken) -> Chosen:
+    if choice == "auto" and request.vault is not None:
+        return replace(choose_backend("native", suite, request.openssl, cancel), reason="the default of vaults")
+    return choose_backend(choice, suite, request.openssl, cancel)
 
 
 def _payloads(request: EncryptionRequest) -> Iterable[Payload]:

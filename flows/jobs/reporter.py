@@ -35,6 +35,12 @@ class Reporter(Protocol):
     def sample_taken(self, sample: Sample) -> None:
         """A sample is there; comes from whichever thread measures."""
 
+    def steps_planned(self, what: str, count: int, size_bytes: int) -> None:
+        """So many files or objects are to be gone through; `what` is a word such as `verifying`."""
+
+    def step_done(self, count: int, size_bytes: int, faults: Sequence[str]) -> None:
+        """Some more of them are done and recorded; the faults that were found in words."""
+
 
 # Who in this process wants to know about a job that a flow runs (the command line's progress bar).
 LISTENER: ContextVar[Reporter | None] = ContextVar("LISTENER", default=None)
@@ -75,3 +81,13 @@ class Tee:
         """See `Reporter`."""
         for one in self._reporters:
             one.sample_taken(sample)
+
+    def steps_planned(self, what: str, count: int, size_bytes: int) -> None:
+        """See `Reporter`."""
+        for one in self._reporters:
+            one.steps_planned(what, count, size_bytes)
+
+    def step_done(self, count: int, size_bytes: int, faults: Sequence[str]) -> None:
+        """See `Reporter`."""
+        for one in self._reporters:
+            one.step_done(count, size_bytes, faults)

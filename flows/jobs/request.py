@@ -12,6 +12,8 @@ from tasks.crypto.encrypt import Limits
 from tasks.crypto.scan import missing_paths
 from tasks.crypto.secret import KeyFile, KeySource
 from tasks.crypto.suites import SuiteName
+from tasks.crypto.vault.vault import SUITE
+from tasks.crypto.vault.walk import BadPattern, Excludes
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _RANDOM = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?\s*x\s*(\d+)", re.IGNORECASE)
@@ -50,10 +52,24 @@ class RandomSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class VaultRequest:
+    """The vault to keep ciphertext in, patterns of what to leave out, and whether to read what looks unchanged too."""
+
+    path: str
+    excludes: tuple[str, ...] = ()
+    rehash: bool = False
+
+    def parameters(self) -> dict[str, object]:
+        """For the record."""
+        return {"vault": shown_path(self.path), "exclude": list(self.excludes), "rehash": self.rehash}
+
+
+@dataclass(frozen=True, slots=True)
 class EncryptionRequest:
     """Payloads (either `paths`, where `-` is standard input, or `random`) times suites times backends.
 
-    `openssl` is the program's name or path, `jobs` how many chains run at once.
+    `openssl` is the program's name or path, `jobs` how many chains run at once. Without a `vault` the ciphertext is
+    discarded.
     """
 
     key: KeySource
@@ -64,6 +80,7 @@ class EncryptionRequest:
     openssl: str = "openssl"
     jobs: int = 1
     limits: Limits = field(default_factory=Limits)
+    vault: VaultRequest | None = None
 
     def parameters(self) -> dict[str, object]:
         """For the record: JSON values, no secret."""
@@ -77,6 +94,7 @@ class EncryptionRequest:
             "backends": list(self.backends),
             "jobs": self.jobs,
             "key": "key file" if isinstance(self.key, KeyFile) else "throw-away",
+            **(self.vault.parameters() if self.vault else {}),
         }
 
 
@@ -95,6 +113,48 @@ def check_paths(paths: Sequence[str]) -> tuple[str, ...]:
         hint = " (options: see --help)" if missing[0].startswith("-") else ""
         raise RequestRefused("no such file or folder: " + ", ".join(shown_path(path) for path in missing) + hint)
     return tuple(paths)
+
+
+def vault_request(
+    path: str | None,
+    paths: Sequence[str],
+    suites: Sequence[str],
+    backends: Sequence[str],
+    excludes: Sequence[str] = (),
+    *,
+    rehash: bool = False,
+) -> VaultRequest | None:
+    """What is to go into the vault at `path`; None without one.
+
+    Raises:
+        RequestRefused: what is asked for cannot go into a vault, or makes sense only with one.
+    """
+    if path is None:
+        if excludes or rehash:
+            raise RequestRefused("--exclude and --rehash are for a vault: give --vault DIR or set THREADMILL_VAULT")
+        return None
+    if not paths or "-" in paths:
+        raise RequestRefused("a vault keeps files and folders only; leave --vault out, or give --discard")
+    if tuple(suites) != (SUITE.name,):
+        raise RequestRefused(f"a vault keeps suite {SUITE.name} only; leave --vault out, or give --discard")
+    if len(backends) > 1:
+        raise RequestRefused("into a vault everything goes once: give one backend")
+    try:
+        Excludes(excludes)
+    except BadPattern as error:
+        raise RequestRefused(f"--exclude: {error}") from None
+    return VaultRequest(path, tuple(excludes), rehash)
+
+
+def need_vault(path: str | None) -> str:
+    """The vault's folder.
+
+    Raises:
+        RequestRefused: none is given.
+    """
+    if path is None:
+        raise RequestRefused("which vault? give --vault DIR or set THREADMILL_VAULT")
+    return path
 
 
 def need_key_file(path: str | None) -> KeyFile:

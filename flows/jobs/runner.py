@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from db.store import Store
 from tasks.crypto.cancel import CancelToken
@@ -16,7 +16,11 @@ from tasks.threads.measuring import measure_round
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
 
+if TYPE_CHECKING:
+    from tasks.crypto.vault.adding import Addition
+
 T = TypeVar("T")
+Result_co = TypeVar("Result_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,17 @@ class BatchContext:
     key: KeySource
     limits: Limits
     cancel: CancelToken
+    keep: Addition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[T]):
+    """A piece of work on a vault, and how its outcome is recorded; `kind` and `name` are what the UI calls it."""
+
+    kind: str
+    name: str
+    work: Callable[[], T]
+    record: Callable[[T], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,34 +57,30 @@ class RoundContext:
     tell: Callable[[Sample], None]
 
 
-class Pending(Protocol):
-    """A batch that is being encrypted and recorded."""
+class Pending(Protocol[Result_co]):
+    """A batch, round or step that is being done and recorded."""
 
-    def result(self) -> Summary:
-        """Wait for it; raises what recording raised."""
+    def result(self) -> Result_co:
+        """Wait for it; raises what doing or recording it raised."""
 
     def add_done_callback(self, fn: Callable[[object], None], /) -> None:
         """Call `fn` when it is recorded, or could not be."""
 
 
-class PendingRound(Protocol):
-    """A round that is being measured and recorded."""
-
-    def result(self) -> Sequence[Sample]:
-        """Wait for it; raises what measuring or recording raised."""
-
-
 class Runner(Protocol):
-    """Plans, then starts batches and rounds; the job bounds how many at once."""
+    """Plans, then starts batches, rounds or steps; the job bounds how many at once."""
 
     def plan(self, make: Callable[[], T]) -> T:
         """What `make` gives or raises; comes before everything that follows from it."""
 
-    def start(self, batch: Batch, context: BatchContext) -> Pending:
+    def start(self, batch: Batch, context: BatchContext) -> Pending[Summary]:
         """Encrypt a batch, then record it, without waiting."""
 
-    def start_round(self, one: Round, first_ordinal: int, context: RoundContext) -> PendingRound:
+    def start_round(self, one: Round, first_ordinal: int, context: RoundContext) -> Pending[Sequence[Sample]]:
         """Measure a round, then record it, without waiting."""
+
+    def start_step(self, step: Step[T]) -> Pending[T]:
+        """Do a step, then record it, without waiting."""
 
 
 class DirectRunner:
@@ -90,12 +101,22 @@ class DirectRunner:
         """See `Runner.start_round`."""
         return self._pool.submit(measure_and_record, one, first_ordinal, context)
 
+    def start_step(self, step: Step[T]) -> Future[T]:
+        """See `Runner.start_step`."""
+        return self._pool.submit(_do_and_record, step)
+
 
 def encrypt_and_record(batch: Batch, context: BatchContext) -> Summary:
     """One batch from payloads to rows."""
-    encryptions = encrypt_batch(batch, context.key, context.limits, context.cancel)
-    context.store.record_encryptions(context.run_id, encryptions)
+    encryptions = encrypt_batch(batch, context.key, context.limits, context.cancel, context.keep)
+    context.store.record_encryptions(context.run_id, encryptions, context.keep.vault if context.keep else None)
     return summarise(encryptions)
+
+
+def _do_and_record(step: Step[T]) -> T:
+    done = step.work()
+    step.record(done)
+    return done
 
 
 def measure_and_record(one: Round, first_ordinal: int, context: RoundContext) -> tuple[Sample, ...]:

@@ -12,7 +12,7 @@ from flows.report.charts import Line, LineChart, LinePanel, Moment
 from flows.report.encryption import suite_label
 from flows.report.figures import megabytes, milliseconds, sizes_of
 
-# Host, suite, backend, size class.
+# Host, suite, backend (and whether the ciphertext was kept, which takes time), size class.
 Chain = tuple[str, str, str, int]
 _Days = Mapping[Chain, Sequence[TrendRow]]
 _MOST_CHARTS, _MOST_PANELS = 8, 4
@@ -39,7 +39,7 @@ def throughput_section(rows: Sequence[TrendRow], steps: Mapping[int, Sequence[da
 def chain_of(row: TrendRow) -> Chain:
     """What has one line; facts of the host (such as more memory) may change under it."""
     one = row.series
-    return one.host, one.suite or "", one.backend or "", one.size_class or 0
+    return one.host, one.suite or "", f"{one.backend or ''}{', kept' * one.kept}", one.size_class or 0
 
 
 def overview(days: _Days) -> Table:

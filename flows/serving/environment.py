@@ -71,6 +71,8 @@ def _absolute_paths(settings: Settings) -> dict[str, str]:
     paths = {"THREADMILL_HOME": os.path.abspath(settings.home)}
     if settings.key_file is not None:
         paths["THREADMILL_KEY_FILE"] = os.path.abspath(settings.key_file)
+    if settings.vault is not None:
+        paths["THREADMILL_VAULT"] = os.path.abspath(settings.vault)
     if settings.paths:
         paths["THREADMILL_PATHS"] = os.pathsep.join(map(os.path.abspath, settings.path_list))
     if os.sep in settings.openssl:

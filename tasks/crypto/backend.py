@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -19,13 +20,14 @@ class Encrypted:
     """What came out: the digest of the ciphertext stream with its header, and the lengths that were seen.
 
     `ciphertext_bytes` is None where nobody could count (a kernel without I/O accounts). `stages` is empty where no
-    child process ran.
+    child process ran. `status` is what the file was when it was read, None for what is no file.
     """
 
     digest: bytes
     size_bytes: int
     ciphertext_bytes: int | None
     stages: tuple[StageResult, ...] = ()
+    status: os.stat_result | None = None
 
 
 class Backend(Protocol):

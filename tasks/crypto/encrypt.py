@@ -7,11 +7,11 @@ import os
 import signal
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tasks.crypto.backend import Backend, Encrypted
 from tasks.crypto.cancel import CancelToken
-from tasks.crypto.chain import StageResult
+from tasks.crypto.chain import Sink, StageResult
 from tasks.crypto.choose import Chosen
 from tasks.crypto.errors import (
     Cancelled,
@@ -26,7 +26,11 @@ from tasks.crypto.errors import (
 from tasks.crypto.inputs import Payload, open_payload
 from tasks.crypto.secret import KeySource, Secret
 from tasks.crypto.suites import SALT_BYTES, SUITES, Suite, SuiteName
+from tasks.crypto.vault.errors import VaultUnwritable
 from tasks.crypto.waiting import wait_readable
+
+if TYPE_CHECKING:
+    from tasks.crypto.vault.adding import Addition, KeptBatch
 
 Status = Literal["ok", "failed", "skipped", "unstable", "unchanged"]
 
@@ -91,11 +95,26 @@ class Encryption:
     error: str | None = None
 
 
-def encrypt_batch(batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken) -> tuple[Encryption, ...]:
+def encrypt_batch(
+    batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken, keep: Addition | None = None
+) -> tuple[Encryption, ...]:
     """Encrypt a batch's payloads; one result for each, in their order, whatever went wrong with it.
 
-    When the token is set, the results are those of the payloads that were done by then.
+    When the token is set, the results are those of the payloads that were done by then. With `keep` the ciphertext of
+    good ones is in a vault when this returns; without, it is discarded.
+
+    Raises:
+        VaultUnwritable: the vault does not take it, so that going on makes no sense; nothing of the batch is kept.
     """
+    if keep is None:
+        return _encrypt_batch(batch, key, limits, cancel, None)
+    with keep.batch() as kept:
+        return _encrypt_batch(batch, key, limits, cancel, kept)
+
+
+def _encrypt_batch(
+    batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken, kept: KeptBatch | None
+) -> tuple[Encryption, ...]:
     suite = SUITES[batch.suite]
     try:
         backend = batch.chosen.open(suite, cancel)
@@ -112,7 +131,7 @@ def encrypt_batch(batch: Batch, key: KeySource, limits: Limits, cancel: CancelTo
     for ordinal, payload in batch.payloads:
         started_at_ns, start_ns = time.time_ns(), time.perf_counter_ns()
         try:
-            outcome = _outcome(payload, suite, backend, secret, limits, cancel)
+            outcome = _outcome(ordinal, payload, _Way(suite, backend, secret, limits, cancel), kept)
         except Cancelled:
             break
         wall_ns = time.perf_counter_ns() - start_ns
@@ -140,34 +159,64 @@ def _encryption(
     return Encryption(*facts, cause="system", error=str(error))
 
 
-def _outcome(
-    payload: Payload, suite: Suite, backend: Backend, secret: Secret, limits: Limits, cancel: CancelToken
-) -> _Outcome:
-    """Try a payload, and once more if that can help; every try has a salt of its own.
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How the payloads of a batch are encrypted."""
 
-    Key and IV come from the salt, so that one salt over two versions of a file would be a two-time pad.
+    suite: Suite
+    backend: Backend
+    secret: Secret
+    limits: Limits
+    cancel: CancelToken
+
+    def encrypt(self, payload: Payload, salt: bytes, store: Sink | None = None) -> Encrypted:
+        """See `encrypt_payload`."""
+        return encrypt_payload(
+            payload, self.suite, self.backend, self.secret, salt, self.limits, self.cancel, store=store
+        )
+
+
+def _outcome(ordinal: int, payload: Payload, way: _Way, kept: KeptBatch | None) -> _Outcome:
+    """Try a payload, and once more if that can help.
 
     Raises:
         Cancelled: the token was set.
+        VaultUnwritable: what is to be kept cannot be.
     """
     attempts_left = 1 if payload.kind == "stdin" else 2
     while True:
-        if cancel.cancelled:
+        if way.cancel.cancelled:
             raise Cancelled
         attempts_left -= 1
-        salt = os.urandom(SALT_BYTES)
         try:
-            return _Outcome("ok", salt, encrypt_payload(payload, suite, backend, secret, salt, limits, cancel))
-        except Cancelled:
+            return _attempt(ordinal, payload, way, kept)
+        except (Cancelled, VaultUnwritable):
             raise
         except SourceSkipped as error:
             return _Outcome("skipped", error=error)
         except (CryptoError, OSError) as error:
-            if _ended_with_us(error, cancel):
+            if _ended_with_us(error, way.cancel):
                 raise Cancelled from error
             if not (attempts_left and _may_pass(error)):
                 return _Outcome("unstable" if isinstance(error, SourceChanged) else "failed", error=error)
         time.sleep(_RETRY_PAUSE_S)
+
+
+def _attempt(ordinal: int, payload: Payload, way: _Way, kept: KeptBatch | None) -> _Outcome:
+    """Encrypt a payload under a salt of its own.
+
+    Key and IV come from it, so that one salt over two versions of a file would be a two-time pad. Only to find out
+    whether a file is what an old object is of, the old salt is used again, and what comes out goes nowhere.
+    """
+    if kept is not None and payload.known is not None and (old := kept.salt_of(payload.known)):
+        compared = way.encrypt(payload, old)
+        if compared.digest.hex() == payload.known:
+            kept.same(ordinal, payload.known, compared)
+            return _Outcome("unchanged", old, compared)
+    salt = os.urandom(SALT_BYTES)
+    if kept is None:
+        return _Outcome("ok", salt, way.encrypt(payload, salt))
+    return _Outcome("ok", salt, kept.store(ordinal, lambda store: way.encrypt(payload, salt, store)))
 
 
 def _ended_with_us(error: Exception, cancel: CancelToken) -> bool:
@@ -198,8 +247,11 @@ def encrypt_payload(
     salt: bytes,
     limits: Limits,
     cancel: CancelToken,
+    store: Sink | None = None,
 ) -> Encrypted:
     """Encrypt one payload under a given salt, and check all that can be checked about what came out.
+
+    `store` takes each piece of ciphertext, header first; None discards it.
 
     Raises:
         CryptoError: one of its leaves.
@@ -216,10 +268,11 @@ def encrypt_payload(
             limit_bytes=limit,
             deadline_s=limits.deadline(source.size_bytes),
             cancel=cancel,
+            store=store,
         )
     expected = suite.ciphertext_bytes(done.size_bytes)
     if done.ciphertext_bytes not in (None, expected):
         raise WrongLength("the ciphertext", done.ciphertext_bytes or 0, expected)
     if len(done.digest) != suite.digest_bytes:
         raise WrongLength("the digest", len(done.digest), suite.digest_bytes)
-    return Encrypted(done.digest, done.size_bytes, expected, done.stages)
+    return Encrypted(done.digest, done.size_bytes, expected, done.stages, source.status)

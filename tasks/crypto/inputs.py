@@ -30,7 +30,8 @@ class Payload:
 
     `name` is a file's absolute path, as the bytes that the file system knows, or a label for the other kinds.
     `size_bytes` is what it had when it was planned; None for standard input. `skip` says why there is nothing to
-    encrypt (a FIFO, say), and `errno` why it cannot be read, when planning found that out.
+    encrypt (a FIFO, say), and `errno` why it cannot be read, when planning found that out. `known` is the digest (hex)
+    of kept ciphertext that may be of just this content.
     """
 
     kind: Kind
@@ -38,6 +39,7 @@ class Payload:
     size_bytes: int | None
     skip: str | None = None
     errno: int | None = None
+    known: str | None = None
 
 
 class Input:
@@ -52,6 +54,11 @@ class Input:
         self.size_bytes = None if before is None else max(0, before.st_size - start)
         self.pumped_bytes = 0
         self.errno: int | None = None
+
+    @property
+    def status(self) -> os.stat_result | None:
+        """What the operating system said of it when it was opened; None for a pipe."""
+        return self._before
 
     def take(self, count: int) -> bytes:
         """The next bytes of a pipe, at most `count`, counted for `check`; empty at its end.

@@ -22,7 +22,7 @@ def scan(paths: Sequence[str]) -> Iterator[Payload]:
     What has no content (FIFO, socket, device, link) comes as a payload with `skip`, what cannot be listed as one
     with `errno`. A link that is itself a path named by the user is followed, one below it is not.
     """
-    for root in _outermost(paths):
+    for root in outermost(paths):
         try:
             mode = os.stat(root).st_mode
         except FileNotFoundError:
@@ -47,7 +47,7 @@ def absolute(path: str) -> bytes:
     return os.path.realpath(name) if last in {b"..", b"."} else os.path.join(os.path.realpath(folder), last)
 
 
-def _outermost(paths: Sequence[str]) -> list[bytes]:
+def outermost(paths: Sequence[str]) -> list[bytes]:
     """Absolute, in the order given, without those that the walk of another one comes to."""
     roots = list(dict.fromkeys(absolute(path) for path in paths))
     folders = {root for root in roots if os.path.isdir(root)}

@@ -102,7 +102,7 @@ def upgrade() -> None:
     for run_id in (
         connection.execute(sa.text("SELECT id FROM run WHERE status <> 'running' ORDER BY id")).scalars().all()
     ):
-        seal(connection, run_id, "migrated")
+        seal(connection, run_id, "migrated", form=1)
 
 
 def downgrade() -> None:

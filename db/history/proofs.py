@@ -1,0 +1,199 @@
+"""Reads of when the objects of vaults were last proven to be whole."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from heapq import nlargest, nsmallest
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, Select, func, select
+
+from db.history.filters import at_or_below, in_portions, unindexed
+from db.history.vaults import Vaults
+from db.models import Encryption, Run, Vault, Verdict
+from db.rows import ProofRow
+
+_ROWS_AT_ONCE = 2_000
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+class _Object(NamedTuple):
+    """An object that is in a vault as far as the record knows, by its name; `vault` is the vault's row."""
+
+    vault: Row[Any]
+    name: str
+    encrypted_at: datetime | None
+    proven_at: datetime | None
+
+    @property
+    def age(self) -> tuple[datetime, datetime, str]:
+        """The longer unproven, the less; what was never proven counts from when it was encrypted."""
+        return self.proven_at or _NEVER, self.encrypted_at or _NEVER, self.name
+
+
+class Proofs(Vaults):
+    """When each object was last proven."""
+
+    def proofs(
+        self,
+        *,
+        path: bytes | None = None,
+        vault_id: str | None = None,
+        never: bool = False,
+        oldest_first: bool = True,
+        limit: int | None = 20,
+    ) -> list[ProofRow]:
+        """When each object that is in a vault was last found whole: those that never were come before all others.
+
+        Known are objects that a run encrypted or looked at; those whose newest verdict is that they were removed are
+        left out. Takes the memory of the answer, however many objects there are.
+
+        Args:
+            path: only objects of this file, or of everything below this folder.
+            vault_id: only this vault's.
+            never: only those that were never proven.
+            oldest_first: otherwise the other way round.
+            limit: how many at the most.
+        """
+        if self.empty:
+            return []
+        with self._reading() as connection:
+            query = select(Vault.id, Vault.vault_id, Vault.path).order_by(Vault.id)
+            vaults = connection.execute(query if vault_id is None else query.where(Vault.vault_id == vault_id)).all()
+            objects = (one for vault in vaults for one in _objects(connection, vault, path))
+            wanted = (one for one in objects if not (never and one.proven_at))
+            if limit is None:
+                chosen = sorted(wanted, key=lambda one: one.age, reverse=not oldest_first)
+            else:
+                chosen = (nsmallest if oldest_first else nlargest)(limit, wanted, key=lambda one: one.age)
+            return _described(connection, chosen)
+
+
+def _objects(connection: Connection, vault: Row[Any], path: bytes | None) -> Iterator[_Object]:
+    if path is None:
+        yield from _merged(vault, _streamed(connection, _encrypted(vault)), _streamed(connection, _looked_at(vault)))
+        return
+    for names in in_portions(sorted(_names_of(connection, vault, path))):
+        encrypted = connection.execute(_encrypted(vault).where(Encryption.digest.in_(_digests(names))))
+        yield from _merged(vault, encrypted, connection.execute(_looked_at(vault).where(Verdict.name.in_(names))))
+
+
+def _merged(vault: Row[Any], encrypted: Iterable[Row[Any]], looked_at: Iterable[Row[Any]]) -> Iterator[_Object]:
+    """Both come in the order of the names; an object may be in either or in both."""
+    verdicts = iter(looked_at)
+    verdict = next(verdicts, None)
+    for row in encrypted:
+        name = row.digest.hex()
+        while verdict is not None and verdict.name < name:
+            yield from _seen(vault, verdict, None)
+            verdict = next(verdicts, None)
+        if verdict is not None and verdict.name == name:
+            yield from _seen(vault, verdict, row.encrypted_at)
+            verdict = next(verdicts, None)
+        else:
+            yield _Object(vault, name, row.encrypted_at, None)
+    while verdict is not None:
+        yield from _seen(vault, verdict, None)
+        verdict = next(verdicts, None)
+
+
+def _seen(vault: Row[Any], verdict: Row[Any], encrypted_at: datetime | None) -> Iterator[_Object]:
+    if verdict.removed_at is None or verdict.removed_at < verdict.seen_at:
+        yield _Object(vault, verdict.name, encrypted_at, verdict.proven_at)
+
+
+def _streamed(connection: Connection, query: Select[Any]) -> Iterable[Row[Any]]:
+    return connection.execute(query.execution_options(yield_per=_ROWS_AT_ONCE))
+
+
+def _encrypted(vault: Row[Any]) -> Select[Any]:
+    return (
+        select(Encryption.digest, func.max(Encryption.started_at).label("encrypted_at"))
+        .where(Encryption.vault_id == vault.id, Encryption.digest.is_not(None))
+        .group_by(Encryption.digest)
+        .order_by(Encryption.digest)
+    )
+
+
+def _looked_at(vault: Row[Any]) -> Select[Any]:
+    newest = func.max(Verdict.checked_at)
+    return (
+        select(
+            Verdict.name,
+            newest.label("seen_at"),
+            newest.filter(Verdict.status == "ok").label("proven_at"),
+            newest.filter(Verdict.status == "removed").label("removed_at"),
+        )
+        .where(Verdict.vault_id == vault.id, Verdict.kind == "object")
+        .group_by(Verdict.name)
+        .order_by(Verdict.name)
+    )
+
+
+def _names_of(connection: Connection, vault: Row[Any], path: bytes) -> set[str]:
+    """Of all objects that this path, or what is below it, was ever encrypted to, or that a verdict says it of."""
+    names: set[str] = set()
+    for named in at_or_below(Encryption.name, path):
+        encrypted = select(Encryption.digest).where(named, unindexed(Encryption.vault_id) == vault.id)
+        names.update(row.digest.hex() for row in connection.execute(encrypted) if row.digest)
+    for named in at_or_below(Verdict.path, path):
+        looked_at = select(Verdict.name).where(named, unindexed(Verdict.vault_id) == vault.id)
+        names.update(connection.execute(looked_at.where(unindexed(Verdict.kind) == "object").distinct()).scalars())
+    return names
+
+
+def _digests(names: Sequence[str]) -> list[bytes]:
+    """What is no digest, some program has named so that is not ours."""
+    return [bytes.fromhex(name) for name in names if re.fullmatch("(?:[0-9a-f]{2})+", name)]
+
+
+def _described(connection: Connection, chosen: Sequence[_Object]) -> list[ProofRow]:
+    rows: dict[_Object, ProofRow] = {}
+    for vault in {one.vault for one in chosen}:
+        for some in in_portions([one for one in chosen if one.vault == vault]):
+            names = [one.name for one in some]
+            paths, verdicts = _paths(connection, vault, names), _verdicts(connection, vault, names)
+            rows |= {one: _proof(one, paths.get(one.name), verdicts[one.name]) for one in some}
+    return [rows[one] for one in chosen]
+
+
+def _paths(connection: Connection, vault: Row[Any], names: Sequence[str]) -> dict[str, str]:
+    query = select(Encryption.digest, Encryption.name).where(
+        Encryption.vault_id == vault.id, Encryption.digest.in_(_digests(names))
+    )
+    found = connection.execute(query.order_by(Encryption.digest, Encryption.started_at))
+    # The newest comes last, and stays.
+    return {row.digest.hex(): row.name for row in found}
+
+
+def _verdicts(connection: Connection, vault: Row[Any], names: Sequence[str]) -> dict[str, list[Row[Any]]]:
+    """Oldest first."""
+    query = (
+        select(Verdict.name, Verdict.status, Verdict.path, Verdict.run_id, Run.flow)
+        .join(Run)
+        .where(Verdict.vault_id == vault.id, Verdict.kind == "object", Verdict.name.in_(names))
+    )
+    found: dict[str, list[Row[Any]]] = defaultdict(list)
+    for row in connection.execute(query.order_by(Verdict.name, Verdict.checked_at)):
+        found[row.name].append(row)
+    return found
+
+
+def _proof(one: _Object, path: str | None, verdicts: Sequence[Row[Any]]) -> ProofRow:
+    newest = next(reversed(verdicts), None)
+    proven = next((row for row in reversed(verdicts) if row.status == "ok"), None)
+    told = next((row.path for row in reversed(verdicts) if row.path), None)
+    return ProofRow(
+        vault_id=one.vault.vault_id,
+        vault_path=one.vault.path,
+        name=one.name,
+        path=path or told,
+        encrypted_at=one.encrypted_at,
+        proven_at=one.proven_at,
+        run_id=proven and proven.run_id,
+        flow=proven and proven.flow,
+        status=newest and newest.status,
+    )

@@ -1,0 +1,142 @@
+"""Reads of vaults, of what runs put into them, and of what they found there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, func, select
+
+from db.history.filters import (
+    VERDICT_FAULTS,
+    VERDICT_KINDS,
+    SnapshotFilter,
+    VerdictFilter,
+    at_or_below,
+    failed,
+    unindexed,
+    within,
+)
+from db.history.reader import Reader
+from db.models import Snapshot, Vault, Verdict
+from db.rows import SnapshotRow, VaultRow, VerdictCount, VerdictRow
+
+_ROWS_AT_ONCE = 2_000
+
+
+class Vaults(Reader):
+    """Vaults, snapshots and verdicts."""
+
+    def vault(self, vault_id: str) -> VaultRow | None:
+        """A vault with its high-water mark; None if no run has recorded anything of it."""
+        return next((VaultRow(*row) for row in self._rows(_VAULTS.where(Vault.vault_id == vault_id))), None)
+
+    def vaults(self) -> list[VaultRow]:
+        """All vaults that were ever seen, in the order in which they were."""
+        return [VaultRow(*row) for row in self._rows(_VAULTS.order_by(Vault.id))]
+
+    def snapshots(self, which: SnapshotFilter, *, limit: int | None = 20) -> list[SnapshotRow]:
+        """What runs put into vaults, newest first."""
+        query = within(_SNAPSHOTS, Snapshot.created_at, which.since, which.until)
+        if which.vault_id is not None:
+            query = query.where(Vault.vault_id == which.vault_id)
+        if which.run_id is not None:
+            query = query.where(Snapshot.run_id == which.run_id)
+        query = query.order_by(Snapshot.created_at.desc(), Snapshot.id.desc()).limit(limit)
+        return [_snapshot_row(row) for row in self._rows(query)]
+
+    def verdicts(self, which: VerdictFilter, *, limit: int | None = 20) -> list[VerdictRow]:
+        """What runs found in vaults, newest first; that of one run in its order."""
+        query = within(_VERDICTS, Verdict.checked_at, which.since, which.until).limit(limit)
+        if which.kinds:
+            query = query.where(unindexed(Verdict.kind).in_(which.kinds))
+        if which.faults:
+            query = query.where(failed(Verdict.status, VERDICT_FAULTS))
+        if which.run_id is not None:
+            return self._of_run(query, which)
+        query = query.order_by(Verdict.checked_at.desc(), Verdict.id.desc())
+        if which.name is not None:
+            # The index has them by vault and kind first.
+            vaults = select(Vault.id).where(*_of_vault(which.vault_id))
+            query = query.where(
+                Verdict.vault_id.in_(vaults), Verdict.kind.in_(VERDICT_KINDS), Verdict.name == which.name
+            )
+        else:
+            query = query.where(*_of_vault(which.vault_id))
+        queries = [query] if which.path is None else [query.where(one) for one in at_or_below(Verdict.path, which.path)]
+        rows = [row for one in queries for row in self._rows(one)]
+        rows.sort(key=lambda row: (row.checked_at, row.id), reverse=True)
+        return [_verdict_row(row) for row in rows[:limit]]
+
+    def verdict_counts(self, run_id: int) -> list[VerdictCount]:
+        """What a run found, by kind and status."""
+        query = (
+            select(Verdict.kind, Verdict.status, func.count(), func.coalesce(func.sum(Verdict.size_bytes), 0))
+            .where(Verdict.run_id == run_id)
+            .group_by(Verdict.kind, Verdict.status)
+            .order_by(Verdict.kind, Verdict.status)
+        )
+        return [VerdictCount(kind, status, count, int(size)) for kind, status, count, size in self._rows(query)]
+
+    def proven(self, vault_id: str) -> Iterator[tuple[str, datetime]]:
+        """Each object (64 hex digits) of a vault that was ever found whole, and when last; in the order of the names.
+
+        In constant memory. The record is being read until the last one is taken, or the iterator is closed.
+        """
+        if self.empty:
+            return
+        with self._reading() as connection:
+            row_id = connection.execute(select(Vault.id).where(Vault.vault_id == vault_id)).scalar()
+            query = proven_objects(row_id or 0).execution_options(yield_per=_ROWS_AT_ONCE)
+            yield from connection.execute(query).tuples()
+
+    def _of_run(self, query: Select[Any], which: VerdictFilter) -> list[VerdictRow]:
+        query = query.where(Verdict.run_id == which.run_id, *_of_vault(which.vault_id))
+        if which.name is not None:
+            query = query.where(unindexed(Verdict.name) == which.name)
+        if which.path is not None:
+            very, below = at_or_below(Verdict.path, which.path)
+            query = query.where(very | below)
+        return [_verdict_row(row) for row in self._rows(query.order_by(Verdict.ordinal))]
+
+
+def proven_objects(vault: int) -> Select[Any]:
+    """By the number of a vault's row: name and time of the newest good verdict of each object, by name."""
+    return (
+        select(Verdict.name, func.max(Verdict.checked_at).label("proven_at"))
+        .where(Verdict.vault_id == vault, Verdict.kind == "object", Verdict.status == "ok")
+        .group_by(Verdict.name)
+        .order_by(Verdict.name)
+    )
+
+
+def _of_vault(vault_id: str | None) -> Iterator[Any]:
+    if vault_id is not None:
+        yield Vault.vault_id == vault_id
+
+
+_VAULTS = select(*(getattr(Vault, field.name) for field in fields(VaultRow)))
+_JOINED = (Vault.vault_id, Vault.path.label("vault_path"))
+
+
+def _own(table: Any, row_type: type) -> Sequence[Any]:
+    names = (field.name for field in fields(row_type))
+    return [getattr(table, name) for name in names if name not in {"vault_id", "vault_path"}]
+
+
+_SNAPSHOTS = select(*_own(Snapshot, SnapshotRow), *_JOINED).select_from(Snapshot).join(Vault)
+_VERDICTS = select(Verdict.id, *_own(Verdict, VerdictRow), *_JOINED).select_from(Verdict).join(Vault)
+
+
+def _snapshot_row(row: Row[Any]) -> SnapshotRow:
+    values = row._asdict()
+    return SnapshotRow(**values | {"sources": tuple(values["sources"])})
+
+
+def _verdict_row(row: Row[Any]) -> VerdictRow:
+    values = row._asdict()
+    del values["id"]
+    path_bytes = values["path_bytes"]
+    return VerdictRow(**values | {"path_bytes": None if path_bytes is None else path_bytes.hex()})

@@ -1,0 +1,100 @@
+"""Vaults, what runs put into them, and what runs found there."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.columns import UtcDateTime
+from db.models.base import Base, Key, Name
+
+_FAULTY = text("status IN ('changed', 'missing', 'foreign', 'unreadable', 'invalid', 'rolled-back', 'not-written')")
+
+
+class Vault(Base):
+    """A vault by the id that it has in itself, where it was last seen, and the newest snapshot that it ever had.
+
+    That high-water mark (`last_*`, NULL if no run here has put anything in) never goes down and outlives the runs: a
+    vault that offers an older snapshot as its newest was rolled back. `vault_id` is 32 hex digits, `last_mac` hex.
+    """
+
+    __tablename__ = "vault"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    vault_id: Mapped[str] = mapped_column(String(32), unique=True)
+    path: Mapped[str]
+    last_sequence: Mapped[int | None] = mapped_column(BigInteger)
+    last_snapshot: Mapped[str | None]
+    last_mac: Mapped[str | None] = mapped_column(String(64))
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Snapshot(Base):
+    """What one run put into a vault; `sequence` counts the vault's snapshots, `mac` is hex.
+
+    `sources` are texts for people. `entries` are files, folders and links; of the files, `new` were encrypted,
+    `unchanged` taken over from an earlier snapshot; `unstable`, `skipped` and `failed` are not in it. `size_bytes` is
+    the plaintext of all files in it, `stored_bytes` the ciphertext that this run added.
+    """
+
+    __tablename__ = "snapshot"
+    __table_args__ = (Index("ix_snapshot_created_at", "created_at"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), unique=True)
+    vault_id: Mapped[int] = mapped_column(ForeignKey("vault.id"))
+    name: Mapped[str]
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    mac: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    sources: Mapped[list[str]] = mapped_column(JSON)
+    entries: Mapped[int]
+    files: Mapped[int]
+    new: Mapped[int]
+    unchanged: Mapped[int]
+    unstable: Mapped[int]
+    skipped: Mapped[int]
+    failed: Mapped[int]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    stored_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class Verdict(Base):
+    """What a run found when it looked at one thing in a vault; `ordinal` counts them within the run.
+
+    `kind` is vault, snapshot, object or file; `name` an object's digest (64 hex digits), a snapshot's name, or a file's
+    path in the vault. `path` is text for people: one path that the thing is about; `path_bytes` holds it where it is
+    not UTF-8.
+    """
+
+    __tablename__ = "verdict"
+    __table_args__ = (
+        UniqueConstraint("run_id", "ordinal"),
+        # Has all that "when was each object last proven" takes, in the order of the answer.
+        Index("ix_verdict_name", "vault_id", "kind", "name", "checked_at", "status"),
+        Index("ix_verdict_checked_at", "checked_at"),
+        Index(
+            "ix_verdict_path",
+            "path",
+            "checked_at",
+            sqlite_where=text("path IS NOT NULL"),
+            postgresql_where=text("path IS NOT NULL"),
+        ),
+        Index("ix_verdict_fault", "checked_at", sqlite_where=_FAULTY, postgresql_where=_FAULTY),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
+    ordinal: Mapped[int]
+    vault_id: Mapped[int] = mapped_column(ForeignKey("vault.id"))
+    kind: Mapped[str]
+    name: Mapped[str] = mapped_column(Name)
+    status: Mapped[str]
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    path: Mapped[str | None] = mapped_column(Name)
+    path_bytes: Mapped[bytes | None] = mapped_column(LargeBinary)
+    error: Mapped[str | None]
+    checked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    wall_ns: Mapped[int] = mapped_column(BigInteger)

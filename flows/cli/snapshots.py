@@ -1,0 +1,207 @@
+"""`threadmill snapshots` and `threadmill cat`: looking into a vault, off the record."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from flows.cli.encrypt import with_overrides
+from flows.cli.exits import Exit
+from flows.cli.listing import size
+from flows.cli.options import Flag, Json
+from flows.cli.output import local, print_json, print_table
+from flows.cli.vaults import KeyOption, VaultOption
+from flows.jobs.names import RequestRefused
+from flows.jobs.request import need_key_file, need_vault
+from flows.report.escaping import visible
+from flows.settings import load_settings
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.vault.decrypt import decrypt_checked
+from tasks.crypto.vault.entries import Entry, FileEntry, LinkEntry
+from tasks.crypto.vault.errors import VaultError
+from tasks.crypto.vault.layout import write_all
+from tasks.crypto.vault.locks import reading
+from tasks.crypto.vault.snapshots import (
+    OpenSnapshot,
+    Snapshot,
+    find_snapshot,
+    open_snapshot,
+    read_snapshot,
+    snapshot_names,
+)
+from tasks.crypto.vault.vault import Vault, open_vault
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotLine:
+    """What `snapshots --json` prints for each; `sources` are what was encrypted, `size_bytes` is of all its files."""
+
+    name: str
+    sequence: int
+    created: datetime
+    sources: tuple[str, ...]
+    entries: int
+    files: int
+    size_bytes: int
+
+
+def list_snapshots(vault: str | None, key_file: str | None, *, json: bool) -> int:
+    """`threadmill snapshots`."""
+    with _opened(vault, key_file) as opened:
+        lines, faults = [], []
+        for name in reversed(snapshot_names(opened.root)):
+            try:
+                lines.append(_line(read_snapshot(opened, name)))
+            except VaultError as error:
+                faults.append(str(error))
+    lines.sort(key=lambda line: line.sequence, reverse=True)
+    if json:
+        print_json(lines)
+    elif lines:
+        columns = ("snapshot", "number", "taken", "files", "size", "of")
+        print_table(
+            f"vault {opened.root}",
+            columns,
+            (
+                (one.name, one.sequence, local(one.created), one.files, size(one.size_bytes), ", ".join(one.sources))
+                for one in lines
+            ),
+        )
+    elif not faults:
+        print(f"vault {opened.root} has no snapshot yet")
+    if faults:
+        raise Exit(1, "; ".join(faults))
+    return 0
+
+
+def show(
+    snapshot: str,
+    /,
+    *,
+    sha256sums: Flag = False,
+    vault: VaultOption = None,
+    key_file: KeyOption = None,
+    json: Json = False,
+) -> int:
+    """List what a snapshot has.
+
+    Args:
+        snapshot: latest, or the beginning of its name
+        sha256sums: print what `sha256sum -c` reads, to be run in the folder of the vault
+        vault: where
+        key_file: path
+        json: print an array, an object for each entry
+    """
+    with _opened(vault, key_file) as opened, open_snapshot(opened, find_snapshot(opened, snapshot)) as found:
+        if sha256sums:
+            _print_sums(found)
+        elif json:
+            print_json([_entry_line(entry) for entry in found.entries()])
+        else:
+            for entry in found.entries():
+                print(_text(entry))
+            print(f"{found.snapshot.totals.files:,} files, {size(found.snapshot.totals.size_bytes)}")
+    return 0
+
+
+def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: KeyOption = None) -> int:
+    """Write a file of a snapshot to standard output, after all of it was checked.
+
+    Args:
+        snapshot: latest, or the beginning of its name
+        path: as it was when it was encrypted
+        vault: where
+        key_file: path
+    """
+    wanted = os.fsencode(path).strip(b"/")
+    with _opened(vault, key_file) as opened, open_snapshot(opened, find_snapshot(opened, snapshot)) as found:
+        entry = next((entry for entry in found.entries() if entry.path == wanted), None)
+        if entry is None:
+            raise RequestRefused(f"not in snapshot {found.snapshot.name}: {path}; see: threadmill snapshots show")
+        if not isinstance(entry, FileEntry):
+            raise RequestRefused(f"{path} is no file in snapshot {found.snapshot.name}")
+        sys.stdout.flush()
+        output = sys.stdout.fileno()
+        try:
+            decrypt_checked(
+                opened, entry.object, entry.facts.size_bytes, lambda piece: write_all(output, piece), CancelToken()
+            )
+        except VaultError as error:
+            raise Exit(1, str(error)) from None
+    return 0
+
+
+@contextmanager
+def _opened(vault: str | None, key_file: str | None) -> Iterator[Vault]:
+    settings = with_overrides(load_settings(), None, key_file, vault)
+    opened = open_vault(need_vault(settings.vault), need_key_file(settings.key_file).secret())
+    with reading(opened.root, CancelToken()):
+        yield opened
+
+
+def _line(snapshot: Snapshot) -> SnapshotLine:
+    header, totals = snapshot.header, snapshot.totals
+    sources = tuple(_shown(source) for source in header.sources)
+    return SnapshotLine(
+        header.name, header.sequence, header.created, sources, totals.entries, totals.files, totals.size_bytes
+    )
+
+
+def _print_sums(found: OpenSnapshot) -> None:
+    """Each object once, however many files have its content."""
+    printed: set[str] = set()
+    for entry in found.entries():
+        if isinstance(entry, FileEntry) and entry.object not in printed:
+            printed.add(entry.object)
+            print(f"{entry.object}  objects/{entry.object[:2]}/{entry.object}")
+
+
+def _text(entry: Entry) -> str:
+    """As `ls -l` would say it, as far as it is known."""
+    if isinstance(entry, FileEntry):
+        mode, mtime_ns, size_bytes = stat.S_IFREG | entry.facts.mode, entry.facts.mtime_ns, entry.facts.size_bytes
+    elif isinstance(entry, LinkEntry):
+        mode, mtime_ns, size_bytes = stat.S_IFLNK | 0o777, entry.mtime_ns, len(entry.target)
+    else:
+        mode, mtime_ns, size_bytes = stat.S_IFDIR | entry.mode, entry.mtime_ns, 0
+    to = f" -> {_shown(entry.target)}" if isinstance(entry, LinkEntry) else ""
+    return f"{stat.filemode(mode)} {size_bytes:>14,} {local(_time(mtime_ns))} /{_shown(entry.path)}{to}"
+
+
+@dataclass(frozen=True, slots=True)
+class EntryLine:
+    """What `snapshots show --json` prints for each entry; what a kind of entry has not is null. `path_hex`: bytes."""
+
+    path: str
+    path_hex: str
+    type: str
+    mode: int | None
+    mtime: datetime
+    size_bytes: int | None
+    object: str | None
+    target: str | None
+
+
+def _entry_line(entry: Entry) -> EntryLine:
+    path, path_hex = "/" + _shown(entry.path), (b"/" + entry.path).hex()
+    if isinstance(entry, FileEntry):
+        facts = entry.facts
+        time = _time(facts.mtime_ns)
+        return EntryLine(path, path_hex, "file", facts.mode, time, facts.size_bytes, entry.object, None)
+    if isinstance(entry, LinkEntry):
+        return EntryLine(path, path_hex, "link", None, _time(entry.mtime_ns), None, None, _shown(entry.target))
+    return EntryLine(path, path_hex, "folder", entry.mode, _time(entry.mtime_ns), None, None, None)
+
+
+def _time(time_ns: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
+
+
+def _shown(path: bytes) -> str:
+    """On one line, whatever is in a name."""
+    return visible(path.decode(errors="backslashreplace"))

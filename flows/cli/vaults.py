@@ -1,0 +1,187 @@
+"""`threadmill verify|restore|prune`: what runs on a vault."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from db.history import History
+from flows.cli.done import print_done
+from flows.cli.encrypt import with_overrides
+from flows.cli.options import Flag, Json, Via
+from flows.cli.output import print_json, print_table
+from flows.cli.progress import ProgressReporter
+from flows.cli.via import Done, by_prefect, run_by_prefect, run_directly
+from flows.jobs.pruning import PruningRequest, preview
+from flows.jobs.pruning import prune as prune_job
+from flows.jobs.request import need_key_file, need_vault
+from flows.jobs.restoration import RestorationRequest
+from flows.jobs.restoration import restore as restore_job
+from flows.jobs.verification import VerificationRequest
+from flows.jobs.verification import verify as verify_job
+from flows.settings import Settings, load_settings
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.secret import KeyFile
+from tasks.crypto.vault.prune import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prefect.client.schemas.objects import State
+
+    from flows.jobs.run import Job
+
+VaultOption = Annotated[str | None, Parameter(help="folder of the vault; default: THREADMILL_VAULT")]
+KeyOption = Annotated[str | None, Parameter(help="the one that it was made with; default: THREADMILL_KEY_FILE")]
+
+
+def verify(
+    *,
+    sample: int | None = None,
+    snapshots: Flag = False,
+    vault: VaultOption = None,
+    key_file: KeyOption = None,
+    jobs: int | None = None,
+    via: Via = None,
+    json: Json = False,
+) -> int:
+    """Check that a vault is whole: hash every object anew, authenticate snapshots, look for what does not belong.
+
+    Each verdict goes on record. Exit code 1 if anything is not as it was written. Without a key file, digests are
+    checked, and the MACs of snapshots are not.
+
+    Args:
+        sample: only so many objects, those that were proven longest ago
+        snapshots: look at all but the content of objects
+        vault: where
+        key_file: path
+        jobs: objects at once (default: usable CPUs)
+        via: how to run
+        json: print the run and what it came to
+    """
+    settings = with_overrides(load_settings(), jobs, key_file, vault)
+    key = KeyFile(settings.key_file) if settings.key_file else None
+    request = VerificationRequest(need_vault(settings.vault), key, sample, snapshots, settings.usable_jobs)
+
+    def call_flow() -> State[None]:
+        from flows.vault import verify_vault
+
+        return verify_vault(sample, snapshots, return_state=True)  # type: ignore[return-value] # a state of a state
+
+    return _run("verify_vault", settings, partial(verify_job, request), call_flow, via, json=json)
+
+
+def restore(
+    snapshot: str,
+    target: str,
+    /,
+    *paths: str,
+    overwrite: Flag = False,
+    vault: VaultOption = None,
+    key_file: KeyOption = None,
+    via: Via = None,
+    json: Json = False,
+) -> int:
+    """Bring files back from a vault, with modes, times, links and empty folders.
+
+    They lie below the target by the whole path that they had. Nothing is under its name there before its digest was
+    checked, and nothing that is there is replaced; what is there already and the same counts as restored.
+
+    Args:
+        snapshot: latest, or the beginning of a snapshot's name (see threadmill snapshots)
+        target: folder, made if it is not there
+        paths: only these and what is below them, as they were when they were encrypted
+        overwrite: replace files and links that are there
+        vault: where
+        key_file: path
+        via: how to run
+        json: print the run and what it came to
+    """
+    settings = with_overrides(load_settings(), None, key_file, vault)
+    request = RestorationRequest(
+        need_vault(settings.vault), need_key_file(settings.key_file), snapshot, target, paths, overwrite
+    )
+
+    def call_flow() -> State[None]:
+        from flows.vault import restore_files
+
+        return restore_files(target, snapshot, list(paths), overwrite, return_state=True)  # type: ignore[return-value]
+
+    return _run("restore_files", settings, partial(restore_job, request), call_flow, via, json=json)
+
+
+def prune(
+    *,
+    keep_last: int = 0,
+    keep_daily: int = 0,
+    keep_weekly: int = 0,
+    keep_monthly: int = 0,
+    dry_run: Flag = False,
+    vault: VaultOption = None,
+    key_file: KeyOption = None,
+    via: Via = None,
+    json: Json = False,
+) -> int:
+    """Remove snapshots that no rule keeps from a vault, and the objects that only they named.
+
+    For each set of paths by itself; its newest snapshot always stays. A day, week (ISO) or month, in UTC, keeps the
+    newest snapshot that it has.
+
+    Args:
+        keep_last: so many of the newest snapshots
+        keep_daily: of the last so many days that have one, the newest snapshot
+        keep_weekly: of the last so many weeks
+        keep_monthly: of the last so many months
+        dry_run: say what would go, and remove nothing
+        vault: where
+        key_file: path
+        via: how to run
+        json: print the run and what it came to
+    """
+    settings = with_overrides(load_settings(), None, key_file, vault)
+    policy = Policy(keep_last, keep_daily, keep_weekly, keep_monthly)
+    request = PruningRequest(need_vault(settings.vault), need_key_file(settings.key_file), policy)
+    if dry_run:
+        return _print_preview(request, json=json)
+
+    def call_flow() -> State[None]:
+        from flows.vault import prune_vault
+
+        kept = (keep_last, keep_daily, keep_weekly, keep_monthly)
+        return prune_vault(*kept, return_state=True)  # type: ignore[return-value]
+
+    return _run("prune_vault", settings, partial(prune_job, request), call_flow, via, json=json)
+
+
+def _run(
+    flow: str, settings: Settings, job: Job, call_flow: Callable[[], State[None]], via: str | None, *, json: bool
+) -> int:
+    progress = ProgressReporter(quiet=json)
+    done: Done
+    if by_prefect(via):
+        done = run_by_prefect(settings, progress, call_flow)
+    else:
+        done = run_directly(flow, settings, progress, job)
+    return print_done(History(settings.history_url), done, json=json)
+
+
+def _print_preview(request: PruningRequest, *, json: bool) -> int:
+    removal = preview(request, CancelToken())
+    if json:
+        print_json(
+            {"remove": [one.name for one in removal.snapshots], "keep": removal.kept, "objects": removal.objects}
+        )
+        return 0
+    if removal.snapshots:
+        print_table(
+            "snapshots that would go",
+            ("snapshot", "number", "files", "bytes"),
+            ((one.name, one.header.sequence, one.totals.files, one.totals.size_bytes) for one in removal.snapshots),
+        )
+    print(
+        f"{len(removal.snapshots):,} snapshots and {removal.objects:,} objects would go, {removal.kept:,} snapshots "
+        "would stay; nothing was done"
+    )
+    return 0

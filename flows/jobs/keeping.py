@@ -1,0 +1,167 @@
+"""The encryption job into a vault: only what is new or changed is encrypted, and at the end there is a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+from db.facts import NewRun
+from db.history import History, VerdictFilter
+from flows.jobs.encryption import EncryptionOutcome, encrypt, run_batches
+from flows.jobs.plan import Plan, plan_addition
+from flows.jobs.request import EncryptionRequest, VaultRequest
+from flows.jobs.run import Job, OpenRun, Tools, open_run
+from flows.jobs.vaults import known_snapshot
+from tasks.crypto.vault.adding import Added, Addition, Found, Selection, adding, compare
+from tasks.crypto.vault.errors import NoVault
+from tasks.crypto.vault.snapshots import newest_snapshot
+from tasks.crypto.vault.vault import Vault, is_vault, make_vault, open_vault, why_no_vault
+from tasks.crypto.vault.verdicts import Verdict, judged
+from tasks.crypto.vault.verify import Known, rolled_back
+from tasks.crypto.vault.walk import sources_of
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRecord:
+    """What the record keeps of a snapshot; see `db.facts.SnapshotFacts`."""
+
+    vault_id: str
+    vault_path: str
+    name: str
+    sequence: int
+    mac: str
+    created_at: datetime
+    sources: Sequence[bytes]
+    entries: int
+    files: int
+    new: int
+    unchanged: int
+    unstable: int
+    skipped: int
+    failed: int
+    size_bytes: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOutcome:
+    """What came of the files, and the snapshot that has them; `faults` are of the vault, noticed on the way."""
+
+    encryption: EncryptionOutcome
+    snapshot: SnapshotRecord
+    faults: tuple[Verdict, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """See `Outcome`."""
+        return 1 if self.faults else self.encryption.exit_code
+
+    @property
+    def message(self) -> str:
+        """The snapshot, how many of what, and the first of those that need eyes."""
+        one = self.snapshot
+        words = f"{one.new:,} new, {one.unchanged:,} unchanged, {one.unstable:,} unstable, {one.skipped:,} skipped, "
+        words += f"{one.failed:,} failed; {one.stored_bytes / 1e6:,.1f} MB added"
+        faults = [f"VAULT NOT AS IT WAS: {fault.error}" for fault in self.faults]
+        named = self.encryption.faults
+        return "; ".join(
+            [f"snapshot {one.name} (number {one.sequence}): {words}", *([named] if named else []), *faults]
+        )
+
+
+def encryption_job(request: EncryptionRequest) -> Job:
+    """The job that does what is asked, with or without a vault."""
+    return partial(encrypt, request) if request.vault is None else partial(encrypt_into_vault, request, request.vault)
+
+
+def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: NewRun, tools: Tools) -> OpenRun:
+    """Encrypt what is new since the vault's last snapshot of the same paths, and add a snapshot; the run, closed.
+
+    A further attempt of a flow run begins anew: what earlier ones have put into the vault belongs to no snapshot.
+
+    Raises:
+        RequestRefused, CryptoError: refused before any work; or, once the run has a row, the vault takes no more.
+        RecordError: the record cannot be written.
+    """
+    with ExitStack() as stack:
+        additions: list[Addition] = []
+
+        def make() -> Plan:
+            opened = make_vault(vault.path, request.key.secret())
+            selection = replace(selection_of(request, vault), distrusted=_distrusted(tools.history, opened))
+            additions.append(stack.enter_context(adding(opened, selection, tools.cancel)))
+            return plan_addition(request, additions[0], tools.cancel)
+
+        plan = tools.runner.plan(make)
+        (addition,) = additions
+        tools.reporter.planned(plan)
+        known = known_snapshot(tools.history, addition.vault)
+        faults = tuple(_faults(addition, known))
+        with open_run(replace(run, parameters=request.parameters()), tools) as opened:
+            tools.store.record_verdicts(opened.run_id, addition.vault, 0, faults)
+            outcome = run_batches(plan, opened.run_id, tools, keep=addition)
+            added = addition.add_snapshot(known.sequence + 1 if known else 1, tools.cancel)
+            # After it is in the vault: a record that knows more than the vault has would take that for a rollback.
+            snapshot = _record(addition, added, outcome)
+            tools.store.record_snapshot(opened.run_id, snapshot)
+            opened.outcomes.append(KeptOutcome(outcome, snapshot, faults))
+    return opened
+
+
+def preview(request: EncryptionRequest, vault: VaultRequest) -> Found:
+    """What encrypting would do: nothing is written, and a vault that is not there is not made.
+
+    Raises:
+        RequestRefused, CryptoError: what would be refused.
+    """
+    secret = request.key.secret()
+    selection = selection_of(request, vault)
+    if is_vault(vault.path):
+        return compare(open_vault(vault.path, secret), selection)
+    if unfit := why_no_vault(vault.path):
+        raise NoVault(vault.path, unfit)
+    return compare(None, selection)
+
+
+def selection_of(request: EncryptionRequest, vault: VaultRequest) -> Selection:
+    """What the snapshot is to be of."""
+    return Selection(sources_of(request.paths), vault.excludes, vault.rehash)
+
+
+def _distrusted(history: History, vault: Vault) -> frozenset[str]:
+    """Objects that were ever found damaged: what they were of is encrypted anew, as long as it is there."""
+    faulty = VerdictFilter(vault_id=vault.id, kinds=("object",), faults=True)
+    return frozenset(row.name for row in history.verdicts(faulty, limit=None))
+
+
+def _faults(addition: Addition, known: Known | None) -> Iterator[Verdict]:
+    for name in addition.found.damaged:
+        yield judged("snapshot", name, "changed", f"snapshot {name} cannot be believed any more")
+    newest = newest_snapshot(addition.vault)
+    if known is not None and (fault := rolled_back(addition.vault, [newest] if newest else [], known)):
+        yield judged("vault", addition.vault.id, "rolled-back", fault)
+
+
+def _record(addition: Addition, added: Added, outcome: EncryptionOutcome) -> SnapshotRecord:
+    header, totals, counts = added.snapshot.header, added.snapshot.totals, outcome.summary.counts
+    return SnapshotRecord(
+        vault_id=addition.vault.id,
+        vault_path=addition.vault.root,
+        name=header.name,
+        sequence=header.sequence,
+        mac=added.snapshot.mac,
+        created_at=header.created,
+        sources=header.sources,
+        entries=totals.entries,
+        files=totals.files,
+        new=added.new,
+        unchanged=addition.found.unchanged + added.same,
+        unstable=counts.get("unstable", 0),
+        skipped=counts.get("skipped", 0),
+        failed=counts.get("failed", 0),
+        size_bytes=totals.size_bytes,
+        stored_bytes=added.stored_bytes,
+    )

@@ -1,0 +1,99 @@
+"""The prune job: old snapshots go, and what only they named."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, replace
+
+from db.facts import NewRun
+from flows.jobs.names import RequestRefused, shown_path
+from flows.jobs.run import OpenRun, Tools, open_run
+from flows.jobs.vaults import Tally, drawn, run_portions
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.secret import KeyFile
+from tasks.crypto.vault.index import ObjectIndex
+from tasks.crypto.vault.locks import alone, reading
+from tasks.crypto.vault.prune import Policy, Removal, plan_removal, remove
+from tasks.crypto.vault.vault import Vault, open_vault
+
+
+@dataclass(frozen=True, slots=True)
+class PruningRequest:
+    """Which vault, and what is to be kept of it."""
+
+    vault: str
+    key: KeyFile
+    policy: Policy
+
+    def __post_init__(self) -> None:
+        """Raises RequestRefused."""
+        counts = asdict(self.policy)
+        if min(counts.values()) < 0:
+            raise RequestRefused("what is to be kept is at least 0")
+        if self.policy.keeps_nothing:
+            raise RequestRefused(
+                "that would keep nothing; say what to keep: --keep-last, --keep-daily, --keep-weekly, --keep-monthly"
+            )
+
+    def parameters(self) -> dict[str, object]:
+        """For the record."""
+        return {"vault": shown_path(self.vault), **{f"keep_{name}": n for name, n in asdict(self.policy).items()}}
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What went and what stays."""
+
+    tally: Tally
+    kept: int
+
+    @property
+    def exit_code(self) -> int:
+        """See `Outcome`."""
+        return 0
+
+    @property
+    def message(self) -> str:
+        """How many of what."""
+        snapshots, objects = self.tally.count("snapshot", "removed"), self.tally.count("object", "removed")
+        return (
+            f"snapshots: {snapshots:,} removed, {self.kept:,} kept; "
+            f"objects: {objects:,} removed, {self.tally.size_bytes / 1e6:,.1f} MB"
+        )
+
+
+def prune(request: PruningRequest, run: NewRun, tools: Tools) -> OpenRun:
+    """Remove what the policy does not keep; the run, closed.
+
+    Raises:
+        CryptoError: refused before anything is removed; or, once the run has a row, something cannot be removed.
+        RecordError: the record cannot be written.
+    """
+    with ExitStack() as stack:
+
+        def make() -> tuple[Vault, ObjectIndex, Removal]:
+            vault = open_vault(request.vault, request.key.secret())
+            stack.enter_context(alone(vault.root, tools.cancel))
+            index = stack.enter_context(ObjectIndex())
+            return vault, index, plan_removal(vault, request.policy, index, tools.cancel)
+
+        vault, index, removal = tools.runner.plan(make)
+        tools.reporter.steps_planned("removing", len(removal.snapshots) + removal.objects, 0)
+        with open_run(replace(run, parameters=request.parameters()), tools) as opened:
+            tally = Tally()
+            verdicts = stack.enter_context(closing(remove(vault, removal, index, tools.cancel)))
+            portions = drawn(verdicts, "prune")
+            run_portions(portions, "prune", vault, opened.run_id, tools, tally, workers=1)
+            opened.outcomes.append(Pruned(tally, removal.kept))
+    return opened
+
+
+def preview(request: PruningRequest, cancel: CancelToken) -> Removal:
+    """What would be removed; nothing is.
+
+    Raises:
+        CryptoError: what would be refused.
+    """
+    vault = open_vault(request.vault, request.key.secret())
+    with reading(vault.root, cancel), ObjectIndex() as index:
+        return plan_removal(vault, request.policy, index, cancel)

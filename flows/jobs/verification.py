@@ -1,0 +1,163 @@
+"""The verify job: is everything in the vault what it is said to be? Each verdict is a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+
+from db.facts import NewRun
+from flows.jobs.names import shown_path
+from flows.jobs.run import OpenRun, Tools, open_run
+from flows.jobs.vaults import Portion, Tally, known_snapshot, positive, record_at_once, run_portions
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.secret import KeyFile
+from tasks.crypto.vault.errors import NoVault, VaultChanged, WrongKey
+from tasks.crypto.vault.index import ObjectIndex
+from tasks.crypto.vault.locks import reading
+from tasks.crypto.vault.recover import recover
+from tasks.crypto.vault.vault import Vault, open_vault
+from tasks.crypto.vault.verdicts import Verdict, judged
+from tasks.crypto.vault.verify import check_objects, inspect
+
+# What a step may take: about a second of hashing on one core, or of opening files.
+_STEP_BYTES = 1 << 30
+_STEP_OBJECTS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationRequest:
+    """Which vault, and what of it: all objects, a `sample` of those proven longest ago, or `snapshots_only`.
+
+    Without a key, digests are checked, and MACs are not.
+    """
+
+    vault: str
+    key: KeyFile | None
+    sample: int | None = None
+    snapshots_only: bool = False
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises RequestRefused."""
+        positive(self.sample, "--sample")
+
+    def parameters(self) -> dict[str, object]:
+        """For the record."""
+        return {
+            "vault": shown_path(self.vault),
+            "sample": self.sample,
+            "snapshots_only": self.snapshots_only,
+            "key": "key file" if self.key else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found, and of how many objects how many were looked at."""
+
+    tally: Tally
+    objects: int
+    with_key: bool
+
+    @property
+    def exit_code(self) -> int:
+        """See `Outcome`."""
+        return 1 if self.tally.faulty else 0
+
+    @property
+    def message(self) -> str:
+        """What is whole, then what is not."""
+        whole = self.tally.count("object", "ok")
+        size_mb = self.tally.size_bytes / 1e6
+        text = f"objects: {whole:,} of {self.objects:,} proven, {size_mb:,.1f} MB; snapshots: "
+        snapshots = self.tally.count("snapshot", "ok")
+        text += f"{snapshots:,} authentic" if self.with_key else "not authenticated (no key file)"
+        left = self.tally.count("file", "leftover")
+        text += f"; leftovers of interrupted runs: {left:,}" if left else ""
+        return f"{text}; {self.tally.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A vault that was looked over: what was found by that, and its objects, `count` of which are to be hashed."""
+
+    vault: Vault
+    index: ObjectIndex
+    found: tuple[Verdict, ...]
+    objects: int
+    count: int
+    size_bytes: int
+
+
+def verify(request: VerificationRequest, run: NewRun, tools: Tools) -> OpenRun:
+    """Verify a vault; the run, closed.
+
+    Raises:
+        CryptoError: refused before any work: there is no vault, or the key file is another one's.
+        RecordError: the record cannot be written.
+    """
+    with ExitStack() as stack:
+        plan = tools.runner.plan(lambda: _plan(request, tools, stack))
+        tools.reporter.steps_planned("verifying", plan.count, plan.size_bytes)
+        with open_run(replace(run, parameters=request.parameters()), tools) as opened:
+            tally = Tally()
+            record_at_once(plan.found, plan.vault, opened.run_id, tools, tally)
+            portions = _portions(plan, request, tools.cancel)
+            run_portions(portions, "verify", plan.vault, opened.run_id, tools, tally, workers=request.jobs)
+            opened.outcomes.append(Verified(tally, plan.objects, plan.vault.key is not None))
+    return opened
+
+
+def _plan(request: VerificationRequest, tools: Tools, stack: ExitStack) -> _Plan:
+    vault, fault = _open(request)
+    stack.enter_context(reading(vault.root, tools.cancel))
+    index = stack.enter_context(ObjectIndex())
+    found = list(inspect(vault, index, known_snapshot(tools.history, vault), tools.cancel))
+    if fault is not None:
+        found = [fault, *(verdict for verdict in found if (verdict.kind, verdict.status) != ("vault", "ok"))]
+    if request.sample is not None:
+        index.prove(tools.history.proven(vault.id))
+    objects, _ = index.counts()
+    count, size_bytes = (0, 0) if request.snapshots_only else index.counts(request.sample)
+    return _Plan(vault, index, tuple(found), objects, count, size_bytes)
+
+
+def _open(request: VerificationRequest) -> tuple[Vault, Verdict | None]:
+    """The vault, and what is wrong with its `vault.json`, where its snapshots tell what that must have been."""
+    secret = None if request.key is None else request.key.secret()
+    try:
+        return open_vault(request.vault, secret), None
+    except (NoVault, WrongKey, VaultChanged) as error:
+        vault = None if secret is None else recover(request.vault, secret)
+        if vault is None:
+            raise
+        missing = isinstance(error, NoVault)
+        reason = "vault.json is missing" if missing else "vault.json was changed"
+        return vault, judged(
+            "vault", vault.id, "missing" if missing else "changed", f"{reason}: restore it from a copy"
+        )
+
+
+def _portions(plan: _Plan, request: VerificationRequest, cancel: CancelToken) -> Iterator[Portion]:
+    if not plan.count:
+        return
+    # Enough for every worker, so that none waits for the last one.
+    step_bytes = max(1, min(_STEP_BYTES, plan.size_bytes // (4 * request.jobs)))
+    step_objects = max(1, min(_STEP_OBJECTS, -(-plan.count // (4 * request.jobs))))
+    held: list[tuple[str, int]] = []
+    held_bytes = number = 0
+    for one in plan.index.whole(request.sample):
+        held.append(one)
+        held_bytes += one[1]
+        if held_bytes >= step_bytes or len(held) >= step_objects:
+            yield _portion(plan.vault, number, held, cancel)
+            held, held_bytes, number = [], 0, number + 1
+    if held:
+        yield _portion(plan.vault, number, held, cancel)
+
+
+def _portion(vault: Vault, number: int, objects: list[tuple[str, int]], cancel: CancelToken) -> Portion:
+    name = f"verify batch {number}: {len(objects)} objects"
+    return Portion(name, len(objects), partial(check_objects, vault, objects, cancel))

@@ -1,0 +1,304 @@
+"""Adding to a vault: the plan of a run, its objects batch by batch, and at last its snapshot."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tasks.crypto.backend import Encrypted
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.chain import Sink
+from tasks.crypto.inputs import Payload
+from tasks.crypto.suites import HEADER_BYTES, SALT_BYTES
+from tasks.crypto.vault.changes import Changes
+from tasks.crypto.vault.draft import Draft, Result
+from tasks.crypto.vault.entries import FileFacts
+from tasks.crypto.vault.errors import VaultError, VaultUnwritable
+from tasks.crypto.vault.layout import SNAPSHOTS, TEMPORARY, object_path, open_new, open_regular, sync_folder, write_all
+from tasks.crypto.vault.lines import LONGEST_LINE, encode_line, encode_mac
+from tasks.crypto.vault.locks import numbering, writing
+from tasks.crypto.vault.objects import ObjectBatch, digest_of
+from tasks.crypto.vault.snapshots import (
+    LONGEST_HEADER,
+    Header,
+    OpenSnapshot,
+    Snapshot,
+    Totals,
+    newest_snapshot,
+    open_snapshot,
+    peek,
+    snapshot_names,
+)
+from tasks.crypto.vault.vault import Vault
+from tasks.crypto.vault.walk import Excludes, walk
+
+_PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a snapshot is to be of: `sources` as `sources_of` gives them; `rehash` reads also what looks unchanged.
+
+    Files whose object is among the `distrusted` ones (64 hex digits) are encrypted anew.
+    """
+
+    sources: tuple[bytes, ...]
+    excludes: tuple[str, ...] = ()
+    rehash: bool = False
+    distrusted: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a walk came to. `damaged` are newer snapshots of the same sources that cannot be believed."""
+
+    unchanged: int
+    unchanged_bytes: int
+    to_do: int
+    to_do_bytes: int
+    skipped: int
+    previous: str | None
+    damaged: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A snapshot that is in the vault now; `new` and `same` count the files that were read, `stored_bytes` objects."""
+
+    snapshot: Snapshot
+    new: int
+    same: int
+    stored_bytes: int
+
+
+@contextmanager
+def adding(vault: Vault, selection: Selection, cancel: CancelToken) -> Iterator[Addition]:
+    """Walk the sources and hold them against the snapshot before; what is to be done is then `to_do` of the addition.
+
+    While this lasts nothing is removed from the vault. Leaving it removes whatever is not in it by then.
+
+    Raises:
+        VaultError: one of its leaves.
+    """
+    began = datetime.now(UTC)
+    with ExitStack() as stack:
+        stack.enter_context(writing(vault.root, cancel))
+        draft = Draft(vault.root)
+        stack.callback(draft.close)
+        found = compare(vault, selection, draft.add_line, draft.add_to_do)
+        draft.end()
+        yield Addition(vault, selection, began, found, draft)
+
+
+def _forget(_one: object) -> None:
+    """For one who only wants to know how many there are."""
+
+
+def compare(
+    vault: Vault | None,
+    selection: Selection,
+    line: Callable[[bytes], None] = _forget,
+    to_do: Callable[[Payload], None] = _forget,
+) -> Found:
+    """Hand over each entry that is done, and each file that is to be read, in order; without a vault all are.
+
+    Raises:
+        VaultError: one of its leaves.
+    """
+    with ExitStack() as stack:
+        previous: OpenSnapshot | None = None
+        damaged: tuple[str, ...] = ()
+        itself: tuple[int, int] | None = None
+        if vault is not None:
+            previous, damaged = _previous(vault, selection.sources, stack)
+            root = os.stat(vault.root)
+            itself = root.st_dev, root.st_ino
+        changes = Changes(
+            vault.root if vault else "", previous, rehash=selection.rehash, distrusted=selection.distrusted
+        )
+        for one in changes.of(walk(selection.sources, Excludes(selection.excludes), itself)):
+            if isinstance(one, Payload):
+                to_do(one)
+            else:
+                line(one)
+    return Found(
+        changes.unchanged,
+        changes.unchanged_bytes,
+        changes.to_do,
+        changes.to_do_bytes,
+        changes.skipped,
+        previous.snapshot.name if previous else None,
+        damaged,
+    )
+
+
+class Addition:
+    """A run's work on a vault, under its lock; what it offers to `encrypt_batch` may be called from any thread."""
+
+    def __init__(self, vault: Vault, selection: Selection, began: datetime, found: Found, draft: Draft) -> None:
+        self.vault = vault
+        self.found = found
+        self._selection = selection
+        self._began = began
+        self._draft = draft
+
+    def to_do(self) -> Iterator[Payload]:
+        """The files that are to be read; their place in this order is what `keep` calls `number`."""
+        return self._draft.to_do()
+
+    @contextmanager
+    def batch(self) -> Iterator[KeptBatch]:
+        """One batch: what is kept in it is in the vault when this ends well, and nothing of it else.
+
+        Raises:
+            VaultUnwritable: the disk does not take it.
+        """
+        with ObjectBatch(self.vault.root, f"{self._draft.token}-{secrets.token_hex(4)}") as objects:
+            kept = KeptBatch(self.vault, objects)
+            yield kept
+            objects.commit()
+            for number, result in kept.results:
+                self._draft.set(number, result)
+
+    def add_snapshot(self, least_sequence: int, cancel: CancelToken) -> Added:
+        """Write the snapshot, all of whose objects are on disk by now.
+
+        Args:
+            least_sequence: its number is at least this, whatever the vault says: what the record knows of, plus 1.
+            cancel: ends waiting for others that are adding one.
+
+        Raises:
+            VaultError: one of its leaves.
+        """
+        with numbering(self.vault.root, cancel):
+            newest = newest_snapshot(self.vault)
+            sequence = max(least_sequence, newest.header.sequence + 1 if newest else 1)
+            header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self._selection.sources)
+            if len(encode_line(header.values())) > LONGEST_HEADER - LONGEST_LINE:
+                raise VaultError(
+                    self.vault.root, "so many sources do not fit into a snapshot; name a folder above them"
+                )
+            part = f"{self.vault.root}/{TEMPORARY}/{self._draft.token}.snapshot"
+            try:
+                added = self._write(part, header)
+                os.rename(part, f"{self.vault.root}/{SNAPSHOTS}/{header.name}")
+                sync_folder(f"{self.vault.root}/{SNAPSHOTS}")
+            except OSError as error:
+                raise VaultUnwritable(self.vault.root, error.errno or 0) from None
+            finally:
+                with suppress(OSError):
+                    os.unlink(part)
+        return added
+
+    def _write(self, part: str, header: Header) -> Added:
+        descriptor = open_new(part)
+        try:
+            written = _Written(descriptor, self.vault)
+            written.put(encode_line(header.values()))
+            entries = new = same = stored_bytes = size_bytes = 0
+            for line, result in self._draft.entry_lines():
+                written.put(line)
+                entries += 1
+                if result is not None:
+                    size_bytes += result.facts.size_bytes
+                    same += result.same
+                    new += not result.same
+                    stored_bytes += 0 if result.same else result.facts.size_bytes + HEADER_BYTES
+            found = self.found
+            totals = Totals(entries, found.unchanged + same + new, found.unchanged_bytes + size_bytes)
+            written.put(encode_line(totals.values()))
+            mac = written.end()
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return Added(Snapshot(header, totals, mac), new, same, stored_bytes)
+
+
+class KeptBatch:
+    """The objects of one batch, and for which file each is."""
+
+    def __init__(self, vault: Vault, objects: ObjectBatch) -> None:
+        self._vault = vault
+        self._objects = objects
+        self.results: list[tuple[int, Result]] = []
+
+    def salt_of(self, known: str) -> bytes | None:
+        """The salt of an object; None if that is not there, or not whole: then it is not to be taken over."""
+        try:
+            descriptor = open_regular(object_path(self._vault.root, known))
+            try:
+                found, _ = digest_of(descriptor, bytearray(_PIECE_BYTES))
+                return os.pread(descriptor, SALT_BYTES, HEADER_BYTES - SALT_BYTES) if found == known else None
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return None
+
+    def same(self, number: int, known: str, done: Encrypted) -> None:
+        """A file was read, and is what this object is of."""
+        assert done.status is not None  # noqa: S101 - a file has one
+        self.results.append((number, Result(known, FileFacts.of(done.status), same=True)))
+
+    def store(self, number: int, encrypt: Callable[[Sink], Encrypted]) -> Encrypted:
+        """Have a file encrypted into a new object.
+
+        Raises:
+            VaultUnwritable: the disk does not take it.
+            CryptoError: whatever `encrypt` raises; then there is no object.
+        """
+        made = self._objects.new()
+        try:
+            try:
+                done = encrypt(made.write)
+            finally:
+                made.close()
+        except BaseException:
+            self._objects.drop(made)
+            raise
+        assert done.status is not None  # noqa: S101 - a file has one
+        self._objects.keep(made, done.digest.hex())
+        self.results.append((number, Result(done.digest.hex(), FileFacts.of(done.status))))
+        return done
+
+
+class _Written:
+    """Lines on their way into a file, a few KiB at a time, and their MAC."""
+
+    def __init__(self, descriptor: int, vault: Vault) -> None:
+        self._descriptor = descriptor
+        self._mac = vault.need_key().mac()
+        self._held = bytearray()
+
+    def put(self, line: bytes) -> None:
+        self._held += line
+        if len(self._held) > LONGEST_LINE:
+            self._flush()
+
+    def end(self) -> str:
+        """Write the MAC; its 64 hex digits."""
+        self._flush()
+        mac = self._mac.hexdigest()
+        write_all(self._descriptor, encode_mac(mac))
+        return mac
+
+    def _flush(self) -> None:
+        self._mac.update(self._held)
+        write_all(self._descriptor, bytes(self._held))
+        self._held.clear()
+
+
+def _previous(vault: Vault, sources: Sequence[bytes], stack: ExitStack) -> tuple[OpenSnapshot | None, tuple[str, ...]]:
+    """The newest snapshot of these sources that can be believed, and those that are newer and cannot."""
+    headers = [(peek(vault.root, name), name) for name in snapshot_names(vault.root)]
+    alike = [(header.sequence, name) for header, name in headers if header.sources == tuple(sources)]
+    damaged: list[str] = []
+    for _, name in sorted(alike, reverse=True):
+        try:
+            return stack.enter_context(open_snapshot(vault, name)), tuple(damaged)
+        except VaultError:
+            damaged.append(name)
+    return None, tuple(damaged)

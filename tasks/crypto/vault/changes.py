@@ -1,0 +1,136 @@
+"""What a walk found, against the snapshot before: which files are to be read, and which are the same as then."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+
+from tasks.crypto.inputs import Payload, file_type
+from tasks.crypto.suites import HEADER_BYTES
+from tasks.crypto.vault.entries import FolderEntry, LinkEntry, decode_entry, order_key
+from tasks.crypto.vault.errors import SnapshotInvalid
+from tasks.crypto.vault.layout import object_path
+from tasks.crypto.vault.lines import BadLine, encode_path
+from tasks.crypto.vault.snapshots import OpenSnapshot
+from tasks.crypto.vault.walk import Found
+
+# Time stamps are as fine as the kernel's tick, 10 ms at the coarsest; on some file systems two seconds.
+_TICK_NS = 50_000_000
+_COARSE_NS = 2_000_000_000
+_SECOND_NS = 1_000_000_000
+
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+
+# How the line of a file ends, from its object on.
+_OBJECT_END = re.compile(rb'([0-9a-f]{64})"\}\n')
+
+
+class Changes:
+    """Goes along both in their common order, in constant memory, and counts."""
+
+    def __init__(
+        self, root: str, previous: OpenSnapshot | None, *, rehash: bool, distrusted: Collection[str] = ()
+    ) -> None:
+        """Without a `previous` snapshot everything is new; `rehash` has files read although they look the same.
+
+        Objects that are `distrusted` count as not there.
+        """
+        self._root = root
+        self._rehash = rehash
+        self._distrusted = distrusted
+        self._name = previous.snapshot.name if previous else ""
+        self._before_ns = previous.snapshot.header.created_ns if previous else 0
+        self._lines = previous.lines() if previous else iter(())
+        self._line = next(self._lines, b"")
+        self.unchanged = self.unchanged_bytes = 0
+        self.to_do = self.to_do_bytes = 0
+        self.skipped = 0
+
+    def of(self, walked: Iterable[Found]) -> Iterator[bytes | Payload]:
+        """For each thing that was found the line of its entry, or the payload that is to be looked into."""
+        for found in walked:
+            status = found.status
+            if found.skip is not None or status is None:
+                yield self._payload(Payload("file", found.path, 0, skip=found.skip, errno=found.errno or None))
+            elif stat.S_ISREG(status.st_mode):
+                yield self._file(found.path, status)
+            elif stat.S_ISDIR(status.st_mode):
+                # The root of the file system has no name to be restored under.
+                if path := found.path[1:]:
+                    yield self._passed(FolderEntry(path, stat.S_IMODE(status.st_mode), status.st_mtime_ns).line())
+            elif stat.S_ISLNK(status.st_mode):
+                yield from self._link(found.path, status)
+            else:
+                yield self._payload(Payload("file", found.path, 0, skip=file_type(status.st_mode)))
+
+    def _file(self, path: bytes, status: os.stat_result) -> bytes | Payload:
+        # The line as it would be, up to its object: what stands like this in the snapshot before is the same file.
+        name = encode_path(path[1:])
+        begin = (
+            f'{{"path":{_ENCODE(name)},"type":"file","mode":{stat.S_IMODE(status.st_mode)},'
+            f'"mtime_ns":{status.st_mtime_ns},"ctime_ns":{status.st_ctime_ns},"inode":{status.st_ino},'
+            f'"size":{status.st_size},"object":"'
+        ).encode("ascii")
+        line = self._line_of(path, begin)
+        end = _OBJECT_END.fullmatch(line, len(begin))
+        if end is None or not self._settled(status) or not self._there(end[1].decode(), status.st_size):
+            return self._payload(Payload("file", path, status.st_size))
+        if self._rehash:
+            return self._payload(Payload("file", path, status.st_size, known=end[1].decode()))
+        self.unchanged += 1
+        self.unchanged_bytes += status.st_size
+        return line
+
+    def _link(self, path: bytes, status: os.stat_result) -> Iterator[bytes | Payload]:
+        try:
+            yield self._passed(LinkEntry(path[1:], status.st_mtime_ns, os.readlink(path)).line())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            yield self._payload(Payload("file", path, 0, errno=error.errno))
+
+    def _payload(self, payload: Payload) -> Payload:
+        if payload.skip is None:
+            self.to_do += 1
+            self.to_do_bytes += payload.size_bytes or 0
+        else:
+            self.skipped += 1
+        return payload
+
+    def _line_of(self, path: bytes, begin: bytes) -> bytes:
+        """The line of that path in the snapshot before, if it begins like this; empty if not."""
+        # Where little has changed the line is the next one nearly always, and need not be taken apart.
+        if not self._line.startswith(begin):
+            wanted = order_key(path[1:])
+            while self._line and self._key() < wanted:
+                self._line = next(self._lines, b"")
+        return self._passed(self._line) if self._line.startswith(begin) else b""
+
+    def _passed(self, line: bytes) -> bytes:
+        """The same line; if it is the next one of the snapshot before, that is left behind."""
+        if line == self._line:
+            self._line = next(self._lines, b"")
+        return line
+
+    def _key(self) -> bytes:
+        try:
+            return order_key(decode_entry(self._line).path)
+        except BadLine as error:
+            raise SnapshotInvalid(self._root, f"snapshot {self._name}: a line of it {error}") from None
+
+    def _settled(self, status: os.stat_result) -> bool:
+        """Whether no change can hide in the time stamps: made after it was read, but within the same tick."""
+        newest = max(status.st_mtime_ns, status.st_ctime_ns)
+        tick = _TICK_NS if newest % _SECOND_NS else _COARSE_NS
+        return newest + tick < self._before_ns
+
+    def _there(self, name: str, size_bytes: int) -> bool:
+        if name in self._distrusted:
+            return False
+        with suppress(OSError):
+            return os.lstat(object_path(self._root, name)).st_size == size_bytes + HEADER_BYTES
+        return False

@@ -1,0 +1,118 @@
+"""Opening objects. CTR takes any bytes and any key without a murmur: what comes out is good once the digest fits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.errors import Cancelled
+from tasks.crypto.native import ENCRYPTORS, Encryptor, derive
+from tasks.crypto.secret import Secret
+from tasks.crypto.suites import HEADER_BYTES, MAGIC
+from tasks.crypto.vault.errors import VaultChanged, VaultError
+from tasks.crypto.vault.layout import object_path, open_regular
+from tasks.crypto.vault.twice import ReadFailed, ReadTwice
+from tasks.crypto.vault.vault import SUITE, Vault
+
+_PIECE_BYTES = 256 << 10
+
+Take = Callable[[memoryview], object]
+
+
+def decrypt_once(vault: Vault, digest: str, size_bytes: int, take: Take, cancel: CancelToken) -> None:
+    """Hash an object and decrypt the same bytes, in one pass; the plaintext is good when this returns, and not before.
+
+    Args:
+        vault: with its key.
+        digest: the object's 64 hex digits.
+        size_bytes: of the plaintext.
+        take: is given the plaintext piece by piece; each is gone when it returns.
+        cancel: ends it when set.
+
+    Raises:
+        VaultChanged: the object is not what it is named for; what was given out is to be thrown away.
+        VaultError: it is not there, or cannot be read.
+    """
+    with _opened(vault, digest) as descriptor:
+        beginning = memoryview(bytearray(HEADER_BYTES))
+        header = bytes(beginning[: _read(descriptor, beginning)])
+        hasher, length = hashlib.sha256(header), len(header)
+        decryptor = _decryptor(vault.need_key().secret, header)
+        data = memoryview(bytearray(min(_PIECE_BYTES, size_bytes + 1)))
+        plain = bytearray(len(data))
+        # Not what begins as an object does: then the digest of what was read does not fit either.
+        while decryptor is not None and (count := _read(descriptor, data)):
+            if cancel.cancelled:
+                raise Cancelled
+            length += count
+            if length > HEADER_BYTES + size_bytes:
+                break
+            hasher.update(data[:count])
+            decryptor.update_into(data[:count], plain)
+            take(memoryview(plain)[:count])
+        _check(vault, digest, hasher.hexdigest(), length, size_bytes)
+
+
+def decrypt_checked(vault: Vault, digest: str, size_bytes: int, take: Take, cancel: CancelToken) -> None:
+    """The same in two passes: nothing is given out before the whole object was checked. For output that stays.
+
+    Raises:
+        VaultChanged: the object is not what it is named for; nothing was given out, unless it changed meanwhile.
+        VaultError: it is not there, or cannot be read.
+    """
+    with _opened(vault, digest) as descriptor:
+        content, hasher = ReadTwice(descriptor), hashlib.sha256()
+        content.first(hasher.update)
+        _check(vault, digest, hasher.hexdigest(), content.size_bytes, size_bytes)
+        decryptor = None
+        for piece in content.again():
+            if cancel.cancelled:
+                raise Cancelled
+            data = memoryview(piece)
+            if decryptor is None:
+                decryptor = _decryptor(vault.need_key().secret, piece[:HEADER_BYTES])
+                assert decryptor is not None  # noqa: S101 - its digest is that of an object
+                data = data[HEADER_BYTES:]
+            plain = bytearray(len(data))
+            decryptor.update_into(data, plain)
+            take(memoryview(plain))
+
+
+def _decryptor(secret: Secret, header: bytes) -> Encryptor | None:
+    """In counter mode decrypting is encrypting. None for what does not begin as an object does."""
+    if len(header) != HEADER_BYTES or not header.startswith(MAGIC):
+        return None
+    return ENCRYPTORS[SUITE.cipher](*derive(SUITE, secret, header[len(MAGIC) :]))
+
+
+def _check(vault: Vault, digest: str, found: str, length: int, size_bytes: int) -> None:
+    if length != HEADER_BYTES + size_bytes:
+        raise VaultChanged(vault.root, f"object {digest} has not the {HEADER_BYTES + size_bytes:,} bytes of its file")
+    if found != digest:
+        raise VaultChanged(vault.root, f"object {digest} has other bytes than those that it is named for")
+
+
+@contextmanager
+def _opened(vault: Vault, digest: str) -> Iterator[int]:
+    try:
+        descriptor = open_regular(object_path(vault.root, digest))
+    except FileNotFoundError:
+        raise VaultError(vault.root, f"object {digest} is missing") from None
+    except OSError as error:
+        raise VaultError(vault.root, f"object {digest} cannot be read: {error.strerror}") from None
+    try:
+        yield descriptor
+    except ReadFailed as error:
+        raise VaultError(vault.root, f"object {digest} cannot be read: {error}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, data: memoryview) -> int:
+    try:
+        return os.readv(descriptor, [data])
+    except OSError as error:
+        raise ReadFailed(error.strerror) from None

@@ -1,0 +1,172 @@
+"""What a snapshot lists: files, folders and links, in the order of a walk, each once."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+
+from tasks.crypto.vault.layout import OBJECT_NAME
+from tasks.crypto.vault.lines import (
+    BadLine,
+    Json,
+    decode_line,
+    decode_path,
+    encode_line,
+    encode_path,
+    need_int,
+    need_keys,
+    need_text,
+)
+
+_TIME = -(2**63), 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class FolderEntry:
+    """A folder. `path` is relative, with `/` between its parts; `mode` has permissions only, as of `S_IMODE`."""
+
+    path: bytes
+    mode: int
+    mtime_ns: int
+
+    def line(self) -> bytes:
+        """As it stands in a snapshot."""
+        return encode_line(
+            {"path": encode_path(self.path), "type": "folder", "mode": self.mode, "mtime_ns": self.mtime_ns}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEntry:
+    """A symbolic link, and where it points to, which nobody follows."""
+
+    path: bytes
+    mtime_ns: int
+    target: bytes
+
+    def line(self) -> bytes:
+        """As it stands in a snapshot."""
+        return encode_line(
+            {
+                "path": encode_path(self.path),
+                "type": "link",
+                "mtime_ns": self.mtime_ns,
+                "target": encode_path(self.target),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What tells whether a file is the one that it was, and what is given back to it when it is restored."""
+
+    mode: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    size_bytes: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileFacts:
+        """From the operating system."""
+        return cls(stat.S_IMODE(status.st_mode), status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A file, and the object (64 hex digits) that has its content."""
+
+    path: bytes
+    facts: FileFacts
+    object: str
+
+    def line(self) -> bytes:
+        """As it stands in a snapshot."""
+        facts = self.facts
+        return encode_line(
+            {
+                "path": encode_path(self.path),
+                "type": "file",
+                "mode": facts.mode,
+                "mtime_ns": facts.mtime_ns,
+                "ctime_ns": facts.ctime_ns,
+                "inode": facts.inode,
+                "size": facts.size_bytes,
+                "object": self.object,
+            }
+        )
+
+
+Entry = FolderEntry | LinkEntry | FileEntry
+
+_FOLDER_KEYS = frozenset(("path", "type", "mode", "mtime_ns"))
+_LINK_KEYS = frozenset(("path", "type", "mtime_ns", "target"))
+_FILE_KEYS = frozenset(("path", "type", "mode", "mtime_ns", "ctime_ns", "inode", "size", "object"))
+# An empty part, or one that means this folder or the one above: `/x`, `x//y`, `x/`, `./x`, `x/../y`.
+_ODD_PART = re.compile(rb"(?:\A|/)\.{0,2}(?=/|\Z)")
+
+
+def decode_entry(line: bytes) -> Entry:
+    """The entry of a line.
+
+    Raises:
+        BadLine: it is none, or its path leads out of the folder that it is restored into.
+    """
+    value = decode_line(line)
+    path = decode_path(value.get("path"))
+    if _ODD_PART.search(path):
+        raise BadLine("has a path that is absolute, or has a part that is empty, `.` or `..`")
+    kind = value.get("type")
+    if kind == "file":
+        return _file(path, value)
+    mtime_ns = need_int(value.get("mtime_ns"), "time", *_TIME)
+    if kind == "folder":
+        need_keys(value, _FOLDER_KEYS)
+        return FolderEntry(path, need_int(value["mode"], "mode", most=0o7777), mtime_ns)
+    if kind == "link":
+        need_keys(value, _LINK_KEYS)
+        return LinkEntry(path, mtime_ns, decode_path(value["target"]))
+    raise BadLine("is of no known type")
+
+
+def _file(path: bytes, value: dict[str, Json]) -> FileEntry:
+    need_keys(value, _FILE_KEYS)
+    facts = FileFacts(
+        need_int(value["mode"], "mode", most=0o7777),
+        need_int(value["mtime_ns"], "time", *_TIME),
+        need_int(value["ctime_ns"], "time", *_TIME),
+        need_int(value["inode"], "inode"),
+        need_int(value["size"], "size", most=2**63 - 1),
+    )
+    return FileEntry(path, facts, need_text(value["object"], "object", OBJECT_NAME))
+
+
+def order_key(path: bytes) -> bytes:
+    """Sorts paths as a walk meets them: a folder, then all that is in it, then its next sibling."""
+    # NUL is in no path and is less than every other byte.
+    return path.replace(b"/", b"\0")
+
+
+class Order:
+    """Sees to it that entries come in the order of a walk, each once, and none below something that is no folder."""
+
+    def __init__(self) -> None:
+        self._last = b""
+        self._barrier: bytes | None = None
+
+    def check(self, entry: Entry) -> None:
+        """Take the next one.
+
+        Raises:
+            BadLine: it is out of order, twice, or below a file or link.
+        """
+        key = order_key(entry.path)
+        if key <= self._last:
+            raise BadLine("is out of order, or lists a path twice")
+        # What is below a path follows it at once.
+        if self._barrier is not None and key.startswith(self._barrier):
+            raise BadLine("has a path below a file or a link")
+        self._last = key
+        self._barrier = None if isinstance(entry, FolderEntry) else key + b"\0"

@@ -1,0 +1,101 @@
+"""Which objects a vault has, and which its snapshots name: sets of any size, in a temporary database of SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from datetime import datetime
+from itertools import islice
+from types import TracebackType
+from typing import Self
+
+_AT_ONCE = 10_000
+_NAMED, _THERE = 1, 2
+
+
+class ObjectIndex:
+    """Objects by their 64 hex digits. SQLite has it in memory as long as it is small; its file goes with it."""
+
+    def __init__(self) -> None:
+        # No name: a private file that nobody else can open.
+        self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode=OFF")
+        self._connection.execute(
+            "CREATE TABLE object (digest BLOB PRIMARY KEY, state INTEGER, size_bytes INTEGER, proven TEXT)"
+            " WITHOUT ROWID"
+        )
+
+    def name(self, objects: Iterable[tuple[str, int]]) -> None:
+        """A snapshot names these, each with the size of its file."""
+        self._add(_NAMED, objects)
+
+    def list(self, digests: Iterable[str]) -> None:
+        """These are there."""
+        self._add(_THERE, ((digest, 0) for digest in digests))
+
+    def prove(self, proofs: Iterable[tuple[str, datetime]]) -> None:
+        """When objects were last found whole; those that are neither named nor there are passed over."""
+        rows = ((time.isoformat(), bytes.fromhex(digest)) for digest, time in proofs)
+        self._many("UPDATE object SET proven = ? WHERE digest = ?", rows)
+
+    def missing(self) -> Iterator[str]:
+        """Named and not there."""
+        return self._digests(_NAMED)
+
+    def unnamed(self) -> Iterator[str]:
+        """There, and named by no snapshot."""
+        return self._digests(_THERE)
+
+    def whole(self, sample: int | None = None) -> Iterator[tuple[str, int]]:
+        """Named and there, with the size of their file: all by their digest, or those that were proven longest ago."""
+        query = "SELECT digest, size_bytes FROM object WHERE state = ? ORDER BY "
+        query += "digest" if sample is None else "proven IS NOT NULL, proven, digest LIMIT ?"
+        values = (_NAMED | _THERE,) if sample is None else (_NAMED | _THERE, sample)
+        with closing(self._connection.execute(query, values)) as rows:
+            for digest, size_bytes in rows:
+                yield digest.hex(), size_bytes
+
+    def counts(self, sample: int | None = None) -> tuple[int, int]:
+        """How many `whole` gives, and the sum of their sizes."""
+        query = "SELECT count(*), coalesce(sum(size_bytes), 0) FROM object WHERE state = ?"
+        if sample is not None:
+            sizes = [size for _, size in self.whole(sample)]
+            return len(sizes), sum(sizes)
+        count, size_bytes = self._connection.execute(query, (_NAMED | _THERE,)).fetchone()
+        return count, size_bytes
+
+    def oldest_proof(self) -> tuple[int, str | None]:
+        """Of those that are named and there, how many were never proven, and when the one proven longest ago was."""
+        query = "SELECT count(*) - count(proven), min(proven) FROM object WHERE state = ?"
+        never, oldest = self._connection.execute(query, (_NAMED | _THERE,)).fetchone()
+        return never, oldest
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _add(self, state: int, objects: Iterable[tuple[str, int]]) -> None:
+        self._many(
+            "INSERT INTO object VALUES (?, ?, ?, NULL) ON CONFLICT (digest) DO UPDATE "
+            "SET state = state | excluded.state, size_bytes = max(size_bytes, excluded.size_bytes)",
+            ((bytes.fromhex(digest), state, size_bytes) for digest, size_bytes in objects),
+        )
+
+    def _many(self, statement: str, rows: Iterator[tuple[object, ...]]) -> None:
+        while some := list(islice(rows, _AT_ONCE)):
+            self._connection.execute("BEGIN")
+            self._connection.executemany(statement, some)
+            self._connection.execute("COMMIT")
+
+    def _digests(self, state: int) -> Iterator[str]:
+        query = "SELECT digest FROM object WHERE state = ? ORDER BY digest"
+        with closing(self._connection.execute(query, (state,))) as rows:
+            for (digest,) in rows:
+                yield digest.hex()

@@ -1,0 +1,122 @@
+"""Who may work on a vault beside whom: many that add and read, or one that removes."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.errors import Cancelled
+from tasks.crypto.vault.errors import VaultBusy, VaultUnwritable
+from tasks.crypto.vault.layout import FILE_MODE, LOCK, SNAPSHOTS, TEMPORARY
+from tasks.crypto.waiting import wait_readable
+
+# How long to wait for somebody else, and how often to look.
+WAIT_S = 60.0
+_POLL_S = 0.1
+
+
+@contextmanager
+def reading(root: str, cancel: CancelToken) -> Iterator[None]:
+    """While this lasts nothing is removed from the vault. On a read-only file system there is nobody to fear.
+
+    Raises:
+        VaultBusy: somebody is removing, and does not end.
+    """
+    try:
+        descriptor = os.open(f"{root}/{LOCK}", os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):
+            raise VaultUnwritable(root, error.errno or 0) from None
+        yield
+        return
+    with _closing(descriptor):
+        _lock(descriptor, fcntl.LOCK_SH, root, cancel)
+        yield
+
+
+@contextmanager
+def writing(root: str, cancel: CancelToken) -> Iterator[None]:
+    """The same for one that adds; who is alone at its begin takes away what dead ones left in `tmp/`.
+
+    Raises:
+        VaultBusy: somebody is removing, and does not end.
+        VaultUnwritable: the vault cannot be written to.
+    """
+    with _closing(_open(root)) as descriptor:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            sweep(root)
+        _lock(descriptor, fcntl.LOCK_SH, root, cancel)
+        yield
+
+
+@contextmanager
+def alone(root: str, cancel: CancelToken) -> Iterator[None]:
+    """While this lasts nobody else works on the vault.
+
+    Raises:
+        VaultBusy: somebody does, and does not end.
+        VaultUnwritable: the vault cannot be written to.
+    """
+    with _closing(_open(root)) as descriptor:
+        _lock(descriptor, fcntl.LOCK_EX, root, cancel)
+        yield
+
+
+@contextmanager
+def numbering(root: str, cancel: CancelToken) -> Iterator[None]:
+    """While this lasts nobody else adds a snapshot, so that each gets a number of its own."""
+    descriptor = os.open(f"{root}/{SNAPSHOTS}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with _closing(descriptor):
+        _lock(descriptor, fcntl.LOCK_EX, root, cancel)
+        yield
+
+
+def sweep(root: str) -> int:
+    """Remove what is in `tmp/`; how many files. For one that is alone, or is about to share with others."""
+    folder = f"{root}/{TEMPORARY}"
+    names = os.listdir(folder)
+    for name in names:
+        # What is no file stays, for `verify` to name.
+        with suppress(IsADirectoryError, PermissionError):
+            os.unlink(f"{folder}/{name}")
+    return len(names)
+
+
+def _open(root: str) -> int:
+    try:
+        return os.open(f"{root}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
+    except OSError as error:
+        raise VaultUnwritable(root, error.errno or 0) from None
+
+
+@contextmanager
+def _closing(descriptor: int) -> Iterator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, how: int, root: str, cancel: CancelToken) -> None:
+    waited_s = 0.0
+    while True:
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waited_s >= WAIT_S:
+                raise VaultBusy(
+                    root, f"is in use by another threadmill, for {WAIT_S:.0f} s now; try again when that has ended"
+                ) from None
+        else:
+            return
+        if wait_readable([cancel.fileno()], _POLL_S):
+            raise Cancelled
+        waited_s += _POLL_S

@@ -1,0 +1,146 @@
+"""Objects: written to `tmp/`, put on disk batch by batch, and only then given their names."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from tasks.crypto.vault.errors import VaultUnwritable
+from tasks.crypto.vault.layout import (
+    FOLDER_MODE,
+    OBJECT_NAME,
+    OBJECTS,
+    TEMPORARY,
+    object_path,
+    open_new,
+    sync_file_system,
+    sync_folder,
+    write_all,
+)
+
+# Of more objects than this the file system is told to write everything down at once: one wait instead of thousands.
+_ONE_BY_ONE = 8
+
+
+class NewObject:
+    """Ciphertext on its way into the vault; `write` is what a backend's `store` takes."""
+
+    __slots__ = ("_descriptor", "_root", "path")
+
+    def __init__(self, root: str, path: str) -> None:
+        """Raises VaultUnwritable."""
+        self._root = root
+        self.path = path
+        try:
+            self._descriptor = open_new(path)
+        except OSError as error:
+            raise VaultUnwritable(root, error.errno or 0) from None
+
+    def write(self, piece: bytes | memoryview) -> None:
+        """The next piece; raises VaultUnwritable."""
+        try:
+            write_all(self._descriptor, piece)
+        except OSError as error:
+            raise VaultUnwritable(self._root, error.errno or 0) from None
+
+    def close(self) -> None:
+        """There is no more."""
+        os.close(self._descriptor)
+
+
+class ObjectBatch:
+    """The objects of one batch: none has its name before all of them are on disk.
+
+    Leaving it without `commit` removes what was written.
+    """
+
+    def __init__(self, root: str, token: str) -> None:
+        self._root = root
+        self._prefix = f"{root}/{TEMPORARY}/{token}"
+        self._made = 0
+        self._waiting: dict[str, str] = {}
+
+    def new(self) -> NewObject:
+        """A new object, to be written and closed, then kept or dropped; raises VaultUnwritable."""
+        self._made += 1
+        return NewObject(self._root, f"{self._prefix}-{self._made}")
+
+    def keep(self, made: NewObject, digest: str) -> None:
+        """It is whole, and will have this name (64 hex digits)."""
+        self._waiting[made.path] = digest
+
+    @staticmethod
+    def drop(made: NewObject) -> None:
+        """It is good for nothing."""
+        with suppress(OSError):
+            os.unlink(made.path)
+
+    def commit(self) -> None:
+        """Data on disk, then names, then the folders of the names on disk.
+
+        Raises:
+            VaultUnwritable: the disk did not take all of it; what has no name yet gets none.
+        """
+        if not self._waiting:
+            return
+        try:
+            self._sync()
+            folders = {f"{self._root}/{OBJECTS}/{digest[:2]}" for digest in self._waiting.values()}
+            for folder in folders:
+                with suppress(FileExistsError):
+                    os.mkdir(folder, FOLDER_MODE)
+            for path in tuple(self._waiting):
+                os.rename(path, object_path(self._root, self._waiting.pop(path)))
+            if len(folders) > _ONE_BY_ONE:
+                sync_file_system(self._root)
+            else:
+                for folder in (*sorted(folders), f"{self._root}/{OBJECTS}"):
+                    sync_folder(folder)
+        except OSError as error:
+            raise VaultUnwritable(self._root, error.errno or 0) from None
+
+    def _sync(self) -> None:
+        if len(self._waiting) > _ONE_BY_ONE:
+            sync_file_system(self._root)
+            return
+        for path in self._waiting:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for path in self._waiting:
+            with suppress(OSError):
+                os.unlink(path)
+
+
+def object_names(root: str) -> Iterator[str]:
+    """The digests of all objects that are there, sorted; a folder of them at a time is in memory."""
+    for folder in sorted(os.listdir(f"{root}/{OBJECTS}")):
+        with suppress(NotADirectoryError):
+            for name in sorted(os.listdir(f"{root}/{OBJECTS}/{folder}")):
+                if name[:2] == folder and OBJECT_NAME.fullmatch(name):
+                    yield name
+
+
+def digest_of(descriptor: int, buffer: bytearray) -> tuple[str, int]:
+    """SHA-256 of an open file and its length; `buffer` is what it is read into.
+
+    Raises:
+        OSError: reading failed.
+    """
+    hasher, size_bytes = hashlib.sha256(), 0
+    view = memoryview(buffer)
+    while count := os.readv(descriptor, [view]):
+        hasher.update(view[:count])
+        size_bytes += count
+    return hasher.hexdigest(), size_bytes

@@ -1,0 +1,121 @@
+"""Removing: first snapshots, by a policy, then the objects that no snapshot names any more."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.errors import Cancelled
+from tasks.crypto.vault.entries import FileEntry
+from tasks.crypto.vault.errors import VaultUnwritable
+from tasks.crypto.vault.index import ObjectIndex
+from tasks.crypto.vault.layout import SNAPSHOTS, object_path, snapshot_path, sync_folder
+from tasks.crypto.vault.locks import sweep
+from tasks.crypto.vault.objects import object_names
+from tasks.crypto.vault.snapshots import Snapshot, open_snapshot, read_snapshot, snapshot_names
+from tasks.crypto.vault.vault import Vault
+from tasks.crypto.vault.verdicts import Verdict, judged
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How many to keep: the newest ones, and the newest of so many days, weeks (ISO) and months (UTC) that have one.
+
+    For each set of sources by itself, so that one tree does not push out another.
+    """
+
+    last: int = 0
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+
+    @property
+    def keeps_nothing(self) -> bool:
+        """Whether it would remove everything."""
+        return not any(getattr(self, field.name) for field in fields(self))
+
+
+_PERIODS: dict[str, Callable[[datetime], object]] = {
+    "daily": datetime.date,
+    "weekly": lambda time: time.isocalendar()[:2],
+    "monthly": lambda time: (time.year, time.month),
+}
+
+
+def to_remove(snapshots: Sequence[Snapshot], policy: Policy) -> list[Snapshot]:
+    """Those that the policy does not keep, oldest first. The newest one of each set of sources always stays."""
+    by_sources: dict[tuple[bytes, ...], list[Snapshot]] = defaultdict(list)
+    for snapshot in sorted(snapshots, key=lambda one: one.header.sequence, reverse=True):
+        by_sources[snapshot.header.sources].append(snapshot)
+    kept = {one.name for newest_first in by_sources.values() for one in _kept(newest_first, policy)}
+    return [one for one in sorted(snapshots, key=lambda one: one.header.sequence) if one.name not in kept]
+
+
+def _kept(newest_first: Sequence[Snapshot], policy: Policy) -> Iterator[Snapshot]:
+    yield from newest_first[: max(1, policy.last)]
+    for name, period_of in _PERIODS.items():
+        newest_of: dict[object, Snapshot] = {}
+        for snapshot in newest_first:
+            newest_of.setdefault(period_of(snapshot.header.created), snapshot)
+        yield from list(newest_of.values())[: getattr(policy, name)]
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What is to go, settled before anything goes: snapshots, then objects, which come from the index one by one."""
+
+    snapshots: tuple[Snapshot, ...]
+    kept: int
+    objects: int
+
+
+def plan_removal(vault: Vault, policy: Policy, index: ObjectIndex, cancel: CancelToken) -> Removal:
+    """Read every snapshot, and enter into the index which objects those that stay name.
+
+    Raises:
+        VaultError: a snapshot cannot be believed: then it is not known which objects it needs, and nothing is removed.
+    """
+    snapshots = [read_snapshot(vault, name) for name in snapshot_names(vault.root)]
+    removed = to_remove(snapshots, policy)
+    gone = {snapshot.name for snapshot in removed}
+    for snapshot in snapshots:
+        if cancel.cancelled:
+            raise Cancelled
+        if snapshot.name not in gone:
+            with open_snapshot(vault, snapshot.name) as opened:
+                index.name(
+                    (entry.object, entry.facts.size_bytes) for entry in opened.entries() if isinstance(entry, FileEntry)
+                )
+    index.list(object_names(vault.root))
+    return Removal(tuple(removed), len(snapshots) - len(removed), sum(1 for _ in index.unnamed()))
+
+
+def remove(vault: Vault, removal: Removal, index: ObjectIndex, cancel: CancelToken) -> Generator[Verdict]:
+    """Remove what was planned, snapshots first: who is killed in between leaves objects that nobody names.
+
+    The caller is alone in the vault.
+
+    Raises:
+        VaultUnwritable: something cannot be removed.
+        Cancelled: the token was set; what is gone is gone, and the rest is for the next time.
+    """
+    try:
+        for snapshot in removal.snapshots:
+            os.unlink(snapshot_path(vault.root, snapshot.name))
+            yield judged("snapshot", snapshot.name, "removed")
+        # Before any object goes: a snapshot must never be back without its objects.
+        sync_folder(f"{vault.root}/{SNAPSHOTS}")
+        for digest in index.unnamed():
+            if cancel.cancelled:
+                raise Cancelled
+            path = object_path(vault.root, digest)
+            size_bytes = os.lstat(path).st_size
+            os.unlink(path)
+            yield replace(judged("object", digest, "removed"), size_bytes=size_bytes)
+        sweep(vault.root)
+    except OSError as error:
+        raise VaultUnwritable(vault.root, error.errno or 0) from None

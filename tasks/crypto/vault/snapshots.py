@@ -1,0 +1,327 @@
+"""Snapshots: what one run encrypted. Nothing of one is believed before its MAC is checked."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tasks.crypto.vault.entries import Entry, FileEntry, Order, decode_entry
+from tasks.crypto.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
+from tasks.crypto.vault.layout import SNAPSHOT_NAME, SNAPSHOTS, open_regular, snapshot_path
+from tasks.crypto.vault.lines import (
+    LONGEST_LINE,
+    MAC_LINE_BYTES,
+    BadLine,
+    Json,
+    decode_line,
+    decode_mac,
+    decode_path,
+    encode_path,
+    need_int,
+    need_keys,
+    need_text,
+)
+from tasks.crypto.vault.twice import ReadFailed, ReadTwice
+from tasks.crypto.vault.vault import Vault
+
+FORMAT = "threadmill-snapshot"
+VERSION = 1
+# Ten million entries have about 3 GB. More than this is not even read, authentic or not.
+LARGEST_BYTES = 4 << 30
+# The sources of a run stand in the first line.
+LONGEST_HEADER = 1 << 20
+FOOTER = b'{"entries":'
+
+_KEYS = frozenset(("format", "version", "vault", "id", "created", "sequence", "sources"))
+_FOOTER_KEYS = frozenset(("entries", "files", "size_bytes"))
+_ID = re.compile(r"[0-9a-f]{16}")
+_VAULT = re.compile(r"[0-9a-f]{32}")
+_CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first line: `created` is when the run began, `sequence` counts a vault's snapshots, `sources` are paths."""
+
+    vault_id: str
+    id: str
+    created: datetime
+    sequence: int
+    sources: tuple[bytes, ...]
+
+    @property
+    def name(self) -> str:
+        """What the file is called."""
+        return f"{self.created:%Y%m%dT%H%M%SZ}-{self.id}"
+
+    @property
+    def created_ns(self) -> int:
+        """Nanoseconds since the epoch."""
+        return int(self.created.timestamp()) * 10**9 + self.created.microsecond * 1000
+
+    def values(self) -> dict[str, Json]:
+        """As it stands in the file."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "vault": self.vault_id,
+            "id": self.id,
+            "created": f"{self.created:%Y-%m-%dT%H:%M:%S.%fZ}",
+            "sequence": self.sequence,
+            "sources": [encode_path(source) for source in self.sources],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The line before the last: what all entries come to."""
+
+    entries: int
+    files: int
+    size_bytes: int
+
+    def values(self) -> dict[str, Json]:
+        """As it stands in the file."""
+        return {"entries": self.entries, "files": self.files, "size_bytes": self.size_bytes}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One whose MAC was checked (`mac` is 64 hex digits), or of a vault whose secret is not known."""
+
+    header: Header
+    totals: Totals
+    mac: str
+
+    @property
+    def name(self) -> str:
+        """What the file is called."""
+        return self.header.name
+
+
+class OpenSnapshot:
+    """A snapshot whose entries can be read, in constant memory."""
+
+    def __init__(self, vault: Vault, name: str, content: ReadTwice, snapshot: Snapshot) -> None:
+        self._vault = vault
+        self._name = name
+        self._content = content
+        self.snapshot = snapshot
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the file."""
+        return self._content.size_bytes
+
+    def lines(self) -> Iterator[bytes]:
+        """The line of each entry, newline included.
+
+        Raises:
+            VaultError: the file cannot be read, or changed since it was opened.
+        """
+        lines = self._all_lines()
+        next(lines)
+        for line in lines:
+            if line.startswith(FOOTER):
+                return
+            yield line
+
+    def entries(self) -> Iterator[Entry]:
+        """The entries, each checked, and at the end their totals.
+
+        Raises:
+            SnapshotInvalid: one is not what an entry may be; those before it were good.
+            VaultError: as `lines`.
+        """
+        order = Order()
+        entries = files = size_bytes = 0
+        try:
+            for line in self.lines():
+                entry = decode_entry(line)
+                order.check(entry)
+                entries += 1
+                if isinstance(entry, FileEntry):
+                    files += 1
+                    size_bytes += entry.facts.size_bytes
+                yield entry
+        except BadLine as error:
+            raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: line {entries + 2} {error}") from None
+        if Totals(entries, files, size_bytes) != self.snapshot.totals:
+            raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: its last line does not fit its entries")
+
+    def _all_lines(self) -> Iterator[bytes]:
+        """Every line but the MAC's."""
+        left = self._content.size_bytes - MAC_LINE_BYTES
+        rest = b""
+        try:
+            for piece in self._content.again():
+                lines = (rest + piece[:left]).split(b"\n")
+                left -= min(left, len(piece))
+                rest = lines.pop()
+                if len(rest) > LONGEST_HEADER:
+                    raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: has a line that is too long")
+                for line in lines:
+                    yield line + b"\n"
+        except ReadFailed as error:
+            raise VaultError(self._vault.root, f"snapshot {self._name} cannot be read: {error}") from None
+
+
+@contextmanager
+def open_snapshot(vault: Vault, name: str) -> Iterator[OpenSnapshot]:
+    """Open a snapshot and, where the key is there, check its MAC before anything is parsed.
+
+    Raises:
+        NoSuchSnapshot: there is none of that name.
+        VaultChanged: its MAC does not fit, or it is not where it belongs.
+        SnapshotInvalid: its first or last line is not what it must be.
+        VaultError: it cannot be read.
+    """
+    try:
+        descriptor = open_regular(snapshot_path(vault.root, name))
+    except FileNotFoundError:
+        raise NoSuchSnapshot(vault.root, f"there is no snapshot {name}") from None
+    except OSError as error:
+        raise VaultError(vault.root, f"snapshot {name} cannot be read: {error.strerror}") from None
+    try:
+        size_bytes = os.fstat(descriptor).st_size
+        if size_bytes > LARGEST_BYTES:
+            raise VaultChanged(vault.root, f"snapshot {name}: {size_bytes:,} bytes are more than any snapshot has")
+        content = ReadTwice(descriptor)
+        mac, head, tail = _authenticate(vault, name, content, size_bytes)
+        yield OpenSnapshot(vault, name, content, Snapshot(*_ends(vault, name, head, tail), mac))
+    finally:
+        os.close(descriptor)
+
+
+def snapshot_names(root: str) -> list[str]:
+    """The names in `snapshots/` that are names of snapshots, oldest first."""
+    return sorted(name for name in os.listdir(f"{root}/{SNAPSHOTS}") if SNAPSHOT_NAME.fullmatch(name))
+
+
+def read_snapshot(vault: Vault, name: str) -> Snapshot:
+    """Check one, and give what it says of itself. Raises as `open_snapshot`."""
+    with open_snapshot(vault, name) as opened:
+        return opened.snapshot
+
+
+def find_snapshot(vault: Vault, wanted: str) -> str:
+    """The name of the snapshot that somebody means: `latest`, a name, its id, or the beginning of either.
+
+    Raises:
+        NoSuchSnapshot: there is none, or there are several.
+    """
+    names = snapshot_names(vault.root)
+    if not names:
+        raise NoSuchSnapshot(vault.root, "has no snapshot yet")
+    if wanted == "latest":
+        return max(names, key=lambda name: (peek(vault.root, name).sequence, name))
+    found = [name for name in names if name.startswith(wanted) or name.partition("-")[2].startswith(wanted)]
+    if wanted in found:
+        return wanted
+    if not wanted or len(found) != 1:
+        which = "several snapshots begin" if found else "no snapshot begins"
+        raise NoSuchSnapshot(vault.root, f"{which} with {wanted!r}; see: threadmill snapshots")
+    return found[0]
+
+
+def newest_snapshot(vault: Vault) -> Snapshot | None:
+    """The one with the highest number, of those that can be believed."""
+    numbers = [(peek(vault.root, name).sequence, name) for name in snapshot_names(vault.root)]
+    for _, name in sorted(numbers, reverse=True):
+        with suppress(VaultError):
+            return read_snapshot(vault, name)
+    return None
+
+
+_UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())
+
+
+def peek(root: str, name: str) -> Header:
+    """The first line of a snapshot, unchecked: good for choosing which one to open. Nothing known: sequence 0."""
+    try:
+        descriptor = open_regular(snapshot_path(root, name))
+        try:
+            first, newline, _ = os.pread(descriptor, LONGEST_HEADER, 0).partition(b"\n")
+        finally:
+            os.close(descriptor)
+        return decode_header(first) if newline else _UNKNOWN
+    except (OSError, BadLine):
+        return _UNKNOWN
+
+
+def decode_header(line: bytes) -> Header:
+    """The header of a first line.
+
+    Raises:
+        BadLine: it is none.
+    """
+    value = decode_line(line)
+    if value.get("format") != FORMAT or value.get("version") != VERSION:
+        raise BadLine("is not a snapshot of a known format")
+    need_keys(value, _KEYS)
+    created = need_text(value["created"], "time", _CREATED)
+    sources = value["sources"]
+    if not isinstance(sources, list):
+        raise BadLine("has no sources")
+    try:
+        time = datetime.fromisoformat(created)
+    except ValueError:
+        raise BadLine("has no time") from None
+    return Header(
+        need_text(value["vault"], "vault", _VAULT),
+        need_text(value["id"], "id", _ID),
+        time,
+        need_int(value["sequence"], "sequence", 1, 2**62),
+        tuple(decode_path(source) for source in sources),
+    )
+
+
+def _authenticate(vault: Vault, name: str, content: ReadTwice, size_bytes: int) -> tuple[str, bytes, bytes]:
+    """The MAC that the last line has, checked where that can be; the beginning, and what stands before the MAC."""
+    mac = None if vault.key is None else vault.key.mac()
+    left = size_bytes - MAC_LINE_BYTES
+    head = tail = b""
+
+    def take(piece: bytes) -> None:
+        nonlocal left, head, tail
+        if mac is not None:
+            mac.update(piece[: max(left, 0)])
+        left -= len(piece)
+        head = head or piece
+        tail = (tail + piece)[-LONGEST_LINE - MAC_LINE_BYTES :]
+
+    try:
+        content.first(take)
+    except ReadFailed as error:
+        raise VaultError(vault.root, f"snapshot {name} cannot be read: {error}") from None
+    found = decode_mac(tail[-MAC_LINE_BYTES:])
+    if found is None:
+        raise VaultChanged(vault.root, f"snapshot {name}: it was changed or cut off: it does not end in a MAC")
+    if mac is not None and not hmac.compare_digest(found, mac.hexdigest()):
+        raise VaultChanged(vault.root, f"snapshot {name}: it was changed: its MAC does not fit")
+    return found, head, tail[:-MAC_LINE_BYTES]
+
+
+def _ends(vault: Vault, name: str, head: bytes, tail: bytes) -> tuple[Header, Totals]:
+    """First line and last but one, which are authentic by now."""
+    first, newline, _ = head.partition(b"\n")
+    try:
+        header = decode_header(first if newline else b"")
+        totals = _totals(decode_line(tail[tail.rfind(b"\n", 0, -1) + 1 :]))
+    except BadLine as error:
+        raise SnapshotInvalid(vault.root, f"snapshot {name}: it {error}") from None
+    if header.vault_id != vault.id:
+        raise VaultChanged(vault.root, f"snapshot {name}: it belongs to another vault")
+    if header.name != name:
+        raise VaultChanged(vault.root, f"snapshot {name}: it is the snapshot {header.name} under another name")
+    return header, totals
+
+
+def _totals(value: Mapping[str, Json]) -> Totals:
+    need_keys(value, _FOOTER_KEYS)
+    return Totals(*(need_int(value[key], "totals", most=2**80) for key in ("entries", "files", "size_bytes")))

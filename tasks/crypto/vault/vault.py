@@ -1,0 +1,213 @@
+"""Making and opening a vault; `vault.json` says what it is, and is authenticated like a snapshot."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tasks.crypto.secret import Secret
+from tasks.crypto.suites import SUITES, Suite
+from tasks.crypto.vault.errors import NoVault, VaultChanged, VaultError, VaultUnwritable, WrongKey
+from tasks.crypto.vault.keys import VaultKey
+from tasks.crypto.vault.layout import (
+    FOLDER_MODE,
+    LOCK,
+    OBJECTS,
+    PARAMETERS,
+    SNAPSHOTS,
+    TEMPORARY,
+    open_new,
+    open_regular,
+    sync_folder,
+    write_all,
+)
+from tasks.crypto.vault.lines import (
+    BadLine,
+    decode_line,
+    decode_mac,
+    encode_line,
+    encode_mac,
+    need_int,
+    need_keys,
+    need_text,
+)
+
+FORMAT = "threadmill-vault"
+VERSION = 1
+# The only suite of vaults: no legacy, and a reader has to know one way.
+SUITE: Suite = SUITES["modern"]
+
+_KEYS = frozenset(("format", "version", "id", "created", "suite", "key_check"))
+_LONGEST = 4096
+_ID = re.compile(r"[0-9a-f]{32}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_OWN = frozenset((OBJECTS, SNAPSHOTS, TEMPORARY, LOCK))
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """An open vault: `root` is its absolute path, `id` 32 hex digits; `key` is None for one who has no secret."""
+
+    root: str
+    id: str
+    key: VaultKey | None
+
+    @property
+    def path(self) -> str:
+        """Where it is, for the record."""
+        return self.root
+
+    @property
+    def vault_id(self) -> str:
+        """The id, for the record."""
+        return self.id
+
+    def need_key(self) -> VaultKey:
+        """The key, where there must be one."""
+        if self.key is None:
+            raise VaultError(self.root, "needs its key file for this")
+        return self.key
+
+
+def is_vault(path: str) -> bool:
+    """Whether there is a vault at that path, whole or not."""
+    return os.path.lexists(os.path.join(path, PARAMETERS))
+
+
+def open_vault(path: str, secret: Secret | None) -> Vault:
+    """Open the vault at a path; with a secret, what can be authenticated is.
+
+    Raises:
+        NoVault: there is none.
+        WrongKey: the secret is not its.
+        VaultChanged: `vault.json` is not what threadmill wrote.
+    """
+    root = os.path.realpath(path)
+    if not is_vault(root):
+        raise NoVault(root, "is not there, or is no vault; `threadmill encrypt PATH --vault DIR` makes one")
+    raw = _read(root)
+    vault_id, key_check = _decode(root, raw)
+    if secret is None:
+        return Vault(root, vault_id, None)
+    key = VaultKey(secret, vault_id)
+    authentic = _mac(key, raw) == raw[raw.rfind(b"\n", 0, -1) + 1 :]
+    if authentic and hmac.compare_digest(key.key_check, key_check):
+        return Vault(root, vault_id, key)
+    if hmac.compare_digest(key.key_check, key_check):
+        raise VaultChanged(root, f"{PARAMETERS} was changed: its MAC does not fit; restore it from a copy")
+    raise WrongKey(root, "the key file is not the one that it was made with (or vault.json was changed)")
+
+
+def make_vault(path: str, secret: Secret) -> Vault:
+    """Make a vault in a folder that is empty or not there; one that is there is opened.
+
+    Safe when several processes start at once, and when it is killed in the middle: `vault.json` comes last.
+
+    Raises:
+        NoVault: the folder has other things in it, or cannot be made.
+        VaultUnwritable: the disk does not take it.
+        VaultError: as `open_vault`.
+    """
+    root = os.path.realpath(path)
+    if is_vault(root):
+        return open_vault(root, secret)
+    if unfit := why_no_vault(root):
+        raise NoVault(root, unfit)
+    vault_id = secrets.token_hex(16)
+    key = VaultKey(secret, vault_id)
+    try:
+        for folder in (root, *(os.path.join(root, name) for name in (OBJECTS, SNAPSHOTS, TEMPORARY))):
+            with suppress(FileExistsError):
+                os.mkdir(folder, FOLDER_MODE)
+        _write(root, _encode(vault_id, key))
+        sync_folder(os.path.dirname(root))
+    except OSError as error:
+        raise VaultUnwritable(root, error.errno or 0) from None
+    return open_vault(root, secret)
+
+
+def why_no_vault(path: str) -> str | None:
+    """Why no vault can be made in a folder, None where one can: it is not there, is empty, or was begun before."""
+    root = os.path.realpath(path)
+    if not os.path.isdir(os.path.dirname(root)):
+        return "cannot be made: the folder above it is not there"
+    try:
+        there = set(os.listdir(root))
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        return "is not a folder"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    begun = there <= _OWN and not any(os.listdir(os.path.join(root, name)) for name in there & {OBJECTS, SNAPSHOTS})
+    return None if begun else "is neither empty nor a vault; choose another folder"
+
+
+def _encode(vault_id: str, key: VaultKey) -> bytes:
+    line = encode_line(
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "id": vault_id,
+            "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "suite": SUITE.name,
+            "key_check": key.key_check,
+        }
+    )
+    return line + _mac(key, line)
+
+
+def _mac(key: VaultKey, raw: bytes) -> bytes:
+    """The last line that belongs to the first one."""
+    mac = key.mac()
+    mac.update(raw[: raw.index(b"\n") + 1])
+    return encode_mac(mac.hexdigest())
+
+
+def _write(root: str, content: bytes) -> None:
+    part = os.path.join(root, TEMPORARY, secrets.token_hex(8))
+    descriptor = open_new(part)
+    try:
+        write_all(descriptor, content)
+        os.fsync(descriptor)
+        # Unlike a rename, a link does not replace what another process has put there meanwhile.
+        with suppress(FileExistsError):
+            os.link(part, os.path.join(root, PARAMETERS))
+        sync_folder(root)
+    finally:
+        os.close(descriptor)
+        os.unlink(part)
+
+
+def _read(root: str) -> bytes:
+    try:
+        descriptor = open_regular(os.path.join(root, PARAMETERS))
+        try:
+            return os.read(descriptor, _LONGEST + 1)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise VaultError(root, f"{PARAMETERS} cannot be read: {error.strerror}") from None
+
+
+def _decode(root: str, raw: bytes) -> tuple[str, str]:
+    """Id and key check."""
+    first, _, last = raw.partition(b"\n")
+    try:
+        value = decode_line(first if decode_mac(last) else b"")
+        version = value.get("version")
+        if value.get("format") == FORMAT and type(version) is int and version > VERSION:
+            raise VaultError(root, f"has format {version}; this program knows {VERSION}: use the one that made it")
+        need_keys(value, _KEYS)
+        need_text(value["format"], "format", re.compile(FORMAT))
+        need_int(version, "version", VERSION, VERSION)
+        need_text(value["created"], "time", _TIME)
+        need_text(value["suite"], "suite", re.compile(SUITE.name))
+        return need_text(value["id"], "id", _ID), need_text(value["key_check"], "key check", _ID)
+    except BadLine as error:
+        raise VaultChanged(root, f"{PARAMETERS} was changed: it {error}; restore it from a copy") from None

@@ -1,0 +1,44 @@
+"""What was found out about one thing in a vault."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["vault", "snapshot", "object", "file"]
+Status = Literal[
+    "ok", "changed", "missing", "foreign", "unreadable", "invalid", "rolled-back", "not-written", "leftover", "removed"
+]
+
+# These are as they may be; all others are faults.
+GOOD: frozenset[Status] = frozenset(("ok", "leftover", "removed"))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a thing is found to be.
+
+    `name` is a vault's id, a snapshot's name, an object's 64 hex digits, or the path of a file, relative to the vault
+    or, when it was to be restored, to the target. `path` is a file, by its absolute path when it was encrypted, that an
+    object belongs to.
+    """
+
+    kind: Kind
+    name: str
+    status: Status
+    size_bytes: int | None = None
+    path: bytes | None = None
+    error: str | None = None
+    checked_at_ns: int = 0
+    wall_ns: int = 0
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether it needs eyes."""
+        return self.status not in GOOD
+
+
+def judged(kind: Kind, name: str, status: Status, error: str | None = None, path: bytes | None = None) -> Verdict:
+    """A verdict that took no time to speak of."""
+    return Verdict(kind, name, status, path=path, error=error, checked_at_ns=time.time_ns())

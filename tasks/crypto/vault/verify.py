@@ -1,0 +1,199 @@
+"""Whether a vault is whole: its parameters, its snapshots, its folder, and each object."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.errors import Cancelled
+from tasks.crypto.suites import HEADER_BYTES
+from tasks.crypto.vault.entries import FileEntry
+from tasks.crypto.vault.errors import SnapshotInvalid, VaultChanged, VaultError
+from tasks.crypto.vault.index import ObjectIndex
+from tasks.crypto.vault.layout import (
+    LOCK,
+    OBJECT_NAME,
+    OBJECTS,
+    PARAMETERS,
+    SNAPSHOT_NAME,
+    SNAPSHOTS,
+    TEMPORARY,
+    object_path,
+    open_regular,
+)
+from tasks.crypto.vault.objects import digest_of, object_names
+from tasks.crypto.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot, snapshot_names
+from tasks.crypto.vault.vault import Vault
+from tasks.crypto.vault.verdicts import Status, Verdict, judged
+
+_PIECE_BYTES = 1 << 20
+# So many paths of one object are named; all of them are in the snapshots.
+_PATHS_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The newest snapshot that somebody else knows of."""
+
+    sequence: int
+    name: str
+    mac: str
+
+
+def inspect(vault: Vault, index: ObjectIndex, known: Known | None, cancel: CancelToken) -> Iterator[Verdict]:
+    """Look at all but the content of objects, and enter into the index which there are and which are named.
+
+    Without the vault's key, snapshots are read for the objects that they name, and a verdict is given on those alone
+    that are not what a snapshot can be.
+    """
+    if vault.key is not None:
+        yield judged("vault", vault.id, "ok")
+    good: list[Snapshot] = []
+    for name in snapshot_names(vault.root):
+        if cancel.cancelled:
+            raise Cancelled
+        verdict, snapshot = _look_at(vault, name, index)
+        if snapshot is not None:
+            good.append(snapshot)
+        if verdict.is_fault or vault.key is not None:
+            yield verdict
+    if known is not None and (fault := rolled_back(vault, good, known)):
+        yield judged("vault", vault.id, "rolled-back", fault)
+    yield from _look_around(vault.root)
+    index.list(object_names(vault.root))
+    missing = list(index.missing())
+    paths = paths_of(vault, missing)
+    for digest in missing:
+        yield judged("object", digest, "missing", _named(paths[digest]), next(iter(paths[digest]), None))
+
+
+def check_objects(vault: Vault, objects: Sequence[tuple[str, int]], cancel: CancelToken) -> tuple[Verdict, ...]:
+    """Hash each object (its 64 hex digits, the size of its file) anew; when the token is set, those done by then."""
+    buffer = bytearray(_PIECE_BYTES)
+    verdicts = []
+    for digest, size_bytes in objects:
+        if cancel.cancelled:
+            break
+        verdicts.append(_check(vault.root, digest, size_bytes, buffer))
+    faulty = [verdict.name for verdict in verdicts if verdict.is_fault]
+    if not faulty:
+        return tuple(verdicts)
+    paths = paths_of(vault, faulty)
+    return tuple(_with_paths(verdict, paths[verdict.name]) if verdict.is_fault else verdict for verdict in verdicts)
+
+
+def paths_of(vault: Vault, digests: Collection[str]) -> dict[str, list[bytes]]:
+    """Absolute paths that objects belong to, from the newest snapshot that has any, as far as snapshots can be read."""
+    found: dict[str, list[bytes]] = defaultdict(list)
+    open_ones = set(digests)
+    for name in reversed(snapshot_names(vault.root)) if open_ones else ():
+        with suppress(VaultError), open_snapshot(vault, name) as opened:
+            for entry in opened.entries():
+                if isinstance(entry, FileEntry) and entry.object in open_ones:
+                    found[entry.object].append(b"/" + entry.path)
+        open_ones -= found.keys()
+        if not open_ones:
+            break
+    return found
+
+
+def _look_at(vault: Vault, name: str, index: ObjectIndex) -> tuple[Verdict, Snapshot | None]:
+    begin, started_ns = time.time_ns(), time.perf_counter_ns()
+    status: Status = "ok"
+    error = snapshot = size_bytes = None
+    try:
+        with open_snapshot(vault, name) as opened:
+            index.name(_objects(opened))
+            snapshot, size_bytes = opened.snapshot, opened.size_bytes
+    except VaultError as fault:
+        error = fault.reason
+        status = "unreadable"
+        if isinstance(fault, VaultChanged):
+            status = "invalid" if isinstance(fault, SnapshotInvalid) else "changed"
+    wall_ns = time.perf_counter_ns() - started_ns
+    return Verdict("snapshot", name, status, size_bytes, None, error, begin, wall_ns), snapshot
+
+
+def _objects(opened: OpenSnapshot) -> Iterator[tuple[str, int]]:
+    for entry in opened.entries():
+        if isinstance(entry, FileEntry):
+            yield entry.object, entry.facts.size_bytes
+
+
+def rolled_back(vault: Vault, good: Sequence[Snapshot], known: Known) -> str | None:
+    """What is wrong if the vault's good snapshots are older than what somebody else knows of; None if they are not."""
+    newest = max(good, key=lambda snapshot: snapshot.header.sequence, default=None)
+    if newest is None or newest.header.sequence < known.sequence:
+        # One that is there and damaged has a verdict of its own.
+        there = os.path.lexists(os.path.join(vault.root, SNAPSHOTS, known.name))
+        return None if there else f"snapshot {known.name}, number {known.sequence}, was the newest one, and is gone"
+    same = next((one for one in good if one.header.sequence == known.sequence), None)
+    if same is not None and same.mac != known.mac:
+        return f"snapshot {same.name} is not the one that was on record under number {known.sequence}"
+    return None
+
+
+def _look_around(root: str) -> Iterator[Verdict]:
+    """What is in the folder and does not belong there, and what interrupted runs left."""
+    for name, is_file in _listed(root):
+        if name not in (OBJECTS, SNAPSHOTS, TEMPORARY) and not (is_file and name in (PARAMETERS, LOCK)):
+            yield judged("file", name, "foreign", "does not belong into a vault")
+    for name, is_file in _listed(f"{root}/{TEMPORARY}"):
+        status: Status = "leftover" if is_file else "foreign"
+        yield judged("file", f"{TEMPORARY}/{name}", status, "left by a run that was interrupted" if is_file else None)
+    for name, is_file in _listed(f"{root}/{SNAPSHOTS}"):
+        if not (is_file and SNAPSHOT_NAME.fullmatch(name)):
+            yield judged("file", f"{SNAPSHOTS}/{name}", "foreign", "is not a snapshot")
+    for folder, is_file in _listed(f"{root}/{OBJECTS}"):
+        if is_file or len(folder) != 2:
+            yield judged("file", f"{OBJECTS}/{folder}", "foreign", "is not a folder of objects")
+            continue
+        for name, is_object in _listed(f"{root}/{OBJECTS}/{folder}"):
+            if not (is_object and name[:2] == folder and OBJECT_NAME.fullmatch(name)):
+                yield judged("file", f"{OBJECTS}/{folder}/{name}", "foreign", "is not an object")
+
+
+def _listed(folder: str) -> Iterator[tuple[str, bool]]:
+    """Names, and whether each is a regular file; for people, so that every name is text."""
+    try:
+        with os.scandir(os.fsencode(folder)) as listing:
+            for entry in listing:
+                yield entry.name.decode(errors="backslashreplace"), entry.is_file(follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+
+
+def _check(root: str, digest: str, size_bytes: int, buffer: bytearray) -> Verdict:
+    begin, started_ns = time.time_ns(), time.perf_counter_ns()
+    status: Status = "ok"
+    error = None
+    try:
+        descriptor = open_regular(object_path(root, digest))
+        try:
+            found, length = digest_of(descriptor, buffer)
+        finally:
+            os.close(descriptor)
+        if found != digest:
+            status, error = "changed", f"has {length:,} bytes of {size_bytes + HEADER_BYTES:,}"
+            if length == size_bytes + HEADER_BYTES:
+                error = "has other bytes than those that it is named for"
+    except OSError as fault:
+        status, error = "missing" if fault.errno == errno.ENOENT else "unreadable", fault.strerror
+    return Verdict("object", digest, status, size_bytes, None, error, begin, time.perf_counter_ns() - started_ns)
+
+
+def _with_paths(verdict: Verdict, paths: Sequence[bytes]) -> Verdict:
+    error = f"{verdict.error}; {_named(paths)}"
+    return replace(verdict, path=next(iter(paths), None), error=error)
+
+
+def _named(paths: Sequence[bytes]) -> str:
+    names = ", ".join(path.decode(errors="backslashreplace") for path in paths[:_PATHS_NAMED])
+    more = f" and {len(paths) - _PATHS_NAMED:,} more" if len(paths) > _PATHS_NAMED else ""
+    return f"it has the content of {names}{more}" if paths else "no snapshot that can be read names it"

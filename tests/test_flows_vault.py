@@ -1,0 +1,318 @@
+"""The vault as its users meet it: by the command, with files of their own, and with what can go wrong."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import BIN, Command, read_json
+from tests.processes import read_proc, wait_until
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Files, links, an empty folder, odd names and modes, and something that is no file."""
+    root = tmp_path / "tree"
+    (root / "deep" / "er").mkdir(parents=True)
+    (root / "empty").mkdir(mode=0o750)
+    (root / "letter").write_bytes(b"dear reader\n" * 100)
+    (root / "none").touch()
+    (root / "deep" / "er" / "line\nbreak").write_bytes(os.urandom(3000))
+    Path(os.fsdecode(os.fsencode(root) + b"/not utf-8 \xff")).write_bytes(b"x")
+    (root / "tool").write_bytes(b"#!/bin/sh\n")
+    (root / "tool").chmod(0o755)
+    (root / "link").symlink_to("letter")
+    (root / "away").symlink_to("/nowhere/at/all")
+    os.mkfifo(root / "fifo")
+    return root
+
+
+@pytest.fixture
+def vault(tmp_path: Path, key_file: Path, environment: dict[str, str]) -> Path:
+    """Where the vault of the test is to be, which its commands know."""
+    del key_file
+    environment["THREADMILL_VAULT"] = str(tmp_path / "vault")
+    return tmp_path / "vault"
+
+
+def inside(folder: Path, tree: Path) -> Path:
+    """Where a restored tree lies below a target."""
+    return folder / str(tree).lstrip("/")
+
+
+def last_words(result: subprocess.CompletedProcess[str]) -> str:
+    """The one line that a refused command says."""
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("threadmill:")]
+    assert "Traceback" not in result.stderr
+    return line
+
+
+def objects(vault: Path) -> list[Path]:
+    return sorted(path for path in (vault / "objects").rglob("*") if path.is_file())
+
+
+def same_trees(one: Path, other: Path) -> bool:
+    """`diff -r`, which waits for no FIFO."""
+    return not subprocess.run(
+        ["diff", "-r", "--no-dereference", "-x", "fifo", one, other], capture_output=True, check=False
+    ).stdout
+
+
+def test_files_go_in_and_come_back(threadmill: Command, vault: Path, tree: Path, tmp_path: Path) -> None:
+    """Encrypted, encrypted again after a change, looked at, verified, restored, pruned: each command does its part."""
+    dry = read_json(threadmill("encrypt", str(tree), "--dry-run", "--json"))
+    assert (dry["to_do"], dry["unchanged"], dry["skipped"]) == (5, 0, 1)
+    assert not vault.exists()
+    first = read_json(threadmill("encrypt", str(tree), "--json"))
+    assert {row["status"] for row in first["payloads"]} == {"ok", "skipped"}
+    assert {row["backend"] for row in first["payloads"]} == {"native"}
+
+    (tree / "letter").write_bytes(b"dear reader!\n" * 100)
+    os.utime(tree / "letter", ns=(1, 1))
+    second = threadmill("encrypt", str(tree))
+    assert second.returncode == 0
+    assert "1 new, 4 unchanged, 0 unstable, 1 skipped, 0 failed" in second.stdout
+
+    names = [line["name"] for line in read_json(threadmill("snapshots", "--json"))]
+    assert len(names) == 2
+    entries = read_json(threadmill("snapshots", "show", "latest", "--json"))
+    assert len(entries) == 11
+    assert threadmill("verify").returncode == 0
+    target = tmp_path / "target"
+    assert threadmill("restore", "latest", str(target)).returncode == 0
+    assert same_trees(tree, inside(target, tree))
+    assert (inside(target, tree) / "tool").stat().st_mode == (tree / "tool").stat().st_mode
+    assert (inside(target, tree) / "letter").stat().st_mtime_ns == 1
+    assert (inside(target, tree) / "empty").stat().st_mode == (tree / "empty").stat().st_mode
+    # The older one, and of it one file only.
+    assert threadmill("restore", names[1], str(tmp_path / "old"), str(tree / "letter")).returncode == 0
+    assert (inside(tmp_path / "old", tree) / "letter").read_bytes() == b"dear reader\n" * 100
+    assert threadmill("cat", names[1].partition("-")[2], f"{tree}/letter").stdout == "dear reader\n" * 100
+
+    before = len(objects(vault))
+    dry = read_json(threadmill("prune", "--keep-last", "1", "--dry-run", "--json"))
+    assert dry == {"remove": [names[1]], "keep": 1, "objects": 1}
+    assert threadmill("prune", "--keep-last", "1").returncode == 0
+    assert len(objects(vault)) == before - 1
+    assert threadmill("verify").returncode == 0
+    listed = threadmill("snapshots", "show", "latest", "--sha256sums").stdout
+    subprocess.run(["sha256sum", "--quiet", "-c"], input=listed, text=True, cwd=vault, check=True)
+    assert threadmill("history", "verify").returncode == 0
+
+
+def test_nothing_is_restored_over_anything(threadmill: Command, vault: Path, tree: Path, tmp_path: Path) -> None:
+    """What is in the way stays and is named, with exit code 1; with --overwrite it is replaced, and only then."""
+    assert threadmill("encrypt", str(tree)).returncode == 0
+    target = tmp_path / "target"
+    inside(target, tree).mkdir(parents=True)
+    (inside(target, tree) / "letter").write_text("mine")
+    result = threadmill("restore", "latest", str(target))
+    assert result.returncode == 1
+    assert "letter" in result.stdout
+    assert "--overwrite" in result.stdout
+    assert (inside(target, tree) / "letter").read_text() == "mine"
+    assert (inside(target, tree) / "tool").exists()
+    assert threadmill("restore", "latest", str(target), "--overwrite").returncode == 0
+    assert same_trees(tree, inside(target, tree))
+
+
+def test_a_flipped_bit_is_found_and_named_and_not_given_out(
+    threadmill: Command, vault: Path, tree: Path, tmp_path: Path
+) -> None:
+    """verify, restore and cat all end with 1, name object and path, and give no byte of that file; others come back."""
+    assert threadmill("encrypt", str(tree)).returncode == 0
+    entries = read_json(threadmill("snapshots", "show", "latest", "--json"))
+    digest = next(entry["object"] for entry in entries if entry["path"].endswith("/letter"))
+    path = vault / "objects" / digest[:2] / digest
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+
+    verified = threadmill("verify")
+    assert verified.returncode == 1
+    assert digest in verified.stdout
+    assert f"{tree}/letter" in verified.stdout
+    (failure,) = read_json(threadmill("history", "failures", "--kind", "verdict", "--json"))
+    assert failure["status"] == "changed"
+    restored = threadmill("restore", "latest", str(tmp_path / "target"))
+    assert restored.returncode == 1
+    assert sorted(os.listdir(inside(tmp_path / "target", tree))) == sorted(set(os.listdir(tree)) - {"letter", "fifo"})
+    printed = threadmill("cat", "latest", f"{tree}/letter")
+    assert (printed.returncode, printed.stdout) == (1, "")
+    # Whoever has no key finds it too.
+    assert threadmill("verify", "--key-file", "").returncode == 1
+    # What it was of is still there: encrypted anew, although the file looks unchanged, and good again.
+    assert "1 new, 4 unchanged" in threadmill("encrypt", str(tree)).stdout
+    assert threadmill("restore", "latest", str(tmp_path / "target")).returncode == 0
+
+
+def test_a_vault_that_was_set_back_is_noticed(threadmill: Command, vault: Path, tree: Path, tmp_path: Path) -> None:
+    """Verify and the next encrypt say that the newest snapshot is gone; numbers go on from the one on record."""
+    assert threadmill("encrypt", str(tree)).returncode == 0
+    shutil.copytree(vault, tmp_path / "older")
+    assert threadmill("encrypt", str(tree)).returncode == 0
+    shutil.rmtree(vault)
+    shutil.copytree(tmp_path / "older", vault)
+    verified = threadmill("verify")
+    assert verified.returncode == 1
+    assert "rolled-back" in verified.stdout
+    encrypted = threadmill("encrypt", str(tree))
+    assert encrypted.returncode == 1
+    assert "VAULT NOT AS IT WAS" in encrypted.stdout
+    assert [line["sequence"] for line in read_json(threadmill("snapshots", "--json"))] == [3, 1]
+    assert threadmill("encrypt", str(tree)).returncode == 0
+
+
+def test_another_key_file_opens_nothing(
+    threadmill: Command, vault: Path, tree: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """Every command is refused with 2 and one line, and the vault stays as it was."""
+    assert threadmill("encrypt", str(tree)).returncode == 0
+    before = sorted(path for path in vault.rglob("*"))
+    other = tmp_path / "other"
+    assert threadmill("keygen", str(other)).returncode == 0
+    environment["THREADMILL_KEY_FILE"] = str(other)
+    for command in (
+        ("encrypt", str(tree)),
+        ("snapshots",),
+        ("snapshots", "show", "latest"),
+        ("cat", "latest", f"{tree}/letter"),
+        ("restore", "latest", str(tmp_path / "target")),
+        ("prune", "--keep-last", "1"),
+        ("verify",),
+    ):
+        result = threadmill(*command)
+        assert (result.returncode, result.stdout) == (2, ""), command
+        assert "key file" in last_words(result)
+    assert not (tmp_path / "target").exists()
+    assert sorted(path for path in vault.rglob("*")) == before
+
+
+def test_bad_input_is_refused_before_any_work(
+    threadmill: Command, vault: Path, tree: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """Exit code 2, one line that says what to do, nothing made."""
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "thing").touch()
+    for command, words in (
+        (("encrypt", str(tree), "--vault", str(full)), "neither empty nor a vault"),
+        (("encrypt", str(tree), "--vault", str(tmp_path / "no" / "where")), "folder above it is not there"),
+        (("encrypt", str(tree), "--suite", "classic"), "suite modern only"),
+        (("encrypt", str(tree), "--exclude", "!"), "--exclude"),
+        (("encrypt", "--random", "10x1", "--vault", str(vault)), "files and folders"),
+        (("encrypt", str(tree), "--discard", "--rehash"), "--rehash"),
+        (("encrypt", str(tmp_path / "nothing")), "no such file"),
+        (("verify",), "is no vault"),
+        (("verify", "--sample", "0"), "--sample is at least 1"),
+        (("prune",), "keep nothing"),
+        (("prune", "--keep-daily", "-1"), "at least 0"),
+        (("restore", "latest", str(tmp_path / "target")), "is no vault"),
+    ):
+        result = threadmill(*command)
+        assert (result.returncode, result.stdout) == (2, ""), command
+        assert words in last_words(result), command
+    assert not vault.exists()
+    assert threadmill("encrypt", str(tree)).returncode == 0
+    for command, words in (
+        (("restore", "2026", str(tmp_path / "target"), "/other/path"), "not in snapshot"),
+        (("restore", "1999", str(tmp_path / "target")), "no snapshot begins with"),
+        (("restore", "latest", str(full / "thing")), "target"),
+        (("cat", "latest", str(tree)), "is no file"),
+        (("cat", "latest", "/other/path"), "not in snapshot"),
+    ):
+        result = threadmill(*command)
+        assert (result.returncode, result.stdout) == (2, ""), command
+        assert words in last_words(result), command
+    del environment["THREADMILL_VAULT"]
+    assert "which vault" in last_words(threadmill("verify"))
+    assert read_json(threadmill("encrypt", str(tree), "--json"))["snapshot"] is None
+
+
+def test_what_is_excluded_or_leads_nowhere_is_left_out(
+    threadmill: Command, vault: Path, tree: Path, tmp_path: Path
+) -> None:
+    """Patterns are gitignore's, the last one that fits decides; a dangling link that was named is skipped."""
+    (tree / "secret").mkdir()
+    (tree / "secret" / "note.tmp").touch()
+    (tree / "kept.tmp").touch()
+    gone = tmp_path / "gone"
+    gone.symlink_to("/nowhere")
+    result = threadmill("encrypt", str(tree), str(gone), "--exclude", "*.tmp", "--exclude", "!kept.tmp", "--json")
+    assert result.returncode == 0
+    paths = [entry["path"] for entry in read_json(threadmill("snapshots", "show", "latest", "--json"))]
+    assert f"{tree}/kept.tmp" in paths
+    assert not any("note.tmp" in path for path in paths)
+    assert read_json(result)["snapshot"]["skipped"] == 2
+
+
+def test_the_secret_is_nowhere_but_in_its_file(
+    threadmill: Command,
+    vault: Path,
+    tree: Path,
+    key_file: Path,
+    environment: dict[str, str],
+    prefect_server: str,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Not in argv or environment of any process while it runs, nor in logs, record, vault, or Prefect's database."""
+    environment["PREFECT_API_URL"] = prefect_server
+    environment["HOME"] = str(tmp_path)
+    secret = key_file.read_bytes().strip()
+    for number in range(6):
+        (tree / f"large {number}").write_bytes(os.urandom(8 << 20))
+    encrypt = [str(BIN / "threadmill"), "encrypt", str(tree), "--backend", "openssl"]
+    with (tmp_path / "output").open("wb") as output:
+        running = subprocess.Popen(encrypt, env=environment, cwd=tmp_path, stdout=output, stderr=output)
+        seen, openssl = set(), 0
+        while running.poll() is None:
+            for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+                told = read_proc(pid, "cmdline") + read_proc(pid, "environ")
+                openssl += b"openssl\0enc" in told
+                if secret in told:
+                    seen.add(pid)
+    assert running.returncode == 0, (tmp_path / "output").read_text()
+    assert openssl, "no child was ever seen"
+    assert not seen
+    for command in (["verify"], ["restore", "latest", str(tmp_path / "target")], ["prune", "--keep-last", "1"]):
+        assert threadmill(*command).returncode == 0, command
+    forms = [secret, bytes.fromhex(secret.decode()), base64.b64encode(secret), secret.upper()]
+    server = tmp_path_factory.getbasetemp()
+    looked_at = 0
+    for folder in (tmp_path, *server.glob("prefect*")):
+        for path in folder.rglob("*"):
+            if path.is_file() and path != key_file:
+                content = path.read_bytes()
+                looked_at += 1
+                assert not any(form in content for form in forms), path
+    assert looked_at > 20
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_runs_leave_a_vault_that_is_whole(
+    threadmill: Command, vault: Path, tree: Path, environment: dict[str, str], tmp_path: Path, number: int
+) -> None:
+    """What was stored by then belongs to no snapshot; the next run finishes the work."""
+    for name in range(40):
+        (tree / f"large {name}").write_bytes(os.urandom(8 << 20))
+    command = [str(BIN / "threadmill"), "encrypt", str(tree), "--jobs", "1"]
+    running = subprocess.Popen(
+        command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: objects(vault) or running.poll() is not None, "nothing was stored", 60)
+    running.send_signal(number)
+    _, stderr = running.communicate(timeout=60)
+    assert running.returncode == 128 + number, stderr
+    assert "Traceback" not in stderr
+    assert read_json(threadmill("history", "show", "latest", "--json"))["run"]["status"] == "cancelled"
+    assert read_json(threadmill("snapshots", "--json")) == []
+    assert threadmill("verify").returncode == 0
+    assert threadmill("encrypt", str(tree)).returncode == 0
+    assert os.listdir(vault / "tmp") == []
