@@ -32,7 +32,7 @@ class Extent:
     files: int = 100
 
 
-QUICK = Extent(flips=24, kills=1, sizes=1, step=16, commands=1, files=20)
+QUICK = Extent(flips=12, kills=1, sizes=1, step=24, commands=1, files=10)
 
 
 def torture(extent: Extent, seed: int) -> Iterator[Row]:

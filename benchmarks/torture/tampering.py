@@ -49,7 +49,7 @@ class Victim:
 
 def tamper(folder: Path, draw: random.Random, samples: int, step: int, commands: int) -> Iterator[Row]:
     """All of them; `samples` of each large file, every `step`-th place of a small one, `commands` as a user would."""
-    small = _small(folder / "small", draw)
+    small = small_vault(folder / "small", draw)
     large_object, large_snapshot = _large(folder / "large", draw)
     for what, victims in small.items():
         bits = range(0, 8 * victims[-1].file.stat().st_size, step)
@@ -70,7 +70,7 @@ def tamper(folder: Path, draw: random.Random, samples: int, step: int, commands:
     yield _other_key(small["object"][0], folder / "other-key")
 
 
-def _small(folder: Path, draw: random.Random) -> dict[str, list[Victim]]:
+def small_vault(folder: Path, draw: random.Random) -> dict[str, list[Victim]]:
     """A vault of three snapshots, each of one small file more; its objects, snapshots (oldest first) and parameters."""
     place = Place.below(folder)
     for number in range(3):

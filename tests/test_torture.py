@@ -1,0 +1,42 @@
+"""`make torture`: a few of each of its mishaps, and that it would not overlook one."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.torture import __main__ as program
+from benchmarks.torture.rows import Row
+from benchmarks.torture.tampering import small_vault
+
+
+def test_a_few_of_each_mishap() -> None:
+    """Everything holds that docs/reliability.md says, and each kind of mishap is really tried."""
+    seed = secrets.randbits(32)
+    rows = list(program.torture(program.QUICK, seed))
+    assert [f"{row.done}: {where}" for row in rows for where in row.missed] == [], f"seed {seed}"
+    assert [row.done for row in rows if not (row.times or row.skipped)] == []
+    assert len({row.done for row in rows}) == len(rows) > 20
+
+
+def test_what_is_whole_does_not_count_as_found(tmp_path: Path) -> None:
+    """A check that is content with an undamaged vault would be content with anything."""
+    for victims in small_vault(tmp_path / "vault", random.Random(0)).values():  # noqa: S311 - nothing secret
+        assert not victims[-1].held()
+
+
+def test_a_miss_is_named_and_ends_with_one(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """The table counts what held, standard error says where it did not."""
+    row = Row("a bit flipped", "it is found")
+    row.add("byte 1", held=True)
+    row.add("byte 2", held=False)
+    monkeypatch.setattr(program, "torture", lambda *_: iter([row]))
+    monkeypatch.setattr(sys, "argv", ["torture", "--quick"])
+    assert program.main() == 1
+    printed = capfd.readouterr()
+    assert "| a bit flipped | 2 | it is found | 1 |" in printed.out
+    assert printed.err == "MISSED a bit flipped: byte 2\n"
