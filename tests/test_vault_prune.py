@@ -19,10 +19,11 @@ from tasks.crypto.errors import Cancelled
 from tasks.crypto.vault import locks
 from tasks.crypto.vault.adding import Selection, adding
 from tasks.crypto.vault.errors import VaultBusy, VaultError, VaultUnwritable
+from tasks.crypto.vault.headers import Header, Totals
 from tasks.crypto.vault.index import ObjectIndex
 from tasks.crypto.vault.objects import object_names
 from tasks.crypto.vault.prune import Policy, plan_removal, remove, to_remove
-from tasks.crypto.vault.snapshots import Header, Snapshot, Totals, snapshot_names
+from tasks.crypto.vault.snapshots import Snapshot, snapshot_names
 from tests.crypto_fakes import ROOT
 from tests.vaults import Place, craft, everything, files, flip, make_place, prune, put_in_place
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.crypto.vault import adding
+from tasks.crypto.vault import written
 from tasks.crypto.vault.entries import Entry, FileEntry, FileFacts, FolderEntry, LinkEntry
 from tasks.crypto.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
+from tasks.crypto.vault.headers import Header
 from tasks.crypto.vault.lines import MAC_LINE_BYTES, Json, encode_line
-from tasks.crypto.vault.snapshots import Header, find_snapshot, open_snapshot, peek, read_snapshot, snapshot_names
+from tasks.crypto.vault.snapshots import find_snapshot, open_snapshot, peek, read_snapshot, snapshot_names
 from tasks.crypto.vault.twice import ReadTwice
 from tasks.crypto.vault.vault import make_vault, open_vault
 from tests.crypto_fakes import SECRET
@@ -202,7 +203,7 @@ def test_too_large_is_not_even_read(place: Place) -> None:
 
 def test_no_snapshot_is_written_that_would_be_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """One over the limit is refused when it is written, and not when it is needed."""
-    monkeypatch.setattr(adding, "LARGEST_BYTES", 500)
+    monkeypatch.setattr(written, "LARGEST_BYTES", 500)
     with pytest.raises(VaultError, match="more than a snapshot may have"):
         place.add()
     assert snapshot_names(place.vault.root) == []

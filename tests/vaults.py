@@ -21,13 +21,14 @@ from tasks.crypto.secret import KeyFile, Secret
 from tasks.crypto.vault import adding as engine
 from tasks.crypto.vault.decrypt import decrypt_checked
 from tasks.crypto.vault.entries import Entry, FileEntry
+from tasks.crypto.vault.headers import Header
 from tasks.crypto.vault.index import ObjectIndex
 from tasks.crypto.vault.layout import object_path, snapshot_path
 from tasks.crypto.vault.lines import Json, encode_line, encode_mac
 from tasks.crypto.vault.locks import alone
 from tasks.crypto.vault.prune import Policy, plan_removal, remove
 from tasks.crypto.vault.restore import Restoration, Wanted
-from tasks.crypto.vault.snapshots import Header, find_snapshot, open_snapshot
+from tasks.crypto.vault.snapshots import find_snapshot, open_snapshot
 from tasks.crypto.vault.vault import Vault, make_vault
 from tasks.crypto.vault.verdicts import Verdict
 from tasks.crypto.vault.verify import Known, check_objects, inspect
