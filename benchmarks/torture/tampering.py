@@ -7,50 +7,22 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.torture.places import Place
 from benchmarks.torture.product import faults, newest, plaintext
 from benchmarks.torture.rows import Row
-from tasks.crypto.secret import KeyFile, write_key_file
-from tasks.crypto.vault.entries import FileEntry
-from tasks.crypto.vault.snapshots import open_snapshot, peek, snapshot_names
-from tasks.crypto.vault.vault import open_vault
+from benchmarks.torture.victims import Victim, large_vaults, moved, small_vault
+from tasks.crypto.secret import write_key_file
 
-_LARGE_BYTES = 1 << 20
-_LARGE_FOLDERS = 8_000
 _HOLDS = "`verify` names it; `restore` and `cat` give no byte of it"
 _NAMED = "`verify` names it"
-
-
-@dataclass(frozen=True)
-class Victim:
-    """A file of a vault, what verify calls it, and the snapshot and path that it belongs to."""
-
-    place: Place
-    file: Path
-    name: str
-    snapshot: str
-    path: Path
-
-    def held(self) -> bool:
-        """Whether verify names it as it is now, and nothing of the path is given out."""
-        found = {verdict.name for verdict in faults(self.place)}
-        return self.name in found and not plaintext(self.place, self.snapshot, self.path)
-
-    def check_whole(self) -> None:
-        """It is as it was made: or whatever holds, holds for another reason."""
-        content = self.path.read_bytes()
-        assert not faults(self.place)
-        assert plaintext(self.place, self.snapshot, self.path) == content + content
 
 
 def tamper(folder: Path, draw: random.Random, samples: int, step: int, commands: int) -> Iterator[Row]:
     """All of them; `samples` of each large file, every `step`-th place of a small one, `commands` as a user would."""
     small = small_vault(folder / "small", draw)
-    large_object, large_snapshot = _large(folder / "large", draw)
+    large_object, large_snapshot = large_vaults(folder / "large", draw)
     for what, victims in small.items():
         bits = range(0, 8 * victims[-1].file.stat().st_size, step)
         yield _flips(f"each bit of a small {what} flipped", victims[-1], bits)
@@ -68,53 +40,6 @@ def tamper(folder: Path, draw: random.Random, samples: int, step: int, commands:
     yield _in_place("an object or snapshot replaced by a link to it, a FIFO or a folder", small)
     yield _foreign(small["object"][0].place)
     yield _other_key(small["object"][0], folder / "other-key")
-
-
-def small_vault(folder: Path, draw: random.Random) -> dict[str, list[Victim]]:
-    """A vault of three snapshots, each of one small file more; its objects, snapshots (oldest first) and parameters."""
-    place = Place.below(folder)
-    for number in range(3):
-        # All of one length, or a swap would be found by that alone.
-        (place.tree / f"letter {number}").write_bytes(draw.randbytes(40))
-        place.keep()
-    vault = open_vault(str(place.vault), KeyFile(str(place.key)).secret())
-    names = sorted(snapshot_names(vault.root), key=lambda name: peek(vault.root, name).sequence)
-    files = [place.tree / f"letter {number}" for number in range(3)]
-    with open_snapshot(vault, names[-1]) as opened:
-        of = {b"/" + entry.path: entry.object for entry in opened.entries() if isinstance(entry, FileEntry)}
-    objects = [of[os.fsencode(path)] for path in files]
-    victims = {
-        "object": [
-            Victim(place, place.vault / "objects" / name[:2] / name, name, names[-1], path)
-            for name, path in zip(objects, files, strict=True)
-        ],
-        "snapshot": [
-            Victim(place, place.vault / "snapshots" / name, name, name, path)
-            for name, path in zip(names, files, strict=True)
-        ],
-        "`vault.json`": [Victim(place, place.vault / "vault.json", vault.id, names[-1], files[-1])],
-    }
-    for victim in itertools.chain.from_iterable(victims.values()):
-        victim.check_whole()
-    return victims
-
-
-def _large(folder: Path, draw: random.Random) -> tuple[Victim, Victim]:
-    """A large object and a large snapshot, each in a vault of its own, so that the other costs no time."""
-    victims = []
-    for what in ("object", "snapshot"):
-        place = Place.below(folder / what)
-        (place.tree / "file").write_bytes(draw.randbytes(_LARGE_BYTES if what == "object" else 40))
-        for number in range(0 if what == "object" else _LARGE_FOLDERS):
-            (place.tree / f"folder {number}").mkdir()
-        place.keep()
-        (name,) = os.listdir(place.vault / "snapshots")
-        ((digest, file),) = ((file.name, file) for file in (place.vault / "objects").glob("*/*"))
-        if what == "snapshot":
-            digest, file = name, place.vault / "snapshots" / name
-        victims.append(Victim(place, file, digest, name, place.tree / "file"))
-        victims[-1].check_whole()
-    return victims[0], victims[1]
 
 
 def _flips(done: str, victim: Victim, bits: Sequence[int]) -> Row:
@@ -163,7 +88,7 @@ def _cuts(done: str, victim: Victim, step: int) -> Row:
 def _swaps(done: str, victims: list[Victim]) -> Row:
     row = Row(done, _HOLDS)
     for one, other in itertools.combinations(victims, 2):
-        with _moved(one.file) as first, _moved(other.file) as second:
+        with moved(one.file) as first, moved(other.file) as second:
             shutil.copy(first, other.file)
             shutil.copy(second, one.file)
             row.add(f"{one.name} {other.name}", held=one.held() and other.held())
@@ -174,7 +99,7 @@ def _swaps(done: str, victims: list[Victim]) -> Row:
 def _replays(snapshots: list[Victim]) -> Row:
     row = Row("an older snapshot under the name of a newer one, or under a new name", _HOLDS)
     for older, newer in itertools.combinations(snapshots, 2):
-        with _moved(newer.file):
+        with moved(newer.file):
             shutil.copy(older.file, newer.file)
             row.add(f"{older.name} as {newer.name}", held=newer.held())
         name = f"29991231T235959Z-{older.name[-16:]}"
@@ -189,7 +114,7 @@ def _replays(snapshots: list[Victim]) -> Row:
 def _removals(done: str, victims: list[Victim]) -> Row:
     row = Row(done, _NAMED)
     for victim in victims:
-        with _moved(victim.file):
+        with moved(victim.file):
             row.add(victim.name, held=victim.held())
     return row
 
@@ -220,7 +145,7 @@ def _in_place(done: str, small: dict[str, list[Victim]]) -> Row:
     row = Row(done, _HOLDS)
     for victim in (small["object"][0], small["snapshot"][0]):
         for what, put in _ODD.items():
-            with _moved(victim.file) as kept:
+            with moved(victim.file) as kept:
                 put(victim.file, kept)
                 place, relative = victim.place, os.path.relpath(victim.file, victim.place.vault)
                 found = {verdict.name for verdict in faults(place)} & {victim.name, relative}
@@ -258,17 +183,6 @@ def _other_key(victim: Victim, key: Path) -> Row:
     given = plaintext(victim.place, victim.snapshot, victim.path, key=key)
     row.add("another key", held=found == {"unopened"} and not given)
     return row
-
-
-@contextmanager
-def _moved(file: Path) -> Iterator[Path]:
-    """Out of the vault for a while; whatever is in its place then goes."""
-    vault = next(parent for parent in file.parents if parent.name == "vault")
-    kept = file.rename(vault.with_name(f"kept-{file.name}"))
-    try:
-        yield kept
-    finally:
-        kept.rename(file)
 
 
 def _remove(path: Path) -> None:
