@@ -6,9 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.chains import CPUS, fill, shell
@@ -61,21 +61,11 @@ class Engine:
         return len(objects)
 
 
-@contextmanager
-def _new(folder: Path) -> Iterator[Path]:
-    """A path at which there is nothing, before and after."""
-    path = folder / "new"
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-        path.unlink(missing_ok=True)
-
-
 def _into_new(folder: Path, work: Callable[[Path], object]) -> Callable[[], None]:
+    """Work into a path at which there is nothing. It stays until the end: to remove thousands of files takes time too."""
+
     def once() -> None:
-        with _new(folder) as path:
-            work(path)
+        work(Path(tempfile.mkdtemp(dir=folder)) / "new")
 
     return once
 
