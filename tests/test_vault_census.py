@@ -37,7 +37,7 @@ def vault(threadmill: Command, key_file: Path, tmp_path: Path) -> Vault:
 
 def decoded(vault: Vault) -> dict[str, int]:
     """Objects with the sizes of their files."""
-    found = {}
+    found: dict[str, int] = {}
     for name in snapshot_names(vault.root):
         with open_snapshot(vault, name) as opened:
             found |= {one.object: one.facts.size_bytes for one in opened.entries() if isinstance(one, FileEntry)}
