@@ -168,6 +168,19 @@ def test_what_is_wrong_at_a_glance_needs_eyes(site: Site) -> None:
     assert "objects that snapshots name and that are gone: 1" in missing
 
 
+def test_what_was_found_damaged_needs_eyes_until_it_is_whole(site: Site) -> None:
+    """As long as the newest verdict on it is a fault."""
+    damaged = next(site.vault.glob("objects/??/*"))
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert site.threadmill("verify").returncode == 1
+    (complaint,) = look_at_vault(str(site.vault), str(site.key_file), site.history).complaints
+    assert "objects that were not whole when they were last looked at: 1" in complaint
+    damaged.write_bytes(whole)
+    assert site.threadmill("verify").returncode == 0
+    assert look_at_vault(str(site.vault), str(site.key_file), site.history).complaints == ()
+
+
 def test_a_vault_in_use_is_no_complaint(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """While somebody removes from it, it is told from the record, with a note."""
     monkeypatch.setattr(locks, "WAIT_S", 0.0)

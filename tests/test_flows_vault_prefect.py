@@ -199,6 +199,8 @@ def test_a_fault_fails_the_flow_run_by_name(life: Life, ask: Ask) -> None:
     first = json.loads(artifacts["verify-vault-verdicts"]["data"])[0]
     # One of Prefect's UIs takes a cell for markdown, in which what is indented is code.
     assert (first["status"], first["name"], first["path"]) == ("changed", fault.name, f"    {path}")
+    facts = [(row["what"], row["value"]) for row in json.loads(artifacts["verify-vault-vault"]["data"])]
+    assert any(what == "NEEDS EYES" and "not whole" in value for what, value in facts)
     assert "**Faults of vaults: 1**" in artifacts["verify-vault-report"]["data"]
 
 

@@ -12,16 +12,16 @@ from flows.report.figures import utc
 
 
 def verdict_line(row: VerdictRow) -> Line:
-    """What was found at one thing in a vault."""
+    """What was found at one thing in a vault; the long name comes last, so that the rest is seen beside it."""
     return {
         "what": row.kind,
         "status": row.status,
-        "name": row.name,
-        "path": row.path,
         "bytes": row.size_bytes,
         "looked at": utc(row.checked_at),
         "ms": round(row.wall_ns / 1e6, 2),
+        "path": row.path,
         "error": row.error,
+        "name": row.name,
     }
 
 
@@ -36,7 +36,7 @@ def _facts(state: VaultState) -> Iterator[tuple[str, str | int | None]]:
     yield "vault", state.path
     yield "id", state.vault_id
     for complaint in state.complaints:
-        yield "NEEDS EYES", complaint
+        yield "NEEDS EYES", complaint.removeprefix(f"vault {state.path}: ")
     yield "note", state.note
     yield "snapshots", state.snapshots
     row = state.on_record

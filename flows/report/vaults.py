@@ -53,7 +53,7 @@ def faults(rows: Sequence[VerdictRow]) -> Iterator[Block]:
     if not rows:
         yield Paragraph("No fault of a vault is on record for this.")
         return
-    heads = ("#run", "looked at", "vault", "what", "status", "path", "name", "error")
+    heads = ("#run", "looked at", "vault", "what", "status", "path", "error", "name")
     yield Table(f"Faults of vaults: {len(rows):,}", columns(*heads), tuple(map(_fault, rows)))
     if len(rows) == LISTED:
         yield Paragraph(f"The first {LISTED}; `threadmill history failures --kind verdict` lists all.")
@@ -141,7 +141,7 @@ def _panels(rows: Sequence[SnapshotRow]) -> Iterator[LinePanel]:
 
 
 def _fault(row: VerdictRow) -> tuple[Cell, ...]:
-    return row.run_id, utc(row.checked_at), row.vault_path, row.kind, row.status, row.path, row.name, row.error
+    return row.run_id, utc(row.checked_at), row.vault_path, row.kind, row.status, row.path, row.error, row.name
 
 
 _HOW_TO_READ = (
