@@ -1,6 +1,6 @@
 # Everything is set up in .venv, from constraints.txt; nothing outside of this folder is touched.
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint bench screenshots clean
+.PHONY: help run serve test lint bench torture screenshots clean
 # What users get, and what work on it needs besides.
 EXTRAS := plots,changes,postgres,explore
 BIN := .venv/bin
@@ -25,6 +25,9 @@ lint: .venv/.dev
 
 bench: .venv/.dev ## measure against the bare tools; minutes, on an idle machine
 	@$(BIN)/python -m benchmarks
+
+torture: .venv/.dev ## damage vaults, kill commands, fill disks: the table of docs/reliability.md; minutes
+	@$(BIN)/python -m benchmarks.torture
 
 screenshots: .venv/.dev ## make the pictures of docs/images anew; needs chromium, takes minutes
 	@$(BIN)/python -m docs.screenshots

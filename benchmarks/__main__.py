@@ -1,4 +1,4 @@
-"""Run the benchmarks: all of them, or those named (chains, harness, orchestration, record)."""
+"""Run the benchmarks: all of them, or those named (chains, harness, orchestration, record, vault)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import chains, harness, orchestration, record
+from benchmarks import chains, harness, orchestration, record, vault
 
-ALL = {"chains": chains.main, "harness": harness.main, "orchestration": orchestration.main, "record": record.main}
+ALL = {
+    "chains": chains.main,
+    "harness": harness.main,
+    "orchestration": orchestration.main,
+    "record": record.main,
+    "vault": vault.main,
+}
 
 
 def main(names: list[str]) -> None:

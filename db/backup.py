@@ -11,8 +11,8 @@ from urllib.parse import quote
 from sqlalchemy.engine import URL
 
 from db.engine import BUSY_TIMEOUT_S, parse_url, shown
-from db.errors import RecordUnusable
-from db.new_files import NotReplaced, NotWritten, new_file
+from db.errors import NotReplaced, NotWritten, RecordUnusable
+from db.new_files import new_file
 
 # 4 MB between two looks at signals: a copy of gigabytes can be interrupted.
 _PAGES_AT_ONCE = 1024

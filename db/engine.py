@@ -212,6 +212,9 @@ def explained(url: URL) -> Iterator[None]:
                 reason, transient = f"{meaning} ({reason})", transient or passes
                 break
         raise RecordUnusable(shown(url), reason, transient) from error
+    except OverflowError as error:
+        # Comes from the driver as it is, for a number that a user wrote; PostgreSQL's is a DBAPIError.
+        raise RecordUnusable(shown(url), f"cannot be asked for so great a number ({error})") from error
     except UnicodeDecodeError as error:
         # Comes from the driver as it is.
         raise RecordUnusable(shown(url), f"the file is damaged ({error}); restore it from a backup") from error

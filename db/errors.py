@@ -62,3 +62,27 @@ class NoWayBack(RecordError):
             f"a downgrade from schema {self.revision} is not promised: restore the backup from before the upgrade "
             "(threadmill db backup makes one)"
         )
+
+
+class NotReplaced(RecordError):
+    """Something is there already under the name of what was to be written."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(path, why)
+        self.path = path
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.why}"
+
+
+class NotWritten(RecordError):
+    """What was to be written could not be; under its name there is what was there before, if anything."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path} cannot be written: {self.reason}; nothing is left of it"

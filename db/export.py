@@ -34,7 +34,7 @@ def export_csv(
 
     Raises:
         RecordError: the record cannot be read.
-        NotReplaced, NotWritten: see `db.new_files`.
+        NotReplaced, NotWritten: see `db.errors`.
     """
     if path.endswith(".zip"):
         with (
@@ -56,7 +56,7 @@ def export_sqlite(
 
     Raises:
         RecordError: the record cannot be read.
-        NotReplaced, NotWritten: see `db.new_files`.
+        NotReplaced, NotWritten: see `db.errors`.
     """
     if since is None and parse_url(url).get_backend_name() == "sqlite":
         with snapshot(url, timeout_s=timeout_s):

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.ledger_formats import FORMAT, FORMS, beyond
-from db.models import Encryption, Ledger, Run, Sample, Snapshot
+from db.models import Encryption, Ledger, Run, Sample, Snapshot, Stage
 from db.models import Verdict as VaultVerdict
 
 EntryKind = Literal["sealed", "migrated", "removed"]
@@ -172,11 +172,14 @@ def _unsealed(connection: Connection, sealed: Mapping[int, object], removed: set
 
 
 def _strays(connection: Connection) -> Iterator[Fault]:
-    """Rows whose run is gone."""
+    """Rows whose run is gone, and stages whose payload is, of which nobody can say to which run they belonged."""
     for table in (Encryption, Sample, Snapshot, VaultVerdict):
         query = select(table.run_id, func.count()).outerjoin(Run, Run.id == table.run_id).where(Run.id.is_(None))
         for run_id, count in connection.execute(query.group_by(table.run_id)):
             yield Fault(run_id, f"table {table.__tablename__}: {count} rows of a run that is not there")
+    orphans = select(func.count()).select_from(Stage).outerjoin(Encryption).where(Encryption.id.is_(None))
+    if count := connection.execute(orphans).scalar():
+        yield Fault(None, f"table stage: {count} rows of payloads that are not there")
 
 
 def _first_line(error: Exception) -> str:
@@ -212,7 +215,7 @@ def _digest(rows: Iterable[Iterable[object]]) -> str:
 
 
 def _line(values: list[object]) -> bytes:
-    return json.dumps(values, default=_fixed, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    return _encoded(values).encode() + b"\n"
 
 
 def _fixed(value: object) -> str:
@@ -222,3 +225,7 @@ def _fixed(value: object) -> str:
     if isinstance(value, bytes):
         return value.hex()
     raise TypeError(f"{type(value).__name__} has no fixed form")
+
+
+# Made once: `json.dumps` with arguments makes one per line.
+_encoded = json.JSONEncoder(default=_fixed, sort_keys=True, separators=(",", ":")).encode

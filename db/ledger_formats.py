@@ -12,7 +12,8 @@ from sqlalchemy import Select, exists, or_, select
 
 from db.models import Case, Encryption, Host, Interpreter, Run, Sample, Snapshot, Stage, Vault, Verdict
 
-# The run's rows in their order, and the column that says whose they are.
+# The run's rows in their order, and the column that says whose they are. By outer joins, because a row that was put in
+# without its parents must not be left out.
 Coverage = Mapping[str, tuple[Select[Any], Any]]
 
 _RUN = (
@@ -49,10 +50,10 @@ _VERDICT = (
 )  # fmt: skip
 
 _FORM_1: Coverage = {
-    "run": (select(*_RUN).join(Host).order_by(Run.id), Run.id),
+    "run": (select(*_RUN).outerjoin(Host).order_by(Run.id), Run.id),
     "encryption": (select(*_ENCRYPTION).order_by(Encryption.ordinal), Encryption.run_id),
     "stage": (select(*_STAGE).join(Encryption).order_by(Encryption.ordinal, Stage.position), Encryption.run_id),
-    "sample": (select(*_SAMPLE).join(Case).join(Interpreter).order_by(Sample.ordinal), Sample.run_id),
+    "sample": (select(*_SAMPLE).outerjoin(Case).outerjoin(Interpreter).order_by(Sample.ordinal), Sample.run_id),
 }
 _FORM_2: Coverage = {
     **_FORM_1,
@@ -60,8 +61,8 @@ _FORM_2: Coverage = {
         select(*_ENCRYPTION, Vault.vault_id).select_from(Encryption).outerjoin(Vault).order_by(Encryption.ordinal),
         Encryption.run_id,
     ),
-    "snapshot": (select(*_SNAPSHOT).select_from(Snapshot).join(Vault).order_by(Snapshot.id), Snapshot.run_id),
-    "verdict": (select(*_VERDICT).select_from(Verdict).join(Vault).order_by(Verdict.ordinal), Verdict.run_id),
+    "snapshot": (select(*_SNAPSHOT).select_from(Snapshot).outerjoin(Vault).order_by(Snapshot.id), Snapshot.run_id),
+    "verdict": (select(*_VERDICT).select_from(Verdict).outerjoin(Vault).order_by(Verdict.ordinal), Verdict.run_id),
 }
 
 FORMS: Mapping[int, Coverage] = {1: _FORM_1, 2: _FORM_2}

@@ -8,35 +8,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from db.errors import RecordError
+from db.errors import NotReplaced, NotWritten
 
 # What SQLite keeps beside a database that is in use; it would be taken for that of the new file of the same name. Who
 # may only read leaves an empty one, which says nothing.
 _COMPANIONS = ("-wal", "-journal")
-
-
-class NotReplaced(RecordError):
-    """Something is there already under the name of what was to be written."""
-
-    def __init__(self, path: str, why: str) -> None:
-        super().__init__(path, why)
-        self.path = path
-        self.why = why
-
-    def __str__(self) -> str:
-        return f"{self.path} {self.why}"
-
-
-class NotWritten(RecordError):
-    """What was to be written could not be; under its name there is what was there before, if anything."""
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path} cannot be written: {self.reason}; nothing is left of it"
 
 
 @contextmanager
@@ -97,6 +73,9 @@ def _check_free(path: str, *, overwrite: bool) -> None:
         raise NotReplaced(path, "is a folder that is there already; name something new")
     if os.path.lexists(path) and not overwrite:
         raise NotReplaced(path, "is there already, and is not overwritten")
+    if os.path.lexists(path) and not os.path.isfile(path):
+        # Who may write to /dev would put a file in the place of a device.
+        raise NotReplaced(path, "is no regular file, and is not overwritten")
     for companion in _COMPANIONS:
         with suppress(FileNotFoundError):
             if os.path.getsize(path + companion):

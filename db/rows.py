@@ -210,6 +210,16 @@ class SummaryRow:
 
 
 @dataclass(frozen=True, slots=True)
+class MedianRow:
+    """The median of a series' good and quiet rows in one closed run."""
+
+    series: SeriesRow
+    run_id: int
+    started_at: datetime
+    median_ns: float
+
+
+@dataclass(frozen=True, slots=True)
 class TrendRow:
     """A series in one run, or on one day (UTC, `run_id` None); quartiles of its `n` good and quiet rows.
 

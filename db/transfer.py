@@ -11,9 +11,8 @@ from sqlalchemy import Connection, Result, Table, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
-from db.errors import RecordUnusable
+from db.errors import NotWritten, RecordUnusable
 from db.models import Base, DaySummary, Encryption, Run, Sample, Snapshot, Stage, Summary, Verdict
-from db.new_files import NotWritten
 from db.schema import HEAD, check_readable
 from db.store import Store
 

@@ -59,6 +59,6 @@ def _run(flow: str, make_job: Callable[[Settings], Job], log: LogReporter) -> St
     done = job(run, Tools(store, history, runner, reporter, CancelToken()))
     progress.end()
     look = partial(look_at_vault, settings.vault, settings.key_file, history) if settings.vault else None
-    published = runner.report(partial(publish, prefix, history, done.run_id, done.message, look))
+    published = runner.report(partial(publish, prefix, history, done.run_id, done.message, done.head, look))
     log.ended(done, history.where, published)
     return Failed(message=done.message) if done.exit_code else Completed(message=done.message)

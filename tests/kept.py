@@ -6,7 +6,7 @@ import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import BigInteger, Connection, MetaData, NullPool, create_engine, text
+from sqlalchemy import BigInteger, Connection, MetaData, NullPool, create_engine, inspect, text
 from sqlalchemy.engine import make_url
 
 from db.schema import migrate
@@ -30,6 +30,23 @@ def restore(revision: str, url: str) -> None:
         _copy(old, new)
     source.dispose()
     file.close()
+
+
+def enlarge(url: str, times: int) -> None:
+    """So many times the payloads, stages and samples, in the same runs."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        tables = ("encryption", "stage", "sample")
+        counts = {table: connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() for table in tables}  # noqa: S608
+        payloads = counts["encryption"]
+        for table, rows in counts.items():
+            apart = {"id": rows, "ordinal": rows} if table != "stage" else {"id": rows, "encryption_id": payloads}
+            names = [column["name"] for column in inspect(connection).get_columns(table)]
+            values = [f"{name} + n * {apart[name]}" if name in apart else name for name in names]
+            more = "WITH RECURSIVE more(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM more WHERE n + 1 < :times) "
+            insert = f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(values)} FROM {table}, more"  # noqa: S608
+            connection.execute(text(more + insert), {"times": times})
+    engine.dispose()
 
 
 def _copy(old: Connection, new: Connection) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import signal
 import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.conftest import BIN, free_port, read_json
+from tests.prefect_api import ask_server
 from tests.processes import read_proc, wait_until
 
 # Starting Prefect's programs takes 5 s of CPU each, and the machine may be busy.
@@ -88,24 +84,7 @@ class Served:
 
     def ask(self, path: str, body: dict[str, Any] | None = None, *, method: str | None = None) -> Any:
         """What the server answers."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(  # noqa: S310 - our own loopback address
-            f"{self.url}/api/{path}", data, {"Content-Type": "application/json"}, method=method
-        )
-        if self.auth:
-            request.add_header("Authorization", f"Basic {base64.b64encode(self.auth.encode()).decode()}")
-        for _ in range(10):
-            try:
-                with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own loopback address
-                    text = answer.read()
-                return json.loads(text) if text else None
-            except urllib.error.HTTPError as error:
-                # Where the machine is so busy that the server waits in vain for its own database.
-                if error.code != 503:
-                    raise
-                error.close()
-                time.sleep(1)
-        raise AssertionError("the server is too busy")
+        return ask_server(f"{self.url}/api", path, body, method=method, auth=self.auth)
 
     def deployments(self) -> dict[str, Any]:
         """By name."""

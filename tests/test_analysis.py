@@ -6,16 +6,18 @@ import random
 import statistics
 from collections.abc import Iterator
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from db.history import History, SeriesFilter
+from flows.analysis import comparison
 from flows.analysis.blame import Changed
 from flows.analysis.changes import find_changes
 from flows.analysis.comparison import Side, compare
 from flows.analysis.intervals import Verdict, ratio_of_medians, ratio_of_pairs, verdict
-from flows.analysis.steps import find_steps
+from flows.analysis.steps import LEAST_VALUES, cheapest_steps, find_steps, may_differ
 from tasks.threads.cases import Case
 from tasks.threads.choices import Executor, Workload
 from tasks.threads.estimates import RESAMPLES, Ratio
@@ -58,6 +60,40 @@ def test_a_planted_step_is_found_at_its_place(seed: int) -> None:
         found = find_steps(values)
         assert len(found) == len(levels) - 1, (levels, found)
         assert all(abs(step - 40 * (number + 1)) <= 2 for number, step in enumerate(found)), (levels, found)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_other_steps_are_cheaper(seed: int) -> None:
+    """What any steps cost, with medians worked out level by level; values that are the same come too."""
+    draw = random.Random(seed)  # noqa: S311 - times
+    levels = [draw.uniform(90, 130) for _ in range(4)]
+    values = [round(draw.gauss(levels[number // 12], 3), seed % 2) for number in range(draw.randint(10, 48))]
+    penalty = draw.uniform(1, 30)
+
+    def cost(begin: int, end: int) -> float:
+        middle = statistics.median(values[begin:end])
+        return sum(abs(value - middle) for value in values[begin:end])
+
+    least = {0: -penalty}
+    for end in range(LEAST_VALUES, len(values) + 1):
+        begins = [begin for begin in least if begin <= end - LEAST_VALUES]
+        least[end] = min(least[begin] + penalty + cost(begin, end) for begin in begins)
+    steps = cheapest_steps(values, penalty)
+    edges = [0, *steps, len(values)]
+    assert all(end - begin >= LEAST_VALUES for begin, end in pairwise(edges))
+    found = sum(cost(begin, end) for begin, end in pairwise(edges)) + penalty * len(steps)
+    assert found == pytest.approx(least[len(values)])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_levels_that_differ_are_never_ruled_out(seed: int) -> None:
+    """The factor by which the medians of the two parts of a series differ at the most, worked out part by part."""
+    values = noise(seed, 30)
+    parts = [statistics.median(values[begin:end]) for begin in range(25) for end in range(begin + 6, 31)]
+    factor = max(parts) / min(parts)
+    assert may_differ(values, 6, factor * 0.999)
+    assert not may_differ(values, 6, 2 * factor)
+    assert not may_differ(values[:11], 6, 1)
 
 
 def test_constant_values_and_few_values_have_no_step() -> None:
@@ -166,6 +202,19 @@ def test_runs_of_both_make_pairs(record: GeneratedRecord, history: History) -> N
     assert row.low == pytest.approx(0.8)
     assert row.high == pytest.approx(0.8)
     assert (found.only_a, found.only_b) == (0, 0)
+
+
+def test_the_newest_runs_are_compared(
+    record: GeneratedRecord, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each series on either side as many as may be: what was long ago does not count."""
+    monkeypatch.setattr(comparison, "MOST_RUNS", 6)
+    for number in range(9):
+        wall = 500 if number < 3 else 100
+        record.run(at_hour(DAY + timedelta(days=number), 2), samples=[sample(wall)])
+        record.run(at_hour(DAY + timedelta(days=number), 2), samples=[sample(100)], host="beta")
+    (row,) = compare(history, Side("host", "alpha"), Side("host", "beta"), EVERYTHING).rows
+    assert (row.a_runs, row.b_runs, row.ratio, row.low, row.high) == (6, 6, 1, 1, 1)
 
 
 def test_hosts_and_times_are_compared_by_their_runs(record: GeneratedRecord, history: History) -> None:

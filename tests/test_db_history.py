@@ -247,6 +247,18 @@ def test_summaries_of_one_run_and_of_the_newest(record: GeneratedRecord, history
     assert history.summaries(EVERYTHING, run_id=2) == [rows[1], rows[4]]
     assert rows[1].covariates["code"] == "0.1"
     assert rows[1].covariates["kernel"] == "6.1"
+    medians = [(row.series, row.run_id, row.started_at, row.median_ns) for row in rows]
+    found = history.medians(EVERYTHING, limit=3)
+    assert [(one.series, one.run_id, one.started_at, one.median_ns) for one in found] == medians
+    assert history.medians(EVERYTHING, limit=1) == [found[2], found[5]]
+
+
+def test_runs_without_a_median_take_no_place_among_the_newest(record: GeneratedRecord, history: History) -> None:
+    """The last run's only sample failed: the newest median is that of the run before."""
+    record.run(on(0), samples=samples(1))
+    record.run(on(1), samples=[*samples(2, outcome="timed-out")])
+    (only,) = history.medians(EVERYTHING, limit=1)
+    assert (only.run_id, only.median_ns) == (1, 1e6)
 
 
 def test_failures_are_one_list(record: GeneratedRecord, history: History) -> None:

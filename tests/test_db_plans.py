@@ -69,6 +69,7 @@ def calls(history: History) -> dict[str, Callable[[], Any]]:
         "summaries": lambda: h.summaries(some),
         "summaries of a run": lambda: h.summaries(EVERYTHING, run_id=1),
         "summaries, the newest": lambda: h.summaries(EVERYTHING, limit=3),
+        "medians": lambda: h.medians(some, limit=20),
         "trend by run": lambda: h.trend(EVERYTHING, by="run"),
         "trend by day": lambda: h.trend(EVERYTHING),
         "trend of a time": lambda: h.trend(some, limit=None),

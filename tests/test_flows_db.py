@@ -18,11 +18,10 @@ import pytest
 from sqlalchemy import NullPool, create_engine, text
 
 from db.backup import back_up
-from db.errors import RecordUnusable
+from db.errors import NotReplaced, RecordUnusable
 from db.facts import NewRun
 from db.history import History
 from db.integrity import faults
-from db.new_files import NotReplaced
 from db.schema import HEAD
 from db.store import Store
 from db.transfer import import_record
@@ -190,6 +189,14 @@ def test_backup_replaces_nothing_by_accident(record: Path, tmp_path: Path) -> No
     (tmp_path / "copy.sqlite-wal").write_bytes(b"")
     back_up(url_of(record), str(copy), overwrite=True)
     assert faults(url_of(copy)) == ()
+
+
+def test_backup_replaces_regular_files_only(record: Path, tmp_path: Path) -> None:
+    """Who may write to /dev would lose a device to `--overwrite`."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NotReplaced, match="no regular file"):
+        back_up(url_of(record), str(tmp_path / "pipe"), overwrite=True)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_damaged_record_does_not_replace_a_good_backup(record: Path, tmp_path: Path) -> None:

@@ -142,6 +142,8 @@ def test_filters_of_findings_choose_the_runs(threadmill: Command) -> None:
         ("compare 2026-09-01..2026-09-20 2026-09-20..", "overlap"),
         ("compare 1 2", "no series in common"),
         ("verify --head abc", "64 hex digits"),
+        ("runs --limit 99999999999999999999", "too large"),
+        ("trend --series 99999999999999999999", "too large"),
     ],
 )
 def test_refused_in_one_line(threadmill: Command, arguments: str, reason: str) -> None:

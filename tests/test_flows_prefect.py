@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Command, read_json
+from tests.prefect_api import ask_server
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,11 +29,7 @@ def ask(prefect_server: str) -> Ask:
     """Post to the server's API, as the UI does."""
 
     def post(path: str, **body: Any) -> Any:
-        request = urllib.request.Request(  # noqa: S310 - our own loopback address
-            f"{prefect_server}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own loopback address
-            return json.load(answer)
+        return ask_server(prefect_server, path, body)
 
     return post
 

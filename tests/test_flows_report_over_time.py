@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -151,7 +152,7 @@ def test_only_what_started_in_the_time_counts(record: str) -> None:
 
 WITHOUT = """
 import sys
-for name in ("matplotlib", "ruptures"):
+for name in ("matplotlib", "numpy"):
     sys.modules[name] = None
 from tests.test_flows_report_over_time import page_of, sections
 sys.stdout.write(page_of(sections(sys.argv[1])))
@@ -164,7 +165,7 @@ def test_without_the_extras_it_says_so(record: str) -> None:
     text = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120).stdout
     assert "<svg" not in text
     assert text.count("matplotlib is not installed") == 1
-    assert text.count("ruptures, which is not installed") == 1
+    assert text.count("numpy, which is not installed") == 1
     assert NUMBERS in text
 
 
@@ -178,6 +179,17 @@ def test_command_writes_the_time_that_is_asked_for(
     assert NUMBERS in (tmp_path / "page.html").read_text()
     refused = threadmill("report", "--run", "1", *span)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+
+
+def test_a_pipe_gets_the_page(threadmill: Command, environment: dict[str, str], record: str, tmp_path: Path) -> None:
+    """It is written to, not replaced by a file."""
+    environment["THREADMILL_DATABASE_URL"] = record
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        assert threadmill("report", "--run", "1", "-o", "pipe").returncode == 0
+        assert reader.communicate(timeout=60)[0].endswith("</html>\n")
+    assert pipe.is_fifo()
 
 
 @pytest.fixture(scope="module")

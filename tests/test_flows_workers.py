@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +19,7 @@ import pytest
 
 from tests.conftest import BIN, clean_environment, running_prefect_server
 from tests.postgres import Server
+from tests.prefect_api import ask_server
 from tests.processes import alive, children_of, hang_on_payloads_only, make_hanging_openssl, wait_until
 
 # Starting a flow run takes a few seconds of CPU, and eight of them share what there is.
@@ -49,12 +49,7 @@ class Stack:
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """What the server answers."""
-        data = None if body is None else json.dumps(body).encode()
-        url = f"{self.environment['PREFECT_API_URL']}/{path}"
-        request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310 - loopback
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - loopback
-            text = answer.read()
-        return json.loads(text) if text else None
+        return ask_server(self.environment["PREFECT_API_URL"], path, body)
 
     def run(self, flow: str, deployment: str, **parameters: Any) -> str:
         """Ask for a flow run now; its id."""

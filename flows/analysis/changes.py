@@ -6,19 +6,23 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from db.history import History, SeriesFilter
-from db.rows import SeriesRow, SummaryRow
+from db.rows import MedianRow, SeriesRow, SummaryRow
 from flows.analysis.blame import Changed, changed
 from flows.analysis.intervals import Ratio, Verdict, ratio_of_medians, verdict
-from flows.analysis.steps import find_steps
+from flows.analysis.steps import find_steps, may_differ
+from tasks.threads.estimates import MIN_PAIRS
+from tasks.threads.speedup_verdicts import LEAST_DIFFERENCE
 
-# Finding steps takes a time that grows with the square of the number of runs: half a second for so many.
+# So many newest runs of a series are looked at: more say no more about now, and take longer to read.
 MOST_RUNS = 1000
 # So many runs on either side say what was usual there.
 _NEAR = 5
+# Where the level before a step begins, the step, where its level ends.
+_Finding = tuple[int, int, int, Ratio]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,59 +55,74 @@ def find_changes(history: History, which: SeriesFilter) -> list[Change]:
     are looked at as one: such a change is what may have made the step.
 
     Raises:
-        RupturesMissing: the extra that finds steps is not installed.
+        NumpyMissing: the extra that finds steps is not installed.
     """
-    find_steps(())
-    found = [change for rows in _tracks(history.summaries(which, limit=MOST_RUNS)) for change in changes_in(rows)]
+    found = [
+        _change(edges, rows)
+        for medians in _tracks(history.medians(which, limit=MOST_RUNS))
+        if (findings := _findings([row.median_ns for row in medians]))
+        for rows in [_summaries(history, which, medians)]
+        for edges in findings
+    ]
     return sorted(found, key=lambda one: (one.started_at, one.run_id), reverse=True)
 
 
-def changes_in(rows: Sequence[SummaryRow]) -> Iterator[Change]:
-    """The steps in runs of one track, oldest first, all of which have a median."""
-    for begin, step, end, ratio in _findings([row.median_ns or 0 for row in rows]):
-        before, after = rows[begin:step], rows[step:end]
-        yield Change(
-            after[0].series,
-            after[0].started_at,
-            after[0].run_id,
-            verdict(ratio),
-            ratio.value,
-            ratio.low,
-            ratio.high,
-            _middle(before),
-            _middle(after),
-            len(before),
-            len(after),
-            changed(before[-_NEAR:], after[:_NEAR]),
-        )
+def _summaries(history: History, which: SeriesFilter, medians: Sequence[MedianRow]) -> list[SummaryRow]:
+    """What these runs are known by; read only for tracks that have a step, which are few."""
+    ids = sorted({row.series.series_id for row in medians})
+    rows = history.summaries(replace(which, since=medians[0].started_at, series_ids=ids))
+    known = {(row.series.series_id, row.run_id): row for row in rows}
+    return [known[row.series.series_id, row.run_id] for row in medians]
 
 
-def _findings(medians: Sequence[float]) -> list[tuple[int, int, int, Ratio]]:
+def _change(edges: _Finding, rows: Sequence[SummaryRow]) -> Change:
+    begin, step, end, ratio = edges
+    before, after = rows[begin:step], rows[step:end]
+    return Change(
+        after[0].series,
+        after[0].started_at,
+        after[0].run_id,
+        verdict(ratio),
+        ratio.value,
+        ratio.low,
+        ratio.high,
+        _middle(before),
+        _middle(after),
+        len(before),
+        len(after),
+        changed(before[-_NEAR:], after[:_NEAR]),
+    )
+
+
+def _findings(medians: Sequence[float]) -> list[_Finding]:
     """Steps that may be called faster or slower: where the level before it begins, the step, where its level ends.
 
     One that may not be called so is no step, and its two sides are one level: the weakest goes first.
     """
-    steps = find_steps(medians)
+    steps = find_steps(medians) if may_differ(medians, MIN_PAIRS, 1 + LEAST_DIFFERENCE) else []
+    ratios: dict[tuple[int, int, int], Ratio] = {}
     while True:
         edges = [0, *steps, len(medians)]
-        found = [
-            (begin, step, end, ratio_of_medians(medians[begin:step], medians[step:end]))
-            for begin, step, end in zip(edges, edges[1:], edges[2:], strict=False)
-        ]
+        places = [*zip(edges, edges[1:], edges[2:], strict=False)]
+        for begin, step, end in places:
+            # Of those of the round before, all but two are the same.
+            if (begin, step, end) not in ratios:
+                ratios[begin, step, end] = ratio_of_medians(medians[begin:step], medians[step:end])
+        found = [(*place, ratios[place]) for place in places]
         weak = [(abs(math.log(ratio.value)), step) for _, step, _, ratio in found if not verdict(ratio).is_difference]
         if not weak:
             return found
         steps.remove(min(weak)[1])
 
 
-def _tracks(rows: Sequence[SummaryRow]) -> Iterator[list[SummaryRow]]:
+def _tracks(rows: Sequence[MedianRow]) -> Iterator[list[MedianRow]]:
     """Runs in their order, track by track; where a run has two series of one track, each series is one of its own."""
-    tracks: dict[str, list[SummaryRow]] = defaultdict(list)
+    tracks: dict[str, list[MedianRow]] = defaultdict(list)
     for row in rows:
         if row.median_ns:
             tracks[row.series.track].append(row)
     for track in tracks.values():
-        parts: dict[int, list[SummaryRow]] = defaultdict(list)
+        parts: dict[int, list[MedianRow]] = defaultdict(list)
         apart = len({row.run_id for row in track}) < len(track)
         for row in track:
             parts[row.series.series_id if apart else 0].append(row)

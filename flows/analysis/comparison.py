@@ -14,6 +14,7 @@ from typing import Literal
 from db.history import History, SeriesFilter
 from db.rows import SeriesRow, SummaryRow
 from flows.analysis.blame import Changed, changed
+from flows.analysis.changes import MOST_RUNS
 from flows.analysis.evidence import RawTimes, evidence
 from flows.analysis.intervals import Verdict, verdict
 
@@ -81,10 +82,11 @@ def compare(history: History, a: Side, b: Side, which: SeriesFilter) -> Comparis
     """B against A, wherever the same was measured on both sides.
 
     The same is: the case, the host and the minor release of the interpreter, or suite, backend, size class and host;
-    but for what is compared. It rests on the medians of closed runs, which stay when their rows are removed.
+    but for what is compared. It rests on the medians of closed runs, which stay when their rows are removed; of each
+    series on either side on those of the newest 1,000.
     """
-    ours = _groups(history.summaries(a.narrowed(which), run_id=a.run_id), a)
-    theirs = _groups(history.summaries(b.narrowed(which), run_id=b.run_id), b)
+    ours = _groups(history.summaries(a.narrowed(which), run_id=a.run_id, limit=MOST_RUNS), a)
+    theirs = _groups(history.summaries(b.narrowed(which), run_id=b.run_id, limit=MOST_RUNS), b)
     times = RawTimes(history)
     rows = [_compared(times, ours[key], theirs[key], _COMPARED[a.kind]) for key in ours if key in theirs]
     rows.sort(key=lambda row: (not row.verdict.is_difference, -abs(math.log(row.ratio))))

@@ -34,6 +34,7 @@ class _Published:
 
     prefix: str
     message: str
+    head: str | None
     history: History
     run: RunRow
     payloads: Sequence[PayloadRow]
@@ -50,7 +51,12 @@ class _Published:
 
 
 def publish(
-    prefix: str, history: History, run_id: int, message: str, look: Callable[[], VaultState] | None = None
+    prefix: str,
+    history: History,
+    run_id: int,
+    message: str,
+    head: str | None,
+    look: Callable[[], VaultState] | None = None,
 ) -> None:
     """A run's artifacts: `payloads`, `samples`, `experiments` and `verdicts`, where there are any, and `report`.
 
@@ -61,6 +67,7 @@ def publish(
         history: where the run is recorded
         run_id: the run, closed
         message: what it came to, in a line
+        head: the ledger's, once the run was sealed
         look: how the vault is that this process works with, if it does with any
 
     Raises:
@@ -70,7 +77,7 @@ def publish(
     assert run is not None  # noqa: S101 - its row was written a moment ago
     payloads = history.payloads(PayloadFilter(run_id=run_id), limit=_READ)
     samples = history.samples(SampleFilter(run_id=run_id), limit=_READ)
-    published = _Published(prefix, message, history, run, payloads, samples)
+    published = _Published(prefix, message, head, history, run, payloads, samples)
     _publish_payloads(published)
     _publish_samples(published)
     _publish_findings(published)
@@ -147,6 +154,6 @@ def _publish_report(of: _Published) -> None:
         f"From the first {_READ:,} payloads or samples only. " if _READ in {len(of.payloads), len(of.samples)} else ""
     )
     # Kept by Prefect, in another database: whoever rewrites all of the record contradicts it.
-    head = f"Ledger's head: `{of.history.head(of.run.id)}`"
+    head = f"Ledger's head: `{of.head}`"
     says = of.says(f"{partial}As a page: `threadmill report --run {of.run.id}`. {head}")
     create_markdown_artifact(key=of.key("report"), markdown=text, description=says)

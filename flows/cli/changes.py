@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flows.analysis.changes import Change, find_changes
-from flows.analysis.steps import RupturesMissing
+from flows.analysis.steps import NumpyMissing
 from flows.cli.exits import REFUSED, Exit
 from flows.cli.listing import duration, identity, interval, print_rows
 from flows.cli.output import local, print_table
@@ -28,7 +28,7 @@ def changes(*, which: Selection = EVERYTHING, limit: int = 20, form: Form = FOR_
     history = open_history(limit)
     try:
         rows = find_changes(history, asked)[:limit]
-    except RupturesMissing as missing:
+    except NumpyMissing as missing:
         raise Exit(REFUSED, str(missing)) from None
     say_if_empty(history)
     return print_rows(rows, Change, form, lambda: _print(rows), "no step of more than 5 % is shown")

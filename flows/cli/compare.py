@@ -19,7 +19,8 @@ from flows.jobs.names import RequestRefused
 def compare(a: str, b: str, /, *, which: Selection = EVERYTHING, limit: int = 40, form: Form = FOR_PEOPLE) -> int:
     """Compare B with A wherever both measured the same: the ratio of their times, with its 95 % interval.
 
-    Faster or slower is said only where the whole interval lies beyond 5 %.
+    Faster or slower is said only where the whole interval lies beyond 5 %. Of each series the newest 1,000 runs on
+    either side are looked at.
 
     Args:
         a: a run (12, latest), an interpreter (3.11), host:NAME, or a span of time (2026-10-01..2026-10-31)

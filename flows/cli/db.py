@@ -9,12 +9,10 @@ from db.backup import back_up
 from db.engine import parse_url, shown
 from db.history import History
 from db.integrity import faults
-from db.new_files import NotWritten
 from db.schema import HEAD
 from db.sizes import RecordStats, TableSize
 from db.store import Store
 from db.transfer import import_record
-from flows.cli.exits import Exit
 from flows.cli.options import Flag, Json
 from flows.cli.output import local, print_json, print_table
 from flows.settings import load_settings
@@ -53,10 +51,7 @@ def backup(path: str, /, *, overwrite: Flag = False) -> int:
         overwrite: replace a file that is there
     """
     settings = load_settings()
-    try:
-        done = back_up(settings.history_url, path, overwrite=overwrite, timeout_s=settings.database_timeout_s)
-    except NotWritten as error:
-        raise Exit(1, str(error)) from error
+    done = back_up(settings.history_url, path, overwrite=overwrite, timeout_s=settings.database_timeout_s)
     print(f"wrote {done.path}: {_megabytes(done.size_bytes)}, schema {done.schema}, ledger's head {done.head}")
     return 0
 

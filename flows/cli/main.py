@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
-from db.errors import RecordError
+from db.errors import NotWritten, RecordError
 from flows.cli.exits import REFUSED, Exit, Terminated
 from flows.cli.options import Json
 from flows.jobs.names import RequestRefused
@@ -102,6 +102,8 @@ def main() -> NoReturn:
         code = _complain(end.text, end.code)
     except CycloptsError as error:
         code = _complain(f"{_one_line(str(error))} (see --help)", REFUSED)
+    except NotWritten as error:
+        code = _complain(str(error), 1)
     except (RequestRefused, CryptoError, ExperimentError, RecordError) as error:
         code = _complain(str(error), REFUSED)
     except KeyboardInterrupt:

@@ -73,13 +73,16 @@ def _of_run(history: History, run_id: int, made_at: datetime) -> str:
 
 
 def _write(path: str, page: str) -> None:
-    """Under a temporary name first: a report that is there is whole."""
-    part = f"{path}.part"
+    """Under a temporary name first: a report that is there is whole. A pipe or a device is written to as it is."""
+    is_file = os.path.isfile(path) or not os.path.exists(path)
+    part = f"{path}.part" if is_file else path
     try:
         with open(part, "w", encoding="utf-8") as file:
             file.write(page)
-        os.replace(part, path)
+        if is_file:
+            os.replace(part, path)
     except OSError as error:
-        with suppress(OSError):
-            os.unlink(part)
+        if is_file:
+            with suppress(OSError):
+                os.unlink(part)
         raise Exit(REFUSED, f"{path} cannot be written: {error.strerror}") from None

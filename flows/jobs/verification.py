@@ -13,12 +13,11 @@ from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.vaults import Portion, Tally, known_snapshot, positive, record_at_once, run_portions
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
-from tasks.crypto.vault.errors import NoVault, VaultChanged, WrongKey
 from tasks.crypto.vault.index import ObjectIndex
 from tasks.crypto.vault.locks import reading
-from tasks.crypto.vault.recover import recover
-from tasks.crypto.vault.vault import Vault, open_vault
-from tasks.crypto.vault.verdicts import Verdict, judged
+from tasks.crypto.vault.recover import open_or_recover
+from tasks.crypto.vault.vault import Vault
+from tasks.crypto.vault.verdicts import Verdict
 from tasks.crypto.vault.verify import check_objects, inspect
 
 # What a step may take: about a second of hashing on one core, or of opening files.
@@ -111,7 +110,8 @@ def verify(request: VerificationRequest, run: NewRun, tools: Tools) -> OpenRun:
 
 
 def _plan(request: VerificationRequest, tools: Tools, stack: ExitStack) -> _Plan:
-    vault, fault = _open(request)
+    secret = None if request.key is None else request.key.secret()
+    vault, fault = open_or_recover(request.vault, secret)
     stack.enter_context(reading(vault.root, tools.cancel))
     index = stack.enter_context(ObjectIndex())
     found = list(inspect(vault, index, known_snapshot(tools.history, vault), tools.cancel))
@@ -122,22 +122,6 @@ def _plan(request: VerificationRequest, tools: Tools, stack: ExitStack) -> _Plan
     objects, _ = index.counts()
     count, size_bytes = (0, 0) if request.snapshots_only else index.counts(request.sample)
     return _Plan(vault, index, tuple(found), objects, count, size_bytes)
-
-
-def _open(request: VerificationRequest) -> tuple[Vault, Verdict | None]:
-    """The vault, and what is wrong with its `vault.json`, where its snapshots tell what that must have been."""
-    secret = None if request.key is None else request.key.secret()
-    try:
-        return open_vault(request.vault, secret), None
-    except (NoVault, WrongKey, VaultChanged) as error:
-        vault = None if secret is None else recover(request.vault, secret)
-        if vault is None:
-            raise
-        missing = isinstance(error, NoVault)
-        reason = "vault.json is missing" if missing else "vault.json was changed"
-        return vault, judged(
-            "vault", vault.id, "missing" if missing else "changed", f"{reason}: restore it from a copy"
-        )
 
 
 def _portions(plan: _Plan, request: VerificationRequest, cancel: CancelToken) -> Iterator[Portion]:

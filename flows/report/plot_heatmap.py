@@ -38,9 +38,21 @@ def draw_heatmap(figure: Figure, chart: HeatMap) -> None:
     """Rows from the top down, interpreters along the bottom."""
     axes = figure.subplots()
     reach = _reach(chart)
-    for y, row in enumerate(chart.cells):
-        for x, cell in enumerate(row):
-            _draw_cell(axes, x, y, cell, _colour(cell, chart.scale, reach))
+    cells = [(x, y, cell) for y, row in enumerate(chart.cells) for x, cell in enumerate(row)]
+    colours = [_colour(cell, chart.scale, reach) for _, _, cell in cells]
+    # All at once: one by one they took half of the time of a map.
+    axes.bar(
+        [x for x, _, _ in cells],
+        0.92,
+        0.95,
+        [y - 0.46 for _, y, _ in cells],
+        color=colours,
+        edgecolor="#c8c8c8",
+        linewidth=0.6,
+        hatch=[_HATCHES.get(cell.state) or "" for _, _, cell in cells],
+    )
+    for (x, y, cell), colour in zip(cells, colours, strict=True):
+        _write(axes, x, y, cell, colour)
     axes.set_xlim(-0.5, len(chart.columns) - 0.5)
     axes.set_ylim(len(chart.rows) - 0.5, -0.5)
     axes.set_xticks(range(len(chart.columns)), _column_labels(chart))
@@ -54,13 +66,11 @@ def _column_labels(chart: HeatMap) -> list[str]:
     return [textwrap.fill(label, 11, max_lines=5, placeholder="…") for label in chart.columns]
 
 
-def _draw_cell(axes: Axes, x: int, y: int, cell: HeatCell, colour: str) -> None:
-    hatch = _HATCHES.get(cell.state)
-    axes.bar(x, 0.92, 0.95, y - 0.46, color=colour, edgecolor="#c8c8c8", linewidth=0.6, hatch=hatch)
+def _write(axes: Axes, x: int, y: int, cell: HeatCell, colour: str) -> None:
     first, *others = cell.lines
     has_value = cell.state is CellState.VALUE
     ink = ink_on(colour)
-    box = {"facecolor": colour, "edgecolor": "none", "pad": 1.2} if hatch else None
+    box = {"facecolor": colour, "edgecolor": "none", "pad": 1.2} if _HATCHES.get(cell.state) else None
     if not has_value:
         axes.text(x, y, "\n".join(cell.lines), ha="center", va="center", fontsize=7.5, color=ink, bbox=box)
         return

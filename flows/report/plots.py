@@ -95,7 +95,7 @@ def _lay_out(figure: Figure) -> None:
     """Once and for all: a figure with a layout still to be worked out is drawn twice when it is saved."""
     if engine := figure.get_layout_engine():
         engine.execute(figure)
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)
 
 
 def _wrapped(title: str, width_inches: float) -> str:

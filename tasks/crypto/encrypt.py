@@ -30,7 +30,8 @@ from tasks.crypto.vault.errors import VaultUnwritable
 from tasks.crypto.waiting import wait_readable
 
 if TYPE_CHECKING:
-    from tasks.crypto.vault.adding import Addition, KeptBatch
+    from tasks.crypto.vault.adding import Addition
+    from tasks.crypto.vault.kept import KeptBatch
 
 Status = Literal["ok", "failed", "skipped", "unstable", "unchanged"]
 

@@ -57,7 +57,7 @@ def outermost(paths: Sequence[str]) -> list[bytes]:
 def _is_met(root: bytes, folders: set[bytes]) -> bool:
     """Whether the walk of one of the folders comes to this path: it follows no link on the way, nor at its end."""
     path = root
-    for parent in _parents(root):
+    for parent in parents(root):
         if os.path.islink(path):
             return False
         if parent in folders:
@@ -66,7 +66,8 @@ def _is_met(root: bytes, folders: set[bytes]) -> bool:
     return False
 
 
-def _parents(path: bytes) -> Iterator[bytes]:
+def parents(path: bytes) -> Iterator[bytes]:
+    """The folders that a path lies in, the nearest first."""
     parent = os.path.dirname(path)
     while parent != path:
         yield parent

@@ -9,25 +9,22 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tasks.crypto.backend import Encrypted
 from tasks.crypto.cancel import CancelToken
-from tasks.crypto.chain import Sink
 from tasks.crypto.inputs import Payload
-from tasks.crypto.suites import HEADER_BYTES, SALT_BYTES
+from tasks.crypto.suites import HEADER_BYTES
 from tasks.crypto.vault.changes import Changes
-from tasks.crypto.vault.draft import Draft, Result
-from tasks.crypto.vault.entries import FileFacts
+from tasks.crypto.vault.draft import Draft
 from tasks.crypto.vault.errors import VaultError, VaultUnwritable
-from tasks.crypto.vault.layout import SNAPSHOTS, TEMPORARY, object_path, open_new, open_regular, sync_folder, write_all
-from tasks.crypto.vault.lines import LONGEST_LINE, encode_line, encode_mac
+from tasks.crypto.vault.headers import Header, Totals
+from tasks.crypto.vault.kept import KeptBatch
+from tasks.crypto.vault.layout import SNAPSHOTS, TEMPORARY, open_new, sync_folder
+from tasks.crypto.vault.lines import LONGEST_LINE, encode_line, encode_path
 from tasks.crypto.vault.locks import numbering, writing
-from tasks.crypto.vault.objects import ObjectBatch, digest_of
+from tasks.crypto.vault.objects import ObjectBatch
 from tasks.crypto.vault.snapshots import (
     LONGEST_HEADER,
-    Header,
     OpenSnapshot,
     Snapshot,
-    Totals,
     newest_snapshot,
     open_snapshot,
     peek,
@@ -35,8 +32,7 @@ from tasks.crypto.vault.snapshots import (
 )
 from tasks.crypto.vault.vault import Vault
 from tasks.crypto.vault.walk import Excludes, walk
-
-_PIECE_BYTES = 1 << 20
+from tasks.crypto.vault.written import Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +81,7 @@ def adding(vault: Vault, selection: Selection, cancel: CancelToken) -> Iterator[
         VaultError: one of its leaves.
     """
     began = datetime.now(UTC)
+    _need_short(vault, selection)
     with ExitStack() as stack:
         stack.enter_context(writing(vault.root, cancel))
         draft = Draft(vault.root)
@@ -178,10 +175,6 @@ class Addition:
             newest = newest_snapshot(self.vault)
             sequence = max(least_sequence, newest.header.sequence + 1 if newest else 1)
             header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self._selection.sources)
-            if len(encode_line(header.values())) > LONGEST_HEADER - LONGEST_LINE:
-                raise VaultError(
-                    self.vault.root, "so many sources do not fit into a snapshot; name a folder above them"
-                )
             part = f"{self.vault.root}/{TEMPORARY}/{self._draft.token}.snapshot"
             try:
                 added = self._write(part, header)
@@ -197,7 +190,7 @@ class Addition:
     def _write(self, part: str, header: Header) -> Added:
         descriptor = open_new(part)
         try:
-            written = _Written(descriptor, self.vault)
+            written = Written(descriptor, self.vault)
             written.put(encode_line(header.values()))
             entries = new = same = stored_bytes = size_bytes = 0
             for line, result in self._draft.entry_lines():
@@ -218,77 +211,10 @@ class Addition:
         return Added(Snapshot(header, totals, mac), new, same, stored_bytes)
 
 
-class KeptBatch:
-    """The objects of one batch, and for which file each is."""
-
-    def __init__(self, vault: Vault, objects: ObjectBatch) -> None:
-        self._vault = vault
-        self._objects = objects
-        self.results: list[tuple[int, Result]] = []
-
-    def salt_of(self, known: str) -> bytes | None:
-        """The salt of an object; None if that is not there, or not whole: then it is not to be taken over."""
-        try:
-            descriptor = open_regular(object_path(self._vault.root, known))
-            try:
-                found, _ = digest_of(descriptor, bytearray(_PIECE_BYTES))
-                return os.pread(descriptor, SALT_BYTES, HEADER_BYTES - SALT_BYTES) if found == known else None
-            finally:
-                os.close(descriptor)
-        except OSError:
-            return None
-
-    def same(self, number: int, known: str, done: Encrypted) -> None:
-        """A file was read, and is what this object is of."""
-        assert done.status is not None  # noqa: S101 - a file has one
-        self.results.append((number, Result(known, FileFacts.of(done.status), same=True)))
-
-    def store(self, number: int, encrypt: Callable[[Sink], Encrypted]) -> Encrypted:
-        """Have a file encrypted into a new object.
-
-        Raises:
-            VaultUnwritable: the disk does not take it.
-            CryptoError: whatever `encrypt` raises; then there is no object.
-        """
-        made = self._objects.new()
-        try:
-            try:
-                done = encrypt(made.write)
-            finally:
-                made.close()
-        except BaseException:
-            self._objects.drop(made)
-            raise
-        assert done.status is not None  # noqa: S101 - a file has one
-        self._objects.keep(made, done.digest.hex())
-        self.results.append((number, Result(done.digest.hex(), FileFacts.of(done.status))))
-        return done
-
-
-class _Written:
-    """Lines on their way into a file, a few KiB at a time, and their MAC."""
-
-    def __init__(self, descriptor: int, vault: Vault) -> None:
-        self._descriptor = descriptor
-        self._mac = vault.need_key().mac()
-        self._held = bytearray()
-
-    def put(self, line: bytes) -> None:
-        self._held += line
-        if len(self._held) > LONGEST_LINE:
-            self._flush()
-
-    def end(self) -> str:
-        """Write the MAC; its 64 hex digits."""
-        self._flush()
-        mac = self._mac.hexdigest()
-        write_all(self._descriptor, encode_mac(mac))
-        return mac
-
-    def _flush(self) -> None:
-        self._mac.update(self._held)
-        write_all(self._descriptor, bytes(self._held))
-        self._held.clear()
+def _need_short(vault: Vault, selection: Selection) -> None:
+    """Before anything is read: whether the sources go into a first line."""
+    if len(encode_line({"sources": [encode_path(path) for path in selection.sources]})) > LONGEST_HEADER - LONGEST_LINE:
+        raise VaultError(vault.root, "so many sources do not fit into a snapshot; name a folder above them")
 
 
 def _previous(vault: Vault, sources: Sequence[bytes], stack: ExitStack) -> tuple[OpenSnapshot | None, tuple[str, ...]]:

@@ -132,5 +132,6 @@ class Changes:
         if name in self._distrusted:
             return False
         with suppress(OSError):
-            return os.lstat(object_path(self._root, name)).st_size == size_bytes + HEADER_BYTES
+            status = os.lstat(object_path(self._root, name))
+            return stat.S_ISREG(status.st_mode) and status.st_size == size_bytes + HEADER_BYTES
         return False

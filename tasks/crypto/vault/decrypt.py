@@ -36,14 +36,14 @@ def decrypt_once(vault: Vault, digest: str, size_bytes: int, take: Take, cancel:
         VaultChanged: the object is not what it is named for; what was given out is to be thrown away.
         VaultError: it is not there, or cannot be read.
     """
-    with _opened(vault, digest) as descriptor:
+    with _opened(vault, digest, size_bytes) as descriptor:
         beginning = memoryview(bytearray(HEADER_BYTES))
         header = bytes(beginning[: _read(descriptor, beginning)])
         hasher, length = hashlib.sha256(header), len(header)
         decryptor = _decryptor(vault.need_key().secret, header)
         data = memoryview(bytearray(min(_PIECE_BYTES, size_bytes + 1)))
         plain = bytearray(len(data))
-        # Not what begins as an object does: then the digest of what was read does not fit either.
+        # None if it does not begin as an object does: then the digest of what was read does not fit either.
         while decryptor is not None and (count := _read(descriptor, data)):
             if cancel.cancelled:
                 raise Cancelled
@@ -53,7 +53,7 @@ def decrypt_once(vault: Vault, digest: str, size_bytes: int, take: Take, cancel:
             hasher.update(data[:count])
             decryptor.update_into(data[:count], plain)
             take(memoryview(plain)[:count])
-        _check(vault, digest, hasher.hexdigest(), length, size_bytes)
+        _check(vault, digest, hasher.hexdigest())
 
 
 def decrypt_checked(vault: Vault, digest: str, size_bytes: int, take: Take, cancel: CancelToken) -> None:
@@ -63,10 +63,10 @@ def decrypt_checked(vault: Vault, digest: str, size_bytes: int, take: Take, canc
         VaultChanged: the object is not what it is named for; nothing was given out, unless it changed meanwhile.
         VaultError: it is not there, or cannot be read.
     """
-    with _opened(vault, digest) as descriptor:
+    with _opened(vault, digest, size_bytes) as descriptor:
         content, hasher = ReadTwice(descriptor), hashlib.sha256()
         content.first(hasher.update)
-        _check(vault, digest, hasher.hexdigest(), content.size_bytes, size_bytes)
+        _check(vault, digest, hasher.hexdigest())
         decryptor = None
         for piece in content.again():
             if cancel.cancelled:
@@ -88,15 +88,13 @@ def _decryptor(secret: Secret, header: bytes) -> Encryptor | None:
     return ENCRYPTORS[SUITE.cipher](*derive(SUITE, secret, header[len(MAGIC) :]))
 
 
-def _check(vault: Vault, digest: str, found: str, length: int, size_bytes: int) -> None:
-    if length != HEADER_BYTES + size_bytes:
-        raise VaultChanged(vault.root, f"object {digest} has not the {HEADER_BYTES + size_bytes:,} bytes of its file")
+def _check(vault: Vault, digest: str, found: str) -> None:
     if found != digest:
         raise VaultChanged(vault.root, f"object {digest} has other bytes than those that it is named for")
 
 
 @contextmanager
-def _opened(vault: Vault, digest: str) -> Iterator[int]:
+def _opened(vault: Vault, digest: str, size_bytes: int) -> Iterator[int]:
     try:
         descriptor = open_regular(object_path(vault.root, digest))
     except FileNotFoundError:
@@ -104,6 +102,10 @@ def _opened(vault: Vault, digest: str) -> Iterator[int]:
     except OSError as error:
         raise VaultError(vault.root, f"object {digest} cannot be read: {error.strerror}") from None
     try:
+        # By its size first: what somebody made a petabyte of nothing is not read to its end.
+        if os.fstat(descriptor).st_size != HEADER_BYTES + size_bytes:
+            reason = f"object {digest} has not the {HEADER_BYTES + size_bytes:,} bytes of its file"
+            raise VaultChanged(vault.root, reason)
         yield descriptor
     except ReadFailed as error:
         raise VaultError(vault.root, f"object {digest} cannot be read: {error}") from None

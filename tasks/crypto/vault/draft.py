@@ -5,6 +5,7 @@ Both are files in `tmp/`, so that a million entries take no memory, and batches 
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import struct
@@ -21,8 +22,9 @@ from tasks.crypto.vault.lines import Json, decode_line, decode_path, encode_line
 
 # What stands before the line of a file that has no object yet.
 _OPEN = b"?"
-# Status, digest, mode, mtime, ctime, inode, size.
-_RESULT = struct.Struct("<B32sIqqQQ")
+# Status, digest, mode, mtime and ctime (seconds, nanoseconds), inode, size.
+_RESULT = struct.Struct("<B32sIqIqIQQ")
+_SECOND_NS = 10**9
 _NOTHING, _NEW, _SAME = range(3)
 
 
@@ -89,16 +91,19 @@ class Draft:
             _SAME if result.same else _NEW,
             bytes.fromhex(result.object),
             facts.mode,
-            facts.mtime_ns,
-            facts.ctime_ns,
+            *divmod(facts.mtime_ns, _SECOND_NS),
+            *divmod(facts.ctime_ns, _SECOND_NS),
             facts.inode,
             facts.size_bytes,
         )
         assert self._results is not None  # noqa: S101 - opened in __init__
         try:
-            os.pwrite(self._results.fileno(), record, number * _RESULT.size)
+            written = os.pwrite(self._results.fileno(), record, number * _RESULT.size)
         except OSError as error:
             raise VaultUnwritable(self._root, error.errno or 0) from None
+        # One that is written in part, on a disk that is just full, would be taken for none.
+        if written < len(record):
+            raise VaultUnwritable(self._root, errno.ENOSPC)
 
     def get(self, number: int) -> Result | None:
         """What became of a file."""
@@ -106,10 +111,11 @@ class Draft:
         record = os.pread(self._results.fileno(), _RESULT.size, number * _RESULT.size)
         if len(record) < _RESULT.size:
             return None
-        status, digest, mode, mtime_ns, ctime_ns, inode, size_bytes = _RESULT.unpack(record)
+        status, digest, mode, mtime_s, mtime_ns, ctime_s, ctime_ns, inode, size_bytes = _RESULT.unpack(record)
         if status == _NOTHING:
             return None
-        return Result(digest.hex(), FileFacts(mode, mtime_ns, ctime_ns, inode, size_bytes), status == _SAME)
+        times_ns = mtime_s * _SECOND_NS + mtime_ns, ctime_s * _SECOND_NS + ctime_ns
+        return Result(digest.hex(), FileFacts(mode, *times_ns, inode, size_bytes), status == _SAME)
 
     def entry_lines(self) -> Iterator[tuple[bytes, Result | None]]:
         """The lines of the snapshot, now that all results are in; with its result where there was something to do."""
@@ -128,7 +134,9 @@ class Draft:
         """Remove both files."""
         for file in (self._lines, self._results):
             if file is not None:
-                file.close()
+                # On a full disk it tries once more to write what it holds; nobody needs it any more.
+                with suppress(OSError):
+                    file.close()
         for path in self._paths:
             with suppress(FileNotFoundError):
                 os.unlink(path)

@@ -20,7 +20,8 @@ from tasks.crypto.vault.lines import (
     need_text,
 )
 
-_TIME = -(2**63), 2**63 - 1
+# All that a file system can say: 64 bits of seconds. In nanoseconds alone they would end in the year 2262.
+_TIME = -(2**63) * 10**9, 2**63 * 10**9 - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,10 @@ class WrongKey(VaultError):
     """The key file is not the one that the vault was made with."""
 
 
+class NewerFormat(VaultError):
+    """`vault.json` says that the vault has a format which is not known yet."""
+
+
 class VaultChanged(VaultError):
     """A file of the vault is not what threadmill wrote: `vault.json`, a snapshot, an object."""
 

@@ -15,7 +15,7 @@ TEMPORARY = "tmp"
 LOCK = "lock"
 
 OBJECT_NAME = re.compile(r"[0-9a-f]{64}")
-SNAPSHOT_NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{16}")
+SNAPSHOT_NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")
 
 # Everything in a vault is for its owner: snapshots have names in clear.
 FOLDER_MODE = 0o700

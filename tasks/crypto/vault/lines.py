@@ -36,7 +36,7 @@ def decode_line(line: bytes) -> dict[str, Json]:
         BadLine: it is not one JSON object, or has a key twice.
     """
     try:
-        value = _DECODER.decode(line.decode())
+        value = _DECODER.decode(line.decode("ascii"))
     except (ValueError, RecursionError) as error:
         raise BadLine(f"is not JSON ({error})") from None
     if not isinstance(value, dict):
@@ -86,8 +86,8 @@ def decode_path(value: Json) -> bytes:
 def need_keys(value: Mapping[str, Json], keys: frozenset[str]) -> None:
     """Raises BadLine unless these are the keys."""
     if value.keys() != keys:
-        odd = sorted(value.keys() ^ keys)
-        raise BadLine(f"has other keys than it must have: {', '.join(odd)}"[:200])
+        odd = ", ".join(sorted(value.keys() ^ keys)).encode("ascii", "backslashreplace").decode()
+        raise BadLine(f"has other keys than it must have: {odd}"[:200])
 
 
 def need_int(value: Json, what: str, least: int = 0, most: int = 2**64) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
-from tasks.crypto.vault.errors import VaultBusy, VaultUnwritable
-from tasks.crypto.vault.layout import FILE_MODE, LOCK, SNAPSHOTS, TEMPORARY
+from tasks.crypto.vault.errors import VaultBusy, VaultChanged, VaultUnwritable
+from tasks.crypto.vault.layout import FILE_MODE, FOLDER_MODE, LOCK, SNAPSHOTS, TEMPORARY
 from tasks.crypto.waiting import wait_readable
 
 # How long to wait for somebody else, and how often to look.
@@ -27,10 +28,10 @@ def reading(root: str, cancel: CancelToken) -> Iterator[None]:
         VaultBusy: somebody is removing, and does not end.
     """
     try:
-        descriptor = os.open(f"{root}/{LOCK}", os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
-    except OSError as error:
+        descriptor = _open(root, os.O_RDONLY)
+    except VaultUnwritable as error:
         if error.errno not in (errno.EROFS, errno.EACCES):
-            raise VaultUnwritable(root, error.errno or 0) from None
+            raise
         yield
         return
     with _closing(descriptor):
@@ -46,7 +47,7 @@ def writing(root: str, cancel: CancelToken) -> Iterator[None]:
         VaultBusy: somebody is removing, and does not end.
         VaultUnwritable: the vault cannot be written to.
     """
-    with _closing(_open(root)) as descriptor:
+    with _closing(_open(root, os.O_RDWR)) as descriptor:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -65,15 +66,23 @@ def alone(root: str, cancel: CancelToken) -> Iterator[None]:
         VaultBusy: somebody does, and does not end.
         VaultUnwritable: the vault cannot be written to.
     """
-    with _closing(_open(root)) as descriptor:
+    with _closing(_open(root, os.O_RDWR)) as descriptor:
         _lock(descriptor, fcntl.LOCK_EX, root, cancel)
         yield
 
 
 @contextmanager
 def numbering(root: str, cancel: CancelToken) -> Iterator[None]:
-    """While this lasts nobody else adds a snapshot, so that each gets a number of its own."""
-    descriptor = os.open(f"{root}/{SNAPSHOTS}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """While this lasts nobody else adds a snapshot, so that each gets a number of its own.
+
+    Raises:
+        VaultBusy: somebody does, and does not end.
+        VaultUnwritable: the vault cannot be written to.
+    """
+    try:
+        descriptor = os.open(f"{root}/{SNAPSHOTS}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise VaultUnwritable(root, error.errno or 0) from None
     with _closing(descriptor):
         _lock(descriptor, fcntl.LOCK_EX, root, cancel)
         yield
@@ -82,19 +91,31 @@ def numbering(root: str, cancel: CancelToken) -> Iterator[None]:
 def sweep(root: str) -> int:
     """Remove what is in `tmp/`; how many files. For one that is alone, or is about to share with others."""
     folder = f"{root}/{TEMPORARY}"
-    names = os.listdir(folder)
-    for name in names:
-        # What is no file stays, for `verify` to name.
-        with suppress(IsADirectoryError, PermissionError):
-            os.unlink(f"{folder}/{name}")
+    try:
+        # A program that copied the vault may have left it out: it is empty as a rule.
+        with suppress(FileExistsError):
+            os.mkdir(folder, FOLDER_MODE)
+        names = os.listdir(folder)
+        for name in names:
+            # What is no file stays, for `verify` to name.
+            with suppress(IsADirectoryError, PermissionError):
+                os.unlink(f"{folder}/{name}")
+    except OSError as error:
+        raise VaultUnwritable(root, error.errno or 0) from None
     return len(names)
 
 
-def _open(root: str) -> int:
+def _open(root: str, access: int) -> int:
+    # O_NONBLOCK: opening a FIFO in its place would wait for a writer.
+    flags = access | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        return os.open(f"{root}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
+        descriptor = os.open(f"{root}/{LOCK}", flags, FILE_MODE)
     except OSError as error:
         raise VaultUnwritable(root, error.errno or 0) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise VaultChanged(root, f"its file {LOCK} is no file; remove it")
+    return descriptor
 
 
 @contextmanager

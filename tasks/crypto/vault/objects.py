@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -48,8 +49,11 @@ class NewObject:
             raise VaultUnwritable(self._root, error.errno or 0) from None
 
     def close(self) -> None:
-        """There is no more."""
-        os.close(self._descriptor)
+        """There is no more; raises VaultUnwritable."""
+        try:
+            os.close(self._descriptor)
+        except OSError as error:
+            raise VaultUnwritable(self._root, error.errno or 0) from None
 
 
 class ObjectBatch:
@@ -93,8 +97,9 @@ class ObjectBatch:
             for folder in folders:
                 with suppress(FileExistsError):
                     os.mkdir(folder, FOLDER_MODE)
-            for path in tuple(self._waiting):
-                os.rename(path, object_path(self._root, self._waiting.pop(path)))
+            for path, digest in tuple(self._waiting.items()):
+                os.rename(path, object_path(self._root, digest))
+                del self._waiting[path]
             if len(folders) > _ONE_BY_ONE:
                 sync_file_system(self._root)
             else:
@@ -124,23 +129,35 @@ class ObjectBatch:
 
 
 def object_names(root: str) -> Iterator[str]:
-    """The digests of all objects that are there, sorted; a folder of them at a time is in memory."""
-    for folder in sorted(os.listdir(f"{root}/{OBJECTS}")):
-        with suppress(NotADirectoryError):
-            for name in sorted(os.listdir(f"{root}/{OBJECTS}/{folder}")):
-                if name[:2] == folder and OBJECT_NAME.fullmatch(name):
-                    yield name
+    """The digests of all objects that are there, sorted; a folder of them at a time is in memory.
+
+    What cannot be listed is not there; `verify` says why.
+    """
+    objects = f"{root}/{OBJECTS}"
+    for folder in _listed(objects, folders=True):
+        for name in _listed(f"{objects}/{folder}", folders=False):
+            if name[:2] == folder and OBJECT_NAME.fullmatch(name):
+                yield name
 
 
-def digest_of(descriptor: int, buffer: bytearray) -> tuple[str, int]:
-    """SHA-256 of an open file and its length; `buffer` is what it is read into.
+def _listed(folder: str, *, folders: bool) -> list[str]:
+    """The names of folders, or of files, sorted; links are neither, and not followed."""
+    with suppress(OSError):
+        if stat.S_ISDIR(os.lstat(folder).st_mode):
+            with os.scandir(folder) as listing:
+                kept = (one for one in listing if (one.is_dir if folders else one.is_file)(follow_symlinks=False))
+                return sorted(one.name for one in kept)
+    return []
+
+
+def digest_of(descriptor: int, buffer: bytearray) -> str:
+    """SHA-256 of an open file; `buffer` is what it is read into.
 
     Raises:
         OSError: reading failed.
     """
-    hasher, size_bytes = hashlib.sha256(), 0
+    hasher = hashlib.sha256()
     view = memoryview(buffer)
     while count := os.readv(descriptor, [view]):
         hasher.update(view[:count])
-        size_bytes += count
-    return hasher.hexdigest(), size_bytes
+    return hasher.hexdigest()

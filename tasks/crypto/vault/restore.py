@@ -25,6 +25,9 @@ from tasks.crypto.vault.verdicts import Status, Verdict, judged
 _MODES = 0o1777
 # Then none of the files that are still to come would fare better.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# A process may have 1,024 open files as a rule, and a path 2,000 parts.
+_OPEN_FOLDERS = 64
+_CLOSED = -1
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -34,7 +37,8 @@ class Wanted:
 
     def __init__(self, paths: Sequence[bytes] = ()) -> None:
         """Paths as a snapshot has them, relative, or with a slash before them as they were on disk."""
-        self._paths = tuple(path.strip(b"/") for path in paths)
+        stripped = tuple(path.strip(b"/") for path in paths)
+        self._paths = () if b"" in stripped else stripped
 
     def __contains__(self, entry: Entry) -> bool:
         if not self._paths:
@@ -64,11 +68,15 @@ class Wanted:
 
 @dataclass(slots=True)
 class _Folder:
-    """An open folder of the target on the way to the entry at hand, and what it is to be like in the end."""
+    """A folder of the target on the way to the entry at hand, and what it is to be like in the end.
+
+    `descriptor` is `_CLOSED` for one far above; `identity` (device, inode) then tells whether it is found again.
+    """
 
     path: bytes
     descriptor: int
     entry: FolderEntry | None
+    identity: tuple[int, int] = (0, 0)
 
 
 class Restoration:
@@ -84,6 +92,7 @@ class Restoration:
         self._target = target
         self._overwrite = overwrite
         self._cancel = cancel
+        self._name = b""
         self.restored = self.same = self.links = 0
         with suppress(FileExistsError), _on_target(target):
             os.mkdir(target, 0o700)
@@ -97,17 +106,18 @@ class Restoration:
             TargetUnusable: the target takes no more.
             VaultError: the snapshot cannot be read any more.
         """
+        self._name = opened.snapshot.name.encode()
         try:
             for entry in opened.entries():
                 if entry in wanted:
                     if self._cancel.cancelled:
                         raise Cancelled
                     yield from self._restore(entry)
-            with _on_target(self._target):
-                sync_file_system(self._target)
         finally:
             while self._folders:
                 self._leave()
+        with _on_target(self._target):
+            sync_file_system(self._target)
 
     def _restore(self, entry: Entry) -> Iterator[Verdict]:
         begin, started_ns = time.time_ns(), time.perf_counter_ns()
@@ -145,18 +155,30 @@ class Restoration:
             name = inner[start:]
             with suppress(FileExistsError):
                 os.mkdir(name, dir_fd=at.descriptor)
-            self._folders.append(_Folder(inner, os.open(name, _FOLDER_FLAGS, dir_fd=at.descriptor), None))
+            self._go_into(_Folder(inner, os.open(name, _FOLDER_FLAGS, dir_fd=at.descriptor), None))
         return self._folders[-1].descriptor
 
     def _folder(self, entry: FolderEntry, parent: int, name: bytes) -> None:
         with suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=parent)
-        self._folders.append(_Folder(entry.path, os.open(name, _FOLDER_FLAGS, dir_fd=parent), entry))
+        self._go_into(_Folder(entry.path, os.open(name, _FOLDER_FLAGS, dir_fd=parent), entry))
+
+    def _go_into(self, folder: _Folder) -> None:
+        self._folders.append(folder)
+        if len(self._folders) > _OPEN_FOLDERS:
+            above = self._folders[-1 - _OPEN_FOLDERS]
+            above.identity = _identity(above.descriptor)
+            os.close(above.descriptor)
+            above.descriptor = _CLOSED
 
     def _leave(self) -> None:
         """Its own mode and time come last: what is put into a folder changes both."""
         folder = self._folders.pop()
+        if folder.descriptor == _CLOSED:
+            return
         try:
+            if self._folders and self._folders[-1].descriptor == _CLOSED:
+                self._find_again(self._folders[-1], folder.descriptor)
             if folder.entry is not None:
                 with suppress(OSError):
                     os.fchmod(folder.descriptor, folder.entry.mode & _MODES)
@@ -164,12 +186,22 @@ class Restoration:
         finally:
             os.close(folder.descriptor)
 
+    @staticmethod
+    def _find_again(above: _Folder, below: int) -> None:
+        """Open the folder above again; if it is another one by now, it stays closed, and nothing is written there."""
+        with suppress(OSError):
+            found = os.open(b"..", _FOLDER_FLAGS, dir_fd=below)
+            if _identity(found) == above.identity:
+                above.descriptor = found
+            else:
+                os.close(found)
+
     def _link(self, entry: LinkEntry, parent: int, name: bytes) -> None:
         with suppress(FileNotFoundError, OSError):
             if os.readlink(name, dir_fd=parent) == entry.target:
                 self.same += 1
                 return
-        part = _part_name(name)
+        part = self._part_name(name)
         with suppress(FileNotFoundError):
             os.unlink(part, dir_fd=parent)
         os.symlink(entry.target, part, dir_fd=parent)
@@ -178,7 +210,7 @@ class Restoration:
         self.links += 1
 
     def _file(self, entry: FileEntry, parent: int, name: bytes) -> None:
-        part = _part_name(name)
+        part = self._part_name(name)
         # One that was interrupted left it.
         with suppress(FileNotFoundError):
             os.unlink(part, dir_fd=parent)
@@ -222,6 +254,13 @@ class Restoration:
     def _decrypt(self, entry: FileEntry, take: Take) -> None:
         decrypt_once(self._vault, entry.object, entry.facts.size_bytes, take, self._cancel)
 
+    def _part_name(self, name: bytes) -> bytes:
+        """The same for the same name, so that a further try removes what an interrupted one left.
+
+        Another one for each snapshot: what was left in a tree that is encrypted again is a file like any other.
+        """
+        return b".threadmill-" + hashlib.sha256(self._name + b"/" + name).hexdigest()[:16].encode() + b".part"
+
     def _give_name(self, part: bytes, name: bytes, parent: int) -> None:
         try:
             if self._overwrite:
@@ -239,9 +278,9 @@ def _settle(entry: FileEntry, descriptor: int) -> None:
     os.utime(descriptor, ns=(entry.facts.mtime_ns, entry.facts.mtime_ns))
 
 
-def _part_name(name: bytes) -> bytes:
-    """The same for the same name, so that a further try removes what an interrupted one left."""
-    return b".threadmill-" + hashlib.sha256(name).hexdigest()[:16].encode() + b".part"
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 def _reason(error: OSError) -> str:

@@ -4,90 +4,30 @@ from __future__ import annotations
 
 import hmac
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tasks.crypto.vault.entries import Entry, FileEntry, Order, decode_entry
 from tasks.crypto.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
+from tasks.crypto.vault.headers import Header, Totals, decode_header, decode_totals
 from tasks.crypto.vault.layout import SNAPSHOT_NAME, SNAPSHOTS, open_regular, snapshot_path
 from tasks.crypto.vault.lines import (
     LONGEST_LINE,
     MAC_LINE_BYTES,
     BadLine,
-    Json,
     decode_line,
     decode_mac,
-    decode_path,
-    encode_path,
-    need_int,
-    need_keys,
-    need_text,
 )
 from tasks.crypto.vault.twice import ReadFailed, ReadTwice
 from tasks.crypto.vault.vault import Vault
 
-FORMAT = "threadmill-snapshot"
-VERSION = 1
 # Ten million entries have about 3 GB. More than this is not even read, authentic or not.
 LARGEST_BYTES = 4 << 30
 # The sources of a run stand in the first line.
 LONGEST_HEADER = 1 << 20
 FOOTER = b'{"entries":'
-
-_KEYS = frozenset(("format", "version", "vault", "id", "created", "sequence", "sources"))
-_FOOTER_KEYS = frozenset(("entries", "files", "size_bytes"))
-_ID = re.compile(r"[0-9a-f]{16}")
-_VAULT = re.compile(r"[0-9a-f]{32}")
-_CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """The first line: `created` is when the run began, `sequence` counts a vault's snapshots, `sources` are paths."""
-
-    vault_id: str
-    id: str
-    created: datetime
-    sequence: int
-    sources: tuple[bytes, ...]
-
-    @property
-    def name(self) -> str:
-        """What the file is called."""
-        return f"{self.created:%Y%m%dT%H%M%SZ}-{self.id}"
-
-    @property
-    def created_ns(self) -> int:
-        """Nanoseconds since the epoch."""
-        return int(self.created.timestamp()) * 10**9 + self.created.microsecond * 1000
-
-    def values(self) -> dict[str, Json]:
-        """As it stands in the file."""
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "vault": self.vault_id,
-            "id": self.id,
-            "created": f"{self.created:%Y-%m-%dT%H:%M:%S.%fZ}",
-            "sequence": self.sequence,
-            "sources": [encode_path(source) for source in self.sources],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """The line before the last: what all entries come to."""
-
-    entries: int
-    files: int
-    size_bytes: int
-
-    def values(self) -> dict[str, Json]:
-        """As it stands in the file."""
-        return {"entries": self.entries, "files": self.files, "size_bytes": self.size_bytes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +62,16 @@ class OpenSnapshot:
         """The line of each entry, newline included.
 
         Raises:
+            SnapshotInvalid: there are more after the totals, or one is too long.
             VaultError: the file cannot be read, or changed since it was opened.
         """
         lines = self._all_lines()
         next(lines)
         for line in lines:
-            if line.startswith(FOOTER):
-                return
-            yield line
+            if not line.startswith(FOOTER):
+                yield line
+            elif next(lines, None) is not None:
+                raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: goes on after its totals")
 
     def entries(self) -> Iterator[Entry]:
         """The entries, each checked, and at the end their totals.
@@ -199,8 +141,15 @@ def open_snapshot(vault: Vault, name: str) -> Iterator[OpenSnapshot]:
 
 
 def snapshot_names(root: str) -> list[str]:
-    """The names in `snapshots/` that are names of snapshots, oldest first."""
-    return sorted(name for name in os.listdir(f"{root}/{SNAPSHOTS}") if SNAPSHOT_NAME.fullmatch(name))
+    """The names in `snapshots/` that are names of snapshots, oldest first.
+
+    Raises:
+        VaultError: the folder cannot be read.
+    """
+    try:
+        return sorted(name for name in os.listdir(f"{root}/{SNAPSHOTS}") if SNAPSHOT_NAME.fullmatch(name))
+    except OSError as error:
+        raise VaultError(root, f"its folder {SNAPSHOTS} cannot be read: {error.strerror}") from None
 
 
 def read_snapshot(vault: Vault, name: str) -> Snapshot:
@@ -219,7 +168,7 @@ def find_snapshot(vault: Vault, wanted: str) -> str:
     if not names:
         raise NoSuchSnapshot(vault.root, "has no snapshot yet")
     if wanted == "latest":
-        return max(names, key=lambda name: (peek(vault.root, name).sequence, name))
+        return _latest(vault.root, names)
     found = [name for name in names if name.startswith(wanted) or name.partition("-")[2].startswith(wanted)]
     if wanted in found:
         return wanted
@@ -238,6 +187,13 @@ def newest_snapshot(vault: Vault) -> Snapshot | None:
     return None
 
 
+def _latest(root: str, names: Sequence[str]) -> str:
+    headers = {name: peek(root, name) for name in names}
+    newest = max(names, key=lambda name: (headers[name].sequence, name))
+    # One that is later and does not show its number may be the latest: whoever opens it is told what became of it.
+    return max([newest, *(name for name in names if headers[name] is _UNKNOWN)])
+
+
 _UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())
 
 
@@ -252,33 +208,6 @@ def peek(root: str, name: str) -> Header:
         return decode_header(first) if newline else _UNKNOWN
     except (OSError, BadLine):
         return _UNKNOWN
-
-
-def decode_header(line: bytes) -> Header:
-    """The header of a first line.
-
-    Raises:
-        BadLine: it is none.
-    """
-    value = decode_line(line)
-    if value.get("format") != FORMAT or value.get("version") != VERSION:
-        raise BadLine("is not a snapshot of a known format")
-    need_keys(value, _KEYS)
-    created = need_text(value["created"], "time", _CREATED)
-    sources = value["sources"]
-    if not isinstance(sources, list):
-        raise BadLine("has no sources")
-    try:
-        time = datetime.fromisoformat(created)
-    except ValueError:
-        raise BadLine("has no time") from None
-    return Header(
-        need_text(value["vault"], "vault", _VAULT),
-        need_text(value["id"], "id", _ID),
-        time,
-        need_int(value["sequence"], "sequence", 1, 2**62),
-        tuple(decode_path(source) for source in sources),
-    )
 
 
 def _authenticate(vault: Vault, name: str, content: ReadTwice, size_bytes: int) -> tuple[str, bytes, bytes]:
@@ -299,6 +228,8 @@ def _authenticate(vault: Vault, name: str, content: ReadTwice, size_bytes: int) 
         content.first(take)
     except ReadFailed as error:
         raise VaultError(vault.root, f"snapshot {name} cannot be read: {error}") from None
+    if left != -MAC_LINE_BYTES:
+        raise VaultChanged(vault.root, f"snapshot {name}: it changed while it was read")
     found = decode_mac(tail[-MAC_LINE_BYTES:])
     if found is None:
         raise VaultChanged(vault.root, f"snapshot {name}: it was changed or cut off: it does not end in a MAC")
@@ -312,7 +243,7 @@ def _ends(vault: Vault, name: str, head: bytes, tail: bytes) -> tuple[Header, To
     first, newline, _ = head.partition(b"\n")
     try:
         header = decode_header(first if newline else b"")
-        totals = _totals(decode_line(tail[tail.rfind(b"\n", 0, -1) + 1 :]))
+        totals = decode_totals(decode_line(tail[tail.rfind(b"\n", 0, -1) + 1 :] if tail.endswith(b"\n") else b""))
     except BadLine as error:
         raise SnapshotInvalid(vault.root, f"snapshot {name}: it {error}") from None
     if header.vault_id != vault.id:
@@ -320,8 +251,3 @@ def _ends(vault: Vault, name: str, head: bytes, tail: bytes) -> tuple[Header, To
     if header.name != name:
         raise VaultChanged(vault.root, f"snapshot {name}: it is the snapshot {header.name} under another name")
     return header, totals
-
-
-def _totals(value: Mapping[str, Json]) -> Totals:
-    need_keys(value, _FOOTER_KEYS)
-    return Totals(*(need_int(value[key], "totals", most=2**80) for key in ("entries", "files", "size_bytes")))

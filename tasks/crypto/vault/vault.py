@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from tasks.crypto.secret import Secret
 from tasks.crypto.suites import SUITES, Suite
-from tasks.crypto.vault.errors import NoVault, VaultChanged, VaultError, VaultUnwritable, WrongKey
+from tasks.crypto.vault.errors import NewerFormat, NoVault, VaultChanged, VaultError, VaultUnwritable, WrongKey
 from tasks.crypto.vault.keys import VaultKey
 from tasks.crypto.vault.layout import (
     FOLDER_MODE,
@@ -45,7 +45,7 @@ SUITE: Suite = SUITES["modern"]
 _KEYS = frozenset(("format", "version", "id", "created", "suite", "key_check"))
 _LONGEST = 4096
 _ID = re.compile(r"[0-9a-f]{32}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 _OWN = frozenset((OBJECTS, SNAPSHOTS, TEMPORARY, LOCK))
 
 
@@ -86,6 +86,7 @@ def open_vault(path: str, secret: Secret | None) -> Vault:
         NoVault: there is none.
         WrongKey: the secret is not its.
         VaultChanged: `vault.json` is not what threadmill wrote.
+        NewerFormat: it is what a newer threadmill wrote.
     """
     root = os.path.realpath(path)
     if not is_vault(root):
@@ -144,8 +145,15 @@ def why_no_vault(path: str) -> str | None:
         return "is not a folder"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    begun = there <= _OWN and not any(os.listdir(os.path.join(root, name)) for name in there & {OBJECTS, SNAPSHOTS})
+    begun = there <= _OWN and all(_is_empty(os.path.join(root, name)) for name in there & {OBJECTS, SNAPSHOTS})
     return None if begun else "is neither empty nor a vault; choose another folder"
+
+
+def _is_empty(folder: str) -> bool:
+    try:
+        return not os.listdir(folder)
+    except OSError:
+        return False
 
 
 def _encode(vault_id: str, key: VaultKey) -> bytes:
@@ -175,13 +183,15 @@ def _write(root: str, content: bytes) -> None:
     try:
         write_all(descriptor, content)
         os.fsync(descriptor)
-        # Unlike a rename, a link does not replace what another process has put there meanwhile.
-        with suppress(FileExistsError):
+        # Unlike a rename, a link does not replace what another process has put there meanwhile; and if that one has
+        # begun to add, it has swept this away.
+        with suppress(FileExistsError, FileNotFoundError):
             os.link(part, os.path.join(root, PARAMETERS))
         sync_folder(root)
     finally:
         os.close(descriptor)
-        os.unlink(part)
+        with suppress(FileNotFoundError):
+            os.unlink(part)
 
 
 def _read(root: str) -> bytes:
@@ -202,7 +212,8 @@ def _decode(root: str, raw: bytes) -> tuple[str, str]:
         value = decode_line(first if decode_mac(last) else b"")
         version = value.get("version")
         if value.get("format") == FORMAT and type(version) is int and version > VERSION:
-            raise VaultError(root, f"has format {version}; this program knows {VERSION}: use the one that made it")
+            unknown = f"has format {version} (or {PARAMETERS} was changed); this program knows {VERSION}"
+            raise NewerFormat(root, unknown)
         need_keys(value, _KEYS)
         need_text(value["format"], "format", re.compile(FORMAT))
         need_int(version, "version", VERSION, VERSION)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import stat
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
@@ -18,7 +20,6 @@ from tasks.crypto.vault.errors import SnapshotInvalid, VaultChanged, VaultError
 from tasks.crypto.vault.index import ObjectIndex
 from tasks.crypto.vault.layout import (
     LOCK,
-    OBJECT_NAME,
     OBJECTS,
     PARAMETERS,
     SNAPSHOT_NAME,
@@ -31,6 +32,8 @@ from tasks.crypto.vault.objects import digest_of, object_names
 from tasks.crypto.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot, snapshot_names
 from tasks.crypto.vault.vault import Vault
 from tasks.crypto.vault.verdicts import Status, Verdict, judged
+
+Pattern = re.Pattern[str]
 
 _PIECE_BYTES = 1 << 20
 # So many paths of one object are named; all of them are in the snapshots.
@@ -55,7 +58,7 @@ def inspect(vault: Vault, index: ObjectIndex, known: Known | None, cancel: Cance
     if vault.key is not None:
         yield judged("vault", vault.id, "ok")
     good: list[Snapshot] = []
-    for name in snapshot_names(vault.root):
+    for name in _snapshot_names(vault.root):
         if cancel.cancelled:
             raise Cancelled
         verdict, snapshot = _look_at(vault, name, index)
@@ -92,7 +95,7 @@ def paths_of(vault: Vault, digests: Collection[str]) -> dict[str, list[bytes]]:
     """Absolute paths that objects belong to, from the newest snapshot that has any, as far as snapshots can be read."""
     found: dict[str, list[bytes]] = defaultdict(list)
     open_ones = set(digests)
-    for name in reversed(snapshot_names(vault.root)) if open_ones else ():
+    for name in reversed(_snapshot_names(vault.root)) if open_ones else ():
         with suppress(VaultError), open_snapshot(vault, name) as opened:
             for entry in opened.entries():
                 if isinstance(entry, FileEntry) and entry.object in open_ones:
@@ -101,6 +104,14 @@ def paths_of(vault: Vault, digests: Collection[str]) -> dict[str, list[bytes]]:
         if not open_ones:
             break
     return found
+
+
+def _snapshot_names(root: str) -> list[str]:
+    try:
+        return snapshot_names(root)
+    except VaultError:
+        # Then the folder has a verdict of its own.
+        return []
 
 
 def _look_at(vault: Vault, name: str, index: ObjectIndex) -> tuple[Verdict, Snapshot | None]:
@@ -140,33 +151,47 @@ def rolled_back(vault: Vault, good: Sequence[Snapshot], known: Known) -> str | N
 
 
 def _look_around(root: str) -> Iterator[Verdict]:
-    """What is in the folder and does not belong there, and what interrupted runs left."""
-    for name, is_file in _listed(root):
-        if name not in (OBJECTS, SNAPSHOTS, TEMPORARY) and not (is_file and name in (PARAMETERS, LOCK)):
-            yield judged("file", name, "foreign", "does not belong into a vault")
-    for name, is_file in _listed(f"{root}/{TEMPORARY}"):
-        status: Status = "leftover" if is_file else "foreign"
-        yield judged("file", f"{TEMPORARY}/{name}", status, "left by a run that was interrupted" if is_file else None)
-    for name, is_file in _listed(f"{root}/{SNAPSHOTS}"):
-        if not (is_file and SNAPSHOT_NAME.fullmatch(name)):
-            yield judged("file", f"{SNAPSHOTS}/{name}", "foreign", "is not a snapshot")
-    for folder, is_file in _listed(f"{root}/{OBJECTS}"):
-        if is_file or len(folder) != 2:
-            yield judged("file", f"{OBJECTS}/{folder}", "foreign", "is not a folder of objects")
-            continue
-        for name, is_object in _listed(f"{root}/{OBJECTS}/{folder}"):
-            if not (is_object and name[:2] == folder and OBJECT_NAME.fullmatch(name)):
-                yield judged("file", f"{OBJECTS}/{folder}/{name}", "foreign", "is not an object")
+    """What is in the folder and does not belong there, what should be and is not, and what interrupted runs left."""
+    yield from _look_into(root, ".", _FILES, _FOLDERS, "does not belong into a vault")
+    for folder in (OBJECTS, SNAPSHOTS):
+        if not os.path.lexists(f"{root}/{folder}"):
+            yield judged("file", folder, "missing", "is not there")
+    yield from _look_into(root, TEMPORARY, _ANY, _NONE, "is not what a run leaves")
+    yield from _look_into(root, SNAPSHOTS, SNAPSHOT_NAME, _NONE, "is not a snapshot")
+    yield from _look_into(root, OBJECTS, _NONE, _BEGINNING, "is not a folder of objects")
+    for begin in (f"{number:02x}" for number in range(256)):
+        form = re.compile(f"{begin}[0-9a-f]{{62}}")
+        yield from _look_into(root, f"{OBJECTS}/{begin}", form, _NONE, "is not an object")
 
 
-def _listed(folder: str) -> Iterator[tuple[str, bool]]:
-    """Names, and whether each is a regular file; for people, so that every name is text."""
+_FILES = re.compile(f"{re.escape(PARAMETERS)}|{LOCK}")
+_FOLDERS = re.compile(f"{OBJECTS}|{SNAPSHOTS}|{TEMPORARY}")
+_BEGINNING = re.compile(r"[0-9a-f]{2}")
+_ANY, _NONE = re.compile(r"(?s).*"), re.compile(r"(?!)")
+
+
+def _look_into(root: str, folder: str, files: Pattern, folders: Pattern, why: str) -> Iterator[Verdict]:
+    """Hold what is in one folder against the forms of names that files and folders in it have."""
+    here = root if folder == "." else f"{root}/{folder}"
     try:
-        with os.scandir(os.fsencode(folder)) as listing:
+        # A link is named where it lies, and not followed.
+        if not stat.S_ISDIR(os.lstat(here).st_mode):
+            return
+        with os.scandir(os.fsencode(here)) as listing:
             for entry in listing:
-                yield entry.name.decode(errors="backslashreplace"), entry.is_file(follow_symlinks=False)
-    except (FileNotFoundError, NotADirectoryError):
+                # For people: every name is text.
+                name = entry.name.decode(errors="backslashreplace")
+                form = files if entry.is_file(follow_symlinks=False) else _NONE
+                form = folders if entry.is_dir(follow_symlinks=False) else form
+                path = name if folder == "." else f"{folder}/{name}"
+                if not form.fullmatch(name):
+                    yield judged("file", path, "foreign", why)
+                elif folder == TEMPORARY:
+                    yield judged("file", path, "leftover", "left by a run that was interrupted")
+    except FileNotFoundError:
         return
+    except OSError as error:
+        yield judged("file", folder, "unreadable", error.strerror)
 
 
 def _check(root: str, digest: str, size_bytes: int, buffer: bytearray) -> Verdict:
@@ -176,13 +201,15 @@ def _check(root: str, digest: str, size_bytes: int, buffer: bytearray) -> Verdic
     try:
         descriptor = open_regular(object_path(root, digest))
         try:
-            found, length = digest_of(descriptor, buffer)
+            # By its size first: what somebody made a petabyte of nothing is not read to its end.
+            as_long = os.fstat(descriptor).st_size == size_bytes + HEADER_BYTES
+            found = digest_of(descriptor, buffer) if as_long else None
         finally:
             os.close(descriptor)
-        if found != digest:
-            status, error = "changed", f"has {length:,} bytes of {size_bytes + HEADER_BYTES:,}"
-            if length == size_bytes + HEADER_BYTES:
-                error = "has other bytes than those that it is named for"
+        if found is None:
+            status, error = "changed", f"has not the {size_bytes + HEADER_BYTES:,} bytes of its file"
+        elif found != digest:
+            status, error = "changed", "has other bytes than those that it is named for"
     except OSError as fault:
         status, error = "missing" if fault.errno == errno.ENOENT else "unreadable", fault.strerror
     return Verdict("object", digest, status, size_bytes, None, error, begin, time.perf_counter_ns() - started_ns)

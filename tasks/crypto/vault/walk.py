@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathspec import GitIgnoreSpec
 from pathspec.patterns.gitignore import GitIgnorePatternError
 
-from tasks.crypto.scan import outermost
+from tasks.crypto.scan import outermost, parents
 from tasks.crypto.vault.entries import order_key
 
 
@@ -38,7 +38,7 @@ class Excludes:
     def __init__(self, patterns: Sequence[str] = ()) -> None:
         """Raises BadPattern."""
         try:
-            self._spec = GitIgnoreSpec.from_lines(patterns) if patterns else None
+            self._spec = GitIgnoreSpec.from_lines(map(_on_one_line, patterns)) if patterns else None
         except GitIgnorePatternError as error:
             raise BadPattern(str(error)) from None
 
@@ -46,13 +46,27 @@ class Excludes:
         """Whether a path is to be left out; what is below a folder that is left out is not asked for."""
         if self._spec is None:
             return False
-        below = os.fsdecode(path[len(source.rstrip(b"/")) + 1 :])
+        below = _on_one_line(os.fsdecode(path[len(source.rstrip(b"/")) + 1 :]))
         return self._spec.match_file(f"{below}/" if folder else below)
 
 
+def _on_one_line(text: str) -> str:
+    # The matcher takes a newline for the end of a name; a NUL is in none.
+    return text.replace("\n", "\0")
+
+
 def sources_of(paths: Sequence[str]) -> tuple[bytes, ...]:
-    """The absolute paths that a snapshot of these is of, in its order, none of them inside another."""
-    return tuple(sorted(outermost(paths), key=order_key))
+    """The absolute paths that a snapshot of these is of, in its order, none of them inside another.
+
+    One that is inside another by way of a link (`docs/link` beside `docs`) is taken where it really is: in a snapshot
+    the link is a link, and nothing can be below it.
+    """
+    sources, before = outermost(paths), None
+    while sources != before:
+        above, before = set(sources), sources
+        real = (source if above.isdisjoint(parents(source)) else os.path.realpath(source) for source in sources)
+        sources = outermost([os.fsdecode(source) for source in real])
+    return tuple(sorted(sources, key=order_key))
 
 
 def walk(sources: Sequence[bytes], excludes: Excludes, vault: tuple[int, int] | None) -> Iterator[Found]:

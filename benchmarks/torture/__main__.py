@@ -1,0 +1,77 @@
+"""Torture vaults, and print the table of docs/reliability.md; exit code 1 if anything was missed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.torture.full import fill
+from benchmarks.torture.kills import kill
+from benchmarks.torture.places import memory
+from benchmarks.torture.rows import HEAD, Row
+from benchmarks.torture.tampering import tamper
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much of it: see the options; `step` is 1 where every byte has its turn."""
+
+    flips: int = 10_000
+    kills: int = 200
+    sizes: int = 50
+    step: int = 1
+    commands: int = 7
+    files: int = 100
+
+
+QUICK = Extent(flips=12, kills=1, sizes=1, step=24, commands=1, files=10)
+
+
+def torture(extent: Extent, seed: int) -> Iterator[Row]:
+    """Row after row; the same seed makes the same changes, though no two kills find a program at the same place."""
+    draw = random.Random(seed)
+    lanes = len(os.sched_getaffinity(0))
+    with (
+        tempfile.TemporaryDirectory(prefix="threadmill-torture-", dir=memory()) as quick,
+        tempfile.TemporaryDirectory(prefix="threadmill-torture-") as disk,
+    ):
+        yield from tamper(Path(quick), draw, extent.flips, extent.step, extent.commands)
+        yield from kill(Path(disk) / "kills", draw, extent.kills, extent.files, lanes)
+        yield from fill(Path(disk) / "full", draw, extent.sizes, extent.files, lanes)
+
+
+def main() -> int:
+    """As the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.torture", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a few of each, in seconds")
+    parser.add_argument("--flips", type=int, help="bits flipped in a large object and in a large snapshot")
+    parser.add_argument("--kills", type=int, help="kills of each command")
+    parser.add_argument("--sizes", type=int, help="disks that are too small, for each command")
+    parser.add_argument("--seed", type=int, default=secrets.randbits(32), help="of what is drawn at random")
+    options = parser.parse_args()
+    given = {name: getattr(options, name) for name in ("flips", "kills", "sizes")}
+    extent = replace(
+        QUICK if options.quick else Extent(), **{name: value for name, value in given.items() if value is not None}
+    )
+    begin = time.monotonic()
+    print(HEAD)
+    missed: list[str] = []
+    for row in torture(extent, options.seed):
+        print(row.line(), flush=True)
+        missed += [f"{row.done}: {where}" for where in row.missed]
+    print(f"\nseed {options.seed}, {time.monotonic() - begin:.0f} s")
+    for one in missed:
+        print(f"MISSED {one}", file=sys.stderr)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

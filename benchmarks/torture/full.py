@@ -1,0 +1,101 @@
+"""A disk that is full at a random place: a clear message, nothing half-written, and it goes on when there is room."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.torture.places import Place, difference, grow, half_restored
+from benchmarks.torture.rows import Row
+
+_HOLDS = "exit code 1 and `No space left on device`; {}; with room again the same command ends with exit code 0"
+_ROOM = "1g"
+_PAGE = 4096
+
+
+def fill(folder: Path, draw: random.Random, sizes: int, files: int, lanes: int) -> list[Row]:
+    """Encrypt into, and restore to, so many disks of random sizes, each too small."""
+    encrypt = Row("disk full during `encrypt`", _HOLDS.format("`verify` finds no fault"))
+    restore = Row("disk full during `restore`", _HOLDS.format("what has its name in the target is whole"))
+    place = Place.below(folder)
+    grow(place.tree, draw, files, large=1)
+    grow(place.tree, draw, files)
+    if os.geteuid() or not _may_mount(folder / "tried"):
+        for row in (encrypt, restore):
+            row.skipped = "mounting a small file system needs root"
+        return [encrypt, restore]
+    place.keep()
+    needed = sum(-(-path.stat().st_size // _PAGE) for path in place.vault.rglob("*") if path.is_file())
+
+    def encrypt_once(number: int) -> tuple[str, str]:
+        pages = sizes_drawn[number]
+        with _disk(folder / f"encrypt-{number}", pages * _PAGE) as disk:
+            return f"{pages} pages", _encrypt(replace(place, vault=disk / "vault", home=folder / f"home-{number}"))
+
+    def restore_once(number: int) -> tuple[str, str]:
+        pages = sizes_drawn[number]
+        with _disk(folder / f"restore-{number}", pages * _PAGE) as disk:
+            return f"{pages} pages", _restore(place, disk)
+
+    # Fewer would not even hold the vault's parameters and the list of what there is to do.
+    sizes_drawn = [draw.randrange(1, needed - needed // 20) for _ in range(sizes)]
+    with ThreadPoolExecutor(lanes) as pool:
+        for row, once in ((encrypt, encrypt_once), (restore, restore_once)):
+            for where, fault in pool.map(once, range(sizes)):
+                row.add(f"{where}: {fault}", held=not fault)
+    return [encrypt, restore]
+
+
+def _encrypt(place: Place) -> str:
+    """What did not hold."""
+    ended = place.run("encrypt", str(place.tree))
+    if fault := _refusal(ended):
+        return fault
+    if (place.vault / "vault.json").exists() and (fault := place.verified()):
+        return fault
+    _more_room(place.vault.parent)
+    again = place.run("encrypt", str(place.tree))
+    return again.stderr.decode() if again.returncode else place.verified() or place.kept_otherwise()
+
+
+def _restore(place: Place, disk: Path) -> str:
+    ended = place.run("restore", "latest", str(disk / "target"))
+    if fault := _refusal(ended) or half_restored(place.tree, disk / "target"):
+        return fault
+    _more_room(disk)
+    again = place.run("restore", "latest", str(disk / "target"))
+    return again.stderr.decode() if again.returncode else difference(place.tree, disk / "target")
+
+
+def _refusal(ended: subprocess.CompletedProcess[bytes]) -> str:
+    clear = ended.returncode == 1 and b"No space left on device" in ended.stderr and b"Traceback" not in ended.stderr
+    return "" if clear else f"{ended.returncode} {ended.stderr.decode(errors='replace')}"
+
+
+def _may_mount(folder: Path) -> bool:
+    try:
+        with _disk(folder, _PAGE):
+            return True
+    except subprocess.CalledProcessError:
+        return False
+
+
+@contextmanager
+def _disk(folder: Path, size_bytes: int) -> Iterator[Path]:
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True, capture_output=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def _more_room(disk: Path) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={_ROOM}", disk], check=True)

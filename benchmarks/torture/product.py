@@ -1,0 +1,60 @@
+"""What the engine makes of a vault: all that verify finds, all that restore and cat give."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from benchmarks.torture.places import NEVER, Place, scratch
+from tasks.crypto.secret import KeyFile
+from tasks.crypto.vault.decrypt import decrypt_checked
+from tasks.crypto.vault.entries import FileEntry
+from tasks.crypto.vault.errors import VaultError
+from tasks.crypto.vault.index import ObjectIndex
+from tasks.crypto.vault.locks import reading
+from tasks.crypto.vault.recover import open_or_recover
+from tasks.crypto.vault.restore import Restoration, Wanted
+from tasks.crypto.vault.snapshots import newest_snapshot, open_snapshot
+from tasks.crypto.vault.vault import open_vault
+from tasks.crypto.vault.verdicts import Verdict, judged
+from tasks.crypto.vault.verify import Known, check_objects, inspect
+
+
+def newest(place: Place) -> Known:
+    """The newest snapshot of a vault, as the record would know it."""
+    found = newest_snapshot(open_vault(str(place.vault), KeyFile(str(place.key)).secret()))
+    assert found is not None
+    return Known(found.header.sequence, found.name, found.mac)
+
+
+def faults(place: Place, known: Known | None = None, *, key: Path | None = None) -> list[Verdict]:
+    """All that verify has against a vault."""
+    try:
+        vault, fault = open_or_recover(str(place.vault), KeyFile(str(key or place.key)).secret())
+    except VaultError as error:
+        # The command refuses all.
+        return [judged("vault", "unopened", "unreadable", str(error))]
+    found = [] if fault is None else [fault]
+    with reading(vault.root, NEVER), ObjectIndex() as index:
+        found += inspect(vault, index, known, NEVER)
+        found += check_objects(vault, list(index.whole()), NEVER)
+    return [verdict for verdict in found if verdict.is_fault]
+
+
+def plaintext(place: Place, snapshot: str, path: Path, *, key: Path | None = None) -> bytes:
+    """Every byte of a file that cat gives, and that restore leaves on disk."""
+    out: list[bytes] = []
+    name = os.fsencode(path).strip(b"/")
+    with suppress(VaultError):
+        vault = open_vault(str(place.vault), KeyFile(str(key or place.key)).secret())
+        with open_snapshot(vault, snapshot) as opened, scratch() as target:
+            wanted = Wanted([name])
+            wanted.missing(opened)
+            with suppress(VaultError):
+                list(Restoration(vault, str(target), overwrite=False, cancel=NEVER).restore(opened, wanted))
+            out += [below.read_bytes() for below in target.rglob("*") if below.is_file()]
+            entry = next(entry for entry in opened.entries() if entry.path == name)
+            assert isinstance(entry, FileEntry)
+            decrypt_checked(vault, entry.object, entry.facts.size_bytes, lambda piece: out.append(bytes(piece)), NEVER)
+    return b"".join(out)

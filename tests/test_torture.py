@@ -1,0 +1,56 @@
+"""`make torture`: a few of each of its mishaps, and that it would not overlook one."""
+
+from __future__ import annotations
+
+import random
+import re
+import secrets
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.torture import __main__ as program
+from benchmarks.torture.rows import Row
+from benchmarks.torture.victims import small_vault
+
+ROOT = Path(__file__).parent.parent
+
+
+def documented() -> list[str]:
+    """The first column of the table in the document."""
+    lines = (ROOT / "docs" / "reliability.md").read_text().splitlines()
+    return [line.split(" | ")[0].removeprefix("| ") for line in lines if line.startswith("| ")][2:]
+
+
+def unsized(done: str) -> str:
+    """Without the size of the file, which depends on where its vault is."""
+    return re.sub(r" \([\d,]+ bytes\)", "", done)
+
+
+def test_a_few_of_each_mishap() -> None:
+    """Everything holds that docs/reliability.md says, and each kind of mishap is really tried."""
+    seed = secrets.randbits(32)
+    rows = list(program.torture(program.QUICK, seed))
+    assert [f"{row.done}: {where}" for row in rows for where in row.missed] == [], f"seed {seed}"
+    assert [row.done for row in rows if not (row.times or row.skipped)] == []
+    assert [unsized(row.done) for row in rows] == [unsized(done) for done in documented()]
+
+
+def test_what_is_whole_does_not_count_as_found(tmp_path: Path) -> None:
+    """A check that is content with an undamaged vault would be content with anything."""
+    for victims in small_vault(tmp_path / "vault", random.Random(0)).values():  # noqa: S311 - nothing secret
+        assert not victims[-1].held()
+
+
+def test_a_miss_is_named_and_ends_with_one(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """The table counts what held, standard error says where it did not."""
+    row = Row("a bit flipped", "it is found")
+    row.add("byte 1", held=True)
+    row.add("byte 2", held=False)
+    monkeypatch.setattr(program, "torture", lambda *_: iter([row]))
+    monkeypatch.setattr(sys, "argv", ["torture", "--quick"])
+    assert program.main() == 1
+    printed = capfd.readouterr()
+    assert "| a bit flipped | 2 | it is found | 1 |" in printed.out
+    assert printed.err == "MISSED a bit flipped: byte 2\n"

@@ -1,0 +1,78 @@
+"""A `vault.json` that is gone or changed: the snapshots tell what it was, and verify says what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tasks.crypto.cancel import CancelToken
+from tasks.crypto.secret import Secret
+from tasks.crypto.vault.adding import Selection, adding
+from tasks.crypto.vault.errors import NewerFormat, NoVault, WrongKey
+from tasks.crypto.vault.recover import open_or_recover
+from tasks.crypto.vault.vault import Vault, make_vault
+from tests.crypto_fakes import SECRET
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Vault:
+    """One with a snapshot, of a folder."""
+    (tmp_path / "tree").mkdir()
+    made = make_vault(str(tmp_path / "vault"), SECRET)
+    cancel = CancelToken()
+    with adding(made, Selection((os.fsencode(tmp_path / "tree"),)), cancel) as addition:
+        addition.add_snapshot(1, cancel)
+    return made
+
+
+def parameters(vault: Vault) -> Path:
+    return Path(vault.root) / "vault.json"
+
+
+def test_a_whole_vault_has_no_fault(vault: Vault) -> None:
+    """Nothing is wrong with what was just made."""
+    assert open_or_recover(vault.root, SECRET)[1] is None
+
+
+def test_no_vault_json_at_all(vault: Vault) -> None:
+    """It is missing, and the vault is the one that its snapshots are of."""
+    parameters(vault).unlink()
+    opened, fault = open_or_recover(vault.root, SECRET)
+    assert opened.id == vault.id
+    assert fault is not None
+    assert fault.status == "missing"
+
+
+@pytest.mark.parametrize("bit", [0, 1, 2, 3])
+def test_a_version_that_was_changed_is_no_newer_format(vault: Vault, bit: int) -> None:
+    """A 3 in the place of the 1 is one bit: the vault's own snapshots tell that from a vault of the future."""
+    path = parameters(vault)
+    changed = b'"version":%d' % (1 ^ 1 << bit)
+    path.write_bytes(path.read_bytes().replace(b'"version":1', changed))
+    opened, fault = open_or_recover(vault.root, SECRET)
+    assert opened.id == vault.id
+    assert fault is not None
+    assert (fault.kind, fault.status) == ("vault", "changed")
+
+
+def test_one_that_cannot_be_read(vault: Vault) -> None:
+    """What stands in its place is no file: that is said, and the rest is looked at all the same."""
+    parameters(vault).unlink()
+    parameters(vault).mkdir()
+    fault = open_or_recover(vault.root, SECRET)[1]
+    assert fault is not None
+    assert fault.status == "unreadable"
+
+
+def test_nothing_is_recovered_where_nothing_is_authentic(vault: Vault, tmp_path: Path) -> None:
+    """Under another key, without a key, and where there is no snapshot, it is refused as ever."""
+    with pytest.raises(WrongKey):
+        open_or_recover(vault.root, Secret.draw())
+    path = parameters(vault)
+    path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":2'))
+    with pytest.raises(NewerFormat):
+        open_or_recover(vault.root, None)
+    with pytest.raises(NoVault):
+        open_or_recover(str(tmp_path / "tree"), SECRET)
