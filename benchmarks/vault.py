@@ -62,7 +62,7 @@ class Engine:
 
 
 def _into_new(folder: Path, work: Callable[[Path], object]) -> Callable[[], None]:
-    """Work into a path at which there is nothing. It stays until the end: to remove thousands of files takes time too."""
+    """Work into a path at which there is nothing. It stays until the end: to remove it takes time too."""
 
     def once() -> None:
         work(Path(tempfile.mkdtemp(dir=folder)) / "new")
