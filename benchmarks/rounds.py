@@ -9,8 +9,17 @@ from collections.abc import Callable, Mapping
 Contender = Callable[[], object]
 
 
-def alternate(contenders: Mapping[str, Contender], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each contender in each round, after one round that does not count; the order turns every round."""
+def _nothing() -> None:
+    """Between two contenders."""
+
+
+def alternate(
+    contenders: Mapping[str, Contender], rounds: int, between: Contender = _nothing
+) -> dict[str, list[float]]:
+    """Seconds of each contender in each round, after one round that does not count; the order turns every round.
+
+    `between` is called after each contender, and not timed.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for number in range(rounds + 1):
@@ -19,6 +28,7 @@ def alternate(contenders: Mapping[str, Contender], rounds: int) -> dict[str, lis
             contenders[name]()
             if number:
                 seconds[name].append(time.perf_counter() - start)
+            between()
     return seconds
 
 

@@ -54,6 +54,30 @@ def test_every_entry_comes_back(entry: Entry) -> None:
     assert decode_entry(entry.line()) == entry
 
 
+numbers = st.one_of(st.integers(-(2**65), 2**65), st.integers(-1, 10_000))
+
+
+def outcome(line: bytes) -> object:
+    """The entry of a line, or why it is refused."""
+    try:
+        return decode_entry(line)
+    except BadLine as error:
+        return str(error)
+
+
+@modest
+@given(
+    st.text(st.characters(codec="ascii"), max_size=6) | st.lists(st.sampled_from(["a", "..", ".", ""])).map("/".join),
+    st.lists(numbers, min_size=5, max_size=5),
+    st.sampled_from([OBJECT, "AB" * 32, "ab" * 31]),
+)
+def test_a_line_is_judged_alike_however_its_json_is_spaced(path: str, values: list[int], name: str) -> None:
+    """What is written is read by its form, everything else as JSON; nothing tells the two apart but time."""
+    keys = ("mode", "mtime_ns", "ctime_ns", "inode", "size")
+    line = encode_line({"path": path, "type": "file"} | dict(zip(keys, values, strict=True)) | {"object": name})
+    assert outcome(line) == outcome(line.replace(b",", b" ,"))
+
+
 def test_entries_are_written_in_one_form() -> None:
     """The forms of `docs/vault-format.md`, byte for byte."""
     assert FolderEntry(b"d", 0o755, -1).line() == b'{"path":"d","type":"folder","mode":493,"mtime_ns":-1}\n'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select
 
 from db.facts import EncryptionFacts, VaultFacts
 from db.models import Encryption, Stage
@@ -27,24 +27,26 @@ def add_encryptions(
     if not new:
         return 0
     vault_id = None if vault is None else vault_row_id(connection, vault.vault_id, vault.path)
-    ids = connection.execute(
-        insert(Encryption).returning(Encryption.id, sort_by_parameter_order=True),
-        [_encryption_row(run_id, vault_id, encryption) for encryption in new],
-    ).scalars()
+    # Without RETURNING, for which SQLAlchemy has SQLite execute one statement per row.
+    connection.execute(insert(Encryption), [_encryption_row(run_id, vault_id, encryption) for encryption in new])
+    staged = [encryption for encryption in new if encryption.stages]
+    if not staged:
+        return len(new)
+    of_batch = Encryption.run_id == run_id, Encryption.ordinal.between(min(ordinals), max(ordinals))
+    ids = dict(connection.execute(select(Encryption.ordinal, Encryption.id).where(*of_batch)).tuples().all())
     stages = [
         {
-            "encryption_id": encryption_id,
+            "encryption_id": ids[encryption.ordinal],
             "position": position,
             "program": stage.program,
             "exit_code": stage.exit_code,
             "wall_ns": stage.wall_ns,
             "cpu_ns": stage.cpu_ns,
         }
-        for encryption_id, encryption in zip(ids, new, strict=True)
+        for encryption in staged
         for position, stage in enumerate(encryption.stages)
     ]
-    if stages:
-        connection.execute(insert(Stage), stages)
+    connection.execute(insert(Stage), stages)
     return len(new)
 
 

@@ -128,11 +128,12 @@ def _encrypt_batch(
         return tuple(
             _encryption(batch, suite, ordinal, payload, time.time_ns(), 0, fault) for ordinal, payload in batch.payloads
         )
+    way = _Way(suite, backend, secret, limits, cancel)
     results: list[Encryption] = []
     for ordinal, payload in batch.payloads:
         started_at_ns, start_ns = time.time_ns(), time.perf_counter_ns()
         try:
-            outcome = _outcome(ordinal, payload, _Way(suite, backend, secret, limits, cancel), kept)
+            outcome = _outcome(ordinal, payload, way, kept)
         except Cancelled:
             break
         wall_ns = time.perf_counter_ns() - start_ns

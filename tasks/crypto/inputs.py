@@ -115,14 +115,14 @@ def open_payload(payload: Payload) -> Iterator[Input]:
         with memory_input(_random_pieces(payload.size_bytes or 0)) as source:
             yield source
     else:
-        descriptor = _open_file(payload)
+        descriptor, status = _open_file(payload)
         try:
-            yield Input(descriptor, os.fstat(descriptor))
+            yield Input(descriptor, status)
         finally:
             os.close(descriptor)
 
 
-def _open_file(payload: Payload) -> int:
+def _open_file(payload: Payload) -> tuple[int, os.stat_result]:
     if payload.skip is not None:
         raise SourceSkipped(payload.skip)
     if payload.errno is not None:
@@ -132,11 +132,11 @@ def _open_file(payload: Payload) -> int:
         descriptor = os.open(payload.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise SourceUnreadable(error.errno or 0) from None
-    what = file_type(os.fstat(descriptor).st_mode)
-    if what != "file":
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise SourceSkipped(what)
-    return descriptor
+        raise SourceSkipped(file_type(status.st_mode))
+    return descriptor, status
 
 
 @contextmanager

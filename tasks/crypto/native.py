@@ -46,7 +46,7 @@ class Hash(Protocol):
 class Encryptor(Protocol):
     """What this backend needs of a cipher context."""
 
-    def update_into(self, data: bytes | bytearray | memoryview, buf: bytearray) -> int:
+    def update_into(self, data: bytes | bytearray | memoryview, buf: bytearray | memoryview) -> int:
         """Encrypt `data` into `buf`; the number of bytes written there."""
 
 
@@ -88,7 +88,7 @@ class ChaCha20:
         iv = counter.to_bytes(8, "little") + self._nonce
         self._context = CipherContext(algorithms.ChaCha20(self._key, iv), mode=None).encryptor()
 
-    def update_into(self, data: bytes | bytearray | memoryview, buf: bytearray) -> int:
+    def update_into(self, data: bytes | bytearray | memoryview, buf: bytearray | memoryview) -> int:
         """Encrypt `data` into `buf`; the number of bytes written there."""
         view = memoryview(data)
         done = 0
@@ -156,21 +156,31 @@ class NativeBackend:
         size = source.size_bytes
         piece_bytes = _PIECE_BYTES if size is None else min(_PIECE_BYTES, size + 1)
         overlap = self._overlap and (size is None or size >= _OVERLAP_BYTES)
-        consume(MAGIC + salt)
-        buffers = (_Behind if overlap else _Direct)(consume, piece_bytes + 2 * suite.spec.block_bytes)
+        block = suite.spec.block_bytes
+        # The header goes out with the first piece: a small file is one write and one hash.
+        header = MAGIC + salt
+        buffers = (_Behind if overlap else _Direct)(consume, len(header) + piece_bytes + 2 * block)
+
+        def encrypt(piece: bytes | memoryview) -> None:
+            nonlocal header
+            buffer = buffers.empty()
+            start = len(header)
+            buffer[:start] = header
+            header = b""
+            buffers.full(buffer, start + encryptor.update_into(piece, memoryview(buffer)[start:]))
+
         with buffers:
             read = 0
             for piece in _pieces(source, piece_bytes, deadline_s, cancel):
                 read += len(piece)
                 if limit_bytes is not None and read > limit_bytes:
                     raise LegacySize(suite.name, read, limit_bytes)
-                buffer = buffers.empty()
-                buffers.full(buffer, encryptor.update_into(piece, buffer))
-            block = suite.spec.block_bytes
+                encrypt(piece)
             if block > 1:
                 padding = block - read % block
-                buffer = buffers.empty()
-                buffers.full(buffer, encryptor.update_into(bytes([padding]) * padding, buffer))
+                encrypt(bytes([padding]) * padding)
+            elif not read:
+                encrypt(b"")
         size = source.check()
         return Encrypted(hasher.digest(), size, written)
 
@@ -180,7 +190,10 @@ def _pieces(source: Input, piece_bytes: int, deadline_s: float, cancel: CancelTo
     deadline = time.monotonic() + deadline_s
     view = memoryview(bytearray(piece_bytes))
     piece: bytes | memoryview
-    while True:
+    read = 0
+    # A file of that size is at its end; whether it has grown meanwhile `check` asks. One of size 0 may have content
+    # all the same (those of /proc), which `check` does not let pass.
+    while not read or read != source.size_bytes:
         left_s = deadline - time.monotonic()
         if cancel.cancelled:
             raise Cancelled
@@ -198,6 +211,7 @@ def _pieces(source: Input, piece_bytes: int, deadline_s: float, cancel: CancelTo
                 raise SourceUnreadable(error.errno or 0) from None
         if not piece:
             return
+        read += len(piece)
         yield piece
 
 

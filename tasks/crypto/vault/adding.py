@@ -154,12 +154,11 @@ class Addition:
         Raises:
             VaultUnwritable: the disk does not take it.
         """
-        with ObjectBatch(self.vault.root, f"{self._draft.token}-{secrets.token_hex(4)}") as objects:
+        with ObjectBatch(self.vault.root) as objects:
             kept = KeptBatch(self.vault, objects)
             yield kept
             objects.commit()
-            for number, result in kept.results:
-                self._draft.set(number, result)
+            self._draft.set(kept.results)
 
     def add_snapshot(self, least_sequence: int, cancel: CancelToken) -> Added:
         """Write the snapshot, all of whose objects are on disk by now.
@@ -175,7 +174,7 @@ class Addition:
             newest = newest_snapshot(self.vault)
             sequence = max(least_sequence, newest.header.sequence + 1 if newest else 1)
             header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self._selection.sources)
-            part = f"{self.vault.root}/{TEMPORARY}/{self._draft.token}.snapshot"
+            part = f"{self.vault.root}/{TEMPORARY}/{header.id}"
             try:
                 added = self._write(part, header)
                 os.rename(part, f"{self.vault.root}/{SNAPSHOTS}/{header.name}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -11,10 +10,18 @@ from contextlib import suppress
 
 from tasks.crypto.inputs import Payload, file_type
 from tasks.crypto.suites import HEADER_BYTES
-from tasks.crypto.vault.entries import FolderEntry, LinkEntry, decode_entry, order_key
+from tasks.crypto.vault.entries import (
+    FileFacts,
+    FolderEntry,
+    LinkEntry,
+    begin_file,
+    decode_entry,
+    order_key,
+    path_field,
+)
 from tasks.crypto.vault.errors import SnapshotInvalid
 from tasks.crypto.vault.layout import object_path
-from tasks.crypto.vault.lines import BadLine, encode_path
+from tasks.crypto.vault.lines import BadLine
 from tasks.crypto.vault.snapshots import OpenSnapshot
 from tasks.crypto.vault.walk import Found
 
@@ -22,8 +29,6 @@ from tasks.crypto.vault.walk import Found
 _TICK_NS = 50_000_000
 _COARSE_NS = 2_000_000_000
 _SECOND_NS = 1_000_000_000
-
-_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 # How the line of a file ends, from its object on.
 _OBJECT_END = re.compile(rb'([0-9a-f]{64})"\}\n')
@@ -69,12 +74,7 @@ class Changes:
 
     def _file(self, path: bytes, status: os.stat_result) -> bytes | Payload:
         # The line as it would be, up to its object: what stands like this in the snapshot before is the same file.
-        name = encode_path(path[1:])
-        begin = (
-            f'{{"path":{_ENCODE(name)},"type":"file","mode":{stat.S_IMODE(status.st_mode)},'
-            f'"mtime_ns":{status.st_mtime_ns},"ctime_ns":{status.st_ctime_ns},"inode":{status.st_ino},'
-            f'"size":{status.st_size},"object":"'
-        ).encode("ascii")
+        begin = begin_file(path_field(path), FileFacts.of(status))
         line = self._line_of(path, begin)
         end = _OBJECT_END.fullmatch(line, len(begin))
         if end is None or not self._settled(status) or not self._there(end[1].decode(), status.st_size):

@@ -96,14 +96,14 @@ def _check(vault: Vault, digest: str, found: str) -> None:
 @contextmanager
 def _opened(vault: Vault, digest: str, size_bytes: int) -> Iterator[int]:
     try:
-        descriptor = open_regular(object_path(vault.root, digest))
+        descriptor, length = open_regular(object_path(vault.root, digest))
     except FileNotFoundError:
         raise VaultError(vault.root, f"object {digest} is missing") from None
     except OSError as error:
         raise VaultError(vault.root, f"object {digest} cannot be read: {error.strerror}") from None
     try:
         # By its size first: what somebody made a petabyte of nothing is not read to its end.
-        if os.fstat(descriptor).st_size != HEADER_BYTES + size_bytes:
+        if length != HEADER_BYTES + size_bytes:
             reason = f"object {digest} has not the {HEADER_BYTES + size_bytes:,} bytes of its file"
             raise VaultChanged(vault.root, reason)
         yield descriptor

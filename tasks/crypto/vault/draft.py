@@ -1,31 +1,36 @@
 """A snapshot in the making: what a walk found, and for each file that is to be encrypted a place for its object.
 
-Both are files in `tmp/`, so that a million entries take no memory, and batches may end in any order.
+Both are files without a name in `tmp/`: a million entries take no memory, batches may end in any order, and nobody else
+can open what is to be authenticated at the end.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import os
-import secrets
 import struct
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from itertools import repeat
+from typing import IO
 
 from tasks.crypto.inputs import Payload
-from tasks.crypto.vault.entries import FileEntry, FileFacts
+from tasks.crypto.vault.entries import FileFacts, begin_file, end_file, path_field
 from tasks.crypto.vault.errors import VaultUnwritable
-from tasks.crypto.vault.layout import TEMPORARY, open_new
-from tasks.crypto.vault.lines import Json, decode_line, decode_path, encode_line, encode_path
+from tasks.crypto.vault.layout import TEMPORARY
 
-# What stands before the line of a file that has no object yet.
+# Before the line of a file that has no object yet: then come its path, as it will stand in the entry, a tab (which is
+# in no JSON text), and what else is known of it.
 _OPEN = b"?"
 # Status, digest, mode, mtime and ctime (seconds, nanoseconds), inode, size.
 _RESULT = struct.Struct("<B32sIqIqIQQ")
 _SECOND_NS = 10**9
 _NOTHING, _NEW, _SAME = range(3)
+_PIECE_BYTES = 256 << 10
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,35 +47,31 @@ class Draft:
 
     def __init__(self, root: str) -> None:
         """Raises VaultUnwritable."""
-        self.token = secrets.token_hex(8)
         self._root = root
-        self._paths = [f"{root}/{TEMPORARY}/{self.token}.{what}" for what in ("draft", "results")]
-        self._lines: IO[bytes] | None = None
-        self._results: IO[bytes] | None = None
+        self._files: list[IO[bytes]] = []
         try:
-            self._lines, self._results = (os.fdopen(open_new(path), "w+b") for path in self._paths)
+            for _ in range(2):
+                # Open until `close`.
+                self._files.append(tempfile.TemporaryFile(dir=f"{root}/{TEMPORARY}"))  # noqa: SIM115
         except OSError as error:
             self.close()
             raise VaultUnwritable(root, error.errno or 0) from None
+        self._lines, self._results = self._files
 
     def add_line(self, line: bytes) -> None:
         """An entry that is done."""
-        self._write(line)
+        try:
+            self._lines.write(line)
+        except OSError as error:
+            raise VaultUnwritable(self._root, error.errno or 0) from None
 
     def add_to_do(self, payload: Payload) -> None:
         """A file that is not; they are numbered in the order in which they come."""
-        values: dict[str, Json] = {
-            "path": encode_path(payload.name),
-            "size": payload.size_bytes,
-            "skip": payload.skip,
-            "errno": payload.errno,
-            "known": payload.known,
-        }
-        self._write(_OPEN + encode_line(values))
+        values = _ENCODE([payload.size_bytes, payload.skip, payload.errno, payload.known])
+        self.add_line(b"%b%b\t%b\n" % (_OPEN, path_field(payload.name), values.encode("ascii")))
 
     def end(self) -> None:
         """All entries are there; raises VaultUnwritable."""
-        assert self._lines is not None  # noqa: S101 - opened in __init__
         try:
             self._lines.flush()
         except OSError as error:
@@ -80,74 +81,79 @@ class Draft:
         """The files that are not done, in their order."""
         for line in self._all():
             if line.startswith(_OPEN):
-                value = cast("dict[str, Any]", decode_line(line[len(_OPEN) :]))
-                name = decode_path(value.pop("path"))
-                yield Payload("file", name, value["size"], value["skip"], value["errno"], value["known"])
+                path, _, values = line[len(_OPEN) :].partition(b"\t")
+                yield Payload("file", _name(json.loads(path)), *json.loads(values))
 
-    def set(self, number: int, result: Result) -> None:
-        """What became of a file; those of which nothing is said are left out of the snapshot."""
-        facts = result.facts
-        record = _RESULT.pack(
-            _SAME if result.same else _NEW,
-            bytes.fromhex(result.object),
-            facts.mode,
-            *divmod(facts.mtime_ns, _SECOND_NS),
-            *divmod(facts.ctime_ns, _SECOND_NS),
-            facts.inode,
-            facts.size_bytes,
-        )
-        assert self._results is not None  # noqa: S101 - opened in __init__
+    def set(self, results: Sequence[tuple[int, Result]]) -> None:
+        """What became of the files of one batch, by their numbers, ascending; no other batch has one in between.
+
+        Those of which nothing is said are left out of the snapshot.
+        """
+        if not results:
+            return
+        first = results[0][0]
+        records = bytearray(_RESULT.size * (results[-1][0] - first + 1))
+        for number, result in results:
+            facts = result.facts
+            _RESULT.pack_into(
+                records,
+                _RESULT.size * (number - first),
+                _SAME if result.same else _NEW,
+                bytes.fromhex(result.object),
+                facts.mode,
+                *divmod(facts.mtime_ns, _SECOND_NS),
+                *divmod(facts.ctime_ns, _SECOND_NS),
+                facts.inode,
+                facts.size_bytes,
+            )
         try:
-            written = os.pwrite(self._results.fileno(), record, number * _RESULT.size)
+            written = os.pwrite(self._results.fileno(), records, _RESULT.size * first)
         except OSError as error:
             raise VaultUnwritable(self._root, error.errno or 0) from None
-        # One that is written in part, on a disk that is just full, would be taken for none.
-        if written < len(record):
+        # What is written in part, on a disk that is just full, would be taken for less.
+        if written < len(records):
             raise VaultUnwritable(self._root, errno.ENOSPC)
-
-    def get(self, number: int) -> Result | None:
-        """What became of a file."""
-        assert self._results is not None  # noqa: S101 - opened in __init__
-        record = os.pread(self._results.fileno(), _RESULT.size, number * _RESULT.size)
-        if len(record) < _RESULT.size:
-            return None
-        status, digest, mode, mtime_s, mtime_ns, ctime_s, ctime_ns, inode, size_bytes = _RESULT.unpack(record)
-        if status == _NOTHING:
-            return None
-        times_ns = mtime_s * _SECOND_NS + mtime_ns, ctime_s * _SECOND_NS + ctime_ns
-        return Result(digest.hex(), FileFacts(mode, *times_ns, inode, size_bytes), status == _SAME)
 
     def entry_lines(self) -> Iterator[tuple[bytes, Result | None]]:
         """The lines of the snapshot, now that all results are in; with its result where there was something to do."""
-        number = 0
+        results = self._all_results()
         for line in self._all():
             if not line.startswith(_OPEN):
                 yield line, None
-                continue
-            result = self.get(number)
-            number += 1
-            if result is not None:
-                path = decode_path(decode_line(line[len(_OPEN) :])["path"])
-                yield FileEntry(path[1:], result.facts, result.object).line(), result
+            elif (result := next(results)) is not None:
+                path = line[len(_OPEN) : line.index(b"\t")]
+                yield begin_file(path, result.facts) + end_file(result.object), result
 
     def close(self) -> None:
-        """Remove both files."""
-        for file in (self._lines, self._results):
-            if file is not None:
-                # On a full disk it tries once more to write what it holds; nobody needs it any more.
-                with suppress(OSError):
-                    file.close()
-        for path in self._paths:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-
-    def _write(self, line: bytes) -> None:
-        assert self._lines is not None  # noqa: S101 - opened in __init__
-        try:
-            self._lines.write(line)
-        except OSError as error:
-            raise VaultUnwritable(self._root, error.errno or 0) from None
+        """Both files are gone."""
+        for file in self._files:
+            # On a full disk it tries once more to write what it holds; nobody needs it any more.
+            with suppress(OSError):
+                file.close()
 
     def _all(self) -> Iterator[bytes]:
-        with open(self._paths[0], "rb", buffering=256 << 10) as lines:
-            yield from lines
+        rest, offset = b"", 0
+        while piece := os.pread(self._lines.fileno(), _PIECE_BYTES, offset):
+            offset += len(piece)
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                yield line + b"\n"
+
+    def _all_results(self) -> Iterator[Result | None]:
+        """Without end: what lies beyond those that were set has none."""
+        offset = 0
+        records = _PIECE_BYTES // _RESULT.size
+        while piece := os.pread(self._results.fileno(), records * _RESULT.size, offset):
+            offset += len(piece)
+            for status, digest, mode, mtime_s, mtime_ns, ctime_s, ctime_ns, inode, size in _RESULT.iter_unpack(piece):
+                if status == _NOTHING:
+                    yield None
+                else:
+                    times_ns = mtime_s * _SECOND_NS + mtime_ns, ctime_s * _SECOND_NS + ctime_ns
+                    yield Result(digest.hex(), FileFacts(mode, *times_ns, inode, size), status == _SAME)
+        yield from repeat(None)
+
+
+def _name(path: str | dict[str, str]) -> bytes:
+    """An absolute path from its `path_field`; that of the root, which no entry can have, is empty."""
+    return b"/" + (path.encode() if isinstance(path, str) else bytes.fromhex(path["hex"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -85,26 +86,45 @@ class FileEntry:
 
     def line(self) -> bytes:
         """As it stands in a snapshot."""
-        facts = self.facts
-        return encode_line(
-            {
-                "path": encode_path(self.path),
-                "type": "file",
-                "mode": facts.mode,
-                "mtime_ns": facts.mtime_ns,
-                "ctime_ns": facts.ctime_ns,
-                "inode": facts.inode,
-                "size": facts.size_bytes,
-                "object": self.object,
-            }
-        )
+        return begin_file(path_field(b"/" + self.path), self.facts) + end_file(self.object)
 
+
+def path_field(path: bytes) -> bytes:
+    """The JSON of an absolute path, as it stands in an entry: without its first slash."""
+    return _ENCODE(encode_path(path[1:])).encode("ascii")
+
+
+def begin_file(path: bytes, facts: FileFacts) -> bytes:
+    """The line of a file up to its object, from its `path_field`. Files are many, so this does without a dictionary."""
+    return b'{"path":%b,"type":"file","mode":%d,"mtime_ns":%d,"ctime_ns":%d,"inode":%d,"size":%d,"object":"' % (
+        path,
+        facts.mode,
+        facts.mtime_ns,
+        facts.ctime_ns,
+        facts.inode,
+        facts.size_bytes,
+    )
+
+
+def end_file(name: str) -> bytes:
+    """The rest of that line: the object, and its newline."""
+    return b'%b"}\n' % name.encode("ascii")
+
+
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 Entry = FolderEntry | LinkEntry | FileEntry
 
 _FOLDER_KEYS = frozenset(("path", "type", "mode", "mtime_ns"))
 _LINK_KEYS = frozenset(("path", "type", "mtime_ns", "target"))
 _FILE_KEYS = frozenset(("path", "type", "mode", "mtime_ns", "ctime_ns", "inode", "size", "object"))
+# What nearly all lines are: a file with a path of plain characters, and numbers well within their bounds. It says the
+# same as the JSON of it, and reading it like this takes a quarter of the time.
+_PLAIN_FILE = re.compile(
+    rb'\{"path":"([ !#-\[\]-~]+)","type":"file","mode":(0|[1-9][0-9]{0,2}|[1-3][0-9]{3}|40[0-8][0-9]|409[0-5]),'
+    rb'"mtime_ns":(0|[1-9][0-9]{0,18}),"ctime_ns":(0|[1-9][0-9]{0,18}),"inode":(0|[1-9][0-9]{0,18}),'
+    rb'"size":(0|[1-9][0-9]{0,17}),"object":"([0-9a-f]{64})"\}\n?'
+)
 # An empty part, or one that means this folder or the one above: `/x`, `x//y`, `x/`, `./x`, `x/../y`.
 _ODD_PART = re.compile(rb"(?:\A|/)\.{0,2}(?=/|\Z)")
 
@@ -115,6 +135,9 @@ def decode_entry(line: bytes) -> Entry:
     Raises:
         BadLine: it is none, or its path leads out of the folder that it is restored into.
     """
+    if (match := _PLAIN_FILE.fullmatch(line)) is not None and not _ODD_PART.search(match[1]):
+        numbers = map(int, match.group(2, 3, 4, 5, 6))
+        return FileEntry(match[1], FileFacts(*numbers), match[7].decode("ascii"))
     value = decode_line(line)
     path = decode_path(value.get("path"))
     if _ODD_PART.search(path):

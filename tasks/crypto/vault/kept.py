@@ -28,9 +28,9 @@ class KeptBatch:
     def salt_of(self, known: str) -> bytes | None:
         """The salt of an object; None if that is not there, or not whole: then it is not to be taken over."""
         try:
-            descriptor = open_regular(object_path(self._vault.root, known))
+            descriptor, length = open_regular(object_path(self._vault.root, known))
             try:
-                whole = digest_of(descriptor, bytearray(_PIECE_BYTES)) == known
+                whole = digest_of(descriptor, length, bytearray(_PIECE_BYTES)) == known
                 return os.pread(descriptor, SALT_BYTES, HEADER_BYTES - SALT_BYTES) if whole else None
             finally:
                 os.close(descriptor)

@@ -43,17 +43,20 @@ def sync_folder(path: str) -> None:
         os.close(descriptor)
 
 
-def open_regular(path: str) -> int:
-    """A descriptor to read a file of a vault; a link, FIFO or device in its place is refused and not waited for.
+def open_regular(path: str) -> tuple[int, int]:
+    """A descriptor to read a file of a vault, and how many bytes that has.
+
+    A link, FIFO or device in its place is refused and not waited for.
 
     Raises:
         OSError: it is not there, cannot be read, or is no regular file (EINVAL).
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "is not a regular file", path)
-    return descriptor
+    return descriptor, status.st_size
 
 
 def open_new(path: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -62,9 +63,9 @@ class ObjectBatch:
     Leaving it without `commit` removes what was written.
     """
 
-    def __init__(self, root: str, token: str) -> None:
+    def __init__(self, root: str) -> None:
         self._root = root
-        self._prefix = f"{root}/{TEMPORARY}/{token}"
+        self._prefix = f"{root}/{TEMPORARY}/{secrets.token_hex(8)}"
         self._made = 0
         self._waiting: dict[str, str] = {}
 
@@ -94,11 +95,8 @@ class ObjectBatch:
         try:
             self._sync()
             folders = {f"{self._root}/{OBJECTS}/{digest[:2]}" for digest in self._waiting.values()}
-            for folder in folders:
-                with suppress(FileExistsError):
-                    os.mkdir(folder, FOLDER_MODE)
             for path, digest in tuple(self._waiting.items()):
-                os.rename(path, object_path(self._root, digest))
+                _move(path, object_path(self._root, digest))
                 del self._waiting[path]
             if len(folders) > _ONE_BY_ONE:
                 sync_file_system(self._root)
@@ -128,6 +126,16 @@ class ObjectBatch:
                 os.unlink(path)
 
 
+def _move(path: str, new: str) -> None:
+    try:
+        os.rename(path, new)
+    except FileNotFoundError:
+        # The folder of the first object that begins like this.
+        with suppress(FileExistsError):
+            os.mkdir(os.path.dirname(new), FOLDER_MODE)
+        os.rename(path, new)
+
+
 def object_names(root: str) -> Iterator[str]:
     """The digests of all objects that are there, sorted; a folder of them at a time is in memory.
 
@@ -150,14 +158,16 @@ def _listed(folder: str, *, folders: bool) -> list[str]:
     return []
 
 
-def digest_of(descriptor: int, buffer: bytearray) -> str:
-    """SHA-256 of an open file; `buffer` is what it is read into.
+def digest_of(descriptor: int, size_bytes: int, buffer: bytearray) -> str:
+    """SHA-256 of the first bytes of an open file, of as many as there are; `buffer` is what it is read into.
 
     Raises:
         OSError: reading failed.
     """
     hasher = hashlib.sha256()
     view = memoryview(buffer)
-    while count := os.readv(descriptor, [view]):
+    left = size_bytes
+    while left > 0 and (count := os.readv(descriptor, [view[:left]])):
         hasher.update(view[:count])
+        left -= count
     return hasher.hexdigest()

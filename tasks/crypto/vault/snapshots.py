@@ -124,13 +124,12 @@ def open_snapshot(vault: Vault, name: str) -> Iterator[OpenSnapshot]:
         VaultError: it cannot be read.
     """
     try:
-        descriptor = open_regular(snapshot_path(vault.root, name))
+        descriptor, size_bytes = open_regular(snapshot_path(vault.root, name))
     except FileNotFoundError:
         raise NoSuchSnapshot(vault.root, f"there is no snapshot {name}") from None
     except OSError as error:
         raise VaultError(vault.root, f"snapshot {name} cannot be read: {error.strerror}") from None
     try:
-        size_bytes = os.fstat(descriptor).st_size
         if size_bytes > LARGEST_BYTES:
             raise VaultChanged(vault.root, f"snapshot {name}: {size_bytes:,} bytes are more than any snapshot has")
         content = ReadTwice(descriptor)
@@ -200,7 +199,7 @@ _UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())
 def peek(root: str, name: str) -> Header:
     """The first line of a snapshot, unchecked: good for choosing which one to open. Nothing known: sequence 0."""
     try:
-        descriptor = open_regular(snapshot_path(root, name))
+        descriptor, _ = open_regular(snapshot_path(root, name))
         try:
             first, newline, _ = os.pread(descriptor, LONGEST_HEADER, 0).partition(b"\n")
         finally:

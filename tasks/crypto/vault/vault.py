@@ -196,7 +196,7 @@ def _write(root: str, content: bytes) -> None:
 
 def _read(root: str) -> bytes:
     try:
-        descriptor = open_regular(os.path.join(root, PARAMETERS))
+        descriptor, _ = open_regular(os.path.join(root, PARAMETERS))
         try:
             return os.read(descriptor, _LONGEST + 1)
         finally:

@@ -8,9 +8,10 @@ import re
 import stat
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
@@ -20,6 +21,7 @@ from tasks.crypto.vault.errors import SnapshotInvalid, VaultChanged, VaultError
 from tasks.crypto.vault.index import ObjectIndex
 from tasks.crypto.vault.layout import (
     LOCK,
+    OBJECT_NAME,
     OBJECTS,
     PARAMETERS,
     SNAPSHOT_NAME,
@@ -28,12 +30,13 @@ from tasks.crypto.vault.layout import (
     object_path,
     open_regular,
 )
-from tasks.crypto.vault.objects import digest_of, object_names
+from tasks.crypto.vault.objects import digest_of
 from tasks.crypto.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot, snapshot_names
 from tasks.crypto.vault.vault import Vault
 from tasks.crypto.vault.verdicts import Status, Verdict, judged
 
-Pattern = re.Pattern[str]
+# Whether a name is of a form.
+Form = Callable[[str], object]
 
 _PIECE_BYTES = 1 << 20
 # So many paths of one object are named; all of them are in the snapshots.
@@ -68,8 +71,7 @@ def inspect(vault: Vault, index: ObjectIndex, known: Known | None, cancel: Cance
             yield verdict
     if known is not None and (fault := rolled_back(vault, good, known)):
         yield judged("vault", vault.id, "rolled-back", fault)
-    yield from _look_around(vault.root)
-    index.list(object_names(vault.root))
+    yield from _look_around(vault.root, index)
     missing = list(index.missing())
     paths = paths_of(vault, missing)
     for digest in missing:
@@ -150,48 +152,63 @@ def rolled_back(vault: Vault, good: Sequence[Snapshot], known: Known) -> str | N
     return None
 
 
-def _look_around(root: str) -> Iterator[Verdict]:
-    """What is in the folder and does not belong there, what should be and is not, and what interrupted runs left."""
+def _look_around(root: str, index: ObjectIndex) -> Iterator[Verdict]:
+    """What is in the folder and does not belong there, what should be and is not, and what interrupted runs left.
+
+    The objects go into the index.
+    """
     yield from _look_into(root, ".", _FILES, _FOLDERS, "does not belong into a vault")
     for folder in (OBJECTS, SNAPSHOTS):
         if not os.path.lexists(f"{root}/{folder}"):
             yield judged("file", folder, "missing", "is not there")
-    yield from _look_into(root, TEMPORARY, _ANY, _NONE, "is not what a run leaves")
-    yield from _look_into(root, SNAPSHOTS, SNAPSHOT_NAME, _NONE, "is not a snapshot")
-    yield from _look_into(root, OBJECTS, _NONE, _BEGINNING, "is not a folder of objects")
-    for begin in (f"{number:02x}" for number in range(256)):
-        form = re.compile(f"{begin}[0-9a-f]{{62}}")
-        yield from _look_into(root, f"{OBJECTS}/{begin}", form, _NONE, "is not an object")
+    for name in (yield from _look_into(root, TEMPORARY, _any, _none, "is not what a run leaves")):
+        yield judged("file", f"{TEMPORARY}/{name}", "leftover", "left by a run that was interrupted")
+    yield from _look_into(root, SNAPSHOTS, SNAPSHOT_NAME.fullmatch, _none, "is not a snapshot")
+    for begin in sorted((yield from _look_into(root, OBJECTS, _none, _BEGINNING, "is not a folder of objects"))):
+        is_object = partial(_is_object, begin)
+        index.list((yield from _look_into(root, f"{OBJECTS}/{begin}", is_object, _none, "is not an object")))
 
 
-_FILES = re.compile(f"{re.escape(PARAMETERS)}|{LOCK}")
-_FOLDERS = re.compile(f"{OBJECTS}|{SNAPSHOTS}|{TEMPORARY}")
-_BEGINNING = re.compile(r"[0-9a-f]{2}")
-_ANY, _NONE = re.compile(r"(?s).*"), re.compile(r"(?!)")
+_FILES = frozenset((PARAMETERS, LOCK)).__contains__
+_FOLDERS = frozenset((OBJECTS, SNAPSHOTS, TEMPORARY)).__contains__
+_BEGINNING = re.compile(r"[0-9a-f]{2}").fullmatch
 
 
-def _look_into(root: str, folder: str, files: Pattern, folders: Pattern, why: str) -> Iterator[Verdict]:
-    """Hold what is in one folder against the forms of names that files and folders in it have."""
+def _is_object(begin: str, name: str) -> bool:
+    return name.startswith(begin) and OBJECT_NAME.fullmatch(name) is not None
+
+
+def _any(_name: str) -> bool:
+    return True
+
+
+def _none(_name: str) -> bool:
+    return False
+
+
+def _look_into(root: str, folder: str, files: Form, folders: Form, why: str) -> Generator[Verdict, None, list[str]]:
+    """Hold what is in one folder against the forms of names that files and folders in it have; gives those that fit."""
     here = root if folder == "." else f"{root}/{folder}"
+    fitting: list[str] = []
     try:
         # A link is named where it lies, and not followed.
         if not stat.S_ISDIR(os.lstat(here).st_mode):
-            return
+            return fitting
         with os.scandir(os.fsencode(here)) as listing:
             for entry in listing:
                 # For people: every name is text.
                 name = entry.name.decode(errors="backslashreplace")
-                form = files if entry.is_file(follow_symlinks=False) else _NONE
+                form = files if entry.is_file(follow_symlinks=False) else _none
                 form = folders if entry.is_dir(follow_symlinks=False) else form
-                path = name if folder == "." else f"{folder}/{name}"
-                if not form.fullmatch(name):
-                    yield judged("file", path, "foreign", why)
-                elif folder == TEMPORARY:
-                    yield judged("file", path, "leftover", "left by a run that was interrupted")
+                if form(name):
+                    fitting.append(name)
+                else:
+                    yield judged("file", name if folder == "." else f"{folder}/{name}", "foreign", why)
     except FileNotFoundError:
-        return
+        pass
     except OSError as error:
         yield judged("file", folder, "unreadable", error.strerror)
+    return fitting
 
 
 def _check(root: str, digest: str, size_bytes: int, buffer: bytearray) -> Verdict:
@@ -199,11 +216,10 @@ def _check(root: str, digest: str, size_bytes: int, buffer: bytearray) -> Verdic
     status: Status = "ok"
     error = None
     try:
-        descriptor = open_regular(object_path(root, digest))
+        descriptor, length = open_regular(object_path(root, digest))
         try:
             # By its size first: what somebody made a petabyte of nothing is not read to its end.
-            as_long = os.fstat(descriptor).st_size == size_bytes + HEADER_BYTES
-            found = digest_of(descriptor, buffer) if as_long else None
+            found = digest_of(descriptor, length, buffer) if length == size_bytes + HEADER_BYTES else None
         finally:
             os.close(descriptor)
         if found is None:
