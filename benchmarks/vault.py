@@ -16,11 +16,11 @@ from benchmarks.rounds import alternate, ratio, show, verdict
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.choose import choose_backend
 from tasks.crypto.encrypt import Batch, Limits, encrypt_batch
+from tasks.crypto.files import open_new, sync_file_system
 from tasks.crypto.secret import KeyFile, write_key_file
 from tasks.crypto.suites import SUITES
 from tasks.crypto.vault.adding import Selection, adding
 from tasks.crypto.vault.index import ObjectIndex
-from tasks.crypto.vault.layout import open_new, sync_file_system
 from tasks.crypto.vault.vault import make_vault, open_vault
 from tasks.crypto.vault.verify import check_objects, inspect
 from tasks.crypto.vault.walk import sources_of

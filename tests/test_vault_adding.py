@@ -21,6 +21,7 @@ from tasks.crypto.vault.objects import NewObject, object_names
 from tasks.crypto.vault.vault import open_vault
 from tasks.crypto.vault.walk import BadPattern, sources_of
 from tests.crypto_fakes import CLI_ENC, SECRET, chosen, needs_openssl, openssl, run_python
+from tests.tracing import failing
 from tests.vaults import Place, add, content, entries, everything, files, flip, make_place, more_room, small_disk
 
 
@@ -508,11 +509,7 @@ def test_an_error_of_the_kernel_is_said(place: Place, calls: str) -> None:
     """The same in a real process, whose system calls fail from the first one on."""
     for number in range(20 if calls == "syncfs" else 0):
         place.put(f"{number}")
-    strace = shutil.which("strace") or pytest.skip("there is no strace on PATH")
-    options = f"-D -f -qq -o /dev/null -e trace={calls} -e inject={calls}:error=EIO".split()
-    if subprocess.run([strace, *options, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("strace cannot inject errors here")
-    ended = run_python(ADD, place.vault.root, place.key.path, str(place.tree), before=[strace, *options])
+    ended = run_python(ADD, place.vault.root, place.key.path, str(place.tree), before=failing(EIO=calls))
     assert ended.returncode == 1
     assert ended.stderr.decode().strip() == f"vault {place.root}: cannot be written: Input/output error"
     assert list((place.root / "snapshots").iterdir()) == []

@@ -1,4 +1,4 @@
-"""Whom a program and its children connect to."""
+"""Whom a program and its children connect to, and what they do when the kernel says no."""
 
 from __future__ import annotations
 
@@ -22,6 +22,19 @@ def tracing(trace: Path) -> tuple[str, ...]:
     if tried.returncode:
         pytest.skip(f"strace may not trace here: {tried.stderr.decode(errors='replace').strip()}")
     return (*_STRACE, str(trace))
+
+
+def failing(**errors: str) -> tuple[str, ...]:
+    """What to put before a command to have system calls fail: their names, with commas, by the name of the error."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("there is no strace on PATH")
+    traced = ",".join(errors.values())
+    injected = [part for error, calls in errors.items() for part in ("-e", f"inject={calls}:error={error}")]
+    command = (strace, "-D", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={traced}", *injected)
+    if subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("strace cannot inject errors here")
+    return command
 
 
 def outside(trace: Path) -> list[str]:

@@ -21,10 +21,10 @@ from flows.jobs.request import need_key_file, need_vault
 from flows.report.escaping import visible
 from flows.settings import load_settings
 from tasks.crypto.cancel import CancelToken
+from tasks.crypto.files import write_all
 from tasks.crypto.vault.decrypt import decrypt_checked
 from tasks.crypto.vault.entries import Entry, FileEntry, LinkEntry
 from tasks.crypto.vault.errors import VaultError
-from tasks.crypto.vault.layout import write_all
 from tasks.crypto.vault.locks import reading
 from tasks.crypto.vault.snapshots import (
     OpenSnapshot,

@@ -17,6 +17,7 @@ from typing import Literal
 
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.errors import InputNotRead, SourceChanged, SourceSkipped, SourceUnreadable
+from tasks.crypto.files import write_all
 from tasks.crypto.waiting import wait_readable, wait_writable
 
 Kind = Literal["random", "file", "stdin"]
@@ -145,9 +146,7 @@ def memory_input(pieces: Iterable[bytes]) -> Iterator[Input]:
     descriptor = os.memfd_create("payload", os.MFD_CLOEXEC)
     try:
         for piece in pieces:
-            view = memoryview(piece)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            write_all(descriptor, piece)
         os.lseek(descriptor, 0, os.SEEK_SET)
         yield Input(descriptor, os.fstat(descriptor))
     finally:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from tasks.crypto.errors import KeyFileError
+from tasks.crypto.files import sync_folder
 
 _FORM = re.compile(rb"[0-9a-f]{64}\n")
 _FILE_BYTES = 65
@@ -97,7 +98,7 @@ def write_key_file(path: str) -> None:
             file.flush()
             os.fchmod(file.fileno(), 0o600)
             os.fsync(file.fileno())
-        _sync_folder(os.path.dirname(os.path.abspath(path)))
+        sync_folder(os.path.dirname(os.path.abspath(path)))
     except OSError as error:
         with suppress(FileNotFoundError):
             os.unlink(path)
@@ -113,14 +114,6 @@ def _check_exposure(path: str, status: os.stat_result) -> None:
         )
     if status.st_uid not in (os.geteuid(), 0):
         raise KeyFileError(path, "belongs to another user")
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _strerror(error: OSError | ValueError) -> str:

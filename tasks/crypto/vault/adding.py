@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tasks.crypto.cancel import CancelToken
+from tasks.crypto.files import open_new, sync_folder
 from tasks.crypto.inputs import Payload
 from tasks.crypto.suites import HEADER_BYTES
 from tasks.crypto.vault.changes import Changes
@@ -17,7 +18,7 @@ from tasks.crypto.vault.draft import Draft
 from tasks.crypto.vault.errors import VaultError, VaultUnwritable
 from tasks.crypto.vault.headers import Header, Totals
 from tasks.crypto.vault.kept import KeptBatch
-from tasks.crypto.vault.layout import SNAPSHOTS, TEMPORARY, open_new, sync_folder
+from tasks.crypto.vault.layout import SNAPSHOTS, TEMPORARY
 from tasks.crypto.vault.lines import LONGEST_LINE, encode_line, encode_path
 from tasks.crypto.vault.locks import numbering, writing
 from tasks.crypto.vault.objects import ObjectBatch

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
+from tasks.crypto.files import open_regular
 from tasks.crypto.native import ENCRYPTORS, Encryptor, derive
 from tasks.crypto.secret import Secret
 from tasks.crypto.suites import HEADER_BYTES, MAGIC
 from tasks.crypto.vault.errors import VaultChanged, VaultError
-from tasks.crypto.vault.layout import object_path, open_regular
+from tasks.crypto.vault.layout import object_path
 from tasks.crypto.vault.twice import ReadFailed, ReadTwice
 from tasks.crypto.vault.vault import SUITE, Vault
 

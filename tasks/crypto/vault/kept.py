@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from tasks.crypto.backend import Encrypted
 from tasks.crypto.chain import Sink
+from tasks.crypto.files import open_regular
 from tasks.crypto.suites import HEADER_BYTES, SALT_BYTES
 from tasks.crypto.vault.draft import Result
 from tasks.crypto.vault.entries import FileFacts
-from tasks.crypto.vault.layout import object_path, open_regular
+from tasks.crypto.vault.layout import object_path
 from tasks.crypto.vault.objects import ObjectBatch, digest_of
 from tasks.crypto.vault.vault import Vault
 

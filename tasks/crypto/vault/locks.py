@@ -11,8 +11,9 @@ from contextlib import contextmanager, suppress
 
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
+from tasks.crypto.files import FILE_MODE
 from tasks.crypto.vault.errors import VaultBusy, VaultChanged, VaultUnwritable
-from tasks.crypto.vault.layout import FILE_MODE, FOLDER_MODE, LOCK, SNAPSHOTS, TEMPORARY
+from tasks.crypto.vault.layout import FOLDER_MODE, LOCK, SNAPSHOTS, TEMPORARY
 from tasks.crypto.waiting import wait_readable
 
 # How long to wait for somebody else, and how often to look.

@@ -10,10 +10,11 @@ from datetime import datetime
 
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
+from tasks.crypto.files import sync_folder
 from tasks.crypto.vault.entries import FileEntry
 from tasks.crypto.vault.errors import VaultUnwritable
 from tasks.crypto.vault.index import ObjectIndex
-from tasks.crypto.vault.layout import SNAPSHOTS, object_path, snapshot_path, sync_folder
+from tasks.crypto.vault.layout import SNAPSHOTS, object_path, snapshot_path
 from tasks.crypto.vault.locks import sweep
 from tasks.crypto.vault.objects import object_names
 from tasks.crypto.vault.snapshots import Snapshot, open_snapshot, read_snapshot, snapshot_names

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
+from tasks.crypto.files import open_new, rename_new, sync_file_system, write_all
 from tasks.crypto.vault.decrypt import Take, decrypt_once
 from tasks.crypto.vault.entries import Entry, FileEntry, FolderEntry, LinkEntry
 from tasks.crypto.vault.errors import TargetUnusable, VaultChanged, VaultError
-from tasks.crypto.vault.layout import sync_file_system, write_all
 from tasks.crypto.vault.snapshots import OpenSnapshot
 from tasks.crypto.vault.vault import Vault
 from tasks.crypto.vault.verdicts import Status, Verdict, judged
@@ -29,7 +29,6 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _OPEN_FOLDERS = 64
 _CLOSED = -1
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Wanted:
@@ -217,7 +216,7 @@ class Restoration:
         if self._is_there(entry, parent, name):
             self.same += 1
             return
-        descriptor = os.open(part, _NEW_FLAGS, 0o600, dir_fd=parent)
+        descriptor = open_new(part, parent)
         try:
             self._decrypt(entry, lambda piece: write_all(descriptor, piece))
             _settle(entry, descriptor)
@@ -266,8 +265,7 @@ class Restoration:
             if self._overwrite:
                 os.rename(part, name, src_dir_fd=parent, dst_dir_fd=parent)
             else:
-                # Unlike a rename, this does not replace what is there.
-                os.link(part, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
+                rename_new(part, name, parent)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=parent)

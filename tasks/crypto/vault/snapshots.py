@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tasks.crypto.files import open_regular
 from tasks.crypto.vault.entries import Entry, FileEntry, Order, decode_entry
 from tasks.crypto.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
 from tasks.crypto.vault.headers import Header, Totals, decode_header, decode_totals
-from tasks.crypto.vault.layout import SNAPSHOT_NAME, SNAPSHOTS, open_regular, snapshot_path
+from tasks.crypto.vault.layout import SNAPSHOT_NAME, SNAPSHOTS, snapshot_path
 from tasks.crypto.vault.lines import (
     LONGEST_LINE,
     MAC_LINE_BYTES,

@@ -10,22 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tasks.crypto.files import open_new, open_regular, rename_new, sync_folder, write_all
 from tasks.crypto.secret import Secret
 from tasks.crypto.suites import SUITES, Suite
 from tasks.crypto.vault.errors import NewerFormat, NoVault, VaultChanged, VaultError, VaultUnwritable, WrongKey
 from tasks.crypto.vault.keys import VaultKey
-from tasks.crypto.vault.layout import (
-    FOLDER_MODE,
-    LOCK,
-    OBJECTS,
-    PARAMETERS,
-    SNAPSHOTS,
-    TEMPORARY,
-    open_new,
-    open_regular,
-    sync_folder,
-    write_all,
-)
+from tasks.crypto.vault.layout import FOLDER_MODE, LOCK, OBJECTS, PARAMETERS, SNAPSHOTS, TEMPORARY
 from tasks.crypto.vault.lines import (
     BadLine,
     decode_line,
@@ -183,10 +173,9 @@ def _write(root: str, content: bytes) -> None:
     try:
         write_all(descriptor, content)
         os.fsync(descriptor)
-        # Unlike a rename, a link does not replace what another process has put there meanwhile; and if that one has
-        # begun to add, it has swept this away.
+        # Another process may have put its own there; and if that one has begun to add, it has swept this away.
         with suppress(FileExistsError, FileNotFoundError):
-            os.link(part, os.path.join(root, PARAMETERS))
+            rename_new(part, os.path.join(root, PARAMETERS))
         sync_folder(root)
     finally:
         os.close(descriptor)

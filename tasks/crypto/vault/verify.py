@@ -15,6 +15,7 @@ from functools import partial
 
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
+from tasks.crypto.files import open_regular
 from tasks.crypto.suites import HEADER_BYTES
 from tasks.crypto.vault.entries import FileEntry
 from tasks.crypto.vault.errors import SnapshotInvalid, VaultChanged, VaultError
@@ -28,7 +29,6 @@ from tasks.crypto.vault.layout import (
     SNAPSHOTS,
     TEMPORARY,
     object_path,
-    open_regular,
 )
 from tasks.crypto.vault.objects import digest_of
 from tasks.crypto.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot, snapshot_names

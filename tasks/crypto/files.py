@@ -1,0 +1,128 @@
+"""Files as this project writes and reads them: whole or not at all, and never by way of a link."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+
+# What holds ciphertext, secrets or plaintext is for its owner only.
+FILE_MODE = 0o600
+
+# What file systems say of that which they cannot do.
+_CANNOT = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+_RENAME_NOREPLACE = 1
+_AT_FDCWD = -100
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _renameat2(*_arguments: object) -> int:
+    ctypes.set_errno(errno.ENOSYS)
+    return -1
+
+
+# A C library may be older than it.
+_renameat2 = getattr(_libc, "renameat2", _renameat2)
+
+
+def open_regular(path: str) -> tuple[int, int]:
+    """A descriptor to read a file, and how many bytes that has.
+
+    A link, FIFO or device in its place is refused and not waited for.
+
+    Raises:
+        OSError: it is not there, cannot be read, or is no regular file (EINVAL).
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is not a regular file", path)
+    return descriptor, status.st_size
+
+
+def open_new(path: str | bytes, folder: int | None = None) -> int:
+    """A descriptor to write a file that is not there yet; `folder` is one that a relative path starts from.
+
+    Raises:
+        OSError: it is there, or cannot be made.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(path, flags, FILE_MODE, dir_fd=folder)
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of it: a short write is no error to write(2), and the next one then tells why it was short.
+
+    Raises:
+        OSError: the disk is full, or fails.
+    """
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def rename_new(part: str | bytes, name: str | bytes, folder: int | None = None) -> None:
+    """Rename a file or link to a name that nothing has: unlike rename(2), this replaces nothing.
+
+    Where there are no hard links (FAT, SMB) the kernel is asked for it, and where it cannot either (some of FUSE) it is
+    looked first: then what somebody makes at the same moment is replaced.
+
+    Args:
+        part: what it is called until now.
+        name: what it is to be called.
+        folder: a descriptor that both start from, where they are relative.
+
+    Raises:
+        FileExistsError: there is something of that name; `part` is still there.
+        OSError: it cannot be done; `part` is still there.
+    """
+    try:
+        os.link(part, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+    else:
+        os.unlink(part, dir_fd=folder)
+        return
+    at = _AT_FDCWD if folder is None else folder
+    if not _renameat2(at, os.fsencode(part), at, os.fsencode(name), _RENAME_NOREPLACE):
+        return
+    number = ctypes.get_errno()
+    if number not in _CANNOT:
+        raise OSError(number, os.strerror(number), os.fsdecode(name))
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+    else:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fsdecode(name))
+
+
+def sync_folder(path: str) -> None:
+    """Have names that were given or taken in a folder survive a loss of power.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file_system(folder: str) -> None:
+    """Put everything that was written to a folder's file system on disk, in one wait.
+
+    Raises:
+        OSError: some of it could not be.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if _libc.syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), folder)
+    finally:
+        os.close(descriptor)
