@@ -91,6 +91,7 @@ def calls(history: History) -> dict[str, Callable[[], Any]]:
         "verdicts on an object": lambda: h.verdicts(VerdictFilter(name=OBJECT)),
         "verdicts on a folder": lambda: h.verdicts(VerdictFilter(path=FOLDER.encode(), kinds=["object"])),
         "faults of vaults": lambda: h.verdicts(VerdictFilter(faults=True, vault_id=VAULT_ID)),
+        "damaged objects": lambda: h.damaged(VAULT_ID),
         "verdict counts": lambda: h.verdict_counts(VERIFIED),
         "proven": lambda: list(h.proven(VAULT_ID)),
         "proofs": h.proofs,

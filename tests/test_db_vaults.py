@@ -258,6 +258,30 @@ def test_proofs_begin_with_what_was_never_proven(store: Store, history: History)
     assert history.proofs(path=b"/srv/c") == history.proofs(vault_id="6b" * 16) == [rows[1]]
 
 
+def test_damaged_is_what_was_not_found_whole_or_removed_since(store: Store, history: History) -> None:
+    """By each object's newest verdict, in one vault; snapshots and files are no objects."""
+    assert history.damaged(VAULT_ID) == frozenset()
+    stories = {
+        "always whole": ("ok", "ok"),
+        "repaired": ("changed", "ok"),
+        "gone bad": ("ok", "changed"),
+        "gone": ("changed", "missing"),
+        "removed": ("unreadable", "removed"),
+        "not looked at since": ("changed",),
+    }
+    names = {story: name_of(number) for number, story in enumerate(stories)}
+    run_id = store.start_run(RUN)
+    verdicts = [
+        Verdict(names[story], status, day) for story, told in stories.items() for day, status in enumerate(told)
+    ]
+    others = [Verdict("20261126T020000Z-1", "changed", kind="snapshot"), Verdict(name_of(90), "foreign", kind="file")]
+    store.record_verdicts(run_id, VAULT, 0, [*verdicts, *others])
+    elsewhere = [Verdict(names["always whole"], "changed", 9), Verdict(names["gone bad"], "ok", 9)]
+    store.record_verdicts(run_id, Vault("6b" * 16, "/mnt"), 50, elsewhere)
+    assert history.damaged(VAULT_ID) == {names[story] for story in ("gone bad", "gone", "not looked at since")}
+    assert history.damaged("6b" * 16) == {names["always whole"]}
+
+
 def test_names_that_are_no_digests_do_no_harm(store: Store, history: History, run_id: int) -> None:
     """Whatever an object is called, the others are answered for."""
     store.record_verdicts(run_id, VAULT, 0, [Verdict("NOT A DIGEST"), Verdict(name_of(1)), Verdict("ähm")])

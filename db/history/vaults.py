@@ -92,6 +92,20 @@ class Vaults(Reader):
             query = proven_objects(row_id or 0).execution_options(yield_per=_ROWS_AT_ONCE)
             yield from connection.execute(query).tuples()
 
+    def damaged(self, vault_id: str) -> frozenset[str]:
+        """Objects (64 hex digits) of a vault that were found at fault, and neither found whole nor removed since."""
+        newest = func.max(Verdict.checked_at)
+        at_fault = failed(Verdict.status, VERDICT_FAULTS)
+        ever = select(Verdict.name).where(at_fault, unindexed(Verdict.kind) == "object").distinct()
+        query = (
+            select(Verdict.name)
+            .join(Vault)
+            .where(Vault.vault_id == vault_id, Verdict.kind == "object", Verdict.name.in_(ever))
+            .group_by(Verdict.name)
+            .having(newest == newest.filter(at_fault))
+        )
+        return frozenset(row.name for row in self._rows(query))
+
     def _of_run(self, query: Select[Any], which: VerdictFilter) -> list[VerdictRow]:
         query = query.where(Verdict.run_id == which.run_id, *_of_vault(which.vault_id))
         if which.name is not None:

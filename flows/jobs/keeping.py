@@ -9,7 +9,6 @@ from datetime import datetime
 from functools import partial
 
 from db.facts import NewRun
-from db.history import History, VerdictFilter
 from flows.jobs.encryption import EncryptionOutcome, encrypt, run_batches
 from flows.jobs.plan import Plan, plan_addition
 from flows.jobs.request import EncryptionRequest, VaultRequest
@@ -18,7 +17,7 @@ from flows.jobs.vaults import known_snapshot
 from tasks.crypto.vault.adding import Added, Addition, Found, Selection, adding, compare
 from tasks.crypto.vault.errors import NoVault
 from tasks.crypto.vault.snapshots import newest_snapshot
-from tasks.crypto.vault.vault import Vault, is_vault, make_vault, open_vault, why_no_vault
+from tasks.crypto.vault.vault import is_vault, make_vault, open_vault, why_no_vault
 from tasks.crypto.vault.verdicts import Verdict, judged
 from tasks.crypto.vault.verify import Known, rolled_back
 from tasks.crypto.vault.walk import sources_of
@@ -91,7 +90,8 @@ def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: New
 
         def make() -> Plan:
             opened = make_vault(vault.path, request.key.secret())
-            selection = replace(selection_of(request, vault), distrusted=_distrusted(tools.history, opened))
+            # What a damaged object was of is encrypted anew, as long as it is there.
+            selection = replace(selection_of(request, vault), distrusted=tools.history.damaged(opened.id))
             additions.append(stack.enter_context(adding(opened, selection, tools.cancel)))
             return plan_addition(request, additions[0], tools.cancel)
 
@@ -129,12 +129,6 @@ def preview(request: EncryptionRequest, vault: VaultRequest) -> Found:
 def selection_of(request: EncryptionRequest, vault: VaultRequest) -> Selection:
     """What the snapshot is to be of."""
     return Selection(sources_of(request.paths), vault.excludes, vault.rehash)
-
-
-def _distrusted(history: History, vault: Vault) -> frozenset[str]:
-    """Objects that were ever found damaged: what they were of is encrypted anew, as long as it is there."""
-    faulty = VerdictFilter(vault_id=vault.id, kinds=("object",), faults=True)
-    return frozenset(row.name for row in history.verdicts(faulty, limit=None))
 
 
 def _faults(addition: Addition, known: Known | None) -> Iterator[Verdict]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from db.history import VERDICT_FAULTS, History, SnapshotFilter, VerdictFilter
+from db.history import History, SnapshotFilter
 from db.names import storable
 from db.rows import SnapshotRow, VaultRow
 from flows.jobs.names import shown_path
@@ -20,9 +20,6 @@ from tasks.crypto.vault.errors import VaultBusy, VaultChanged, VaultError, Wrong
 from tasks.crypto.vault.locks import reading
 from tasks.crypto.vault.vault import Vault, open_vault
 from tasks.crypto.vault.verify import rolled_back
-
-# Each costs a query; how many more there are does not matter to whoever has to act.
-_FAULTS_READ = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +135,8 @@ def _state(vault: Vault, census: Census, history: History, complaints: list[str]
         complaints.append(f"{said}objects that snapshots name and that are gone: {census.missing:,}")
     if known is not None and (fault := rolled_back(vault, [newest] if newest else [], known)):
         complaints.append(f"{said}not as it was: {fault}")
-    if damaged := _found_damaged(history, vault.id):
-        complaints.append(f"{said}objects that were not whole when they were last looked at: {damaged}")
+    if damaged := history.damaged(vault.id):
+        complaints.append(f"{said}objects that were not whole when they were last looked at: {len(damaged):,}")
     waiting = [time for time in (census.oldest_proof, census.unproven_since) if time is not None]
     rows = history.snapshots(SnapshotFilter(vault_id=vault.id), limit=1)
     return VaultState(
@@ -161,17 +158,6 @@ def _state(vault: Vault, census: Census, history: History, complaints: list[str]
         note=None if vault.key else "without its key file, snapshots are taken at their word",
         complaints=tuple(complaints),
     )
-
-
-def _found_damaged(history: History, vault_id: str) -> str:
-    """Those of which the newest verdict is a fault, by number; once repaired or removed, another verdict is newer."""
-    faults = history.verdicts(VerdictFilter(vault_id=vault_id, kinds=("object",), faults=True), limit=_FAULTS_READ)
-    newest = (
-        next(iter(history.verdicts(VerdictFilter(vault_id=vault_id, name=name), limit=1)))
-        for name in dict.fromkeys(row.name for row in faults)
-    )
-    number = sum(row.status in VERDICT_FAULTS for row in newest)
-    return f"{number:,}{' or more' if len(faults) == _FAULTS_READ else ''}" if number else ""
 
 
 def _off_record(root: str, history: History, complaints: list[str], note: str | None = None) -> VaultState:

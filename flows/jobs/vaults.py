@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from db.history import History
-from flows.jobs.names import RequestRefused
 from flows.jobs.run import Tools
 from flows.jobs.runner import Pending, Step
 from flows.jobs.side_by_side import side_by_side
@@ -147,9 +146,3 @@ def record_at_once(verdicts: Sequence[Verdict], vault: Vault, run_id: int, tools
     """Those that were found while planning."""
     tools.store.record_verdicts(run_id, vault, tally.ordinal, verdicts)
     tools.reporter.step_done(0, 0, tally.add(verdicts))
-
-
-def positive(value: int | None, option: str) -> None:
-    """Raises RequestRefused for a number under 1."""
-    if value is not None and value < 1:
-        raise RequestRefused(f"{option} is at least 1")

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from db.facts import NewRun
-from flows.jobs.names import shown_path
+from flows.jobs.names import RequestRefused, shown_path
 from flows.jobs.run import OpenRun, Tools, open_run
-from flows.jobs.vaults import Portion, Tally, known_snapshot, positive, record_at_once, run_portions
+from flows.jobs.vaults import Portion, Tally, known_snapshot, record_at_once, run_portions
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.crypto.vault.index import ObjectIndex
@@ -40,7 +40,8 @@ class VerificationRequest:
 
     def __post_init__(self) -> None:
         """Raises RequestRefused."""
-        positive(self.sample, "--sample")
+        if self.sample is not None and self.sample < 1:
+            raise RequestRefused("--sample is at least 1")
 
     def parameters(self) -> dict[str, object]:
         """For the record."""

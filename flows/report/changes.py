@@ -88,7 +88,8 @@ def _cells(one: Change) -> tuple[Cell, ...]:
 def series_name(series: SeriesRow) -> str:
     """A series in few words."""
     if series.kind == "encryption":
-        return f"{suite_label(series.suite or '')}, {series.backend}, {sizes_of(series.size_class or 0)}"
+        way = f"{series.backend}{', kept' * series.kept}"
+        return f"{suite_label(series.suite or '')}, {way}, {sizes_of(series.size_class or 0)}"
     axes = (series.experiment, series.workload, series.executor, series.shape, series.guard)
     return f"{' '.join(axis for axis in axes if axis)}, {plural(series.workers or 1, 'worker')}, {series.interpreter}"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from tasks.crypto.errors import KeyFileError
-from tasks.crypto.files import sync_folder
+from tasks.crypto.files import open_new, sync_folder
 
 _FORM = re.compile(rb"[0-9a-f]{64}\n")
 _FILE_BYTES = 65
@@ -85,9 +85,8 @@ def write_key_file(path: str) -> None:
     Raises:
         KeyFileError: the path exists already, or cannot be written; nothing is left behind.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, flags, 0o600)
+        descriptor = open_new(path)
     except FileExistsError:
         raise KeyFileError(path, "exists already, and a key file is never overwritten; choose another path") from None
     except (OSError, ValueError) as error:
