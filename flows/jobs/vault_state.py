@@ -16,7 +16,7 @@ from tasks.crypto.cancel import CancelToken
 from tasks.crypto.errors import CryptoError
 from tasks.crypto.secret import KeyFile, Secret
 from tasks.crypto.vault.census import Census, take_census
-from tasks.crypto.vault.errors import VaultBusy, VaultChanged, VaultError, WrongKey
+from tasks.crypto.vault.errors import ScratchFull, VaultBusy, VaultChanged, VaultError, WrongKey
 from tasks.crypto.vault.locks import reading
 from tasks.crypto.vault.vault import Vault, open_vault
 from tasks.crypto.vault.verify import rolled_back
@@ -74,7 +74,7 @@ def look_at_vault(path: str, key_file: str | None, history: History) -> VaultSta
             census = take_census(vault, history.proven(vault.id))
     except VaultBusy as error:
         return _off_record(root, history, complaints, str(error))
-    except VaultError as error:
+    except (VaultError, ScratchFull) as error:
         return _off_record(root, history, [*complaints, str(error)])
     except OSError as error:
         return _off_record(root, history, [*complaints, f"vault {shown_path(root)}: cannot be read: {error.strerror}"])

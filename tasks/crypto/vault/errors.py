@@ -76,3 +76,19 @@ class TargetUnusable(CryptoError):
 
     def __str__(self) -> str:
         return f"target {self.target}: {self.reason}"
+
+
+class ScratchFull(CryptoError):
+    """The list of a vault's objects does not go into the folder for temporary files."""
+
+    cause = "scratch"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"the list of the vault's objects cannot be kept among temporary files: {self.reason}; "
+            "set TMPDIR to a folder with more room"
+        )

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime
 from itertools import islice
 from types import TracebackType
 from typing import Self
+
+from tasks.crypto.vault.errors import ScratchFull
 
 _AT_ONCE = 10_000
 _NAMED, _THERE = 1, 2
 
 
 class ObjectIndex:
-    """Objects by their 64 hex digits. SQLite has it in memory as long as it is small; its file goes with it."""
+    """Objects by their 64 hex digits. SQLite has it in memory as long as it is small; its file goes with it.
+
+    Each method raises ScratchFull where there is no room for the file.
+    """
 
     def __init__(self) -> None:
         # No name: a private file that nobody else can open.
         self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode=OFF")
-        self._connection.execute(
-            "CREATE TABLE object (digest BLOB PRIMARY KEY, state INTEGER, size_bytes INTEGER, proven TEXT)"
-            " WITHOUT ROWID"
-        )
+        with _explained():
+            self._connection.execute("PRAGMA journal_mode=OFF")
+            self._connection.execute(
+                "CREATE TABLE object (digest BLOB PRIMARY KEY, state INTEGER, size_bytes INTEGER, proven TEXT)"
+                " WITHOUT ROWID"
+            )
 
     def name(self, objects: Iterable[tuple[str, int]]) -> None:
         """A snapshot names these, each with the size of its file."""
@@ -52,7 +58,7 @@ class ObjectIndex:
         query = "SELECT digest, size_bytes FROM object WHERE state = ? ORDER BY "
         query += "digest" if sample is None else "proven IS NOT NULL, proven, digest LIMIT ?"
         values = (_NAMED | _THERE,) if sample is None else (_NAMED | _THERE, sample)
-        with closing(self._connection.execute(query, values)) as rows:
+        with _explained(), closing(self._connection.execute(query, values)) as rows:
             for digest, size_bytes in rows:
                 yield digest.hex(), size_bytes
 
@@ -62,13 +68,15 @@ class ObjectIndex:
         if sample is not None:
             sizes = [size for _, size in self.whole(sample)]
             return len(sizes), sum(sizes)
-        count, size_bytes = self._connection.execute(query, (_NAMED | _THERE,)).fetchone()
+        with _explained():
+            count, size_bytes = self._connection.execute(query, (_NAMED | _THERE,)).fetchone()
         return count, size_bytes
 
     def oldest_proof(self) -> tuple[int, str | None]:
         """Of those that are named and there, how many were never proven, and when the one proven longest ago was."""
         query = "SELECT count(*) - count(proven), min(proven) FROM object WHERE state = ?"
-        never, oldest = self._connection.execute(query, (_NAMED | _THERE,)).fetchone()
+        with _explained():
+            never, oldest = self._connection.execute(query, (_NAMED | _THERE,)).fetchone()
         return never, oldest
 
     def unproven(self) -> Iterator[str]:
@@ -94,12 +102,21 @@ class ObjectIndex:
 
     def _many(self, statement: str, rows: Iterator[tuple[object, ...]]) -> None:
         while some := list(islice(rows, _AT_ONCE)):
-            self._connection.execute("BEGIN")
-            self._connection.executemany(statement, some)
-            self._connection.execute("COMMIT")
+            with _explained():
+                self._connection.execute("BEGIN")
+                self._connection.executemany(statement, some)
+                self._connection.execute("COMMIT")
 
     def _digests(self, state: int, and_so: str = "") -> Iterator[str]:
         query = f"SELECT digest FROM object WHERE state = ? {and_so} ORDER BY digest"  # noqa: S608 - no value in it
-        with closing(self._connection.execute(query, (state,))) as rows:
+        with _explained(), closing(self._connection.execute(query, (state,))) as rows:
             for (digest,) in rows:
                 yield digest.hex()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise ScratchFull(str(error)) from None
