@@ -207,6 +207,7 @@ def test_bad_input_is_refused_before_any_work(
         (("encrypt", str(tree), "--suite", "classic"), "suite modern only"),
         (("encrypt", str(tree), "--exclude", "!"), "--exclude"),
         (("encrypt", "--random", "10x1", "--vault", str(vault)), "files and folders"),
+        (("encrypt", str(full), "--vault", str(tmp_path)), "in the vault itself"),
         (("encrypt", str(tree), "--discard", "--rehash"), "--rehash"),
         (("encrypt", str(tmp_path / "nothing")), "no such file"),
         (("verify",), "is no vault"),
@@ -224,6 +225,8 @@ def test_bad_input_is_refused_before_any_work(
         (("restore", "2026", str(tmp_path / "target"), "/other/path"), "not in snapshot"),
         (("restore", "1999", str(tmp_path / "target")), "no snapshot begins with"),
         (("restore", "latest", str(full / "thing")), "target"),
+        (("restore", "latest", str(vault / "objects" / "new")), "in the vault itself"),
+        (("encrypt", str(tree), str(vault)), "in the vault itself"),
         (("cat", "latest", str(tree)), "is no file"),
         (("cat", "latest", "/other/path"), "not in snapshot"),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -41,6 +42,15 @@ def _known(name: str, known: Mapping[str, Name], what: str) -> Name:
     if name not in known:
         raise RequestRefused(f"unknown {what} {name!r}; there are: {', '.join(known)}")
     return known[name]
+
+
+def need_outside(path: str, vault: str) -> None:
+    """Raises RequestRefused for a path that is a vault's folder, or in it."""
+    root = os.path.realpath(vault)
+    if os.path.commonpath([root, os.path.realpath(path)]) == root:
+        raise RequestRefused(
+            f"{shown_path(path)} is in the vault itself; name something outside of {shown_path(vault)}"
+        )
 
 
 def shown_path(path: str) -> str:

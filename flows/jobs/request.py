@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from flows.jobs.names import RequestRefused, shown_path
+from flows.jobs.names import RequestRefused, need_outside, shown_path
 from tasks.crypto.choose import BackendChoice
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.scan import missing_paths
@@ -139,6 +139,8 @@ def vault_request(
         raise RequestRefused(f"a vault keeps suite {SUITE.name} only; leave --vault out, or give --discard")
     if len(backends) > 1:
         raise RequestRefused("into a vault everything goes once: give one backend")
+    for one in paths:
+        need_outside(one, path)
     try:
         Excludes(excludes)
     except BadPattern as error:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
 from db.facts import NewRun
-from flows.jobs.names import RequestRefused, shown_path
+from flows.jobs.names import RequestRefused, need_outside, shown_path
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.vaults import Tally, drawn, run_portions
 from tasks.crypto.secret import KeyFile
@@ -105,5 +105,6 @@ def _plan(request: RestorationRequest, tools: Tools, stack: ExitStack) -> _Plan:
     if missing:
         names = ", ".join(path.decode(errors="backslashreplace") for path in missing)
         raise RequestRefused(f"not in snapshot {opened.snapshot.name}: {names}; see: threadmill snapshots show")
+    need_outside(request.target, vault.root)
     restoration = Restoration(vault, request.target, overwrite=request.overwrite, cancel=tools.cancel)
     return _Plan(vault, opened, wanted, restoration, files, size_bytes)
