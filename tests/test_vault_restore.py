@@ -21,8 +21,9 @@ from tasks.crypto.vault.entries import FileEntry, LinkEntry
 from tasks.crypto.vault.errors import SnapshotInvalid, TargetUnusable
 from tasks.crypto.vault.restore import Restoration, Wanted
 from tasks.crypto.vault.snapshots import find_snapshot, open_snapshot
-from tests.crypto_fakes import ROOT
+from tests.crypto_fakes import ROOT, run_python
 from tests.test_vault_entries import folder
+from tests.tracing import failing
 from tests.vaults import Place, content, craft, entries, everything, files, make_place, more_room, restore, small_disk
 
 
@@ -122,6 +123,32 @@ def test_nothing_is_restored_over_anything(place: Place, target: Path, kind: str
     assert statuses(place, target, overwrite=True)["c"] == ("not-written" if kind == "folder" else "ok")
     assert kind == "folder" or way.read_bytes() == (place.tree / "b" / "c").read_bytes()
     assert elsewhere.read_bytes() == b"elsewhere"
+
+
+RESTORE = """
+import sys
+from pathlib import Path
+from tasks.crypto.secret import KeyFile
+from tasks.crypto.vault.vault import open_vault
+from tests.vaults import restore
+verdicts = restore(open_vault(sys.argv[1], KeyFile(sys.argv[2]).secret()), "latest", Path(sys.argv[3]))
+print(sorted(verdict.status for verdict in verdicts))
+"""
+
+
+def test_a_target_without_hard_links_and_modes(place: Place, target: Path) -> None:
+    """As on FAT, what can be kept comes back, again too, and over nothing."""
+    place.add()
+    arguments = (place.vault.root, place.key.path, str(target))
+    before = failing(EPERM="link,linkat,fchmod")
+    for _ in range(2):
+        ended = run_python(RESTORE, *arguments, before=before)
+        assert (ended.stdout, ended.stderr) == (b"['ok', 'ok', 'ok']\n", b"")
+    for name in ("a", "b/c", "b/d"):
+        assert Path(f"{target}{place.tree}/{name}").read_bytes() == (place.tree / name).read_bytes()
+    Path(f"{target}{place.tree}/a").write_bytes(b"another")
+    assert run_python(RESTORE, *arguments, before=before).stdout == b"['not-written', 'ok', 'ok']\n"
+    assert Path(f"{target}{place.tree}/a").read_bytes() == b"another"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -8,8 +8,8 @@ import os
 import stat
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
@@ -18,17 +18,12 @@ from tasks.crypto.vault.decrypt import Take, decrypt_once
 from tasks.crypto.vault.entries import Entry, FileEntry, FolderEntry, LinkEntry
 from tasks.crypto.vault.errors import TargetUnusable, VaultChanged, VaultError
 from tasks.crypto.vault.snapshots import OpenSnapshot
+from tasks.crypto.vault.target import MODES, Target, on_target
 from tasks.crypto.vault.vault import Vault
 from tasks.crypto.vault.verdicts import Status, Verdict, judged
 
-# Neither setuid nor setgid: a file comes back as one of whoever restores it.
-_MODES = 0o1777
 # Then none of the files that are still to come would fare better.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-# A process may have 1,024 open files as a rule, and a path 2,000 parts.
-_OPEN_FOLDERS = 64
-_CLOSED = -1
-_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Wanted:
@@ -65,19 +60,6 @@ class Wanted:
         return sorted(left), files, size_bytes
 
 
-@dataclass(slots=True)
-class _Folder:
-    """A folder of the target on the way to the entry at hand, and what it is to be like in the end.
-
-    `descriptor` is `_CLOSED` for one far above; `identity` (device, inode) then tells whether it is found again.
-    """
-
-    path: bytes
-    descriptor: int
-    entry: FolderEntry | None
-    identity: tuple[int, int] = (0, 0)
-
-
 class Restoration:
     """Restores entry after entry; a verdict for each file, and for whatever else could not be restored."""
 
@@ -88,15 +70,11 @@ class Restoration:
             TargetUnusable: it is no folder, or cannot be made.
         """
         self._vault = vault
-        self._target = target
+        self._target = Target(target)
         self._overwrite = overwrite
         self._cancel = cancel
         self._name = b""
         self.restored = self.same = self.links = 0
-        with suppress(FileExistsError), _on_target(target):
-            os.mkdir(target, 0o700)
-        with _on_target(target):
-            self._folders = [_Folder(b"", os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), None)]
 
     def restore(self, opened: OpenSnapshot, wanted: Wanted) -> Generator[Verdict]:
         """Go through the snapshot.
@@ -113,19 +91,18 @@ class Restoration:
                         raise Cancelled
                     yield from self._restore(entry)
         finally:
-            while self._folders:
-                self._leave()
-        with _on_target(self._target):
-            sync_file_system(self._target)
+            self._target.close()
+        with on_target(self._target.path):
+            sync_file_system(self._target.path)
 
     def _restore(self, entry: Entry) -> Iterator[Verdict]:
         begin, started_ns = time.time_ns(), time.perf_counter_ns()
         verdict: Verdict | None = None
         try:
-            parent = self._enter(entry.path.rpartition(b"/")[0])
+            parent = self._target.enter(entry.path.rpartition(b"/")[0])
             name = entry.path.rpartition(b"/")[2]
             if isinstance(entry, FolderEntry):
-                self._folder(entry, parent, name)
+                self._target.make(entry, parent, name)
             elif isinstance(entry, LinkEntry):
                 self._link(entry, parent, name)
             else:
@@ -137,63 +114,11 @@ class Restoration:
             verdict = Verdict("object", entry.object, status, entry.facts.size_bytes, b"/" + entry.path, error.reason)
         except OSError as error:
             if error.errno in _NO_ROOM:
-                raise TargetUnusable(self._target, f"cannot be written: {error.strerror}") from None
+                raise TargetUnusable(self._target.path, f"cannot be written: {error.strerror}") from None
             shown = entry.path.decode(errors="backslashreplace")
             verdict = judged("file", shown, "not-written", _reason(error), b"/" + entry.path)
         if verdict is not None:
             yield replace(verdict, checked_at_ns=begin, wall_ns=time.perf_counter_ns() - started_ns)
-
-    def _enter(self, path: bytes) -> int:
-        """The descriptor of an entry's folder, after leaving those that it is not in; missing ones are made."""
-        while self._folders[-1].path and not (path + b"/").startswith(self._folders[-1].path + b"/"):
-            self._leave()
-        while (at := self._folders[-1]).path != path:
-            start = len(at.path) + 1 if at.path else 0
-            end = path.find(b"/", start)
-            inner = path if end < 0 else path[:end]
-            name = inner[start:]
-            with suppress(FileExistsError):
-                os.mkdir(name, dir_fd=at.descriptor)
-            self._go_into(_Folder(inner, os.open(name, _FOLDER_FLAGS, dir_fd=at.descriptor), None))
-        return self._folders[-1].descriptor
-
-    def _folder(self, entry: FolderEntry, parent: int, name: bytes) -> None:
-        with suppress(FileExistsError):
-            os.mkdir(name, 0o700, dir_fd=parent)
-        self._go_into(_Folder(entry.path, os.open(name, _FOLDER_FLAGS, dir_fd=parent), entry))
-
-    def _go_into(self, folder: _Folder) -> None:
-        self._folders.append(folder)
-        if len(self._folders) > _OPEN_FOLDERS:
-            above = self._folders[-1 - _OPEN_FOLDERS]
-            above.identity = _identity(above.descriptor)
-            os.close(above.descriptor)
-            above.descriptor = _CLOSED
-
-    def _leave(self) -> None:
-        """Its own mode and time come last: what is put into a folder changes both."""
-        folder = self._folders.pop()
-        if folder.descriptor == _CLOSED:
-            return
-        try:
-            if self._folders and self._folders[-1].descriptor == _CLOSED:
-                self._find_again(self._folders[-1], folder.descriptor)
-            if folder.entry is not None:
-                with suppress(OSError):
-                    os.fchmod(folder.descriptor, folder.entry.mode & _MODES)
-                    os.utime(folder.descriptor, ns=(folder.entry.mtime_ns, folder.entry.mtime_ns))
-        finally:
-            os.close(folder.descriptor)
-
-    @staticmethod
-    def _find_again(above: _Folder, below: int) -> None:
-        """Open the folder above again; if it is another one by now, it stays closed, and nothing is written there."""
-        with suppress(OSError):
-            found = os.open(b"..", _FOLDER_FLAGS, dir_fd=below)
-            if _identity(found) == above.identity:
-                above.descriptor = found
-            else:
-                os.close(found)
 
     def _link(self, entry: LinkEntry, parent: int, name: bytes) -> None:
         with suppress(FileNotFoundError, OSError):
@@ -272,26 +197,16 @@ class Restoration:
 
 
 def _settle(entry: FileEntry, descriptor: int) -> None:
-    os.fchmod(descriptor, entry.facts.mode & _MODES)
+    try:
+        os.fchmod(descriptor, entry.facts.mode & MODES)
+    except PermissionError:
+        # Who may change it and is refused has a file system without modes.
+        if os.geteuid() not in (0, os.fstat(descriptor).st_uid):
+            raise
     os.utime(descriptor, ns=(entry.facts.mtime_ns, entry.facts.mtime_ns))
-
-
-def _identity(descriptor: int) -> tuple[int, int]:
-    status = os.fstat(descriptor)
-    return status.st_dev, status.st_ino
 
 
 def _reason(error: OSError) -> str:
     if isinstance(error, FileExistsError):
         return "something else is there already; --overwrite replaces files and links"
     return error.strerror or str(error)
-
-
-@contextmanager
-def _on_target(target: str) -> Iterator[None]:
-    try:
-        yield
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise TargetUnusable(target, f"cannot be used: {error.strerror}") from None

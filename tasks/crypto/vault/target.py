@@ -1,0 +1,125 @@
+"""The folder that files are brought back into, and those in it: entered one by one, and never by way of a link."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from tasks.crypto.vault.entries import FolderEntry
+from tasks.crypto.vault.errors import TargetUnusable
+
+# Neither setuid nor setgid: a file comes back as one of whoever restores it.
+MODES = 0o1777
+# A process may have 1,024 open files as a rule, and a path 2,000 parts.
+_OPEN_FOLDERS = 64
+_CLOSED = -1
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A folder of the target on the way to the entry at hand, and what it is to be like in the end.
+
+    `descriptor` is `_CLOSED` for one far above; `identity` (device, inode) then tells whether it is found again.
+    """
+
+    path: bytes
+    descriptor: int
+    entry: FolderEntry | None
+    identity: tuple[int, int] = (0, 0)
+
+
+class Target:
+    """A folder, and a way through those below it in the order of a snapshot; all paths are relative to it."""
+
+    def __init__(self, path: str) -> None:
+        """Make it, if it is not there.
+
+        Raises:
+            TargetUnusable: it is no folder, or cannot be made.
+        """
+        self.path = path
+        with suppress(FileExistsError), on_target(path):
+            os.mkdir(path, 0o700)
+        with on_target(path):
+            self._folders = [_Folder(b"", os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), None)]
+
+    def enter(self, path: bytes) -> int:
+        """The descriptor of an entry's folder, after leaving those that it is not in; missing ones are made.
+
+        Raises:
+            OSError: there is something else, or the operating system refuses it.
+        """
+        while self._folders[-1].path and not (path + b"/").startswith(self._folders[-1].path + b"/"):
+            self._leave()
+        while (at := self._folders[-1]).path != path:
+            start = len(at.path) + 1 if at.path else 0
+            end = path.find(b"/", start)
+            inner = path if end < 0 else path[:end]
+            name = inner[start:]
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=at.descriptor)
+            self._go_into(_Folder(inner, os.open(name, _FOLDER_FLAGS, dir_fd=at.descriptor), None))
+        return self._folders[-1].descriptor
+
+    def make(self, entry: FolderEntry, parent: int, name: bytes) -> None:
+        """Make a folder, if it is not there, and go into it; `parent` is where `enter` led, `name` its last part."""
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=parent)
+        self._go_into(_Folder(entry.path, os.open(name, _FOLDER_FLAGS, dir_fd=parent), entry))
+
+    def _go_into(self, folder: _Folder) -> None:
+        self._folders.append(folder)
+        if len(self._folders) > _OPEN_FOLDERS:
+            above = self._folders[-1 - _OPEN_FOLDERS]
+            above.identity = _identity(above.descriptor)
+            os.close(above.descriptor)
+            above.descriptor = _CLOSED
+
+    def _leave(self) -> None:
+        """Its own mode and time come last: what is put into a folder changes both."""
+        folder = self._folders.pop()
+        if folder.descriptor == _CLOSED:
+            return
+        try:
+            if self._folders and self._folders[-1].descriptor == _CLOSED:
+                self._find_again(self._folders[-1], folder.descriptor)
+            if folder.entry is not None:
+                with suppress(OSError):
+                    os.fchmod(folder.descriptor, folder.entry.mode & MODES)
+                    os.utime(folder.descriptor, ns=(folder.entry.mtime_ns, folder.entry.mtime_ns))
+        finally:
+            os.close(folder.descriptor)
+
+    @staticmethod
+    def _find_again(above: _Folder, below: int) -> None:
+        """Open the folder above again; if it is another one by now, it stays closed, and nothing is written there."""
+        with suppress(OSError):
+            found = os.open(b"..", _FOLDER_FLAGS, dir_fd=below)
+            if _identity(found) == above.identity:
+                above.descriptor = found
+            else:
+                os.close(found)
+
+    def close(self) -> None:
+        """Leave all of them."""
+        while self._folders:
+            self._leave()
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+@contextmanager
+def on_target(target: str) -> Iterator[None]:
+    """Raises TargetUnusable for what the operating system says, but that there is something already."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise TargetUnusable(target, f"cannot be used: {error.strerror}") from None
