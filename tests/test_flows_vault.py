@@ -162,11 +162,51 @@ def test_a_vault_that_was_set_back_is_noticed(threadmill: Command, vault: Path, 
     verified = threadmill("verify")
     assert verified.returncode == 1
     assert "rolled-back" in verified.stdout
+    for command in (
+        ("cat", "latest", f"{tree}/letter"),
+        ("snapshots", "show", "latest"),
+        ("restore", "latest", str(tmp_path / "target")),
+        ("prune", "--keep-last", "1"),
+        ("prune", "--keep-last", "1", "--dry-run"),
+    ):
+        refused = threadmill(*command)
+        assert (refused.returncode, refused.stdout) == (2, ""), command
+        assert "number 2, was the newest one, and is gone; " in last_words(refused), command
+    assert not (tmp_path / "target").exists()
+    (older,) = read_json(threadmill("snapshots", "--json"))
+    assert threadmill("restore", older["name"], str(tmp_path / "target")).returncode == 0
     encrypted = threadmill("encrypt", str(tree))
     assert encrypted.returncode == 1
     assert "VAULT NOT AS IT WAS" in encrypted.stdout
     assert [line["sequence"] for line in read_json(threadmill("snapshots", "--json"))] == [3, 1]
     assert threadmill("encrypt", str(tree)).returncode == 0
+
+
+@pytest.mark.parametrize("damage", ["header", "body", "emptied", "replaced by an older one"])
+def test_a_newest_snapshot_that_is_damaged_is_not_passed_over(
+    threadmill: Command, vault: Path, tree: Path, tmp_path: Path, damage: str
+) -> None:
+    """Whoever wants the latest one gets none that is older, and encrypt says that it cannot be believed."""
+    for content in ("first", "second"):
+        (tree / "letter").write_text(content)
+        assert threadmill("encrypt", str(tree)).returncode == 0
+    older, newest = sorted((vault / "snapshots").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    raw = bytearray(newest.read_bytes())
+    raw[20 if damage == "header" else 500] ^= 1
+    changed = {"emptied": b"", "replaced by an older one": older.read_bytes()}
+    newest.write_bytes(changed.get(damage, bytes(raw)))
+    for command in (("cat", "latest", f"{tree}/letter"), ("restore", "latest", str(tmp_path / "target"))):
+        refused = threadmill(*command)
+        assert (refused.returncode, refused.stdout) == (2, ""), command
+        assert f"snapshot {newest.name}: " in last_words(refused), command
+    assert not (tmp_path / "target").exists()
+    pruned = threadmill("prune", "--keep-last", "1")
+    assert pruned.returncode == 2
+    assert "nothing is removed; put it back from a copy" in last_words(pruned)
+    encrypted = threadmill("encrypt", str(tree))
+    assert encrypted.returncode == 1
+    assert f"VAULT NOT AS IT WAS: snapshot {newest.name} cannot be believed any more" in encrypted.stdout
+    assert threadmill("cat", "latest", f"{tree}/letter").stdout == "second"
 
 
 def test_another_key_file_opens_nothing(
@@ -210,11 +250,13 @@ def test_bad_input_is_refused_before_any_work(
         (("encrypt", str(full), "--vault", str(tmp_path)), "in the vault itself"),
         (("encrypt", str(tree), "--discard", "--rehash"), "--rehash"),
         (("encrypt", str(tmp_path / "nothing")), "no such file"),
-        (("verify",), "is no vault"),
+        (("verify",), "is not there"),
         (("verify", "--sample", "0"), "--sample is at least 1"),
         (("prune",), "keep nothing"),
         (("prune", "--keep-daily", "-1"), "at least 0"),
-        (("restore", "latest", str(tmp_path / "target")), "is no vault"),
+        (("restore", "latest", str(tmp_path / "target")), "is not there"),
+        (("encrypt", str(full), "--exclude", "*"), "--exclude leaves all of them out"),
+        (("encrypt", str(full), "--exclude", "*", "--dry-run"), "--exclude leaves all of them out"),
     ):
         result = threadmill(*command)
         assert (result.returncode, result.stdout) == (2, ""), command
@@ -229,6 +271,9 @@ def test_bad_input_is_refused_before_any_work(
         (("encrypt", str(tree), str(vault)), "in the vault itself"),
         (("cat", "latest", str(tree)), "is no file"),
         (("cat", "latest", "/other/path"), "not in snapshot"),
+        (("cat", "latest", ""), "a path is empty"),
+        (("restore", "latest", str(tmp_path / "target"), ""), "a path is empty"),
+        (("restore", "latest", ""), "a path is empty"),
     ):
         result = threadmill(*command)
         assert (result.returncode, result.stdout) == (2, ""), command

@@ -220,15 +220,36 @@ def test_what_is_no_vault(tmp_path: Path) -> None:
     (tmp_path / "begun" / "tmp").mkdir(parents=True)
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "objects").touch()
-    for name, why in (("full", "neither empty"), ("full/x", "not a folder"), ("a/b", "folder above"), ("odd", "nei")):
+    for name, why, what in (
+        ("full", "neither empty", "is no vault"),
+        ("full/x", "not a folder", "is not a folder"),
+        ("a/b", "folder above", "is not there"),
+        ("odd", "neither empty", "is no vault"),
+    ):
         assert why in (why_no_vault(str(tmp_path / name)) or "")
         with pytest.raises(NoVault, match=why):
             make_vault(str(tmp_path / name), SECRET)
-        with pytest.raises(NoVault, match="is not there, or is no vault"):
+        with pytest.raises(NoVault, match=what):
             open_vault(str(tmp_path / name), SECRET)
     assert why_no_vault(str(tmp_path / "begun")) is None
     assert make_vault(str(tmp_path / "begun"), SECRET).key
     assert not is_vault(str(tmp_path / "full"))
+
+
+def test_a_vault_that_has_lost_its_parameters_is_not_made_anew(root: Path) -> None:
+    """Whoever opens it, or would make one, is told what it was."""
+    (root / "objects" / "ab").mkdir()
+    (root / "vault.json").unlink()
+    for use in (open_vault, make_vault):
+        with pytest.raises(NoVault, match=r"vault\.json is missing: restore it from a copy"):
+            use(str(root), SECRET)
+    assert not is_vault(str(root))
+
+
+def test_a_new_disk_is_as_good_as_an_empty_folder(tmp_path: Path) -> None:
+    """What ext4 has at its root does not hinder."""
+    (tmp_path / "lost+found").mkdir()
+    assert make_vault(str(tmp_path), SECRET).key
 
 
 def test_a_place_that_takes_nothing(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_missing_object_is_found(place: Place) -> None:
     (verdict,) = (one for one in verify(place.vault) if one.is_fault)
     assert (verdict.kind, verdict.name, verdict.status, verdict.path) == ("object", made.name, "missing", bytes(path))
     assert str(path) in (verdict.error or "")
-    assert "is missing" in gives_nothing(place, path, "unreadable")
+    assert "is missing" in gives_nothing(place, path, "missing")
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +16,7 @@ from flows.cli.listing import size
 from flows.cli.options import Flag, Json
 from flows.cli.output import local, print_json, print_table
 from flows.cli.vaults import KeyOption, VaultOption
-from flows.jobs.names import RequestRefused
+from flows.jobs.names import RequestRefused, absolute, shown_path
 from flows.jobs.request import need_key_file, need_vault
 from flows.report.escaping import visible
 from flows.settings import load_settings
@@ -27,6 +27,7 @@ from tasks.crypto.vault.entries import Entry, FileEntry, LinkEntry
 from tasks.crypto.vault.errors import VaultError
 from tasks.crypto.vault.locks import reading
 from tasks.crypto.vault.snapshots import (
+    LATEST,
     OpenSnapshot,
     Snapshot,
     find_snapshot,
@@ -97,7 +98,7 @@ def show(
         key_file: path
         json: print an array, an object for each entry
     """
-    with _opened(vault, key_file) as opened, open_snapshot(opened, find_snapshot(opened, snapshot)) as found:
+    with _found(vault, key_file, snapshot) as (_, found):
         if sha256sums:
             _print_sums(found)
         elif json:
@@ -118,22 +119,35 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
         vault: where
         key_file: path
     """
+    path = absolute(path)
     wanted = os.fsencode(path).strip(b"/")
-    with _opened(vault, key_file) as opened, open_snapshot(opened, find_snapshot(opened, snapshot)) as found:
+    with _found(vault, key_file, snapshot) as (opened, found):
         entry = next((entry for entry in found.entries() if entry.path == wanted), None)
         if entry is None:
-            raise RequestRefused(f"not in snapshot {found.snapshot.name}: {path}; see: threadmill snapshots show")
+            name = found.snapshot.name
+            raise RequestRefused(f"not in snapshot {name}: {shown_path(path)}; see: threadmill snapshots show {name}")
         if not isinstance(entry, FileEntry):
-            raise RequestRefused(f"{path} is no file in snapshot {found.snapshot.name}")
+            raise RequestRefused(f"{shown_path(path)} is no file in snapshot {found.snapshot.name}")
+        if sys.stdout is None:
+            raise Exit(1, "standard output is closed")
         sys.stdout.flush()
-        output = sys.stdout.fileno()
         try:
-            decrypt_checked(
-                opened, entry.object, entry.facts.size_bytes, lambda piece: write_all(output, piece), CancelToken()
-            )
+            decrypt_checked(opened, entry.object, entry.facts.size_bytes, _to(sys.stdout.fileno()), CancelToken())
         except VaultError as error:
             raise Exit(1, str(error)) from None
     return 0
+
+
+def _to(output: int) -> Callable[[memoryview], None]:
+    def take(piece: memoryview) -> None:
+        try:
+            write_all(output, piece)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Exit(1, f"standard output cannot be written: {error.strerror}") from None
+
+    return take
 
 
 @contextmanager
@@ -142,6 +156,20 @@ def _opened(vault: str | None, key_file: str | None) -> Iterator[Vault]:
     opened = open_vault(need_vault(settings.vault), need_key_file(settings.key_file).secret())
     with reading(opened.root, CancelToken()):
         yield opened
+
+
+@contextmanager
+def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[tuple[Vault, OpenSnapshot]]:
+    with _opened(vault, key_file) as opened, open_snapshot(opened, find_snapshot(opened, snapshot)) as found:
+        if snapshot == LATEST:
+            # Here, since a snapshot that is named is opened without the record, and sooner.
+            from db.errors import RecordError
+            from db.history import History
+            from flows.jobs.vaults import NAME_ANOTHER, need_latest
+
+            with suppress(RecordError):
+                need_latest(opened, found.snapshot, History(load_settings().history_url), NAME_ANOTHER)
+        yield opened, found
 
 
 def _line(snapshot: Snapshot) -> SnapshotLine:
@@ -170,18 +198,22 @@ def _text(entry: Entry) -> str:
     else:
         mode, mtime_ns, size_bytes = stat.S_IFDIR | entry.mode, entry.mtime_ns, 0
     to = f" -> {_shown(entry.target)}" if isinstance(entry, LinkEntry) else ""
-    return f"{stat.filemode(mode)} {size_bytes:>14,} {local(_time(mtime_ns))} /{_shown(entry.path)}{to}"
+    return f"{stat.filemode(mode)} {size_bytes:>14,} {_local(mtime_ns)} /{_shown(entry.path)}{to}"
 
 
 @dataclass(frozen=True, slots=True)
 class EntryLine:
-    """What `snapshots show --json` prints for each entry; what a kind of entry has not is null. `path_hex`: bytes."""
+    """What `snapshots show --json` prints for each entry; what a kind of entry has not is null. `path_hex`: bytes.
+
+    `mtime` is null where no calendar has it; `mtime_ns`, nanoseconds since 1970, is the same exactly.
+    """
 
     path: str
     path_hex: str
     type: str
     mode: int | None
-    mtime: datetime
+    mtime: datetime | None
+    mtime_ns: int
     size_bytes: int | None
     object: str | None
     target: str | None
@@ -191,15 +223,29 @@ def _entry_line(entry: Entry) -> EntryLine:
     path, path_hex = "/" + _shown(entry.path), (b"/" + entry.path).hex()
     if isinstance(entry, FileEntry):
         facts = entry.facts
-        time = _time(facts.mtime_ns)
-        return EntryLine(path, path_hex, "file", facts.mode, time, facts.size_bytes, entry.object, None)
+        times = _time(facts.mtime_ns), facts.mtime_ns
+        return EntryLine(path, path_hex, "file", facts.mode, *times, facts.size_bytes, entry.object, None)
+    times = _time(entry.mtime_ns), entry.mtime_ns
     if isinstance(entry, LinkEntry):
-        return EntryLine(path, path_hex, "link", None, _time(entry.mtime_ns), None, None, _shown(entry.target))
-    return EntryLine(path, path_hex, "folder", entry.mode, _time(entry.mtime_ns), None, None, None)
+        return EntryLine(path, path_hex, "link", None, *times, None, None, _shown(entry.target))
+    return EntryLine(path, path_hex, "folder", entry.mode, *times, None, None, None)
 
 
-def _time(time_ns: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
+def _time(time_ns: int) -> datetime | None:
+    """None for one that is not in the years 1 to 9999: a file system knows many more."""
+    try:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
+    except OverflowError:
+        return None
+
+
+def _local(time_ns: int) -> str:
+    """For people; where no calendar has it, in seconds since 1970."""
+    try:
+        return local(_time(time_ns)) or f"@{time_ns // 10**9}"
+    except (OverflowError, ValueError):
+        # The first and the last day, in another zone.
+        return f"@{time_ns // 10**9}"
 
 
 def _shown(path: bytes) -> str:

@@ -14,6 +14,7 @@ from flows.cli.options import Flag, Json, Via
 from flows.cli.output import print_json, print_table
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import Done, by_prefect, run_by_prefect, run_directly
+from flows.jobs.names import absolute
 from flows.jobs.pruning import PruningRequest, preview
 from flows.jobs.pruning import prune as prune_job
 from flows.jobs.request import need_key_file, need_vault
@@ -100,6 +101,7 @@ def restore(
         json: print the run and what it came to
     """
     settings = with_overrides(load_settings(), None, key_file, vault)
+    target, paths = absolute(target), tuple(map(absolute, paths))
     request = RestorationRequest(
         need_vault(settings.vault), need_key_file(settings.key_file), snapshot, target, paths, overwrite
     )
@@ -144,7 +146,7 @@ def prune(
     policy = Policy(keep_last, keep_daily, keep_weekly, keep_monthly)
     request = PruningRequest(need_vault(settings.vault), need_key_file(settings.key_file), policy)
     if dry_run:
-        return _print_preview(request, json=json)
+        return _print_preview(request, History(settings.history_url), json=json)
 
     def call_flow() -> State[None]:
         from flows.vault import prune_vault
@@ -167,8 +169,8 @@ def _run(
     return print_done(History(settings.history_url), done, json=json)
 
 
-def _print_preview(request: PruningRequest, *, json: bool) -> int:
-    removal = preview(request, CancelToken())
+def _print_preview(request: PruningRequest, history: History, *, json: bool) -> int:
+    removal = preview(request, history, CancelToken())
     if json:
         print_json(
             {"remove": [one.name for one in removal.snapshots], "keep": removal.kept, "objects": removal.objects}

@@ -10,7 +10,7 @@ from functools import partial
 
 from db.facts import NewRun
 from flows.jobs.encryption import EncryptionOutcome, encrypt, run_batches
-from flows.jobs.plan import Plan, plan_addition
+from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition
 from flows.jobs.request import EncryptionRequest, VaultRequest
 from flows.jobs.run import Job, OpenRun, Tools, open_run
 from flows.jobs.vaults import known_snapshot
@@ -20,7 +20,7 @@ from tasks.crypto.vault.snapshots import newest_snapshot
 from tasks.crypto.vault.vault import is_vault, make_vault, open_vault, why_no_vault
 from tasks.crypto.vault.verdicts import Verdict, judged
 from tasks.crypto.vault.verify import Known, rolled_back
-from tasks.crypto.vault.walk import sources_of
+from tasks.crypto.vault.walk import Excludes, has_files, sources_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,8 @@ def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: New
         additions: list[Addition] = []
 
         def make() -> Plan:
+            if not is_vault(vault.path) and not _has_files(request, vault):
+                raise nothing_to_encrypt(request)
             opened = make_vault(vault.path, request.key.secret())
             # What a damaged object was of is encrypted anew, as long as it is there.
             selection = replace(selection_of(request, vault), distrusted=tools.history.damaged(opened.id))
@@ -118,12 +120,18 @@ def preview(request: EncryptionRequest, vault: VaultRequest) -> Found:
         RequestRefused, CryptoError: what would be refused.
     """
     secret = request.key.secret()
+    if not _has_files(request, vault):
+        raise nothing_to_encrypt(request)
     selection = selection_of(request, vault)
     if is_vault(vault.path):
         return compare(open_vault(vault.path, secret), selection)
     if unfit := why_no_vault(vault.path):
         raise NoVault(vault.path, unfit)
     return compare(None, selection)
+
+
+def _has_files(request: EncryptionRequest, vault: VaultRequest) -> bool:
+    return has_files(sources_of(request.paths), Excludes(vault.excludes))
 
 
 def selection_of(request: EncryptionRequest, vault: VaultRequest) -> Selection:

@@ -124,7 +124,8 @@ def plan_addition(request: EncryptionRequest, addition: Addition, cancel: Cancel
 def nothing_to_encrypt(request: EncryptionRequest) -> RequestRefused:
     """There are no files."""
     named = ", ".join(shown_path(path) for path in request.paths)
-    return RequestRefused(f"nothing to encrypt: there are no files in {named}")
+    why = ", or --exclude leaves all of them out" if request.vault is not None and request.vault.excludes else ""
+    return RequestRefused(f"nothing to encrypt: there are no files in {named}{why}")
 
 
 def _parts(request: EncryptionRequest, payloads: int, size_bytes: int, cancel: CancelToken) -> tuple[Part, ...]:

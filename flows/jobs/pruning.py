@@ -6,14 +6,16 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 
 from db.facts import NewRun
+from db.history import History
 from flows.jobs.names import RequestRefused, shown_path
 from flows.jobs.run import OpenRun, Tools, open_run
-from flows.jobs.vaults import Tally, drawn, run_portions
+from flows.jobs.vaults import Tally, drawn, need_latest, run_portions
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.crypto.vault.index import ObjectIndex
 from tasks.crypto.vault.locks import alone, reading
 from tasks.crypto.vault.prune import Policy, Removal, plan_removal, remove
+from tasks.crypto.vault.snapshots import newest_snapshot
 from tasks.crypto.vault.vault import Vault, open_vault
 
 
@@ -75,7 +77,7 @@ def prune(request: PruningRequest, run: NewRun, tools: Tools) -> OpenRun:
             vault = open_vault(request.vault, request.key.secret())
             stack.enter_context(alone(vault.root, tools.cancel))
             index = stack.enter_context(ObjectIndex())
-            return vault, index, plan_removal(vault, request.policy, index, tools.cancel)
+            return vault, index, _plan(vault, request.policy, index, tools.history, tools.cancel)
 
         vault, index, removal = tools.runner.plan(make)
         tools.reporter.steps_planned("removing", len(removal.snapshots) + removal.objects, 0)
@@ -88,7 +90,7 @@ def prune(request: PruningRequest, run: NewRun, tools: Tools) -> OpenRun:
     return opened
 
 
-def preview(request: PruningRequest, cancel: CancelToken) -> Removal:
+def preview(request: PruningRequest, history: History, cancel: CancelToken) -> Removal:
     """What would be removed; nothing is.
 
     Raises:
@@ -96,4 +98,11 @@ def preview(request: PruningRequest, cancel: CancelToken) -> Removal:
     """
     vault = open_vault(request.vault, request.key.secret())
     with reading(vault.root, cancel), ObjectIndex() as index:
-        return plan_removal(vault, request.policy, index, cancel)
+        return _plan(vault, request.policy, index, history, cancel)
+
+
+def _plan(vault: Vault, policy: Policy, index: ObjectIndex, history: History, cancel: CancelToken) -> Removal:
+    """Of a vault that was set back nothing is removed: what its newest snapshot needs is still there, perhaps."""
+    hint = "nothing is removed; put it back from a copy, or go on without it: threadmill encrypt"
+    need_latest(vault, newest_snapshot(vault), history, hint)
+    return plan_removal(vault, policy, index, cancel)

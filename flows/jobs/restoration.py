@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from db.facts import NewRun
 from flows.jobs.names import RequestRefused, need_outside, shown_path
 from flows.jobs.run import OpenRun, Tools, open_run
-from flows.jobs.vaults import Tally, drawn, run_portions
+from flows.jobs.vaults import NAME_ANOTHER, Tally, drawn, need_latest, run_portions
 from tasks.crypto.secret import KeyFile
 from tasks.crypto.vault.locks import reading
 from tasks.crypto.vault.restore import Restoration, Wanted
-from tasks.crypto.vault.snapshots import OpenSnapshot, find_snapshot, open_snapshot
+from tasks.crypto.vault.snapshots import LATEST, OpenSnapshot, find_snapshot, open_snapshot
 from tasks.crypto.vault.vault import Vault, open_vault
 
 
@@ -100,11 +100,14 @@ def _plan(request: RestorationRequest, tools: Tools, stack: ExitStack) -> _Plan:
     vault = open_vault(request.vault, request.key.secret())
     stack.enter_context(reading(vault.root, tools.cancel))
     opened = stack.enter_context(open_snapshot(vault, find_snapshot(vault, request.snapshot)))
+    if request.snapshot == LATEST:
+        need_latest(vault, opened.snapshot, tools.history, NAME_ANOTHER)
     wanted = Wanted([os.fsencode(path) for path in request.paths])
     missing, files, size_bytes = wanted.missing(opened)
     if missing:
-        names = ", ".join(path.decode(errors="backslashreplace") for path in missing)
-        raise RequestRefused(f"not in snapshot {opened.snapshot.name}: {names}; see: threadmill snapshots show")
+        names = ", ".join("/" + path.decode(errors="backslashreplace") for path in missing)
+        name = opened.snapshot.name
+        raise RequestRefused(f"not in snapshot {name}: {names}; see: threadmill snapshots show {name}")
     need_outside(request.target, vault.root)
     restoration = Restoration(vault, request.target, overwrite=request.overwrite, cancel=tools.cancel)
     return _Plan(vault, opened, wanted, restoration, files, size_bytes)

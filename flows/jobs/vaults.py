@@ -13,15 +13,19 @@ from flows.jobs.run import Tools
 from flows.jobs.runner import Pending, Step
 from flows.jobs.side_by_side import side_by_side
 from tasks.crypto.errors import CryptoError
+from tasks.crypto.vault.errors import VaultChanged
+from tasks.crypto.vault.snapshots import Snapshot
 from tasks.crypto.vault.vault import Vault
 from tasks.crypto.vault.verdicts import Verdict
-from tasks.crypto.vault.verify import Known
+from tasks.crypto.vault.verify import Known, rolled_back
 
 # A step should take about a second: Prefect costs 25 ms for each.
 _STEP_S = 1.0
 _STEP_VERDICTS = 5_000
 # The message of a run is one line; all of it: threadmill history failures.
 _FAULTS_NAMED = 5
+# For somebody who wants the latest snapshot of a vault that was set back.
+NAME_ANOTHER = "put it back from a copy, or name the one that you want: threadmill snapshots"
 
 Verdicts = tuple[Verdict, ...]
 
@@ -76,6 +80,13 @@ def known_snapshot(history: History, vault: Vault) -> Known | None:
     if row is None or row.last_sequence is None:
         return None
     return Known(row.last_sequence, row.last_snapshot or "", row.last_mac or "")
+
+
+def need_latest(vault: Vault, newest: Snapshot | None, history: History, hint: str) -> None:
+    """Raises VaultChanged, with a hint at what to do, unless the newest snapshot is the newest one on record too."""
+    known = known_snapshot(history, vault)
+    if known is not None and (fault := rolled_back(vault, [newest] if newest else [], known)):
+        raise VaultChanged(vault.root, f"{fault}; {hint}")
 
 
 @dataclass(frozen=True, slots=True)

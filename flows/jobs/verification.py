@@ -55,10 +55,11 @@ class VerificationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was found, and of how many objects how many were looked at."""
+    """What was found, and of how many objects how many were looked at; of `unnamed` ones no snapshot knows."""
 
     tally: Tally
     objects: int
+    unnamed: int
     with_key: bool
 
     @property
@@ -76,6 +77,7 @@ class Verified:
         text += f"{snapshots:,} authentic" if self.with_key else "not authenticated (no key file)"
         left = self.tally.count("file", "leftover")
         text += f"; leftovers of interrupted runs: {left:,}" if left else ""
+        text += f"; objects that no snapshot names, and prune removes: {self.unnamed:,}" if self.unnamed else ""
         return f"{text}; {self.tally.message}"
 
 
@@ -87,6 +89,7 @@ class _Plan:
     index: ObjectIndex
     found: tuple[Verdict, ...]
     objects: int
+    unnamed: int
     count: int
     size_bytes: int
 
@@ -106,7 +109,7 @@ def verify(request: VerificationRequest, run: NewRun, tools: Tools) -> OpenRun:
             record_at_once(plan.found, plan.vault, opened.run_id, tools, tally)
             portions = _portions(plan, request, tools.cancel)
             run_portions(portions, "verify", plan.vault, opened.run_id, tools, tally, workers=request.jobs)
-            opened.outcomes.append(Verified(tally, plan.objects, plan.vault.key is not None))
+            opened.outcomes.append(Verified(tally, plan.objects, plan.unnamed, plan.vault.key is not None))
     return opened
 
 
@@ -121,8 +124,9 @@ def _plan(request: VerificationRequest, tools: Tools, stack: ExitStack) -> _Plan
     if request.sample is not None:
         index.prove(tools.history.proven(vault.id))
     objects, _ = index.counts()
+    unnamed = sum(1 for _ in index.unnamed())
     count, size_bytes = (0, 0) if request.snapshots_only else index.counts(request.sample)
-    return _Plan(vault, index, tuple(found), objects, count, size_bytes)
+    return _Plan(vault, index, tuple(found), objects, unnamed, count, size_bytes)
 
 
 def _portions(plan: _Plan, request: VerificationRequest, cancel: CancelToken) -> Iterator[Portion]:

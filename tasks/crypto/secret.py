@@ -16,6 +16,7 @@ from tasks.crypto.files import open_new, sync_folder
 
 _FORM = re.compile(rb"[0-9a-f]{64}\n")
 _FILE_BYTES = 65
+_NO_SUCH_FILE = "no such file; make one with: threadmill keygen PATH (it opens nothing that another one encrypted)"
 
 
 class Secret:
@@ -54,7 +55,7 @@ class KeyFile:
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise KeyFileError(self.path, "no such file; make one with: threadmill keygen PATH") from None
+            raise KeyFileError(self.path, _NO_SUCH_FILE) from None
         except (OSError, ValueError) as error:
             raise KeyFileError(self.path, f"cannot be opened: {_strerror(error)}") from None
         try:

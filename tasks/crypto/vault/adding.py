@@ -24,6 +24,7 @@ from tasks.crypto.vault.locks import numbering, writing
 from tasks.crypto.vault.objects import ObjectBatch
 from tasks.crypto.vault.snapshots import (
     LONGEST_HEADER,
+    UNKNOWN,
     OpenSnapshot,
     Snapshot,
     newest_snapshot,
@@ -218,13 +219,19 @@ def _need_short(vault: Vault, selection: Selection) -> None:
 
 
 def _previous(vault: Vault, sources: Sequence[bytes], stack: ExitStack) -> tuple[OpenSnapshot | None, tuple[str, ...]]:
-    """The newest snapshot of these sources that can be believed, and those that are newer and cannot."""
+    """The newest snapshot of these sources that can be believed, and those that are newer and cannot.
+
+    One that does not show what it is of may be of these.
+    """
     headers = [(peek(vault.root, name), name) for name in snapshot_names(vault.root)]
     alike = [(header.sequence, name) for header, name in headers if header.sources == tuple(sources)]
+    unknown = [name for header, name in headers if header is UNKNOWN]
     damaged: list[str] = []
     for _, name in sorted(alike, reverse=True):
         try:
-            return stack.enter_context(open_snapshot(vault, name)), tuple(damaged)
+            opened = stack.enter_context(open_snapshot(vault, name))
         except VaultError:
             damaged.append(name)
-    return None, tuple(damaged)
+        else:
+            return opened, (*damaged, *(one for one in unknown if one > name))
+    return None, (*damaged, *unknown)

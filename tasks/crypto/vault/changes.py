@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 
@@ -48,6 +49,7 @@ class Changes:
         self._rehash = rehash
         self._distrusted = distrusted
         self._name = previous.snapshot.name if previous else ""
+        self._now_ns = time.time_ns()
         self._before_ns = previous.snapshot.header.created_ns if previous else 0
         self._lines = previous.lines() if previous else iter(())
         self._line = next(self._lines, b"")
@@ -124,7 +126,8 @@ class Changes:
 
     def _settled(self, status: os.stat_result) -> bool:
         """Whether no change can hide in the time stamps: made after it was read, but within the same tick."""
-        newest = max(status.st_mtime_ns, status.st_ctime_ns)
+        # A time in the future was set by somebody: what is written to the file now gets another one.
+        newest = max((t for t in (status.st_mtime_ns, status.st_ctime_ns) if t <= self._now_ns), default=0)
         tick = _TICK_NS if newest % _SECOND_NS else _COARSE_NS
         return newest + tick < self._before_ns
 

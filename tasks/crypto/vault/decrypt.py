@@ -13,7 +13,7 @@ from tasks.crypto.files import open_regular
 from tasks.crypto.native import ENCRYPTORS, Encryptor, derive
 from tasks.crypto.secret import Secret
 from tasks.crypto.suites import HEADER_BYTES, MAGIC
-from tasks.crypto.vault.errors import VaultChanged, VaultError
+from tasks.crypto.vault.errors import ObjectMissing, VaultChanged, VaultError
 from tasks.crypto.vault.layout import object_path
 from tasks.crypto.vault.twice import ReadFailed, ReadTwice
 from tasks.crypto.vault.vault import SUITE, Vault
@@ -35,7 +35,8 @@ def decrypt_once(vault: Vault, digest: str, size_bytes: int, take: Take, cancel:
 
     Raises:
         VaultChanged: the object is not what it is named for; what was given out is to be thrown away.
-        VaultError: it is not there, or cannot be read.
+        ObjectMissing: it is not there.
+        VaultError: it cannot be read.
     """
     with _opened(vault, digest, size_bytes) as descriptor:
         beginning = memoryview(bytearray(HEADER_BYTES))
@@ -62,7 +63,8 @@ def decrypt_checked(vault: Vault, digest: str, size_bytes: int, take: Take, canc
 
     Raises:
         VaultChanged: the object is not what it is named for; nothing was given out, unless it changed meanwhile.
-        VaultError: it is not there, or cannot be read.
+        ObjectMissing: it is not there.
+        VaultError: it cannot be read.
     """
     with _opened(vault, digest, size_bytes) as descriptor:
         content, hasher = ReadTwice(descriptor), hashlib.sha256()
@@ -99,7 +101,7 @@ def _opened(vault: Vault, digest: str, size_bytes: int) -> Iterator[int]:
     try:
         descriptor, length = open_regular(object_path(vault.root, digest))
     except FileNotFoundError:
-        raise VaultError(vault.root, f"object {digest} is missing") from None
+        raise ObjectMissing(vault.root, f"object {digest} is missing") from None
     except OSError as error:
         raise VaultError(vault.root, f"object {digest} cannot be read: {error.strerror}") from None
     try:

@@ -43,6 +43,10 @@ class VaultChanged(VaultError):
     cause = "changed"
 
 
+class ObjectMissing(VaultError):
+    """An object is not there."""
+
+
 class SnapshotInvalid(VaultChanged):
     """A snapshot that is authentic, or of which that cannot be told, and says what no snapshot may say."""
 

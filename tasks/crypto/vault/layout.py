@@ -9,6 +9,8 @@ OBJECTS = "objects"
 SNAPSHOTS = "snapshots"
 TEMPORARY = "tmp"
 LOCK = "lock"
+# What a new ext4 file system has at its root.
+LOST_AND_FOUND = "lost+found"
 
 OBJECT_NAME = re.compile(r"[0-9a-f]{64}")
 SNAPSHOT_NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")

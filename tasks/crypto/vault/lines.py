@@ -37,8 +37,8 @@ def decode_line(line: bytes) -> dict[str, Json]:
     """
     try:
         value = _DECODER.decode(line.decode("ascii"))
-    except (ValueError, RecursionError) as error:
-        raise BadLine(f"is not JSON ({error})") from None
+    except (ValueError, RecursionError):
+        raise BadLine("is not JSON") from None
     if not isinstance(value, dict):
         raise BadLine("is not a JSON object")
     return value

@@ -12,7 +12,7 @@ from tasks.crypto.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.crypto.files import sync_folder
 from tasks.crypto.vault.entries import FileEntry
-from tasks.crypto.vault.errors import VaultUnwritable
+from tasks.crypto.vault.errors import VaultChanged, VaultUnwritable
 from tasks.crypto.vault.index import ObjectIndex
 from tasks.crypto.vault.layout import SNAPSHOTS, object_path, snapshot_path
 from tasks.crypto.vault.locks import sweep
@@ -80,7 +80,7 @@ def plan_removal(vault: Vault, policy: Policy, index: ObjectIndex, cancel: Cance
     Raises:
         VaultError: a snapshot cannot be believed: then it is not known which objects it needs, and nothing is removed.
     """
-    snapshots = [read_snapshot(vault, name) for name in snapshot_names(vault.root)]
+    snapshots = [_believed(vault, name) for name in snapshot_names(vault.root)]
     removed = to_remove(snapshots, policy)
     gone = {snapshot.name for snapshot in removed}
     for snapshot in snapshots:
@@ -93,6 +93,14 @@ def plan_removal(vault: Vault, policy: Policy, index: ObjectIndex, cancel: Cance
                 )
     index.list(object_names(vault.root))
     return Removal(tuple(removed), len(snapshots) - len(removed), sum(1 for _ in index.unnamed()))
+
+
+def _believed(vault: Vault, name: str) -> Snapshot:
+    try:
+        return read_snapshot(vault, name)
+    except VaultChanged as error:
+        hint = f"nothing is removed; put it back from a copy, or take it out of {SNAPSHOTS} and do without it"
+        raise VaultChanged(vault.root, f"{error.reason}; {hint}") from None
 
 
 def remove(vault: Vault, removal: Removal, index: ObjectIndex, cancel: CancelToken) -> Generator[Verdict]:

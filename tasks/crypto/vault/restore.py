@@ -16,7 +16,7 @@ from tasks.crypto.errors import Cancelled
 from tasks.crypto.files import open_new, rename_new, sync_file_system, write_all
 from tasks.crypto.vault.decrypt import Take, decrypt_once
 from tasks.crypto.vault.entries import Entry, FileEntry, FolderEntry, LinkEntry
-from tasks.crypto.vault.errors import TargetUnusable, VaultChanged, VaultError
+from tasks.crypto.vault.errors import ObjectMissing, TargetUnusable, VaultChanged, VaultError
 from tasks.crypto.vault.snapshots import OpenSnapshot
 from tasks.crypto.vault.target import MODES, Target, on_target
 from tasks.crypto.vault.vault import Vault
@@ -110,7 +110,8 @@ class Restoration:
                 verdict = Verdict("object", entry.object, "ok", entry.facts.size_bytes, b"/" + entry.path)
         except VaultError as error:
             assert isinstance(entry, FileEntry)  # noqa: S101 - nothing else has an object
-            status: Status = "changed" if isinstance(error, VaultChanged) else "unreadable"
+            status: Status = "missing" if isinstance(error, ObjectMissing) else "unreadable"
+            status = "changed" if isinstance(error, VaultChanged) else status
             verdict = Verdict("object", entry.object, status, entry.facts.size_bytes, b"/" + entry.path, error.reason)
         except OSError as error:
             if error.errno in _NO_ROOM:
@@ -209,4 +210,6 @@ def _settle(entry: FileEntry, descriptor: int) -> None:
 def _reason(error: OSError) -> str:
     if isinstance(error, FileExistsError):
         return "something else is there already; --overwrite replaces files and links"
+    if error.errno in (errno.ENOTDIR, errno.ELOOP):
+        return "a file or link is where its folder belongs; move that away"
     return error.strerror or str(error)

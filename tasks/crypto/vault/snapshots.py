@@ -29,6 +29,8 @@ LARGEST_BYTES = 4 << 30
 # The sources of a run stand in the first line.
 LONGEST_HEADER = 1 << 20
 FOOTER = b'{"entries":'
+# What users say for the newest one.
+LATEST = "latest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ def find_snapshot(vault: Vault, wanted: str) -> str:
     names = snapshot_names(vault.root)
     if not names:
         raise NoSuchSnapshot(vault.root, "has no snapshot yet")
-    if wanted == "latest":
+    if wanted == LATEST:
         return _latest(vault.root, names)
     found = [name for name in names if name.startswith(wanted) or name.partition("-")[2].startswith(wanted)]
     if wanted in found:
@@ -191,23 +193,27 @@ def _latest(root: str, names: Sequence[str]) -> str:
     headers = {name: peek(root, name) for name in names}
     newest = max(names, key=lambda name: (headers[name].sequence, name))
     # One that is later and does not show its number may be the latest: whoever opens it is told what became of it.
-    return max([newest, *(name for name in names if headers[name] is _UNKNOWN)])
+    return max([newest, *(name for name in names if headers[name] is UNKNOWN)])
 
 
-_UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())
+UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())
 
 
 def peek(root: str, name: str) -> Header:
-    """The first line of a snapshot, unchecked: good for choosing which one to open. Nothing known: sequence 0."""
+    """The first line of a snapshot, unchecked: good for choosing which one to open.
+
+    UNKNOWN, with sequence 0, if it says nothing, or that it is another one.
+    """
     try:
         descriptor, _ = open_regular(snapshot_path(root, name))
         try:
             first, newline, _ = os.pread(descriptor, LONGEST_HEADER, 0).partition(b"\n")
         finally:
             os.close(descriptor)
-        return decode_header(first) if newline else _UNKNOWN
+        header = decode_header(first) if newline else UNKNOWN
     except (OSError, BadLine):
-        return _UNKNOWN
+        return UNKNOWN
+    return header if header.name == name else UNKNOWN
 
 
 def _authenticate(vault: Vault, name: str, content: ReadTwice, size_bytes: int) -> tuple[str, bytes, bytes]:

@@ -15,7 +15,7 @@ from tasks.crypto.secret import Secret
 from tasks.crypto.suites import SUITES, Suite
 from tasks.crypto.vault.errors import NewerFormat, NoVault, VaultChanged, VaultError, VaultUnwritable, WrongKey
 from tasks.crypto.vault.keys import VaultKey
-from tasks.crypto.vault.layout import FOLDER_MODE, LOCK, OBJECTS, PARAMETERS, SNAPSHOTS, TEMPORARY
+from tasks.crypto.vault.layout import FOLDER_MODE, LOCK, LOST_AND_FOUND, OBJECTS, PARAMETERS, SNAPSHOTS, TEMPORARY
 from tasks.crypto.vault.lines import (
     BadLine,
     decode_line,
@@ -36,7 +36,8 @@ _KEYS = frozenset(("format", "version", "id", "created", "suite", "key_check"))
 _LONGEST = 4096
 _ID = re.compile(r"[0-9a-f]{32}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
-_OWN = frozenset((OBJECTS, SNAPSHOTS, TEMPORARY, LOCK))
+_LOST = f"{PARAMETERS} is missing: restore it from a copy"
+_OWN = frozenset((OBJECTS, SNAPSHOTS, TEMPORARY, LOCK, LOST_AND_FOUND))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def open_vault(path: str, secret: Secret | None) -> Vault:
     """
     root = os.path.realpath(path)
     if not is_vault(root):
-        raise NoVault(root, "is not there, or is no vault; `threadmill encrypt PATH --vault DIR` makes one")
+        raise NoVault(root, _why_not_there(root))
     raw = _read(root)
     vault_id, key_check = _decode(root, raw)
     if secret is None:
@@ -92,6 +93,23 @@ def open_vault(path: str, secret: Secret | None) -> Vault:
     if hmac.compare_digest(key.key_check, key_check):
         raise VaultChanged(root, f"{PARAMETERS} was changed: its MAC does not fit; restore it from a copy")
     raise WrongKey(root, "the key file is not the one that it was made with (or vault.json was changed)")
+
+
+def _why_not_there(root: str) -> str:
+    try:
+        there = set(os.listdir(root))
+    except FileNotFoundError:
+        return "is not there; `threadmill encrypt PATH --vault DIR` makes one"
+    except NotADirectoryError:
+        return "is not a folder"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return _LOST if _has_lost(root, there) else "is no vault; `threadmill encrypt PATH --vault DIR` makes one"
+
+
+def _has_lost(root: str, there: set[str]) -> bool:
+    """Whether a folder without `vault.json` was a vault, and not only begun."""
+    return {OBJECTS, SNAPSHOTS} <= there and not all(_is_empty(os.path.join(root, one)) for one in (OBJECTS, SNAPSHOTS))
 
 
 def make_vault(path: str, secret: Secret) -> Vault:
@@ -135,6 +153,8 @@ def why_no_vault(path: str) -> str | None:
         return "is not a folder"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
+    if _has_lost(root, there):
+        return _LOST
     begun = there <= _OWN and all(_is_empty(os.path.join(root, name)) for name in there & {OBJECTS, SNAPSHOTS})
     return None if begun else "is neither empty nor a vault; choose another folder"
 

@@ -22,6 +22,7 @@ from tasks.crypto.vault.errors import SnapshotInvalid, VaultChanged, VaultError
 from tasks.crypto.vault.index import ObjectIndex
 from tasks.crypto.vault.layout import (
     LOCK,
+    LOST_AND_FOUND,
     OBJECT_NAME,
     OBJECTS,
     PARAMETERS,
@@ -170,7 +171,7 @@ def _look_around(root: str, index: ObjectIndex) -> Iterator[Verdict]:
 
 
 _FILES = frozenset((PARAMETERS, LOCK)).__contains__
-_FOLDERS = frozenset((OBJECTS, SNAPSHOTS, TEMPORARY)).__contains__
+_FOLDERS = frozenset((OBJECTS, SNAPSHOTS, TEMPORARY, LOST_AND_FOUND)).__contains__
 _BEGINNING = re.compile(r"[0-9a-f]{2}").fullmatch
 
 

@@ -90,6 +90,12 @@ def walk(sources: Sequence[bytes], excludes: Excludes, vault: tuple[int, int] | 
         yield from _visit(source, found, excludes, vault)
 
 
+def has_files(sources: Sequence[bytes], excludes: Excludes) -> bool:
+    """Whether there is anything but folders and links; looks no further than the first."""
+    statuses = (found.status for found in walk(sources, excludes, None))
+    return any(one is None or not (stat.S_ISDIR(one.st_mode) or stat.S_ISLNK(one.st_mode)) for one in statuses)
+
+
 def _visit(source: bytes, first: Found, excludes: Excludes, vault: tuple[int, int] | None) -> Iterator[Found]:
     # A stack and not recursion: trees can be deeper than Python's own.
     stack = [iter([first])]
