@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import BIN, Command, read_json
 from tests.processes import read_proc, wait_until
+from tests.vaults import small_disk
 
 
 @pytest.fixture
@@ -207,6 +208,70 @@ def test_a_newest_snapshot_that_is_damaged_is_not_passed_over(
     assert encrypted.returncode == 1
     assert f"VAULT NOT AS IT WAS: snapshot {newest.name} cannot be believed any more" in encrypted.stdout
     assert threadmill("cat", "latest", f"{tree}/letter").stdout == "second"
+
+
+def test_cat_says_when_its_output_takes_nothing(
+    threadmill: Command, vault: Path, tree: Path, environment: dict[str, str]
+) -> None:
+    """A full disk and a closed standard output: one line, exit code 1."""
+    del vault
+    assert threadmill("encrypt", str(tree)).returncode == 0
+    with open("/dev/full", "wb") as full:
+        told = threadmill("cat", "latest", f"{tree}/letter", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert (told.returncode, last_words(told)) == (
+        1,
+        "threadmill: standard output cannot be written: No space left on device",
+    )
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", str(BIN / "threadmill"), "cat", "latest", f"{tree}/letter"]
+    told = subprocess.run(closed, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    assert (told.returncode, last_words(told)) == (1, "threadmill: standard output is closed")
+
+
+def test_times_that_no_calendar_has_are_shown(
+    threadmill: Command, tmp_path: Path, key_file: Path, environment: dict[str, str]
+) -> None:
+    """In seconds since 1970, and in JSON as nanoseconds."""
+    del key_file
+    with small_disk(tmp_path / "disk", "4m") as disk:
+        environment["THREADMILL_VAULT"] = str(disk / "vault")
+        tree = disk / "tree"
+        tree.mkdir()
+        times_ns = {"far": 2**38 * 10**9 + 5, "old": -(2**37) * 10**9}
+        for name, time_ns in times_ns.items():
+            (tree / name).touch()
+            os.utime(tree / name, ns=(0, time_ns))
+        assert threadmill("encrypt", str(tree)).returncode == 0
+        shown = threadmill("snapshots", "show", "latest")
+        assert shown.returncode == 0
+        assert f"@{2**38} {tree}/far" in shown.stdout
+        entries = read_json(threadmill("snapshots", "show", "latest", "--json"))
+        files = {Path(one["path"]).name: one for one in entries if one["type"] == "file"}
+        assert {name: one["mtime_ns"] for name, one in files.items()} == times_ns
+        assert {one["mtime"] for one in files.values()} == {None}
+
+
+def test_paths_are_those_of_the_shell(threadmill: Command, vault: Path, tree: Path, tmp_path: Path) -> None:
+    """Relative to where one is, as for encrypt."""
+    del vault
+    assert threadmill("encrypt", "tree").returncode == 0
+    assert threadmill("cat", "latest", "./deep/../letter", cwd=tree).stdout == (tree / "letter").read_text()
+    assert threadmill("restore", "latest", "back", "tree/tool").returncode == 0
+    assert [path for path in (tmp_path / "back").rglob("*") if path.is_file()] == [
+        inside(tmp_path / "back", tree) / "tool"
+    ]
+
+
+def test_what_no_snapshot_names_is_counted(threadmill: Command, vault: Path, tree: Path) -> None:
+    """Objects of an interrupted run are no fault, and prune takes them away."""
+    assert threadmill("encrypt", str(tree)).returncode == 0
+    assert "no snapshot names" not in threadmill("verify").stdout
+    assert threadmill("encrypt", str(tree), "--vault", f"{vault}2").returncode == 0
+    shutil.copytree(f"{vault}2/objects", vault / "objects", dirs_exist_ok=True)
+    verified = threadmill("verify", "--snapshots")
+    assert verified.returncode == 0
+    assert "objects that no snapshot names, and prune removes: 5; no fault" in verified.stdout
+    assert threadmill("prune", "--keep-last", "1").returncode == 0
+    assert "no snapshot names" not in threadmill("verify").stdout
 
 
 def test_another_key_file_opens_nothing(

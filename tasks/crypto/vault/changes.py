@@ -126,8 +126,10 @@ class Changes:
 
     def _settled(self, status: os.stat_result) -> bool:
         """Whether no change can hide in the time stamps: made after it was read, but within the same tick."""
-        # A time in the future was set by somebody: what is written to the file now gets another one.
-        newest = max((t for t in (status.st_mtime_ns, status.st_ctime_ns) if t <= self._now_ns), default=0)
+        # A time in the future was set by somebody, unless the clock was put back: writing to the file since then would
+        # have given it another one.
+        latest = max(self._now_ns, self._before_ns)
+        newest = max((t for t in (status.st_mtime_ns, status.st_ctime_ns) if t <= latest), default=0)
         tick = _TICK_NS if newest % _SECOND_NS else _COARSE_NS
         return newest + tick < self._before_ns
 
