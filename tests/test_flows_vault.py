@@ -152,6 +152,49 @@ def test_a_flipped_bit_is_found_and_named_and_not_given_out(
     assert threadmill("restore", "latest", str(tmp_path / "target")).returncode == 0
 
 
+def test_names_reach_the_terminal_as_text(threadmill: Command, vault: Path, tmp_path: Path) -> None:
+    """No name colours the screen, turns the text or begins a line, in tables, faults and errors; JSON has it all."""
+    names = ["\x1b[31mred", "two\nlines", "gnp\u202eexe", "\x9b2J", "\x7f\r\a", "\u2028\u2066", ":smile: [bold]"]
+    odd = tmp_path / "odd\x1b]0;title\a"
+    odd.mkdir()
+    for name in names:
+        (odd / name).write_text(name)
+    payloads = read_json(threadmill("encrypt", str(odd), "--json"))["payloads"]
+    assert {os.path.basename(row["name"]) for row in payloads} == set(names)
+    for path in objects(vault):
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    printed = []
+    for command in (
+        ("encrypt", str(odd), "--discard"),
+        ("history", "payloads"),
+        ("verify",),
+        ("restore", "latest", str(tmp_path / "ta\nrget")),
+        ("history", "proofs"),
+        ("history", "failures"),
+        ("history", "show", "latest"),
+        ("check", str(odd)),
+    ):
+        result = threadmill(*command)
+        assert result.returncode in {0, 1}, result.stderr
+        printed += [result.stdout, result.stderr]
+        if command[0] in {"verify", "restore"}:
+            assert r"two\nlines" in result.stderr
+            assert ":smile: [bold]" in result.stderr
+    for command in (
+        ("encrypt", str(tmp_path / "no\nsuch \x1b[31mfile")),
+        ("cat", "latest", "/no\nfile\x1b[0m"),
+        ("history", "runs", "--no-such-\x1b[31moption\n"),
+        ("keygen", str(odd / "two\nlines")),
+    ):
+        result = threadmill(*command)
+        assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (2, "", 1), command
+        printed.append(result.stderr)
+    assert {one for text in printed for one in text if not one.isprintable()} == {"\n"}
+    failures = printed[10].splitlines()
+    assert failures[0].rstrip() == "failures"
+    assert all(line[0] in "┏┃┡│└" for line in failures[1:])
+
+
 def test_a_vault_that_was_set_back_is_noticed(threadmill: Command, vault: Path, tree: Path, tmp_path: Path) -> None:
     """Verify and the next encrypt say that the newest snapshot is gone; numbers go on from the one on record."""
     assert threadmill("encrypt", str(tree)).returncode == 0

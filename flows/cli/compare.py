@@ -9,7 +9,7 @@ from flows.analysis.comparison import compare as compare_sides
 from flows.analysis.intervals import Verdict
 from flows.cli.exits import REFUSED, Exit
 from flows.cli.listing import duration, identity, interval, print_rows
-from flows.cli.output import print_table
+from flows.cli.output import print_table, say
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import EVERYTHING, FOR_PEOPLE, Form, Selection
 from flows.cli.sides import both_sides
@@ -76,4 +76,4 @@ def _print(rows: tuple[Compared, ...], found: Comparison, a: Side, b: Side) -> N
     counts = Counter(row.verdict for row in found.rows)
     words = [f"{counts[one]} {one}" for one in Verdict if counts[one]]
     only = [f"{number} only in {side}" for number, side in ((found.only_a, "A"), (found.only_b, "B")) if number]
-    print(f"{len(found.rows)} series on both sides: {', '.join(words)}" + (f"; {', '.join(only)}" if only else ""))
+    say(f"{len(found.rows)} series on both sides: {', '.join(words)}" + (f"; {', '.join(only)}" if only else ""))

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from db.history import History, PayloadFilter
 from db.rows import PayloadRow
 from flows.cli.options import Flag, Json, Names, Patterns, Via
-from flows.cli.output import milliseconds, print_json, print_table
+from flows.cli.output import milliseconds, print_json, print_table, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
 from flows.jobs.keeping import encryption_job, preview
@@ -90,7 +90,7 @@ def encrypt(
     else:
         _print_outcome(history, done.run_id)
         if request.vault is not None:
-            print(f"vault {request.vault.path}: {done.message}")
+            say(f"vault {request.vault.path}: {done.message}")
     return code
 
 
@@ -102,7 +102,7 @@ def _print_preview(request: EncryptionRequest, *, json: bool) -> int:
         print_json(found)
         return 0
     since = f"since snapshot {found.previous}" if found.previous else "there is no snapshot of these paths"
-    print(
+    say(
         f"{found.to_do:,} files to encrypt, {found.to_do_bytes / 1e6:,.1f} MB; {found.unchanged:,} unchanged, "
         f"{found.skipped:,} skipped ({since}); nothing was done"
     )
@@ -171,15 +171,15 @@ def _print_outcome(history: History, run_id: int) -> None:
     print_backends(shown)
     counts = history.counts(run_id)
     total = sum(count.count for count in counts)
-    print(
+    say(
         f"{total:,} payloads: "
         + ", ".join(
             f"{count.count:,} {count.status}" + (f" ({count.cause})" if count.cause else "") for count in counts
         )
     )
     if total > len(shown):
-        print(f"the first {len(shown)} are shown; all of them: threadmill history show {run_id} --limit {total}")
-    print(f"recorded in {history.where}")
+        say(f"the first {len(shown)} are shown; all of them: threadmill history show {run_id} --limit {total}")
+    say(f"recorded in {history.where}")
 
 
 def _print_payloads(run_id: int, shown: Sequence[PayloadRow]) -> None:
@@ -206,4 +206,4 @@ def print_backends(payloads: Sequence[PayloadRow]) -> None:
     for backend, detail, reason in dict.fromkeys(
         (row.backend, row.backend_detail, row.backend_reason) for row in payloads
     ):
-        print(f"{backend}: {detail}" + (f"; {reason}" if reason.startswith("native took over") else ""))
+        say(f"{backend}: {detail}" + (f"; {reason}" if reason.startswith("native took over") else ""))

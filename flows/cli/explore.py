@@ -7,6 +7,7 @@ import importlib.util
 from db.engine import parse_url
 from db.history import History
 from flows.cli.exits import REFUSED, Exit, Terminated
+from flows.cli.output import say
 from flows.settings import load_settings
 
 
@@ -47,7 +48,7 @@ def _serve(path: str, port: int) -> None:
         reason = getattr(error, "strerror", None) or error
         raise Exit(REFUSED, f"port {port} cannot be used ({reason}); choose another by --port") from None
     address = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
-    print(f"{path} is at {address} for browsers on this machine; Ctrl-C ends it", flush=True)
+    say(f"{path} is at {address} for browsers on this machine; Ctrl-C ends it", flush=True)
     try:
         serve(path, listener)
     except (KeyboardInterrupt, Terminated):

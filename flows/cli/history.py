@@ -13,7 +13,7 @@ from flows.cli.exits import REFUSED, Exit
 from flows.cli.findings import print_findings
 from flows.cli.listing import print_rows
 from flows.cli.options import Flag, Names
-from flows.cli.output import columns_of, local, print_csv, print_json, print_table
+from flows.cli.output import columns_of, local, print_csv, print_json, print_table, say
 from flows.cli.payload_tables import print_payloads
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import ALL_CHAINS, ALL_HOSTS, ANY_TIME, FOR_PEOPLE, Chains, Form, Hosts, Times
@@ -97,7 +97,7 @@ def show(run: str, /, *, limit: int | None = None, form: Form = FOR_PEOPLE) -> i
             print_verdicts(verdicts, history.verdict_counts(found.id))
         for count in history.counts(found.id):
             cause = f" ({count.cause})" if count.cause else ""
-            print(f"{count.count:,} {count.status}{cause}, {count.size_bytes:,} bytes")
+            say(f"{count.count:,} {count.status}{cause}, {count.size_bytes:,} bytes")
     return 0
 
 
@@ -171,4 +171,4 @@ def _print_run(row: RunRow, head: str | None) -> None:
     }
     for name, fact in facts.items():
         if fact:
-            print(f"{name + ':':12}{fact}")
+            say(f"{name + ':':12}{fact}")

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from flows.cli.output import console
 from flows.jobs.plan import Plan
+from flows.report.escaping import visible
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.summary import Summary
 from tasks.threads.planning import Plan as Rounds
@@ -50,9 +53,13 @@ class ProgressReporter:
     def say(self, text: str) -> None:
         """What is going on, before there is anything to count."""
         if self._bar:
-            self._bar.update(self._task, description=text)
+            self._bar.update(self._task, description=escape(visible(text)))
         elif not self._quiet:
-            self._console.print(f"{text} …", markup=False)
+            self._line(f"{text} …")
+
+    def _line(self, text: str) -> None:
+        """One line above the bar; as `Text`, or rich makes pictures of what stands between colons in a name."""
+        self._console.print(Text(visible(text)), soft_wrap=True)
 
     def planned(self, plan: Plan) -> None:
         """See `Reporter`."""
@@ -80,7 +87,7 @@ class ProgressReporter:
         """See `Reporter`."""
         self._done, self._total = 0, count
         if self._bar:
-            self._bar.update(self._task, description=what, total=count, completed=0)
+            self._bar.update(self._task, description=escape(visible(what)), total=count, completed=0)
         else:
             self.say(f"{what} {count:,}" + (f", {size_bytes / 1e6:,.1f} MB" if size_bytes else ""))
 
@@ -90,7 +97,7 @@ class ProgressReporter:
         self._done += count
         if not self._quiet:
             for fault in faults:
-                self._console.print(fault, markup=False)
+                self._line(fault)
         if self._bar:
             self._bar.update(self._task, completed=self._done)
         elif time.monotonic() - self._spoke >= _LINE_EVERY_S:

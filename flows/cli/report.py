@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from db.history import History
 from flows.cli.exits import REFUSED, Exit
+from flows.cli.output import say
 from flows.cli.selection import ANY_TIME, Times
 from flows.report.over_time import over_time
 from flows.report.page import page_of, report_page
@@ -51,7 +52,7 @@ def report(
     else:
         page = _of_run(history, run, made_at)
     _write(output, page)
-    print(f"wrote {output}" + (f" without plots: {reason}" if (reason := why_no_plots()) else ""))
+    say(f"wrote {output}" + (f" without plots: {reason}" if (reason := why_no_plots()) else ""))
     return 0
 
 

@@ -6,7 +6,7 @@ import os
 
 from db.engine import parse_url, shown
 from flows.cli.exits import Exit
-from flows.cli.output import local, print_table
+from flows.cli.output import local, print_table, say
 from flows.serving.errors import ServeError
 from flows.serving.serve import Serving
 from flows.serving.serve import serve as run
@@ -31,7 +31,7 @@ def serve(*, port: int = 4200, limit: int | None = None) -> int:
 
 def _tell(line: str) -> None:
     # At once, also into a pipe or a journal.
-    print(line, flush=True)
+    say(line, flush=True)
 
 
 def _show(settings: Settings, serving: Serving) -> None:

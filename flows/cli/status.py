@@ -9,7 +9,7 @@ from db.history import History
 from db.rows import RecordSize, RunRow
 from flows.cli.encrypt import with_overrides
 from flows.cli.options import Json
-from flows.cli.output import local, print_json, print_table
+from flows.cli.output import local, print_json, print_table, say
 from flows.cli.vault_status import Age, VaultReport, look, print_vault
 from flows.cli.vaults import KeyOption, VaultOption
 from flows.cli.via import use_server
@@ -80,11 +80,11 @@ def _ask() -> tuple[Deployments | None, str | None]:
 
 def _print(report: Status, history: History) -> None:
     size = report.size
-    print(f"record: {report.record}, {size.runs:,} runs, {size.size_bytes / 1e6:,.1f} MB", end="")
-    print(f"; last run {report.last_run.id} {report.last_run.status}" if report.last_run else "")
+    last = f"; last run {report.last_run.id} {report.last_run.status}" if report.last_run else ""
+    say(f"record: {report.record}, {size.runs:,} runs, {size.size_bytes / 1e6:,.1f} MB{last}")
     deployments = report.deployments
     if deployments is not None:
-        print(f"Prefect: {deployments.api}, workers online: {deployments.workers_online}")
+        say(f"Prefect: {deployments.api}, workers online: {deployments.workers_online}")
         print_table(
             "deployments",
             ("deployment", "last run", "state", "started", "on record as run", "next", "late"),
@@ -93,9 +93,9 @@ def _print(report: Status, history: History) -> None:
     if report.vault is not None:
         print_vault(report.vault)
     for complaint in report.complaints:
-        print(f"needs eyes: {complaint}")
+        say(f"needs eyes: {complaint}")
     if not report.complaints:
-        print("all is well")
+        say("all is well")
 
 
 def _line(state: DeploymentState, history: History) -> tuple[object, ...]:

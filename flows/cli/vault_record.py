@@ -11,7 +11,7 @@ from db.history import SnapshotFilter
 from db.rows import ProofRow, SnapshotRow, VerdictCount, VerdictRow
 from flows.cli.listing import print_rows, size
 from flows.cli.options import Flag
-from flows.cli.output import local, milliseconds, print_table
+from flows.cli.output import local, milliseconds, print_table, say
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import ANY_TIME, FOR_PEOPLE, Form, Times
 from tasks.crypto.scan import absolute
@@ -124,4 +124,4 @@ def print_verdicts(rows: Sequence[VerdictRow], counts: Sequence[VerdictCount]) -
         ),
     )
     for one in counts:
-        print(f"{one.count:,} {one.kind} {one.status}, {one.size_bytes:,} bytes")
+        say(f"{one.count:,} {one.kind} {one.status}, {one.size_bytes:,} bytes")

@@ -9,10 +9,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from db.history import History
-from flows.cli.output import local
+from flows.cli.output import local, say
 from flows.jobs.names import RequestRefused
 from flows.jobs.vault_state import VaultState, in_words, look_at_vault, too_old
-from flows.report.escaping import visible
 from flows.settings import Settings, parse_age
 
 Age = Annotated[str | None, Parameter(metavar="AGE")]
@@ -52,15 +51,15 @@ def print_vault(report: VaultReport) -> None:
     """A few lines."""
     state = report.state
     if state.snapshots is None:
-        print(f"vault: {visible(state.path)}" + (f"; {state.note}" if state.note else ""))
+        say(f"vault: {state.path}" + (f"; {state.note}" if state.note else ""))
         _print_on_record(state)
         return
-    print(
-        f"vault: {visible(state.path)}, {state.snapshots:,} snapshots, {state.objects:,} objects, "
+    say(
+        f"vault: {state.path}, {state.snapshots:,} snapshots, {state.objects:,} objects, "
         f"{_megabytes(state.stored_bytes)}" + (f"; {state.note}" if state.note else "")
     )
     if state.newest_at is not None:
-        print(
+        say(
             f"newest snapshot: {state.newest_name} of {_when(state.newest_at)}: {state.newest_files:,} files, "
             f"{_megabytes(state.newest_bytes)}{_counts(state)}"
         )
@@ -68,13 +67,13 @@ def print_vault(report: VaultReport) -> None:
         never = f"{state.never_proven:,} never proven" if state.never_proven else "all proven"
         oldest = f", the oldest proof of {_when(state.oldest_proof)}" if state.oldest_proof else ""
         since = f"; longest unproven: since {_when(state.unproven_since)}" if state.unproven_since else ""
-        print(f"objects: {never}{oldest}{since if state.never_proven else ''}")
+        say(f"objects: {never}{oldest}{since if state.never_proven else ''}")
 
 
 def _print_on_record(state: VaultState) -> None:
     row = state.on_record
     if row is not None:
-        print(f"on record: newest snapshot {row.name} of {_when(row.created_at)}: {row.files:,} files{_counts(state)}")
+        say(f"on record: newest snapshot {row.name} of {_when(row.created_at)}: {row.files:,} files{_counts(state)}")
 
 
 def _counts(state: VaultState) -> str:

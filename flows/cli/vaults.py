@@ -11,7 +11,7 @@ from db.history import History
 from flows.cli.done import print_done
 from flows.cli.encrypt import with_overrides
 from flows.cli.options import Flag, Json, Via
-from flows.cli.output import print_json, print_table
+from flows.cli.output import print_json, print_table, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import Done, by_prefect, run_by_prefect, run_directly
 from flows.jobs.names import absolute
@@ -182,7 +182,7 @@ def _print_preview(request: PruningRequest, history: History, *, json: bool) -> 
             ("snapshot", "number", "files", "bytes"),
             ((one.name, one.header.sequence, one.totals.files, one.totals.size_bytes) for one in removal.snapshots),
         )
-    print(
+    say(
         f"{len(removal.snapshots):,} snapshots and {removal.objects:,} objects would go, {removal.kept:,} snapshots "
         "would stay; nothing was done"
     )
