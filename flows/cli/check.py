@@ -7,7 +7,7 @@ from collections import Counter
 from db.history import History
 from flows.cli.encrypt import with_overrides
 from flows.cli.exits import REFUSED, Exit
-from flows.cli.options import Json
+from flows.cli.options import Json, Whole
 from flows.cli.output import local, print_json, print_table, say
 from flows.jobs.check import check as check_files
 from flows.jobs.names import RequestRefused
@@ -17,7 +17,7 @@ from tasks.crypto.cancel import CancelToken
 from tasks.crypto.encrypt import Limits
 
 
-def check(*paths: str, key_file: str | None = None, jobs: int | None = None, json: Json = False) -> int:
+def check(*paths: str, key_file: str | None = None, jobs: Whole | None = None, json: Json = False) -> int:
     """Re-encrypt files with their recorded salt and say whether each still has the recorded digest.
 
     Args:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from db.history import History, SampleFilter
 from flows.cli.exits import Exit
 from flows.cli.findings import print_findings
-from flows.cli.options import Flag, Json, Names, Via
+from flows.cli.options import Flag, Json, Names, Via, Whole
 from flows.cli.output import print_json, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
@@ -29,8 +29,8 @@ def experiment(
     guard: Names = [],  # noqa: B006 - never changed
     workers: Names = ["2"],  # noqa: B006 - never changed
     python: Names = [],  # noqa: B006 - never changed
-    rounds: int | None = None,
-    seed: int | None = None,
+    rounds: Whole | None = None,
+    seed: Whole | None = None,
     quick: Flag = False,
     via: Via = None,
     json: Json = False,

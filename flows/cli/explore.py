@@ -7,11 +7,12 @@ import importlib.util
 from db.engine import parse_url
 from db.history import History
 from flows.cli.exits import REFUSED, Exit, Terminated
+from flows.cli.options import Whole
 from flows.cli.output import say
 from flows.settings import load_settings
 
 
-def explore(*, port: int = 8001) -> int:
+def explore(*, port: Whole = 8001) -> int:
     """Browse the record in a web browser, on this machine only and read-only; Ctrl-C ends it.
 
     Every table and column is described, the questions that users ask most are ready, and any SELECT can be run.

@@ -12,7 +12,7 @@ from db.rows import PayloadRow, RunDetail, RunRow
 from flows.cli.exits import REFUSED, Exit
 from flows.cli.findings import print_findings
 from flows.cli.listing import print_rows
-from flows.cli.options import Flag, Names
+from flows.cli.options import Flag, Names, Whole
 from flows.cli.output import columns_of, local, print_csv, print_json, print_table, say
 from flows.cli.payload_tables import print_payloads
 from flows.cli.record import open_history, say_if_empty
@@ -29,7 +29,7 @@ def runs(
     status: Annotated[Names, Parameter(help=", ".join(_STATUSES))] = [],  # noqa: B006 - never changed
     hosts: Hosts = ALL_HOSTS,
     times: Times = ANY_TIME,
-    limit: int = 20,
+    limit: Whole = 20,
     form: Form = FOR_PEOPLE,
 ) -> int:
     """List the runs, newest first.
@@ -61,7 +61,7 @@ def _print_runs(rows: Sequence[RunRow]) -> None:
     )
 
 
-def show(run: str, /, *, limit: int | None = None, form: Form = FOR_PEOPLE) -> int:
+def show(run: str, /, *, limit: Whole | None = None, form: Form = FOR_PEOPLE) -> int:
     """Show one run with its payloads and their stages, what its samples add up to, its snapshot and verdicts; its seal.
 
     JSON is one object with run, payloads, samples, head, snapshot and verdicts; CSV is the payloads.
@@ -107,9 +107,9 @@ def payloads(
     failed: Flag = False,
     chains: Chains = ALL_CHAINS,
     hosts: Hosts = ALL_HOSTS,
-    run: int | None = None,
+    run: Whole | None = None,
     times: Times = ANY_TIME,
-    limit: int = 20,
+    limit: Whole = 20,
     form: Form = FOR_PEOPLE,
 ) -> int:
     """List payloads of all runs, newest first; those of one run in their order.

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from db.history import History
 from flows.cli.exits import REFUSED, Exit
+from flows.cli.options import Whole
 from flows.cli.output import say
 from flows.cli.selection import ANY_TIME, Times
 from flows.report.over_time import over_time
@@ -28,7 +29,7 @@ _OBJECTS_BETWEEN_COLLECTIONS = 200_000
 def report(
     *,
     when: Times = ANY_TIME,
-    run: int | None = None,
+    run: Whole | None = None,
     output: Annotated[str, Parameter(alias="-o")] = "threadmill-report.html",
 ) -> int:
     """Write one static HTML page about what is on record: tables, plots, and what they allow to say.
