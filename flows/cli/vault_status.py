@@ -13,8 +13,10 @@ from flows.cli.output import local, say
 from flows.jobs.names import RequestRefused
 from flows.jobs.vault_state import VaultState, in_words, look_at_vault, too_old
 from flows.settings import Settings, parse_age
+from tasks.threads.wording import plural
 
-Age = Annotated[str | None, Parameter(metavar="AGE")]
+# Hyphens, so that what is wrong with -5d is said here, and not that there is no such option.
+Age = Annotated[str | None, Parameter(metavar="AGE", allow_leading_hyphen=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,13 @@ def print_vault(report: VaultReport) -> None:
         _print_on_record(state)
         return
     say(
-        f"vault: {state.path}, {state.snapshots:,} snapshots, {state.objects:,} objects, "
+        f"vault: {state.path}, {plural(state.snapshots, 'snapshot')}, {plural(state.objects or 0, 'object')}, "
         f"{_megabytes(state.stored_bytes)}" + (f"; {state.note}" if state.note else "")
     )
     if state.newest_at is not None:
+        files = plural(state.newest_files or 0, "file")
         say(
-            f"newest snapshot: {state.newest_name} of {_when(state.newest_at)}: {state.newest_files:,} files, "
+            f"newest snapshot: {state.newest_name} of {_when(state.newest_at)}: {files}, "
             f"{_megabytes(state.newest_bytes)}{_counts(state)}"
         )
     if state.objects:
@@ -73,7 +76,8 @@ def print_vault(report: VaultReport) -> None:
 def _print_on_record(state: VaultState) -> None:
     row = state.on_record
     if row is not None:
-        say(f"on record: newest snapshot {row.name} of {_when(row.created_at)}: {row.files:,} files{_counts(state)}")
+        files = plural(row.files, "file")
+        say(f"on record: newest snapshot {row.name} of {_when(row.created_at)}: {files}{_counts(state)}")
 
 
 def _counts(state: VaultState) -> str:
