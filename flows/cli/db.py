@@ -15,6 +15,7 @@ from db.transfer import import_record
 from flows.cli.options import Flag, Json
 from flows.cli.output import local, print_json, print_table, say
 from flows.settings import load_settings
+from tasks.threads.wording import plural
 
 
 def upgrade() -> int:
@@ -66,7 +67,7 @@ def import_(path: str, /) -> int:
     settings = load_settings()
     counts = import_record(path, settings.history_url, timeout_s=settings.database_timeout_s)
     where = shown(parse_url(settings.history_url))
-    say(f"took {counts['run']:,} runs, {sum(counts.values()):,} rows in all, into {where}")
+    say(f"took {plural(counts['run'], 'run')}, {plural(sum(counts.values()), 'row')} in all, into {where}")
     return 0
 
 

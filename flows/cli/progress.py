@@ -20,6 +20,7 @@ from tasks.crypto.summary import Summary
 from tasks.threads.planning import Plan as Rounds
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
+from tasks.threads.wording import plural
 
 _LINE_EVERY_S = 5.0
 
@@ -67,7 +68,7 @@ class ProgressReporter:
         if self._bar:
             self._bar.update(self._task, description="encrypting", total=plan.total)
         else:
-            self.say(f"encrypting {plan.total:,} payloads, {plan.size_bytes * len(plan.parts) / 1e6:,.1f} MB")
+            self.say(f"encrypting {plural(plan.total, 'payload')}, {plan.size_bytes * len(plan.parts) / 1e6:,.1f} MB")
 
     def started(self, run_id: int) -> None:
         """See `Reporter`."""
@@ -81,7 +82,7 @@ class ProgressReporter:
             self._bar.advance(self._task, summary.payloads)
         elif time.monotonic() - self._spoke >= _LINE_EVERY_S:
             self._spoke = time.monotonic()
-            self.say(f"{self._done:,} of {self._total:,} payloads")
+            self.say(f"{self._done:,} of {plural(self._total, 'payload')}")
 
     def steps_planned(self, what: str, count: int, size_bytes: int) -> None:
         """See `Reporter`."""
@@ -89,7 +90,8 @@ class ProgressReporter:
         if self._bar:
             self._bar.update(self._task, description=escape(visible(what)), total=count, completed=0)
         else:
-            self.say(f"{what} {count:,}" + (f", {size_bytes / 1e6:,.1f} MB" if size_bytes else ""))
+            number = f" {count:,}" if count else ""
+            self.say(f"{what}{number}" + (f", {size_bytes / 1e6:,.1f} MB" if size_bytes else ""))
 
     def step_done(self, count: int, size_bytes: int, faults: Sequence[str]) -> None:
         """See `Reporter`. A fault is told at once: verifying may take hours."""
@@ -110,7 +112,7 @@ class ProgressReporter:
         if self._bar:
             self._bar.update(self._task, description="measuring", total=self._total, completed=0)
         else:
-            self.say(f"measuring {self._total:,} samples in {len(plan.rounds)} rounds")
+            self.say(f"measuring {plural(self._total, 'sample')} in {plural(len(plan.rounds), 'round')}")
 
     def sample_taken(self, sample: Sample) -> None:
         """See `Reporter`. A noisy sample is taken again, so that there may be more than were planned."""
@@ -120,7 +122,7 @@ class ProgressReporter:
             self._bar.update(self._task, completed=self._done, total=max(self._total, self._done), description=label)
         elif time.monotonic() - self._spoke >= _LINE_EVERY_S:
             self._spoke = time.monotonic()
-            self.say(f"{self._done:,} of {self._total:,} samples")
+            self.say(f"{self._done:,} of {plural(self._total, 'sample')}")
 
     def round_done(self, one: Round, samples: Sequence[Sample]) -> None:
         """See `Reporter`; the samples have been told one by one."""
