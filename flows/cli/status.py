@@ -50,8 +50,8 @@ def status(
     Args:
         vault: where
         key_file: path
-        snapshot_age: complain if the vault's newest snapshot is older, e.g. 36h, 2d; default: THREADMILL_SNAPSHOT_AGE
-        proof_age: complain if an object was not proven for longer, e.g. 30d, 8w; default: THREADMILL_PROOF_AGE
+        snapshot_age: complain if the vault's newest snapshot is older: 30m, 36h, 2d; default: THREADMILL_SNAPSHOT_AGE
+        proof_age: complain if an object was not proven for longer: 36h, 30d, 8w; default: THREADMILL_PROOF_AGE
         only_vault: look at the vault, and neither at a server nor at deployments
         json: print one JSON object
     """
