@@ -15,7 +15,7 @@ from flows.jobs.names import RequestRefused
 
 # Months and minutes both begin with an m, and what is removed is gone: days and weeks only.
 KEEP_FORM = r"[1-9]\d{0,4}[dw]"
-_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
 def _check_keep(text: str | None) -> str | None:
@@ -25,14 +25,14 @@ def _check_keep(text: str | None) -> str | None:
 
 
 def parse_age(text: str) -> timedelta:
-    """`36h`, `2d`, `4w`.
+    """`30m`, `36h`, `2d`, `4w`.
 
     Raises:
         ValueError: it is none of these.
     """
-    match = re.fullmatch(r"([1-9]\d{0,4})([hdw])", text)
+    match = re.fullmatch(r"([1-9]\d{0,4})([mhdw])", text)
     if match is None:
-        raise ValueError("write hours, days or weeks: 36h, 2d, 4w")
+        raise ValueError("an age is a number of minutes, hours, days or weeks: 30m, 36h, 2d, 4w")
     return int(match[1]) * _UNITS[match[2]]
 
 

@@ -111,6 +111,28 @@ def test_vaults_can_be_asked_for(threadmill: Command) -> None:
     assert (fault["by"], fault["status"], fault["run_id"]) == ("object in /srv/vault", "changed", 133)
 
 
+def test_lists_of_one_vault(threadmill: Command, key_file: Path, tmp_path: Path) -> None:
+    """By its folder, also as it is written from here, or by the beginning of its id; a folder means its last vault."""
+    del key_file
+    (tmp_path / "letter").write_text("dear reader")
+    for vault in ("one", "two"):
+        assert threadmill("encrypt", "letter", "--vault", vault).returncode == 0
+    (tmp_path / "one").rename(tmp_path / "earlier")
+    assert threadmill("encrypt", "letter", "--vault", "one").returncode == 0
+    earlier, two, one = (row["vault_id"] for row in reversed(read_json(threadmill("history", "snapshots", "--json"))))
+    assert len({earlier, two, one}) == 3
+    for asked, found in (
+        ("two", two),
+        (str(tmp_path / "two"), two),
+        (f"{tmp_path}/one/", one),
+        (two[:12].upper(), two),
+        (earlier, earlier),
+    ):
+        for command in ("proofs", "snapshots"):
+            rows = read_json(threadmill("history", command, "--vault", asked, "--json"))
+            assert [row["vault_id"] for row in rows] == [found], (command, asked)
+
+
 @pytest.mark.usefixtures("on_example")
 def test_kept_series_have_a_name_of_their_own(threadmill: Command) -> None:
     """A trend tells those that were stored from those that were discarded."""
@@ -144,6 +166,12 @@ def test_filters_of_findings_choose_the_runs(threadmill: Command) -> None:
         ("verify --head abc", "64 hex digits"),
         ("runs --limit 99999999999999999999", "too large"),
         ("trend --series 99999999999999999999", "too large"),
+        ("trend --series 1.5", "--series takes a whole number, not '1.5'"),
+        ("runs --limit 2.5", "--limit takes a whole number"),
+        ("payloads --run 1e3", "--run takes a whole number"),
+        ("proofs --vault /srv/other", "no vault on record is at /srv/other"),
+        ("snapshots --vault 0123456789", "on record: /srv/vault ("),
+        ("proofs --vault=", "--vault is empty"),
     ],
 )
 def test_refused_in_one_line(threadmill: Command, arguments: str, reason: str) -> None:

@@ -10,7 +10,7 @@ def test_without_a_server_nothing_is_scheduled(threadmill: Command, environment:
     threadmill("encrypt", "--random", "100x1")
     result = threadmill("status")
     assert result.returncode == 1
-    assert "1 runs" in result.stdout
+    assert "1 run, " in result.stdout
     assert "needs eyes: no Prefect server" in result.stdout
     environment["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
     report = read_json(threadmill("status", "--json"))

@@ -191,9 +191,30 @@ def test_a_vault_in_use_is_no_complaint(site: Site, monkeypatch: pytest.MonkeyPa
     assert state.on_record is not None
 
 
+def test_the_vault_alone_decides_where_nothing_is_scheduled(site: Site) -> None:
+    """For cron: no server is a complaint otherwise, and no reason here. Ages take minutes too."""
+    assert site.threadmill("status").returncode == 1
+    alone = ("status", "--only-vault", "--snapshot-age", "30m")
+    result = site.threadmill(*alone)
+    assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "all is well")
+    # Nobody listens there, and nobody asks.
+    report = read_json(site.threadmill(*alone, "--json", PREFECT_API_URL="http://127.0.0.1:9/api"))
+    assert (report["deployments"], report["complaints"]) == (None, [])
+    shutil.rmtree(site.vault)
+    gone = site.threadmill(*alone)
+    assert gone.returncode == 1
+    assert "is not there" in gone.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(("--proof-age", "30"), "write hours, days or weeks"), (("--snapshot-age", "2d"), "ages are those of a vault")],
+    [
+        (("--proof-age", "30"), "an age is a number of minutes, hours, days or weeks: 30m"),
+        (("--snapshot-age", "-5d"), "--snapshot-age '-5d': an age is a number of minutes, hours, days or weeks"),
+        (("--snapshot-age=0m",), "an age is"),
+        (("--snapshot-age", "2d"), "ages are those of a vault"),
+        (("--only-vault",), "which vault? give --vault DIR or set THREADMILL_VAULT"),
+    ],
 )
 def test_what_it_refuses(threadmill: Command, arguments: tuple[str, ...], says: str) -> None:
     """An age that is none, and one without a vault: one line, exit code 2."""

@@ -124,7 +124,7 @@ def test_nothing_is_restored_over_anything(threadmill: Command, vault: Path, tre
 
 
 def test_a_flipped_bit_is_found_and_named_and_not_given_out(
-    threadmill: Command, vault: Path, tree: Path, tmp_path: Path
+    threadmill: Command, vault: Path, tree: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     """verify, restore and cat all end with 1, name object and path, and give no byte of that file; others come back."""
     assert threadmill("encrypt", str(tree)).returncode == 0
@@ -147,10 +147,55 @@ def test_a_flipped_bit_is_found_and_named_and_not_given_out(
     printed = threadmill("cat", "latest", f"{tree}/letter")
     assert (printed.returncode, printed.stdout) == (1, "")
     # Whoever has no key finds it too.
-    assert threadmill("verify", "--key-file", "").returncode == 1
+    key_file = environment.pop("THREADMILL_KEY_FILE")
+    assert threadmill("verify").returncode == 1
+    environment["THREADMILL_KEY_FILE"] = key_file
     # What it was of is still there: encrypted anew, although the file looks unchanged, and good again.
     assert "1 new, 4 unchanged" in threadmill("encrypt", str(tree)).stdout
     assert threadmill("restore", "latest", str(tmp_path / "target")).returncode == 0
+
+
+def test_names_reach_the_terminal_as_text(threadmill: Command, vault: Path, tmp_path: Path) -> None:
+    """No name colours the screen, turns the text or begins a line, in tables, faults and errors; JSON has it all."""
+    names = ["\x1b[31mred", "two\nlines", "gnp\u202eexe", "\x9b2J", "\x7f\r\a", "\u2028\u2066", ":smile: [bold]"]
+    odd = tmp_path / "odd\x1b]0;title\a"
+    odd.mkdir()
+    for name in names:
+        (odd / name).write_text(name)
+    payloads = read_json(threadmill("encrypt", str(odd), "--json"))["payloads"]
+    assert {os.path.basename(row["name"]) for row in payloads} == set(names)
+    for path in objects(vault):
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    printed = []
+    for command in (
+        ("encrypt", str(odd), "--discard"),
+        ("history", "payloads"),
+        ("verify",),
+        ("restore", "latest", str(tmp_path / "ta\nrget")),
+        ("history", "proofs"),
+        ("history", "failures"),
+        ("history", "show", "latest"),
+        ("check", str(odd)),
+    ):
+        result = threadmill(*command)
+        assert result.returncode in {0, 1}, result.stderr
+        printed += [result.stdout, result.stderr]
+        if command[0] in {"verify", "restore"}:
+            assert r"two\nlines" in result.stderr
+            assert ":smile: [bold]" in result.stderr
+    for command in (
+        ("encrypt", str(tmp_path / "no\nsuch \x1b[31mfile")),
+        ("cat", "latest", "/no\nfile\x1b[0m"),
+        ("history", "runs", "--no-such-\x1b[31moption\n"),
+        ("keygen", str(odd / "two\nlines")),
+    ):
+        result = threadmill(*command)
+        assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (2, "", 1), command
+        printed.append(result.stderr)
+    assert {one for text in printed for one in text if not one.isprintable()} == {"\n"}
+    failures = printed[10].splitlines()
+    assert failures[0].rstrip() == "failures"
+    assert all(line[0] in "┏┃┡│└" for line in failures[1:])
 
 
 def test_a_vault_that_was_set_back_is_noticed(threadmill: Command, vault: Path, tree: Path, tmp_path: Path) -> None:
@@ -317,6 +362,10 @@ def test_bad_input_is_refused_before_any_work(
         (("encrypt", str(tmp_path / "nothing")), "no such file"),
         (("verify",), "is not there"),
         (("verify", "--sample", "0"), "--sample is at least 1"),
+        (("verify", "--sample", "1.5"), "--sample takes a whole number, not '1.5'"),
+        (("verify", "--sample", "99999999999999999999"), "--sample 99999999999999999999 is too large"),
+        (("verify", "--sample", "5", "--snapshots"), "give one of the two"),
+        (("prune", "--keep-last", "0.6"), "--keep-last takes a whole number, not '0.6'"),
         (("prune",), "keep nothing"),
         (("prune", "--keep-daily", "-1"), "at least 0"),
         (("restore", "latest", str(tmp_path / "target")), "is not there"),
@@ -346,6 +395,49 @@ def test_bad_input_is_refused_before_any_work(
     del environment["THREADMILL_VAULT"]
     assert "which vault" in last_words(threadmill("verify"))
     assert read_json(threadmill("encrypt", str(tree), "--json"))["snapshot"] is None
+
+
+def test_one_is_said_as_one(threadmill: Command, vault: Path, tree: Path) -> None:
+    """And where there is nothing to count, no nought is counted. All that a number can be is taken."""
+    del vault
+    letter = str(tree / "letter")
+    assert "1 file to encrypt" in threadmill("encrypt", letter, "--dry-run").stdout
+    first = threadmill("encrypt", letter)
+    assert "encrypting 1 payload, " in first.stderr
+    assert "1 payload: 1 ok" in first.stdout
+    assert "nothing had to be encrypted" in threadmill("encrypt", letter).stdout
+    assert "verifying …" in threadmill("verify", "--snapshots").stderr
+    assert "1 snapshot and 0 objects would go, 1 snapshot would stay" in (
+        threadmill("prune", "--keep-last", "1", "--dry-run").stdout
+    )
+    assert "2 snapshots, 1 object, " in threadmill("status").stdout
+    assert threadmill("verify", "--sample", str(2**63 - 1)).returncode == 0
+
+
+@pytest.mark.parametrize("option", ["--vault", "--key-file"])
+def test_an_empty_path_is_refused(threadmill: Command, vault: Path, tree: Path, home: Path, option: str) -> None:
+    """`--vault "$UNSET"` is no wish to keep nothing, nor to use what the environment names."""
+    for command in (("encrypt", str(tree)), ("verify",), ("snapshots",), ("status",), ("prune", "--keep-last", "1")):
+        result = threadmill(*command, option, "")
+        assert (result.returncode, result.stdout) == (2, ""), command
+        assert f"{option} is empty" in last_words(result)
+    assert not home.exists()
+    assert not vault.exists()
+
+
+def test_an_empty_variable_counts_as_unset(
+    threadmill: Command, vault: Path, tree: Path, environment: dict[str, str]
+) -> None:
+    """As is customary: there is no vault, and no key file; a folder of its own is the usual one."""
+    environment["THREADMILL_VAULT"] = ""
+    assert read_json(threadmill("encrypt", str(tree), "--json"))["snapshot"] is None
+    assert "which vault" in last_words(threadmill("verify"))
+    environment["THREADMILL_KEY_FILE"] = ""
+    assert "threadmill keygen" in last_words(threadmill("encrypt", str(tree), "--vault", str(vault)))
+    environment["THREADMILL_HOME"] = environment["THREADMILL_PATHS"] = ""
+    in_force = read_json(threadmill("settings", "--json"))
+    assert in_force["home"].endswith("/threadmill")
+    assert [in_force[name] for name in ("vault", "key_file", "paths")] == [None] * 3
 
 
 def test_what_is_excluded_or_leads_nowhere_is_left_out(

@@ -8,12 +8,13 @@ from flows.analysis.changes import Change, find_changes
 from flows.analysis.steps import NumpyMissing
 from flows.cli.exits import REFUSED, Exit
 from flows.cli.listing import duration, identity, interval, print_rows
+from flows.cli.options import Whole
 from flows.cli.output import local, print_table
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import EVERYTHING, FOR_PEOPLE, Form, Selection
 
 
-def changes(*, which: Selection = EVERYTHING, limit: int = 20, form: Form = FOR_PEOPLE) -> int:
+def changes(*, which: Selection = EVERYTHING, limit: Whole = 20, form: Form = FOR_PEOPLE) -> int:
     """Find steps of more than 5 % in the medians run by run, and what changed at that point as far as is known.
 
     Looks at the newest 1,000 runs of each series; patch releases of an interpreter follow each other as one series.

@@ -7,8 +7,8 @@ from collections import Counter
 from db.history import History
 from flows.cli.encrypt import with_overrides
 from flows.cli.exits import REFUSED, Exit
-from flows.cli.options import Json
-from flows.cli.output import local, print_json, print_table
+from flows.cli.options import Json, Whole
+from flows.cli.output import local, print_json, print_table, say
 from flows.jobs.check import check as check_files
 from flows.jobs.names import RequestRefused
 from flows.jobs.request import check_paths, need_key_file
@@ -17,7 +17,7 @@ from tasks.crypto.cancel import CancelToken
 from tasks.crypto.encrypt import Limits
 
 
-def check(*paths: str, key_file: str | None = None, jobs: int | None = None, json: Json = False) -> int:
+def check(*paths: str, key_file: str | None = None, jobs: Whole | None = None, json: Json = False) -> int:
     """Re-encrypt files with their recorded salt and say whether each still has the recorded digest.
 
     Args:
@@ -46,7 +46,7 @@ def check(*paths: str, key_file: str | None = None, jobs: int | None = None, jso
                 for row in results
             ),
         )
-        print(", ".join(f"{count:,} {verdict}" for verdict, count in counts.most_common()))
+        say(", ".join(f"{count:,} {verdict}" for verdict, count in counts.most_common()))
     if not counts.keys() - {"not recorded", "skipped"}:
         raise Exit(REFUSED, "none of these files is on record; encrypt them first: threadmill encrypt PATH")
     if counts["differs"] or counts["failed"]:

@@ -9,14 +9,15 @@ from flows.analysis.comparison import compare as compare_sides
 from flows.analysis.intervals import Verdict
 from flows.cli.exits import REFUSED, Exit
 from flows.cli.listing import duration, identity, interval, print_rows
-from flows.cli.output import print_table
+from flows.cli.options import Whole
+from flows.cli.output import print_table, say
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import EVERYTHING, FOR_PEOPLE, Form, Selection
 from flows.cli.sides import both_sides
 from flows.jobs.names import RequestRefused
 
 
-def compare(a: str, b: str, /, *, which: Selection = EVERYTHING, limit: int = 40, form: Form = FOR_PEOPLE) -> int:
+def compare(a: str, b: str, /, *, which: Selection = EVERYTHING, limit: Whole = 40, form: Form = FOR_PEOPLE) -> int:
     """Compare B with A wherever both measured the same: the ratio of their times, with its 95 % interval.
 
     Faster or slower is said only where the whole interval lies beyond 5 %. Of each series the newest 1,000 runs on
@@ -76,4 +77,4 @@ def _print(rows: tuple[Compared, ...], found: Comparison, a: Side, b: Side) -> N
     counts = Counter(row.verdict for row in found.rows)
     words = [f"{counts[one]} {one}" for one in Verdict if counts[one]]
     only = [f"{number} only in {side}" for number, side in ((found.only_a, "A"), (found.only_b, "B")) if number]
-    print(f"{len(found.rows)} series on both sides: {', '.join(words)}" + (f"; {', '.join(only)}" if only else ""))
+    say(f"{len(found.rows)} series on both sides: {', '.join(words)}" + (f"; {', '.join(only)}" if only else ""))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 
 from db.backup import back_up
 from db.engine import parse_url, shown
@@ -14,15 +13,16 @@ from db.sizes import RecordStats, TableSize
 from db.store import Store
 from db.transfer import import_record
 from flows.cli.options import Flag, Json
-from flows.cli.output import local, print_json, print_table
+from flows.cli.output import local, print_json, print_table, say
 from flows.settings import load_settings
+from tasks.threads.wording import plural
 
 
 def upgrade() -> int:
     """Create the history database, or bring it to this program's schema; there is no way back (make a copy first)."""
     settings = load_settings()
     store = Store(settings.history_url, timeout_s=settings.database_timeout_s)
-    print(f"{store.where} is at schema {HEAD}")
+    say(f"{store.where} is at schema {HEAD}")
     return 0
 
 
@@ -37,9 +37,9 @@ def check() -> int:
     where = shown(parse_url(settings.history_url))
     found = faults(settings.history_url, timeout_s=settings.database_timeout_s)
     for fault in found:
-        print(f"threadmill: {where}: {fault}", file=sys.stderr)
+        say(f"threadmill: {where}: {fault}", error=True)
     if not found:
-        print(f"{where} is whole, at schema {HEAD}; to check its contents: threadmill history verify")
+        say(f"{where} is whole, at schema {HEAD}; to check its contents: threadmill history verify")
     return 1 if found else 0
 
 
@@ -52,7 +52,7 @@ def backup(path: str, /, *, overwrite: Flag = False) -> int:
     """
     settings = load_settings()
     done = back_up(settings.history_url, path, overwrite=overwrite, timeout_s=settings.database_timeout_s)
-    print(f"wrote {done.path}: {_megabytes(done.size_bytes)}, schema {done.schema}, ledger's head {done.head}")
+    say(f"wrote {done.path}: {_megabytes(done.size_bytes)}, schema {done.schema}, ledger's head {done.head}")
     return 0
 
 
@@ -67,7 +67,7 @@ def import_(path: str, /) -> int:
     settings = load_settings()
     counts = import_record(path, settings.history_url, timeout_s=settings.database_timeout_s)
     where = shown(parse_url(settings.history_url))
-    print(f"took {counts['run']:,} runs, {sum(counts.values()):,} rows in all, into {where}")
+    say(f"took {plural(counts['run'], 'run')}, {plural(sum(counts.values()), 'row')} in all, into {where}")
     return 0
 
 
@@ -83,15 +83,15 @@ def stats(*, json: Json = False) -> int:
     if json:
         print_json(found)
     elif found is None:
-        print(f"nothing is recorded in {shown(parse_url(settings.history_url))} yet", file=sys.stderr)
+        say(f"nothing is recorded in {shown(parse_url(settings.history_url))} yet", error=True)
     else:
         _print(found)
     return 0
 
 
 def _print(found: RecordStats) -> None:
-    print(f"{found.where}: {_megabytes(found.size_bytes)}, schema {found.schema}")
-    print(f"oldest run {local(found.oldest_run_at) or '–'}, newest {local(found.newest_run_at) or '–'}")
+    say(f"{found.where}: {_megabytes(found.size_bytes)}, schema {found.schema}")
+    say(f"oldest run {local(found.oldest_run_at) or '–'}, newest {local(found.newest_run_at) or '–'}")
     print_table("tables, with their indexes", ("table", "rows", "size", "share"), map(_line, found.tables))
 
 

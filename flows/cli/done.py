@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from db.history import History
 from db.rows import RunRow
-from flows.cli.output import print_json
+from flows.cli.output import print_json, say
 from flows.cli.via import Done, exit_code_of
 
 
@@ -23,5 +23,5 @@ def print_done(history: History, done: Done, *, json: bool) -> int:
     if json:
         print_json(Report(history.run(done.run_id), done.message))
     else:
-        print(f"run {done.run_id}: {done.message}")
+        say(f"run {done.run_id}: {done.message}")
     return exit_code_of(history, done.run_id)

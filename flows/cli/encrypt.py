@@ -11,8 +11,8 @@ from cyclopts import Parameter
 
 from db.history import History, PayloadFilter
 from db.rows import PayloadRow
-from flows.cli.options import Flag, Json, Names, Patterns, Via
-from flows.cli.output import milliseconds, print_json, print_table
+from flows.cli.options import Flag, Json, Names, Patterns, Via, Whole
+from flows.cli.output import milliseconds, print_json, print_table, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
 from flows.jobs.keeping import encryption_job, preview
@@ -21,6 +21,7 @@ from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_
 from flows.settings import Settings, load_settings
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.secret import ThrowAway
+from tasks.threads.wording import plural
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -34,7 +35,7 @@ def encrypt(
     random: Names = [],  # noqa: B006 - never changed
     suite: Names = ["modern"],  # noqa: B006 - never changed
     backend: Names = ["auto"],  # noqa: B006 - never changed
-    jobs: int | None = None,
+    jobs: Whole | None = None,
     key_file: str | None = None,
     allow_legacy_size: Flag = False,
     vault: str | None = None,
@@ -90,7 +91,7 @@ def encrypt(
     else:
         _print_outcome(history, done.run_id)
         if request.vault is not None:
-            print(f"vault {request.vault.path}: {done.message}")
+            say(f"vault {request.vault.path}: {done.message}")
     return code
 
 
@@ -102,8 +103,8 @@ def _print_preview(request: EncryptionRequest, *, json: bool) -> int:
         print_json(found)
         return 0
     since = f"since snapshot {found.previous}" if found.previous else "there is no snapshot of these paths"
-    print(
-        f"{found.to_do:,} files to encrypt, {found.to_do_bytes / 1e6:,.1f} MB; {found.unchanged:,} unchanged, "
+    say(
+        f"{plural(found.to_do, 'file')} to encrypt, {found.to_do_bytes / 1e6:,.1f} MB; {found.unchanged:,} unchanged, "
         f"{found.skipped:,} skipped ({since}); nothing was done"
     )
     return 0
@@ -112,7 +113,15 @@ def _print_preview(request: EncryptionRequest, *, json: bool) -> int:
 def with_overrides(
     settings: Settings, jobs: int | None = None, key_file: str | None = None, vault: str | None = None
 ) -> Settings:
-    """Options over the environment; into the environment, where a flow run in this process finds them too."""
+    """Options over the environment; into the environment, where a flow run in this process finds them too.
+
+    Raises:
+        RequestRefused: a number that makes no sense, or an empty path. In the environment, empty is as good as unset.
+    """
+    for option, path in (("--key-file", key_file), ("--vault", vault)):
+        # Of a shell variable that is not set: what was to be kept would be kept nowhere, and nobody told.
+        if path == "":
+            raise RequestRefused(f"{option} is empty: give a path, or leave it out")
     if jobs is not None and not 1 <= jobs <= 256:
         raise RequestRefused("--jobs is between 1 and 256")
     given = {"KEY_FILE": key_file, "JOBS": jobs, "VAULT": vault}
@@ -171,15 +180,11 @@ def _print_outcome(history: History, run_id: int) -> None:
     print_backends(shown)
     counts = history.counts(run_id)
     total = sum(count.count for count in counts)
-    print(
-        f"{total:,} payloads: "
-        + ", ".join(
-            f"{count.count:,} {count.status}" + (f" ({count.cause})" if count.cause else "") for count in counts
-        )
-    )
+    each = ", ".join(f"{one.count:,} {one.status}" + (f" ({one.cause})" if one.cause else "") for one in counts)
+    say(f"{plural(total, 'payload')}: {each}" if counts else "nothing had to be encrypted")
     if total > len(shown):
-        print(f"the first {len(shown)} are shown; all of them: threadmill history show {run_id} --limit {total}")
-    print(f"recorded in {history.where}")
+        say(f"the first {len(shown)} are shown; all of them: threadmill history show {run_id} --limit {total}")
+    say(f"recorded in {history.where}")
 
 
 def _print_payloads(run_id: int, shown: Sequence[PayloadRow]) -> None:
@@ -206,4 +211,4 @@ def print_backends(payloads: Sequence[PayloadRow]) -> None:
     for backend, detail, reason in dict.fromkeys(
         (row.backend, row.backend_detail, row.backend_reason) for row in payloads
     ):
-        print(f"{backend}: {detail}" + (f"; {reason}" if reason.startswith("native took over") else ""))
+        say(f"{backend}: {detail}" + (f"; {reason}" if reason.startswith("native took over") else ""))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from db.history import History, SampleFilter
 from flows.cli.exits import Exit
 from flows.cli.findings import print_findings
-from flows.cli.options import Flag, Json, Names, Via
-from flows.cli.output import print_json
+from flows.cli.options import Flag, Json, Names, Via, Whole
+from flows.cli.output import print_json, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
 from flows.jobs.measurement import ExperimentRequest, check_selection, measure
@@ -29,8 +29,8 @@ def experiment(
     guard: Names = [],  # noqa: B006 - never changed
     workers: Names = ["2"],  # noqa: B006 - never changed
     python: Names = [],  # noqa: B006 - never changed
-    rounds: int | None = None,
-    seed: int | None = None,
+    rounds: Whole | None = None,
+    seed: Whole | None = None,
     quick: Flag = False,
     via: Via = None,
     json: Json = False,
@@ -69,7 +69,7 @@ def experiment(
         print_json(history.detail(run_id))
     else:
         print_findings(history.samples(SampleFilter(run_id=run_id), limit=None))
-        print(f"recorded as run {run_id} in {history.where}; the samples: threadmill history samples --run {run_id}")
+        say(f"recorded as run {run_id} in {history.where}; the samples: threadmill history samples --run {run_id}")
     code = exit_code_of(history, run_id)
     if code and (run := history.run(run_id)) is not None:
         raise Exit(code, run.error or run.status)

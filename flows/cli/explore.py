@@ -7,10 +7,12 @@ import importlib.util
 from db.engine import parse_url
 from db.history import History
 from flows.cli.exits import REFUSED, Exit, Terminated
+from flows.cli.options import Whole
+from flows.cli.output import say
 from flows.settings import load_settings
 
 
-def explore(*, port: int = 8001) -> int:
+def explore(*, port: Whole = 8001) -> int:
     """Browse the record in a web browser, on this machine only and read-only; Ctrl-C ends it.
 
     Every table and column is described, the questions that users ask most are ready, and any SELECT can be run.
@@ -47,7 +49,7 @@ def _serve(path: str, port: int) -> None:
         reason = getattr(error, "strerror", None) or error
         raise Exit(REFUSED, f"port {port} cannot be used ({reason}); choose another by --port") from None
     address = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
-    print(f"{path} is at {address} for browsers on this machine; Ctrl-C ends it", flush=True)
+    say(f"{path} is at {address} for browsers on this machine; Ctrl-C ends it", flush=True)
     try:
         serve(path, listener)
     except (KeyboardInterrupt, Terminated):

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 
 from db.export import export_csv, export_sqlite
 from flows.cli.options import point_in_time
+from flows.cli.output import say
 from flows.jobs.names import RequestRefused
 from flows.settings import load_settings
+from tasks.threads.wording import plural
 
 # Format → what writes it, and where to, if nobody says.
 _FORMATS: Mapping[str, tuple[Callable[..., dict[str, int]], str]] = {
@@ -33,5 +35,5 @@ def export(*, format: str = "csv", output: str | None = None, since: str | None 
     path = output or usual
     settings = load_settings()
     counts = write(settings.history_url, path, since=begin, timeout_s=settings.database_timeout_s)
-    print(f"wrote {path}: {counts['run']:,} runs, {sum(counts.values()):,} rows in {len(counts)} tables")
+    say(f"wrote {path}: {plural(counts['run'], 'run')}, {plural(sum(counts.values()), 'row')} in {len(counts)} tables")
     return 0

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from db.history import FailureKind
 from db.rows import FailureRow, SlowRow
 from flows.cli.listing import duration, identity, print_rows
-from flows.cli.options import Flag, Names
+from flows.cli.options import Flag, Names, Whole
 from flows.cli.output import local, print_table
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import EVERYTHING, FOR_PEOPLE, Form, Selection
@@ -25,7 +25,7 @@ def failures(
     *,
     kind: Annotated[Names, Parameter(help="run, payload, sample, verdict")] = [],  # noqa: B006 - never changed
     which: Selection = EVERYTHING,
-    limit: int = 20,
+    limit: Whole = 20,
     form: Form = FOR_PEOPLE,
 ) -> int:
     """List what failed, newest first: runs, payloads and samples that are broken, faults that were found in vaults.
@@ -76,7 +76,7 @@ def slowest(
     *,
     absolute: Annotated[Flag, Parameter(help="by time, whatever is usual for it")] = False,
     which: Selection = EVERYTHING,
-    limit: int = 20,
+    limit: Whole = 20,
     form: Form = FOR_PEOPLE,
 ) -> int:
     """List the payloads and samples that took longest, as multiples of the median of their series.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from db.rows import SampleRow
-from flows.cli.output import print_table
+from flows.cli.output import print_table, say
 from flows.jobs.findings import by_interpreter
 from tasks.threads.estimates import Ratio
 from tasks.threads.findings import SpeedupFinding, Tally, speedup_findings
@@ -24,7 +24,7 @@ def print_findings(rows: Sequence[SampleRow]) -> None:
     _print_races(races)
     for label in groups:
         for sentence in (*speedup_verdicts(label, speedups[label]).values(), *race_verdicts(label, races[label])):
-            print(sentence)
+            say(sentence)
 
 
 def _print_speedups(findings: Mapping[str, Sequence[SpeedupFinding]]) -> None:

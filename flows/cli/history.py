@@ -12,8 +12,8 @@ from db.rows import PayloadRow, RunDetail, RunRow
 from flows.cli.exits import REFUSED, Exit
 from flows.cli.findings import print_findings
 from flows.cli.listing import print_rows
-from flows.cli.options import Flag, Names
-from flows.cli.output import columns_of, local, print_csv, print_json, print_table
+from flows.cli.options import Flag, Names, Whole
+from flows.cli.output import columns_of, local, print_csv, print_json, print_table, say
 from flows.cli.payload_tables import print_payloads
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import ALL_CHAINS, ALL_HOSTS, ANY_TIME, FOR_PEOPLE, Chains, Form, Hosts, Times
@@ -29,7 +29,7 @@ def runs(
     status: Annotated[Names, Parameter(help=", ".join(_STATUSES))] = [],  # noqa: B006 - never changed
     hosts: Hosts = ALL_HOSTS,
     times: Times = ANY_TIME,
-    limit: int = 20,
+    limit: Whole = 20,
     form: Form = FOR_PEOPLE,
 ) -> int:
     """List the runs, newest first.
@@ -61,7 +61,7 @@ def _print_runs(rows: Sequence[RunRow]) -> None:
     )
 
 
-def show(run: str, /, *, limit: int | None = None, form: Form = FOR_PEOPLE) -> int:
+def show(run: str, /, *, limit: Whole | None = None, form: Form = FOR_PEOPLE) -> int:
     """Show one run with its payloads and their stages, what its samples add up to, its snapshot and verdicts; its seal.
 
     JSON is one object with run, payloads, samples, head, snapshot and verdicts; CSV is the payloads.
@@ -97,7 +97,7 @@ def show(run: str, /, *, limit: int | None = None, form: Form = FOR_PEOPLE) -> i
             print_verdicts(verdicts, history.verdict_counts(found.id))
         for count in history.counts(found.id):
             cause = f" ({count.cause})" if count.cause else ""
-            print(f"{count.count:,} {count.status}{cause}, {count.size_bytes:,} bytes")
+            say(f"{count.count:,} {count.status}{cause}, {count.size_bytes:,} bytes")
     return 0
 
 
@@ -107,9 +107,9 @@ def payloads(
     failed: Flag = False,
     chains: Chains = ALL_CHAINS,
     hosts: Hosts = ALL_HOSTS,
-    run: int | None = None,
+    run: Whole | None = None,
     times: Times = ANY_TIME,
-    limit: int = 20,
+    limit: Whole = 20,
     form: Form = FOR_PEOPLE,
 ) -> int:
     """List payloads of all runs, newest first; those of one run in their order.
@@ -171,4 +171,4 @@ def _print_run(row: RunRow, head: str | None) -> None:
     }
     for name, fact in facts.items():
         if fact:
-            print(f"{name + ':':12}{fact}")
+            say(f"{name + ':':12}{fact}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flows.cli.output import say
 from tasks.crypto.secret import write_key_file
 
 
@@ -14,5 +15,5 @@ def keygen(path: str, /) -> int:
         path: file to make; one that exists is never overwritten
     """
     write_key_file(path)
-    print(f"wrote {path}. Without it nothing opens: keep a copy in a safe place, and tell nobody what is in it.")
+    say(f"wrote {path}. Without it nothing opens: keep a copy in a safe place, and tell nobody what is in it.")
     return 0

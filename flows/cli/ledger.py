@@ -8,10 +8,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from db.ledger import Fault, Verdict
-from flows.cli.output import columns_of, print_csv, print_json
+from flows.cli.output import columns_of, print_csv, print_json, say
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import FOR_PEOPLE, Form
 from flows.jobs.names import RequestRefused
+from tasks.threads.wording import plural
 
 
 def verify(
@@ -44,11 +45,8 @@ def verify(
 
 def _print(found: Verdict) -> None:
     for fault in found.faults:
-        print(("the ledger" if fault.run_id is None else f"run {fault.run_id}") + f": {fault.what}")
-    verdict = (
-        f"{len(found.faults)} {'fault' if len(found.faults) == 1 else 'faults'}"
-        if found.faults
-        else "all as it was sealed"
-    )
-    print(f"{found.entries:,} entries, {found.runs:,} runs on record: {verdict}")
-    print(f"head {found.head}" + ("" if found.faults else " (to be noted elsewhere)"))
+        say(("the ledger" if fault.run_id is None else f"run {fault.run_id}") + f": {fault.what}")
+    verdict = plural(len(found.faults), "fault") if found.faults else "all as it was sealed"
+    entries = "1 entry" if found.entries == 1 else f"{found.entries:,} entries"
+    say(f"{entries}, {plural(found.runs, 'run')} on record: {verdict}")
+    say(f"head {found.head}" + ("" if found.faults else " (to be noted elsewhere)"))

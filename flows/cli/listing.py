@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from db.rows import SeriesRow
-from flows.cli.output import columns_of, plain, print_csv, print_json
+from flows.cli.output import columns_of, plain, print_csv, print_json, say
 from flows.cli.selection import Form
 
 
@@ -30,7 +30,7 @@ def print_rows(
     elif rows:
         table()
     else:
-        print(nothing)
+        say(nothing)
     return 0
 
 

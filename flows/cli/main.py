@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError
 from db.errors import NotWritten, RecordError
 from flows.cli.exits import REFUSED, Exit, Terminated
 from flows.cli.options import Json
+from flows.cli.output import say
 from flows.jobs.names import RequestRefused
 from flows.version import code_version
 from tasks.crypto.errors import CryptoError
@@ -132,7 +133,7 @@ def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 def _complain(text: str, code: int) -> int:
     if text:
-        print(f"threadmill: {text}", file=sys.stderr)
+        say(f"threadmill: {text}", error=True)
     return code
 
 

@@ -13,11 +13,33 @@ from flows.jobs.names import RequestRefused
 
 _AGES = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
+# What a database takes.
+_GREATEST = 2**63 - 1
+
 
 def _split(_type: Any, tokens: Sequence[Token]) -> list[str]:
     return [word.strip() for token in tokens for word in token.value.split(",") if word.strip()]
 
 
+def _whole(_type: Any, tokens: Sequence[Token]) -> int:
+    """The argument parser itself would round: 1.5 to 2, and 0.6 to a 1 that removes what it should keep."""
+    (token,) = tokens
+    if not re.fullmatch(r"[+-]?[0-9]+", token.value):
+        raise RequestRefused(f"{token.keyword} takes a whole number, not {token.value!r}")
+    # Compared by length first: of thousands of digits Python makes no number.
+    if len(token.value) > 20 or abs(int(token.value)) > _GREATEST:
+        raise RequestRefused(f"{token.keyword} {token.value[:20]} is too large")
+    return int(token.value)
+
+
+def _wholes(kind: Any, tokens: Sequence[Token]) -> list[int]:
+    return [_whole(kind, (token,)) for token in tokens]
+
+
+# To be used for every number of a command.
+Whole = Annotated[int, Parameter(converter=_whole)]
+# May be repeated.
+Wholes = Annotated[list[int], Parameter(converter=_wholes, negative=(), show_default=False)]
 # May be repeated, or given once with commas.
 Names = Annotated[list[str], Parameter(converter=_split, negative=(), show_default=False, metavar="NAME,…")]
 # May be repeated; a comma is part of it.

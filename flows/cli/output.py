@@ -1,4 +1,4 @@
-"""Tables for people, JSON and CSV for programs."""
+"""Lines and tables for people, with nothing in them that a terminal obeys; JSON and CSV for programs, as it is."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.report.escaping import visible
+
 # Piped output has no width to fit into.
 _PIPED_WIDTH = 250
 
@@ -25,16 +27,21 @@ def console(*, error: bool = False) -> Console:
     return Console(stderr=error, width=None if stream.isatty() else _PIPED_WIDTH, highlight=False)
 
 
+def say(text: str = "", *, error: bool = False, flush: bool = False) -> None:
+    """One line, whatever is in it: names, and the errors that quote them, were given by others."""
+    print(visible(text), file=sys.stderr if error else sys.stdout, flush=flush)
+
+
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table; numbers stand at the right, None is an empty cell."""
     rows = [list(row) for row in rows]
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(visible(title), "table.title"), title_justify="left")
     for number, column in enumerate(columns):
         numeric = any(isinstance(row[number], int | float) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         # Text, because names may hold what rich takes for markup.
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        table.add_row(*(Text("" if cell is None else visible(str(cell))) for cell in row))
     console().print(table)
 
 

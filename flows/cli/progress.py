@@ -8,15 +8,19 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from flows.cli.output import console
 from flows.jobs.plan import Plan
+from flows.report.escaping import visible
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.summary import Summary
 from tasks.threads.planning import Plan as Rounds
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
+from tasks.threads.wording import plural
 
 _LINE_EVERY_S = 5.0
 
@@ -50,9 +54,13 @@ class ProgressReporter:
     def say(self, text: str) -> None:
         """What is going on, before there is anything to count."""
         if self._bar:
-            self._bar.update(self._task, description=text)
+            self._bar.update(self._task, description=escape(visible(text)))
         elif not self._quiet:
-            self._console.print(f"{text} …", markup=False)
+            self._line(f"{text} …")
+
+    def _line(self, text: str) -> None:
+        """One line above the bar; as `Text`, or rich makes pictures of what stands between colons in a name."""
+        self._console.print(Text(visible(text)), soft_wrap=True)
 
     def planned(self, plan: Plan) -> None:
         """See `Reporter`."""
@@ -60,7 +68,7 @@ class ProgressReporter:
         if self._bar:
             self._bar.update(self._task, description="encrypting", total=plan.total)
         else:
-            self.say(f"encrypting {plan.total:,} payloads, {plan.size_bytes * len(plan.parts) / 1e6:,.1f} MB")
+            self.say(f"encrypting {plural(plan.total, 'payload')}, {plan.size_bytes * len(plan.parts) / 1e6:,.1f} MB")
 
     def started(self, run_id: int) -> None:
         """See `Reporter`."""
@@ -74,15 +82,16 @@ class ProgressReporter:
             self._bar.advance(self._task, summary.payloads)
         elif time.monotonic() - self._spoke >= _LINE_EVERY_S:
             self._spoke = time.monotonic()
-            self.say(f"{self._done:,} of {self._total:,} payloads")
+            self.say(f"{self._done:,} of {plural(self._total, 'payload')}")
 
     def steps_planned(self, what: str, count: int, size_bytes: int) -> None:
         """See `Reporter`."""
         self._done, self._total = 0, count
         if self._bar:
-            self._bar.update(self._task, description=what, total=count, completed=0)
+            self._bar.update(self._task, description=escape(visible(what)), total=count, completed=0)
         else:
-            self.say(f"{what} {count:,}" + (f", {size_bytes / 1e6:,.1f} MB" if size_bytes else ""))
+            number = f" {count:,}" if count else ""
+            self.say(f"{what}{number}" + (f", {size_bytes / 1e6:,.1f} MB" if size_bytes else ""))
 
     def step_done(self, count: int, size_bytes: int, faults: Sequence[str]) -> None:
         """See `Reporter`. A fault is told at once: verifying may take hours."""
@@ -90,7 +99,7 @@ class ProgressReporter:
         self._done += count
         if not self._quiet:
             for fault in faults:
-                self._console.print(fault, markup=False)
+                self._line(fault)
         if self._bar:
             self._bar.update(self._task, completed=self._done)
         elif time.monotonic() - self._spoke >= _LINE_EVERY_S:
@@ -103,7 +112,7 @@ class ProgressReporter:
         if self._bar:
             self._bar.update(self._task, description="measuring", total=self._total, completed=0)
         else:
-            self.say(f"measuring {self._total:,} samples in {len(plan.rounds)} rounds")
+            self.say(f"measuring {plural(self._total, 'sample')} in {plural(len(plan.rounds), 'round')}")
 
     def sample_taken(self, sample: Sample) -> None:
         """See `Reporter`. A noisy sample is taken again, so that there may be more than were planned."""
@@ -113,7 +122,7 @@ class ProgressReporter:
             self._bar.update(self._task, completed=self._done, total=max(self._total, self._done), description=label)
         elif time.monotonic() - self._spoke >= _LINE_EVERY_S:
             self._spoke = time.monotonic()
-            self.say(f"{self._done:,} of {self._total:,} samples")
+            self.say(f"{self._done:,} of {plural(self._total, 'sample')}")
 
     def round_done(self, one: Round, samples: Sequence[Sample]) -> None:
         """See `Reporter`; the samples have been told one by one."""

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from db.history import History
 from flows.cli.options import point_in_time
-from flows.cli.output import console
+from flows.cli.output import say
 from flows.jobs.names import RequestRefused
 from flows.settings import load_settings
 
@@ -22,7 +22,7 @@ def open_history(limit: int | None) -> History:
 def say_if_empty(history: History) -> None:
     """A hint on standard error, for whoever asks before the first run."""
     if history.empty:
-        console(error=True).print(f"nothing is recorded in {history.where} yet; try: threadmill survey", markup=False)
+        say(f"nothing is recorded in {history.where} yet; try: threadmill survey", error=True)
 
 
 def time_or_none(text: str | None) -> datetime | None:

@@ -12,6 +12,8 @@ from cyclopts import Parameter
 
 from db.history import History
 from flows.cli.exits import REFUSED, Exit
+from flows.cli.options import Whole
+from flows.cli.output import say
 from flows.cli.selection import ANY_TIME, Times
 from flows.report.over_time import over_time
 from flows.report.page import page_of, report_page
@@ -27,7 +29,7 @@ _OBJECTS_BETWEEN_COLLECTIONS = 200_000
 def report(
     *,
     when: Times = ANY_TIME,
-    run: int | None = None,
+    run: Whole | None = None,
     output: Annotated[str, Parameter(alias="-o")] = "threadmill-report.html",
 ) -> int:
     """Write one static HTML page about what is on record: tables, plots, and what they allow to say.
@@ -51,7 +53,7 @@ def report(
     else:
         page = _of_run(history, run, made_at)
     _write(output, page)
-    print(f"wrote {output}" + (f" without plots: {reason}" if (reason := why_no_plots()) else ""))
+    say(f"wrote {output}" + (f" without plots: {reason}" if (reason := why_no_plots()) else ""))
     return 0
 
 

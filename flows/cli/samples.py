@@ -10,7 +10,7 @@ from db.rows import SampleRow
 from flows.cli.finding_rows import RaceRow, SpeedupRow, race_rows, speedup_rows
 from flows.cli.finding_tables import print_races, print_speedups
 from flows.cli.listing import print_rows
-from flows.cli.options import Flag
+from flows.cli.options import Flag, Whole
 from flows.cli.output import local, milliseconds, print_table
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import (
@@ -36,9 +36,9 @@ def samples(
     *,
     cases: Cases = ALL_CASES,
     machines: Machines = ALL_MACHINES,
-    run: int | None = None,
+    run: Whole | None = None,
     times: Times = ANY_TIME,
-    limit: int = 20,
+    limit: Whole = 20,
     form: Form = FOR_PEOPLE,
     pyperf: Flag = False,
 ) -> int:
@@ -114,9 +114,9 @@ def speedup(
     *,
     workloads: Workloads = ALL_WORKLOADS,
     machines: Machines = ALL_MACHINES,
-    run: int | None = None,
+    run: Whole | None = None,
     times: Times = ANY_TIME,
-    limit: int = 5,
+    limit: Whole = 5,
     form: Form = FOR_PEOPLE,
 ) -> int:
     """Show what helped: the speed-up of each executor, run by run, newest first.
@@ -140,9 +140,9 @@ def race(
     *,
     updates: Updates = ALL_UPDATES,
     machines: Machines = ALL_MACHINES,
-    run: int | None = None,
+    run: Whole | None = None,
     times: Times = ANY_TIME,
-    limit: int = 5,
+    limit: Whole = 5,
     form: Form = FOR_PEOPLE,
 ) -> int:
     """Show what was lost, and what a guard cost, run by run, newest first.

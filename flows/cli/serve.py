@@ -6,14 +6,15 @@ import os
 
 from db.engine import parse_url, shown
 from flows.cli.exits import Exit
-from flows.cli.output import local, print_table
+from flows.cli.options import Whole
+from flows.cli.output import local, print_table, say
 from flows.serving.errors import ServeError
 from flows.serving.serve import Serving
 from flows.serving.serve import serve as run
 from flows.settings import Settings, load_settings
 
 
-def serve(*, port: int = 4200, limit: int | None = None) -> int:
+def serve(*, port: Whole = 4200, limit: Whole | None = None) -> int:
     """Start Prefect's server, the deployments of prefect.yaml and a worker on this machine; Ctrl-C ends all of them.
 
     Args:
@@ -31,7 +32,7 @@ def serve(*, port: int = 4200, limit: int | None = None) -> int:
 
 def _tell(line: str) -> None:
     # At once, also into a pipe or a journal.
-    print(line, flush=True)
+    say(line, flush=True)
 
 
 def _show(settings: Settings, serving: Serving) -> None:

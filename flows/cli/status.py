@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from db.history import History
 from db.rows import RecordSize, RunRow
 from flows.cli.encrypt import with_overrides
-from flows.cli.options import Json
-from flows.cli.output import local, print_json, print_table
+from flows.cli.options import Flag, Json
+from flows.cli.output import local, print_json, print_table, say
 from flows.cli.vault_status import Age, VaultReport, look, print_vault
 from flows.cli.vaults import KeyOption, VaultOption
 from flows.cli.via import use_server
-from flows.settings import load_settings
+from flows.jobs.request import need_vault
+from flows.settings import Settings, load_settings
+from tasks.threads.wording import plural
 
 if TYPE_CHECKING:
     from flows.deployments import Deployments, DeploymentState
@@ -37,6 +39,7 @@ def status(
     key_file: KeyOption = None,
     snapshot_age: Age = None,
     proof_age: Age = None,
+    only_vault: Flag = False,
     json: Json = False,
 ) -> int:
     """Say how the scheduled runs and the vault do: what ran last, what is due, what is late, failed, missing, too old.
@@ -47,14 +50,17 @@ def status(
     Args:
         vault: where
         key_file: path
-        snapshot_age: complain if the vault's newest snapshot is older, e.g. 36h, 2d; default: THREADMILL_SNAPSHOT_AGE
-        proof_age: complain if an object was not proven for longer, e.g. 30d, 8w; default: THREADMILL_PROOF_AGE
+        snapshot_age: complain if the vault's newest snapshot is older: 30m, 36h, 2d; default: THREADMILL_SNAPSHOT_AGE
+        proof_age: complain if an object was not proven for longer: 36h, 30d, 8w; default: THREADMILL_PROOF_AGE
+        only_vault: look at the vault, and neither at a server nor at deployments
         json: print one JSON object
     """
     settings = with_overrides(load_settings(), key_file=key_file, vault=vault)
+    if only_vault:
+        need_vault(settings.vault)
     history = History(settings.history_url, timeout_s=settings.database_timeout_s)
     kept = look(settings, history, snapshot_age, proof_age)
-    deployments, complaint = _ask() if use_server(settings) else (None, _NO_SERVER)
+    deployments, complaint = (None, None) if only_vault else _ask(settings)
     complaints = (complaint,) if complaint else deployments.complaints if deployments else ()
     last = next(iter(history.runs(limit=1)), None)
     all_complaints = (*complaints, *(kept.complaints if kept else ()))
@@ -69,7 +75,10 @@ def status(
 _NO_SERVER = "no Prefect server: threadmill serve is not running here, and PREFECT_API_URL is not set"
 
 
-def _ask() -> tuple[Deployments | None, str | None]:
+def _ask(settings: Settings) -> tuple[Deployments | None, str | None]:
+    """The deployments, or why they cannot be told."""
+    if not use_server(settings):
+        return None, _NO_SERVER
     from flows.deployments import ServerUnreachableError, read_deployments
 
     try:
@@ -80,11 +89,11 @@ def _ask() -> tuple[Deployments | None, str | None]:
 
 def _print(report: Status, history: History) -> None:
     size = report.size
-    print(f"record: {report.record}, {size.runs:,} runs, {size.size_bytes / 1e6:,.1f} MB", end="")
-    print(f"; last run {report.last_run.id} {report.last_run.status}" if report.last_run else "")
+    last = f"; last run {report.last_run.id} {report.last_run.status}" if report.last_run else ""
+    say(f"record: {report.record}, {plural(size.runs, 'run')}, {size.size_bytes / 1e6:,.1f} MB{last}")
     deployments = report.deployments
     if deployments is not None:
-        print(f"Prefect: {deployments.api}, workers online: {deployments.workers_online}")
+        say(f"Prefect: {deployments.api}, workers online: {deployments.workers_online}")
         print_table(
             "deployments",
             ("deployment", "last run", "state", "started", "on record as run", "next", "late"),
@@ -93,9 +102,9 @@ def _print(report: Status, history: History) -> None:
     if report.vault is not None:
         print_vault(report.vault)
     for complaint in report.complaints:
-        print(f"needs eyes: {complaint}")
+        say(f"needs eyes: {complaint}")
     if not report.complaints:
-        print("all is well")
+        say("all is well")
 
 
 def _line(state: DeploymentState, history: History) -> tuple[object, ...]:

@@ -13,7 +13,7 @@ from db.rows import PayloadRow, SampleRow
 from flows.cli.encrypt import print_backends
 from flows.cli.findings import print_findings
 from flows.cli.options import Json, Via
-from flows.cli.output import milliseconds, print_json, print_table
+from flows.cli.output import milliseconds, print_json, print_table, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
 from flows.jobs.survey import survey as survey_job
@@ -74,17 +74,20 @@ def _line(row: PayloadRow) -> tuple[object, ...]:
 
 
 def _print_items_53_and_54(samples: tuple[SampleRow, ...]) -> None:
-    print("\nItems 53 and 54, threads and locks: four numbers factorized; five threads, a million updates each")
+    say()
+    say("Items 53 and 54, threads and locks: four numbers factorized; five threads, a million updates each")
     print_findings(samples)
 
 
 def _print_what_next(history: History, run_id: int) -> None:
     me = "threadmill" if shutil.which("threadmill") else os.path.relpath(sys.argv[0])
-    print(f"\nrecorded as run {run_id} in {history.where}\nnext:")
+    say()
+    say(f"recorded as run {run_id} in {history.where}")
+    say("next:")
     for arguments, why in (
         (f"history show {run_id}", "this run, payload by payload"),
         ("keygen KEY", "a key file: files are encrypted with one"),
         ("encrypt FOLDER --key-file KEY", "fingerprint the ciphertext of every file below a folder"),
         ("check FOLDER --key-file KEY", "are they still what was recorded?"),
     ):
-        print(f"  {me} {arguments:32}{why}")
+        say(f"  {me} {arguments:32}{why}")

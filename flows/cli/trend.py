@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from db.rows import TrendRow
 from flows.cli.listing import duration, identity, print_rows, size
+from flows.cli.options import Whole, Wholes
 from flows.cli.output import local, print_table
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import EVERYTHING, FOR_PEOPLE, Form, Selection
@@ -23,10 +24,8 @@ def trend(
     *,
     by: Annotated[Literal["day", "run"], Parameter(help="what a row stands for; days are UTC")] = "day",
     which: Selection = EVERYTHING,
-    series: Annotated[
-        list[int] | None, Parameter(negative=(), show_default=False, help="only this one, by the number in the table")
-    ] = None,
-    limit: int | None = None,
+    series: Annotated[Wholes, Parameter(help="only this one, by the number in the table")] = [],  # noqa: B006 - never changed
+    limit: Whole | None = None,
     form: Form = FOR_PEOPLE,
 ) -> int:
     """Show how times went on, day by day or run by run: median and quartiles of good and quiet rows.
@@ -38,7 +37,7 @@ def trend(
         limit: the newest days or runs of each series (default: 30, or all --since that time)
         form: for people or for programs
     """
-    asked = replace(which.filter(), series_ids=series or ())
+    asked = replace(which.filter(), series_ids=series)
     history = open_history(limit)
     if limit is None and asked.since is None:
         limit = _DEFAULT

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from db.history import SnapshotFilter
+from db.history import History, SnapshotFilter
+from db.names import storable
 from db.rows import ProofRow, SnapshotRow, VerdictCount, VerdictRow
 from flows.cli.listing import print_rows, size
-from flows.cli.options import Flag
-from flows.cli.output import local, milliseconds, print_table
+from flows.cli.options import Flag, Whole
+from flows.cli.output import local, milliseconds, print_table, say
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import ANY_TIME, FOR_PEOPLE, Form, Times
+from flows.jobs.names import RequestRefused, shown_path
 from tasks.crypto.scan import absolute
+
+# So many vaults are named where another one was asked for.
+_SOME = 5
+
+
+OnRecord = Annotated[
+    str | None,
+    Parameter(metavar="DIR|ID", help="only this one: its folder on record, or the beginning of its id (32 hex digits)"),
+]
 
 
 def proofs(
     *,
     path: str | None = None,
+    vault: OnRecord = None,
     never: Annotated[Flag, Parameter(help="only what was never proven")] = False,
-    limit: int = 20,
+    limit: Whole = 20,
     form: Form = FOR_PEOPLE,
 ) -> int:
     """Say when each object in a vault was last proven to be whole: what never was comes first, then the oldest proof.
@@ -30,12 +43,14 @@ def proofs(
 
     Args:
         path: only objects of this file, or of everything below this folder
+        vault: which
         never: only those without a proof
         limit: how many at the most
         form: for people or for programs
     """
     history = open_history(limit)
-    rows = history.proofs(path=None if path is None else absolute(path), never=never, limit=limit)
+    vault_id = _vault_on_record(history, vault)
+    rows = history.proofs(path=None if path is None else absolute(path), vault_id=vault_id, never=never, limit=limit)
     say_if_empty(history)
     return print_rows(rows, ProofRow, form, lambda: _print_proofs(rows), "no object on record matches")
 
@@ -59,19 +74,45 @@ def _print_proofs(rows: Sequence[ProofRow]) -> None:
     )
 
 
-def snapshots(*, times: Times = ANY_TIME, limit: int = 20, form: Form = FOR_PEOPLE) -> int:
+def snapshots(*, vault: OnRecord = None, times: Times = ANY_TIME, limit: Whole = 20, form: Form = FOR_PEOPLE) -> int:
     """List what runs put into vaults, newest first.
 
     Args:
+        vault: which
         times: when they were made
         limit: how many at the most
         form: for people or for programs
     """
     since, until = times.span()
     history = open_history(limit)
-    rows = history.snapshots(SnapshotFilter(since=since, until=until), limit=limit)
+    which = SnapshotFilter(_vault_on_record(history, vault), since=since, until=until)
+    rows = history.snapshots(which, limit=limit)
     say_if_empty(history)
     return print_rows(rows, SnapshotRow, form, lambda: print_snapshots(rows))
+
+
+def _vault_on_record(history: History, text: str | None) -> str | None:
+    """The id of the vault that is meant; of several that were in one folder, of the one that was there last.
+
+    Raises:
+        RequestRefused: none on record is meant, or several.
+    """
+    if text is None:
+        return None
+    if not text:
+        raise RequestRefused("--vault is empty: give a path or an id, or leave it out")
+    known = history.vaults()
+    paths = {storable(path) for path in (text, os.path.abspath(text), os.path.realpath(text))}
+    there = [one for one in known if one.path in paths]
+    if there:
+        return max(there, key=lambda one: one.updated_at).vault_id
+    begin = [one for one in known if one.vault_id.startswith(text.lower())]
+    if len(begin) > 1:
+        raise RequestRefused(f"the ids of {len(begin)} vaults on record begin with {text}: give more of it")
+    if not begin:
+        some = ", ".join(f"{one.path} ({one.vault_id})" for one in known[-_SOME:]) or "none"
+        raise RequestRefused(f"no vault on record is at {shown_path(text)} or has an id like that; on record: {some}")
+    return begin[0].vault_id
 
 
 def print_snapshots(rows: Sequence[SnapshotRow]) -> None:
@@ -124,4 +165,4 @@ def print_verdicts(rows: Sequence[VerdictRow], counts: Sequence[VerdictCount]) -
         ),
     )
     for one in counts:
-        print(f"{one.count:,} {one.kind} {one.status}, {one.size_bytes:,} bytes")
+        say(f"{one.count:,} {one.kind} {one.status}, {one.size_bytes:,} bytes")

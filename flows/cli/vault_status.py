@@ -9,13 +9,14 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from db.history import History
-from flows.cli.output import local
+from flows.cli.output import local, say
 from flows.jobs.names import RequestRefused
 from flows.jobs.vault_state import VaultState, in_words, look_at_vault, too_old
-from flows.report.escaping import visible
 from flows.settings import Settings, parse_age
+from tasks.threads.wording import plural
 
-Age = Annotated[str | None, Parameter(metavar="AGE")]
+# Hyphens, so that what is wrong with -5d is said here, and not that there is no such option.
+Age = Annotated[str | None, Parameter(metavar="AGE", allow_leading_hyphen=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +53,31 @@ def print_vault(report: VaultReport) -> None:
     """A few lines."""
     state = report.state
     if state.snapshots is None:
-        print(f"vault: {visible(state.path)}" + (f"; {state.note}" if state.note else ""))
+        say(f"vault: {state.path}" + (f"; {state.note}" if state.note else ""))
         _print_on_record(state)
         return
-    print(
-        f"vault: {visible(state.path)}, {state.snapshots:,} snapshots, {state.objects:,} objects, "
+    say(
+        f"vault: {state.path}, {plural(state.snapshots, 'snapshot')}, {plural(state.objects or 0, 'object')}, "
         f"{_megabytes(state.stored_bytes)}" + (f"; {state.note}" if state.note else "")
     )
     if state.newest_at is not None:
-        print(
-            f"newest snapshot: {state.newest_name} of {_when(state.newest_at)}: {state.newest_files:,} files, "
+        files = plural(state.newest_files or 0, "file")
+        say(
+            f"newest snapshot: {state.newest_name} of {_when(state.newest_at)}: {files}, "
             f"{_megabytes(state.newest_bytes)}{_counts(state)}"
         )
     if state.objects:
         never = f"{state.never_proven:,} never proven" if state.never_proven else "all proven"
         oldest = f", the oldest proof of {_when(state.oldest_proof)}" if state.oldest_proof else ""
         since = f"; longest unproven: since {_when(state.unproven_since)}" if state.unproven_since else ""
-        print(f"objects: {never}{oldest}{since if state.never_proven else ''}")
+        say(f"objects: {never}{oldest}{since if state.never_proven else ''}")
 
 
 def _print_on_record(state: VaultState) -> None:
     row = state.on_record
     if row is not None:
-        print(f"on record: newest snapshot {row.name} of {_when(row.created_at)}: {row.files:,} files{_counts(state)}")
+        files = plural(row.files, "file")
+        say(f"on record: newest snapshot {row.name} of {_when(row.created_at)}: {files}{_counts(state)}")
 
 
 def _counts(state: VaultState) -> str:

@@ -10,11 +10,11 @@ from cyclopts import Parameter
 from db.history import History
 from flows.cli.done import print_done
 from flows.cli.encrypt import with_overrides
-from flows.cli.options import Flag, Json, Via
-from flows.cli.output import print_json, print_table
+from flows.cli.options import Flag, Json, Via, Whole
+from flows.cli.output import print_json, print_table, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import Done, by_prefect, run_by_prefect, run_directly
-from flows.jobs.names import absolute
+from flows.jobs.names import RequestRefused, absolute
 from flows.jobs.pruning import PruningRequest, preview
 from flows.jobs.pruning import prune as prune_job
 from flows.jobs.request import need_key_file, need_vault
@@ -26,6 +26,7 @@ from flows.settings import Settings, load_settings
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.crypto.vault.prune import Policy
+from tasks.threads.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,11 +41,11 @@ KeyOption = Annotated[str | None, Parameter(help="the one that it was made with;
 
 def verify(
     *,
-    sample: int | None = None,
+    sample: Whole | None = None,
     snapshots: Flag = False,
     vault: VaultOption = None,
     key_file: KeyOption = None,
-    jobs: int | None = None,
+    jobs: Whole | None = None,
     via: Via = None,
     json: Json = False,
 ) -> int:
@@ -62,6 +63,8 @@ def verify(
         via: how to run
         json: print the run and what it came to
     """
+    if snapshots and sample is not None:
+        raise RequestRefused("--sample is of objects, and --snapshots leaves them all out: give one of the two")
     settings = with_overrides(load_settings(), jobs, key_file, vault)
     key = KeyFile(settings.key_file) if settings.key_file else None
     request = VerificationRequest(need_vault(settings.vault), key, sample, snapshots, settings.usable_jobs)
@@ -116,10 +119,10 @@ def restore(
 
 def prune(
     *,
-    keep_last: int = 0,
-    keep_daily: int = 0,
-    keep_weekly: int = 0,
-    keep_monthly: int = 0,
+    keep_last: Whole = 0,
+    keep_daily: Whole = 0,
+    keep_weekly: Whole = 0,
+    keep_monthly: Whole = 0,
     dry_run: Flag = False,
     vault: VaultOption = None,
     key_file: KeyOption = None,
@@ -182,8 +185,8 @@ def _print_preview(request: PruningRequest, history: History, *, json: bool) -> 
             ("snapshot", "number", "files", "bytes"),
             ((one.name, one.header.sequence, one.totals.files, one.totals.size_bytes) for one in removal.snapshots),
         )
-    print(
-        f"{len(removal.snapshots):,} snapshots and {removal.objects:,} objects would go, {removal.kept:,} snapshots "
-        "would stay; nothing was done"
+    say(
+        f"{plural(len(removal.snapshots), 'snapshot')} and {plural(removal.objects, 'object')} would go, "
+        f"{plural(removal.kept, 'snapshot')} would stay; nothing was done"
     )
     return 0

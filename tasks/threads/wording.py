@@ -25,5 +25,5 @@ def percent(share: float) -> str:
 
 
 def plural(number: int, what: str) -> str:
-    """1 trial, 2 trials."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    """1 trial, 2,000 trials."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
