@@ -14,7 +14,7 @@ from flows.cli.encrypt import with_overrides
 from flows.cli.exits import Exit
 from flows.cli.listing import size
 from flows.cli.options import Flag, Json
-from flows.cli.output import local, print_json, print_table
+from flows.cli.output import local, print_json, print_table, say
 from flows.cli.vaults import KeyOption, VaultOption
 from flows.jobs.names import RequestRefused, absolute, shown_path
 from flows.jobs.request import need_key_file, need_vault
@@ -36,6 +36,7 @@ from tasks.crypto.vault.snapshots import (
     snapshot_names,
 )
 from tasks.crypto.vault.vault import Vault, open_vault
+from tasks.threads.wording import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def list_snapshots(vault: str | None, key_file: str | None, *, json: bool) -> in
             ),
         )
     elif not faults:
-        print(f"vault {opened.root} has no snapshot yet")
+        say(f"vault {opened.root} has no snapshot yet")
     if faults:
         raise Exit(1, "; ".join(faults))
     return 0
@@ -105,8 +106,8 @@ def show(
             print_json([_entry_line(entry) for entry in found.entries()])
         else:
             for entry in found.entries():
-                print(_text(entry))
-            print(f"{found.snapshot.totals.files:,} files, {size(found.snapshot.totals.size_bytes)}")
+                say(_text(entry))
+            say(f"{plural(found.snapshot.totals.files, 'file')}, {size(found.snapshot.totals.size_bytes)}")
     return 0
 
 
