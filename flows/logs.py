@@ -15,6 +15,7 @@ from prefect.logging import get_run_logger
 from flows.jobs.measured import fault_text, labels_of
 from flows.jobs.plan import Plan
 from flows.jobs.run import OpenRun
+from flows.report.escaping import visible
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.summary import Summary
 from tasks.threads.choices import Outcome
@@ -153,7 +154,7 @@ class LogReporter:
             done.run_id,
             "FAILED" if done.exit_code else "done",
             _duration(monotonic() - self._begun),
-            done.message,
+            visible(done.message),
             where,
             done.run_id,
             done.head,
@@ -162,16 +163,19 @@ class LogReporter:
     def broke_off(self, error: Exception) -> None:
         """The run was refused before any work, or could not go on."""
         if self.run_id is None:
-            self._logger.error("refused, nothing is done: %s", error)
+            self._logger.error("refused, nothing is done: %s", visible(str(error)))
         else:
             self._logger.error(
-                "run %d broke off: %s. What is recorded: `threadmill history show %d`", self.run_id, error, self.run_id
+                "run %d broke off: %s. What is recorded: `threadmill history show %d`",
+                self.run_id,
+                visible(str(error)),
+                self.run_id,
             )
 
     def _warn(self, text: str) -> None:
         self._warnings += 1
         if self._warnings <= _WARNINGS:
-            self._logger.warning("%s", text)
+            self._logger.warning("%s", visible(text))
         if self._warnings == _WARNINGS:
             self._logger.warning("further ones are not listed here; they are recorded like all others")
 

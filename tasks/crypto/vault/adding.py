@@ -27,6 +27,7 @@ from tasks.crypto.vault.snapshots import (
     UNKNOWN,
     OpenSnapshot,
     Snapshot,
+    maybe_newer,
     newest_snapshot,
     open_snapshot,
     peek,
@@ -233,5 +234,5 @@ def _previous(vault: Vault, sources: Sequence[bytes], stack: ExitStack) -> tuple
         except VaultError:
             damaged.append(name)
         else:
-            return opened, (*damaged, *(one for one in unknown if one > name))
+            return opened, (*damaged, *maybe_newer(name, unknown))
     return None, (*damaged, *unknown)

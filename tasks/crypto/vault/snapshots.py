@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -192,8 +192,14 @@ def newest_snapshot(vault: Vault) -> Snapshot | None:
 def _latest(root: str, names: Sequence[str]) -> str:
     headers = {name: peek(root, name) for name in names}
     newest = max(names, key=lambda name: (headers[name].sequence, name))
-    # One that is later and does not show its number may be the latest: whoever opens it is told what became of it.
-    return max([newest, *(name for name in names if headers[name] is UNKNOWN)])
+    # Whoever opens one that may be the latest is told what became of it.
+    return max(maybe_newer(newest, (name for name in names if headers[name] is UNKNOWN)), default=newest)
+
+
+def maybe_newer(name: str, unknown: Iterable[str]) -> list[str]:
+    """Of those that do not show their number, the ones that may come after a snapshot: of the same second, or later."""
+    second = name.partition("-")[0]
+    return [one for one in unknown if one.partition("-")[0] >= second]
 
 
 UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())
