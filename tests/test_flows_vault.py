@@ -228,19 +228,26 @@ def test_a_vault_that_was_set_back_is_noticed(threadmill: Command, vault: Path, 
     assert threadmill("encrypt", str(tree)).returncode == 0
 
 
-@pytest.mark.parametrize("damage", ["header", "body", "emptied", "replaced by an older one"])
+@pytest.mark.parametrize("damage", ["header", "number", "sources", "body", "emptied", "replaced by an older one"])
 def test_a_newest_snapshot_that_is_damaged_is_not_passed_over(
     threadmill: Command, vault: Path, tree: Path, tmp_path: Path, damage: str
 ) -> None:
     """Whoever wants the latest one gets none that is older, and encrypt says that it cannot be believed."""
-    for content in ("first", "second"):
+    for content in ("first", "second", "third"):
         (tree / "letter").write_text(content)
         assert threadmill("encrypt", str(tree)).returncode == 0
-    older, newest = sorted((vault / "snapshots").iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    raw = bytearray(newest.read_bytes())
-    raw[20 if damage == "header" else 500] ^= 1
-    changed = {"emptied": b"", "replaced by an older one": older.read_bytes()}
-    newest.write_bytes(changed.get(damage, bytes(raw)))
+    oldest, _, newest = sorted((vault / "snapshots").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    raw = newest.read_bytes()
+    changes = {
+        "header": raw.replace(b'"version":1', b'"version":2', 1),
+        "number": raw.replace(b'"sequence":3', b'"sequence":1', 1),
+        "sources": raw.replace(b'/tree"]', b'/trex"]', 1),
+        "body": raw.replace(b'"type":"file"', b'"type":"fila"', 1),
+        "emptied": b"",
+        "replaced by an older one": oldest.read_bytes(),
+    }
+    assert changes[damage] != raw
+    newest.write_bytes(changes[damage])
     for command in (("cat", "latest", f"{tree}/letter"), ("restore", "latest", str(tmp_path / "target"))):
         refused = threadmill(*command)
         assert (refused.returncode, refused.stdout) == (2, ""), command
@@ -252,7 +259,8 @@ def test_a_newest_snapshot_that_is_damaged_is_not_passed_over(
     encrypted = threadmill("encrypt", str(tree))
     assert encrypted.returncode == 1
     assert f"VAULT NOT AS IT WAS: snapshot {newest.name} cannot be believed any more" in encrypted.stdout
-    assert threadmill("cat", "latest", f"{tree}/letter").stdout == "second"
+    newest.unlink()
+    assert threadmill("cat", "latest", f"{tree}/letter").stdout == "third"
 
 
 def test_cat_says_when_its_output_takes_nothing(
@@ -314,7 +322,7 @@ def test_what_no_snapshot_names_is_counted(threadmill: Command, vault: Path, tre
     shutil.copytree(f"{vault}2/objects", vault / "objects", dirs_exist_ok=True)
     verified = threadmill("verify", "--snapshots")
     assert verified.returncode == 0
-    assert "objects that no snapshot names, and prune removes: 5; no fault" in verified.stdout
+    assert "objects that no snapshot names, for prune to remove: 5; no fault" in verified.stdout
     assert threadmill("prune", "--keep-last", "1").returncode == 0
     assert "no snapshot names" not in threadmill("verify").stdout
 

@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -168,8 +168,12 @@ def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[t
             from db.history import History
             from flows.jobs.vaults import NAME_ANOTHER, need_latest
 
-            with suppress(RecordError):
-                need_latest(opened, found.snapshot, History(load_settings().history_url), NAME_ANOTHER)
+            settings = load_settings()
+            history = History(settings.history_url, timeout_s=settings.database_timeout_s)
+            try:
+                need_latest(opened, found.snapshot, history, NAME_ANOTHER)
+            except RecordError as error:
+                say(f"threadmill: not asked whether this is the latest: {error}", error=True)
         yield opened, found
 
 

@@ -120,14 +120,14 @@ def preview(request: EncryptionRequest, vault: VaultRequest) -> Found:
         RequestRefused, CryptoError: what would be refused.
     """
     secret = request.key.secret()
-    if not _has_files(request, vault):
-        raise nothing_to_encrypt(request)
     selection = selection_of(request, vault)
-    if is_vault(vault.path):
-        return compare(open_vault(vault.path, secret), selection)
-    if unfit := why_no_vault(vault.path):
+    opened = open_vault(vault.path, secret) if is_vault(vault.path) else None
+    if opened is None and (unfit := why_no_vault(vault.path)):
         raise NoVault(vault.path, unfit)
-    return compare(None, selection)
+    found = compare(opened, selection)
+    if not found.to_do + found.skipped + found.unchanged:
+        raise nothing_to_encrypt(request)
+    return found
 
 
 def _has_files(request: EncryptionRequest, vault: VaultRequest) -> bool:
@@ -142,8 +142,10 @@ def selection_of(request: EncryptionRequest, vault: VaultRequest) -> Selection:
 def _faults(addition: Addition, known: Known | None) -> Iterator[Verdict]:
     for name in addition.found.damaged:
         yield judged("snapshot", name, "changed", f"snapshot {name} cannot be believed any more")
+    if known is None or known.name in addition.found.damaged:
+        return
     newest = newest_snapshot(addition.vault)
-    if known is not None and (fault := rolled_back(addition.vault, [newest] if newest else [], known)):
+    if fault := rolled_back(addition.vault, [newest] if newest else [], known):
         yield judged("vault", addition.vault.id, "rolled-back", fault)
 
 

@@ -133,6 +133,9 @@ def _state(vault: Vault, census: Census, history: History, complaints: list[str]
     complaints += [f"{said}snapshot {name} cannot be believed; run threadmill verify" for name in census.damaged]
     if census.missing:
         complaints.append(f"{said}objects that snapshots name and that are gone: {census.missing:,}")
+    if known is not None and known.name in census.damaged:
+        # That has been said.
+        known = None
     if known is not None and (fault := rolled_back(vault, [newest] if newest else [], known)):
         complaints.append(f"{said}not as it was: {fault}")
     if damaged := history.damaged(vault.id):

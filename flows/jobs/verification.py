@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from db.facts import NewRun
+from db.history import VERDICT_FAULTS
 from flows.jobs.names import RequestRefused, shown_path
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.vaults import Portion, Tally, known_snapshot, record_at_once, run_portions
@@ -77,7 +78,10 @@ class Verified:
         text += f"{snapshots:,} authentic" if self.with_key else "not authenticated (no key file)"
         left = self.tally.count("file", "leftover")
         text += f"; leftovers of interrupted runs: {left:,}" if left else ""
-        text += f"; objects that no snapshot names, and prune removes: {self.unnamed:,}" if self.unnamed else ""
+        # One that is damaged may name them.
+        damaged = any(kind == "snapshot" and status in VERDICT_FAULTS for kind, status in self.tally.counts)
+        if self.unnamed and not damaged:
+            text += f"; objects that no snapshot names, for prune to remove: {self.unnamed:,}"
         return f"{text}; {self.tally.message}"
 
 

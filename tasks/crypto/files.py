@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import stat
+from contextlib import suppress
 
 # What holds ciphertext, secrets or plaintext is for its owner only.
 FILE_MODE = 0o600
@@ -76,7 +77,7 @@ def rename_new(part: str | bytes, name: str | bytes, folder: int | None = None) 
 
     Raises:
         FileExistsError: there is something of that name; `part` is still there.
-        OSError: it cannot be done; `part` is still there.
+        OSError: it cannot be done; likewise.
     """
     try:
         os.link(part, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
@@ -84,7 +85,8 @@ def rename_new(part: str | bytes, name: str | bytes, folder: int | None = None) 
         if error.errno not in _CANNOT:
             raise
     else:
-        os.unlink(part, dir_fd=folder)
+        with suppress(OSError):
+            os.unlink(part, dir_fd=folder)
         return
     at = _AT_FDCWD if folder is None else folder
     if not _renameat2(at, os.fsencode(part), at, os.fsencode(name), _RENAME_NOREPLACE):

@@ -24,14 +24,13 @@ from tasks.crypto.vault.locks import numbering, writing
 from tasks.crypto.vault.objects import ObjectBatch
 from tasks.crypto.vault.snapshots import (
     LONGEST_HEADER,
-    UNKNOWN,
     OpenSnapshot,
     Snapshot,
-    maybe_newer,
     newest_snapshot,
     open_snapshot,
     peek,
     snapshot_names,
+    unbelievable,
 )
 from tasks.crypto.vault.vault import Vault
 from tasks.crypto.vault.walk import Excludes, walk
@@ -220,19 +219,12 @@ def _need_short(vault: Vault, selection: Selection) -> None:
 
 
 def _previous(vault: Vault, sources: Sequence[bytes], stack: ExitStack) -> tuple[OpenSnapshot | None, tuple[str, ...]]:
-    """The newest snapshot of these sources that can be believed, and those that are newer and cannot.
-
-    One that does not show what it is of may be of these.
-    """
-    headers = [(peek(vault.root, name), name) for name in snapshot_names(vault.root)]
-    alike = [(header.sequence, name) for header, name in headers if header.sources == tuple(sources)]
-    unknown = [name for header, name in headers if header is UNKNOWN]
-    damaged: list[str] = []
-    for _, name in sorted(alike, reverse=True):
-        try:
-            opened = stack.enter_context(open_snapshot(vault, name))
-        except VaultError:
-            damaged.append(name)
-        else:
-            return opened, (*damaged, *maybe_newer(name, unknown))
-    return None, (*damaged, *unknown)
+    """The newest snapshot of these sources that can be believed, and those that may be newer and cannot."""
+    headers = {name: peek(vault.root, name) for name in snapshot_names(vault.root)}
+    newest_first = sorted(headers, key=lambda name: (headers[name].sequence, name), reverse=True)
+    for name in newest_first:
+        if headers[name].sources == tuple(sources):
+            with suppress(VaultError):
+                return stack.enter_context(open_snapshot(vault, name)), tuple(unbelievable(vault, name))
+    # There is none. Whatever is as new as the newest of other sources may have been one.
+    return None, tuple(unbelievable(vault, newest_first[0])) if newest_first else ()

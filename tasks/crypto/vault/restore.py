@@ -130,7 +130,9 @@ class Restoration:
         with suppress(FileNotFoundError):
             os.unlink(part, dir_fd=parent)
         os.symlink(entry.target, part, dir_fd=parent)
-        os.utime(part, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
+        # Some file systems have no times for links.
+        with suppress(OSError):
+            os.utime(part, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
         self._give_name(part, name, parent)
         self.links += 1
 

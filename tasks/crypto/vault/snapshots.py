@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -170,7 +170,7 @@ def find_snapshot(vault: Vault, wanted: str) -> str:
     if not names:
         raise NoSuchSnapshot(vault.root, "has no snapshot yet")
     if wanted == LATEST:
-        return _latest(vault.root, names)
+        return _latest(vault, names)
     found = [name for name in names if name.startswith(wanted) or name.partition("-")[2].startswith(wanted)]
     if wanted in found:
         return wanted
@@ -189,17 +189,26 @@ def newest_snapshot(vault: Vault) -> Snapshot | None:
     return None
 
 
-def _latest(root: str, names: Sequence[str]) -> str:
-    headers = {name: peek(root, name) for name in names}
-    newest = max(names, key=lambda name: (headers[name].sequence, name))
+def _latest(vault: Vault, names: Sequence[str]) -> str:
+    newest = max(names, key=lambda name: (peek(vault.root, name).sequence, name))
     # Whoever opens one that may be the latest is told what became of it.
-    return max(maybe_newer(newest, (name for name in names if headers[name] is UNKNOWN)), default=newest)
+    return next(iter(unbelievable(vault, newest)), newest)
 
 
-def maybe_newer(name: str, unknown: Iterable[str]) -> list[str]:
-    """Of those that do not show their number, the ones that may come after a snapshot: of the same second, or later."""
-    second = name.partition("-")[0]
-    return [one for one in unknown if one.partition("-")[0] >= second]
+def unbelievable(vault: Vault, since: str) -> list[str]:
+    """Snapshots as young as one, or younger, by the seconds in their names, that cannot be believed; newest first.
+
+    What such a one says of its number and sources is worth nothing: it may come after the other, and be of the same.
+    """
+    second = since.partition("-")[0]
+    younger = (name for name in snapshot_names(vault.root) if name != since and name.partition("-")[0] >= second)
+    found = []
+    for name in sorted(younger, reverse=True):
+        try:
+            read_snapshot(vault, name)
+        except VaultError:
+            found.append(name)
+    return found
 
 
 UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())

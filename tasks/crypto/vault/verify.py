@@ -30,6 +30,7 @@ from tasks.crypto.vault.layout import (
     SNAPSHOTS,
     TEMPORARY,
     object_path,
+    snapshot_path,
 )
 from tasks.crypto.vault.objects import digest_of
 from tasks.crypto.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot, snapshot_names
@@ -62,15 +63,19 @@ def inspect(vault: Vault, index: ObjectIndex, known: Known | None, cancel: Cance
     if vault.key is not None:
         yield judged("vault", vault.id, "ok")
     good: list[Snapshot] = []
+    faulty: set[str] = set()
     for name in _snapshot_names(vault.root):
         if cancel.cancelled:
             raise Cancelled
         verdict, snapshot = _look_at(vault, name, index)
         if snapshot is not None:
             good.append(snapshot)
+        else:
+            faulty.add(name)
         if verdict.is_fault or vault.key is not None:
             yield verdict
-    if known is not None and (fault := rolled_back(vault, good, known)):
+    # One that is there and damaged has a verdict already.
+    if known is not None and known.name not in faulty and (fault := rolled_back(vault, good, known)):
         yield judged("vault", vault.id, "rolled-back", fault)
     yield from _look_around(vault.root, index)
     missing = list(index.missing())
@@ -144,9 +149,9 @@ def rolled_back(vault: Vault, good: Sequence[Snapshot], known: Known) -> str | N
     """What is wrong if the vault's good snapshots are older than what somebody else knows of; None if they are not."""
     newest = max(good, key=lambda snapshot: snapshot.header.sequence, default=None)
     if newest is None or newest.header.sequence < known.sequence:
-        # One that is there and damaged has a verdict of its own.
-        there = os.path.lexists(os.path.join(vault.root, SNAPSHOTS, known.name))
-        return None if there else f"snapshot {known.name}, number {known.sequence}, was the newest one, and is gone"
+        there = os.path.lexists(snapshot_path(vault.root, known.name))
+        what = "cannot be believed any more" if there else "is gone"
+        return f"snapshot {known.name}, number {known.sequence}, was the newest one, and {what}"
     same = next((one for one in good if one.header.sequence == known.sequence), None)
     if same is not None and same.mac != known.mac:
         return f"snapshot {same.name} is not the one that was on record under number {known.sequence}"
