@@ -16,8 +16,8 @@ from flows.cli.listing import size
 from flows.cli.options import Flag, Json
 from flows.cli.output import local, print_json, print_table, say
 from flows.cli.vaults import KeyOption, VaultOption
-from flows.jobs.names import RequestRefused, absolute, shown_path
-from flows.jobs.request import need_key_file, need_vault
+from flows.jobs.names import RequestRefused, shown_path
+from flows.jobs.request import need_key_file, need_path, need_vault
 from flows.report.escaping import visible
 from flows.settings import load_settings
 from tasks.crypto.cancel import CancelToken
@@ -120,7 +120,7 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
         vault: where
         key_file: path
     """
-    path = absolute(path)
+    path = need_path(path)
     wanted = os.fsencode(path).strip(b"/")
     with _found(vault, key_file, snapshot) as (opened, found):
         entry = next((entry for entry in found.entries() if entry.path == wanted), None)

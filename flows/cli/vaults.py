@@ -14,10 +14,10 @@ from flows.cli.options import Flag, Json, Via, Whole
 from flows.cli.output import print_json, print_table, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import Done, by_prefect, run_by_prefect, run_directly
-from flows.jobs.names import RequestRefused, absolute
+from flows.jobs.names import RequestRefused
 from flows.jobs.pruning import PruningRequest, preview
 from flows.jobs.pruning import prune as prune_job
-from flows.jobs.request import need_key_file, need_vault
+from flows.jobs.request import need_key_file, need_path, need_vault
 from flows.jobs.restoration import RestorationRequest
 from flows.jobs.restoration import restore as restore_job
 from flows.jobs.verification import VerificationRequest
@@ -104,7 +104,7 @@ def restore(
         json: print the run and what it came to
     """
     settings = with_overrides(load_settings(), None, key_file, vault)
-    target, paths = absolute(target), tuple(map(absolute, paths))
+    target, paths = need_path(target), tuple(map(need_path, paths))
     request = RestorationRequest(
         need_vault(settings.vault), need_key_file(settings.key_file), snapshot, target, paths, overwrite
     )

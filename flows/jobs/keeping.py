@@ -142,10 +142,8 @@ def selection_of(request: EncryptionRequest, vault: VaultRequest) -> Selection:
 def _faults(addition: Addition, known: Known | None) -> Iterator[Verdict]:
     for name in addition.found.damaged:
         yield judged("snapshot", name, "changed", f"snapshot {name} cannot be believed any more")
-    if known is None or known.name in addition.found.damaged:
-        return
     newest = newest_snapshot(addition.vault)
-    if fault := rolled_back(addition.vault, [newest] if newest else [], known):
+    if fault := rolled_back(addition.vault, [newest], known, addition.found.damaged):
         yield judged("vault", addition.vault.id, "rolled-back", fault)
 
 

@@ -44,13 +44,6 @@ def _known(name: str, known: Mapping[str, Name], what: str) -> Name:
     return known[name]
 
 
-def absolute(path: str) -> str:
-    """A path that the user names as the shell does, whether or not there is something; raises RequestRefused."""
-    if not path:
-        raise RequestRefused("a path is empty")
-    return os.path.abspath(path)
-
-
 def need_outside(path: str, vault: str) -> None:
     """Raises RequestRefused for a path that is a vault's folder, or in it."""
     root = os.path.realpath(vault)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from flows.jobs.names import RequestRefused, need_outside, shown_path
 from tasks.crypto.choose import BackendChoice
 from tasks.crypto.encrypt import Limits
-from tasks.crypto.scan import missing_paths
+from tasks.crypto.scan import absolute, missing_paths
 from tasks.crypto.secret import KeyFile, KeySource
 from tasks.crypto.suites import SuiteName
 from tasks.crypto.vault.vault import SUITE
@@ -113,6 +114,17 @@ def check_paths(paths: Sequence[str]) -> tuple[str, ...]:
         hint = " (options: see --help)" if missing[0].startswith("-") else ""
         raise RequestRefused("no such file or folder: " + ", ".join(shown_path(path) for path in missing) + hint)
     return tuple(paths)
+
+
+def need_path(path: str) -> str:
+    """The absolute path, as for files that are encrypted, whether or not there is something.
+
+    Raises:
+        RequestRefused: it is empty.
+    """
+    if not path:
+        raise RequestRefused("a path is empty")
+    return os.fsdecode(absolute(path))
 
 
 def vault_request(

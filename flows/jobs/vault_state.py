@@ -128,15 +128,11 @@ def _open(root: str, secret: Secret | None, complaints: list[str]) -> Vault:
 
 def _state(vault: Vault, census: Census, history: History, complaints: list[str]) -> VaultState:
     newest = census.newest
-    known = known_snapshot(history, vault)
     said = f"vault {shown_path(vault.root)}: "
     complaints += [f"{said}snapshot {name} cannot be believed; run threadmill verify" for name in census.damaged]
     if census.missing:
         complaints.append(f"{said}objects that snapshots name and that are gone: {census.missing:,}")
-    if known is not None and known.name in census.damaged:
-        # That has been said.
-        known = None
-    if known is not None and (fault := rolled_back(vault, [newest] if newest else [], known)):
+    if fault := rolled_back(vault, [newest], known_snapshot(history, vault), census.damaged):
         complaints.append(f"{said}not as it was: {fault}")
     if damaged := history.damaged(vault.id):
         complaints.append(f"{said}objects that were not whole when they were last looked at: {len(damaged):,}")

@@ -84,8 +84,7 @@ def known_snapshot(history: History, vault: Vault) -> Known | None:
 
 def need_latest(vault: Vault, newest: Snapshot | None, history: History, hint: str) -> None:
     """Raises VaultChanged, with a hint at what to do, unless the newest snapshot is the newest one on record too."""
-    known = known_snapshot(history, vault)
-    if known is not None and (fault := rolled_back(vault, [newest] if newest else [], known)):
+    if fault := rolled_back(vault, [newest], known_snapshot(history, vault)):
         raise VaultChanged(vault.root, f"{fault}; {hint}")
 
 

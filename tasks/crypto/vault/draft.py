@@ -21,6 +21,7 @@ from tasks.crypto.inputs import Payload
 from tasks.crypto.vault.entries import FileFacts, begin_file, end_file, path_field
 from tasks.crypto.vault.errors import VaultUnwritable
 from tasks.crypto.vault.layout import TEMPORARY
+from tasks.crypto.vault.lines import LONGEST_LINE, encode_json, split_lines
 
 # Before the line of a file that has no object yet: then come its path, as it will stand in the entry, a tab (which is
 # in no JSON text), and what else is known of it.
@@ -30,7 +31,6 @@ _RESULT = struct.Struct("<B32sIqIqIQQ")
 _SECOND_NS = 10**9
 _NOTHING, _NEW, _SAME = range(3)
 _PIECE_BYTES = 256 << 10
-_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ class Draft:
 
     def add_to_do(self, payload: Payload) -> None:
         """A file that is not; they are numbered in the order in which they come."""
-        values = _ENCODE([payload.size_bytes, payload.skip, payload.errno, payload.known])
-        self.add_line(b"%b%b\t%b\n" % (_OPEN, path_field(payload.name), values.encode("ascii")))
+        values = encode_json([payload.size_bytes, payload.skip, payload.errno, payload.known])
+        self.add_line(b"%b%b\t%b\n" % (_OPEN, path_field(payload.name), values))
 
     def end(self) -> None:
         """All entries are there; raises VaultUnwritable."""
@@ -132,19 +132,11 @@ class Draft:
                 file.close()
 
     def _all(self) -> Iterator[bytes]:
-        rest, offset = b"", 0
-        while piece := os.pread(self._lines.fileno(), _PIECE_BYTES, offset):
-            offset += len(piece)
-            *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                yield line + b"\n"
+        return split_lines(_pieces(self._lines, _PIECE_BYTES), LONGEST_LINE)
 
     def _all_results(self) -> Iterator[Result | None]:
         """Without end: what lies beyond those that were set has none."""
-        offset = 0
-        records = _PIECE_BYTES // _RESULT.size
-        while piece := os.pread(self._results.fileno(), records * _RESULT.size, offset):
-            offset += len(piece)
+        for piece in _pieces(self._results, _PIECE_BYTES // _RESULT.size * _RESULT.size):
             for status, digest, mode, mtime_s, mtime_ns, ctime_s, ctime_ns, inode, size in _RESULT.iter_unpack(piece):
                 if status == _NOTHING:
                     yield None
@@ -152,6 +144,14 @@ class Draft:
                     times_ns = mtime_s * _SECOND_NS + mtime_ns, ctime_s * _SECOND_NS + ctime_ns
                     yield Result(digest.hex(), FileFacts(mode, *times_ns, inode, size), status == _SAME)
         yield from repeat(None)
+
+
+def _pieces(file: IO[bytes], length: int) -> Iterator[bytes]:
+    """All that was written to it, wherever its position is."""
+    offset = 0
+    while piece := os.pread(file.fileno(), length, offset):
+        offset += len(piece)
+        yield piece
 
 
 def _name(path: str | dict[str, str]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -14,6 +13,7 @@ from tasks.crypto.vault.lines import (
     Json,
     decode_line,
     decode_path,
+    encode_json,
     encode_line,
     encode_path,
     need_int,
@@ -91,7 +91,7 @@ class FileEntry:
 
 def path_field(path: bytes) -> bytes:
     """The JSON of an absolute path, as it stands in an entry: without its first slash."""
-    return _ENCODE(encode_path(path[1:])).encode("ascii")
+    return encode_json(encode_path(path[1:]))
 
 
 def begin_file(path: bytes, facts: FileFacts) -> bytes:
@@ -110,8 +110,6 @@ def end_file(name: str) -> bytes:
     """The rest of that line: the object, and its newline."""
     return b'%b"}\n' % name.encode("ascii")
 
-
-_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 Entry = FolderEntry | LinkEntry | FileEntry
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 
@@ -24,9 +24,29 @@ class BadLine(Exception):
     """A line that is not of the form; the text says how."""
 
 
+def encode_json(value: Json | Mapping[str, Json]) -> bytes:
+    """The one form of a value: ASCII, no spaces."""
+    return _ENCODER.encode(value).encode("ascii")
+
+
 def encode_line(value: Mapping[str, Json]) -> bytes:
     """A line, with its newline."""
-    return _ENCODER.encode(value).encode("ascii") + b"\n"
+    return encode_json(value) + b"\n"
+
+
+def split_lines(pieces: Iterable[bytes], longest: int) -> Iterator[bytes]:
+    """The lines of a file that comes in pieces, each with its newline; what follows the last newline is left out.
+
+    Raises:
+        BadLine: one has more than `longest` bytes.
+    """
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        if len(rest) > longest:
+            raise BadLine("has a line that is too long")
+        for line in lines:
+            yield line + b"\n"
 
 
 def decode_line(line: bytes) -> dict[str, Json]:

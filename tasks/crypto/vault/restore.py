@@ -16,11 +16,11 @@ from tasks.crypto.errors import Cancelled
 from tasks.crypto.files import open_new, rename_new, sync_file_system, write_all
 from tasks.crypto.vault.decrypt import Take, decrypt_once
 from tasks.crypto.vault.entries import Entry, FileEntry, FolderEntry, LinkEntry
-from tasks.crypto.vault.errors import ObjectMissing, TargetUnusable, VaultChanged, VaultError
+from tasks.crypto.vault.errors import TargetUnusable, VaultError
 from tasks.crypto.vault.snapshots import OpenSnapshot
 from tasks.crypto.vault.target import MODES, Target, on_target
 from tasks.crypto.vault.vault import Vault
-from tasks.crypto.vault.verdicts import Status, Verdict, judged
+from tasks.crypto.vault.verdicts import Verdict, judged, status_of
 
 # Then none of the files that are still to come would fare better.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -110,9 +110,8 @@ class Restoration:
                 verdict = Verdict("object", entry.object, "ok", entry.facts.size_bytes, b"/" + entry.path)
         except VaultError as error:
             assert isinstance(entry, FileEntry)  # noqa: S101 - nothing else has an object
-            status: Status = "missing" if isinstance(error, ObjectMissing) else "unreadable"
-            status = "changed" if isinstance(error, VaultChanged) else status
-            verdict = Verdict("object", entry.object, status, entry.facts.size_bytes, b"/" + entry.path, error.reason)
+            about = entry.facts.size_bytes, b"/" + entry.path, error.reason
+            verdict = Verdict("object", entry.object, status_of(error), *about)
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise TargetUnusable(self._target.path, f"cannot be written: {error.strerror}") from None

@@ -20,6 +20,7 @@ from tasks.crypto.vault.lines import (
     BadLine,
     decode_line,
     decode_mac,
+    split_lines,
 )
 from tasks.crypto.vault.twice import ReadFailed, ReadTwice
 from tasks.crypto.vault.vault import Vault
@@ -101,19 +102,18 @@ class OpenSnapshot:
 
     def _all_lines(self) -> Iterator[bytes]:
         """Every line but the MAC's."""
-        left = self._content.size_bytes - MAC_LINE_BYTES
-        rest = b""
         try:
-            for piece in self._content.again():
-                lines = (rest + piece[:left]).split(b"\n")
-                left -= min(left, len(piece))
-                rest = lines.pop()
-                if len(rest) > LONGEST_HEADER:
-                    raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: has a line that is too long")
-                for line in lines:
-                    yield line + b"\n"
+            yield from split_lines(self._but_for_the_mac(), LONGEST_HEADER)
+        except BadLine as error:
+            raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: {error}") from None
         except ReadFailed as error:
             raise VaultError(self._vault.root, f"snapshot {self._name} cannot be read: {error}") from None
+
+    def _but_for_the_mac(self) -> Iterator[bytes]:
+        left = self._content.size_bytes - MAC_LINE_BYTES
+        for piece in self._content.again():
+            yield piece[:left]
+            left -= min(left, len(piece))
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+from tasks.crypto.vault.errors import ObjectMissing, SnapshotInvalid, VaultChanged, VaultError
+
 Kind = Literal["vault", "snapshot", "object", "file"]
 Status = Literal[
     "ok", "changed", "missing", "foreign", "unreadable", "invalid", "rolled-back", "not-written", "leftover", "removed"
@@ -42,3 +44,12 @@ class Verdict:
 def judged(kind: Kind, name: str, status: Status, error: str | None = None, path: bytes | None = None) -> Verdict:
     """A verdict that took no time to speak of."""
     return Verdict(kind, name, status, path=path, error=error, checked_at_ns=time.time_ns())
+
+
+def status_of(error: VaultError) -> Status:
+    """What a snapshot or object is found to be that could not be read to its end."""
+    if isinstance(error, SnapshotInvalid):
+        return "invalid"
+    if isinstance(error, VaultChanged):
+        return "changed"
+    return "missing" if isinstance(error, ObjectMissing) else "unreadable"

@@ -8,7 +8,7 @@ import re
 import stat
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,7 @@ from tasks.crypto.errors import Cancelled
 from tasks.crypto.files import open_regular
 from tasks.crypto.suites import HEADER_BYTES
 from tasks.crypto.vault.entries import FileEntry
-from tasks.crypto.vault.errors import SnapshotInvalid, VaultChanged, VaultError
+from tasks.crypto.vault.errors import VaultError
 from tasks.crypto.vault.index import ObjectIndex
 from tasks.crypto.vault.layout import (
     LOCK,
@@ -35,7 +35,7 @@ from tasks.crypto.vault.layout import (
 from tasks.crypto.vault.objects import digest_of
 from tasks.crypto.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot, snapshot_names
 from tasks.crypto.vault.vault import Vault
-from tasks.crypto.vault.verdicts import Status, Verdict, judged
+from tasks.crypto.vault.verdicts import Status, Verdict, judged, status_of
 
 # Whether a name is of a form.
 Form = Callable[[str], object]
@@ -74,8 +74,7 @@ def inspect(vault: Vault, index: ObjectIndex, known: Known | None, cancel: Cance
             faulty.add(name)
         if verdict.is_fault or vault.key is not None:
             yield verdict
-    # One that is there and damaged has a verdict already.
-    if known is not None and known.name not in faulty and (fault := rolled_back(vault, good, known)):
+    if fault := rolled_back(vault, good, known, faulty):
         yield judged("vault", vault.id, "rolled-back", fault)
     yield from _look_around(vault.root, index)
     missing = list(index.missing())
@@ -131,10 +130,7 @@ def _look_at(vault: Vault, name: str, index: ObjectIndex) -> tuple[Verdict, Snap
             index.name(_objects(opened))
             snapshot, size_bytes = opened.snapshot, opened.size_bytes
     except VaultError as fault:
-        error = fault.reason
-        status = "unreadable"
-        if isinstance(fault, VaultChanged):
-            status = "invalid" if isinstance(fault, SnapshotInvalid) else "changed"
+        error, status = fault.reason, status_of(fault)
     wall_ns = time.perf_counter_ns() - started_ns
     return Verdict("snapshot", name, status, size_bytes, None, error, begin, wall_ns), snapshot
 
@@ -145,8 +141,16 @@ def _objects(opened: OpenSnapshot) -> Iterator[tuple[str, int]]:
             yield entry.object, entry.facts.size_bytes
 
 
-def rolled_back(vault: Vault, good: Sequence[Snapshot], known: Known) -> str | None:
-    """What is wrong if the vault's good snapshots are older than what somebody else knows of; None if they are not."""
+def rolled_back(
+    vault: Vault, snapshots: Iterable[Snapshot | None], known: Known | None, damaged: Collection[str] = ()
+) -> str | None:
+    """What is wrong if the vault's good snapshots are older than what somebody else knows of; None if they are not.
+
+    None too if that one is among the `damaged` ones, of which each has been told by itself.
+    """
+    if known is None or known.name in damaged:
+        return None
+    good = [one for one in snapshots if one is not None]
     newest = max(good, key=lambda snapshot: snapshot.header.sequence, default=None)
     if newest is None or newest.header.sequence < known.sequence:
         there = os.path.lexists(snapshot_path(vault.root, known.name))
