@@ -126,6 +126,9 @@ def make_vault(path: str, secret: Secret) -> Vault:
     if is_vault(root):
         return open_vault(root, secret)
     if unfit := why_no_vault(root):
+        # Another process may have made it between the two looks.
+        if is_vault(root):
+            return open_vault(root, secret)
         raise NoVault(root, unfit)
     vault_id = secrets.token_hex(16)
     key = VaultKey(secret, vault_id)
