@@ -304,10 +304,12 @@ def test_times_that_no_calendar_has_are_shown(
 
 
 def test_paths_are_those_of_the_shell(threadmill: Command, vault: Path, tree: Path, tmp_path: Path) -> None:
-    """Relative to where one is, as for encrypt."""
+    """Relative to where one is, and past a link as the kernel goes, as for encrypt."""
     del vault
     assert threadmill("encrypt", "tree").returncode == 0
     assert threadmill("cat", "latest", "./deep/../letter", cwd=tree).stdout == (tree / "letter").read_text()
+    (tmp_path / "side").symlink_to(tree / "deep")
+    assert threadmill("cat", "latest", "side/../letter").stdout == (tree / "letter").read_text()
     assert threadmill("restore", "latest", "back", "tree/tool").returncode == 0
     assert [path for path in (tmp_path / "back").rglob("*") if path.is_file()] == [
         inside(tmp_path / "back", tree) / "tool"
