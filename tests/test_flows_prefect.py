@@ -303,15 +303,16 @@ def test_rounds_follow_each_other_and_progress_is_shown(
     threadmill: Command, on_server: dict[str, str], ask: Ask
 ) -> None:
     """A run of some seconds has a progress artifact, at 100 at the end; its findings are a table and a report."""
-    # Five waits of a tenth of a second in each round: it lasts, however fast the host is.
-    waits = ("speedup", "--workload", "wait", "--executor", "serial,thread", "--rounds", "5")
+    # Five waits of a tenth of a second in each round: it lasts for longer than the 5 s after which there is a progress
+    # artifact, however fast the host is.
+    waits = ("speedup", "--workload", "wait", "--executor", "serial,thread", "--rounds", "8")
     run = read_json(threadmill("experiment", *waits, "--json"))["run"]
     flow_run_id = run["flow_run_id"]
     assert re.fullmatch(r"run-experiments speedup \d{4}-\d\d-\d\dT\d\d:\d\d", flow_run_of(ask, flow_run_id)["name"])
     assert edges(task_runs_of(ask, flow_run_id)) == (
-        {"plan": set(), "measure round 0": {"plan"}, "report": {"record round 4"}}
-        | {f"measure round {number}": {f"record round {number - 1}"} for number in range(1, 5)}
-        | {f"record round {number}": {f"measure round {number}"} for number in range(5)}
+        {"plan": set(), "measure round 0": {"plan"}, "report": {"record round 7"}}
+        | {f"measure round {number}": {f"record round {number - 1}"} for number in range(1, 8)}
+        | {f"record round {number}": {f"measure round {number}"} for number in range(8)}
     )
     artifacts = artifacts_of(ask, flow_run_id)
     assert {key.removeprefix("run-experiments-"): one["type"] for key, one in artifacts.items()} == {
@@ -321,7 +322,7 @@ def test_rounds_follow_each_other_and_progress_is_shown(
         "report": "markdown",
     }
     progress = artifacts["run-experiments-progress"]
-    assert (progress["data"], progress["description"]) == (100, "20 of 20 samples")
+    assert (progress["data"], progress["description"]) == (100, "32 of 32 samples")
     assert progress["task_run_id"] is None
     assert progress["created"] < progress["updated"]
     findings = {row["case"]: row for row in json.loads(artifacts["run-experiments-experiments"]["data"])}
@@ -336,7 +337,7 @@ def test_rounds_follow_each_other_and_progress_is_shown(
     assert "](data:image/png;base64,iVBOR" in report or "matplotlib is not installed" in report
     assert not re.search(r"\]\((?!data:)|https?:|<[a-z]", report)
     lines = log_of(ask, flow_run_id)
-    assert any(re.match(r"20 round 1 of 5: \d+ ok.*; about .* to go", line) for line in lines)
+    assert any(re.match(r"20 round 1 of 8: \d+ ok.*; about .* to go", line) for line in lines)
 
 
 def test_broken_guard_is_a_failed_flow_run(
