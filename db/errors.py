@@ -1,88 +1,87 @@
-"""What can be wrong with the record, each as one line that says what to do."""
+"""Errors: the one base of all that is raised on purpose, and what can be wrong with the record.
+
+The base stands here because every layer may import this module, and it imports nothing. A leaf is its message: the
+docstring is the line that users read, a template over the leaf's own fields, which are its arguments.
+"""
 
 from __future__ import annotations
 
+from typing import ClassVar, dataclass_transform
 
-class RecordError(Exception):
-    """Base of everything that this package raises on purpose."""
+
+@dataclass_transform(eq_default=False)
+class ThreadmillError(Exception):
+    """Base of everything that is raised on purpose.
+
+    A leaf declares its fields as annotations, in the order of its arguments. Its docstring is the message, one line
+    that says what to do; a leaf whose message depends on its data overrides `__str__`. All leaves can be pickled.
+    """
+
+    exit_code: ClassVar[int] = 2
+    """What the command ends with: 2 refused before any work, 1 failed."""
+
+    _fields: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        """Collect the fields of the leaf, those of its bases first."""
+        own = (name for name, kind in cls.__annotations__.items() if not str(kind).startswith("ClassVar"))
+        cls._fields = (*cls._fields, *own)
+
+    def __init__(self, *values: object, **named: object) -> None:
+        given = dict(zip(self._fields, values, strict=False)) | named
+        whole = {name: given[name] if name in given else getattr(type(self), name) for name in self._fields}
+        super().__init__(*whole.values())
+        vars(self).update(whole)
+
+    def __str__(self) -> str:
+        return (type(self).__doc__ or "").format_map(vars(self))
+
+
+class RecordError(ThreadmillError):
+    """Base of everything that is wrong with the record."""
 
 
 class RecordUnusable(RecordError):
-    """The history database cannot be opened, read or written; `transient` if it may well be in a moment."""
+    """history database {where}: {reason}"""
 
-    def __init__(self, where: str, reason: str, transient: bool = False) -> None:
-        super().__init__(where, reason, transient)
-        self.where = where
-        self.reason = reason
-        self.transient = transient
-
-    def __str__(self) -> str:
-        return f"history database {self.where}: {self.reason}"
+    where: str
+    reason: str
+    transient: bool = False
+    """Whether the same may well succeed in a moment."""
 
 
-class SchemaMismatch(RecordError):
-    """The database's schema, `found`, is not the one that this program knows."""
+class SchemaTooNew(RecordError):
+    """history database {where}: its schema {found} is newer than this program's {known}; use the threadmill that wrote it"""  # noqa: E501
 
-    def __init__(self, where: str, found: str, known: str) -> None:
-        super().__init__(where, found, known)
-        self.where = where
-        self.found = found
-        self.known = known
+    where: str
+    found: str
+    known: str
 
 
-class SchemaTooNew(SchemaMismatch):
-    """A newer threadmill has written here."""
+class SchemaTooOld(RecordError):
+    """history database {where}: its schema {found} is older than this program's {known}; run: threadmill db upgrade"""
 
-    def __str__(self) -> str:
-        return (
-            f"history database {self.where}: its schema {self.found} is newer than this program's {self.known}; "
-            "use the threadmill that wrote it"
-        )
-
-
-class SchemaTooOld(SchemaMismatch):
-    """A database that no run has upgraded yet, met by a command that only reads."""
-
-    def __str__(self) -> str:
-        return (
-            f"history database {self.where}: its schema {self.found} is older than this program's {self.known}; "
-            "run: threadmill db upgrade"
-        )
+    where: str
+    found: str
+    known: str
 
 
 class NoWayBack(RecordError):
-    """Somebody asks Alembic for the schema before `revision`."""
+    """a downgrade from schema {revision} is not promised: restore the backup from before the upgrade (threadmill db backup makes one)"""  # noqa: E501
 
-    def __init__(self, revision: str) -> None:
-        super().__init__(revision)
-        self.revision = revision
-
-    def __str__(self) -> str:
-        return (
-            f"a downgrade from schema {self.revision} is not promised: restore the backup from before the upgrade "
-            "(threadmill db backup makes one)"
-        )
+    revision: str
 
 
 class NotReplaced(RecordError):
-    """Something is there already under the name of what was to be written."""
+    """{path} {why}"""
 
-    def __init__(self, path: str, why: str) -> None:
-        super().__init__(path, why)
-        self.path = path
-        self.why = why
-
-    def __str__(self) -> str:
-        return f"{self.path} {self.why}"
+    path: str
+    why: str
 
 
 class NotWritten(RecordError):
-    """What was to be written could not be; under its name there is what was there before, if anything."""
+    """{path} cannot be written: {reason}; nothing is left of it"""
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path} cannot be written: {self.reason}; nothing is left of it"
+    exit_code = 1
+    path: str
+    reason: str

@@ -5,8 +5,9 @@ What is written is in `db.writes`; here is when, and in which transaction.
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -48,9 +49,10 @@ class Store:
         with explained(self._url):
             upgrade(self._engine, self.where)
 
-    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
+    def __reduce__(self) -> tuple[Callable[..., Store], tuple[str]]:
         # Another process opens its own.
-        return type(self), (self._url.render_as_string(hide_password=False),)
+        url = self._url.render_as_string(hide_password=False)
+        return functools.partial(type(self), timeout_s=self._timeout_s), (url,)
 
     @property
     def where(self) -> str:

@@ -11,8 +11,6 @@ from prefect.states import Completed, Failed
 
 from db.errors import RecordError
 from db.facts import NewRun
-from db.history import History
-from db.store import Store
 from flows.artifacts import publish
 from flows.jobs.names import RequestRefused
 from flows.jobs.reporter import LISTENER, Tee
@@ -47,8 +45,8 @@ def run_in_flow(flow: str, make_job: Callable[[Settings], Job]) -> State[None]:
 def _run(flow: str, make_job: Callable[[Settings], Job], log: LogReporter) -> State[None]:
     settings = load_settings()
     job = make_job(settings)
-    store = Store(settings.history_url, timeout_s=settings.database_timeout_s)
-    history = History(settings.history_url, timeout_s=settings.database_timeout_s)
+    store = settings.open_store()
+    history = settings.open_history()
     runner = PrefectRunner()
     prefix = flow.replace("_", "-")
     progress = ProgressArtifact(f"{prefix}-progress", str(runtime.flow_run.id))

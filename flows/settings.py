@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import platformdirs
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.jobs.names import RequestRefused
+
+if TYPE_CHECKING:
+    from db.history import History
+    from db.store import Store
 
 # Months and minutes both begin with an m, and what is removed is gone: days and weeks only.
 KEEP_FORM = r"[1-9]\d{0,4}[dw]"
@@ -100,6 +104,26 @@ class Settings(BaseSettings):
         folder = os.path.join(os.path.abspath(self.home), "locks")
         os.makedirs(folder, mode=0o700, exist_ok=True)
         return os.path.join(folder, "measure")
+
+    def open_history(self) -> History:
+        """Open the record for reading.
+
+        Raises:
+            RecordError: it cannot be read, with what to do about it.
+        """
+        from db.history import History
+
+        return History(self.history_url, timeout_s=self.database_timeout_s)
+
+    def open_store(self) -> Store:
+        """Open the record for writing; make or upgrade it if need be.
+
+        Raises:
+            RecordError: it cannot be used, with what to do about it.
+        """
+        from db.store import Store
+
+        return Store(self.history_url, timeout_s=self.database_timeout_s)
 
     @property
     def usable_jobs(self) -> int:

@@ -240,8 +240,9 @@ def test_threads_record_side_by_side(history: History, database_url: str) -> Non
 
 
 def test_store_travels_to_another_process_as_its_url(store: Store) -> None:
-    """A pickled store opens its own connections where it arrives."""
+    """A pickled store opens its own connections where it arrives, and waits for a lock as long as the original."""
     copy = pickle.loads(pickle.dumps(store))  # noqa: S301 - our own bytes
+    assert vars(copy)["_timeout_s"] == vars(store)["_timeout_s"]
     assert copy.where == store.where
     assert copy.start_run(RUN) == 1
     copy.close()

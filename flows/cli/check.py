@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from db.history import History
 from flows.cli.encrypt import with_overrides
 from flows.cli.exits import REFUSED, Exit
 from flows.cli.options import Json, Whole
@@ -30,7 +29,7 @@ def check(*paths: str, key_file: str | None = None, jobs: Whole | None = None, j
     if "-" in paths:
         raise RequestRefused("standard input has no record to be held against: name files or folders")
     named, key = check_paths(paths), need_key_file(settings.key_file)
-    history = History(settings.history_url, timeout_s=settings.database_timeout_s)
+    history = settings.open_history()
     # A file that the suite `classic` was allowed to take before may be checked without being asked again.
     limits = Limits(settings.chain_timeout_s, allow_legacy_size=True)
     results = list(check_files(named, key, history, jobs=settings.usable_jobs, limits=limits, cancel=CancelToken()))

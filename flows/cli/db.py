@@ -6,11 +6,9 @@ import signal
 
 from db.backup import back_up
 from db.engine import parse_url, shown
-from db.history import History
 from db.integrity import faults
 from db.schema import HEAD
 from db.sizes import RecordStats, TableSize
-from db.store import Store
 from db.transfer import import_record
 from flows.cli.options import Flag, Json
 from flows.cli.output import local, print_json, print_table, say
@@ -21,7 +19,7 @@ from tasks.threads.wording import plural
 def upgrade() -> int:
     """Create the history database, or bring it to this program's schema; there is no way back (make a copy first)."""
     settings = load_settings()
-    store = Store(settings.history_url, timeout_s=settings.database_timeout_s)
+    store = settings.open_store()
     say(f"{store.where} is at schema {HEAD}")
     return 0
 
@@ -79,7 +77,7 @@ def stats(*, json: Json = False) -> int:
     """
     settings = load_settings()
     _let_signals_end_this()
-    found = History(settings.history_url, timeout_s=settings.database_timeout_s).stats()
+    found = settings.open_history().stats()
     if json:
         print_json(found)
     elif found is None:

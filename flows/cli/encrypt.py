@@ -84,7 +84,7 @@ def encrypt(
     else:
         flow = "encrypt_files" if request.random is None else "encrypt_payloads"
         done = run_directly(flow, settings, progress, encryption_job(request))
-    history = History(settings.history_url)
+    history = settings.open_history()
     code = exit_code_of(history, done.run_id)
     if json:
         print_json(history.detail(done.run_id))

@@ -6,7 +6,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from db.history import History, SampleFilter
+from db.history import SampleFilter
 from flows.cli.exits import Exit
 from flows.cli.findings import print_findings
 from flows.cli.options import Flag, Json, Names, Via, Whole
@@ -64,7 +64,7 @@ def experiment(
         run_id = run_by_prefect(settings, progress, lambda: _call_flow(request)).run_id
     else:
         run_id = run_directly("run_experiments", settings, progress, partial(measure, request)).run_id
-    history = History(settings.history_url)
+    history = settings.open_history()
     if json:
         print_json(history.detail(run_id))
     else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 
 from db.engine import parse_url
-from db.history import History
 from flows.cli.exits import REFUSED, Exit, Terminated
 from flows.cli.options import Whole
 from flows.cli.output import say
@@ -26,7 +25,7 @@ def explore(*, port: Whole = 8001) -> int:
         raise Exit(REFUSED, _POSTGRESQL)
     if importlib.util.find_spec("datasette") is None:
         raise Exit(REFUSED, "explore needs datasette; install the extra: pip install -e '.[explore]'")
-    history = History(settings.history_url, timeout_s=settings.database_timeout_s)
+    history = settings.open_history()
     if history.empty:
         raise Exit(REFUSED, f"nothing is recorded in {history.where} yet; try: threadmill survey")
     history.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from db.history import History
 from flows.cli.done import print_done
 from flows.cli.options import Json, Via
 from flows.cli.progress import ProgressReporter
@@ -35,7 +34,7 @@ def maintain(*, remove_older_than: str | None = None, via: Via = None, json: Jso
         done = run_by_prefect(settings, progress, partial(_call_flow, request))
     else:
         done = run_directly("maintain", settings, progress, partial(maintain_job, request))
-    return print_done(History(settings.history_url), done, json=json)
+    return print_done(settings.open_history(), done, json=json)
 
 
 def _call_flow(request: MaintenanceRequest) -> State[None]:

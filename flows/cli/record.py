@@ -16,7 +16,7 @@ def open_history(limit: int | None) -> History:
     if limit is not None and limit < 1:
         raise RequestRefused("--limit is at least 1")
     settings = load_settings()
-    return History(settings.history_url, timeout_s=settings.database_timeout_s)
+    return settings.open_history()
 
 
 def say_if_empty(history: History) -> None:

@@ -46,7 +46,7 @@ def report(
     since, until = when.span()
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     settings = load_settings()
-    history = History(settings.history_url, timeout_s=settings.database_timeout_s)
+    history = settings.open_history()
     made_at = datetime.now(UTC)
     if run is None:
         page = page_of(over_time(history, since or (until or made_at) - _USUAL, until, made_at=made_at))

@@ -165,11 +165,10 @@ def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[t
         if snapshot == LATEST:
             # Here, since a snapshot that is named is opened without the record, and sooner.
             from db.errors import RecordError
-            from db.history import History
             from flows.jobs.vaults import NAME_ANOTHER, need_latest
 
             settings = load_settings()
-            history = History(settings.history_url, timeout_s=settings.database_timeout_s)
+            history = settings.open_history()
             try:
                 need_latest(opened, found.snapshot, history, NAME_ANOTHER)
             except RecordError as error:

@@ -58,7 +58,7 @@ def status(
     settings = with_overrides(load_settings(), key_file=key_file, vault=vault)
     if only_vault:
         need_vault(settings.vault)
-    history = History(settings.history_url, timeout_s=settings.database_timeout_s)
+    history = settings.open_history()
     kept = look(settings, history, snapshot_age, proof_age)
     deployments, complaint = (None, None) if only_vault else _ask(settings)
     complaints = (complaint,) if complaint else deployments.complaints if deployments else ()

@@ -37,7 +37,7 @@ def survey(*, via: Via = None, json: Json = False) -> int:
         run_id = run_by_prefect(settings, progress, _call_flow).run_id
     else:
         run_id = run_directly("survey", settings, progress, partial(survey_job, survey_request(settings))).run_id
-    history = History(settings.history_url)
+    history = settings.open_history()
     detail = history.detail(run_id)
     if json:
         print_json(detail)

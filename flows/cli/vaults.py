@@ -149,7 +149,7 @@ def prune(
     policy = Policy(keep_last, keep_daily, keep_weekly, keep_monthly)
     request = PruningRequest(need_vault(settings.vault), need_key_file(settings.key_file), policy)
     if dry_run:
-        return _print_preview(request, History(settings.history_url), json=json)
+        return _print_preview(request, settings.open_history(), json=json)
 
     def call_flow() -> State[None]:
         from flows.vault import prune_vault
@@ -169,7 +169,7 @@ def _run(
         done = run_by_prefect(settings, progress, call_flow)
     else:
         done = run_directly(flow, settings, progress, job)
-    return print_done(History(settings.history_url), done, json=json)
+    return print_done(settings.open_history(), done, json=json)
 
 
 def _print_preview(request: PruningRequest, history: History, *, json: bool) -> int:

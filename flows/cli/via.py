@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from db.errors import RecordError
 from db.facts import NewRun
 from db.history import VERDICT_FAULTS, History
-from db.store import Store
 from flows.cli.exits import REFUSED, Exit
 from flows.cli.progress import ProgressReporter
 from flows.jobs.names import RequestRefused
@@ -60,8 +59,8 @@ class Done:
 
 def run_directly(flow: str, settings: Settings, progress: ProgressReporter, job: Job) -> Done:
     """Run the job in this process."""
-    store = Store(settings.history_url, timeout_s=settings.database_timeout_s)
-    history = History(settings.history_url, timeout_s=settings.database_timeout_s)
+    store = settings.open_store()
+    history = settings.open_history()
     tools = Tools(store, history, DirectRunner(settings.usable_jobs), progress, CancelToken())
     try:
         with progress:
