@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from db.errors import RecordError
-from db.facts import NewRun
+from db.rows import NewRun
 from flows.artifacts import publish
 from flows.jobs.names import RequestRefused
 from flows.jobs.reporter import LISTENER, Tee

@@ -14,6 +14,7 @@ from db.store import Store
 from tasks.crypto.encrypt import Encryption
 from tasks.crypto.summary import Summary, summarise
 from tasks.crypto.vault.vault import Vault
+from tasks.rows import interpreter_facts, payload_rows, sample_rows
 from tasks.steps import Whole
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
@@ -40,7 +41,8 @@ def record_batch(
 ) -> Whole[Summary]:
     """Write a batch's rows in one transaction; a batch that is recorded already stays as it is."""
     del number
-    store.record_encryptions(run_id, encryptions.value, vault)
+    place = (vault.id, vault.root) if vault else (None, None)
+    store.record_payloads(payload_rows(run_id, encryptions.value, *place))
     return Whole(summarise(encryptions.value))
 
 
@@ -56,7 +58,8 @@ def record_round(
     store: Store, run_id: int, one: Round, first_ordinal: int, samples: Whole[tuple[Sample, ...]]
 ) -> Whole[tuple[Sample, ...]]:
     """Write a round's samples in one transaction; those that are recorded already stay as they are."""
-    store.record_samples(run_id, first_ordinal, samples.value, one.interpreters)
+    rows = sample_rows(run_id, first_ordinal, samples.value, one.interpreters)
+    store.record_samples(rows, interpreter_facts(one.interpreters))
     return samples
 
 

@@ -23,7 +23,7 @@ def print_payloads(rows: Sequence[PayloadRow]) -> None:
                 row.suite,
                 row.backend,
                 row.status,
-                row.digest or row.error,
+                row.digest.hex() if row.digest else row.error,
                 *([row.kept_in] * len(kept)),
                 _stages(row),
                 milliseconds(row.wall_ns),

@@ -13,8 +13,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from db.errors import RecordError
-from db.facts import NewRun
 from db.history import VERDICT_FAULTS, History
+from db.rows import NewRun
 from flows.cli.exits import REFUSED, Exit
 from flows.cli.progress import ProgressReporter
 from flows.jobs.names import RequestRefused

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from operator import itemgetter
 
-from db.facts import NewRun
+from db.rows import NewRun
 from flows.jobs.plan import Done, Plan, make_plan
 from flows.jobs.request import EncryptionRequest
 from flows.jobs.run import OpenRun, Tools, open_run

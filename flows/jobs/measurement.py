@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeVar
 
-from db.facts import NewRun
+from db.rows import NewRun
 from flows.jobs.measured import Counting, MeasurementOutcome, labels_of
 from flows.jobs.names import RequestRefused
 from flows.jobs.run import OpenRun, Tools, open_run

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from db.errors import RecordError
-from db.facts import NewRun
 from db.history import History
+from db.rows import NewRun
 from db.store import Store
 from flows.jobs.reporter import Reporter
 from flows.jobs.runner import Runner

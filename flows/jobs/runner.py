@@ -12,6 +12,7 @@ from tasks.crypto.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Limits, encrypt_batch
 from tasks.crypto.secret import KeySource
 from tasks.crypto.summary import Summary, summarise
+from tasks.rows import interpreter_facts, payload_rows, sample_rows
 from tasks.threads.measuring import measure_round
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
@@ -109,7 +110,8 @@ class DirectRunner:
 def encrypt_and_record(batch: Batch, context: BatchContext) -> Summary:
     """One batch from payloads to rows."""
     encryptions = encrypt_batch(batch, context.key, context.limits, context.cancel, context.keep)
-    context.store.record_encryptions(context.run_id, encryptions, context.keep.vault if context.keep else None)
+    vault = (context.keep.vault.id, context.keep.vault.root) if context.keep else (None, None)
+    context.store.record_payloads(payload_rows(context.run_id, encryptions, *vault))
     return summarise(encryptions)
 
 
@@ -128,5 +130,6 @@ def measure_and_record(one: Round, first_ordinal: int, context: RoundContext) ->
         cancel=context.cancel,
         tell=context.tell,
     )
-    context.store.record_samples(context.run_id, first_ordinal, samples, one.interpreters)
+    rows = sample_rows(context.run_id, first_ordinal, samples, one.interpreters)
+    context.store.record_samples(rows, interpreter_facts(one.interpreters))
     return samples

@@ -18,6 +18,7 @@ from tasks.crypto.vault.snapshots import Snapshot
 from tasks.crypto.vault.vault import Vault
 from tasks.crypto.vault.verdicts import Verdict
 from tasks.crypto.vault.verify import Known, rolled_back
+from tasks.rows import verdict_rows
 
 # A step should take about a second: Prefect costs 25 ms for each.
 _STEP_S = 1.0
@@ -108,7 +109,7 @@ def run_portions(
         first = ordinal
         ordinal += portion.count
         return tools.runner.start_step(
-            Step(kind, portion.name, portion.work, lambda done: tools.store.record_verdicts(run_id, vault, first, done))
+            Step(kind, portion.name, portion.work, lambda done: record(run_id, vault, first, done, tools))
         )
 
     with closing(side_by_side(portions, start, workers, tools.cancel)) as ended:
@@ -152,7 +153,12 @@ class _Draw:
         return tuple(done)
 
 
+def record(run_id: int, vault: Vault, first_ordinal: int, verdicts: Sequence[Verdict], tools: Tools) -> None:
+    """Write verdicts; those that are on record already stay as they are."""
+    tools.store.record_verdicts(verdict_rows(run_id, vault.id, vault.root, first_ordinal, verdicts))
+
+
 def record_at_once(verdicts: Sequence[Verdict], vault: Vault, run_id: int, tools: Tools, tally: Tally) -> None:
     """Those that were found while planning."""
-    tools.store.record_verdicts(run_id, vault, tally.ordinal, verdicts)
+    record(run_id, vault, tally.ordinal, verdicts, tools)
     tools.reporter.step_done(0, 0, tally.add(verdicts))

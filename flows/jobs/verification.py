@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
-from db.facts import NewRun
 from db.history import VERDICT_FAULTS
+from db.rows import NewRun
 from flows.jobs.names import RequestRefused, shown_path
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.vaults import Portion, Tally, known_snapshot, record_at_once, run_portions
