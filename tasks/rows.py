@@ -13,10 +13,10 @@ from db.rows import InterpreterRow, PayloadRow, SampleRow, SnapshotRow, StageRow
 # For types only: a run that encrypts does not load the vault and the experiments, and the other way round.
 if TYPE_CHECKING:
     from tasks.crypto.encrypt import Encryption, Status
-    from tasks.crypto.vault.adding import Added, Addition
-    from tasks.crypto.vault.verdicts import Verdict
     from tasks.threads.interpreters import Interpreter
     from tasks.threads.samples import Sample
+    from tasks.vault.adding import Added, Addition
+    from tasks.vault.verdicts import Verdict
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
