@@ -12,7 +12,7 @@ from prefect.futures import PrefectFuture
 from prefect.states import Failed
 from prefect.utilities.annotations import opaque, quote
 
-from flows.jobs.names import RequestRefused
+from db.errors import ThreadmillError
 from flows.jobs.runner import BatchContext, RoundContext, Step
 from tasks import steps
 from tasks.crypto.encrypt import Batch
@@ -74,7 +74,7 @@ class PrefectRunner:
         def attempt() -> Whole[T] | State[None]:
             try:
                 return Whole(make())
-            except (RequestRefused, CryptoError, ExperimentError) as error:
+            except (ThreadmillError, CryptoError, ExperimentError) as error:
                 refused.append(error)
                 return Failed(name=REFUSED, message=str(error))
 

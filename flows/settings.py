@@ -11,7 +11,7 @@ import platformdirs
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 
 if TYPE_CHECKING:
     from db.history import History
@@ -101,9 +101,7 @@ class Settings(BaseSettings):
     @property
     def measuring_lock(self) -> str:
         """Path of the lock that whatever measures on this host holds; its folder is made here."""
-        folder = os.path.join(os.path.abspath(self.home), "locks")
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        return os.path.join(folder, "measure")
+        return os.path.join(make_folder(os.path.join(os.path.abspath(self.home), "locks")), "measure")
 
     def open_history(self) -> History:
         """Open the record for reading.
@@ -129,6 +127,19 @@ class Settings(BaseSettings):
     def usable_jobs(self) -> int:
         """Chains to run at once."""
         return self.jobs or len(os.sched_getaffinity(0))
+
+
+def make_folder(path: str) -> str:
+    """Make a folder for its owner only, unless it is there; its path.
+
+    Raises:
+        RequestRefused: it cannot be made.
+    """
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise RequestRefused(f"{path} cannot be made: {error.strerror}; set another THREADMILL_HOME") from None
+    return path
 
 
 def load_settings() -> Settings:

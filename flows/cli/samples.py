@@ -27,8 +27,8 @@ from flows.cli.selection import (
     Updates,
     Workloads,
 )
+from flows.errors import RequestRefused
 from flows.jobs.findings import to_sample
-from flows.jobs.names import RequestRefused
 from tasks.threads.pyperf_export import pyperf_document
 
 

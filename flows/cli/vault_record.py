@@ -16,7 +16,8 @@ from flows.cli.options import Flag, Whole
 from flows.cli.output import local, milliseconds, print_table, say
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import ANY_TIME, FOR_PEOPLE, Form, Times
-from flows.jobs.names import RequestRefused, shown_path
+from flows.errors import RequestRefused
+from flows.jobs.names import shown_path
 from tasks.crypto.scan import absolute
 
 # So many vaults are named where another one was asked for.

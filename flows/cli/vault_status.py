@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from db.history import History
 from flows.cli.output import local, say
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from flows.jobs.vault_state import VaultState, in_words, look_at_vault, too_old
 from flows.settings import Settings, parse_age
 from tasks.threads.wording import plural

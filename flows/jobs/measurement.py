@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import TypeVar
 
 from db.facts import NewRun
+from flows.errors import RequestRefused
 from flows.jobs.measured import Counting, MeasurementOutcome, labels_of
-from flows.jobs.names import RequestRefused
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.runner import RoundContext
 from tasks.cancel import CancelToken

@@ -9,7 +9,8 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from flows.jobs.names import RequestRefused, shown_path
+from flows.errors import RequestRefused
+from flows.jobs.names import shown_path
 from flows.jobs.request import EncryptionRequest
 from tasks.cancel import CancelToken
 from tasks.crypto.choose import BackendChoice, Chosen, choose_backend

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 
 from db.facts import NewRun
 from db.history import History
-from flows.jobs.names import RequestRefused, shown_path
+from flows.errors import RequestRefused
+from flows.jobs.names import shown_path
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.vaults import Tally, drawn, need_latest, run_portions
 from tasks.cancel import CancelToken

@@ -7,7 +7,8 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
 from db.facts import NewRun
-from flows.jobs.names import RequestRefused, need_outside, shown_path
+from flows.errors import RequestRefused
+from flows.jobs.names import need_outside, shown_path
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.vaults import NAME_ANOTHER, Tally, drawn, need_latest, run_portions
 from tasks.crypto.secret import KeyFile

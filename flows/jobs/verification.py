@@ -9,7 +9,8 @@ from functools import partial
 
 from db.facts import NewRun
 from db.history import VERDICT_FAULTS
-from flows.jobs.names import RequestRefused, shown_path
+from flows.errors import RequestRefused
+from flows.jobs.names import shown_path
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.vaults import Portion, Tally, known_snapshot, record_at_once, run_portions
 from tasks.cancel import CancelToken
