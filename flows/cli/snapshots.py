@@ -12,14 +12,13 @@ from datetime import UTC, datetime, timedelta
 
 from flows.cli.encrypt import with_overrides
 from flows.cli.exits import Exit
-from flows.cli.listing import size
 from flows.cli.options import Flag, Json
-from flows.cli.output import local, print_json, print_table, say
+from flows.cli.output import print_json, print_table, say
 from flows.cli.vaults import KeyOption, VaultOption
-from flows.jobs.names import RequestRefused, shown_path
+from flows.jobs.names import RequestRefused
 from flows.jobs.request import need_key_file, need_path, need_vault
-from flows.report.escaping import visible
 from flows.settings import load_settings
+from flows.text import if_known, local, plural, shown_path, size, visible
 from tasks.crypto.cancel import CancelToken
 from tasks.crypto.files import write_all
 from tasks.crypto.vault.decrypt import decrypt_checked
@@ -36,7 +35,6 @@ from tasks.crypto.vault.snapshots import (
     snapshot_names,
 )
 from tasks.crypto.vault.vault import Vault, open_vault
-from tasks.threads.wording import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +244,7 @@ def _time(time_ns: int) -> datetime | None:
 def _local(time_ns: int) -> str:
     """For people; where no calendar has it, in seconds since 1970."""
     try:
-        return local(_time(time_ns)) or f"@{time_ns // 10**9}"
+        return if_known(local, _time(time_ns)) or f"@{time_ns // 10**9}"
     except (OverflowError, ValueError):
         # The first and the last day, in another zone.
         return f"@{time_ns // 10**9}"
