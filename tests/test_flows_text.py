@@ -12,7 +12,8 @@ from flows.text import age, duration, factor, interval, megabytes, milliseconds,
 @pytest.mark.parametrize(
     ("time_ns", "text"),
     [
-        (0, "0 ns"), (850, "850 ns"), (52.7, "52.7 ns"), (12_345, "12.3 µs"), (4_200_000, "4.20 ms"), (999_600_000, "1.00 s"),
+        (0, "0 ns"),
+        (850, "850 ns"), (52.7, "52.7 ns"), (12_345, "12.3 µs"), (4_200_000, "4.20 ms"), (999_600_000, "1.00 s"),
         (119e9, "119 s"), (270e9, "4.50 min"), (7200e9, "2.00 h"), (4e15, "1,111 h"),
     ],
 )  # fmt: skip
