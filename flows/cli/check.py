@@ -7,23 +7,30 @@ from collections import Counter
 from flows.cli.encrypt import with_overrides
 from flows.cli.exits import REFUSED, Exit
 from flows.cli.options import Json, Whole
-from flows.cli.output import local, print_json, print_table, say
+from flows.cli.output import print_json, print_table, say
 from flows.jobs.check import check as check_files
 from flows.jobs.names import RequestRefused
 from flows.jobs.request import check_paths, need_key_file
 from flows.settings import load_settings
-from tasks.crypto.cancel import CancelToken
+from flows.text import if_known, local
+from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Limits
 
 
 def check(*paths: str, key_file: str | None = None, jobs: Whole | None = None, json: Json = False) -> int:
-    """Re-encrypt files with their recorded salt and say whether each still has the recorded digest.
+    """Say whether files still give their recorded digests.
+
+    Each file is encrypted again with its recorded salt.
+
+    Exit codes: 0 the same, 1 a digest differs or could not be made, 2 refused, or no file is on record, 3 a file was
+    unreadable or changed while it was read.
+
+    Example: threadmill check FOLDER --key-file KEY
 
     Args:
         paths: files and folders (all files below them)
         key_file: the one that they were encrypted with; default: THREADMILL_KEY_FILE
         jobs: files at once (default: usable CPUs)
-        json: print one JSON array
     """
     settings = with_overrides(load_settings(), jobs, key_file)
     if "-" in paths:
@@ -41,7 +48,15 @@ def check(*paths: str, key_file: str | None = None, jobs: Whole | None = None, j
             "checked",
             ("file", "verdict", "recorded in run", "on", "suite", "digest", "why"),
             (
-                (row.name, row.verdict, row.run_id, local(row.recorded_at), row.suite, row.recorded_digest, row.error)
+                (
+                    row.name,
+                    row.verdict,
+                    row.run_id,
+                    if_known(local, row.recorded_at),
+                    row.suite,
+                    row.recorded_digest,
+                    row.error,
+                )
                 for row in results
             ),
         )

@@ -8,27 +8,31 @@ from flows.analysis.comparison import Compared, Comparison, Side
 from flows.analysis.comparison import compare as compare_sides
 from flows.analysis.intervals import Verdict
 from flows.cli.exits import REFUSED, Exit
-from flows.cli.listing import duration, identity, interval, print_rows
+from flows.cli.listing import identity, print_rows
 from flows.cli.options import Whole
 from flows.cli.output import print_table, say
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import EVERYTHING, FOR_PEOPLE, Form, Selection
 from flows.cli.sides import both_sides
 from flows.jobs.names import RequestRefused
+from flows.text import duration, interval
 
 
 def compare(a: str, b: str, /, *, which: Selection = EVERYTHING, limit: Whole = 40, form: Form = FOR_PEOPLE) -> int:
-    """Compare B with A wherever both measured the same: the ratio of their times, with its 95 % interval.
+    """Compare two runs, interpreters, hosts or spans of time.
 
-    Faster or slower is said only where the whole interval lies beyond 5 %. Of each series the newest 1,000 runs on
-    either side are looked at.
+    Wherever A and B measured the same, the ratio of their times is given with its 95 % interval. Faster or slower is
+    said only where the whole interval lies beyond 5 %. The newest 1,000 runs of each series are looked at on either
+    side.
+
+    Exit codes: 0 done, 2 refused, or nothing to compare.
+
+    Example: threadmill history compare 3.11 3.13t --workload factorize
 
     Args:
         a: a run (12, latest), an interpreter (3.11), host:NAME, or a span of time (2026-10-01..2026-10-31)
         b: another of that kind
-        which: of what, and when
         limit: series at the most, the greatest differences first
-        form: for people or for programs
     """
     asked = which.filter()
     history = open_history(limit)

@@ -11,7 +11,7 @@ from flows.cli.finding_rows import RaceRow, SpeedupRow, race_rows, speedup_rows
 from flows.cli.finding_tables import print_races, print_speedups
 from flows.cli.listing import print_rows
 from flows.cli.options import Flag, Whole
-from flows.cli.output import local, milliseconds, print_table
+from flows.cli.output import print_table
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import (
     ALL_CASES,
@@ -29,6 +29,7 @@ from flows.cli.selection import (
 )
 from flows.jobs.findings import to_sample
 from flows.jobs.names import RequestRefused
+from flows.text import duration, if_known, local
 from tasks.threads.pyperf_export import pyperf_document
 
 
@@ -42,15 +43,17 @@ def samples(
     form: Form = FOR_PEOPLE,
     pyperf: Flag = False,
 ) -> int:
-    """List samples of the experiments, newest first; those of one run in their order.
+    """List samples of the experiments, newest first.
+
+    With --run, the samples of one run are listed in their order.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history samples --workload factorize --interpreter 3.13t
 
     Args:
-        cases: of which cases
-        machines: on which interpreters and machines
         run: only this run, by its number
-        times: when they were measured
         limit: how many at the most
-        form: for people or for programs
         pyperf: print the samples of one case as JSON that pyperf stats and pyperf compare_to read
     """
     since, until = times.span()
@@ -93,7 +96,7 @@ def _print_samples(rows: Sequence[SampleRow]) -> None:
                 row.round,
                 row.outcome,
                 row.found or row.error,
-                milliseconds(row.wall_ns),
+                if_known(duration, row.wall_ns),
                 "noisy" if row.noisy else None,
             )
             for row in rows
@@ -119,15 +122,15 @@ def speedup(
     limit: Whole = 5,
     form: Form = FOR_PEOPLE,
 ) -> int:
-    """Show what helped: the speed-up of each executor, run by run, newest first.
+    """Show the speed-up of each executor, run by run, newest first.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history speedup --workload factorize
 
     Args:
-        workloads: of which cases
-        machines: on which interpreters and machines
         run: only this run, by its number
-        times: when they were measured
         limit: runs at the most
-        form: for people or for programs
     """
     wanted = workloads.axes()
     groups = _findings("speedup", wanted, machines, run, times, limit)
@@ -145,15 +148,17 @@ def race(
     limit: Whole = 5,
     form: Form = FOR_PEOPLE,
 ) -> int:
-    """Show what was lost, and what a guard cost, run by run, newest first.
+    """Show which updates were lost, and what a guard costs.
+
+    Runs are shown one by one, newest first.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history race --shape augmented
 
     Args:
-        updates: of which cases
-        machines: on which interpreters and machines
         run: only this run, by its number
-        times: when they were measured
         limit: runs at the most
-        form: for people or for programs
     """
     wanted = updates.axes()
     groups = _findings("race", wanted, machines, run, times, limit)

@@ -7,15 +7,22 @@ import os
 from db.engine import parse_url, shown
 from flows.cli.exits import Exit
 from flows.cli.options import Whole
-from flows.cli.output import local, print_table, say
+from flows.cli.output import print_table, say
 from flows.serving.errors import ServeError
 from flows.serving.serve import Serving
 from flows.serving.serve import serve as run
 from flows.settings import Settings, load_settings
+from flows.text import if_known, local
 
 
 def serve(*, port: Whole = 4200, limit: Whole | None = None) -> int:
-    """Start Prefect's server, the deployments of prefect.yaml and a worker on this machine; Ctrl-C ends all of them.
+    """Run Prefect's server, the deployments and a worker on this machine.
+
+    The deployments are those of prefect.yaml. Ctrl-C ends all of it.
+
+    Exit codes: 0 ended by a signal, 1 a part of it failed or ended by itself, 2 refused before any work.
+
+    Example: threadmill serve --limit 2
 
     Args:
         port: of the server and its UI, on the loopback address
@@ -44,7 +51,7 @@ def _show(settings: Settings, serving: Serving) -> None:
                 row.deployment,
                 ", ".join(row.schedules),
                 row.queue,
-                "paused" if row.paused else local(row.next_at) or "not planned yet",
+                "paused" if row.paused else if_known(local, row.next_at) or "not planned yet",
             )
             for row in serving.upcoming
         ),

@@ -10,23 +10,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from cyclopts import App
+
 from flows.cli.encrypt import with_overrides
 from flows.cli.exits import Exit
-from flows.cli.listing import size
 from flows.cli.options import Flag, Json
-from flows.cli.output import local, print_json, print_table, say
+from flows.cli.output import print_json, print_table, say
 from flows.cli.vaults import KeyOption, VaultOption
-from flows.jobs.names import RequestRefused, shown_path
+from flows.jobs.names import RequestRefused
 from flows.jobs.request import need_key_file, need_path, need_vault
-from flows.report.escaping import visible
 from flows.settings import load_settings
-from tasks.crypto.cancel import CancelToken
-from tasks.crypto.files import write_all
-from tasks.crypto.vault.decrypt import decrypt_checked
-from tasks.crypto.vault.entries import Entry, FileEntry, LinkEntry
-from tasks.crypto.vault.errors import VaultError
-from tasks.crypto.vault.locks import reading
-from tasks.crypto.vault.snapshots import (
+from flows.text import if_known, local, plural, shown_path, size, visible
+from tasks.cancel import CancelToken
+from tasks.files import write_all
+from tasks.vault.decrypt import decrypt_checked
+from tasks.vault.entries import Entry, FileEntry, LinkEntry
+from tasks.vault.errors import VaultError
+from tasks.vault.locks import reading
+from tasks.vault.snapshots import (
     LATEST,
     OpenSnapshot,
     Snapshot,
@@ -35,8 +36,7 @@ from tasks.crypto.vault.snapshots import (
     read_snapshot,
     snapshot_names,
 )
-from tasks.crypto.vault.vault import Vault, open_vault
-from tasks.threads.wording import plural
+from tasks.vault.vault import Vault, open_vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,17 @@ class SnapshotLine:
     size_bytes: int
 
 
-def list_snapshots(vault: str | None, key_file: str | None, *, json: bool) -> int:
-    """`threadmill snapshots`."""
+app = App(name="snapshots")
+
+
+@app.default
+def list_snapshots(*, vault: VaultOption = None, key_file: KeyOption = None, json: Json = False) -> int:
+    """List the snapshots of a vault, newest first.
+
+    Exit codes: 0 listed, 1 a snapshot is damaged or not authentic, 2 refused before any work.
+
+    Example: threadmill snapshots --vault VAULT --key-file KEY
+    """
     with _opened(vault, key_file) as opened:
         lines, faults = [], []
         for name in reversed(snapshot_names(opened.root)):
@@ -81,6 +90,7 @@ def list_snapshots(vault: str | None, key_file: str | None, *, json: bool) -> in
     return 0
 
 
+@app.command
 def show(
     snapshot: str,
     /,
@@ -90,14 +100,15 @@ def show(
     key_file: KeyOption = None,
     json: Json = False,
 ) -> int:
-    """List what a snapshot has.
+    """List the files, links and folders of a snapshot.
+
+    Exit codes: 0 listed, 2 refused: no such snapshot, or it is damaged.
+
+    Example: threadmill snapshots show latest --vault VAULT --key-file KEY
 
     Args:
         snapshot: latest, or the beginning of its name
         sha256sums: print what `sha256sum -c` reads, to be run in the folder of the vault
-        vault: where
-        key_file: path
-        json: print an array, an object for each entry
     """
     with _found(vault, key_file, snapshot) as (_, found):
         if sha256sums:
@@ -112,13 +123,17 @@ def show(
 
 
 def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: KeyOption = None) -> int:
-    """Write a file of a snapshot to standard output, after all of it was checked.
+    """Write one file of a snapshot to standard output.
+
+    All of the file is checked before its first byte is written.
+
+    Exit codes: 0 written, 1 its object is damaged or the output cannot be written, 2 refused before any work.
+
+    Example: threadmill cat latest /home/me/letter.txt --vault VAULT --key-file KEY
 
     Args:
         snapshot: latest, or the beginning of its name
         path: as it was when it was encrypted
-        vault: where
-        key_file: path
     """
     path = need_path(path)
     wanted = os.fsencode(path).strip(b"/")
@@ -246,7 +261,7 @@ def _time(time_ns: int) -> datetime | None:
 def _local(time_ns: int) -> str:
     """For people; where no calendar has it, in seconds since 1970."""
     try:
-        return local(_time(time_ns)) or f"@{time_ns // 10**9}"
+        return if_known(local, _time(time_ns)) or f"@{time_ns // 10**9}"
     except (OverflowError, ValueError):
         # The first and the last day, in another zone.
         return f"@{time_ns // 10**9}"

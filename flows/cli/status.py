@@ -9,13 +9,13 @@ from db.history import History
 from db.rows import RecordSize, RunRow
 from flows.cli.encrypt import with_overrides
 from flows.cli.options import Flag, Json
-from flows.cli.output import local, print_json, print_table, say
+from flows.cli.output import print_json, print_table, say
 from flows.cli.vault_status import Age, VaultReport, look, print_vault
 from flows.cli.vaults import KeyOption, VaultOption
 from flows.cli.via import use_server
 from flows.jobs.request import need_vault
 from flows.settings import Settings, load_settings
-from tasks.threads.wording import plural
+from flows.text import if_known, local, plural, size
 
 if TYPE_CHECKING:
     from flows.deployments import Deployments, DeploymentState
@@ -42,18 +42,19 @@ def status(
     only_vault: Flag = False,
     json: Json = False,
 ) -> int:
-    """Say how the scheduled runs and the vault do: what ran last, what is due, what is late, failed, missing, too old.
+    """Say how the scheduled runs and the vault do.
 
-    Exit code 0 if all is well, 1 if something needs eyes. An object that nobody has proven yet counts from when it was
-    stored.
+    That is: what ran last, what is due, and what is late, failed, missing or too old. An object that was never verified
+    counts from when it was stored.
+
+    Exit codes: 0 all is well, 1 something needs attention, 2 refused before any work.
+
+    Example: threadmill status --vault VAULT --snapshot-age 2d --proof-age 30d
 
     Args:
-        vault: where
-        key_file: path
         snapshot_age: complain if the vault's newest snapshot is older: 30m, 36h, 2d; default: THREADMILL_SNAPSHOT_AGE
-        proof_age: complain if an object was not proven for longer: 36h, 30d, 8w; default: THREADMILL_PROOF_AGE
+        proof_age: complain if an object was not verified for longer: 36h, 30d, 8w; default: THREADMILL_PROOF_AGE
         only_vault: look at the vault, and neither at a server nor at deployments
-        json: print one JSON object
     """
     settings = with_overrides(load_settings(), key_file=key_file, vault=vault)
     if only_vault:
@@ -88,9 +89,9 @@ def _ask(settings: Settings) -> tuple[Deployments | None, str | None]:
 
 
 def _print(report: Status, history: History) -> None:
-    size = report.size
+    record = report.size
     last = f"; last run {report.last_run.id} {report.last_run.status}" if report.last_run else ""
-    say(f"record: {report.record}, {plural(size.runs, 'run')}, {size.size_bytes / 1e6:,.1f} MB{last}")
+    say(f"record: {report.record}, {plural(record.runs, 'run')}, {size(record.size_bytes)}{last}")
     deployments = report.deployments
     if deployments is not None:
         say(f"Prefect: {deployments.api}, workers online: {deployments.workers_online}")
@@ -114,8 +115,8 @@ def _line(state: DeploymentState, history: History) -> tuple[object, ...]:
         state.name,
         last.name if last else "–",
         last.state if last else "–",
-        local(last.started_at) if last else None,
+        if_known(local, last.started_at if last else None),
         recorded.id if recorded else None,
-        local(state.next_at) if state.scheduled else "paused",
+        if_known(local, state.next_at) if state.scheduled else "paused",
         state.late or None,
     )

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
+from typing import Protocol
 
-from db.facts import NewRun
+from db.facts import NewRun, VaultFacts
 from db.store import Store
 from flows.jobs.plan import Done, Plan, make_plan
 from flows.jobs.request import EncryptionRequest
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.runner import Here, Step, at_once
+from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.secret import KeySource
 from tasks.crypto.summary import Summary, summarise, total
-from tasks.crypto.vault.adding import Addition
+
+EncryptBatch = Callable[[Batch, KeySource, Limits, CancelToken], tuple[Encryption, ...]]
+
+
+class Keep(Protocol):
+    """Encrypts batches so that their ciphertext is kept in a vault."""
+
+    @property
+    def vault(self) -> VaultFacts:
+        """The vault."""
+
+    def encrypt(self, batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken) -> tuple[Encryption, ...]:
+        """See `encrypt_batch`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +91,7 @@ def encrypt(request: EncryptionRequest, run: NewRun, tools: Tools) -> OpenRun:
 
 
 def run_batches(
-    plan: Plan, run: OpenRun, done_before: frozenset[Done] = frozenset(), keep: Addition | None = None
+    plan: Plan, run: OpenRun, done_before: frozenset[Done] = frozenset(), keep: Keep | None = None
 ) -> EncryptionOutcome:
     """Do batch after batch, at most as many at once as the part has workers, and sum up their results."""
     summaries: list[Summary] = []
@@ -93,20 +108,22 @@ def run_batches(
     return EncryptionOutcome(total(summaries))
 
 
-def batch_step(batch: Batch, request: EncryptionRequest, keep: Addition | None = None) -> Step[tuple[Encryption, ...]]:
+def batch_step(batch: Batch, request: EncryptionRequest, keep: Keep | None = None) -> Step[tuple[Encryption, ...]]:
     """The step that encrypts a batch. Its names are ASCII: the font of the UI's graph has little else."""
     return Step(
         kind="encrypt-batch",
         name=f"encrypt batch {batch.number}: {len(batch.payloads)} x {batch.suite} on {batch.chosen.backend}",
         recorded_as=f"record batch {batch.number}",
-        work=partial(_encrypt, batch, request.key, request.limits, keep),
-        record=partial(_record, keep),
+        work=partial(_encrypt, keep.encrypt if keep else encrypt_batch, batch, request.key, request.limits),
+        record=partial(_record, keep.vault if keep else None),
     )
 
 
-def _encrypt(batch: Batch, key: KeySource, limits: Limits, keep: Addition | None, here: Here) -> tuple[Encryption, ...]:
-    return encrypt_batch(batch, key, limits, here.cancel, keep)
+def _encrypt(
+    encrypt_batch: EncryptBatch, batch: Batch, key: KeySource, limits: Limits, here: Here
+) -> tuple[Encryption, ...]:
+    return encrypt_batch(batch, key, limits, here.cancel)
 
 
-def _record(keep: Addition | None, store: Store, run_id: int, encryptions: tuple[Encryption, ...]) -> None:
-    store.record_encryptions(run_id, encryptions, keep.vault if keep else None)
+def _record(vault: VaultFacts | None, store: Store, run_id: int, encryptions: tuple[Encryption, ...]) -> None:
+    store.record_encryptions(run_id, encryptions, vault)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 
 if TYPE_CHECKING:
     from db.store import Store

@@ -9,17 +9,18 @@ from functools import partial
 
 from db.facts import NewRun
 from db.history import VERDICT_FAULTS
-from flows.jobs.names import RequestRefused, shown_path
+from flows.jobs.names import RequestRefused
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.runner import Here
 from flows.jobs.vaults import Portion, Tally, known_snapshot, record_at_once, run_portions
+from flows.text import shown_path, size
 from tasks.crypto.secret import KeyFile
-from tasks.crypto.vault.index import ObjectIndex
-from tasks.crypto.vault.locks import reading
-from tasks.crypto.vault.recover import open_or_recover
-from tasks.crypto.vault.vault import Vault
-from tasks.crypto.vault.verdicts import Verdict
-from tasks.crypto.vault.verify import check_objects, inspect
+from tasks.vault.index import ObjectIndex
+from tasks.vault.locks import reading
+from tasks.vault.recover import open_or_recover
+from tasks.vault.vault import Vault
+from tasks.vault.verdicts import Verdict
+from tasks.vault.verify import check_objects, inspect
 
 # What a step may take: about a second of hashing on one core, or of opening files.
 _STEP_BYTES = 1 << 30
@@ -72,8 +73,7 @@ class Verified:
     def message(self) -> str:
         """What is whole, then what is not."""
         whole = self.tally.count("object", "ok")
-        size_mb = self.tally.size_bytes / 1e6
-        text = f"objects: {whole:,} of {self.objects:,} proven, {size_mb:,.1f} MB; snapshots: "
+        text = f"objects: {whole:,} of {self.objects:,} proven, {size(self.tally.size_bytes)}; snapshots: "
         snapshots = self.tally.count("snapshot", "ok")
         text += f"{snapshots:,} authentic" if self.with_key else "not authenticated (no key file)"
         left = self.tally.count("file", "leftover")
