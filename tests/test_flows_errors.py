@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from db.errors import RecordUnusable
+from db.errors import RecordUnusable, ThreadmillError
 from flows.errors import ApiError, CommandFailed, NumpyMissing, RequestRefused, ServeError
 from tests.conftest import BIN, Command
 
@@ -23,7 +23,7 @@ from tests.conftest import BIN, Command
         (RecordUnusable("x.sqlite", "it is locked"), "history database x.sqlite: it is locked", 2),
     ],
 )
-def test_error_is_its_message_and_its_exit_code(error: Exception, text: str, exit_code: int) -> None:
+def test_error_is_its_message_and_its_exit_code(error: ThreadmillError, text: str, exit_code: int) -> None:
     """Both survive the way from another process."""
     for one in (error, pickle.loads(pickle.dumps(error))):  # noqa: S301 - our own bytes
         assert (str(one), one.exit_code) == (text, exit_code)

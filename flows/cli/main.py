@@ -16,7 +16,6 @@ from flows.cli.help import CommandGroup
 from flows.cli.output import say
 from flows.errors import Terminated
 from flows.version import code_version
-from tasks.crypto.errors import CryptoError
 from tasks.threads.errors import ExperimentError
 
 app = CommandGroup(
@@ -112,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _complain(f"{' '.join(str(error).split())} (see --help)", 2)
     except ThreadmillError as error:
         code = _complain(str(error), error.exit_code)
-    except (CryptoError, ExperimentError) as error:
+    except ExperimentError as error:
         code = _complain(str(error), 2)
     except KeyboardInterrupt:
         code = _complain("interrupted; what was done by then is on record", 128 + signal.SIGINT)

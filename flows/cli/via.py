@@ -25,7 +25,6 @@ from flows.serving.environment import AUTH, prefect_environment
 from flows.settings import Settings
 from flows.version import code_version
 from tasks.cancel import CancelToken
-from tasks.crypto.errors import CryptoError
 from tasks.threads.errors import ExperimentError
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def run_directly(flow: str, settings: Settings, progress: ProgressReporter, job:
         with progress:
             opened = job(NewRun(flow, "direct", {}, code_version()), tools)
             return Done(opened.run_id, opened.message)
-    except (ThreadmillError, ExperimentError, CryptoError) as error:
+    except (ThreadmillError, ExperimentError) as error:
         if progress.run_id is None:
             raise
         # Not refused: it had begun.
