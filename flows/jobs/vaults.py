@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 from db.history import History
-from flows.jobs.run import Tools
-from flows.jobs.runner import Pending, Step
-from flows.jobs.side_by_side import side_by_side
+from db.store import Store
+from flows.jobs.run import OpenRun
+from flows.jobs.runner import Here, Pending, Step, at_once
 from tasks.crypto.errors import CryptoError
 from tasks.rows import verdict_rows
 from tasks.vault.errors import VaultChanged
@@ -95,11 +96,11 @@ class Portion:
 
     name: str
     count: int
-    work: Callable[[], Verdicts]
+    work: Callable[[Here], Verdicts]
 
 
 def run_portions(
-    portions: Iterable[Portion], kind: str, vault: Vault, run_id: int, tools: Tools, tally: Tally, *, workers: int
+    portions: Iterable[Portion], kind: str, vault: Vault, run: OpenRun, tally: Tally, *, workers: int
 ) -> None:
     """Do them, some at once; each is recorded before it is counted."""
     ordinal = tally.ordinal
@@ -108,13 +109,18 @@ def run_portions(
         nonlocal ordinal
         first = ordinal
         ordinal += portion.count
-        return tools.runner.start_step(
-            Step(kind, portion.name, portion.work, lambda done: record(run_id, vault, first, done, tools))
-        )
+        names = f"{kind}-batch", portion.name, f"record {portion.name}"
+        return run.start(Step(*names, portion.work, partial(record, vault, first)))
 
-    with closing(side_by_side(portions, start, workers, tools.cancel)) as ended:
+    with closing(at_once(portions, start, workers, run.tools.cancel)) as ended:
         for _, verdicts in ended:
-            tools.reporter.step_done(len(verdicts), sum(one.size_bytes or 0 for one in verdicts), tally.add(verdicts))
+            size_bytes = sum(one.size_bytes or 0 for one in verdicts)
+            run.tools.reporter.step_done(len(verdicts), size_bytes, tally.add(verdicts))
+
+
+def record(vault: Vault, first_ordinal: int, store: Store, run_id: int, verdicts: Sequence[Verdict]) -> None:
+    """Record verdicts on a vault; those that are on record already stay as they are."""
+    store.record_verdicts(verdict_rows(run_id, vault.id, vault.root, first_ordinal, verdicts))
 
 
 def drawn(verdicts: Iterator[Verdict], what: str) -> Iterator[Portion]:
@@ -134,7 +140,8 @@ class _Draw:
         self._failure: CryptoError | None = None
         self.ended = False
 
-    def __call__(self) -> Verdicts:
+    def __call__(self, here: Here) -> Verdicts:
+        del here
         if self._failure is not None:
             raise self._failure
         done: list[Verdict] = []
@@ -153,12 +160,7 @@ class _Draw:
         return tuple(done)
 
 
-def record(run_id: int, vault: Vault, first_ordinal: int, verdicts: Sequence[Verdict], tools: Tools) -> None:
-    """Write verdicts; those that are on record already stay as they are."""
-    tools.store.record_verdicts(verdict_rows(run_id, vault.id, vault.root, first_ordinal, verdicts))
-
-
-def record_at_once(verdicts: Sequence[Verdict], vault: Vault, run_id: int, tools: Tools, tally: Tally) -> None:
-    """Those that were found while planning."""
-    record(run_id, vault, tally.ordinal, verdicts, tools)
-    tools.reporter.step_done(0, 0, tally.add(verdicts))
+def record_at_once(verdicts: Sequence[Verdict], vault: Vault, run: OpenRun, tally: Tally) -> None:
+    """Record the verdicts that planning came to."""
+    record(vault, tally.ordinal, run.tools.store, run.run_id, verdicts)
+    run.tools.reporter.step_done(0, 0, tally.add(verdicts))
