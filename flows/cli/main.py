@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -15,6 +17,7 @@ from flows.cli.exits import REFUSED, Exit, Terminated
 from flows.cli.options import Json
 from flows.cli.output import say
 from flows.jobs.names import RequestRefused
+from flows.settings import records_closed_at_the_end
 from flows.version import code_version
 from tasks.crypto.errors import CryptoError
 from tasks.threads.errors import ExperimentError
@@ -91,31 +94,50 @@ def list_snapshots(*, vault: str | None = None, key_file: str | None = None, jso
     return run(vault, key_file, json=json)
 
 
-def main() -> NoReturn:
-    """Run one command; exit codes: 0 done, 1 something failed, 2 refused before any work, 3 a source was unreadable."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Exit codes: 0 done, 1 something failed, 2 refused before any work, 3 a source was unreadable.
+
+    Args:
+        arguments: what follows the command's name; default: the arguments of this process.
+    """
     if sys.platform != "linux":
-        sys.exit("threadmill: needs Linux (memory files, pidfd, parent-death signals)")
+        return _complain("needs Linux (memory files, pidfd, parent-death signals)", 1)
     _fill_standard_streams()
+    with _signal_handlers():
+        try:
+            with records_closed_at_the_end():
+                code = app(sys.argv[1:] if arguments is None else arguments)
+        except Exit as end:
+            code = _complain(end.text, end.code)
+        except CycloptsError as error:
+            code = _complain(f"{_one_line(str(error))} (see --help)", REFUSED)
+        except NotWritten as error:
+            code = _complain(str(error), 1)
+        except (RequestRefused, CryptoError, ExperimentError, RecordError) as error:
+            code = _complain(str(error), REFUSED)
+        except KeyboardInterrupt:
+            code = _complain("interrupted; what was done by then is on record", 128 + signal.SIGINT)
+        except Terminated:
+            code = _complain("terminated; what was done by then is on record", 128 + signal.SIGTERM)
+        except BrokenPipeError:
+            # The reader of our output has gone (`… | head`); Python must not complain once more when it flushes.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 128 + signal.SIGPIPE
+    return code or 0
+
+
+@contextmanager
+def _signal_handlers() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated`; afterwards both handlers are as before, also where a command changed them."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = app()
-    except Exit as end:
-        code = _complain(end.text, end.code)
-    except CycloptsError as error:
-        code = _complain(f"{_one_line(str(error))} (see --help)", REFUSED)
-    except NotWritten as error:
-        code = _complain(str(error), 1)
-    except (RequestRefused, CryptoError, ExperimentError, RecordError) as error:
-        code = _complain(str(error), REFUSED)
-    except KeyboardInterrupt:
-        code = _complain("interrupted; what was done by then is on record", 128 + signal.SIGINT)
-    except Terminated:
-        code = _complain("terminated; what was done by then is on record", 128 + signal.SIGTERM)
-    except BrokenPipeError:
-        # The reader of our output has gone (`… | head`); Python must not complain once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 128 + signal.SIGPIPE
-    sys.exit(code or 0)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _fill_standard_streams() -> None:
