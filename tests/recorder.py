@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from db.facts import NewRun
 from db.store import Store
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.choose import choose_backend
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload

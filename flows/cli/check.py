@@ -12,7 +12,7 @@ from flows.jobs.check import check as check_files
 from flows.jobs.names import RequestRefused
 from flows.jobs.request import check_paths, need_key_file
 from flows.settings import load_settings
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Limits
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flows.cli.options import Json, Names
 from flows.cli.output import print_json, print_table
 from flows.jobs.measurement import find_interpreters
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 
 
 def interpreters(*, python: Names = [], json: Json = False) -> int:  # noqa: B006 - never changed

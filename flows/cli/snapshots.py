@@ -20,13 +20,14 @@ from flows.jobs.names import RequestRefused, shown_path
 from flows.jobs.request import need_key_file, need_path, need_vault
 from flows.report.escaping import visible
 from flows.settings import load_settings
-from tasks.crypto.cancel import CancelToken
-from tasks.crypto.files import write_all
-from tasks.crypto.vault.decrypt import decrypt_checked
-from tasks.crypto.vault.entries import Entry, FileEntry, LinkEntry
-from tasks.crypto.vault.errors import VaultError
-from tasks.crypto.vault.locks import reading
-from tasks.crypto.vault.snapshots import (
+from tasks.cancel import CancelToken
+from tasks.files import write_all
+from tasks.threads.wording import plural
+from tasks.vault.decrypt import decrypt_checked
+from tasks.vault.entries import Entry, FileEntry, LinkEntry
+from tasks.vault.errors import VaultError
+from tasks.vault.locks import reading
+from tasks.vault.snapshots import (
     LATEST,
     OpenSnapshot,
     Snapshot,
@@ -35,8 +36,7 @@ from tasks.crypto.vault.snapshots import (
     read_snapshot,
     snapshot_names,
 )
-from tasks.crypto.vault.vault import Vault, open_vault
-from tasks.threads.wording import plural
+from tasks.vault.vault import Vault, open_vault
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ class CryptoError(Exception):
     """
 
     cause: ClassVar[str] = "error"
+    ends_run: ClassVar[bool] = False
+    """Whether the run cannot go on with other payloads."""
     stages: tuple[StageResult, ...] = ()
 
 
@@ -190,6 +192,7 @@ class Cancelled(CryptoError):
     """The run was cancelled while this payload was being worked on."""
 
     cause = "cancelled"
+    ends_run = True
 
     def __str__(self) -> str:
         return "the run was cancelled"

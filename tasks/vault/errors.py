@@ -61,6 +61,7 @@ class VaultUnwritable(VaultError):
     """The file system does not take what is to be kept, or the vault is gone: the run cannot go on."""
 
     cause = "store"
+    ends_run = True
 
     def __init__(self, where: str, errno: int) -> None:
         super().__init__(where, f"cannot be written: {os.strerror(errno)}")
