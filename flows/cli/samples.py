@@ -42,15 +42,17 @@ def samples(
     form: Form = FOR_PEOPLE,
     pyperf: Flag = False,
 ) -> int:
-    """List samples of the experiments, newest first; those of one run in their order.
+    """List samples of the experiments, newest first.
+
+    With --run, the samples of one run are listed in their order.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history samples --workload factorize --interpreter 3.13t
 
     Args:
-        cases: of which cases
-        machines: on which interpreters and machines
         run: only this run, by its number
-        times: when they were measured
         limit: how many at the most
-        form: for people or for programs
         pyperf: print the samples of one case as JSON that pyperf stats and pyperf compare_to read
     """
     since, until = times.span()
@@ -119,15 +121,15 @@ def speedup(
     limit: Whole = 5,
     form: Form = FOR_PEOPLE,
 ) -> int:
-    """Show what helped: the speed-up of each executor, run by run, newest first.
+    """Show the speed-up of each executor, run by run, newest first.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history speedup --workload factorize
 
     Args:
-        workloads: of which cases
-        machines: on which interpreters and machines
         run: only this run, by its number
-        times: when they were measured
         limit: runs at the most
-        form: for people or for programs
     """
     wanted = workloads.axes()
     groups = _findings("speedup", wanted, machines, run, times, limit)
@@ -145,15 +147,17 @@ def race(
     limit: Whole = 5,
     form: Form = FOR_PEOPLE,
 ) -> int:
-    """Show what was lost, and what a guard cost, run by run, newest first.
+    """Show which updates were lost, and what a guard costs.
+
+    Runs are shown one by one, newest first.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history race --shape augmented
 
     Args:
-        updates: of which cases
-        machines: on which interpreters and machines
         run: only this run, by its number
-        times: when they were measured
         limit: runs at the most
-        form: for people or for programs
     """
     wanted = updates.axes()
     groups = _findings("race", wanted, machines, run, times, limit)

@@ -226,7 +226,7 @@ def _ended_with_us(error: Exception, cancel: CancelToken) -> bool:
     Ctrl-C and a worker's cancel go to the whole process group: the children may be gone before this process has
     dealt with its own.
     """
-    if not (isinstance(error, StageFailed) and -error.exit_code in (signal.SIGINT, signal.SIGTERM)):
+    if not (isinstance(error, StageFailed) and -error.ended_with in (signal.SIGINT, signal.SIGTERM)):
         return False
     return bool(wait_readable([cancel.fileno()], _SIGNAL_WAIT_S))
 

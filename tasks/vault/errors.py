@@ -1,4 +1,4 @@
-"""What can go wrong with a vault, one leaf per cause."""
+"""Errors of a vault. `where` is its folder, or a file in it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from tasks.crypto.errors import CryptoError
 
 
 class VaultError(CryptoError):
-    """Base of everything that is wrong with a vault and not with one payload; `where` is the vault, or a file of it."""
+    """Base of everything that is wrong with a vault and not with one payload; without a leaf: cannot be read."""
 
-    cause = "vault"
-
-    def __init__(self, where: str, reason: str) -> None:
-        super().__init__(where, reason)
-        self.where = where
-        self.reason = reason
+    where: str
+    reason: str
 
     def __str__(self) -> str:
         return f"vault {self.where}: {self.reason}"
@@ -26,21 +22,19 @@ class NoVault(VaultError):
 
 
 class VaultBusy(VaultError):
-    """Somebody else works on the vault, and does not end."""
+    """Another process works on the vault, and does not end."""
 
 
 class WrongKey(VaultError):
-    """The key file is not the one that the vault was made with."""
+    """The vault was made with another key file."""
 
 
 class NewerFormat(VaultError):
-    """`vault.json` says that the vault has a format which is not known yet."""
+    """`vault.json` names a format that this program does not know yet."""
 
 
 class VaultChanged(VaultError):
-    """A file of the vault is not what threadmill wrote: `vault.json`, a snapshot, an object."""
-
-    cause = "changed"
+    """A file of the vault (`vault.json`, a snapshot, an object) is not what threadmill wrote."""
 
 
 class ObjectMissing(VaultError):
@@ -48,17 +42,15 @@ class ObjectMissing(VaultError):
 
 
 class SnapshotInvalid(VaultChanged):
-    """A snapshot that is authentic, or of which that cannot be told, and says what no snapshot may say."""
-
-    cause = "invalid"
+    """A snapshot says what no snapshot may say, although it is authentic (or the key is not there to tell)."""
 
 
 class NoSuchSnapshot(VaultError):
-    """No snapshot has that name, or several do."""
+    """No snapshot has that name, or several have it."""
 
 
 class VaultUnwritable(VaultError):
-    """The file system does not take what is to be kept, or the vault is gone: the run cannot go on."""
+    """The disk does not take what is to be kept, or the vault is gone: the run cannot go on."""
 
     cause = "store"
     ends_run = True
@@ -70,30 +62,13 @@ class VaultUnwritable(VaultError):
 
 
 class TargetUnusable(CryptoError):
-    """Where files are to be restored to: it is no folder, cannot be made, or takes no more."""
+    """target {target}: {reason}"""
 
-    cause = "target"
-
-    def __init__(self, target: str, reason: str) -> None:
-        super().__init__(target, reason)
-        self.target = target
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"target {self.target}: {self.reason}"
+    target: str
+    reason: str
 
 
 class ScratchFull(CryptoError):
-    """The list of a vault's objects does not go into the folder for temporary files."""
+    """the list of the vault's objects cannot be kept among temporary files: {reason}; set TMPDIR to a folder with more room"""  # noqa: E501
 
-    cause = "scratch"
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return (
-            f"the list of the vault's objects cannot be kept among temporary files: {self.reason}; "
-            "set TMPDIR to a folder with more room"
-        )
+    reason: str
