@@ -182,7 +182,9 @@ def test_unreadable_file_is_reported_and_hides_nothing(threadmill: Command, key_
     assert [row["name"] for row in listed] == [str(target)]
 
 
-def test_locked_record_is_refused_before_any_work(threadmill_process: Command, environment: dict[str, str], home: Path) -> None:
+def test_locked_record_is_refused_before_any_work(
+    threadmill_process: Command, environment: dict[str, str], home: Path
+) -> None:
     """A database that somebody else holds is one line, and no payload is worked on."""
     assert threadmill_process("encrypt", "--random", "100x1").returncode == 0
     environment["THREADMILL_DATABASE_TIMEOUT_S"] = "0.5"
