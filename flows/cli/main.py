@@ -12,14 +12,12 @@ from typing import NoReturn
 
 from cyclopts import CycloptsError
 
-from db.errors import NotWritten, RecordError
-from flows.cli.exits import REFUSED, Exit, Terminated
+from db.errors import ThreadmillError
 from flows.cli.help import CommandGroup
 from flows.cli.output import say
-from flows.jobs.names import RequestRefused
+from flows.errors import Terminated
 from flows.settings import records_closed_at_the_end
 from flows.version import code_version
-from tasks.crypto.errors import CryptoError
 from tasks.threads.errors import ExperimentError
 
 app = CommandGroup(
@@ -96,12 +94,13 @@ app.command(database)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code.
-
-    Exit codes: 0 done, 1 something failed, 2 refused before any work, 3 a source was unreadable.
+    """Run one command.
 
     Args:
-        arguments: what follows the command's name; default: the arguments of this process.
+        arguments: of the command line; those of this process if None.
+
+    Returns:
+        The exit code: 0 done, 1 something failed, 2 refused before any work, 3 a source was unreadable.
     """
     if sys.platform != "linux":
         return _complain("needs Linux (memory files, pidfd, parent-death signals)", 1)
@@ -109,24 +108,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _signal_handlers():
         try:
             with records_closed_at_the_end():
-                code = app(sys.argv[1:] if arguments is None else arguments)
-        except Exit as end:
-            code = _complain(end.text, end.code)
+                code: int = app(arguments) or 0
+            sys.stdout.flush()
         except CycloptsError as error:
-            code = _complain(f"{_one_line(str(error))} (see --help)", REFUSED)
-        except NotWritten as error:
-            code = _complain(str(error), 1)
-        except (RequestRefused, CryptoError, ExperimentError, RecordError) as error:
-            code = _complain(str(error), REFUSED)
+            code = _complain(f"{' '.join(str(error).split())} (see --help)", 2)
+        except ThreadmillError as error:
+            code = _complain(str(error), error.exit_code)
+        except ExperimentError as error:
+            code = _complain(str(error), 2)
         except KeyboardInterrupt:
             code = _complain("interrupted; what was done by then is on record", 128 + signal.SIGINT)
         except Terminated:
             code = _complain("terminated; what was done by then is on record", 128 + signal.SIGTERM)
         except BrokenPipeError:
-            # The reader of our output has gone (`… | head`); Python must not complain once more when it flushes.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # The reader of the output has gone (`… | head`).
+            _give_up_output()
             code = 128 + signal.SIGPIPE
-    return code or 0
+        except OSError as error:
+            # Full disks and missing permissions, where no better message was found for them.
+            _give_up_output()
+            code = _complain(f"{os.fsdecode(error.filename or 'the output')}: {error.strerror or error}", 1)
+    return code
 
 
 @contextmanager
@@ -148,6 +150,15 @@ def _fill_standard_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+    # `sys.__stdout__` still says that it was closed.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - likewise
+
+
+def _give_up_output() -> None:
+    """Make Python's last flush of standard output succeed: it would complain once more."""
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
@@ -155,10 +166,5 @@ def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _complain(text: str, code: int) -> int:
-    if text:
-        say(f"threadmill: {text}", error=True)
+    say(f"threadmill: {text}", error=True)
     return code
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
