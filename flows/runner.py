@@ -17,7 +17,7 @@ from flows.jobs.runner import BatchContext, RoundContext, Step
 from tasks import steps
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.errors import CryptoError
-from tasks.crypto.summary import Summary
+from tasks.crypto.summary import BatchSummary
 from tasks.encryption import encrypt_batch
 from tasks.experiments import measure_round
 from tasks.recording import record_batch, record_round, record_verdicts
@@ -86,7 +86,7 @@ class PrefectRunner:
         self._planned = state
         return whole.value
 
-    def start(self, batch: Batch, context: BatchContext) -> Recorded[Summary]:
+    def start(self, batch: Batch, context: BatchContext) -> Recorded[BatchSummary]:
         """See `flows.jobs.runner.Runner`."""
         worked = encrypt_batch.submit(
             *map(quote, (batch, context.key, context.limits, context.cancel, context.keep)),

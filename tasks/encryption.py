@@ -14,7 +14,7 @@ from tasks.crypto import encrypt
 from tasks.crypto.encrypt import Batch, Encryption, Limits
 from tasks.crypto.secret import KeySource
 from tasks.steps import Whole
-from tasks.vault.adding import Addition
+from tasks.vault.add import Addition
 from tasks.vault.errors import VaultUnwritable
 
 

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from db.errors import RecordUnusable
 from db.store import Store
 from tasks.crypto.encrypt import Encryption
-from tasks.crypto.summary import Summary, summarise
+from tasks.crypto.summary import BatchSummary, summarise
 from tasks.steps import Whole
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
@@ -37,7 +37,7 @@ def _may_pass(_task: Task[..., object], _run: TaskRun, state: State[object]) -> 
 )
 def record_batch(
     store: Store, run_id: int, number: int, encryptions: Whole[tuple[Encryption, ...]], vault: Vault | None
-) -> Whole[Summary]:
+) -> Whole[BatchSummary]:
     """Write a batch's rows in one transaction; a batch that is recorded already stays as it is."""
     del number
     store.record_encryptions(run_id, encryptions.value, vault)

@@ -25,19 +25,12 @@ from flows.settings import load_settings
 from tasks.cancel import CancelToken
 from tasks.files import write_all
 from tasks.threads.wording import plural
-from tasks.vault.decrypt import decrypt_checked
 from tasks.vault.entries import Entry, FileEntry, LinkEntry
 from tasks.vault.errors import VaultError
 from tasks.vault.locks import reading
-from tasks.vault.snapshots import (
-    LATEST,
-    OpenSnapshot,
-    Snapshot,
-    find_snapshot,
-    open_snapshot,
-    read_snapshot,
-    snapshot_names,
-)
+from tasks.vault.lookup import LATEST, find_snapshot, read_snapshot, snapshot_names
+from tasks.vault.objects import decrypt_checked
+from tasks.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot
 from tasks.vault.vault import Vault, open_vault
 
 

@@ -13,15 +13,15 @@ from flows.jobs.request import EncryptionRequest
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.runner import BatchContext
 from flows.jobs.side_by_side import side_by_side
-from tasks.crypto.summary import Summary, total
-from tasks.vault.adding import Addition
+from tasks.crypto.summary import BatchSummary, total
+from tasks.vault.add import Addition
 
 
 @dataclass(frozen=True, slots=True)
 class EncryptionOutcome:
     """What all payloads of a run came to."""
 
-    summary: Summary
+    summary: BatchSummary
 
     @property
     def exit_code(self) -> int:
@@ -82,7 +82,7 @@ def run_batches(
     """Start batch after batch, never more at once than the part's workers, and take in what they come to."""
     request = plan.request
     context = BatchContext(tools.store, run_id, request.key, request.limits, tools.cancel, keep)
-    summaries: list[Summary] = []
+    summaries: list[BatchSummary] = []
     for part, of_part in itertools.groupby(plan.batches(done_before), key=itemgetter(0)):
         # Suites and backends are compared with each other, so they do not run side by side.
         batches = (batch for _, batch in of_part)

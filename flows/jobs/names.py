@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tasks.crypto.suites import SUITES, SuiteName
 
 if TYPE_CHECKING:
-    from tasks.crypto.choose import BackendChoice
+    from tasks.crypto.probe import BackendChoice
 
 Name = TypeVar("Name", bound=str)
 

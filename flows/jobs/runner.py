@@ -11,13 +11,13 @@ from db.store import Store
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Limits, encrypt_batch
 from tasks.crypto.secret import KeySource
-from tasks.crypto.summary import Summary, summarise
+from tasks.crypto.summary import BatchSummary, summarise
 from tasks.threads.measuring import measure_round
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
 
 if TYPE_CHECKING:
-    from tasks.vault.adding import Addition
+    from tasks.vault.add import Addition
 
 T = TypeVar("T")
 Result_co = TypeVar("Result_co", covariant=True)
@@ -73,7 +73,7 @@ class Runner(Protocol):
     def plan(self, make: Callable[[], T]) -> T:
         """What `make` gives or raises; comes before everything that follows from it."""
 
-    def start(self, batch: Batch, context: BatchContext) -> Pending[Summary]:
+    def start(self, batch: Batch, context: BatchContext) -> Pending[BatchSummary]:
         """Encrypt a batch, then record it, without waiting."""
 
     def start_round(self, one: Round, first_ordinal: int, context: RoundContext) -> Pending[Sequence[Sample]]:
@@ -93,7 +93,7 @@ class DirectRunner:
         """See `Runner.plan`."""
         return make()
 
-    def start(self, batch: Batch, context: BatchContext) -> Future[Summary]:
+    def start(self, batch: Batch, context: BatchContext) -> Future[BatchSummary]:
         """See `Runner.start`."""
         return self._pool.submit(encrypt_and_record, batch, context)
 
@@ -106,7 +106,7 @@ class DirectRunner:
         return self._pool.submit(_do_and_record, step)
 
 
-def encrypt_and_record(batch: Batch, context: BatchContext) -> Summary:
+def encrypt_and_record(batch: Batch, context: BatchContext) -> BatchSummary:
     """One batch from payloads to rows."""
     encrypt = context.keep.encrypt if context.keep else encrypt_batch
     encryptions = encrypt(batch, context.key, context.limits, context.cancel)
