@@ -11,7 +11,8 @@ import platformdirs
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
+from flows.text import parse_age
 
 if TYPE_CHECKING:
     from db.history import History
@@ -26,18 +27,6 @@ def _check_keep(text: str | None) -> str | None:
     if text is not None and not re.fullmatch(KEEP_FORM, text):
         raise ValueError("write days or weeks: 365d, 52w")
     return text
-
-
-def parse_age(text: str) -> timedelta:
-    """`30m`, `36h`, `2d`, `4w`.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    match = re.fullmatch(r"([1-9]\d{0,4})([mhdw])", text)
-    if match is None:
-        raise ValueError("an age is a number of minutes, hours, days or weeks: 30m, 36h, 2d, 4w")
-    return int(match[1]) * _UNITS[match[2]]
 
 
 def _check_age(text: str | None) -> str | None:
@@ -101,9 +90,7 @@ class Settings(BaseSettings):
     @property
     def measuring_lock(self) -> str:
         """Path of the lock that whatever measures on this host holds; its folder is made here."""
-        folder = os.path.join(os.path.abspath(self.home), "locks")
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        return os.path.join(folder, "measure")
+        return os.path.join(make_folder(os.path.join(os.path.abspath(self.home), "locks")), "measure")
 
     def open_history(self) -> History:
         """Open the record for reading.
@@ -129,6 +116,19 @@ class Settings(BaseSettings):
     def usable_jobs(self) -> int:
         """Chains to run at once."""
         return self.jobs or len(os.sched_getaffinity(0))
+
+
+def make_folder(path: str) -> str:
+    """Make a folder for its owner only, unless it is there; its path.
+
+    Raises:
+        RequestRefused: it cannot be made.
+    """
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise RequestRefused(f"{path} cannot be made: {error.strerror}; set another THREADMILL_HOME") from None
+    return path
 
 
 def load_settings() -> Settings:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
+from flows.errors import RequestRefused
 from flows.jobs.maintenance import maintenance_request
-from flows.jobs.names import RequestRefused
 from tests.conftest import Command, read_json
 from tests.small_record import DAYS, RUNS, make_small
 

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from db.rows import PayloadRow, SampleRow
 from flows.jobs.findings import by_interpreter
-from flows.report.escaping import visible
-from flows.report.figures import interval, milliseconds, ratio
+from flows.report.figures import interval, ratio
+from flows.text import milliseconds, percent, visible
 from tasks.threads.choices import Executor, Guard, Outcome
 from tasks.threads.findings import SpeedupFinding, Tally, speedup_findings
 from tasks.threads.races import RaceFinding, race_findings
 from tasks.threads.speedup_verdicts import WORDS, judge
-from tasks.threads.wording import percent
 
 Line = dict[str, str | int | float | None]
 # What the older UI would take for markup, a link to follow or an image to load.

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from db.rows import SampleRow
 from flows.cli.output import print_table, say
 from flows.jobs.findings import by_interpreter
+from flows.text import duration, factor, interval, percent
 from tasks.threads.estimates import Ratio
 from tasks.threads.findings import SpeedupFinding, Tally, speedup_findings
 from tasks.threads.race_verdicts import race_verdicts
 from tasks.threads.races import RaceFinding, race_findings
 from tasks.threads.speedup_verdicts import speedup_verdicts
-from tasks.threads.wording import factor, percent
 
 
 def print_findings(rows: Sequence[SampleRow]) -> None:
@@ -61,7 +61,7 @@ def _print_races(findings: Mapping[str, Sequence[RaceFinding]]) -> None:
 
 def _speedup(label: str, one: SpeedupFinding) -> tuple[object, ...]:
     case = one.case
-    wall = None if one.wall_ns is None else f"{one.wall_ns.median / 1e6:,.1f} ms"
+    wall = None if one.wall_ns is None else duration(one.wall_ns.median)
     possible = None if one.ceiling is None else factor(one.ceiling.value)
     return (
         label, str(case.workload), str(case.executor), case.workers, wall,
@@ -83,8 +83,7 @@ def _race(label: str, one: RaceFinding) -> tuple[object, ...]:
 def _ratio(ratio: Ratio | None) -> tuple[str | None, str | None]:
     if ratio is None:
         return None, None
-    interval = None if ratio.low is None or ratio.high is None else f"{ratio.low:.2f} to {ratio.high:.2f}"
-    return factor(ratio.value), interval
+    return factor(ratio.value), interval(ratio.low, ratio.high)
 
 
 def _samples(tally: Tally) -> str:

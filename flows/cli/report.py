@@ -11,10 +11,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from db.history import History
-from flows.cli.exits import REFUSED, Exit
 from flows.cli.options import Whole
 from flows.cli.output import say
 from flows.cli.selection import ANY_TIME, Times
+from flows.errors import RequestRefused
 from flows.report.over_time import over_time
 from flows.report.page import page_of, report_page
 from flows.report.plots import why_no_plots
@@ -45,7 +45,7 @@ def report(
         output: file to write
     """
     if run is not None and (when.since or when.until):
-        raise Exit(REFUSED, "--run is about one run: --since and --until do not go with it")
+        raise RequestRefused("--run is about one run: --since and --until do not go with it")
     since, until = when.span()
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     settings = load_settings()
@@ -63,7 +63,7 @@ def report(
 def _of_run(history: History, run_id: int, made_at: datetime) -> str:
     detail = history.detail(run_id)
     if detail is None:
-        raise Exit(REFUSED, f"there is no run {run_id}; see: threadmill history runs")
+        raise RequestRefused(f"there is no run {run_id}; see: threadmill history runs")
     more = tuple(vault_run_sections(history, run_id))
     # Who looked after a vault did nothing else.
     return report_page(
@@ -90,4 +90,4 @@ def _write(path: str, page: str) -> None:
         if is_file:
             with suppress(OSError):
                 os.unlink(part)
-        raise Exit(REFUSED, f"{path} cannot be written: {error.strerror}") from None
+        raise RequestRefused(f"{path} cannot be written: {error.strerror}") from None

@@ -11,7 +11,7 @@ from flows.cli.finding_rows import RaceRow, SpeedupRow, race_rows, speedup_rows
 from flows.cli.finding_tables import print_races, print_speedups
 from flows.cli.listing import print_rows
 from flows.cli.options import Flag, Whole
-from flows.cli.output import local, milliseconds, print_table
+from flows.cli.output import print_table
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import (
     ALL_CASES,
@@ -27,8 +27,9 @@ from flows.cli.selection import (
     Updates,
     Workloads,
 )
+from flows.errors import RequestRefused
 from flows.jobs.findings import to_sample
-from flows.jobs.names import RequestRefused
+from flows.text import duration, if_known, local
 from tasks.threads.pyperf_export import pyperf_document
 
 
@@ -95,7 +96,7 @@ def _print_samples(rows: Sequence[SampleRow]) -> None:
                 row.round,
                 row.outcome,
                 row.found or row.error,
-                milliseconds(row.wall_ns),
+                if_known(duration, row.wall_ns),
                 "noisy" if row.noisy else None,
             )
             for row in rows

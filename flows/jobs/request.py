@@ -7,7 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from flows.jobs.names import RequestRefused, need_outside, shown_path
+from flows.errors import RequestRefused
+from flows.jobs.names import need_outside
+from flows.text import shown_path
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.probe import BackendChoice
 from tasks.crypto.scan import absolute, missing_paths

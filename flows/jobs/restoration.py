@@ -7,9 +7,11 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
 from db.facts import NewRun
-from flows.jobs.names import RequestRefused, need_outside, shown_path
+from flows.errors import RequestRefused
+from flows.jobs.names import need_outside
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.vaults import NAME_ANOTHER, Tally, drawn, need_latest, run_portions
+from flows.text import shown_path
 from tasks.crypto.secret import KeyFile
 from tasks.vault.locks import reading
 from tasks.vault.lookup import LATEST, find_snapshot
@@ -89,7 +91,7 @@ def restore(request: RestorationRequest, run: NewRun, tools: Tools) -> OpenRun:
             verdicts = stack.enter_context(closing(plan.restoration.restore(plan.opened, plan.wanted)))
             portions = drawn(verdicts, "restore")
             # One after the other: they go along one path through the target's folders.
-            run_portions(portions, "restore", plan.vault, opened.run_id, tools, tally, workers=1)
+            run_portions(portions, "restore", plan.vault, opened, tally, workers=1)
             done = plan.restoration
             name = plan.opened.snapshot.name
             target = shown_path(request.target)

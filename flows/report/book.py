@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from flows.report.blocks import Paragraph, Section, Sentences
-from flows.report.figures import milliseconds
 from flows.report.races import RaceResult
 from flows.report.speedups import SpeedupResult
+from flows.text import milliseconds, percent, plural
 from tasks.threads.choices import Executor, Outcome, Shape, Workload
 from tasks.threads.estimates import median
 from tasks.threads.findings import quiet_walls
-from tasks.threads.wording import percent, plural
 
 _SELECT_WHY = (
     "Why: item 53 waits in `select.select([socket.socket()], [], [], 0.1)`, on a socket never connected. Linux "

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from db.rows import InterpreterRow, RunRow, SampleRow
 from flows.jobs.findings import to_sample
-from flows.report.escaping import visible
+from flows.text import visible
 from tasks.threads.choices import Experiment
 from tasks.threads.errors import ExperimentError
 from tasks.threads.estimates import MIN_PAIRS

@@ -9,9 +9,8 @@ from db.rows import PayloadRow
 from flows.report.blocks import Cell, Paragraph, Plot, Section, Table, columns
 from flows.report.charts import StageBar, StageChart
 from flows.report.encryption import suite_label
-from flows.report.figures import megabytes, milliseconds
+from flows.text import megabytes, milliseconds, percent
 from tasks.threads.estimates import median
-from tasks.threads.wording import percent
 
 _Key = tuple[str, str]
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from flows.report.blocks import Block, Cell, Plot, Table, columns
 from flows.report.charts import TimeBar, TimeChart, TimePanel
-from flows.report.figures import executor_label, milliseconds
+from flows.report.figures import executor_label
 from flows.report.latest import Measured
+from flows.text import milliseconds, percent
 from tasks.threads.cases import Case
 from tasks.threads.choices import Executor, Experiment, Outcome, Workload
 from tasks.threads.estimates import median
 from tasks.threads.findings import by_case
 from tasks.threads.samples import Sample
-from tasks.threads.wording import percent
 
 
 def time_blocks(measured: Measured) -> Iterator[Block]:
