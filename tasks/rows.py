@@ -12,10 +12,10 @@ from db.rows import InterpreterRow, PayloadRow, SampleRow, SnapshotRow, StageRow
 
 # For types only: a run that encrypts does not load the vault and the experiments, and the other way round.
 if TYPE_CHECKING:
-    from tasks.crypto.encrypt import Encryption, Status
+    from tasks.crypto.encrypt import Encryption, PayloadStatus
     from tasks.threads.interpreters import Interpreter
     from tasks.threads.samples import Sample
-    from tasks.vault.adding import Added, Addition
+    from tasks.vault.add import Added, Addition
     from tasks.vault.verdicts import Verdict
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,7 +65,7 @@ def interpreter_facts(interpreters: Mapping[str, Interpreter]) -> dict[str, dict
     return {fingerprint: dict(one.facts) for fingerprint, one in interpreters.items()}
 
 
-def snapshot_row(run_id: int, addition: Addition, added: Added, counts: Mapping[Status, int]) -> SnapshotRow:
+def snapshot_row(run_id: int, addition: Addition, added: Added, counts: Mapping[PayloadStatus, int]) -> SnapshotRow:
     """The row of a snapshot that a run has put into a vault; `counts` are its payloads by status."""
     header, totals = added.snapshot.header, added.snapshot.totals
     return SnapshotRow(

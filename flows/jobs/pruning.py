@@ -15,8 +15,8 @@ from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import alone, reading
+from tasks.vault.lookup import newest_snapshot
 from tasks.vault.prune import Policy, Removal, plan_removal, remove
-from tasks.vault.snapshots import newest_snapshot
 from tasks.vault.vault import Vault, open_vault
 
 

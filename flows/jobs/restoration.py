@@ -14,8 +14,9 @@ from flows.jobs.vaults import NAME_ANOTHER, Tally, drawn, need_latest, run_porti
 from flows.text import shown_path
 from tasks.crypto.secret import KeyFile
 from tasks.vault.locks import reading
+from tasks.vault.lookup import LATEST, find_snapshot
 from tasks.vault.restore import Restoration, Wanted
-from tasks.vault.snapshots import LATEST, OpenSnapshot, find_snapshot, open_snapshot
+from tasks.vault.snapshots import OpenSnapshot, open_snapshot
 from tasks.vault.vault import Vault, open_vault
 
 

@@ -17,7 +17,7 @@ from flows.text import shown_path, size
 from tasks.crypto.secret import KeyFile
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import reading
-from tasks.vault.recover import open_or_recover
+from tasks.vault.lookup import open_or_recover
 from tasks.vault.vault import Vault
 from tasks.vault.verdicts import Verdict
 from tasks.vault.verify import check_objects, inspect
