@@ -39,6 +39,11 @@ OTHER = Secret(b"f" * 64)
 MARK = b"plaintext that nobody may see "
 
 
+def settle() -> None:
+    """Wait until what was written has a time that the next run believes."""
+    time.sleep(0.07)
+
+
 @dataclass(frozen=True)
 class Adding:
     """What one run came to."""
@@ -82,7 +87,7 @@ class Place:
 
     def settled_add(self, *sources: Path) -> Adding:
         """A run so long after the last change of the tree that the next run takes over what it lists."""
-        time.sleep(0.07)
+        settle()
         return self.add(*sources)
 
     def faults(self, known: KnownSnapshot | None = None) -> dict[str, str]:
