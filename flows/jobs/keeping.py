@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from db.rows import NewRun, SnapshotRow
-from flows.jobs.encryption import EncryptionOutcome, encrypt, run_batches
+from flows.jobs.encryption import EncryptionOutcome, encrypt, planned_work, run_batches
 from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition
 from flows.jobs.request import EncryptionRequest, VaultRequest
 from flows.jobs.run import Job, OpenRun, Tools, open_run
@@ -78,7 +78,7 @@ def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: New
 
         plan = tools.runner.plan(make)
         (addition,) = additions
-        tools.reporter.planned(plan)
+        tools.reporter.planned(planned_work(plan))
         known = known_snapshot(tools.history, addition.vault)
         faults = tuple(_faults(addition, known))
         with open_run(replace(run, parameters=request.parameters()), tools) as opened:

@@ -11,7 +11,7 @@ from functools import partial
 
 from db.history import History
 from db.store import Store
-from flows.jobs.run import OpenRun
+from flows.jobs.run import MoreDone, OpenRun
 from flows.jobs.runner import Here, Pending, Step, at_once
 from tasks.crypto.errors import CryptoError
 from tasks.rows import verdict_rows
@@ -113,9 +113,10 @@ def run_portions(
         return run.start(Step(*names, portion.work, partial(record, vault, first)))
 
     with closing(at_once(portions, start, workers, run.tools.cancel)) as ended:
-        for _, verdicts in ended:
+        for portion, verdicts in ended:
             size_bytes = sum(one.size_bytes or 0 for one in verdicts)
-            run.tools.reporter.step_done(len(verdicts), size_bytes, tally.add(verdicts))
+            line = portion.name.partition(":")[0]
+            run.tools.reporter.progressed(MoreDone(len(verdicts), size_bytes, line, tally.add(verdicts)))
 
 
 def record(vault: Vault, first_ordinal: int, store: Store, run_id: int, verdicts: Sequence[Verdict]) -> None:
@@ -163,4 +164,4 @@ class _Draw:
 def record_at_once(verdicts: Sequence[Verdict], vault: Vault, run: OpenRun, tally: Tally) -> None:
     """Record the verdicts that planning came to."""
     record(vault, tally.ordinal, run.tools.store, run.run_id, verdicts)
-    run.tools.reporter.step_done(0, 0, tally.add(verdicts))
+    run.tools.reporter.progressed(MoreDone(faults=tally.add(verdicts)))
