@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from db.rows import SummaryRow
+from db.answers import SummaryRow
 
 # What a summary calls it → what a person does.
 _NAMES = {

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from db.answers import MedianRow, SeriesRow, SummaryRow
 from db.history import History, SeriesFilter
-from db.rows import MedianRow, SeriesRow, SummaryRow
 from flows.analysis.blame import Changed, changed
 from flows.analysis.intervals import Ratio, Verdict, ratio_of_medians, verdict
 from flows.analysis.steps import find_steps, may_differ

@@ -6,8 +6,8 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from db.answers import SummaryRow
 from db.history import History
-from db.rows import SummaryRow
 from flows.analysis.intervals import Ratio, ratio_of_medians, ratio_of_pairs
 from tasks.threads.estimates import MIN_PAIRS
 
