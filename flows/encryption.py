@@ -19,8 +19,8 @@ from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_
 from flows.jobs.run import Job
 from flows.orchestration import run_in_flow
 from flows.settings import Settings, load_settings
-from tasks.crypto.choose import BackendChoice
 from tasks.crypto.encrypt import Limits
+from tasks.crypto.probe import BackendChoice
 from tasks.crypto.secret import ThrowAway
 from tasks.crypto.suites import SuiteName
 

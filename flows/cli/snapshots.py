@@ -22,19 +22,12 @@ from flows.settings import load_settings
 from flows.text import if_known, local, plural, shown_path, size, visible
 from tasks.cancel import CancelToken
 from tasks.files import write_all
-from tasks.vault.decrypt import decrypt_checked
 from tasks.vault.entries import Entry, FileEntry, LinkEntry
 from tasks.vault.errors import VaultError
 from tasks.vault.locks import reading
-from tasks.vault.snapshots import (
-    LATEST,
-    OpenSnapshot,
-    Snapshot,
-    find_snapshot,
-    open_snapshot,
-    read_snapshot,
-    snapshot_names,
-)
+from tasks.vault.lookup import LATEST, find_snapshot, read_snapshot, snapshot_names
+from tasks.vault.objects import decrypt_checked
+from tasks.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot
 from tasks.vault.vault import Vault, open_vault
 
 

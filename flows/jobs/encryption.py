@@ -14,12 +14,12 @@ from db.facts import NewRun, VaultFacts
 from db.store import Store
 from flows.jobs.plan import Done, Plan, make_plan
 from flows.jobs.request import EncryptionRequest
-from flows.jobs.run import OpenRun, Tools, open_run
+from flows.jobs.run import MoreDone, OpenRun, PlannedWork, Tools, counted, open_run
 from flows.jobs.runner import Here, Step, at_once
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.secret import KeySource
-from tasks.crypto.summary import Summary, summarise, total
+from tasks.crypto.summary import BatchSummary, summarise, total
 
 EncryptBatch = Callable[[Batch, KeySource, Limits, CancelToken], tuple[Encryption, ...]]
 
@@ -39,7 +39,7 @@ class Keep(Protocol):
 class EncryptionOutcome:
     """What all payloads of a run came to."""
 
-    summary: Summary
+    summary: BatchSummary
 
     @property
     def exit_code(self) -> int:
@@ -52,9 +52,7 @@ class EncryptionOutcome:
     @property
     def message(self) -> str:
         """How many of what, and the first of those that need eyes."""
-        counts = self.summary.counts
-        words = [f"{count:,} {status}" for status, count in sorted(counts.items(), key=lambda item: -item[1])]
-        text = ", ".join(words) or "nothing left to do"
+        text = counted(self.summary.counts) or "nothing left to do"
         return f"{text}: {self.faults}" if self.faults else text
 
     @property
@@ -81,7 +79,7 @@ def encrypt(request: EncryptionRequest, run: NewRun, tools: Tools) -> OpenRun:
         RecordError: the record cannot be written.
     """
     plan = tools.runner.plan(lambda: make_plan(request, tools.cancel))
-    tools.reporter.planned(plan)
+    tools.reporter.planned(planned_work(plan))
     with open_run(replace(run, parameters=request.parameters()), tools) as opened:
         done_before: frozenset[Done] = frozenset()
         if run.flow_run_id is not None and run.attempt > 1:
@@ -94,7 +92,7 @@ def run_batches(
     plan: Plan, run: OpenRun, done_before: frozenset[Done] = frozenset(), keep: Keep | None = None
 ) -> EncryptionOutcome:
     """Do batch after batch, at most as many at once as the part has workers, and sum up their results."""
-    summaries: list[Summary] = []
+    summaries: list[BatchSummary] = []
     for part, of_part in itertools.groupby(plan.batches(done_before), key=itemgetter(0)):
         # Suites and backends are compared with each other, so they do not run side by side.
         batches = (batch for _, batch in of_part)
@@ -104,8 +102,23 @@ def run_batches(
         with closing(running) as ended:
             for batch, encryptions in ended:
                 summaries.append(summarise(encryptions))
-                run.tools.reporter.batch_done(batch, summaries[-1])
+                run.tools.reporter.progressed(_more_done(batch, summaries[-1], several=len(plan.parts) > 1))
     return EncryptionOutcome(total(summaries))
+
+
+def planned_work(plan: Plan) -> PlannedWork:
+    """The work of a plan, for the reporter."""
+    ways = "; ".join(f"{part.suite.name} on {part.chosen.backend} ({part.chosen.reason})" for part in plan.parts)
+    return PlannedWork("encrypting", "payload", plan.total, plan.size_bytes * len(plan.parts), ways)
+
+
+def _more_done(batch: Batch, summary: BatchSummary, *, several: bool) -> MoreDone:
+    way = f" ({batch.suite} on {batch.chosen.backend})" if several else ""
+    faults = [f"{fault.name} {fault.status}: {fault.error}" for fault in summary.faults]
+    more = summary.counts.get("failed", 0) + summary.counts.get("unstable", 0) - len(faults)
+    faults += [f"and {more:,} more payloads of batch {batch.number}"] if more else []
+    line = f"batch {batch.number}{way}: {counted(summary.counts)}"
+    return MoreDone(summary.payloads, summary.size_bytes, line, faults)
 
 
 def batch_step(batch: Batch, request: EncryptionRequest, keep: Keep | None = None) -> Step[tuple[Encryption, ...]]:

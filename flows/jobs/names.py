@@ -11,7 +11,7 @@ from flows.text import shown_path
 from tasks.crypto.suites import SUITES, SuiteName
 
 if TYPE_CHECKING:
-    from tasks.crypto.choose import BackendChoice
+    from tasks.crypto.probe import BackendChoice
 
 Name = TypeVar("Name", bound=str)
 

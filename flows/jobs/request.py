@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from flows.errors import RequestRefused
 from flows.jobs.names import need_outside
 from flows.text import shown_path
-from tasks.crypto.choose import BackendChoice
 from tasks.crypto.encrypt import Limits
+from tasks.crypto.probe import BackendChoice
 from tasks.crypto.scan import absolute, missing_paths
 from tasks.crypto.secret import KeyFile, KeySource
 from tasks.crypto.suites import SuiteName

@@ -11,14 +11,14 @@ from functools import partial
 
 from db.history import History
 from db.store import Store
-from flows.jobs.run import OpenRun
+from flows.jobs.run import MoreDone, OpenRun
 from flows.jobs.runner import Here, Pending, Step, at_once
 from tasks.crypto.errors import CryptoError
 from tasks.vault.errors import VaultChanged
 from tasks.vault.snapshots import Snapshot
 from tasks.vault.vault import Vault
 from tasks.vault.verdicts import Verdict
-from tasks.vault.verify import Known, rolled_back
+from tasks.vault.verify import KnownSnapshot, rolled_back
 
 # A step should take about a second: Prefect costs 25 ms for each.
 _STEP_S = 1.0
@@ -75,12 +75,12 @@ def shown(verdict: Verdict) -> str:
     return f"{verdict.kind} {verdict.name}{of} {verdict.status}" + (f" ({verdict.error})" if verdict.error else "")
 
 
-def known_snapshot(history: History, vault: Vault) -> Known | None:
+def known_snapshot(history: History, vault: Vault) -> KnownSnapshot | None:
     """The newest snapshot that is on record for a vault."""
     row = history.vault(vault.id)
     if row is None or row.last_sequence is None:
         return None
-    return Known(row.last_sequence, row.last_snapshot or "", row.last_mac or "")
+    return KnownSnapshot(row.last_sequence, row.last_snapshot or "", row.last_mac or "")
 
 
 def need_latest(vault: Vault, newest: Snapshot | None, history: History, hint: str) -> None:
@@ -112,9 +112,10 @@ def run_portions(
         return run.start(Step(f"{kind}-batch", portion.name, f"record {portion.name}", portion.work, record))
 
     with closing(at_once(portions, start, workers, run.tools.cancel)) as ended:
-        for _, verdicts in ended:
+        for portion, verdicts in ended:
             size_bytes = sum(one.size_bytes or 0 for one in verdicts)
-            run.tools.reporter.step_done(len(verdicts), size_bytes, tally.add(verdicts))
+            line = portion.name.partition(":")[0]
+            run.tools.reporter.progressed(MoreDone(len(verdicts), size_bytes, line, tally.add(verdicts)))
 
 
 def _record(vault: Vault, first_ordinal: int, store: Store, run_id: int, verdicts: Verdicts) -> None:
@@ -161,4 +162,4 @@ class _Draw:
 def record_at_once(verdicts: Sequence[Verdict], vault: Vault, run: OpenRun, tally: Tally) -> None:
     """Record the verdicts that planning came to."""
     run.tools.store.record_verdicts(run.run_id, vault, tally.ordinal, verdicts)
-    run.tools.reporter.step_done(0, 0, tally.add(verdicts))
+    run.tools.reporter.progressed(MoreDone(faults=tally.add(verdicts)))

@@ -10,14 +10,14 @@ from functools import partial
 from db.facts import NewRun
 from db.history import VERDICT_FAULTS
 from flows.errors import RequestRefused
-from flows.jobs.run import OpenRun, Tools, open_run
+from flows.jobs.run import OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.runner import Here
 from flows.jobs.vaults import Portion, Tally, known_snapshot, record_at_once, run_portions
 from flows.text import shown_path, size
 from tasks.crypto.secret import KeyFile
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import reading
-from tasks.vault.recover import open_or_recover
+from tasks.vault.lookup import open_or_recover
 from tasks.vault.vault import Vault
 from tasks.vault.verdicts import Verdict
 from tasks.vault.verify import check_objects, inspect
@@ -107,7 +107,7 @@ def verify(request: VerificationRequest, run: NewRun, tools: Tools) -> OpenRun:
     """
     with ExitStack() as stack:
         plan = tools.runner.plan(lambda: _plan(request, tools, stack))
-        tools.reporter.steps_planned("verifying", plan.count, plan.size_bytes)
+        tools.reporter.planned(PlannedWork("verifying", "object", plan.count, plan.size_bytes))
         with open_run(replace(run, parameters=request.parameters()), tools) as opened:
             tally = Tally()
             record_at_once(plan.found, plan.vault, opened, tally)
