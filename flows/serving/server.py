@@ -13,17 +13,21 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 
-from flows.errors import RequestRefused
+from flows.errors import ApiError, RequestRefused
+from flows.serving.api import Api
 from flows.serving.processes import MARK
 from flows.settings import Settings, make_folder
 
 _AUTH = "PREFECT_API_AUTH_STRING"
 _SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 _POLL_S = 0.2
+# How long another process may take to start a server.
+_STARTING_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,54 @@ def _path(home: str) -> str:
 
 def _state(home: str) -> str:
     return f"{_path(home)}.json"
+
+
+def use_server(home: str) -> bool:
+    """Turn Prefect's clients to the server that the user has set, or to that of a live `threadmill serve`.
+
+    False if there is neither. To be called before Prefect is imported.
+    """
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    live = find(home)
+    if live is None:
+        return False
+    os.environ.update(prefect_environment(home, os.environ))
+    os.environ["PREFECT_API_URL"] = f"{live.url}/api"
+    return True
+
+
+def wait_for_server(home: str, tell: Callable[[str], None]) -> bool:
+    """As `use_server`, while a server is just starting too; if there is none, `serve` starts none from here on."""
+    give_up = time.monotonic() + _STARTING_S
+    while not use_server(home):
+        if share(home):
+            return False
+        if time.monotonic() > give_up:
+            raise RequestRefused(f"threadmill serve was still starting after {_STARTING_S:.0f} s; try again")
+        tell("waiting for threadmill serve, which is just starting")
+        time.sleep(_POLL_S)
+    return True
+
+
+def check(api: Api) -> None:
+    """Raises RequestRefused if the server cannot be reached, or does not let this user in."""
+    try:
+        api.ask("GET", "health")
+        # Unlike the first path, this one is protected where the server is.
+        api.ask("GET", "admin/version")
+    except ApiError as error:
+        if error.status is None:
+            raise RequestRefused(
+                f"Prefect's server at PREFECT_API_URL={api.url} cannot be reached ({error.reason}); "
+                "start it, unset PREFECT_API_URL, or use --via direct"
+            ) from None
+        if error.status == HTTPStatus.UNAUTHORIZED and not os.environ.get("PREFECT_API_KEY"):
+            raise RequestRefused(
+                f"Prefect's server at {api.url} wants authentication: set PREFECT_API_AUTH_STRING to what it was "
+                "started with as PREFECT_SERVER_API_AUTH_STRING"
+            ) from None
+        # It answers, if not to this question (Prefect Cloud).
 
 
 def prefect_folder(home: str) -> str:
