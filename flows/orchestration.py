@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from db.errors import ThreadmillError
-from db.facts import NewRun
+from db.rows import NewRun
 from flows.artifacts import publish
 from flows.jobs.run import LISTENER, Job, Tee, Tools
 from flows.jobs.vault_state import look_at_vault

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from db.facts import NewRun
 from db.history import History, PayloadFilter, SampleFilter
+from db.rows import NewRun
 from db.store import Store
 from flows.jobs.encryption import encrypt
 from flows.jobs.measurement import ExperimentRequest, measure

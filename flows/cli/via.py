@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from db.errors import ThreadmillError
-from db.facts import NewRun
 from db.history import VERDICT_FAULTS, History
+from db.rows import NewRun
 from flows.cli.progress import ProgressReporter
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.run import LISTENER, Job, Tools

@@ -8,9 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from db.facts import NewRun, VaultFacts
+from db.rows import NewRun
 from db.store import Store
 from flows.jobs.plan import Done, Plan, make_plan
 from flows.jobs.request import EncryptionRequest
@@ -20,6 +20,10 @@ from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.secret import KeySource
 from tasks.crypto.summary import BatchSummary, summarise, total
+from tasks.rows import payload_rows
+
+if TYPE_CHECKING:
+    from tasks.vault.vault import Vault
 
 EncryptBatch = Callable[[Batch, KeySource, Limits, CancelToken], tuple[Encryption, ...]]
 
@@ -28,7 +32,7 @@ class Keep(Protocol):
     """Encrypts batches so that their ciphertext is kept in a vault."""
 
     @property
-    def vault(self) -> VaultFacts:
+    def vault(self) -> Vault:
         """The vault."""
 
     def encrypt(self, batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken) -> tuple[Encryption, ...]:
@@ -128,7 +132,7 @@ def batch_step(batch: Batch, request: EncryptionRequest, keep: Keep | None = Non
         name=f"encrypt batch {batch.number}: {len(batch.payloads)} x {batch.suite} on {batch.chosen.backend}",
         recorded_as=f"record batch {batch.number}",
         work=partial(_encrypt, keep.encrypt if keep else encrypt_batch, batch, request.key, request.limits),
-        record=partial(_record, keep.vault if keep else None),
+        record=partial(_record, *((keep.vault.id, keep.vault.root) if keep else (None, None))),
     )
 
 
@@ -138,5 +142,7 @@ def _encrypt(
     return encrypt_batch(batch, key, limits, here.cancel)
 
 
-def _record(vault: VaultFacts | None, store: Store, run_id: int, encryptions: tuple[Encryption, ...]) -> None:
-    store.record_encryptions(run_id, encryptions, vault)
+def _record(
+    vault_id: str | None, vault_path: str | None, store: Store, run_id: int, encryptions: tuple[Encryption, ...]
+) -> None:
+    store.record_payloads(payload_rows(run_id, encryptions, vault_id, vault_path))

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import partial
 from typing import TypeVar
 
-from db.facts import NewRun
+from db.rows import NewRun
 from db.store import Store
 from flows.errors import RequestRefused
 from flows.jobs.measured import Counting, MeasurementOutcome, fault_text, labels_of
@@ -20,6 +20,7 @@ from flows.jobs.run import MoreDone, OpenRun, PlannedWork, Reporter, Tools, coun
 from flows.jobs.runner import Here, Pending, Step
 from flows.text import plural
 from tasks.cancel import CancelToken
+from tasks.rows import interpreter_facts, sample_rows
 from tasks.threads.cases import Case
 from tasks.threads.choices import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.threads.discovery import discover, distinct, select
@@ -236,7 +237,8 @@ def _measure(one: Round, lock: str, lock_wait_s: float, here: Here) -> tuple[Sam
 
 
 def _record(one: Round, store: Store, run_id: int, samples: tuple[Sample, ...]) -> None:
-    store.record_samples(run_id, one.number * _ORDINALS_PER_ROUND, samples, one.interpreters)
+    rows = sample_rows(run_id, one.number * _ORDINALS_PER_ROUND, samples, one.interpreters)
+    store.record_samples(rows, interpreter_facts(one.interpreters))
 
 
 def _seed(asked: int | None) -> int:

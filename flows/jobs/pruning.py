@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 
-from db.facts import NewRun
 from db.history import History
+from db.rows import NewRun
 from flows.errors import RequestRefused
 from flows.jobs.run import OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.vaults import Tally, drawn, need_latest, run_portions

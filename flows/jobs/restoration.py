@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
-from db.facts import NewRun
+from db.rows import NewRun
 from flows.errors import RequestRefused
 from flows.jobs.names import need_outside
 from flows.jobs.run import OpenRun, PlannedWork, Tools, open_run

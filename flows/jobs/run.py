@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from db.errors import RecordError
-from db.facts import NewRun
 from db.history import History
+from db.rows import NewRun
 from db.store import Store
 from flows.jobs.runner import Here, Pending, Runner, Step
 from tasks.cancel import CancelToken

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from db.facts import NewRun
+from db.rows import NewRun
 from flows.jobs.encryption import planned_work, run_batches
 from flows.jobs.measurement import ExperimentRequest, book_rounds, planned_samples, run_rounds
 from flows.jobs.plan import Plan, make_plan

@@ -14,6 +14,7 @@ from db.store import Store
 from flows.jobs.run import MoreDone, OpenRun
 from flows.jobs.runner import Here, Pending, Step, at_once
 from tasks.crypto.errors import CryptoError
+from tasks.rows import verdict_rows
 from tasks.vault.errors import VaultChanged
 from tasks.vault.snapshots import Snapshot
 from tasks.vault.vault import Vault
@@ -108,8 +109,8 @@ def run_portions(
         nonlocal ordinal
         first = ordinal
         ordinal += portion.count
-        record = partial(_record, vault, first)
-        return run.start(Step(f"{kind}-batch", portion.name, f"record {portion.name}", portion.work, record))
+        names = f"{kind}-batch", portion.name, f"record {portion.name}"
+        return run.start(Step(*names, portion.work, partial(record, vault, first)))
 
     with closing(at_once(portions, start, workers, run.tools.cancel)) as ended:
         for portion, verdicts in ended:
@@ -118,8 +119,9 @@ def run_portions(
             run.tools.reporter.progressed(MoreDone(len(verdicts), size_bytes, line, tally.add(verdicts)))
 
 
-def _record(vault: Vault, first_ordinal: int, store: Store, run_id: int, verdicts: Verdicts) -> None:
-    store.record_verdicts(run_id, vault, first_ordinal, verdicts)
+def record(vault: Vault, first_ordinal: int, store: Store, run_id: int, verdicts: Sequence[Verdict]) -> None:
+    """Record verdicts on a vault; those that are on record already stay as they are."""
+    store.record_verdicts(verdict_rows(run_id, vault.id, vault.root, first_ordinal, verdicts))
 
 
 def drawn(verdicts: Iterator[Verdict], what: str) -> Iterator[Portion]:
@@ -161,5 +163,5 @@ class _Draw:
 
 def record_at_once(verdicts: Sequence[Verdict], vault: Vault, run: OpenRun, tally: Tally) -> None:
     """Record the verdicts that planning came to."""
-    run.tools.store.record_verdicts(run.run_id, vault, tally.ordinal, verdicts)
+    record(vault, tally.ordinal, run.tools.store, run.run_id, verdicts)
     run.tools.reporter.progressed(MoreDone(faults=tally.add(verdicts)))
