@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Connection, Row, delete, distinct, func, insert, select
+from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from db.tables import (
     CaseTable,
@@ -66,7 +66,7 @@ def roll_up_closed_days(connection: Connection, today: date) -> int:
 
     A row counts on the day on which its run began.
     """
-    rolled = set(connection.execute(select(distinct(DaySummaryTable.day))).scalars())
+    rolled = set(connection.execute(select(DaySummaryTable.day).distinct()).scalars())
     first = connection.execute(select(func.min(RunTable.started_at))).scalar()
     if first is None:
         return 0

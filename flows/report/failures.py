@@ -11,7 +11,7 @@ from db.words import PAYLOAD_FAILURES
 from flows.report.blocks import Block, Cell, Paragraph, Section, Table, columns
 from flows.report.encryption import suite_label
 from flows.text import utc
-from tasks.threads.choices import FAILURES
+from tasks.axes import FAILURES
 
 Row = TypeVar("Row", PayloadRow, SampleRow)
 
