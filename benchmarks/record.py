@@ -23,8 +23,8 @@ from db.rows import NewRun
 from db.store import Store
 from tasks.axes import Outcome
 from tasks.rows import interpreter_facts, sample_rows
+from tasks.threads.cases import Sample
 from tasks.threads.interpreters import Interpreter
-from tasks.threads.samples import Sample
 
 ROUNDS = 15
 ROWS = 10_000
