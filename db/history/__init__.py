@@ -18,15 +18,7 @@ from db.history.trends import TrendReads
 from db.ledger import GENESIS, LedgerCheck, head_of, verify
 from db.rows import RunDetail
 
-__all__ = [
-    "FailureKind",
-    "History",
-    "PayloadFilter",
-    "SampleFilter",
-    "SeriesFilter",
-    "SnapshotFilter",
-    "VerdictFilter",
-]
+__all__ = ["FailureKind", "History", "PayloadFilter", "SampleFilter", "SeriesFilter", "SnapshotFilter", "VerdictFilter"]
 
 
 class History(RunReads, PayloadReads, SampleReads, TrendReads, FailureReads, SlowestReads, ProofReads):

@@ -38,12 +38,7 @@ class ProofReads(VaultReads):
     """When each object was last proven."""
 
     def proofs(
-        self,
-        *,
-        path: bytes | None = None,
-        vault_id: str | None = None,
-        never: bool = False,
-        limit: int | None = 20,
+        self, *, path: bytes | None = None, vault_id: str | None = None, never: bool = False, limit: int | None = 20
     ) -> list[ProofRow]:
         """When each object that is in a vault was last found whole: those that never were come before all others.
 

@@ -133,11 +133,7 @@ def _samples(one: _Place) -> Select[Any]:
             same,
             (unindexed(SampleTable.case_id) == same.c.case_id) & (SampleTable.interpreter_id == same.c.interpreter_id),
         )
-        .where(
-            SampleTable.run_id == one.run_id,
-            SampleTable.outcome.in_(TIMED_OUTCOMES),
-            SampleTable.noisy.is_(False),
-        )
+        .where(SampleTable.run_id == one.run_id, SampleTable.outcome.in_(TIMED_OUTCOMES), SampleTable.noisy.is_(False))
         .order_by(SampleTable.wall_ns.desc())
     )
 

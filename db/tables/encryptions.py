@@ -28,21 +28,9 @@ class EncryptionTable(Base):
         Index("ix_encryption_name_started_at", "name", "started_at"),
         Index("ix_encryption_started_at", "started_at"),
         Index("ix_encryption_suite_started_at", "suite", "started_at"),
-        Index(
-            "ix_encryption_failed",
-            "started_at",
-            sqlite_where=_FAILED,
-            postgresql_where=_FAILED,
-        ),
+        Index("ix_encryption_failed", "started_at", sqlite_where=_FAILED, postgresql_where=_FAILED),
         # What was encrypted to which object, and when.
-        Index(
-            "ix_encryption_kept",
-            "vault_id",
-            "digest",
-            "started_at",
-            sqlite_where=_KEPT,
-            postgresql_where=_KEPT,
-        ),
+        Index("ix_encryption_kept", "vault_id", "digest", "started_at", sqlite_where=_KEPT, postgresql_where=_KEPT),
     )
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
