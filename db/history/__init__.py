@@ -8,10 +8,9 @@ from __future__ import annotations
 from db.answers import RecordSize
 from db.health import RecordStats, size_of, stats_of
 from db.history.failures import FailureKind, FailureReads
-from db.history.filters import PayloadFilter, SampleFilter, SeriesFilter, SnapshotFilter, VerdictFilter
-from db.history.payloads import PayloadReads
 from db.history.proofs import ProofReads
-from db.history.runs import RunReads
+from db.history.reader import PayloadFilter, SampleFilter, SeriesFilter, SnapshotFilter, VerdictFilter
+from db.history.runs import PayloadReads, RunReads
 from db.history.samples import SampleReads
 from db.history.slowest import SlowestReads
 from db.history.trends import TrendReads

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Select, func, select
 
 from db.answers import ProofRow, ProofTotalsRow
-from db.history.filters import at_or_below, in_portions, unindexed
+from db.history.reader import at_or_below, in_portions, unindexed
 from db.history.vaults import VaultReads
 from db.tables import EncryptionTable, RunTable, VaultTable, VerdictTable
 
