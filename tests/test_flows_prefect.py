@@ -25,6 +25,12 @@ Ask = Callable[..., Any]
 
 
 @pytest.fixture
+def threadmill(threadmill_process: Command) -> Command:
+    """A process for each command: Prefect's threads and loops stay for as long as theirs."""
+    return threadmill_process
+
+
+@pytest.fixture
 def ask(prefect_server: str) -> Ask:
     """Post to the server's API, as the UI does."""
 
