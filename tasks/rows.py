@@ -13,8 +13,8 @@ from db.rows import InterpreterRow, PayloadRow, SampleRow, SnapshotRow, StageRow
 # For types only: a run that encrypts does not load the vault and the experiments, and the other way round.
 if TYPE_CHECKING:
     from tasks.crypto.encrypt import Encryption, PayloadStatus
+    from tasks.threads.cases import Sample
     from tasks.threads.interpreters import Interpreter
-    from tasks.threads.samples import Sample
     from tasks.vault.add import Added, Addition
     from tasks.vault.verdicts import Verdict
 

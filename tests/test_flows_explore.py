@@ -101,7 +101,7 @@ def answers(explorer: Explorer) -> bool:
 
 
 def metadata() -> dict[str, Any]:
-    from flows.explore.server import descriptions
+    from flows.explore import descriptions
 
     found: dict[str, Any] = descriptions()["databases"]["history"]
     return found

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from db.ledger import Fault, Verdict
 from db.rows import NewRun
 from flows.errors import RequestRefused
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.settings import KEEP_FORM
+from flows.text import parse_age
 
 # The message is one line; all of them: threadmill history verify.
 _FAULTS_NAMED = 5
@@ -83,7 +84,7 @@ def maintain(request: MaintenanceRequest, run: NewRun, tools: Tools) -> OpenRun:
 
 
 def _before(keep: str) -> datetime:
-    return datetime.now(UTC) - int(keep[:-1]) * timedelta(**{{"d": "days", "w": "weeks"}[keep[-1]]: 1})
+    return datetime.now(UTC) - parse_age(keep)
 
 
 def _named(faults: Sequence[Fault]) -> str:
