@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import pytest
 from sqlalchemy import NullPool, create_engine, inspect, text
 
 from db.history import History, SeriesFilter
@@ -94,6 +95,7 @@ def copied(database: Path, folder: Path) -> str:
     return f"sqlite:///{folder / database.name}"
 
 
+@pytest.mark.slow
 def test_killed_within_a_statement(tmp_path: Path) -> None:
     """From its first steps to its last: the record is as it was, and whoever comes next upgrades and verifies it."""
     database, folder = tmp_path / "history.sqlite", tmp_path / "next"
@@ -116,6 +118,7 @@ def test_killed_within_a_statement(tmp_path: Path) -> None:
     check_upgraded(url, old[1])
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(database_url: str) -> None:
     """Between statements too, and while it commits: the record is as it was or as it is to be."""
     restore("0002", database_url)

@@ -122,6 +122,7 @@ sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("revision", ["", *REVISIONS[:-1]])
 def test_eight_processes_may_start_at_once(revision: str, database_url: str, bare: Engine) -> None:
     """On a new database or an old one, whoever comes first makes the tables; the others wait and go on."""
@@ -154,6 +155,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_killed_in_mid_migration(database_url: str, bare: Engine) -> None:
     """`kill -9` anywhere in an upgrade leaves the database as it was; the next start upgrades it."""
     restore("0002", database_url)
