@@ -20,12 +20,14 @@ from tasks.crypto.errors import Cancelled
 from tasks.vault.entries import FileEntry, LinkEntry
 from tasks.vault.errors import SnapshotInvalid, TargetUnusable
 from tasks.vault.lookup import find_snapshot
-from tasks.vault.restore import Restoration, Wanted
+from tasks.vault.portions import Wanted, plan_restore
+from tasks.vault.restore import restore_portion
+from tasks.vault.target import make_target
 from tasks.vault.snapshots import open_snapshot
 from tests.crypto_fakes import ROOT, run_python
 from tests.test_vault_entries import folder
 from tests.tracing import failing
-from tests.vaults import Place, content, craft, entries, everything, files, make_place, more_room, restore, small_disk
+from tests.vaults import Place, content, craft, entries, everything, files, make_place, more_room, restore, restored, small_disk
 
 
 @pytest.fixture
@@ -83,9 +85,8 @@ def test_again_restores_nothing(place: Place, target: Path) -> None:
     place.add()
     first = place.restored(target)
     before = {path: path.stat().st_ino for path in first.rglob("*")}
-    with open_snapshot(place.vault, find_snapshot(place.vault, "latest")) as opened:
-        again = Restoration(place.vault, str(target), overwrite=False, cancel=CancelToken())
-        assert {verdict.status for verdict in again.restore(opened, Wanted())} == {"ok"}
+    (again,) = restored(place.vault, "latest", target)
+    assert {verdict.status for verdict in again.verdicts} == {"ok"}
     assert (again.same, again.restored) == (3, 0)
     assert {path: path.stat().st_ino for path in first.rglob("*")} == before
 
@@ -96,8 +97,10 @@ def test_parts_come_back(place: Place, target: Path) -> None:
     assert set(statuses(place, target, bytes(place.tree / "b"))) == {"c", "d"}
     assert set(statuses(place, target, bytes(place.tree / "a")[1:])) == {"a"}
     with open_snapshot(place.vault, find_snapshot(place.vault, "latest")) as opened:
-        assert Wanted([b"/nowhere", bytes(place.tree / "b")]).missing(opened) == ([b"nowhere"], 2, 66)
-        assert Wanted([b"/"]).missing(opened)[:2] == ([], 3)
+        some = plan_restore(opened, Wanted.below([b"/nowhere", bytes(place.tree / "b")]))
+        assert (some.missing, some.files, some.size_bytes) == ((b"nowhere",), 2, 66)
+        everything_wanted = plan_restore(opened, Wanted.below([b"/"]))
+        assert (everything_wanted.missing, everything_wanted.files) == ((), 3)
 
 
 @pytest.mark.parametrize("kind", ["file", "same size", "link", "folder", "fifo"])
@@ -180,13 +183,13 @@ def test_a_link_that_is_there_is_left(place: Place, target: Path) -> None:
 
 
 def test_links_below_each_other_never_lead_out(place: Place, target: Path) -> None:
-    """A snapshot whose link would be a folder for the next entry is refused even when nobody looked at it before."""
+    """A snapshot whose link would be a folder for the next entry is refused."""
     line = files_of(place)[0]
     lines = [LinkEntry(b"l", 0, bytes(target.with_name("elsewhere"))).line(), line.replace(b'"path":"', b'"path":"l/')]
     name = craft(place.vault, lines, sequence=9, totals=(2, 1, 31))
     target.with_name("elsewhere").mkdir()
     with pytest.raises(SnapshotInvalid):
-        restore(place.vault, name, target, checked=False)
+        restore(place.vault, name, target)
     assert list(target.with_name("elsewhere").iterdir()) == []
 
 
@@ -247,16 +250,26 @@ def test_a_full_target_is_said(tmp_path: Path) -> None:
         assert everything(place.restored(disk / "target")) == everything(place.tree)
 
 
-def test_a_cancelled_restore_leaves_whole_files(place: Place, target: Path) -> None:
+def test_a_cancelled_restore_leaves_whole_files(
+    place: Place, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It ends between two files, and folders have their mode by then."""
     place.add()
     cancel = CancelToken()
     with open_snapshot(place.vault, find_snapshot(place.vault, "latest")) as opened:
-        running = Restoration(place.vault, str(target), overwrite=False, cancel=cancel).restore(opened, Wanted())
-        assert next(running).status == "ok"
+        plan = plan_restore(opened, Wanted())
+    rename = os.link
+
+    def cancelling(*names: object, **folders: object) -> None:
         cancel.cancel()
-        with pytest.raises(Cancelled):
-            next(running)
+        rename(*names, **folders)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "link", cancelling)
+    folder_ = make_target(str(target))
+    done = restore_portion(place.vault, plan.portions[0], plan.wanted, folder_, overwrite=False, cancel=cancel)
+    assert [verdict.status for verdict in done.verdicts] == ["ok"]
+    assert isinstance(done.error, Cancelled)
+    monkeypatch.undo()
     assert [path.name for path in target.rglob("*") if path.is_file()] == ["a"]
     assert everything(place.restored(target)) == everything(place.tree)
 
