@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -100,7 +103,9 @@ class Settings(BaseSettings):
         """
         from db.history import History
 
-        return History(self.history_url, timeout_s=self.database_timeout_s)
+        history = History(self.history_url, timeout_s=self.database_timeout_s)
+        _close_later(history.close)
+        return history
 
     def open_store(self) -> Store:
         """Open the record for writing; make or upgrade it if need be.
@@ -110,12 +115,33 @@ class Settings(BaseSettings):
         """
         from db.store import Store
 
-        return Store(self.history_url, timeout_s=self.database_timeout_s)
+        store = Store(self.history_url, timeout_s=self.database_timeout_s)
+        _close_later(store.close)
+        return store
 
     @property
     def usable_jobs(self) -> int:
         """Chains to run at once."""
         return self.jobs or len(os.sched_getaffinity(0))
+
+
+_CLOSED_LATER: ContextVar[ExitStack | None] = ContextVar("_CLOSED_LATER", default=None)
+
+
+@contextmanager
+def records_closed_at_the_end() -> Iterator[None]:
+    """Close every record that is opened through the settings in the body, at its end."""
+    with ExitStack() as stack:
+        before = _CLOSED_LATER.set(stack)
+        try:
+            yield
+        finally:
+            _CLOSED_LATER.reset(before)
+
+
+def _close_later(close: Callable[[], None]) -> None:
+    if (stack := _CLOSED_LATER.get()) is not None:
+        stack.callback(close)
 
 
 def make_folder(path: str) -> str:

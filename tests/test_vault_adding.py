@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import Batch, Limits
+from tasks.crypto.encrypt import Batch
 from tasks.crypto.inputs import Input
 from tasks.vault import add as engine
 from tasks.vault.errors import NoVault, VaultError, VaultUnwritable
@@ -22,7 +22,7 @@ from tasks.vault.vault import open_vault
 from tasks.vault.walk import BadPattern, sources_of
 from tests.crypto_fakes import CLI_ENC, SECRET, chosen, needs_openssl, openssl, run_python
 from tests.tracing import failing
-from tests.vaults import Place, add, content, entries, everything, files, flip, make_place, more_room, small_disk
+from tests.vaults import Place, add, content, entries, everything, files, flip, make_place, more_room, put, small_disk
 
 
 @pytest.fixture

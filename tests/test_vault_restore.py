@@ -12,22 +12,36 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
+from tasks.vault import portions
 from tasks.vault.entries import FileEntry, LinkEntry
-from tasks.vault.errors import SnapshotInvalid, TargetUnusable
+from tasks.vault.errors import SnapshotInvalid, TargetUnusable, VaultChanged, VaultError
 from tasks.vault.lookup import find_snapshot
 from tasks.vault.portions import Wanted, plan_restore
 from tasks.vault.restore import restore_portion
-from tasks.vault.target import make_target
 from tasks.vault.snapshots import open_snapshot
+from tasks.vault.target import make_target
 from tests.crypto_fakes import ROOT, run_python
 from tests.test_vault_entries import folder
 from tests.tracing import failing
-from tests.vaults import Place, content, craft, entries, everything, files, make_place, more_room, restore, restored, small_disk
+from tests.vaults import (
+    Place,
+    content,
+    craft,
+    entries,
+    everything,
+    files,
+    make_place,
+    more_room,
+    restore,
+    restored,
+    small_disk,
+)
 
 
 @pytest.fixture
@@ -250,9 +264,7 @@ def test_a_full_target_is_said(tmp_path: Path) -> None:
         assert everything(place.restored(disk / "target")) == everything(place.tree)
 
 
-def test_a_cancelled_restore_leaves_whole_files(
-    place: Place, target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cancelled_restore_leaves_whole_files(place: Place, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends between two files, and folders have their mode by then."""
     place.add()
     cancel = CancelToken()
@@ -260,9 +272,9 @@ def test_a_cancelled_restore_leaves_whole_files(
         plan = plan_restore(opened, Wanted())
     rename = os.link
 
-    def cancelling(*names: object, **folders: object) -> None:
+    def cancelling(*names: Any, **folders: Any) -> None:
         cancel.cancel()
-        rename(*names, **folders)  # type: ignore[call-overload]
+        rename(*names, **folders)
 
     monkeypatch.setattr(os, "link", cancelling)
     folder_ = make_target(str(target))
@@ -272,6 +284,78 @@ def test_a_cancelled_restore_leaves_whole_files(
     monkeypatch.undo()
     assert [path.name for path in target.rglob("*") if path.is_file()] == ["a"]
     assert everything(place.restored(target)) == everything(place.tree)
+
+
+@pytest.mark.parametrize("entries_each", [1, 2, 3])
+def test_portions_come_to_the_same(
+    place: Place, target: Path, monkeypatch: pytest.MonkeyPatch, entries_each: int
+) -> None:
+    """However a snapshot is cut, folders get their modes and times once they are left, and not before."""
+    monkeypatch.setattr(portions, "PORTION_ENTRIES", entries_each)
+    for name in ("x/y/z/1", "x/y/z/2", "x/y/3", "x/4", "z/5"):
+        place.put(name)
+    for name in ("x/y/z", "x/y", "x", "b"):
+        (place.tree / name).chmod(0o500)
+        os.utime(place.tree / name, ns=(0, len(name)))
+    place.add()
+    done = list(restored(place.vault, "latest", target))
+    assert len(done) >= 14 // entries_each
+    assert {verdict.status for one in done for verdict in one.verdicts} == {"ok"}
+    assert sum(one.restored for one in done) == 8
+    assert everything(Path(f"{target}{place.tree}")) == everything(place.tree)
+
+
+@pytest.mark.parametrize("entries_each", [1, 2])
+def test_a_stretch_without_wanted_entries_is_in_no_portion(
+    place: Place, target: Path, monkeypatch: pytest.MonkeyPatch, entries_each: int
+) -> None:
+    """The first and the last file are wanted: the folder above both is settled at the end."""
+    monkeypatch.setattr(portions, "PORTION_ENTRIES", entries_each)
+    monkeypatch.setattr(portions, "PORTION_LINES_BYTES", 1)
+    for number in range(20):
+        place.put(f"x/{number:02}")
+    (place.tree / "x").chmod(0o500)
+    place.add()
+    with open_snapshot(place.vault, find_snapshot(place.vault, "latest")) as opened:
+        size_bytes = opened.size_bytes
+    wanted = [bytes(place.tree / "x" / name) for name in ("00", "19")]
+    assert [one.status for one in restore(place.vault, "latest", target, *wanted)] == ["ok", "ok"]
+    with open_snapshot(place.vault, find_snapshot(place.vault, "latest")) as opened:
+        plan = plan_restore(opened, Wanted.below(wanted))
+    assert sum(portion.length for portion in plan.portions) < size_bytes / 3
+    assert stat.S_IMODE(Path(f"{target}{place.tree}/x").stat().st_mode) == 0o500
+
+
+def test_a_portion_believes_nothing_but_its_digest(place: Place, target: Path) -> None:
+    """A snapshot that is changed after it was authenticated, even by a holder of the key, restores nothing."""
+    name = place.add().name
+    with open_snapshot(place.vault, name) as opened:
+        plan = plan_restore(opened, Wanted())
+    (portion,) = plan.portions
+    path = place.snapshot(name)
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(b'"mode":420', b'"mode":511'))
+    with pytest.raises(VaultChanged, match="changed while it was restored"):
+        restore_portion(place.vault, portion, plan.wanted, make_target(str(target)), False, CancelToken())
+    assert list(target.rglob("*")) == []
+    path.write_bytes(raw)
+    path.rename(path.with_name("x"))
+    with pytest.raises(VaultError, match="cannot be read"):
+        restore_portion(place.vault, portion, plan.wanted, make_target(str(target)), False, CancelToken())
+
+
+def test_a_target_that_was_replaced_is_refused(place: Place, target: Path) -> None:
+    """Another folder at the path of the target, or none, since the restore was planned."""
+    place.add()
+    with open_snapshot(place.vault, find_snapshot(place.vault, "latest")) as opened:
+        plan = plan_restore(opened, Wanted())
+    folder_ = make_target(str(target))
+    target.rename(target.with_name("moved"))
+    for message in ("No such file", "another folder is there"):
+        with pytest.raises(TargetUnusable, match=message):
+            restore_portion(place.vault, plan.portions[0], plan.wanted, folder_, False, CancelToken())
+        target.mkdir(exist_ok=True)
+    assert list(target.iterdir()) == list(target.with_name("moved").iterdir()) == []
 
 
 def make_deep(base: Path, levels: int) -> None:

@@ -25,11 +25,11 @@ from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import alone, sweep
 from tasks.vault.lookup import find_snapshot
 from tasks.vault.objects import decrypt_checked
-from tasks.vault.prune import Policy, plan_removal, remove_objects, remove_snapshots
 from tasks.vault.portions import Wanted, plan_restore
+from tasks.vault.prune import Policy, plan_removal, remove_objects, remove_snapshots
 from tasks.vault.restore import PortionRestored, restore_portion
-from tasks.vault.target import make_target
 from tasks.vault.snapshots import open_snapshot
+from tasks.vault.target import make_target
 from tasks.vault.vault import Vault, make_vault
 from tasks.vault.verdicts import Verdict
 from tasks.vault.verify import KnownSnapshot, check_objects, inspect
@@ -39,6 +39,11 @@ from tests.crypto_fakes import BOUND_S, SECRET, chosen
 OTHER = Secret(b"f" * 64)
 # What no file of a test has by chance.
 MARK = b"plaintext that nobody may see "
+
+
+def settle() -> None:
+    """Wait until what was written has a time that the next run believes."""
+    time.sleep(0.07)
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class Place:
 
     def settled_add(self, *sources: Path) -> Adding:
         """A run so long after the last change of the tree that the next run takes over what it lists."""
-        time.sleep(0.07)
+        settle()
         return self.add(*sources)
 
     def faults(self, known: KnownSnapshot | None = None) -> dict[str, str]:
@@ -156,9 +161,7 @@ def verify(vault: Vault, known: KnownSnapshot | None = None) -> list[Verdict]:
         return [*inspect(vault, index, known, cancel), *check_objects(vault, list(index.whole()), cancel)]
 
 
-def restore(
-    vault: Vault, name: str, target: Path, *paths: bytes, overwrite: bool = False
-) -> list[Verdict]:
+def restore(vault: Vault, name: str, target: Path, *paths: bytes, overwrite: bool = False) -> list[Verdict]:
     """Bring a snapshot back, portion after portion; raises the error that ended one."""
     return [verdict for done in restored(vault, name, target, *paths, overwrite=overwrite) for verdict in done.verdicts]
 

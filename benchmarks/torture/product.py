@@ -16,8 +16,8 @@ from tasks.vault.lookup import newest_snapshot, open_or_recover
 from tasks.vault.objects import decrypt_checked
 from tasks.vault.portions import Wanted, plan_restore
 from tasks.vault.restore import restore_portion
-from tasks.vault.target import make_target
 from tasks.vault.snapshots import open_snapshot
+from tasks.vault.target import make_target
 from tasks.vault.vault import open_vault
 from tasks.vault.verdicts import Verdict, judged
 from tasks.vault.verify import KnownSnapshot, check_objects, inspect

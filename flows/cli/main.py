@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -15,6 +16,7 @@ from db.errors import ThreadmillError
 from flows.cli.help import CommandGroup
 from flows.cli.output import say
 from flows.errors import Terminated
+from flows.settings import records_closed_at_the_end
 from flows.version import code_version
 from tasks.threads.errors import ExperimentError
 
@@ -101,31 +103,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 something failed, 2 refused before any work, 3 a source was unreadable.
     """
     if sys.platform != "linux":
-        sys.exit("threadmill: needs Linux (memory files, pidfd, parent-death signals)")
+        return _complain("needs Linux (memory files, pidfd, parent-death signals)", 1)
     _fill_standard_streams()
+    with _signal_handlers():
+        try:
+            with records_closed_at_the_end():
+                code: int = app(arguments) or 0
+            sys.stdout.flush()
+        except CycloptsError as error:
+            code = _complain(f"{' '.join(str(error).split())} (see --help)", 2)
+        except ThreadmillError as error:
+            code = _complain(str(error), error.exit_code)
+        except ExperimentError as error:
+            code = _complain(str(error), 2)
+        except KeyboardInterrupt:
+            code = _complain("interrupted; what was done by then is on record", 128 + signal.SIGINT)
+        except Terminated:
+            code = _complain("terminated; what was done by then is on record", 128 + signal.SIGTERM)
+        except BrokenPipeError:
+            # The reader of the output has gone (`… | head`).
+            _give_up_output()
+            code = 128 + signal.SIGPIPE
+        except OSError as error:
+            # Full disks and missing permissions, where no better message was found for them.
+            _give_up_output()
+            code = _complain(f"{os.fsdecode(error.filename or 'the output')}: {error.strerror or error}", 1)
+    return code
+
+
+@contextmanager
+def _signal_handlers() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated`; afterwards both handlers are as before, also where a command changed them."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code: int = app(arguments) or 0
-        sys.stdout.flush()
-    except CycloptsError as error:
-        code = _complain(f"{' '.join(str(error).split())} (see --help)", 2)
-    except ThreadmillError as error:
-        code = _complain(str(error), error.exit_code)
-    except ExperimentError as error:
-        code = _complain(str(error), 2)
-    except KeyboardInterrupt:
-        code = _complain("interrupted; what was done by then is on record", 128 + signal.SIGINT)
-    except Terminated:
-        code = _complain("terminated; what was done by then is on record", 128 + signal.SIGTERM)
-    except BrokenPipeError:
-        # The reader of the output has gone (`… | head`).
-        _give_up_output()
-        code = 128 + signal.SIGPIPE
-    except OSError as error:
-        # Full disks and missing permissions, where no better message was found for them.
-        _give_up_output()
-        code = _complain(f"{os.fsdecode(error.filename or 'the output')}: {error.strerror or error}", 1)
-    return code
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _fill_standard_streams() -> None:
@@ -142,7 +157,8 @@ def _fill_standard_streams() -> None:
 
 def _give_up_output() -> None:
     """Make Python's last flush of standard output succeed: it would complain once more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:

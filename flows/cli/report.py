@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -47,17 +48,26 @@ def report(
     if run is not None and (when.since or when.until):
         raise RequestRefused("--run is about one run: --since and --until do not go with it")
     since, until = when.span()
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-    settings = load_settings()
-    history = settings.open_history()
+    history = load_settings().open_history()
     made_at = datetime.now(UTC)
-    if run is None:
-        page = page_of(over_time(history, since or (until or made_at) - _USUAL, until, made_at=made_at))
-    else:
-        page = _of_run(history, run, made_at)
+    with _fewer_collections():
+        if run is None:
+            page = page_of(over_time(history, since or (until or made_at) - _USUAL, until, made_at=made_at))
+        else:
+            page = _of_run(history, run, made_at)
     _write(output, page)
     say(f"wrote {output}" + (f" without plots: {reason}" if (reason := why_no_plots()) else ""))
     return 0
+
+
+@contextmanager
+def _fewer_collections() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _of_run(history: History, run_id: int, made_at: datetime) -> str:

@@ -95,7 +95,7 @@ def _print_samples(rows: Sequence[SampleRow]) -> None:
                 row.interpreter.label,
                 row.round,
                 row.outcome,
-                row.found or row.error,
+                row.error if row.found in {None, ""} else str(row.found),
                 if_known(duration, row.wall_ns),
                 "noisy" if row.noisy else None,
             )

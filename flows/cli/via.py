@@ -8,17 +8,17 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from db.errors import ThreadmillError
-from db.facts import NewRun
 from db.history import VERDICT_FAULTS, History
+from db.rows import NewRun
 from flows.cli.progress import ProgressReporter
 from flows.errors import CommandFailed, RequestRefused
-from flows.jobs.reporter import LISTENER
-from flows.jobs.run import Job, Tools
+from flows.jobs.run import LISTENER, Job, Tools
 from flows.jobs.runner import DirectRunner
 from flows.serving import lock
 from flows.serving.environment import AUTH, prefect_environment
@@ -59,9 +59,9 @@ def run_directly(flow: str, settings: Settings, progress: ProgressReporter, job:
     """Run the job in this process."""
     store = settings.open_store()
     history = settings.open_history()
-    tools = Tools(store, history, DirectRunner(settings.usable_jobs), progress, CancelToken())
     try:
-        with progress:
+        with progress, closing(DirectRunner(settings.usable_jobs)) as runner:
+            tools = Tools(store, history, runner, progress, CancelToken())
             opened = job(NewRun(flow, "direct", {}, code_version()), tools)
             return Done(opened.run_id, opened.message)
     except (ThreadmillError, ExperimentError) as error:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from db.history import History, SnapshotFilter
 from db.names import storable
 from db.rows import SnapshotRow, VaultRow
-from flows.jobs.vaults import known_snapshot
+from flows.jobs.vault import known_snapshot
 from flows.text import age, shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import CryptoError

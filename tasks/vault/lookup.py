@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from tasks.crypto.secret import KeyFile, Secret
+from tasks.crypto.secret import KeySource, Secret
 from tasks.files import open_regular
 from tasks.vault.entries import Header, decode_header
 from tasks.vault.errors import NewerFormat, NoSuchSnapshot, NoVault, VaultChanged, VaultError, WrongKey
@@ -122,7 +122,7 @@ def open_or_recover(path: str, secret: Secret | None) -> tuple[Vault, Verdict | 
         return vault, _fault(vault, error)
 
 
-def open_place(place: Place, key: KeyFile | None) -> Vault:
+def open_place(place: Place, key: KeySource | None) -> Vault:
     """Open the vault that a run was planned for, in whichever process.
 
     Raises:
