@@ -26,9 +26,9 @@ from flows.jobs.runner import DirectRunner, Here, Runner, Step
 from flows.jobs.survey import SurveyRequest, survey
 from flows.jobs.vault import PruningRequest, prune
 from flows.jobs.verify import VerificationRequest, verify
+from tasks.axes import Executor, Experiment, Outcome, Workload
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile, Secret, ThrowAway, write_key_file
-from tasks.threads.choices import Executor, Experiment, Outcome, Workload
 from tasks.threads.planning import Round, Selection
 from tasks.threads.samples import Sample
 from tasks.vault.prune import Policy
