@@ -29,8 +29,8 @@ from flows.jobs.verify import VerificationRequest, verify
 from tasks.axes import Executor, Experiment, Outcome, Workload
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile, Secret, ThrowAway, write_key_file
-from tasks.threads.planning import Round, Selection
-from tasks.threads.samples import Sample
+from tasks.threads.cases import Sample
+from tasks.threads.plan import CaseSelection, Round
 from tasks.vault.prune import Policy
 from tests.fresh_process import FreshProcessRunner
 from tests.vaults import everything
@@ -110,7 +110,9 @@ def jobs_of(name: str, tmp_path: Path) -> Job:
         return partial(encrypt, random)
     if name == "survey":
         return partial(survey, SurveyRequest(random, ExperimentRequest(lock, rounds=1)))
-    selection = Selection((Experiment.SPEEDUP,), workloads=(Workload.WAIT,), executors=(Executor.THREAD,), quick=True)
+    selection = CaseSelection(
+        (Experiment.SPEEDUP,), workloads=(Workload.WAIT,), executors=(Executor.THREAD,), quick=True
+    )
     return partial(measure, ExperimentRequest(lock, selection, rounds=2, seed=1))
 
 
@@ -209,7 +211,7 @@ def test_a_sample_that_is_taken_again_is_not_counted_again(
 
     monkeypatch.setattr("flows.jobs.measurement.measure_round", all_noisy)
     heard = Heard()
-    selection = Selection((Experiment.SPEEDUP,), workloads=(Workload.WAIT,), executors=(Executor.THREAD,))
+    selection = CaseSelection((Experiment.SPEEDUP,), workloads=(Workload.WAIT,), executors=(Executor.THREAD,))
     request = ExperimentRequest(str(tmp_path / "lock"), selection, rounds=3)
     tools = Tools(store, history, DirectRunner(1), heard, CancelToken())
     done = measure(request, NewRun("test", "direct", {}, "test"), tools)

@@ -14,8 +14,7 @@ from flows.settings import Settings
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.secret import ThrowAway
-from tasks.threads.planning import QUICK_ROUNDS
-from tasks.threads.planning import Plan as Rounds
+from tasks.threads.plan import QUICK_ROUNDS, RoundPlan
 
 # Item 52: three chains over 100 random bytes each.
 _ITEM_52 = RandomSpec(size_bytes=100, count=3)
@@ -61,5 +60,5 @@ def survey(request: SurveyRequest, run: NewRun, tools: Tools) -> OpenRun:
     return opened
 
 
-def _plans(request: SurveyRequest, cancel: CancelToken) -> tuple[Plan, Rounds]:
+def _plans(request: SurveyRequest, cancel: CancelToken) -> tuple[Plan, RoundPlan]:
     return make_plan(request.encryption, cancel), book_rounds(request.experiments.rounds or QUICK_ROUNDS, cancel)

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
-from db.history import VERDICT_FAULTS
 from db.rows import NewRun
+from db.words import VERDICT_FAULTS
 from flows.errors import RequestRefused
 from flows.jobs.run import OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.runner import Here
