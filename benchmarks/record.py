@@ -131,7 +131,7 @@ def _timed(url: str, size: int) -> dict[str, tuple[float, float]]:
         series = SampleFilter(case=case, interpreters=[PYTHONS[0]])
         reads: dict[str, Read] = {
             "runs": lambda one: one.runs(limit=50),
-            "show: a run and its first samples": lambda one: one.detail(a_run, limit=20),
+            "show: a run and its first samples": lambda one: one.samples(SampleFilter(run_id=a_run), limit=20),
             "show: a run with all its samples": lambda one: one.detail(a_run),
             "samples: the newest 20": lambda one: one.samples(SampleFilter()),
             "samples: the newest 20 of a series": lambda one: one.samples(series),

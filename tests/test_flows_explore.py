@@ -24,7 +24,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from db.models import Base
+from db.tables import Base
 from tests.conftest import BIN, Command, clean_environment
 from tests.small_record import PATH, make_small
 
