@@ -13,7 +13,7 @@ from pydantic import Field
 
 from flows.errors import RequestRefused
 from flows.jobs.encryption import encrypt
-from flows.jobs.keeping import encryption_job
+from flows.jobs.keep import encryption_job
 from flows.jobs.names import check_backends, check_suites
 from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file, vault_request
 from flows.jobs.run import Job

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from db.rows import NewRun
-from flows.jobs.encryption import planned_work, run_batches
+from flows.jobs.encryption import encrypt_batches, planned_work
 from flows.jobs.measurement import ExperimentRequest, book_rounds, planned_samples, run_rounds
 from flows.jobs.plan import Plan, make_plan
 from flows.jobs.request import EncryptionRequest, RandomSpec
@@ -54,7 +54,7 @@ def survey(request: SurveyRequest, run: NewRun, tools: Tools) -> OpenRun:
     parameters = request.encryption.parameters() | {"rounds": len(rounds.rounds)}
     tools.reporter.planned(planned_work(plan))
     with open_run(replace(run, parameters=parameters), tools) as opened:
-        opened.outcomes.append(run_batches(plan, opened))
+        opened.outcomes.append(encrypt_batches(plan, opened))
         tools.reporter.planned(planned_samples(rounds))
         opened.outcomes.append(run_rounds(rounds, request.experiments, opened))
     return opened

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from db.history import History, SnapshotFilter
 from db.rows import SnapshotRow, VaultRow, storable
-from flows.jobs.vaults import known_snapshot
+from flows.jobs.vault import known_snapshot
 from flows.text import age, shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import CryptoError
