@@ -15,14 +15,12 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.errors import RequestRefused
-from flows.text import parse_age
+from flows.text import KEEP_FORM, parse_age
 
 if TYPE_CHECKING:
     from db.history import History
     from db.store import Store
 
-# Months and minutes both begin with an m, and what is removed is gone: days and weeks only.
-KEEP_FORM = r"[1-9]\d{0,4}[dw]"
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
@@ -125,6 +123,20 @@ class Settings(BaseSettings):
         return self.jobs or len(os.sched_getaffinity(0))
 
 
+# Settings that a command has changed by its options, for a flow that it runs in this process.
+_IN_FORCE: ContextVar[Settings | None] = ContextVar("_IN_FORCE", default=None)
+
+
+@contextmanager
+def in_force(settings: Settings) -> Iterator[None]:
+    """Have `load_settings` give these settings in the body."""
+    before = _IN_FORCE.set(settings)
+    try:
+        yield
+    finally:
+        _IN_FORCE.reset(before)
+
+
 _CLOSED_LATER: ContextVar[ExitStack | None] = ContextVar("_CLOSED_LATER", default=None)
 
 
@@ -158,11 +170,13 @@ def make_folder(path: str) -> str:
 
 
 def load_settings() -> Settings:
-    """The settings in force.
+    """The settings in force: those of the command that runs in this process, or else of the environment.
 
     Raises:
         RequestRefused: a variable has a value that makes no sense.
     """
+    if (settings := _IN_FORCE.get()) is not None:
+        return settings
     try:
         return Settings()
     except ValidationError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from db.history import History, PayloadFilter, SampleFilter
 from db.rows import NewRun
 from db.store import Store
 from flows.jobs.encryption import encrypt
+from flows.jobs.experiment_parameters import RunExperiments
 from flows.jobs.measurement import ExperimentRequest, measure
 from flows.jobs.request import EncryptionRequest, RandomSpec
 from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Tools
@@ -23,10 +25,11 @@ from flows.jobs.survey import SurveyRequest, survey
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile, Secret, ThrowAway, write_key_file
 from tasks.threads.choices import Executor, Experiment, Outcome, Workload
-from tasks.threads.planning import Round, Selection
+from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
 from tests.fresh_process import FreshProcessRunner
 
+ASKED = RunExperiments(experiments=(Experiment.SPEEDUP,), workloads=(Workload.WAIT,), executors=(Executor.THREAD,))
 # Drawn or measured anew by every run.
 _DIFFERENT = (
     "run_id", "salt", "digest", "started_at", "wall_ns", "cpu_ns", "runq_ns", "blocked_ns", "context_switches",
@@ -101,9 +104,8 @@ def jobs_of(name: str, tmp_path: Path) -> Job:
     if name == "random":
         return partial(encrypt, random)
     if name == "survey":
-        return partial(survey, SurveyRequest(random, ExperimentRequest(lock, rounds=1)))
-    selection = Selection((Experiment.SPEEDUP,), workloads=(Workload.WAIT,), executors=(Executor.THREAD,), quick=True)
-    return partial(measure, ExperimentRequest(lock, selection, rounds=2, seed=1))
+        return partial(survey, SurveyRequest(random, ExperimentRequest(lock, RunExperiments(rounds=1))))
+    return partial(measure, ExperimentRequest(lock, replace(ASKED, quick=True, rounds=2, seed=1)))
 
 
 @pytest.mark.parametrize("name", ["files", "random", "experiment", "survey"])
@@ -147,8 +149,7 @@ def test_a_sample_that_is_taken_again_is_not_counted_again(
 
     monkeypatch.setattr("flows.jobs.measurement.measure_round", all_noisy)
     heard = Heard()
-    selection = Selection((Experiment.SPEEDUP,), workloads=(Workload.WAIT,), executors=(Executor.THREAD,))
-    request = ExperimentRequest(str(tmp_path / "lock"), selection, rounds=3)
+    request = ExperimentRequest(str(tmp_path / "lock"), replace(ASKED, rounds=3))
     tools = Tools(store, history, DirectRunner(1), heard, CancelToken())
     done = measure(request, NewRun("test", "direct", {}, "test"), tools)
     (work,), (counts,) = heard.work, heard.counts

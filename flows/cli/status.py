@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from db.history import History
 from db.rows import RecordSize, RunRow
-from flows.cli.encrypt import with_overrides
 from flows.cli.options import Flag, Json
 from flows.cli.output import print_json, print_table, say
 from flows.cli.vault_status import Age, VaultReport, look, print_vault
 from flows.cli.vaults import KeyOption, VaultOption
-from flows.cli.via import use_server
+from flows.cli.via import settings_with, use_server
 from flows.jobs.request import need_vault
-from flows.settings import Settings, load_settings
+from flows.settings import Settings
 from flows.text import if_known, local, plural, size
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def status(
         proof_age: complain if an object was not verified for longer: 36h, 30d, 8w; default: THREADMILL_PROOF_AGE
         only_vault: look at the vault, and neither at a server nor at deployments
     """
-    settings = with_overrides(load_settings(), key_file=key_file, vault=vault)
+    settings = settings_with(vault, key_file)
     if only_vault:
         need_vault(settings.vault)
     history = settings.open_history()

@@ -84,7 +84,7 @@ def encrypt(request: EncryptionRequest, run: NewRun, tools: Tools) -> OpenRun:
     """
     plan = tools.runner.plan(lambda: make_plan(request, tools.cancel))
     tools.reporter.planned(planned_work(plan))
-    with open_run(replace(run, parameters=request.parameters()), tools) as opened:
+    with open_run(replace(run, parameters=dict(request.recorded)), tools) as opened:
         done_before: frozenset[Done] = frozenset()
         if run.flow_run_id is not None and run.attempt > 1:
             done_before = tools.history.done_before(run.flow_run_id)

@@ -9,10 +9,12 @@ from functools import partial
 
 from db.rows import NewRun, SnapshotRow
 from flows.jobs.encryption import EncryptionOutcome, encrypt, planned_work, run_batches
+from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition
-from flows.jobs.request import EncryptionRequest, VaultRequest
+from flows.jobs.request import EncryptionRequest, VaultRequest, encryption_request
 from flows.jobs.run import Job, OpenRun, Tools, open_run
 from flows.jobs.vaults import known_snapshot, record
+from flows.settings import Settings
 from flows.text import size
 from tasks.rows import snapshot_row
 from tasks.vault.add import Addition, AdditionPlan, SourceSelection, adding, compare
@@ -50,8 +52,13 @@ class KeptOutcome:
         )
 
 
-def encryption_job(request: EncryptionRequest) -> Job:
-    """The job that does what is asked, with or without a vault."""
+def encryption_job(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> Job:
+    """The job for these parameters, with or without a vault.
+
+    Raises:
+        RequestRefused, CryptoError: see `encryption_request`.
+    """
+    request = encryption_request(parameters, settings)
     return partial(encrypt, request) if request.vault is None else partial(encrypt_into_vault, request, request.vault)
 
 
@@ -81,7 +88,7 @@ def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: New
         tools.reporter.planned(planned_work(plan))
         known = known_snapshot(tools.history, addition.vault)
         faults = tuple(_faults(addition, known))
-        with open_run(replace(run, parameters=request.parameters()), tools) as opened:
+        with open_run(replace(run, parameters=dict(request.recorded)), tools) as opened:
             record(addition.vault, 0, tools.store, opened.run_id, faults)
             outcome = run_batches(plan, opened, keep=addition)
             added = addition.add_snapshot(known.sequence + 1 if known else 1, tools.cancel)

@@ -15,9 +15,9 @@ from flows.text import shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.inputs import Payload
-from tasks.crypto.probe import BackendChoice, Chosen, choose_backend
+from tasks.crypto.probe import Chosen, choose_backend
 from tasks.crypto.scan import scan
-from tasks.crypto.suites import SUITES, Suite
+from tasks.crypto.suites import SUITES, BackendChoice, Suite
 from tasks.vault.add import Addition
 
 # What an earlier attempt of the same flow run has done: name, suite, backend.

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 
 from db.rows import NewRun
 from flows.errors import RequestRefused
 from flows.jobs.names import need_outside
-from flows.jobs.run import OpenRun, PlannedWork, Tools, open_run
+from flows.jobs.parameters import RestoreFiles
+from flows.jobs.request import need_key_file, need_vault
+from flows.jobs.run import Job, OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.vaults import NAME_ANOTHER, Tally, drawn, need_latest, run_portions
+from flows.settings import Settings
 from flows.text import shown_path
 from tasks.crypto.secret import KeyFile
 from tasks.vault.locks import reading
@@ -74,6 +78,23 @@ class _Plan:
     restoration: Restoration
     files: int
     size_bytes: int
+
+
+def restoration_job(parameters: RestoreFiles, settings: Settings) -> Job:
+    """The job for these parameters.
+
+    Raises:
+        RequestRefused: no vault or key file is set.
+    """
+    request = RestorationRequest(
+        need_vault(settings.vault),
+        need_key_file(settings.key_file),
+        parameters.snapshot,
+        parameters.target,
+        parameters.paths,
+        parameters.overwrite,
+    )
+    return partial(restore, request)
 
 
 def restore(request: RestorationRequest, run: NewRun, tools: Tools) -> OpenRun:
