@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -10,11 +9,9 @@ from functools import partial
 
 from db.ledger import Fault, Verdict
 from db.rows import NewRun
-from flows.errors import RequestRefused
 from flows.jobs.parameters import Maintain
 from flows.jobs.run import Job, OpenRun, Tools, open_run
 from flows.settings import Settings
-from flows.text import KEEP_FORM
 
 # The message is one line; all of them: threadmill history verify.
 _FAULTS_NAMED = 5
@@ -46,15 +43,8 @@ class Maintained:
 
 
 def maintenance_job(parameters: Maintain, settings: Settings) -> Job:
-    """The job for these parameters; THREADMILL_KEEP says how long to keep runs where they do not.
-
-    Raises:
-        RequestRefused: not an age in days or weeks.
-    """
-    keep = parameters.remove_older_than or settings.keep
-    if keep is not None and not re.fullmatch(KEEP_FORM, keep):
-        raise RequestRefused(f"{keep!r} is not an age that runs are kept to; write 365d or 52w")
-    return partial(maintain, keep)
+    """The job for these parameters; THREADMILL_KEEP says how long to keep runs where they do not."""
+    return partial(maintain, parameters.remove_older_than or settings.keep)
 
 
 def maintain(keep: str | None, run: NewRun, tools: Tools) -> OpenRun:

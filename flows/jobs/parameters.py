@@ -7,13 +7,14 @@ imports no engine, so that a command line is refused quickly.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Interval, MinLen
+from annotated_types import Ge, Interval, Le, MinLen
 from cyclopts import Parameter
 
 from flows.cli.options import NAMES, Flag, Whole
@@ -24,9 +25,10 @@ from tasks.crypto.suites import BackendChoice, SuiteName
 
 @dataclass(frozen=True)
 class Matches:
-    """A text of this form, which the flow's form checks."""
+    """A text of this form; `refusal` says of any other one what is wrong, and what to write."""
 
     pattern: str
+    refusal: str
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> dict[str, str]:
         """Pydantic's schema, in the form that needs no import of it."""
@@ -37,6 +39,13 @@ class Matches:
 class JobParameters:
     """Base of all; a subclass declares the parameters of one flow, in the order of its form."""
 
+    def __init_subclass__(cls) -> None:
+        """Have the command check each option as it is read, before any other check with a message of its own."""
+        cls.__annotations__ = {
+            name: Annotated[hint, Parameter(validator=_Check(option_name(name, hint), hint))]
+            for name, hint in hints(cls).items()
+        }
+
     def check(self) -> Self:
         """The same, if all values are in bounds and all names are known.
 
@@ -45,16 +54,7 @@ class JobParameters:
         """
         own = hints(self.__class__)
         for field in fields(self):
-            value = getattr(self, field.name)
-            hint = own[field.name]
-            base, metadata = _without_wrapping(hint)
-            if value is None:
-                continue
-            if get_origin(base) is tuple:
-                for one in value:
-                    _check(one, *_without_wrapping(get_args(base)[0]), option_name(field.name, hint))
-            else:
-                _check(value, base, metadata, option_name(field.name, hint))
+            _Check(option_name(field.name, own[field.name]), own[field.name])(None, getattr(self, field.name))
         return self
 
     def recorded(self) -> dict[str, object]:
@@ -98,15 +98,36 @@ def _without_wrapping(hint: Any, metadata: tuple[Any, ...] = ()) -> tuple[Any, t
     return hint, metadata
 
 
-def _check(value: Any, kind: Any, metadata: Sequence[Any], option: str) -> None:
-    for bound in metadata:
-        if isinstance(bound, Interval) and not bound.ge <= value <= bound.le:
-            raise RequestRefused(f"{option} is between {bound.ge:,} and {bound.le:,}")
-        if isinstance(bound, Ge) and value < bound.ge:
-            raise RequestRefused(f"{option} is at least {bound.ge}")
-    known = list(_choices(kind))
-    if known and value not in known:
-        raise RequestRefused(f"unknown {option.lstrip('-')} {value!r}; there are: {', '.join(known)}")
+@dataclass(frozen=True)
+class _Check:
+    """Refuses a value that is out of the bounds of a type, or none of its choices."""
+
+    option: str
+    hint: Any
+
+    def __call__(self, _type: Any, value: Any) -> None:
+        """Raises RequestRefused."""
+        base, metadata = _without_wrapping(self.hint)
+        if get_origin(base) is tuple:
+            for one in value:
+                self._check(one, *_without_wrapping(get_args(base)[0]))
+        elif value is not None:
+            self._check(value, base, metadata)
+
+    def _check(self, value: Any, kind: Any, metadata: Sequence[Any]) -> None:
+        for bound in metadata:
+            if isinstance(bound, Interval) and not bound.ge <= value <= bound.le:
+                raise RequestRefused(f"{self.option} is between {bound.ge:,} and {bound.le:,}")
+            if isinstance(bound, Ge) and value < bound.ge:
+                raise RequestRefused(f"{self.option} is at least {bound.ge}")
+            if isinstance(bound, Le) and value > bound.le:
+                raise RequestRefused(f"{self.option} is at most {bound.le:,}")
+            if isinstance(bound, Matches) and not re.fullmatch(bound.pattern, value):
+                raise RequestRefused(f"{value!r} {bound.refusal}")
+        known = list(_choices(kind))
+        if known and value not in known:
+            noun = self.option.lstrip("-").removesuffix("s")
+            raise RequestRefused(f"unknown {noun} {value!r}; there are: {', '.join(known)}")
 
 
 def _choices(kind: Any) -> Iterator[str]:
@@ -204,7 +225,7 @@ class VerifyVault(JobParameters):
     ] = False
 
 
-Count = Annotated[Whole, Interval(ge=0, le=100_000)]
+Count = Annotated[Whole, Ge(0), Le(100_000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,7 +265,7 @@ class Maintain(JobParameters):
     """Look after the record."""
 
     remove_older_than: Annotated[
-        Annotated[str, Matches(KEEP_FORM)] | None,
+        Annotated[str, Matches(KEEP_FORM, "is not an age that runs are kept to; write 365d or 52w")] | None,
         Parameter(help="age in days or weeks, such as 365d (default: THREADMILL_KEEP; without it nothing is removed)"),
     ] = None
 

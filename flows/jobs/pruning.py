@@ -34,9 +34,6 @@ class PruningRequest:
 
     def __post_init__(self) -> None:
         """Raises RequestRefused."""
-        counts = asdict(self.policy)
-        if min(counts.values()) < 0:
-            raise RequestRefused("what is to be kept is at least 0")
         if self.policy.keeps_nothing:
             raise RequestRefused(
                 "that would keep nothing; say what to keep: --keep-last, --keep-daily, --keep-weekly, --keep-monthly"
