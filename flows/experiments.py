@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prefect import runtime
 
-from flows.jobs.experiment_parameters import RunExperiments
 from flows.jobs.measurement import experiment_job
+from flows.jobs.parameters import RunExperiments
 from flows.jobs.run import Job
 from flows.orchestration.flow_run import job_flow, now
 from flows.settings import Settings

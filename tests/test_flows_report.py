@@ -27,7 +27,7 @@ from flows.report.races import loss_map, race_results, race_table
 from flows.report.speedups import executor_map, scaling_chart, speedup_results, speedup_table
 from flows.report.times import time_chart, time_table
 from flows.text import visible
-from tasks.threads.choices import Experiment, Workload
+from tasks.axes import Experiment, Workload
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -79,20 +79,22 @@ def sample(label: str, experiment: str, number: int, wall_ms: float) -> SampleRo
 
 
 def ceiling(label: str, number: int, workers: int, wall_ms: float) -> SampleRow:
-    return replace(sample(label, "ceiling", number, wall_ms), workers=workers, count=2)
+    row = sample(label, "ceiling", number, wall_ms)
+    return replace(row, case=f"ceiling/{workers}x2", workers=workers, count=2)
 
 
 def speedup(label: str, number: int, workload: str, executor: str, workers: int, wall_ms: float) -> SampleRow:
     row = sample(label, "speedup", number, wall_ms)
-    return replace(row, workload=workload, executor=executor, workers=workers)
+    case = f"speedup/{workload}/{executor}/{workers}x1"
+    return replace(row, case=case, workload=workload, executor=executor, workers=workers)
 
 
 def race(label: str, number: int, guard: str, wall_ms: float, lost: int = 0) -> SampleRow:
     """Five threads and a million updates each."""
     row = sample(label, "race", number, wall_ms)
     outcome = "ok" if guard != "none" else "lost" if lost else "none-observed"
-    row = replace(row, shape="augmented", guard=guard, workers=5, count=1_000_000, outcome=outcome)
-    return replace(row, expected="5000000", found=str(5_000_000 - lost))
+    row = replace(row, case=f"race/{guard}/augmented/5x1000000", shape="augmented", guard=guard, outcome=outcome)
+    return replace(row, workers=5, count=1_000_000, expected=5_000_000, found=5_000_000 - lost)
 
 
 def measured(label: str, *, lost: int = 0) -> Iterator[SampleRow]:
@@ -371,7 +373,7 @@ def test_the_newest_run_of_each_interpreter_is_shown() -> None:
     later = [replace(row, run_id=2, started_at=row.started_at + timedelta(days=1)) for row in measured("3.13.0")]
     shown = latest_per_interpreter([*later, *rows()], Experiment.SPEEDUP)
     assert [(one.label, one.run_id, one.rounds) for one in shown] == [("3.9.18", 1, 8), ("3.13.0", 2, 8)]
-    assert {sample.case.experiment for sample in shown[0].samples} == {Experiment.SPEEDUP, Experiment.CEILING}
+    assert {sample.experiment for sample in shown[0].samples} == {Experiment.SPEEDUP, Experiment.CEILING}
 
 
 def test_a_run_with_too_few_rounds_or_of_a_survey_is_shown_last() -> None:

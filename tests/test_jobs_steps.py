@@ -16,15 +16,15 @@ from db.history import History, PayloadFilter, SampleFilter
 from db.rows import NewRun
 from db.store import Store
 from flows.jobs.encryption import encrypt
-from flows.jobs.experiment_parameters import RunExperiments
 from flows.jobs.measurement import ExperimentRequest, measure
+from flows.jobs.parameters import RunExperiments
 from flows.jobs.request import EncryptionRequest, RandomSpec
 from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Tools
 from flows.jobs.runner import DirectRunner, Here, Runner, Step
 from flows.jobs.survey import SurveyRequest, survey
+from tasks.axes import Executor, Experiment, Outcome, Workload
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile, Secret, ThrowAway, write_key_file
-from tasks.threads.choices import Executor, Experiment, Outcome, Workload
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
 from tests.fresh_process import FreshProcessRunner

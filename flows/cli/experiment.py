@@ -14,12 +14,12 @@ from flows.cli.options import Json, Names, Via
 from flows.cli.output import print_json, say
 from flows.cli.via import exit_code_of, run_job
 from flows.errors import RequestRefused
-from flows.jobs.experiment_parameters import RunExperiments
 from flows.jobs.measurement import experiment_job
+from flows.jobs.parameters import RunExperiments
 from flows.settings import load_settings
 
 if TYPE_CHECKING:
-    from tasks.threads.choices import Experiment
+    from tasks.axes import Experiment
 
 _DEFAULTS = RunExperiments()
 

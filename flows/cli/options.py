@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_origin
 from cyclopts import Parameter, Token
 
 from flows.errors import RequestRefused
-from flows.text import AGE_UNITS
+from flows.text import parse_age
 
 # What a database takes.
 _GREATEST = 2**63 - 1
@@ -61,10 +61,9 @@ def point_in_time(text: str) -> datetime:
         RequestRefused: it is none of these.
     """
     text = text.strip()
-    age = re.fullmatch(r"(\d{1,6})([mhdw])", text)
     try:
-        if age:
-            return datetime.now(UTC) - int(age[1]) * AGE_UNITS[age[2]]
+        if text[-1:] in ("m", "h", "d", "w"):
+            return datetime.now(UTC) - parse_age(text)
         return (_day(text) or datetime.fromisoformat(text)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise RequestRefused(

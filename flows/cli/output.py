@@ -8,12 +8,12 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from flows.text import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 # Piped output has no width to fit into.
 _PIPED_WIDTH = 250
@@ -23,6 +23,9 @@ JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "Jso
 
 def console(*, error: bool = False) -> Console:
     """For people, on standard output or standard error."""
+    # Rich is imported where something is drawn: a refusal needs none.
+    from rich.console import Console
+
     stream = sys.stderr if error else sys.stdout
     return Console(stderr=error, width=None if stream.isatty() else _PIPED_WIDTH, highlight=False)
 
@@ -34,6 +37,9 @@ def say(text: str = "", *, error: bool = False, flush: bool = False) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table; numbers stand at the right, None is an empty cell."""
+    from rich.table import Table
+    from rich.text import Text
+
     rows = [list(row) for row in rows]
     table = Table(title=Text(visible(title), "table.title"), title_justify="left")
     for number, column in enumerate(columns):

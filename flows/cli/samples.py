@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -28,9 +29,11 @@ from flows.cli.selection import (
     Workloads,
 )
 from flows.errors import RequestRefused
-from flows.jobs.findings import to_sample
 from flows.text import duration, if_known, local
-from tasks.threads.pyperf_export import pyperf_document
+from tasks.axes import Outcome
+
+# For these a time means what it says.
+_TIMED = {Outcome.OK, Outcome.LOST, Outcome.NONE_OBSERVED, Outcome.NOT_EXERCISED}
 
 
 def samples(
@@ -105,12 +108,40 @@ def _print_samples(rows: Sequence[SampleRow]) -> None:
 
 
 def _print_pyperf(rows: Sequence[SampleRow]) -> None:
-    samples = [to_sample(row) for row in rows]
-    if len({(sample.case, sample.interpreter) for sample in samples}) != 1:
+    if len({(row.case, row.interpreter.fingerprint) for row in rows}) != 1:
         raise RequestRefused(
             "pyperf's form holds one case of one interpreter: narrow down by --workload, --executor, --interpreter, …"
         )
-    print(pyperf_document(samples, rows[0].interpreter))
+    print(pyperf_document(rows))
+
+
+def pyperf_document(rows: Sequence[SampleRow]) -> str:
+    """The JSON text (pyperf's format 1.0) that `pyperf stats` and `pyperf compare_to` read, a run for each sample.
+
+    Args:
+        rows: of one case and one interpreter, at least one of them; noisy ones are left out, as everywhere.
+
+    Raises:
+        RequestRefused: no sample has a time that means anything.
+    """
+    quiet = [row for row in rows if row.outcome in _TIMED and not row.noisy and row.wall_ns]
+    if not quiet:
+        raise RequestRefused("pyperf's form needs at least one sample that is not noisy and has a time")
+    first = rows[0]
+    metadata = {
+        # `compare_to` pairs benchmarks by this name.
+        "name": first.case,
+        "unit": "second",
+        "loops": 1,
+        "python_version": first.interpreter.label,
+        "python_implementation": first.interpreter.implementation,
+    }
+    return json.dumps({"version": "1.0", "metadata": metadata, "benchmarks": [{"runs": list(map(_pyperf_run, quiet))}]})
+
+
+def _pyperf_run(row: SampleRow) -> dict[str, object]:
+    date = row.started_at.replace(tzinfo=None).isoformat(" ")
+    return {"metadata": {"date": date}, "values": [(row.wall_ns or 0) / 1e9]}
 
 
 def speedup(

@@ -43,10 +43,10 @@ def _show(settings: Settings, serving: Serving) -> None:
         ("deployment", "schedule", "queue", "next run"),
         (
             (
-                row.deployment,
+                row.name,
                 ", ".join(row.schedules),
                 row.queue,
-                "paused" if row.paused else if_known(local, row.next_at) or "not planned yet",
+                "paused" if not row.scheduled else if_known(local, row.next_at) or "not planned yet",
             )
             for row in serving.upcoming
         ),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
+
 from db.engine import parse_url, shown
 from flows.cli.options import Json
 from flows.cli.output import print_json, print_table
-from flows.settings import Settings, load_settings
+from flows.settings import load_settings, variable
 
 
 def settings(*, json: Json = False) -> int:
@@ -18,16 +20,13 @@ def settings(*, json: Json = False) -> int:
     Example: threadmill settings --json
     """
     in_force = load_settings()
-    values = in_force.model_dump() | {"database_url": shown(parse_url(in_force.history_url))}
+    values = asdict(in_force) | {"database_url": shown(parse_url(in_force.history_url))}
     if json:
         print_json(values)
     else:
         print_table(
             "settings",
             ("variable", "value", "what"),
-            (
-                (f"THREADMILL_{name.upper()}", values[name], field.description)
-                for name, field in Settings.model_fields.items()
-            ),
+            ((variable(field.name), values[field.name], field.metadata["description"]) for field in fields(in_force)),
         )
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,15 @@ from flows.cli.options import Flag, Json
 from flows.cli.output import print_json, print_table, say
 from flows.cli.vault_status import Age, VaultReport, look, print_vault
 from flows.cli.vaults import KeyOption, VaultOption
-from flows.cli.via import settings_with, use_server
+from flows.errors import ApiError
 from flows.jobs.request import need_vault
-from flows.settings import Settings
+from flows.serving.api import Api
+from flows.serving.server import use_server
+from flows.settings import Settings, settings_with
 from flows.text import if_known, local, plural, size
 
 if TYPE_CHECKING:
-    from flows.deployments import Deployments, DeploymentState
+    from flows.serving.deployments import Deployments, DeploymentState
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +80,14 @@ _NO_SERVER = "no Prefect server: threadmill serve is not running here, and PREFE
 
 def _ask(settings: Settings) -> tuple[Deployments | None, str | None]:
     """The deployments, or why they cannot be told."""
-    if not use_server(settings):
+    if not use_server(settings.home):
         return None, _NO_SERVER
-    from flows.deployments import ServerUnreachableError, read_deployments
+    from flows.serving.deployments import read_deployments
 
     try:
-        return read_deployments(), None
-    except ServerUnreachableError as error:
-        return None, str(error)
+        return read_deployments(Api(os.environ)), None
+    except ApiError as error:
+        return None, f"Prefect's server does not answer as it should: {error.request}: {error.reason}"
 
 
 def _print(report: Status, history: History) -> None:

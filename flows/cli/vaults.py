@@ -11,12 +11,13 @@ from db.history import History
 from flows.cli.done import print_done
 from flows.cli.options import Flag, Json, Via, Whole
 from flows.cli.output import print_json, print_table, say
-from flows.cli.via import run_job, settings_with
+from flows.cli.via import run_job
 from flows.jobs.parameters import PruneVault, RestoreFiles, VerifyVault
 from flows.jobs.pruning import PruningRequest, preview, pruning_job, pruning_request
 from flows.jobs.request import need_path
 from flows.jobs.restoration import restoration_job
 from flows.jobs.verification import verification_job
+from flows.settings import settings_with
 from flows.text import plural
 from tasks.cancel import CancelToken
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import importlib
 import os
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, fields
-from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from db.errors import ThreadmillError
@@ -19,12 +14,12 @@ from db.history import VERDICT_FAULTS, History
 from db.rows import NewRun
 from flows.cli.progress import ProgressReporter
 from flows.errors import CommandFailed, RequestRefused
-from flows.jobs.parameters import JobParameters
+from flows.jobs.parameter_types import JobParameters
 from flows.jobs.run import LISTENER, Job, Tools
 from flows.jobs.runner import DirectRunner
-from flows.serving import lock
-from flows.serving.environment import AUTH, prefect_environment
-from flows.settings import Settings, in_force, load_settings
+from flows.serving import server
+from flows.serving.api import Api
+from flows.settings import Settings, in_force
 from flows.version import code_version
 from tasks.cancel import CancelToken
 from tasks.threads.errors import ExperimentError
@@ -33,11 +28,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 P = TypeVar("P", bound=JobParameters)
-
-_HEALTH_TIMEOUT_S = 10.0
-# How long another process may take to start a server, and how often to look.
-_STARTING_S = 180.0
-_POLL_S = 0.5
 
 
 def by_prefect(via: str | None) -> bool:
@@ -57,22 +47,6 @@ class Done:
 
     run_id: int
     message: str
-
-
-def settings_with(vault: str | None = None, key_file: str | None = None, jobs: int | None = None) -> Settings:
-    """The settings of the environment, but for the options that are given.
-
-    Raises:
-        RequestRefused: a number that makes no sense, or an empty path. In the environment, empty is as good as unset.
-    """
-    for option, path in (("--key-file", key_file), ("--vault", vault)):
-        # Of a shell variable that is not set: the ciphertext would be kept nowhere, without a word.
-        if path == "":
-            raise RequestRefused(f"{option} is empty: give a path, or leave it out")
-    if jobs is not None and not 1 <= jobs <= 256:
-        raise RequestRefused("--jobs is between 1 and 256")
-    given = {"vault": vault, "key_file": key_file, "jobs": jobs}
-    return load_settings().model_copy(update={name: value for name, value in given.items() if value is not None})
 
 
 def run_job(
@@ -155,71 +129,12 @@ def exit_code_of(history: History, run_id: int) -> int:
     return 0 if run is not None and run.status == "completed" else 1
 
 
-def use_server(settings: Settings) -> bool:
-    """Turn Prefect's client to the server that the user has set, or to that of a live `threadmill serve`.
-
-    False if there is neither. To be called before Prefect is imported.
-    """
-    if os.environ.get("PREFECT_API_URL"):
-        return True
-    live = lock.find(settings.home)
-    if live is None:
-        return False
-    os.environ.update(prefect_environment(settings.home, os.environ))
-    os.environ["PREFECT_API_URL"] = f"{live.url}/api"
-    return True
-
-
 def _prepare_prefect(settings: Settings, progress: ProgressReporter) -> None:
     """Put Prefect's settings in place before it is imported; see what the server says, where there is one."""
     # The flow's state is reported by the command itself; a fault in the flow's code comes as an exception.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    if _find_server(settings, progress):
-        _check_server(os.environ["PREFECT_API_URL"])
+    if server.wait_for_server(settings.home, progress.say):
+        server.check(Api(os.environ))
         return
     progress.say("starting Prefect's embedded server (about 10 s)")
-    os.environ.update(prefect_environment(settings.home, os.environ))
-
-
-def _find_server(settings: Settings, progress: ProgressReporter) -> bool:
-    """Whether there is a server to use; where there is none, none is started by `serve` while this process lives."""
-    give_up = time.monotonic() + _STARTING_S
-    while not use_server(settings):
-        if lock.share(settings.home):
-            return False
-        if time.monotonic() > give_up:
-            raise RequestRefused(f"threadmill serve was still starting after {_STARTING_S:.0f} s; try again")
-        progress.say("waiting for threadmill serve, which is just starting")
-        time.sleep(_POLL_S)
-    return True
-
-
-def _check_server(api: str) -> None:
-    try:
-        _get(f"{api.rstrip('/')}/health")
-        # This one is protected where the server is. Prefect Cloud has other ways, and says what it wants by itself.
-        if not os.environ.get("PREFECT_API_KEY"):
-            _get(f"{api.rstrip('/')}/admin/version")
-    except urllib.error.HTTPError as error:
-        if error.code == HTTPStatus.UNAUTHORIZED:
-            raise RequestRefused(
-                f"Prefect's server at {api} wants authentication: set PREFECT_API_AUTH_STRING to what it was started "
-                "with as PREFECT_SERVER_API_AUTH_STRING"
-            ) from None
-        # It answers, if not to this question (Prefect Cloud).
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise RequestRefused(
-            f"Prefect's server at PREFECT_API_URL={api} cannot be reached ({reason}); "
-            "start it, unset PREFECT_API_URL, or use --via direct"
-        ) from None
-
-
-def _get(url: str) -> None:
-    # The scheme is the user's own choice, in the user's own environment.
-    request = urllib.request.Request(url)  # noqa: S310
-    auth = os.environ.get(AUTH)
-    if auth:
-        request.add_header("Authorization", f"Basic {base64.b64encode(auth.encode()).decode()}")
-    with urllib.request.urlopen(request, timeout=_HEALTH_TIMEOUT_S):  # noqa: S310
-        pass
+    os.environ.update(server.prefect_environment(settings.home, os.environ))

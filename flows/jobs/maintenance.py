@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 from db.ledger import Fault, Verdict
@@ -12,6 +12,7 @@ from db.rows import NewRun
 from flows.jobs.parameters import Maintain
 from flows.jobs.run import Job, OpenRun, Tools, open_run
 from flows.settings import Settings
+from flows.text import parse_age
 
 # The message is one line; all of them: threadmill history verify.
 _FAULTS_NAMED = 5
@@ -66,7 +67,7 @@ def maintain(keep: str | None, run: NewRun, tools: Tools) -> OpenRun:
 
 
 def _before(keep: str) -> datetime:
-    return datetime.now(UTC) - int(keep[:-1]) * timedelta(**{{"d": "days", "w": "weeks"}[keep[-1]]: 1})
+    return datetime.now(UTC) - parse_age(keep)
 
 
 def _named(faults: Sequence[Fault]) -> str:

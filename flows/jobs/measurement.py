@@ -13,16 +13,16 @@ from functools import partial
 from db.rows import NewRun
 from db.store import Store
 from flows.errors import RequestRefused
-from flows.jobs.experiment_parameters import RunExperiments
 from flows.jobs.measured import Counting, MeasurementOutcome, fault_text, labels_of
+from flows.jobs.parameters import RunExperiments
 from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Reporter, Tools, counted, open_run
 from flows.jobs.runner import Here, Pending, Step
 from flows.settings import Settings
 from flows.text import plural
+from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.cancel import CancelToken
 from tasks.rows import interpreter_facts, sample_rows
 from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.threads.discovery import discover, distinct, select
 from tasks.threads.errors import ExperimentError
 from tasks.threads.interpreters import Interpreter, probe

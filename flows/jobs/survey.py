@@ -7,9 +7,8 @@ from functools import partial
 
 from db.rows import NewRun
 from flows.jobs.encryption import planned_work, run_batches
-from flows.jobs.experiment_parameters import RunExperiments
 from flows.jobs.measurement import ExperimentRequest, book_rounds, planned_samples, run_rounds
-from flows.jobs.parameters import EncryptPayloads, Survey
+from flows.jobs.parameters import EncryptPayloads, RunExperiments, Survey
 from flows.jobs.plan import Plan, make_plan
 from flows.jobs.request import EncryptionRequest, encryption_request
 from flows.jobs.run import Job, OpenRun, Tools, open_run

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from flows.analysis.intervals import MIN_PAIRS, Ratio, Spread
 from flows.text import factor, milliseconds
-from tasks.threads.choices import Executor
-from tasks.threads.estimates import MIN_PAIRS, Ratio, Spread
+from tasks.axes import Executor
 
 
 def executor_label(executor: Executor, workers: int) -> str:

@@ -10,7 +10,7 @@ from db.rows import PayloadRow, RunRow, SampleRow
 from flows.report.blocks import Block, Paragraph, Section, Table, columns
 from flows.report.latest import Measured
 from flows.text import plural, utc
-from tasks.threads.choices import Experiment
+from tasks.axes import Experiment
 
 _GOOD = "completed"
 
