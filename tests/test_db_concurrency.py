@@ -19,7 +19,7 @@ from sqlalchemy import NullPool, create_engine, text
 
 from db.errors import RecordError
 from db.history import History
-from db.ledger import Fault
+from db.ledger import LedgerFault
 from db.rows import NewRun
 from db.store import Store
 from tests.recorder import BATCHES
@@ -98,7 +98,7 @@ class Reader(threading.Thread):
         self.done = threading.Event()
         self.seconds: list[float] = []
         self.refused: RecordError | None = None
-        self.faults: list[Fault] = []
+        self.faults: list[LedgerFault] = []
 
     def __enter__(self) -> Self:
         self.start()

@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 
 from db.errors import NotReplaced, RecordUnusable
-from db.export import export_csv, export_sqlite
+from db.health import faults
 from db.history import History, PayloadFilter
-from db.integrity import faults
-from db.models import Base
-from db.transfer import ROWS_AT_ONCE, import_record
+from db.tables import Base
+from db.transfer import ROWS_AT_ONCE, export_csv, export_sqlite, import_record
 from tests.conftest import BIN, Command
 from tests.small_record import DAYS, PATH, RUNS, make_small, on_small_disk
 

@@ -10,18 +10,10 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Select, String, and_, literal_column, or_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from db.models import Case, Host, Interpreter
-from db.names import display_name
+from db.rows import display_name
+from db.tables import CaseTable, HostTable, InterpreterTable
 
 T = TypeVar("T")
-
-# Outcomes that say that something is broken: a lost update without a guard is not one.
-SAMPLE_FAILURES = ("wrong-output", "broken", "crashed", "garbled", "timed-out")
-PAYLOAD_FAILURES = ("failed", "unstable")
-RUN_FAILURES = ("failed", "crashed")
-# What is wrong with a vault: a leftover of a run that died is not, nor is what was removed on purpose.
-VERDICT_FAULTS = ("changed", "missing", "foreign", "unreadable", "invalid", "rolled-back", "not-written")
-VERDICT_KINDS = ("vault", "snapshot", "object", "file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +156,7 @@ def at_or_below(column: InstrumentedAttribute[Any], path: bytes) -> tuple[Column
 def of_case(case: Mapping[str, Sequence[str | int]]) -> Iterator[ColumnElement[bool]]:
     """Conditions on `case`, an axis each."""
     for name, wanted in case.items():
-        yield getattr(Case, name).in_(wanted)
+        yield getattr(CaseTable, name).in_(wanted)
 
 
 def of_interpreters(interpreters: Sequence[str]) -> Iterator[ColumnElement[bool]]:
@@ -176,12 +168,12 @@ def of_interpreters(interpreters: Sequence[str]) -> Iterator[ColumnElement[bool]
 def of_hosts(hosts: Sequence[str]) -> Iterator[ColumnElement[bool]]:
     """The condition on `host`, if there is one."""
     if hosts:
-        yield Host.name.in_(hosts)
+        yield HostTable.name.in_(hosts)
 
 
 def _is_interpreter(wanted: str) -> ColumnElement[bool]:
     """A label as it is, or a version or a beginning of one; with a `t` at its end, of a free-threaded build."""
     version = wanted.removesuffix("t")
     free_threaded = version != wanted
-    same = or_(Interpreter.version == version, Interpreter.version.startswith(f"{version}.", autoescape=True))
-    return or_(Interpreter.label == wanted, and_(same, Interpreter.gil_build.is_(not free_threaded)))
+    same = or_(InterpreterTable.version == version, InterpreterTable.version.startswith(f"{version}.", autoescape=True))
+    return or_(InterpreterTable.label == wanted, and_(same, InterpreterTable.gil_build.is_(not free_threaded)))

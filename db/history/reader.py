@@ -13,7 +13,7 @@ from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
 from db.schema import check_readable
 
 
-class Reader:
+class RecordReader:
     """The reading side of one history database. A database that is not there yet reads as an empty one."""
 
     def __init__(self, url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> None:

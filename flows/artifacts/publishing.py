@@ -11,6 +11,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from db.history import History, PayloadFilter, SampleFilter, VerdictFilter
 from db.rows import PayloadRow, RunRow, SampleRow
+from db.words import PAYLOAD_FAILURES
 from flows.artifacts.tables import Line, finding_lines, literally, payload_line, sample_line
 from flows.artifacts.vault_tables import vault_lines, verdict_line
 from flows.jobs.vault_state import VaultState
@@ -23,7 +24,6 @@ _ROWS = 500
 _READ = 100_000
 # The server took 64 MB, but the UI's page of artifacts loads the newest version of every key, and loads it again.
 _REPORT_BYTES = 1 << 20
-_FAULTY = frozenset({"failed", "unstable"})
 # A message names what failed; the tables have it first.
 _MESSAGE_LETTERS = 300
 
@@ -91,9 +91,9 @@ def _publish_payloads(of: _Published) -> None:
     """Those that need eyes come first."""
     counts = of.history.counts(of.run.id)
     faulty: list[PayloadRow] = []
-    if any(count.status in _FAULTY for count in counts):
+    if any(count.status in PAYLOAD_FAILURES for count in counts):
         faulty = of.history.payloads(PayloadFilter(run_id=of.run.id, failed=True), limit=_ROWS)
-    rows = faulty + [row for row in of.payloads[:_ROWS] if row.status not in _FAULTY]
+    rows = faulty + [row for row in of.payloads[:_ROWS] if row.status not in PAYLOAD_FAILURES]
     total = sum(count.count for count in counts)
     lines = [payload_line(row) for row in rows[:_ROWS]]
     _publish_table(of, "payloads", lines, total, f"history show {of.run.id} --limit {total}")

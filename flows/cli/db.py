@@ -6,9 +6,8 @@ import signal
 
 from db.backup import back_up
 from db.engine import parse_url, shown
-from db.integrity import faults
+from db.health import RecordStats, TableSize, faults
 from db.schema import HEAD
-from db.sizes import RecordStats, TableSize
 from db.transfer import import_record
 from flows.cli.options import Flag, Json
 from flows.cli.output import print_json, print_table, say

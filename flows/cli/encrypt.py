@@ -14,7 +14,7 @@ from flows.cli.options import Flag, Json, Names, Via
 from flows.cli.output import print_json, print_table, say
 from flows.cli.via import by_prefect, exit_code_of, run_job
 from flows.errors import RequestRefused
-from flows.jobs.keeping import encryption_job, preview
+from flows.jobs.keep import encryption_job, preview
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.request import EncryptionRequest, encryption_request, parse_random
 from flows.settings import settings_with

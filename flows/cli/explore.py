@@ -45,7 +45,7 @@ _POSTGRESQL = (
 
 
 def _serve(path: str, port: int) -> None:
-    from flows.explore.server import LOOPBACK, listen, serve
+    from flows.explore import LOOPBACK, listen, serve
 
     try:
         listener = listen(port)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from db.export import export_csv, export_sqlite
+from db.transfer import export_csv, export_sqlite
 from flows.cli.options import point_in_time
 from flows.cli.output import say
 from flows.errors import RequestRefused

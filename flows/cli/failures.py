@@ -9,8 +9,8 @@ from typing import Annotated, get_args
 
 from cyclopts import Parameter
 
+from db.answers import FailureRow, SlowRow
 from db.history import FailureKind
-from db.rows import FailureRow, SlowRow
 from flows.cli.listing import identity, print_rows
 from flows.cli.options import Flag, Names, Whole
 from flows.cli.output import print_table

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from db.history import History, PayloadFilter, SampleFilter, SnapshotFilter, VerdictFilter
 from db.rows import PayloadRow, RunDetail, RunRow
+from db.words import RUN_STATUSES
 from flows.cli.findings import print_findings
 from flows.cli.listing import print_rows
 from flows.cli.options import Flag, Names, Whole
@@ -21,12 +22,10 @@ from flows.errors import RequestRefused
 from flows.text import duration, local
 from tasks.crypto.scan import absolute
 
-_STATUSES = ("running", "completed", "failed", "cancelled", "crashed")
-
 
 def runs(
     *,
-    status: Annotated[Names, Parameter(help=", ".join(_STATUSES))] = [],  # noqa: B006 - never changed
+    status: Annotated[Names, Parameter(help=", ".join(RUN_STATUSES))] = [],  # noqa: B006 - never changed
     hosts: Hosts = ALL_HOSTS,
     times: Times = ANY_TIME,
     limit: Whole = 20,
@@ -41,8 +40,8 @@ def runs(
     Args:
         limit: how many at the most
     """
-    if unknown := [name for name in status if name not in _STATUSES]:
-        raise RequestRefused(f"unknown status {unknown[0]!r}; there are: {', '.join(_STATUSES)}")
+    if unknown := [name for name in status if name not in RUN_STATUSES]:
+        raise RequestRefused(f"unknown status {unknown[0]!r}; there are: {', '.join(RUN_STATUSES)}")
     since, until = times.span()
     history = open_history(limit)
     rows = history.runs(limit=limit, since=since, until=until, statuses=status, hosts=hosts.host)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from db.ledger import Fault, Verdict
+from db.ledger import LedgerCheck, LedgerFault
 from flows.cli.output import columns_of, print_csv, print_json, say
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import FOR_PEOPLE, Form
@@ -38,13 +38,13 @@ def verify(
     if form.json:
         print_json(found)
     elif form.csv:
-        print_csv(columns_of(Fault), found.faults)
+        print_csv(columns_of(LedgerFault), found.faults)
     else:
         _print(found)
     return 1 if found.faults else 0
 
 
-def _print(found: Verdict) -> None:
+def _print(found: LedgerCheck) -> None:
     for fault in found.faults:
         say(("the ledger" if fault.run_id is None else f"run {fault.run_id}") + f": {fault.what}")
     verdict = plural(len(found.faults), "fault") if found.faults else "all as it was sealed"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from db.rows import SeriesRow
+from db.answers import SeriesRow
 from flows.cli.output import columns_of, plain, print_csv, print_json, say
 from flows.cli.selection import Form
 from flows.text import size

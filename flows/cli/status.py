@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from db.answers import RecordSize
 from db.history import History
-from db.rows import RecordSize, RunRow
+from db.rows import RunRow
 from flows.cli.options import Flag, Json
 from flows.cli.output import print_json, print_table, say
 from flows.cli.vault_status import Age, VaultReport, look, print_vault

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from db.rows import TrendRow
+from db.answers import TrendRow
 from flows.cli.listing import identity, print_rows
 from flows.cli.options import Whole, Wholes
 from flows.cli.output import print_table

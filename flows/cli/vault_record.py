@@ -8,9 +8,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from db.answers import ProofRow, VerdictCount
 from db.history import History, SnapshotFilter
-from db.names import storable
-from db.rows import ProofRow, SnapshotRow, VerdictCount, VerdictRow
+from db.rows import SnapshotRow, VerdictRow, storable
 from flows.cli.listing import print_rows
 from flows.cli.options import Flag, Whole
 from flows.cli.output import print_table, say

@@ -13,10 +13,10 @@ from flows.cli.options import Flag, Json, Via, Whole
 from flows.cli.output import print_json, print_table, say
 from flows.cli.via import run_job
 from flows.jobs.parameters import PruneVault, RestoreFiles, VerifyVault
-from flows.jobs.pruning import PruningRequest, preview, pruning_job, pruning_request
 from flows.jobs.request import need_path
-from flows.jobs.restoration import restoration_job
-from flows.jobs.verification import verification_job
+from flows.jobs.restore import restoration_job
+from flows.jobs.vault import PruningRequest, preview_prune, pruning_job, pruning_request
+from flows.jobs.verify import verification_job
 from flows.settings import settings_with
 from flows.text import plural
 from tasks.cancel import CancelToken
@@ -114,7 +114,7 @@ def prune(
 
 
 def _print_preview(request: PruningRequest, history: History, *, json: bool) -> int:
-    removal = preview(request, history, CancelToken())
+    removal = preview_prune(request, history, CancelToken())
     if json:
         print_json(
             {"remove": [one.name for one in removal.snapshots], "keep": removal.kept, "objects": removal.objects}

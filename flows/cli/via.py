@@ -10,8 +10,9 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, TypeVar
 
 from db.errors import ThreadmillError
-from db.history import VERDICT_FAULTS, History
+from db.history import History
 from db.rows import NewRun
+from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS
 from flows.cli.progress import ProgressReporter
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.parameter_types import JobParameters
@@ -123,7 +124,7 @@ def exit_code_of(history: History, run_id: int) -> int:
         return 1
     if any(found.status in VERDICT_FAULTS for found in history.verdict_counts(run_id)):
         return 1
-    if any(count.status in ("failed", "unstable") for count in counts):
+    if any(count.status in PAYLOAD_FAILURES for count in counts):
         return 3
     run = history.run(run_id)
     return 0 if run is not None and run.status == "completed" else 1

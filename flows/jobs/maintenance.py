@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
-from db.ledger import Fault, Verdict
+from db.ledger import LedgerCheck, LedgerFault
 from db.rows import NewRun
 from flows.jobs.parameters import Maintain
 from flows.jobs.run import Job, OpenRun, Tools, open_run
@@ -25,7 +25,7 @@ class Maintained:
     days: int
     removed: int
     keep: str | None
-    verdict: Verdict
+    verdict: LedgerCheck
 
     @property
     def exit_code(self) -> int:
@@ -58,7 +58,7 @@ def maintain(keep: str | None, run: NewRun, tools: Tools) -> OpenRun:
         RecordError: the record cannot be read or written.
     """
     with open_run(replace(run, parameters=Maintain(remove_older_than=keep).recorded()), tools) as opened:
-        _, days = tools.store.refresh_summaries()
+        days = tools.store.roll_up_days()
         verdict = tools.history.verify()
         removed = tools.store.remove_runs(_before(keep)) if keep else 0
         tools.store.optimise()
@@ -70,7 +70,7 @@ def _before(keep: str) -> datetime:
     return datetime.now(UTC) - parse_age(keep)
 
 
-def _named(faults: Sequence[Fault]) -> str:
+def _named(faults: Sequence[LedgerFault]) -> str:
     words = [f"run {one.run_id} {one.what}" if one.run_id is not None else one.what for one in faults[:_FAULTS_NAMED]]
     more = f" and {len(faults) - _FAULTS_NAMED:,} more" if len(faults) > _FAULTS_NAMED else ""
     return "; ".join(words) + more

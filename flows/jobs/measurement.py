@@ -22,13 +22,11 @@ from flows.text import plural
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.cancel import CancelToken
 from tasks.rows import interpreter_facts, sample_rows
-from tasks.threads.cases import Case
-from tasks.threads.discovery import discover, distinct, select
+from tasks.threads.cases import Case, Sample
 from tasks.threads.errors import ExperimentError
-from tasks.threads.interpreters import Interpreter, probe
-from tasks.threads.measuring import measure_round
-from tasks.threads.planning import QUICK_ROUNDS, ROUNDS, Plan, Round, Selection, book_plan, plan
-from tasks.threads.samples import Sample
+from tasks.threads.interpreters import Interpreter, discover, distinct, probe, select
+from tasks.threads.measure import measure_round
+from tasks.threads.plan import QUICK_ROUNDS, ROUNDS, CaseSelection, Round, RoundPlan, book_plan, plan
 
 # More samples than any round has, retries included: the ordinals of a round do not depend on the others.
 _ORDINALS_PER_ROUND = 100_000
@@ -42,7 +40,7 @@ class ExperimentRequest:
     parameters: RunExperiments = field(default_factory=RunExperiments)
     lock_wait_s: float = 3600.0
 
-    def recorded(self, plan: Plan) -> dict[str, object]:
+    def recorded(self, plan: RoundPlan) -> dict[str, object]:
         """For the record, with the drawn seed and the interpreters that were found."""
         settled = replace(self.parameters, rounds=len(plan.rounds), seed=plan.seed)
         return settled.recorded() | {"interpreters": list(labels_of(plan).values())}
@@ -53,9 +51,9 @@ def experiment_job(parameters: RunExperiments, settings: Settings) -> Job:
     return partial(measure, ExperimentRequest(settings.measuring_lock, parameters))
 
 
-def selection_of(parameters: RunExperiments) -> Selection:
+def selection_of(parameters: RunExperiments) -> CaseSelection:
     """The cases that are asked for."""
-    return Selection(
+    return CaseSelection(
         experiments=tuple(map(Experiment, dict.fromkeys(parameters.experiments))),
         workloads=tuple(map(Workload, dict.fromkeys(parameters.workloads))),
         executors=tuple(map(Executor, dict.fromkeys(parameters.executors))),
@@ -84,7 +82,7 @@ def find_interpreters(pythons: Sequence[str], cancel: CancelToken) -> tuple[Inte
     return distinct(variant for one in found for variant in one.variants())
 
 
-def make_rounds(request: ExperimentRequest, cancel: CancelToken) -> Plan:
+def make_rounds(request: ExperimentRequest, cancel: CancelToken) -> RoundPlan:
     """All rounds, in a drawn order.
 
     Raises:
@@ -99,7 +97,7 @@ def make_rounds(request: ExperimentRequest, cancel: CancelToken) -> Plan:
         raise RequestRefused(str(error)) from error
 
 
-def book_rounds(rounds: int, cancel: CancelToken) -> Plan:
+def book_rounds(rounds: int, cancel: CancelToken) -> RoundPlan:
     """Items 53 and 54 with the chapter's own numbers, on the running interpreter."""
     (interpreter, *_) = find_interpreters((), cancel)
     return book_plan(interpreter, rounds)
@@ -120,7 +118,7 @@ def measure(request: ExperimentRequest, run: NewRun, tools: Tools) -> OpenRun:
     return opened
 
 
-def run_rounds(rounds: Plan, request: ExperimentRequest, run: OpenRun) -> MeasurementOutcome:
+def run_rounds(rounds: RoundPlan, request: ExperimentRequest, run: OpenRun) -> MeasurementOutcome:
     """Measure and record one round after the other."""
     labels = labels_of(rounds)
     counting = Counting(labels)
@@ -149,7 +147,7 @@ def run_rounds(rounds: Plan, request: ExperimentRequest, run: OpenRun) -> Measur
 class _RoundProgress:
     """Turns samples into events. A sample that is taken again, because the first was noisy, is not counted again."""
 
-    def __init__(self, rounds: Plan, labels: dict[str, str], reporter: Reporter) -> None:
+    def __init__(self, rounds: RoundPlan, labels: dict[str, str], reporter: Reporter) -> None:
         self._rounds = len(rounds.rounds)
         self._labels = labels
         self._reporter = reporter
@@ -176,7 +174,7 @@ class _RoundProgress:
         self._seen.clear()
 
 
-def planned_samples(rounds: Plan) -> PlannedWork:
+def planned_samples(rounds: RoundPlan) -> PlannedWork:
     """The work of a plan, for the reporter."""
     total = sum(len(one.steps) for one in rounds.rounds)
     details = f"{plural(len(rounds.rounds), 'round')} on {', '.join(labels_of(rounds).values())}; seed {rounds.seed}"

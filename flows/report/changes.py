@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from db.answers import SeriesRow, TrendRow
 from db.history import History, SeriesFilter
-from db.rows import SeriesRow, TrendRow
 from flows.analysis.changes import MOST_RUNS, Change, find_changes
 from flows.analysis.intervals import MIN_PAIRS
 from flows.errors import NumpyMissing

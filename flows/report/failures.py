@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from db.rows import FailureRow, PayloadRow, RunRow, SampleRow
+from db.answers import FailureRow
+from db.rows import PayloadRow, RunRow, SampleRow
+from db.words import PAYLOAD_FAILURES
 from flows.report.blocks import Block, Cell, Paragraph, Section, Table, columns
 from flows.report.encryption import suite_label
 from flows.text import utc
@@ -15,7 +17,6 @@ Row = TypeVar("Row", PayloadRow, SampleRow)
 
 # A page that people read; a query gives all.
 LISTED: Final = 200
-_FAULTY_PAYLOADS = frozenset({"failed", "unstable"})
 _FAULTY_RUNS = frozenset({"failed", "cancelled", "crashed"})
 _FAULTY_SAMPLES = frozenset(str(one) for one in FAILURES)
 
@@ -26,7 +27,7 @@ def failures_section(runs: Sequence[RunRow], payloads: Sequence[PayloadRow], sam
         _table(
             "Payloads that failed",
             ("#run", "payload", "suite", "backend", "status", "cause", "error"),
-            [_payload(row) for row in _newest(payloads) if row.status in _FAULTY_PAYLOADS],
+            [_payload(row) for row in _newest(payloads) if row.status in PAYLOAD_FAILURES],
         ),
         _table(
             "Samples that failed",

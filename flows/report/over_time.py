@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from db.history import RUN_FAILURES, History, PayloadFilter, SampleFilter, SeriesFilter
-from db.rows import PayloadRow, RunRow, SampleRow, TrendRow
+from db.answers import TrendRow
+from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
+from db.rows import PayloadRow, RunRow, SampleRow
+from db.words import RUN_FAILURES
 from flows.analysis.intervals import MIN_PAIRS
 from flows.report.blocks import Paragraph, Section
 from flows.report.changes import changes_section, look_for_changes

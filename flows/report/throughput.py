@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from db.rows import TrendRow
+from db.answers import TrendRow
 from flows.report.blocks import Block, Cell, Paragraph, Plot, Section, Table, columns
 from flows.report.charts import Line, LineChart, LinePanel, Moment
 from flows.report.encryption import suite_label

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from db.history import VERDICT_FAULTS, History, SnapshotFilter, VerdictFilter
+from db.history import History, SnapshotFilter, VerdictFilter
 from db.rows import RunRow, SnapshotRow, VaultRow, VerdictRow
+from db.words import VERDICT_FAULTS
 from flows.report.blocks import Block, Cell, Paragraph, Plot, Section, Table, columns
 from flows.report.charts import Line, LineChart, LinePanel, Moment
 from flows.report.failures import LISTED

@@ -8,20 +8,24 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from db.rows import NewRun, SnapshotRow
-from flows.jobs.encryption import EncryptionOutcome, encrypt, planned_work, run_batches
+from db.store import Store
+from flows.jobs.encryption import EncryptionOutcome, batch_step, encrypt, planned_work, run_batches
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition
 from flows.jobs.request import EncryptionRequest, VaultRequest, encryption_request
 from flows.jobs.run import Job, OpenRun, Tools, open_run
-from flows.jobs.vaults import known_snapshot, record
+from flows.jobs.runner import Here, Step
+from flows.jobs.vault import known_snapshot, record
 from flows.settings import Settings
 from flows.text import size
-from tasks.rows import snapshot_row
-from tasks.vault.add import Addition, AdditionPlan, SourceSelection, adding, compare
+from tasks.crypto.encrypt import Batch, Encryption, Limits
+from tasks.crypto.secret import KeySource
+from tasks.rows import payload_rows, snapshot_row
+from tasks.vault.add import AddedBatch, Addition, AdditionPlan, SourceSelection, add_batch, adding, compare
 from tasks.vault.errors import NoVault
-from tasks.vault.lookup import newest_snapshot
-from tasks.vault.vault import is_vault, make_vault, open_vault, why_no_vault
-from tasks.vault.verdicts import Verdict, judged
+from tasks.vault.lookup import newest_snapshot, open_place
+from tasks.vault.vault import Place, is_vault, make_vault, open_vault, why_no_vault
+from tasks.vault.verdicts import Verdict, Verdicts, judged
 from tasks.vault.verify import KnownSnapshot, rolled_back
 from tasks.vault.walk import Excludes, has_files, sources_of
 
@@ -78,7 +82,7 @@ def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: New
             if not is_vault(vault.path) and not _has_files(request, vault):
                 raise nothing_to_encrypt(request)
             opened = make_vault(vault.path, request.key.secret())
-            # What a damaged object was of is encrypted anew, as long as it is there.
+            # Encrypt a file again if its stored object is damaged.
             selection = replace(selection_of(request, vault), distrusted=tools.history.damaged(opened.id))
             additions.append(stack.enter_context(adding(opened, selection, tools.cancel)))
             return plan_addition(request, additions[0], tools.cancel)
@@ -89,14 +93,35 @@ def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: New
         known = known_snapshot(tools.history, addition.vault)
         faults = tuple(_faults(addition, known))
         with open_run(replace(run, parameters=dict(request.recorded)), tools) as opened:
-            record(addition.vault, 0, tools.store, opened.run_id, faults)
-            outcome = run_batches(plan, opened, keep=addition)
+            place = addition.vault.place()
+            record(place, 0, tools.store, opened.run_id, Verdicts(faults))
+
+            def take(done: AddedBatch) -> tuple[Encryption, ...]:
+                addition.put(done)
+                return done.encryptions
+
+            outcome = run_batches(plan, opened, partial(batch_into_vault, place, request), take)
             added = addition.add_snapshot(known.sequence + 1 if known else 1, tools.cancel)
             # After it is in the vault: a record that knows more than the vault has would take that for a rollback.
             snapshot = snapshot_row(opened.run_id, addition, added, outcome.summary.counts)
             tools.store.record_snapshot(snapshot)
             opened.outcomes.append(KeptOutcome(outcome, snapshot, faults))
     return opened
+
+
+def batch_into_vault(place: Place, request: EncryptionRequest, batch: Batch) -> Step[AddedBatch]:
+    """The step that encrypts a batch into a vault; the job enters its results into the draft."""
+    plain = batch_step(request, batch)
+    work = partial(_encrypt, place, batch, request.key, request.limits)
+    return Step(plain.kind, plain.name, plain.recorded_as, work, partial(_record, place))
+
+
+def _encrypt(place: Place, batch: Batch, key: KeySource, limits: Limits, here: Here) -> AddedBatch:
+    return add_batch(open_place(place, key), batch, key, limits, here.cancel)
+
+
+def _record(place: Place, store: Store, run_id: int, done: AddedBatch) -> None:
+    store.record_payloads(payload_rows(run_id, done.encryptions, place.vault_id, place.path))
 
 
 def preview(request: EncryptionRequest, vault: VaultRequest) -> AdditionPlan:

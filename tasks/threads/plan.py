@@ -1,6 +1,5 @@
 """From a selection to rounds of cases, interleaved and shuffled with a recorded seed."""
 
-import itertools
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ BOOK_LOCKED_ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """What to measure; an empty choice of an axis means all of it.
+class CaseSelection:
+    """The choices on each axis; an empty choice means the whole axis.
 
-    `workers` are those of pools and of the ceiling; `race_workers` the threads that count together.
+    `workers` are those of pools and of the ceiling.
     """
 
     experiments: tuple[Experiment, ...] = ()
@@ -30,16 +29,15 @@ class Selection:
     shapes: tuple[Shape, ...] = ()
     guards: tuple[Guard, ...] = ()
     workers: tuple[int, ...] = (2,)
-    race_workers: tuple[int, ...] = (RACE_WORKERS,)
     quick: bool = False
 
     def asks(self, experiment: Experiment) -> bool:
-        """Whether an experiment is part of it; no choice means all."""
+        """Whether an experiment is chosen."""
         return not self.experiments or experiment in self.experiments
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Measurement:
     """One case to run in one interpreter."""
 
     case: Case
@@ -48,45 +46,47 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One execution of every case everywhere, in its own order; a noisy sample is tried again `retries` times."""
+    """One execution of every case in every interpreter, in a drawn order.
+
+    A noisy sample is taken again `retries` times.
+    """
 
     number: int
-    steps: tuple[Step, ...]
+    steps: tuple[Measurement, ...]
     retries: int = 1
 
     @property
     def interpreters(self) -> dict[str, Interpreter]:
-        """Those that it measures, by fingerprint."""
+        """The interpreters of the round, by fingerprint."""
         return {step.interpreter.fingerprint: step.interpreter for step in self.steps}
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RoundPlan:
     """All rounds, and the seed that gives the same order again."""
 
     seed: int
     rounds: tuple[Round, ...]
 
 
-def plan(selection: Selection, interpreters: Iterable[Interpreter], rounds: int, seed: int) -> Plan:
+def plan(selection: CaseSelection, interpreters: Iterable[Interpreter], rounds: int, seed: int) -> RoundPlan:
     """Every case of the selection in every interpreter, `rounds` times over.
 
-    The order is drawn anew for each round, so that a slow minute of the host does not fall on one case. What
-    an interpreter cannot do comes in the first round only, to be recorded as skipped. The warm-up is inside
-    each child.
+    The order is drawn anew for each round, so that a slow minute of the host does not fall on one case. Cases that an
+    interpreter cannot run are in the first round only, to be recorded as skipped. The warm-up is inside each child.
     """
     order = random.Random(seed)  # noqa: S311  # an order, not a secret
-    pairs = [Step(case, one) for one in interpreters for case in cases_of(selection)]
+    pairs = [Measurement(case, one) for one in interpreters for case in cases_of(selection)]
     drawn = []
     for number in range(rounds):
         steps = [step for step in pairs if not number or not step.interpreter.reason_against(step.case.executor)]
         order.shuffle(steps)
         drawn.append(Round(number, tuple(steps), retries=0 if selection.quick else 1))
-    return Plan(seed, tuple(drawn))
+    return RoundPlan(seed, tuple(drawn))
 
 
-def cases_of(selection: Selection) -> tuple[Case, ...]:
-    """All cases of a selection, each once; those of `ceiling` are always among them."""
+def cases_of(selection: CaseSelection) -> tuple[Case, ...]:
+    """All cases of a selection, each once; `ceiling` is always among them."""
     chosen: list[Case] = []
     if selection.asks(Experiment.SPEEDUP):
         chosen += _speedup_cases(selection)
@@ -96,7 +96,7 @@ def cases_of(selection: Selection) -> tuple[Case, ...]:
     return tuple(dict.fromkeys(chosen))
 
 
-def _speedup_cases(selection: Selection) -> Iterator[Case]:
+def _speedup_cases(selection: CaseSelection) -> Iterator[Case]:
     executors = selection.executors or tuple(Executor)
     # A speed-up is a ratio to serial, asked for or not.
     for workload in selection.workloads or Workload:
@@ -106,20 +106,22 @@ def _speedup_cases(selection: Selection) -> Iterator[Case]:
                 yield Case.speedup(workload, executor, workers, count)
 
 
-def _race_cases(selection: Selection) -> Iterator[Case]:
+def _race_cases(selection: CaseSelection) -> Iterator[Case]:
     guards = selection.guards or tuple(Guard)
-    for guard, workers in itertools.product(guards, selection.race_workers):
+    for guard in guards:
         count = guard.quick_updates if selection.quick else guard.updates
         shapes = (selection.shapes or tuple(Shape)) if guard.shaped else (None,)
         for shape in shapes:
-            yield Case.race(guard, shape, workers, count)
+            yield Case.race(guard, shape, RACE_WORKERS, count)
 
 
-def book_plan(interpreter: Interpreter, rounds: int) -> Plan:
+def book_plan(interpreter: Interpreter, rounds: int) -> RoundPlan:
     """Items 53 and 54 with the chapter's own numbers, in the chapter's order; the locked counter in a few rounds."""
-    steps = tuple(Step(case, interpreter) for case in book_cases())
+    steps = tuple(Measurement(case, interpreter) for case in book_cases())
     short = tuple(step for step in steps if step.case.guard is not Guard.LOCK)
-    return Plan(0, tuple(Round(number, steps if number < BOOK_LOCKED_ROUNDS else short) for number in range(rounds)))
+    return RoundPlan(
+        0, tuple(Round(number, steps if number < BOOK_LOCKED_ROUNDS else short) for number in range(rounds))
+    )
 
 
 def book_cases() -> tuple[Case, ...]:

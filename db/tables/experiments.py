@@ -7,11 +7,13 @@ from datetime import datetime
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.columns import UtcDateTime
-from db.models.base import Base, Key
+from db.tables.base import Base, Key, UtcDateTime
+from db.words import SAMPLE_FAILURES, sql_in
+
+_FAILED = text(sql_in("outcome", SAMPLE_FAILURES))
 
 
-class Interpreter(Base):
+class InterpreterTable(Base):
     """A Python on some host under one GIL setting; `fingerprint` is the SHA-256 of its facts and that setting."""
 
     __tablename__ = "interpreter"
@@ -25,7 +27,7 @@ class Interpreter(Base):
     facts: Mapped[dict[str, str]] = mapped_column(JSON)
 
 
-class Case(Base):
+class CaseTable(Base):
     """One cell of an experiment, as one version of the measured program does it.
 
     `count` is how often each item is done, or the updates per thread; axes that an experiment has not are NULL.
@@ -46,7 +48,7 @@ class Case(Base):
     count: Mapped[int]
 
 
-class Sample(Base):
+class SampleTable(Base):
     """One timed execution of a case in one interpreter, and the outcome of checking what came out.
 
     Raw readings are NULL where they could not be had.
@@ -60,8 +62,8 @@ class Sample(Base):
         Index(
             "ix_sample_failed",
             "started_at",
-            sqlite_where=text("outcome IN ('wrong-output', 'broken', 'crashed', 'garbled', 'timed-out')"),
-            postgresql_where=text("outcome IN ('wrong-output', 'broken', 'crashed', 'garbled', 'timed-out')"),
+            sqlite_where=_FAILED,
+            postgresql_where=_FAILED,
         ),
     )
 

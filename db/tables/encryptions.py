@@ -7,11 +7,14 @@ from datetime import datetime
 from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.columns import UtcDateTime
-from db.models.base import Base, Key, Name
+from db.tables.base import Base, Key, Name, UtcDateTime
+from db.words import PAYLOAD_FAILURES, sql_in
+
+_FAILED = text(sql_in("status", PAYLOAD_FAILURES))
+_KEPT = text("vault_id IS NOT NULL")
 
 
-class Encryption(Base):
+class EncryptionTable(Base):
     """One payload of a run: what it was, what ran, what came out, or why not.
 
     `name` is text for people; `name_bytes` holds the file's name where that is not UTF-8. `cause` is a short word
@@ -28,8 +31,8 @@ class Encryption(Base):
         Index(
             "ix_encryption_failed",
             "started_at",
-            sqlite_where=text("status IN ('failed', 'unstable')"),
-            postgresql_where=text("status IN ('failed', 'unstable')"),
+            sqlite_where=_FAILED,
+            postgresql_where=_FAILED,
         ),
         # What was encrypted to which object, and when.
         Index(
@@ -37,8 +40,8 @@ class Encryption(Base):
             "vault_id",
             "digest",
             "started_at",
-            sqlite_where=text("vault_id IS NOT NULL"),
-            postgresql_where=text("vault_id IS NOT NULL"),
+            sqlite_where=_KEPT,
+            postgresql_where=_KEPT,
         ),
     )
 
@@ -68,7 +71,7 @@ class Encryption(Base):
     vault_id: Mapped[int | None] = mapped_column(ForeignKey("vault.id"))
 
 
-class Stage(Base):
+class StageTable(Base):
     """One child process of a payload's chain; `position` counts from 0, a negative `exit_code` is a signal."""
 
     __tablename__ = "stage"

@@ -7,22 +7,22 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
-from db.history import VERDICT_FAULTS
 from db.rows import NewRun
+from db.words import VERDICT_FAULTS
 from flows.errors import RequestRefused
 from flows.jobs.parameters import VerifyVault
 from flows.jobs.request import need_vault
 from flows.jobs.run import Job, OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.runner import Here
-from flows.jobs.vaults import Portion, Tally, known_snapshot, record_at_once, run_portions
+from flows.jobs.vault import VaultWork, VerdictTally, known_snapshot, record_at_once, run_on_vault
 from flows.settings import Settings
 from flows.text import shown_path, size
 from tasks.crypto.secret import KeyFile
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import reading
-from tasks.vault.lookup import open_or_recover
-from tasks.vault.vault import Vault
-from tasks.vault.verdicts import Verdict
+from tasks.vault.lookup import open_or_recover, open_place
+from tasks.vault.vault import Place
+from tasks.vault.verdicts import Verdict, Verdicts
 from tasks.vault.verify import check_objects, inspect
 
 # What a step may take: about a second of hashing on one core, or of opening files.
@@ -62,7 +62,7 @@ class VerificationRequest:
 class Verified:
     """What was found, and of how many objects how many were looked at; of `unnamed` ones no snapshot knows."""
 
-    tally: Tally
+    tally: VerdictTally
     objects: int
     unnamed: int
     with_key: bool
@@ -89,10 +89,10 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class _VerificationPlan:
     """A vault that was looked over: what was found by that, and its objects, `count` of which are to be hashed."""
 
-    vault: Vault
+    place: Place
     index: ObjectIndex
     found: tuple[Verdict, ...]
     objects: int
@@ -126,15 +126,15 @@ def verify(request: VerificationRequest, run: NewRun, tools: Tools) -> OpenRun:
         plan = tools.runner.plan(lambda: _plan(request, tools, stack))
         tools.reporter.planned(PlannedWork("verifying", "object", plan.count, plan.size_bytes))
         with open_run(replace(run, parameters=request.parameters()), tools) as opened:
-            tally = Tally()
-            record_at_once(plan.found, plan.vault, opened, tally)
-            portions = _portions(plan, request)
-            run_portions(portions, "verify", plan.vault, opened, tally, workers=request.jobs)
-            opened.outcomes.append(Verified(tally, plan.objects, plan.unnamed, plan.vault.key is not None))
+            tally = VerdictTally()
+            record_at_once(plan.found, plan.place, opened, tally)
+            works = _works(plan, request)
+            run_on_vault(works, "verify", plan.place, opened, tally, workers=request.jobs)
+            opened.outcomes.append(Verified(tally, plan.objects, plan.unnamed, request.key is not None))
     return opened
 
 
-def _plan(request: VerificationRequest, tools: Tools, stack: ExitStack) -> _Plan:
+def _plan(request: VerificationRequest, tools: Tools, stack: ExitStack) -> _VerificationPlan:
     secret = None if request.key is None else request.key.secret()
     vault, fault = open_or_recover(request.vault, secret)
     stack.enter_context(reading(vault.root, tools.cancel))
@@ -147,10 +147,10 @@ def _plan(request: VerificationRequest, tools: Tools, stack: ExitStack) -> _Plan
     objects, _ = index.counts()
     unnamed = sum(1 for _ in index.unnamed())
     count, size_bytes = (0, 0) if request.snapshots_only else index.counts(request.sample)
-    return _Plan(vault, index, tuple(found), objects, unnamed, count, size_bytes)
+    return _VerificationPlan(vault.place(), index, tuple(found), objects, unnamed, count, size_bytes)
 
 
-def _portions(plan: _Plan, request: VerificationRequest) -> Iterator[Portion]:
+def _works(plan: _VerificationPlan, request: VerificationRequest) -> Iterator[VaultWork[Verdicts]]:
     if not plan.count:
         return
     # Enough for every worker, so that none waits for the last one.
@@ -162,16 +162,16 @@ def _portions(plan: _Plan, request: VerificationRequest) -> Iterator[Portion]:
         held.append(one)
         held_bytes += one[1]
         if held_bytes >= step_bytes or len(held) >= step_objects:
-            yield _portion(plan.vault, number, held)
+            yield _work(plan.place, request.key, number, held)
             held, held_bytes, number = [], 0, number + 1
     if held:
-        yield _portion(plan.vault, number, held)
+        yield _work(plan.place, request.key, number, held)
 
 
-def _portion(vault: Vault, number: int, objects: list[tuple[str, int]]) -> Portion:
+def _work(place: Place, key: KeyFile | None, number: int, objects: list[tuple[str, int]]) -> VaultWork[Verdicts]:
     name = f"verify batch {number}: {len(objects)} objects"
-    return Portion(name, len(objects), partial(_check, vault, objects))
+    return VaultWork(name, len(objects), partial(_check, place, key, objects))
 
 
-def _check(vault: Vault, objects: list[tuple[str, int]], here: Here) -> tuple[Verdict, ...]:
-    return check_objects(vault, objects, here.cancel)
+def _check(place: Place, key: KeyFile | None, objects: list[tuple[str, int]], here: Here) -> Verdicts:
+    return Verdicts(check_objects(open_place(place, key), objects, here.cancel))

@@ -7,13 +7,13 @@ from datetime import datetime
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.columns import UtcDateTime
-from db.models.base import Base, Key, Name
+from db.tables.base import Base, Key, Name, UtcDateTime
+from db.words import VERDICT_FAULTS, sql_in
 
-_FAULTY = text("status IN ('changed', 'missing', 'foreign', 'unreadable', 'invalid', 'rolled-back', 'not-written')")
+_FAULTY = text(sql_in("status", VERDICT_FAULTS))
 
 
-class Vault(Base):
+class VaultTable(Base):
     """A vault by the id that it has in itself, where it was last seen, and the newest snapshot that it ever had.
 
     That high-water mark (`last_*`, NULL if no run here has put anything in) never goes down and outlives the runs: a
@@ -31,7 +31,7 @@ class Vault(Base):
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class Snapshot(Base):
+class SnapshotTable(Base):
     """What one run put into a vault; `sequence` counts the vault's snapshots, `mac` is hex.
 
     `sources` are texts for people. `entries` are files, folders and links; of the files, `new` were encrypted,
@@ -61,7 +61,7 @@ class Snapshot(Base):
     stored_bytes: Mapped[int] = mapped_column(BigInteger)
 
 
-class Verdict(Base):
+class VerdictTable(Base):
     """What a run found when it looked at one thing in a vault; `ordinal` counts them within the run.
 
     `kind` is vault, snapshot, object or file; `name` an object's digest (64 hex digits), a snapshot's name, or a file's

@@ -1,4 +1,4 @@
-"""Hosts, and the runs of jobs on them."""
+"""Hosts, the runs of jobs on them, and the ledger of their seals."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from datetime import datetime
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.columns import UtcDateTime
-from db.models.base import Base, Key
+from db.tables.base import Base, Key, UtcDateTime
 
 
-class Host(Base):
+class HostTable(Base):
     """A machine, by what stays the same about it; `fingerprint` is the SHA-256 of `facts`."""
 
     __tablename__ = "host"
@@ -22,7 +21,7 @@ class Host(Base):
     facts: Mapped[dict[str, str | int]] = mapped_column(JSON)
 
 
-class Run(Base):
+class RunTable(Base):
     """One run of one job; everything recorded hangs off it.
 
     `attempt` counts the tries of one Prefect flow run (a retry from the UI is a new row). `boot_id`, `pid` and
@@ -60,3 +59,22 @@ class Run(Base):
     error: Mapped[str | None]
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class LedgerTable(Base):
+    """One entry of the chain of seals; see `db.ledger`. `run_id` stays when the run is removed, hence no foreign key.
+
+    `id` counts from 1 without gaps. `digests` maps a table to the number of the run's rows and their SHA-256; which
+    columns those cover is the `format`.
+    """
+
+    __tablename__ = "ledger"
+    __table_args__ = (Index("ix_ledger_run_id", "run_id"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True, autoincrement=False)
+    kind: Mapped[str]
+    run_id: Mapped[int] = mapped_column(Key)
+    format: Mapped[int]
+    digests: Mapped[dict[str, str]] = mapped_column(JSON)
+    sealed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    head: Mapped[str] = mapped_column(String(64))

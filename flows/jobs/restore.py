@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, closing
+from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,15 +14,19 @@ from flows.jobs.names import need_outside
 from flows.jobs.parameters import RestoreFiles
 from flows.jobs.request import need_key_file, need_vault
 from flows.jobs.run import Job, OpenRun, PlannedWork, Tools, open_run
-from flows.jobs.vaults import NAME_ANOTHER, Tally, drawn, need_latest, run_portions
+from flows.jobs.runner import Here
+from flows.jobs.vault import NAME_ANOTHER, VaultWork, VerdictTally, need_latest, run_on_vault
 from flows.settings import Settings
 from flows.text import shown_path
 from tasks.crypto.secret import KeyFile
+from tasks.files import FolderIdentity
 from tasks.vault.locks import reading
-from tasks.vault.lookup import LATEST, find_snapshot
-from tasks.vault.restore import Restoration, Wanted
-from tasks.vault.snapshots import OpenSnapshot, open_snapshot
-from tasks.vault.vault import Vault, open_vault
+from tasks.vault.lookup import LATEST, find_snapshot, open_place
+from tasks.vault.portions import RestorePlan, RestorePortion, Wanted, plan_restore
+from tasks.vault.restore import PortionRestored, restore_portion
+from tasks.vault.snapshots import open_snapshot
+from tasks.vault.target import make_target
+from tasks.vault.vault import Place, open_vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class Restored:
     restored: int
     same: int
     links: int
-    tally: Tally
+    tally: VerdictTally
 
     @property
     def exit_code(self) -> int:
@@ -68,16 +73,6 @@ class Restored:
         text = f"snapshot {self.snapshot} to {self.target}: files restored: {self.restored:,}, links: {self.links:,}"
         text += f", there already: {self.same:,}" if self.same else ""
         return f"{text}; {self.tally.message}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    vault: Vault
-    opened: OpenSnapshot
-    wanted: Wanted
-    restoration: Restoration
-    files: int
-    size_bytes: int
 
 
 def restoration_job(parameters: RestoreFiles, settings: Settings) -> Job:
@@ -105,33 +100,53 @@ def restore(request: RestorationRequest, run: NewRun, tools: Tools) -> OpenRun:
         RecordError: the record cannot be written.
     """
     with ExitStack() as stack:
-        plan = tools.runner.plan(lambda: _plan(request, tools, stack))
+        place, snapshot, plan, target = tools.runner.plan(lambda: _plan_restore(request, tools, stack))
         tools.reporter.planned(PlannedWork("restoring", "file", plan.files, plan.size_bytes))
         with open_run(replace(run, parameters=request.parameters()), tools) as opened:
-            tally = Tally()
-            verdicts = stack.enter_context(closing(plan.restoration.restore(plan.opened, plan.wanted)))
-            portions = drawn(verdicts, "restore")
-            # One after the other: they go along one path through the target's folders.
-            run_portions(portions, "restore", plan.vault, opened, tally, workers=1)
-            done = plan.restoration
-            name = plan.opened.snapshot.name
-            target = shown_path(request.target)
-            opened.outcomes.append(Restored(name, target, done.restored, done.same, done.links, tally))
+            tally, done = VerdictTally(), Counter[str]()
+
+            def take(portion: PortionRestored) -> None:
+                done.update(restored=portion.restored, same=portion.same, links=portion.links)
+
+            works = (
+                VaultWork(
+                    f"restore batch {number}",
+                    portion.entries,
+                    partial(_restore, place, request.key, portion, plan.wanted, target, request.overwrite),
+                )
+                for number, portion in enumerate(plan.portions)
+            )
+            # One after the other: a folder is settled by the portion that leaves it.
+            run_on_vault(works, "restore", place, opened, tally, take=take)
+            shown = shown_path(request.target)
+            opened.outcomes.append(Restored(snapshot, shown, done["restored"], done["same"], done["links"], tally))
     return opened
 
 
-def _plan(request: RestorationRequest, tools: Tools, stack: ExitStack) -> _Plan:
+def _plan_restore(
+    request: RestorationRequest, tools: Tools, stack: ExitStack
+) -> tuple[Place, str, RestorePlan, FolderIdentity]:
     vault = open_vault(request.vault, request.key.secret())
     stack.enter_context(reading(vault.root, tools.cancel))
-    opened = stack.enter_context(open_snapshot(vault, find_snapshot(vault, request.snapshot)))
-    if request.snapshot == LATEST:
-        need_latest(vault, opened.snapshot, tools.history, NAME_ANOTHER)
-    wanted = Wanted([os.fsencode(path) for path in request.paths])
-    missing, files, size_bytes = wanted.missing(opened)
-    if missing:
-        names = ", ".join("/" + path.decode(errors="backslashreplace") for path in missing)
+    with open_snapshot(vault, find_snapshot(vault, request.snapshot)) as opened:
+        if request.snapshot == LATEST:
+            need_latest(vault, opened.snapshot, tools.history, NAME_ANOTHER)
+        plan = plan_restore(opened, Wanted.below([os.fsencode(path) for path in request.paths]))
         name = opened.snapshot.name
+    if plan.missing:
+        names = ", ".join("/" + path.decode(errors="backslashreplace") for path in plan.missing)
         raise RequestRefused(f"not in snapshot {name}: {names}; see: threadmill snapshots show {name}")
     need_outside(request.target, vault.root)
-    restoration = Restoration(vault, request.target, overwrite=request.overwrite, cancel=tools.cancel)
-    return _Plan(vault, opened, wanted, restoration, files, size_bytes)
+    return vault.place(), name, plan, make_target(request.target)
+
+
+def _restore(
+    place: Place,
+    key: KeyFile,
+    portion: RestorePortion,
+    wanted: Wanted,
+    target: FolderIdentity,
+    overwrite: bool,
+    here: Here,
+) -> PortionRestored:
+    return restore_portion(open_place(place, key), portion, wanted, target, overwrite, here.cancel)

@@ -1,39 +1,46 @@
-"""The one place that starts children: with a life-line, a deadline, a cancel token and bounded output."""
+"""Child interpreters: started in this module only, with a life-line, a deadline and bounded output, and ended.
+
+Each child carries a token in its environment, which all its descendants inherit, so that processes that lost their
+parent are found too. Process groups cannot be used: a cancel by Prefect's worker must reach the child, so it stays in
+ours. The life-line has ended almost everything by the time that the token is looked for.
+"""
+
+from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import selectors
+import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, Literal, Protocol
+from functools import cache
+from pathlib import Path
+from typing import IO, Literal
 
-from tasks.threads.ending import TOKEN_VARIABLE, end_marked, new_token
-from tasks.threads.errors import ExperimentCancelledError, InterpreterUnusableError
-from tasks.threads.program import MEASURED, Program
+from tasks.cancel import CancelToken
+from tasks.threads.errors import InterpreterUnusable, MeasuringCancelled, ProcessesRemain
 
+# The folder of the package `measured`.
+MEASURED = Path(__file__).resolve().parent
 STDOUT_LIMIT_BYTES = 256 * 1024
 STDERR_TAIL_BYTES = 8 * 1024
-# How soon a cancel is noticed, and a dead child whose workers keep its pipes open. Each look costs some
+# The longest time until a cancel is noticed, or a dead child whose workers keep its pipes open. Each look costs some
 # microseconds of a CPU that the measured code may want.
 TICK_S = 0.1
 # Environment that an interpreter may need to start; more would only make timings depend on the caller's.
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
-
+TOKEN_VARIABLE = "THREADMILL_CASE"  # noqa: S105  # a mark, not a secret
+GIVE_UP_S = 5.0
 Fate = Literal["exited", "timed-out", "flooded"]
 
 
-class Cancel(Protocol):
-    """A cancel token: `threading.Event` is one."""
-
-    def is_set(self) -> bool:
-        """Whether to stop."""
-
-
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """How a child ended. `exit_code` is negative for a signal, and our own kill's unless it `exited`."""
+class ChildEnd:
+    """The end of a child. `exit_code` is negative for a signal, which is our own kill unless the child `exited`."""
 
     fate: Fate
     exit_code: int
@@ -41,10 +48,33 @@ class Ended:
     stderr_tail: str
 
 
-class _Child:
+def workload_version() -> str:
+    """SHA-256 over the names and contents of the measured program's source files, hex."""
+    return _source_digest(MEASURED)
+
+
+@cache
+def _source_digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted((folder / "measured").glob("*.py")):
+        source = path.read_bytes()
+        digest.update(f"{path.name} {len(source)}\n".encode() + source)
+    return digest.hexdigest()
+
+
+def _arguments(lifeline: int) -> list[str]:
+    """The arguments of an interpreter: isolated, without site, and the program never as `__main__`.
+
+    The folder comes last on the path, so that nothing in it can hide a standard module.
+    """
+    boot = "import sys; sys.path.append(sys.argv[2]); from measured.program import main; main(int(sys.argv[1]))"
+    return ["-I", "-S", "-c", boot, str(lifeline), str(MEASURED)]
+
+
+class _MeasuringChild:
     """A running child, its output so far, and the only write end of its life-line."""
 
-    def __init__(self, python: Sequence[str], program: Program) -> None:
+    def __init__(self, python: Sequence[str]) -> None:
         self.token = new_token()
         self.output = {"stdout": b"", "stderr": b""}
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
@@ -52,7 +82,7 @@ class _Child:
         try:
             # No new session: a cancel by Prefect's worker goes to our process group and must reach it.
             self.process = subprocess.Popen(
-                [*python, *program.arguments(held)],
+                [*python, *_arguments(held)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -61,7 +91,7 @@ class _Child:
             )
         except OSError as error:
             os.close(self.lifeline)
-            raise InterpreterUnusableError(python[0], str(error)) from error
+            raise InterpreterUnusable(python[0], str(error)) from error
         finally:
             os.close(held)
         self.selector = selectors.DefaultSelector()
@@ -77,7 +107,7 @@ class _Child:
         with contextlib.suppress(BrokenPipeError), self.process.stdin as stdin:
             stdin.write(request.encode())
 
-    def watch(self, give_up: float, cancel: Cancel | None) -> Fate | Literal["cancelled"]:
+    def watch(self, give_up: float, cancel: CancelToken | None) -> Fate | Literal["cancelled"]:
         """Read until the child has exited, or one of the bounds is reached."""
         while True:
             self.read(TICK_S)
@@ -85,13 +115,13 @@ class _Child:
                 return "flooded"
             if self.process.poll() is not None:
                 return "exited"
-            if cancel is not None and cancel.is_set():
+            if cancel is not None and cancel.cancelled:
                 return "cancelled"
             if time.monotonic() > give_up:
                 return "timed-out"
 
     def read(self, timeout_s: float) -> bool:
-        """Take what is there, for at most `timeout_s`; whether anything may follow."""
+        """Read available output, for at most `timeout_s`, and tell whether more may follow."""
         if not self.selector.get_map():
             # Both ends are closed, so the child is about to exit.
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -130,22 +160,62 @@ def run_program(
     request: str,
     *,
     deadline_s: float,
-    cancel: Cancel | None = None,
-    program: Program = MEASURED,
-) -> Ended:
+    cancel: CancelToken | None = None,
+) -> ChildEnd:
     """Put one request to the measured program under `python` (path and options).
 
-    When this returns or raises, the child and all its descendants are gone. Raises
-    InterpreterUnusableError if it cannot be started, ExperimentCancelledError after a cancel.
+    When this returns or raises, the child and all its descendants are gone.
+
+    Raises:
+        InterpreterUnusable: it cannot be started.
+        MeasuringCancelled: the token was set.
+        ProcessesRemain: a descendant does not die.
     """
     give_up = time.monotonic() + deadline_s
-    child = _Child(python, program)
+    child = _MeasuringChild(python)
     try:
         child.ask(request)
         fate = child.watch(give_up, cancel)
     finally:
         child.end()
     if fate == "cancelled":
-        raise ExperimentCancelledError(" ".join(python))
+        raise MeasuringCancelled(" ".join(python))
     stdout = child.output["stdout"][:STDOUT_LIMIT_BYTES].decode(errors="replace")
-    return Ended(fate, child.process.returncode, stdout, child.output["stderr"].decode(errors="replace"))
+    return ChildEnd(fate, child.process.returncode, stdout, child.output["stderr"].decode(errors="replace"))
+
+
+def new_token() -> str:
+    """A mark for one child: always as long, since the size of the environment can shift timings."""
+    return f"{os.getpid():010d}-{uuid.uuid4().hex}"
+
+
+def marked_with(token: str) -> list[int]:
+    """The processes whose environment holds the token (none where there is no /proc)."""
+    mark = f"{TOKEN_VARIABLE}={token}".encode()
+    try:
+        names = os.listdir("/proc")
+    except FileNotFoundError:
+        return []
+    return [int(name) for name in names if name.isdigit() and mark in _environment(name)]
+
+
+def _environment(pid: str) -> bytes:
+    """The environment a process was started with; nothing for zombies and for other users' processes."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as stream:
+            return stream.read()
+    except OSError:
+        return b""
+
+
+def end_marked(token: str) -> None:
+    """Kill all processes that carry the token; raises ProcessesRemain if one survives."""
+    give_up = time.monotonic() + GIVE_UP_S
+    # Again until none is left: one that was just being forked is not seen the first time.
+    while remaining := marked_with(token):
+        if time.monotonic() > give_up:
+            raise ProcessesRemain(", ".join(map(str, remaining)))
+        for pid in remaining:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)

@@ -7,11 +7,10 @@ from datetime import date, datetime
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.columns import UtcDateTime
-from db.models.base import Base, Key
+from db.tables.base import Base, Key, UtcDateTime
 
 
-class Series(Base):
+class SeriesTable(Base):
     """What is comparable over time: same case, interpreter and host; or same suite, backend, size class and host.
 
     `track` is the same without what may change under it (releases of the interpreter, facts of the host), so that a
@@ -35,7 +34,7 @@ class Series(Base):
     kept: Mapped[bool] = mapped_column(server_default=false())
 
 
-class Summary(Base):
+class SummaryTable(Base):
     """A series in one run, from its good and quiet rows; stays when the run is removed, hence no foreign key to it.
 
     `n` rows are summarised; `failed` and `noisy` ones are not, and are counted. For an unlocked race `lost_share` is
@@ -57,7 +56,6 @@ class Summary(Base):
     failed: Mapped[int]
     noisy: Mapped[int]
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
-    least_ns: Mapped[float | None]
     lower_ns: Mapped[float | None]
     median_ns: Mapped[float | None]
     upper_ns: Mapped[float | None]
@@ -67,7 +65,7 @@ class Summary(Base):
     covariates: Mapped[dict[str, object]] = mapped_column(JSON)
 
 
-class DaySummary(Base):
+class DaySummaryTable(Base):
     """A series on one closed day (UTC), from all its good and quiet rows then: not to be had from those of its runs.
 
     As in `Summary`, `failed` and `noisy` rows are only counted; times are NULL where no row was good and quiet.
