@@ -14,7 +14,7 @@ from flows.cli.options import Flag, Json, Names, Via
 from flows.cli.output import print_json, print_table, say
 from flows.cli.via import by_prefect, exit_code_of, run_job
 from flows.errors import RequestRefused
-from flows.jobs.keep import encryption_job, preview
+from flows.jobs.encryption import encryption_job
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.request import EncryptionRequest, encryption_request, parse_random
 from flows.settings import settings_with
@@ -106,6 +106,8 @@ def _parameters(
 def _print_preview(request: EncryptionRequest, *, json: bool) -> int:
     if request.vault is None:
         raise RequestRefused("--dry-run is for a vault: give --vault DIR or set THREADMILL_VAULT")
+    from flows.jobs.keep import preview
+
     found = preview(request, request.vault)
     if json:
         print_json(found)

@@ -23,7 +23,6 @@ from flows.serving.api import Api
 from flows.settings import Settings, in_force
 from flows.version import code_version
 from tasks.cancel import CancelToken
-from tasks.threads.errors import ExperimentError
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -89,7 +88,7 @@ def _run_directly(name: str, job: Job, settings: Settings, progress: ProgressRep
             tools = Tools(store, history, runner, progress, CancelToken())
             opened = job(NewRun(name, "direct", {}, code_version()), tools)
             return Done(opened.run_id, opened.message)
-    except (ThreadmillError, ExperimentError) as error:
+    except ThreadmillError as error:
         if progress.run_id is None:
             raise
         # Not refused: it had begun.

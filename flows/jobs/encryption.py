@@ -12,10 +12,12 @@ from typing import TypeVar
 
 from db.rows import NewRun
 from db.store import Store
+from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.plan import Done, Plan, make_plan
-from flows.jobs.request import EncryptionRequest
-from flows.jobs.run import MoreDone, OpenRun, PlannedWork, Tools, counted, open_run
+from flows.jobs.request import EncryptionRequest, encryption_request
+from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Tools, counted, open_run
 from flows.jobs.runner import Here, Step, at_once
+from flows.settings import Settings
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.secret import KeySource
 from tasks.crypto.summary import BatchSummary, summarise, total
@@ -51,6 +53,21 @@ class EncryptionOutcome:
         bad = counts.get("failed", 0) + counts.get("unstable", 0)
         text = "; ".join(f"{fault.name} ({fault.error})" for fault in named)
         return f"{text} and {bad - len(named):,} more" if bad > len(named) else text
+
+
+def encryption_job(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> Job:
+    """The job for these parameters, with or without a vault.
+
+    Raises:
+        RequestRefused, CryptoError: see `encryption_request`.
+    """
+    request = encryption_request(parameters, settings)
+    if request.vault is None:
+        return partial(encrypt, request)
+    # Late: a run without a vault loads nothing of it.
+    from flows.jobs.keep import encrypt_into_vault
+
+    return partial(encrypt_into_vault, request, request.vault)
 
 
 def encrypt(request: EncryptionRequest, run: NewRun, tools: Tools) -> OpenRun:

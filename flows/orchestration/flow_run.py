@@ -24,7 +24,6 @@ from flows.orchestration.runner import REFUSED, PrefectRunner
 from flows.settings import Settings, load_settings
 from flows.version import code_version
 from tasks.cancel import CancelToken
-from tasks.threads.errors import ExperimentError
 
 P = TypeVar("P", bound=JobParameters)
 MakeJob = Callable[[P, Settings], Job]
@@ -95,7 +94,7 @@ def run_in_flow(name: str, make_job: Callable[[Settings], Job]) -> State[None]:
     with quiet_tasks(str(runtime.flow_run.id)):
         try:
             return _run(name, make_job, log)
-        except (ThreadmillError, ExperimentError) as error:
+        except ThreadmillError as error:
             log.broke_off(error)
             return Failed(name=REFUSED if log.run_id is None else None, message=str(error))
 
