@@ -196,13 +196,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _head(
-    before: str,
-    position: int,
-    kind: str,
-    run_id: int,
-    form: int,
-    digests: Mapping[str, str],
-    sealed_at: datetime,
+    before: str, position: int, kind: str, run_id: int, form: int, digests: Mapping[str, str], sealed_at: datetime
 ) -> str:
     return hashlib.sha256(_line([before, position, kind, run_id, form, dict(digests), sealed_at])).hexdigest()
 

@@ -10,8 +10,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select
 
 from db.answers import VerdictCount
-from db.history.filters import SnapshotFilter, VerdictFilter, at_or_below, failed, unindexed, within
-from db.history.reader import RecordReader
+from db.history.reader import RecordReader, SnapshotFilter, VerdictFilter, at_or_below, failed, unindexed, within
 from db.rows import SnapshotRow, VaultRow, VerdictRow
 from db.tables import SnapshotTable, VaultTable, VerdictTable
 from db.words import VERDICT_FAULTS, VERDICT_KINDS
