@@ -13,10 +13,12 @@ from typing import TypeVar
 
 from db.rows import NewRun
 from db.store import Store
+from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.plan import Done, Plan, make_plan
-from flows.jobs.request import EncryptionRequest
-from flows.jobs.run import MoreDone, OpenRun, PlannedWork, Tools, counted, open_run
+from flows.jobs.request import EncryptionRequest, encryption_request
+from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Tools, counted, open_run
 from flows.jobs.runner import Here, Step, at_once
+from flows.settings import Settings
 from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch
 from tasks.crypto.secret import KeySource
 from tasks.rows import payload_rows
@@ -78,6 +80,21 @@ class EncryptionOutcome:
         return f"{text} and {self.more:,} more" if self.more else text
 
 
+def encryption_job(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> Job:
+    """The job for these parameters, with or without a vault.
+
+    Raises:
+        RequestRefused, CryptoError: see `encryption_request`.
+    """
+    request = encryption_request(parameters, settings)
+    if request.vault is None:
+        return partial(encrypt, request)
+    # Late: a run without a vault loads nothing of it.
+    from flows.jobs.keep import encrypt_into_vault
+
+    return partial(encrypt_into_vault, request, request.vault)
+
+
 def encrypt(request: EncryptionRequest, run: NewRun, tools: Tools) -> OpenRun:
     """Encrypt every payload of the request and record what became of it; the run, closed.
 
@@ -94,7 +111,7 @@ def encrypt(request: EncryptionRequest, run: NewRun, tools: Tools) -> OpenRun:
     """
     plan = tools.runner.plan(lambda: make_plan(request, tools.cancel))
     tools.reporter.planned(planned_work(plan))
-    with open_run(replace(run, parameters=request.parameters()), tools) as opened:
+    with open_run(replace(run, parameters=dict(request.recorded)), tools) as opened:
         done_before: frozenset[Done] = frozenset()
         if run.flow_run_id is not None and run.attempt > 1:
             done_before = tools.history.done_before(run.flow_run_id)

@@ -80,7 +80,7 @@ def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: New
         tools.reporter.planned(planned_work(plan))
         known = known_snapshot(tools.history, addition.vault)
         faults = tuple(_faults(addition, known))
-        with open_run(replace(run, parameters=request.parameters()), tools) as opened:
+        with open_run(replace(run, parameters=dict(request.recorded)), tools) as opened:
             place = addition.vault.place()
             record(place, 0, tools.store, opened.run_id, Verdicts(faults))
 
