@@ -187,8 +187,8 @@ def _strays(connection: Connection) -> Iterator[LedgerFault]:
     orphans = (
         select(func.count()).select_from(StageTable).outerjoin(EncryptionTable).where(EncryptionTable.id.is_(None))
     )
-    if count := connection.execute(orphans).scalar():
-        yield LedgerFault(None, f"table stage: {count} rows of payloads that are not there")
+    if lost := connection.execute(orphans).scalar():
+        yield LedgerFault(None, f"table stage: {lost} rows of payloads that are not there")
 
 
 def _first_line(error: Exception) -> str:

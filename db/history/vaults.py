@@ -89,7 +89,8 @@ class VaultReads(RecordReader):
         with self._reading() as connection:
             row_id = connection.execute(select(VaultTable.id).where(VaultTable.vault_id == vault_id)).scalar()
             query = proven_objects(row_id or 0).execution_options(yield_per=_ROWS_AT_ONCE)
-            yield from connection.execute(query).tuples()
+            for row in connection.execute(query):
+                yield row[0], row[1]
 
     def damaged(self, vault_id: str) -> frozenset[str]:
         """Objects (64 hex digits) of a vault whose newest verdict is a fault."""
