@@ -22,7 +22,7 @@ from flows.settings import Settings, load_settings
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.probe import BackendChoice
 from tasks.crypto.secret import ThrowAway
-from tasks.crypto.suites import SuiteName
+from tasks.suites import SuiteName
 
 Jobs = Annotated[int, Field(ge=1, le=256)]
 Suites = Annotated[list[SuiteName], Field(min_length=1)]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tasks.crypto.encrypt import Encryption, PayloadStatus
 from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import Chosen
-from tasks.crypto.suites import SUITES
 from tasks.crypto.summary import BatchSummary, summarise, total
+from tasks.suites import SUITES
 from tests.crypto_fakes import modest
 
 STATUSES: list[PayloadStatus] = ["ok", "failed", "skipped", "unstable", "unchanged"]

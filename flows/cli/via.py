@@ -21,7 +21,6 @@ from flows.serving.api import Api
 from flows.settings import Settings
 from flows.version import code_version
 from tasks.cancel import CancelToken
-from tasks.threads.errors import ExperimentError
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -55,7 +54,7 @@ def run_directly(flow: str, settings: Settings, progress: ProgressReporter, job:
             tools = Tools(store, history, runner, progress, CancelToken())
             opened = job(NewRun(flow, "direct", {}, code_version()), tools)
             return Done(opened.run_id, opened.message)
-    except (ThreadmillError, ExperimentError) as error:
+    except ThreadmillError as error:
         if progress.run_id is None:
             raise
         # Not refused: it had begun.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from flows.errors import RequestRefused
 from flows.text import shown_path
-from tasks.crypto.suites import SUITES, SuiteName
+from tasks.suites import SUITES, SuiteName
 
 if TYPE_CHECKING:
     from tasks.crypto.probe import BackendChoice
