@@ -575,6 +575,7 @@ def test_many_batches_at_once(backend: str) -> None:
     assert (descriptors(), threading.active_count(), children(os.getpid())) == before
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(backend: str, tmp_path: Path) -> None:
     """The peak memory of this process for a file of 1 GiB is within 20 MiB of that for one of 4 KiB."""
     code = """

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import pytest
 from sqlalchemy import NullPool, create_engine, text
 
 from db.errors import RecordError
@@ -121,6 +122,7 @@ class Reader(threading.Thread):
             self.refused = refused
 
 
+@pytest.mark.slow
 def test_sixteen_processes_record_at_once(database_url: str, tmp_path: Path) -> None:
     """No writer is refused, every acknowledged row is there, the ledger verifies, and a reader never has to wait."""
     Store(database_url).close()
@@ -142,6 +144,7 @@ def test_sixteen_processes_record_at_once(database_url: str, tmp_path: Path) -> 
         assert {run.status for run in history.runs(limit=runs)} == {"completed"}
 
 
+@pytest.mark.slow
 def test_killed_writers_lose_nothing(database_url: str, tmp_path: Path) -> None:
     """`kill -9` of twelve writers: what they acknowledged is there, and the next start closes and seals the rest."""
     Store(database_url).close()

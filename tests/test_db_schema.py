@@ -126,6 +126,7 @@ sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
 """
 
 
+@pytest.mark.slow
 def test_eight_processes_may_start_at_once(database_url: str, bare: Engine) -> None:
     """On a new database, the process that comes first makes the tables; the others wait and go on."""
     ended = subprocess.run([sys.executable, "-c", EIGHT, database_url], capture_output=True, check=False)
@@ -167,6 +168,7 @@ def tables_of(bare: Engine) -> set[str]:
         return set(inspect(connection).get_table_names())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["before", "inside"])
 def test_killed_while_it_makes_the_tables(how: str, database_url: str, bare: Engine) -> None:
     """`kill -9` anywhere leaves no table; the next start makes all of them."""

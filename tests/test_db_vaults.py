@@ -198,6 +198,7 @@ def test_proven_is_the_newest_good_verdict_in_the_order_of_the_names(store: Stor
     assert list(history.proven("no such vault")) == []
 
 
+@pytest.mark.slow
 def test_proven_takes_no_memory(store: Store, history: History, run_id: int) -> None:
     """Many objects stream by."""
     store.record_verdicts(verdict_rows(run_id, [Verdict(name_of(0))]))

@@ -152,6 +152,7 @@ def add_samples(path: Path, numbers: range) -> None:
         connection.commit()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [export_csv, export_sqlite])
 def test_memory_does_not_grow_with_the_rows(url: str, tmp_path: Path, write: Write) -> None:
     """Three times as many rows take no more memory."""

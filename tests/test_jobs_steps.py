@@ -116,7 +116,7 @@ def jobs_of(name: str, tmp_path: Path) -> Job:
     return partial(measure, ExperimentRequest(lock, selection, rounds=2, seed=1))
 
 
-@pytest.mark.parametrize("name", ["files", "random", "experiment", "survey"])
+@pytest.mark.parametrize("name", ["files", "random", "experiment", pytest.param("survey", marks=pytest.mark.slow)])
 def test_every_step_is_a_value(
     name: str, run: Callable[[Job, Runner], OpenRun], history: History, tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ def fine(sample: Sample) -> bool:
     return sample.outcome is Outcome.OK or (sample.outcome is Outcome.SKIPPED and bool(sample.error))
 
 
+@pytest.mark.slow
 @everywhere
 def test_outputs_are_right_everywhere(interpreter: Interpreter) -> None:
     """Every workload gives the known outputs on every interpreter, or says why it cannot run."""

@@ -194,6 +194,7 @@ def test_a_killed_worker_is_a_crash(running: Interpreter) -> None:
     assert "BrokenProcessPool" in str(samples[0].error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", [Executor.PROCESS_POOL, Executor.THREAD])
 @pytest.mark.parametrize("interpreter", discover(), ids=lambda one: str(one.label))
 def test_kill_9_of_the_parent_leaves_no_process(interpreter: Interpreter, executor: Executor) -> None:

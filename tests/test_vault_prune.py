@@ -219,6 +219,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("what", "times"), [("add", 30), ("prune", 15)])
 def test_killed_at_any_moment(place: Place, what: str, times: int) -> None:
     """Runs that are killed leave a vault that verifies, and the next one finishes the work."""

@@ -371,6 +371,7 @@ def make_deep(base: Path, levels: int) -> None:
     os.close(descriptor)
 
 
+@pytest.mark.slow
 def test_a_deep_tree_comes_back(place: Place, target: Path) -> None:
     """1,200 levels, with no more descriptors than a process usually may have."""
     make_deep(place.tree, 1200)
@@ -387,6 +388,7 @@ def test_a_deep_tree_comes_back(place: Place, target: Path) -> None:
         subprocess.run(["rm", "-rf", tree], check=True)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(place: Place, target: Path) -> None:
     """Twenty restores that are killed: what has its name is whole, and the next one finishes the work."""
     for number in range(300):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.crypto_fakes import run_python
 from tests.vaults import make_place
 
@@ -61,6 +63,7 @@ def peak(folder: Path, count: int) -> int:
     return int(ended.stdout)
 
 
+@pytest.mark.slow
 def test_many_entries_take_no_more_memory(tmp_path: Path) -> None:
     """Checking a snapshot, looking what to restore and planning a removal are in bounded memory."""
     assert peak(tmp_path / "many", MANY) - peak(tmp_path / "few", FEW) < BOUND_BYTES

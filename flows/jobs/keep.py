@@ -9,10 +9,10 @@ from functools import partial
 
 from db.rows import NewRun, SnapshotRow
 from db.store import Store
-from flows.jobs.encryption import EncryptionOutcome, batch_step, encrypt, planned_work, run_batches
+from flows.jobs.encryption import EncryptionOutcome, batch_step, planned_work, run_batches
 from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition
 from flows.jobs.request import EncryptionRequest, VaultRequest
-from flows.jobs.run import Job, OpenRun, Tools, open_run
+from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.runner import Here, Step
 from flows.jobs.vault import known_snapshot, record
 from flows.text import size
@@ -52,11 +52,6 @@ class KeptOutcome:
         return "; ".join(
             [f"snapshot {one.name} (number {one.sequence}): {words}", *([named] if named else []), *faults]
         )
-
-
-def encryption_job(request: EncryptionRequest) -> Job:
-    """The job that does what is asked, with or without a vault."""
-    return partial(encrypt, request) if request.vault is None else partial(encrypt_into_vault, request, request.vault)
 
 
 def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: NewRun, tools: Tools) -> OpenRun:
