@@ -146,7 +146,7 @@ def _sqlite_sizes(connection: Connection) -> Mapping[str, int]:
         "WHERE pages.aggregate = TRUE GROUP BY 1"
     )
     try:
-        return dict(connection.execute(query).tuples().all())
+        return {row[0]: row[1] for row in connection.execute(query)}
     except OperationalError as error:
         if "no such table: dbstat" not in str(error):
             raise

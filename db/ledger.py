@@ -187,8 +187,8 @@ def _strays(connection: Connection) -> Iterator[LedgerFault]:
     orphans = (
         select(func.count()).select_from(StageTable).outerjoin(EncryptionTable).where(EncryptionTable.id.is_(None))
     )
-    if count := connection.execute(orphans).scalar():
-        yield LedgerFault(None, f"table stage: {count} rows of payloads that are not there")
+    if lost := connection.execute(orphans).scalar():
+        yield LedgerFault(None, f"table stage: {lost} rows of payloads that are not there")
 
 
 def _first_line(error: Exception) -> str:
@@ -196,13 +196,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _head(
-    before: str,
-    position: int,
-    kind: str,
-    run_id: int,
-    form: int,
-    digests: Mapping[str, str],
-    sealed_at: datetime,
+    before: str, position: int, kind: str, run_id: int, form: int, digests: Mapping[str, str], sealed_at: datetime
 ) -> str:
     return hashlib.sha256(_line([before, position, kind, run_id, form, dict(digests), sealed_at])).hexdigest()
 

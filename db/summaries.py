@@ -219,10 +219,7 @@ def _summary(one: _Tally) -> dict[str, object]:
     if one.walls:
         lower, median, upper = _quartiles(one.walls)
         row |= {"lower_ns": lower, "median_ns": median, "upper_ns": upper}
-        row |= {
-            "greatest_ns": max(one.walls),
-            "mad_ns": statistics.median([abs(wall - median) for wall in one.walls]),
-        }
+        row |= {"greatest_ns": max(one.walls), "mad_ns": statistics.median([abs(wall - median) for wall in one.walls])}
     return row
 
 

@@ -103,7 +103,8 @@ def add_payloads(connection: Connection, rows: Sequence[PayloadRow]) -> int:
     staged = [row for row in new if row.stages]
     if staged:
         own = EncryptionTable.run_id == new[0].run_id, _between(EncryptionTable, new)
-        ids = dict(connection.execute(select(EncryptionTable.ordinal, EncryptionTable.id).where(*own)).tuples().all())
+        written = connection.execute(select(EncryptionTable.ordinal, EncryptionTable.id).where(*own))
+        ids = {row.ordinal: row.id for row in written}
         connection.execute(
             insert(StageTable), [values for row in staged for values in _stage_values(ids[row.ordinal], row)]
         )

@@ -192,7 +192,7 @@ def test_killed_while_it_makes_the_tables(how: str, database_url: str, bare: Eng
                 break
             assert (code, tables_of(bare)) == (-signal.SIGKILL, set()), steps
             killed += 1
-            steps += draw.uniform(1, 12) if how == "before" else steps * draw.uniform(0.05, 0.3)
+            steps += draw.uniform(1, 4) if how == "before" else steps * draw.uniform(0.05, 0.3)
     assert killed > 5
     assert revision_of(bare) == HEAD
     with closing(Store(database_url)), closing(History(database_url)) as history:

@@ -8,25 +8,16 @@ from __future__ import annotations
 from db.answers import RecordSize
 from db.health import RecordStats, size_of, stats_of
 from db.history.failures import FailureKind, FailureReads
-from db.history.filters import PayloadFilter, SampleFilter, SeriesFilter, SnapshotFilter, VerdictFilter
-from db.history.payloads import PayloadReads
 from db.history.proofs import ProofReads
-from db.history.runs import RunReads
+from db.history.reader import PayloadFilter, SampleFilter, SeriesFilter, SnapshotFilter, VerdictFilter
+from db.history.runs import PayloadReads, RunReads
 from db.history.samples import SampleReads
 from db.history.slowest import SlowestReads
 from db.history.trends import TrendReads
 from db.ledger import GENESIS, LedgerCheck, head_of, verify
 from db.rows import RunDetail
 
-__all__ = [
-    "FailureKind",
-    "History",
-    "PayloadFilter",
-    "SampleFilter",
-    "SeriesFilter",
-    "SnapshotFilter",
-    "VerdictFilter",
-]
+__all__ = ["FailureKind", "History", "PayloadFilter", "SampleFilter", "SeriesFilter", "SnapshotFilter", "VerdictFilter"]
 
 
 class History(RunReads, PayloadReads, SampleReads, TrendReads, FailureReads, SlowestReads, ProofReads):

@@ -8,8 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import Select, func, literal_column, select
 
 from db.answers import FailureRow
-from db.history.filters import SeriesFilter, failed, of_case, of_hosts, of_interpreters, unindexed, within
-from db.history.reader import RecordReader
+from db.history.reader import RecordReader, SeriesFilter, failed, of_case, of_hosts, of_interpreters, unindexed, within
 from db.tables import (
     CaseTable,
     EncryptionTable,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Select, func, select
 
 from db.answers import ProofRow, ProofTotalsRow
-from db.history.filters import at_or_below, in_portions, unindexed
+from db.history.reader import at_or_below, in_portions, unindexed
 from db.history.vaults import VaultReads
 from db.tables import EncryptionTable, RunTable, VaultTable, VerdictTable
 
@@ -38,12 +38,7 @@ class ProofReads(VaultReads):
     """When each object was last proven."""
 
     def proofs(
-        self,
-        *,
-        path: bytes | None = None,
-        vault_id: str | None = None,
-        never: bool = False,
-        limit: int | None = 20,
+        self, *, path: bytes | None = None, vault_id: str | None = None, never: bool = False, limit: int | None = 20
     ) -> list[ProofRow]:
         """When each object that is in a vault was last found whole: those that never were come before all others.
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, and_, func, or_, select
 
-from db.history.filters import SampleFilter, of_case, of_hosts, of_interpreters, within
-from db.history.reader import RecordReader
+from db.history.reader import RecordReader, SampleFilter, of_case, of_hosts, of_interpreters, within
 from db.rows import InterpreterRow, SampleRow, count_or_text
 from db.tables import CaseTable, HostTable, InterpreterTable, RunTable, SampleTable, SeriesTable, SummaryTable
 from db.words import SAMPLE_FAILURES

@@ -10,8 +10,7 @@ from typing import Any
 from sqlalchemy import Row, Select, or_, select
 
 from db.answers import MedianRow, SeriesRow, SummaryRow
-from db.history.filters import SeriesFilter, in_portions, of_case, of_hosts, of_interpreters, within
-from db.history.reader import RecordReader
+from db.history.reader import RecordReader, SeriesFilter, in_portions, of_case, of_hosts, of_interpreters, within
 from db.tables import CaseTable, HostTable, InterpreterTable, SeriesTable, SummaryTable
 
 

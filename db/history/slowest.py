@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, Select, literal_column, or_, select
 
 from db.answers import SeriesRow, SlowRow, TimeRow
-from db.history.filters import SeriesFilter, in_portions, unindexed, within
+from db.history.reader import SeriesFilter, in_portions, unindexed, within
 from db.history.series import SeriesReads
 from db.summaries import size_class_of
 from db.tables import EncryptionTable, SampleTable, SeriesTable, SummaryTable
@@ -133,11 +133,7 @@ def _samples(one: _Place) -> Select[Any]:
             same,
             (unindexed(SampleTable.case_id) == same.c.case_id) & (SampleTable.interpreter_id == same.c.interpreter_id),
         )
-        .where(
-            SampleTable.run_id == one.run_id,
-            SampleTable.outcome.in_(TIMED_OUTCOMES),
-            SampleTable.noisy.is_(False),
-        )
+        .where(SampleTable.run_id == one.run_id, SampleTable.outcome.in_(TIMED_OUTCOMES), SampleTable.noisy.is_(False))
         .order_by(SampleTable.wall_ns.desc())
     )
 

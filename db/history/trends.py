@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import Row, func, select
 
 from db.answers import SeriesRow, TrendRow
-from db.history.filters import SeriesFilter, in_portions
+from db.history.reader import SeriesFilter, in_portions
 from db.history.series import SeriesReads
 from db.summaries import day_rows
 from db.tables import DaySummaryTable, SeriesTable, SummaryTable

@@ -10,8 +10,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select
 
 from db.answers import VerdictCount
-from db.history.filters import SnapshotFilter, VerdictFilter, at_or_below, failed, unindexed, within
-from db.history.reader import RecordReader
+from db.history.reader import RecordReader, SnapshotFilter, VerdictFilter, at_or_below, failed, unindexed, within
 from db.rows import SnapshotRow, VaultRow, VerdictRow
 from db.tables import SnapshotTable, VaultTable, VerdictTable
 from db.words import VERDICT_FAULTS, VERDICT_KINDS
@@ -90,7 +89,8 @@ class VaultReads(RecordReader):
         with self._reading() as connection:
             row_id = connection.execute(select(VaultTable.id).where(VaultTable.vault_id == vault_id)).scalar()
             query = proven_objects(row_id or 0).execution_options(yield_per=_ROWS_AT_ONCE)
-            yield from connection.execute(query).tuples()
+            for row in connection.execute(query):
+                yield row[0], row[1]
 
     def damaged(self, vault_id: str) -> frozenset[str]:
         """Objects (64 hex digits) of a vault that were found at fault, and neither found whole nor removed since."""

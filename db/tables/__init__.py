@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from db.tables.base import Base
-from db.tables.encryptions import EncryptionTable, StageTable
 from db.tables.experiments import CaseTable, InterpreterTable, SampleTable
-from db.tables.runs import HostTable, LedgerTable, RunTable
-from db.tables.summaries import DaySummaryTable, SeriesTable, SummaryTable
-from db.tables.vaults import SnapshotTable, VaultTable, VerdictTable
+from db.tables.payloads import EncryptionTable, SnapshotTable, StageTable, VaultTable, VerdictTable
+from db.tables.runs import DaySummaryTable, HostTable, LedgerTable, RunTable, SeriesTable, SummaryTable
 
 __all__ = [
     "Base",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData, String
+from sqlalchemy import BigInteger, DateTime, Dialect, Float, Integer, MetaData, String
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
@@ -17,6 +18,8 @@ Name = String().with_variant(String(collation="C"), "postgresql")
 class Base(DeclarativeBase):
     """Constraint names are fixed, so that migrations can name what they change."""
 
+    # SQLAlchemy 2.0 and 2.1 do not agree on what a Python float is.
+    type_annotation_map: ClassVar[dict[Any, Any]] = {float: Float()}
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",

@@ -59,12 +59,7 @@ class SampleTable(Base):
         UniqueConstraint("run_id", "ordinal"),
         Index("ix_sample_series", "case_id", "interpreter_id", "started_at"),
         Index("ix_sample_started_at", "started_at"),
-        Index(
-            "ix_sample_failed",
-            "started_at",
-            sqlite_where=_FAILED,
-            postgresql_where=_FAILED,
-        ),
+        Index("ix_sample_failed", "started_at", sqlite_where=_FAILED, postgresql_where=_FAILED),
     )
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)

@@ -13,7 +13,10 @@ branch_labels = None
 depends_on = None
 
 KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+TEXT = sa.String()
 NAME = sa.String().with_variant(sa.String(collation="C"), "postgresql")
+WHOLE = sa.Integer()
+BIG = sa.BigInteger()
 TIME = sa.DateTime(timezone=True)
 RUNNING = sa.text("status = 'running'")
 FAILED_PAYLOAD = sa.text("status IN ('failed', 'unstable')")
@@ -35,101 +38,65 @@ def upgrade() -> None:
 
 def _create_hosts_and_runs() -> None:
     op.create_table(
-        "host",
-        sa.Column("id", KEY, primary_key=True),
+        "host", sa.Column("id", KEY, primary_key=True),
         sa.Column("fingerprint", sa.String(length=64), nullable=False, unique=True),
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("facts", sa.JSON(), nullable=False),
-    )
+        sa.Column("name", TEXT, nullable=False), sa.Column("facts", sa.JSON(), nullable=False),
+    )  # fmt: skip
     op.create_table(
-        "run",
-        sa.Column("id", KEY, primary_key=True),
-        sa.Column("flow", sa.String(), nullable=False),
-        sa.Column("flow_run_id", sa.String()),
-        sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("deployment", sa.String()),
-        sa.Column("via", sa.String(), nullable=False),
-        sa.Column("host_id", KEY, sa.ForeignKey("host.id"), nullable=False),
-        sa.Column("boot_id", sa.String(), nullable=False),
-        sa.Column("pid", sa.Integer(), nullable=False),
-        sa.Column("pid_start", sa.BigInteger(), nullable=False),
-        sa.Column("code_version", sa.String(), nullable=False),
-        sa.Column("parameters", sa.JSON(), nullable=False),
-        sa.Column("covariates", sa.JSON(), nullable=False),
-        sa.Column("status", sa.String(), nullable=False),
-        sa.Column("error", sa.String()),
-        sa.Column("started_at", TIME, nullable=False),
-        sa.Column("finished_at", TIME),
+        "run", sa.Column("id", KEY, primary_key=True), sa.Column("flow", TEXT, nullable=False),
+        sa.Column("flow_run_id", TEXT), sa.Column("attempt", WHOLE, nullable=False), sa.Column("deployment", TEXT),
+        sa.Column("via", TEXT, nullable=False), sa.Column("host_id", KEY, sa.ForeignKey("host.id"), nullable=False),
+        sa.Column("boot_id", TEXT, nullable=False), sa.Column("pid", WHOLE, nullable=False),
+        sa.Column("pid_start", BIG, nullable=False), sa.Column("code_version", TEXT, nullable=False),
+        sa.Column("parameters", sa.JSON(), nullable=False), sa.Column("covariates", sa.JSON(), nullable=False),
+        sa.Column("status", TEXT, nullable=False), sa.Column("error", TEXT),
+        sa.Column("started_at", TIME, nullable=False), sa.Column("finished_at", TIME),
         sa.UniqueConstraint("flow_run_id", "attempt"),
-    )
+    )  # fmt: skip
     _create_partial_index("ix_run_running", "run", ["host_id"], RUNNING)
     op.create_index("ix_run_started_at", "run", ["started_at"])
     op.create_index("ix_run_status_started_at", "run", ["status", "started_at"])
     op.create_table(
-        "ledger",
-        sa.Column("id", KEY, primary_key=True, autoincrement=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("run_id", KEY, nullable=False),
-        sa.Column("format", sa.Integer(), nullable=False),
-        sa.Column("digests", sa.JSON(), nullable=False),
-        sa.Column("sealed_at", TIME, nullable=False),
+        "ledger", sa.Column("id", KEY, primary_key=True, autoincrement=False), sa.Column("kind", TEXT, nullable=False),
+        sa.Column("run_id", KEY, nullable=False), sa.Column("format", WHOLE, nullable=False),
+        sa.Column("digests", sa.JSON(), nullable=False), sa.Column("sealed_at", TIME, nullable=False),
         sa.Column("head", sa.String(length=64), nullable=False),
-    )
+    )  # fmt: skip
     op.create_index("ix_ledger_run_id", "ledger", ["run_id"])
 
 
 def _create_vaults() -> None:
     op.create_table(
-        "vault",
-        sa.Column("id", KEY, primary_key=True),
+        "vault", sa.Column("id", KEY, primary_key=True),
         sa.Column("vault_id", sa.String(length=32), nullable=False, unique=True),
-        sa.Column("path", sa.String(), nullable=False),
-        sa.Column("last_sequence", sa.BigInteger()),
-        sa.Column("last_snapshot", sa.String()),
-        sa.Column("last_mac", sa.String(length=64)),
-        sa.Column("updated_at", TIME, nullable=False),
-    )
+        sa.Column("path", TEXT, nullable=False), sa.Column("last_sequence", BIG), sa.Column("last_snapshot", TEXT),
+        sa.Column("last_mac", sa.String(length=64)), sa.Column("updated_at", TIME, nullable=False),
+    )  # fmt: skip
     op.create_table(
-        "snapshot",
-        sa.Column("id", KEY, primary_key=True),
+        "snapshot", sa.Column("id", KEY, primary_key=True),
         sa.Column("run_id", KEY, sa.ForeignKey("run.id"), nullable=False, unique=True),
-        sa.Column("vault_id", KEY, sa.ForeignKey("vault.id"), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("sequence", sa.BigInteger(), nullable=False),
-        sa.Column("mac", sa.String(length=64), nullable=False),
-        sa.Column("created_at", TIME, nullable=False),
-        sa.Column("sources", sa.JSON(), nullable=False),
-        sa.Column("entries", sa.Integer(), nullable=False),
-        sa.Column("files", sa.Integer(), nullable=False),
-        sa.Column("new", sa.Integer(), nullable=False),
-        sa.Column("unchanged", sa.Integer(), nullable=False),
-        sa.Column("unstable", sa.Integer(), nullable=False),
-        sa.Column("skipped", sa.Integer(), nullable=False),
-        sa.Column("failed", sa.Integer(), nullable=False),
-        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
-        sa.Column("stored_bytes", sa.BigInteger(), nullable=False),
-    )
+        sa.Column("vault_id", KEY, sa.ForeignKey("vault.id"), nullable=False), sa.Column("name", TEXT, nullable=False),
+        sa.Column("sequence", BIG, nullable=False), sa.Column("mac", sa.String(length=64), nullable=False),
+        sa.Column("created_at", TIME, nullable=False), sa.Column("sources", sa.JSON(), nullable=False),
+        sa.Column("entries", WHOLE, nullable=False), sa.Column("files", WHOLE, nullable=False),
+        sa.Column("new", WHOLE, nullable=False), sa.Column("unchanged", WHOLE, nullable=False),
+        sa.Column("unstable", WHOLE, nullable=False), sa.Column("skipped", WHOLE, nullable=False),
+        sa.Column("failed", WHOLE, nullable=False), sa.Column("size_bytes", BIG, nullable=False),
+        sa.Column("stored_bytes", BIG, nullable=False),
+    )  # fmt: skip
     op.create_index("ix_snapshot_created_at", "snapshot", ["created_at"])
 
 
 def _create_verdicts() -> None:
     op.create_table(
-        "verdict",
-        sa.Column("id", KEY, primary_key=True),
-        sa.Column("run_id", KEY, sa.ForeignKey("run.id"), nullable=False),
-        sa.Column("ordinal", sa.Integer(), nullable=False),
-        sa.Column("vault_id", KEY, sa.ForeignKey("vault.id"), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("name", NAME, nullable=False),
-        sa.Column("status", sa.String(), nullable=False),
-        sa.Column("size_bytes", sa.BigInteger()),
-        sa.Column("path", NAME),
-        sa.Column("path_bytes", sa.LargeBinary()),
-        sa.Column("error", sa.String()),
-        sa.Column("checked_at", TIME, nullable=False),
-        sa.Column("wall_ns", sa.BigInteger(), nullable=False),
-        sa.UniqueConstraint("run_id", "ordinal"),
-    )
+        "verdict", sa.Column("id", KEY, primary_key=True),
+        sa.Column("run_id", KEY, sa.ForeignKey("run.id"), nullable=False), sa.Column("ordinal", WHOLE, nullable=False),
+        sa.Column("vault_id", KEY, sa.ForeignKey("vault.id"), nullable=False), sa.Column("kind", TEXT, nullable=False),
+        sa.Column("name", NAME, nullable=False), sa.Column("status", TEXT, nullable=False),
+        sa.Column("size_bytes", BIG), sa.Column("path", NAME), sa.Column("path_bytes", sa.LargeBinary()),
+        sa.Column("error", TEXT), sa.Column("checked_at", TIME, nullable=False),
+        sa.Column("wall_ns", BIG, nullable=False), sa.UniqueConstraint("run_id", "ordinal"),
+    )  # fmt: skip
     op.create_index("ix_verdict_checked_at", "verdict", ["checked_at"])
     _create_partial_index("ix_verdict_fault", "verdict", ["checked_at"], FAULTY)
     op.create_index("ix_verdict_name", "verdict", ["vault_id", "kind", "name", "checked_at", "status"])
@@ -138,101 +105,60 @@ def _create_verdicts() -> None:
 
 def _create_payloads() -> None:
     op.create_table(
-        "encryption",
-        sa.Column("id", KEY, primary_key=True),
-        sa.Column("run_id", KEY, sa.ForeignKey("run.id"), nullable=False),
-        sa.Column("ordinal", sa.Integer(), nullable=False),
-        sa.Column("name", NAME, nullable=False),
-        sa.Column("name_bytes", sa.LargeBinary()),
-        sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("size_bytes", sa.BigInteger()),
-        sa.Column("ciphertext_bytes", sa.BigInteger()),
-        sa.Column("suite", sa.String(), nullable=False),
-        sa.Column("cipher", sa.String(), nullable=False),
-        sa.Column("digest_algorithm", sa.String(), nullable=False),
-        sa.Column("kdf", sa.String(), nullable=False),
-        sa.Column("iterations", sa.Integer(), nullable=False),
-        sa.Column("salt", sa.LargeBinary()),
-        sa.Column("digest", sa.LargeBinary()),
-        sa.Column("backend", sa.String(), nullable=False),
-        sa.Column("backend_detail", sa.String(), nullable=False),
-        sa.Column("backend_reason", sa.String(), nullable=False),
-        sa.Column("status", sa.String(), nullable=False),
-        sa.Column("cause", sa.String()),
-        sa.Column("error", sa.String()),
-        sa.Column("started_at", TIME, nullable=False),
-        sa.Column("wall_ns", sa.BigInteger(), nullable=False),
-        sa.Column("vault_id", KEY, sa.ForeignKey("vault.id")),
-        sa.UniqueConstraint("run_id", "ordinal"),
-    )
+        "encryption", sa.Column("id", KEY, primary_key=True),
+        sa.Column("run_id", KEY, sa.ForeignKey("run.id"), nullable=False), sa.Column("ordinal", WHOLE, nullable=False),
+        sa.Column("name", NAME, nullable=False), sa.Column("name_bytes", sa.LargeBinary()),
+        sa.Column("kind", TEXT, nullable=False), sa.Column("size_bytes", BIG), sa.Column("ciphertext_bytes", BIG),
+        sa.Column("suite", TEXT, nullable=False), sa.Column("cipher", TEXT, nullable=False),
+        sa.Column("digest_algorithm", TEXT, nullable=False), sa.Column("kdf", TEXT, nullable=False),
+        sa.Column("iterations", WHOLE, nullable=False), sa.Column("salt", sa.LargeBinary()),
+        sa.Column("digest", sa.LargeBinary()), sa.Column("backend", TEXT, nullable=False),
+        sa.Column("backend_detail", TEXT, nullable=False), sa.Column("backend_reason", TEXT, nullable=False),
+        sa.Column("status", TEXT, nullable=False), sa.Column("cause", TEXT), sa.Column("error", TEXT),
+        sa.Column("started_at", TIME, nullable=False), sa.Column("wall_ns", BIG, nullable=False),
+        sa.Column("vault_id", KEY, sa.ForeignKey("vault.id")), sa.UniqueConstraint("run_id", "ordinal"),
+    )  # fmt: skip
     _create_partial_index("ix_encryption_failed", "encryption", ["started_at"], FAILED_PAYLOAD)
     _create_partial_index("ix_encryption_kept", "encryption", ["vault_id", "digest", "started_at"], KEPT)
     op.create_index("ix_encryption_name_started_at", "encryption", ["name", "started_at"])
     op.create_index("ix_encryption_started_at", "encryption", ["started_at"])
     op.create_index("ix_encryption_suite_started_at", "encryption", ["suite", "started_at"])
     op.create_table(
-        "stage",
-        sa.Column("id", KEY, primary_key=True),
+        "stage", sa.Column("id", KEY, primary_key=True),
         sa.Column("encryption_id", KEY, sa.ForeignKey("encryption.id", ondelete="CASCADE"), nullable=False),
-        sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("program", sa.String(), nullable=False),
-        sa.Column("exit_code", sa.Integer(), nullable=False),
-        sa.Column("wall_ns", sa.BigInteger(), nullable=False),
-        sa.Column("cpu_ns", sa.BigInteger(), nullable=False),
-        sa.UniqueConstraint("encryption_id", "position"),
-    )
+        sa.Column("position", WHOLE, nullable=False), sa.Column("program", TEXT, nullable=False),
+        sa.Column("exit_code", WHOLE, nullable=False), sa.Column("wall_ns", BIG, nullable=False),
+        sa.Column("cpu_ns", BIG, nullable=False), sa.UniqueConstraint("encryption_id", "position"),
+    )  # fmt: skip
 
 
 def _create_experiments() -> None:
     op.create_table(
-        "interpreter",
-        sa.Column("id", KEY, primary_key=True),
+        "interpreter", sa.Column("id", KEY, primary_key=True),
         sa.Column("fingerprint", sa.String(length=64), nullable=False, unique=True),
-        sa.Column("label", sa.String(), nullable=False),
-        sa.Column("version", sa.String(), nullable=False),
-        sa.Column("implementation", sa.String(), nullable=False),
-        sa.Column("gil_build", sa.Boolean(), nullable=False),
+        sa.Column("label", TEXT, nullable=False), sa.Column("version", TEXT, nullable=False),
+        sa.Column("implementation", TEXT, nullable=False), sa.Column("gil_build", sa.Boolean(), nullable=False),
         sa.Column("facts", sa.JSON(), nullable=False),
-    )
+    )  # fmt: skip
     op.create_table(
-        "case",
-        sa.Column("id", KEY, primary_key=True),
-        sa.Column("key", sa.String(), nullable=False),
+        "case", sa.Column("id", KEY, primary_key=True), sa.Column("key", TEXT, nullable=False),
         sa.Column("workload_version", sa.String(length=64), nullable=False),
-        sa.Column("experiment", sa.String(), nullable=False),
-        sa.Column("executor", sa.String()),
-        sa.Column("workload", sa.String()),
-        sa.Column("shape", sa.String()),
-        sa.Column("guard", sa.String()),
-        sa.Column("workers", sa.Integer(), nullable=False),
-        sa.Column("count", sa.Integer(), nullable=False),
-        sa.UniqueConstraint("key", "workload_version"),
-    )
+        sa.Column("experiment", TEXT, nullable=False), sa.Column("executor", TEXT), sa.Column("workload", TEXT),
+        sa.Column("shape", TEXT), sa.Column("guard", TEXT), sa.Column("workers", WHOLE, nullable=False),
+        sa.Column("count", WHOLE, nullable=False), sa.UniqueConstraint("key", "workload_version"),
+    )  # fmt: skip
     op.create_table(
-        "sample",
-        sa.Column("id", KEY, primary_key=True),
-        sa.Column("run_id", KEY, sa.ForeignKey("run.id"), nullable=False),
-        sa.Column("ordinal", sa.Integer(), nullable=False),
+        "sample", sa.Column("id", KEY, primary_key=True),
+        sa.Column("run_id", KEY, sa.ForeignKey("run.id"), nullable=False), sa.Column("ordinal", WHOLE, nullable=False),
         sa.Column("case_id", KEY, sa.ForeignKey("case.id"), nullable=False),
         sa.Column("interpreter_id", KEY, sa.ForeignKey("interpreter.id"), nullable=False),
-        sa.Column("round", sa.Integer(), nullable=False),
-        sa.Column("started_at", TIME, nullable=False),
-        sa.Column("outcome", sa.String(), nullable=False),
-        sa.Column("expected", sa.String()),
-        sa.Column("found", sa.String()),
-        sa.Column("error", sa.String()),
-        sa.Column("wall_ns", sa.BigInteger()),
-        sa.Column("cpu_ns", sa.BigInteger()),
-        sa.Column("runq_ns", sa.BigInteger()),
-        sa.Column("blocked_ns", sa.BigInteger()),
-        sa.Column("context_switches", sa.BigInteger()),
-        sa.Column("gil_on", sa.Boolean()),
-        sa.Column("foreign_share", sa.Float()),
-        sa.Column("positive_lost", sa.BigInteger()),
-        sa.Column("negative_lost", sa.BigInteger()),
-        sa.Column("noisy", sa.Boolean(), nullable=False),
-        sa.UniqueConstraint("run_id", "ordinal"),
-    )
+        sa.Column("round", WHOLE, nullable=False), sa.Column("started_at", TIME, nullable=False),
+        sa.Column("outcome", TEXT, nullable=False), sa.Column("expected", TEXT), sa.Column("found", TEXT),
+        sa.Column("error", TEXT), sa.Column("wall_ns", BIG), sa.Column("cpu_ns", BIG), sa.Column("runq_ns", BIG),
+        sa.Column("blocked_ns", BIG), sa.Column("context_switches", BIG), sa.Column("gil_on", sa.Boolean()),
+        sa.Column("foreign_share", sa.Float()), sa.Column("positive_lost", BIG), sa.Column("negative_lost", BIG),
+        sa.Column("noisy", sa.Boolean(), nullable=False), sa.UniqueConstraint("run_id", "ordinal"),
+    )  # fmt: skip
     _create_partial_index("ix_sample_failed", "sample", ["started_at"], FAILED_SAMPLE)
     op.create_index("ix_sample_series", "sample", ["case_id", "interpreter_id", "started_at"])
     op.create_index("ix_sample_started_at", "sample", ["started_at"])
@@ -240,56 +166,35 @@ def _create_experiments() -> None:
 
 def _create_summaries() -> None:
     op.create_table(
-        "series",
-        sa.Column("id", KEY, primary_key=True),
-        sa.Column("key", sa.String(), nullable=False, unique=True),
-        sa.Column("track", sa.String(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
+        "series", sa.Column("id", KEY, primary_key=True), sa.Column("key", TEXT, nullable=False, unique=True),
+        sa.Column("track", TEXT, nullable=False), sa.Column("kind", TEXT, nullable=False),
         sa.Column("host_id", KEY, sa.ForeignKey("host.id"), nullable=False),
         sa.Column("case_id", KEY, sa.ForeignKey("case.id")),
-        sa.Column("interpreter_id", KEY, sa.ForeignKey("interpreter.id")),
-        sa.Column("suite", sa.String()),
-        sa.Column("backend", sa.String()),
-        sa.Column("size_class", sa.BigInteger()),
+        sa.Column("interpreter_id", KEY, sa.ForeignKey("interpreter.id")), sa.Column("suite", TEXT),
+        sa.Column("backend", TEXT), sa.Column("size_class", BIG),
         sa.Column("kept", sa.Boolean(), server_default=sa.false(), nullable=False),
-    )
+    )  # fmt: skip
     op.create_index("ix_series_track", "series", ["track"])
     op.create_table(
-        "summary",
-        sa.Column("id", KEY, primary_key=True),
-        sa.Column("run_id", KEY, nullable=False),
+        "summary", sa.Column("id", KEY, primary_key=True), sa.Column("run_id", KEY, nullable=False),
         sa.Column("series_id", KEY, sa.ForeignKey("series.id"), nullable=False),
-        sa.Column("started_at", TIME, nullable=False),
-        sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("failed", sa.Integer(), nullable=False),
-        sa.Column("noisy", sa.Integer(), nullable=False),
-        sa.Column("size_bytes", sa.BigInteger()),
-        sa.Column("lower_ns", sa.Float()),
-        sa.Column("median_ns", sa.Float()),
-        sa.Column("upper_ns", sa.Float()),
-        sa.Column("greatest_ns", sa.Float()),
-        sa.Column("mad_ns", sa.Float()),
-        sa.Column("lost_share", sa.Float()),
-        sa.Column("covariates", sa.JSON(), nullable=False),
+        sa.Column("started_at", TIME, nullable=False), sa.Column("n", WHOLE, nullable=False),
+        sa.Column("failed", WHOLE, nullable=False), sa.Column("noisy", WHOLE, nullable=False),
+        sa.Column("size_bytes", BIG), sa.Column("lower_ns", sa.Float()), sa.Column("median_ns", sa.Float()),
+        sa.Column("upper_ns", sa.Float()), sa.Column("greatest_ns", sa.Float()), sa.Column("mad_ns", sa.Float()),
+        sa.Column("lost_share", sa.Float()), sa.Column("covariates", sa.JSON(), nullable=False),
         sa.UniqueConstraint("series_id", "run_id"),
-    )
+    )  # fmt: skip
     op.create_index("ix_summary_run_id", "summary", ["run_id"])
     op.create_index("ix_summary_series", "summary", ["series_id", "started_at"])
     op.create_table(
-        "day_summary",
-        sa.Column("id", KEY, primary_key=True),
+        "day_summary", sa.Column("id", KEY, primary_key=True),
         sa.Column("series_id", KEY, sa.ForeignKey("series.id"), nullable=False),
-        sa.Column("day", sa.Date(), nullable=False),
-        sa.Column("runs", sa.Integer(), nullable=False),
-        sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("failed", sa.Integer(), nullable=False),
-        sa.Column("noisy", sa.Integer(), nullable=False),
-        sa.Column("size_bytes", sa.BigInteger()),
-        sa.Column("lower_ns", sa.Float()),
-        sa.Column("median_ns", sa.Float()),
-        sa.Column("upper_ns", sa.Float()),
-        sa.UniqueConstraint("series_id", "day"),
-    )
+        sa.Column("day", sa.Date(), nullable=False), sa.Column("runs", WHOLE, nullable=False),
+        sa.Column("n", WHOLE, nullable=False), sa.Column("failed", WHOLE, nullable=False),
+        sa.Column("noisy", WHOLE, nullable=False), sa.Column("size_bytes", BIG), sa.Column("lower_ns", sa.Float()),
+        sa.Column("median_ns", sa.Float()), sa.Column("upper_ns", sa.Float()), sa.UniqueConstraint("series_id", "day"),
+    )  # fmt: skip
     op.create_index("ix_day_summary_day", "day_summary", ["day"])
 
 
