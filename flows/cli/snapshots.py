@@ -12,13 +12,12 @@ from datetime import UTC, datetime, timedelta
 
 from cyclopts import App
 
-from flows.cli.encrypt import with_overrides
 from flows.cli.options import Flag, Json
 from flows.cli.output import print_json, print_table, say
 from flows.cli.vaults import KeyOption, VaultOption
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.request import need_key_file, need_path, need_vault
-from flows.settings import load_settings
+from flows.settings import load_settings, settings_with
 from flows.text import if_known, local, plural, shown_path, size, visible
 from tasks.cancel import CancelToken
 from tasks.files import write_all
@@ -160,7 +159,7 @@ def _to(output: int) -> Callable[[memoryview], None]:
 
 @contextmanager
 def _opened(vault: str | None, key_file: str | None) -> Iterator[Vault]:
-    settings = with_overrides(load_settings(), None, key_file, vault)
+    settings = settings_with(vault, key_file)
     opened = open_vault(need_vault(settings.vault), need_key_file(settings.key_file).secret())
     with reading(opened.root, CancelToken()):
         yield opened

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from db.answers import RecordSize
 from db.history import History
 from db.rows import RunRow
-from flows.cli.encrypt import with_overrides
 from flows.cli.options import Flag, Json
 from flows.cli.output import print_json, print_table, say
 from flows.cli.vault_status import Age, VaultReport, look, print_vault
@@ -18,7 +17,7 @@ from flows.errors import ApiError
 from flows.jobs.request import need_vault
 from flows.serving.api import Api
 from flows.serving.server import use_server
-from flows.settings import Settings, load_settings
+from flows.settings import Settings, settings_with
 from flows.text import if_known, local, plural, size
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def status(
         proof_age: complain if an object was not verified for longer: 36h, 30d, 8w; default: THREADMILL_PROOF_AGE
         only_vault: look at the vault, and neither at a server nor at deployments
     """
-    settings = with_overrides(load_settings(), key_file=key_file, vault=vault)
+    settings = settings_with(vault, key_file)
     if only_vault:
         need_vault(settings.vault)
     history = settings.open_history()
