@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from tasks.crypto.inputs import Payload, file_type
-from tasks.files import FolderIdentity
+from tasks.files import FolderIdentity, absolute
 
 _LINK = "symbolic link (not followed)"
 
@@ -47,16 +47,6 @@ def source_folders(paths: Sequence[str]) -> tuple[FolderIdentity, ...]:
         with suppress(OSError):
             found.append(FolderIdentity.of(folder))
     return tuple(found)
-
-
-def absolute(path: str) -> bytes:
-    """The absolute path as the kernel would find it, links kept but for those before a `..`."""
-    name = os.fsencode(path)
-    if b".." not in name.split(b"/"):
-        return os.path.abspath(name)
-    # `link/..` is not the folder that the link lies in.
-    folder, last = os.path.split(os.path.join(os.getcwdb(), name))
-    return os.path.realpath(name) if last in {b"..", b"."} else os.path.join(os.path.realpath(folder), last)
 
 
 def outermost(paths: Sequence[str]) -> list[bytes]:
