@@ -8,7 +8,7 @@ from flows.cli.options import Json, Whole
 from flows.cli.output import print_json, print_table, say
 from flows.errors import RequestRefused
 from flows.jobs.check import check as check_files
-from flows.jobs.request import check_paths, need_key_file
+from flows.jobs.names import check_paths, need_key_file
 from flows.settings import settings_with
 from flows.text import if_known, local
 from tasks.cancel import CancelToken

@@ -15,8 +15,9 @@ from flows.cli.output import print_json, print_table, say
 from flows.cli.via import by_prefect, exit_code_of, run_job
 from flows.errors import RequestRefused
 from flows.jobs.encryption import encryption_job
+from flows.jobs.names import parse_random
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
-from flows.jobs.request import EncryptionRequest, encryption_request, parse_random
+from flows.jobs.request import EncryptionRequest, encryption_request
 from flows.settings import settings_with
 from flows.text import duration, plural, size
 

@@ -16,7 +16,7 @@ from flows.cli.options import Flag, Json
 from flows.cli.output import print_json, print_table, say
 from flows.cli.vaults import KeyOption, VaultOption
 from flows.errors import CommandFailed, RequestRefused
-from flows.jobs.request import need_key_file, need_path, need_vault
+from flows.jobs.names import need_key_file, need_path, need_vault
 from flows.settings import load_settings, settings_with
 from flows.text import if_known, local, plural, shown_path, size, visible
 from tasks.cancel import CancelToken

@@ -14,7 +14,7 @@ from flows.cli.output import print_json, print_table, say
 from flows.cli.vault_status import Age, VaultReport, look, print_vault
 from flows.cli.vaults import KeyOption, VaultOption
 from flows.errors import ApiError
-from flows.jobs.request import need_vault
+from flows.jobs.names import need_vault
 from flows.serving.api import Api
 from flows.serving.server import use_server
 from flows.settings import Settings, settings_with

@@ -12,8 +12,8 @@ from flows.cli.done import print_done
 from flows.cli.options import Flag, Json, Via, Whole
 from flows.cli.output import print_json, print_table, say
 from flows.cli.via import run_job
+from flows.jobs.names import need_path
 from flows.jobs.parameters import PruneVault, RestoreFiles, VerifyVault
-from flows.jobs.request import need_path
 from flows.jobs.restore import restoration_job
 from flows.jobs.vault import PruningRequest, preview_prune, pruning_job, pruning_request
 from flows.jobs.verify import verification_job
