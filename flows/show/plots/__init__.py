@@ -14,12 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from flows.report.charts import Chart, HeatMap, LineChart, ScalingChart, StageChart
-from flows.report.plot_heatmap import draw_heatmap, heatmap_size
-from flows.report.plot_lines import draw_lines, lines_size
-from flows.report.plot_scaling import draw_scaling, scaling_size
-from flows.report.plot_stages import draw_stages, stages_size
-from flows.report.plot_times import draw_times, times_size
+from flows.show.charts import Chart, HeatMap, LineChart, ScalingChart, StageChart
+from flows.show.plots.bars import draw_heatmap, draw_stages, draw_times, heatmap_size, stages_size, times_size
+from flows.show.plots.lines import draw_lines, draw_scaling, lines_size, scaling_size
+
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

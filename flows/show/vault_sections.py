@@ -1,4 +1,4 @@
-"""Vaults over a time: what went into them, when they were last verified, how old their proofs are, what is wrong."""
+"""Vaults in the report: their snapshots, proofs and faults over a time, and everything that one run did in a vault."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Final
 
 from db.history import VERDICT_FAULTS, History, SnapshotFilter, VerdictFilter
 from db.rows import RunRow, SnapshotRow, VaultRow, VerdictRow
-from flows.report.blocks import Block, Cell, Paragraph, Plot, Section, Table, columns
-from flows.report.charts import Line, LineChart, LinePanel, Moment
-from flows.report.failures import LISTED
-from flows.text import megabytes, utc
+from flows.show.change_sections import LISTED
+from flows.show.charts import Line, LineChart, LinePanel, Moment
+from flows.show.table import Block, Paragraph, Plot, Section, Table, table_of
+from flows.show.tables import SNAPSHOTS, VERDICT_COUNTS, VERDICTS
 
 VERIFICATION: Final = "verify_vault"
 _MOST_CHARTS = 4
@@ -40,50 +40,59 @@ def vault_sections(
         "Vault",
         (
             Paragraph(_HOW_TO_READ),
-            _newest(history, vaults, until),
+            *_newest(history, vaults, until),
             _proofs(history, vaults, runs, made_at),
             *_over_time(vaults, taken),
-            *faults(history.verdicts(VerdictFilter(faults=True, since=since, until=until), limit=LISTED)),
+            *_faults(history.verdicts(VerdictFilter(faults=True, since=since, until=until), limit=LISTED)),
         ),
     )
 
 
-def faults(rows: Sequence[VerdictRow]) -> Iterator[Block]:
-    """What is wrong, newest first."""
+def vault_run_sections(history: History, run_id: int) -> Iterator[Section]:
+    """One section about one run, from the record alone; none where the run has nothing to do with a vault."""
+    snapshots = history.snapshots(SnapshotFilter(run_id=run_id))
+    verdicts = history.verdicts(VerdictFilter(run_id=run_id), limit=1)
+    rows: list[SnapshotRow | VerdictRow] = [*snapshots, *verdicts]
+    if rows:
+        yield Section("Vault", tuple(_of_run(history, run_id, rows[0], snapshots, found=bool(verdicts))))
+
+
+def _of_run(
+    history: History, run_id: int, vault: SnapshotRow | VerdictRow, snapshots: Sequence[SnapshotRow], *, found: bool
+) -> Iterator[Block]:
+    totals = history.proof_totals(vault.vault_id)
+    yield table_of(
+        "The vault, as far as the record knows",
+        ("vault", "id", "#objects", "#never proven", "oldest proof"),
+        ((vault.vault_path, vault.vault_id, totals.objects, totals.never, totals.oldest_proof or "none"),),
+    )
+    if snapshots:
+        yield SNAPSHOTS.fill(snapshots, "Snapshot of this run", without=("run", "vault"))
+    if found:
+        yield VERDICT_COUNTS.fill(history.verdict_counts(run_id), "What this run found")
+        yield from _faults(history.verdicts(VerdictFilter(run_id=run_id, faults=True), limit=LISTED))
+
+
+def _faults(rows: Sequence[VerdictRow]) -> Iterator[Block]:
+    """The faults, newest first."""
     if not rows:
         yield Paragraph("No fault of a vault is on record for this.")
         return
-    heads = ("#run", "looked at", "vault", "what", "status", "path", "error", "name")
-    yield Table(f"Faults of vaults: {len(rows):,}", columns(*heads), tuple(map(_fault, rows)))
+    yield VERDICTS.fill(rows, f"Faults of vaults: {len(rows):,}", without=("bytes", "time"))
     if len(rows) == LISTED:
         yield Paragraph(f"The first {LISTED}; `threadmill history failures --kind verdict` lists all.")
 
 
-def snapshot_cells(row: SnapshotRow) -> tuple[Cell, ...]:
-    """Under `SNAPSHOT_HEADS`."""
-    return (
-        row.name, row.sequence, utc(row.created_at), row.files, _mb(row.size_bytes), row.new, row.unchanged,
-        row.unstable, row.skipped, row.failed, _mb(row.stored_bytes),
-    )  # fmt: skip
-
-
-def _mb(size_bytes: int) -> str | None:
-    return megabytes(size_bytes)
-
-
-SNAPSHOT_HEADS = (
-    "snapshot", "#number", "taken", "#files", "#MB", "#new", "#unchanged", "#unstable", "#skipped", "#failed",
-    "#MB added",
-)  # fmt: skip
-
-
-def _newest(history: History, vaults: Sequence[VaultRow], until: datetime | None) -> Table:
-    lines = []
+def _newest(history: History, vaults: Sequence[VaultRow], until: datetime | None) -> Iterator[Block]:
+    """The newest snapshot of each vault."""
+    rows = []
     for vault in vaults:
-        row = next(iter(history.snapshots(SnapshotFilter(vault_id=vault.vault_id, until=until), limit=1)), None)
-        cells = snapshot_cells(row) if row else ("none on record", *([None] * (len(SNAPSHOT_HEADS) - 1)))
-        lines.append((vault.path, vault.vault_id[:8], *cells))
-    return Table("Newest snapshots", columns("vault", "id", *SNAPSHOT_HEADS), tuple(lines))
+        newest = history.snapshots(SnapshotFilter(vault_id=vault.vault_id, until=until), limit=1)
+        rows += newest
+        if not newest:
+            yield Paragraph(f"No snapshot of {vault.path} is on record.")
+    if rows:
+        yield SNAPSHOTS.fill(rows, "Newest snapshots")
 
 
 def _proofs(history: History, vaults: Sequence[VaultRow], runs: Sequence[RunRow], made_at: datetime) -> Table:
@@ -97,19 +106,19 @@ def _proofs(history: History, vaults: Sequence[VaultRow], runs: Sequence[RunRow]
             (
                 vault.path,
                 vault.vault_id[:8],
-                last.id if last else None,
-                utc(last.started_at) if last else "none in this time",
+                str(last.id) if last else None,
+                last.started_at if last else "none in this time",
                 sum(one.count for one in found if (one.kind, one.status) == ("object", "ok")) if last else None,
                 sum(one.count for one in found if one.status in VERDICT_FAULTS) if last else None,
                 totals.objects,
                 totals.never,
-                utc(totals.oldest_proof) if totals.oldest_proof else "none",
+                totals.oldest_proof or "none",
                 max(0, (made_at - totals.oldest_proof).days) if totals.oldest_proof else None,
             )
         )
     heads = ("vault", "id", "#run", "last verified", "#proven", "#faults", "#objects", "#never proven", "oldest proof",
              "#days ago")  # fmt: skip
-    return Table("Proofs", columns(*heads), tuple(lines))
+    return table_of("Proofs", heads, lines)
 
 
 def _looked_at(history: History, run_id: int, vault: VaultRow) -> bool:
@@ -124,9 +133,7 @@ def _over_time(vaults: Sequence[VaultRow], taken: dict[str, list[SnapshotRow]]) 
         panels = tuple(_panels(rows)) if len(rows) > 1 and number < _MOST_CHARTS else ()
         if panels:
             yield Plot(LineChart(title, "by snapshot", panels))
-        yield Table(
-            f"{title}: {len(rows):,}", columns(*SNAPSHOT_HEADS), tuple(map(snapshot_cells, reversed(rows))), folded=True
-        )
+        yield SNAPSHOTS.fill(reversed(rows), f"{title}: {len(rows):,}", without=("vault",), folded=True)
 
 
 def _panels(rows: Sequence[SnapshotRow]) -> Iterator[LinePanel]:
@@ -138,10 +145,6 @@ def _panels(rows: Sequence[SnapshotRow]) -> Iterator[LinePanel]:
         if any(values):
             moments = tuple(Moment(row.created_at, value) for row, value in zip(rows, values, strict=True))
             yield LinePanel(what, (Line("snapshots", moments),))
-
-
-def _fault(row: VerdictRow) -> tuple[Cell, ...]:
-    return row.run_id, utc(row.checked_at), row.vault_path, row.kind, row.status, row.path, row.error, row.name
 
 
 _HOW_TO_READ = (
