@@ -27,8 +27,8 @@ from flows.cli.selection import (
     Updates,
     Workloads,
 )
+from flows.errors import RequestRefused
 from flows.jobs.findings import to_sample
-from flows.jobs.names import RequestRefused
 from flows.text import duration, if_known, local
 from tasks.threads.pyperf_export import pyperf_document
 
@@ -95,7 +95,7 @@ def _print_samples(rows: Sequence[SampleRow]) -> None:
                 row.interpreter.label,
                 row.round,
                 row.outcome,
-                row.found or row.error,
+                row.error if row.found in {None, ""} else str(row.found),
                 if_known(duration, row.wall_ns),
                 "noisy" if row.noisy else None,
             )

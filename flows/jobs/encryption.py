@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import itemgetter
+from typing import TYPE_CHECKING, Protocol
 
-from db.facts import NewRun
+from db.rows import NewRun
+from db.store import Store
 from flows.jobs.plan import Done, Plan, make_plan
 from flows.jobs.request import EncryptionRequest
-from flows.jobs.run import OpenRun, Tools, open_run
-from flows.jobs.runner import BatchContext
-from flows.jobs.side_by_side import side_by_side
-from tasks.crypto.summary import Summary, total
-from tasks.vault.adding import Addition
+from flows.jobs.run import MoreDone, OpenRun, PlannedWork, Tools, counted, open_run
+from flows.jobs.runner import Here, Step, at_once
+from tasks.cancel import CancelToken
+from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
+from tasks.crypto.secret import KeySource
+from tasks.crypto.summary import BatchSummary, summarise, total
+from tasks.rows import payload_rows
+
+if TYPE_CHECKING:
+    from tasks.vault.vault import Vault
+
+EncryptBatch = Callable[[Batch, KeySource, Limits, CancelToken], tuple[Encryption, ...]]
+
+
+class Keep(Protocol):
+    """Encrypts batches so that their ciphertext is kept in a vault."""
+
+    @property
+    def vault(self) -> Vault:
+        """The vault."""
+
+    def encrypt(self, batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken) -> tuple[Encryption, ...]:
+        """See `encrypt_batch`."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncryptionOutcome:
     """What all payloads of a run came to."""
 
-    summary: Summary
+    summary: BatchSummary
 
     @property
     def exit_code(self) -> int:
@@ -34,9 +56,7 @@ class EncryptionOutcome:
     @property
     def message(self) -> str:
         """How many of what, and the first of those that need eyes."""
-        counts = self.summary.counts
-        words = [f"{count:,} {status}" for status, count in sorted(counts.items(), key=lambda item: -item[1])]
-        text = ", ".join(words) or "nothing left to do"
+        text = counted(self.summary.counts) or "nothing left to do"
         return f"{text}: {self.faults}" if self.faults else text
 
     @property
@@ -63,32 +83,66 @@ def encrypt(request: EncryptionRequest, run: NewRun, tools: Tools) -> OpenRun:
         RecordError: the record cannot be written.
     """
     plan = tools.runner.plan(lambda: make_plan(request, tools.cancel))
-    tools.reporter.planned(plan)
+    tools.reporter.planned(planned_work(plan))
     with open_run(replace(run, parameters=request.parameters()), tools) as opened:
         done_before: frozenset[Done] = frozenset()
         if run.flow_run_id is not None and run.attempt > 1:
             done_before = tools.history.done_before(run.flow_run_id)
-        opened.outcomes.append(run_batches(plan, opened.run_id, tools, done_before))
+        opened.outcomes.append(run_batches(plan, opened, done_before))
     return opened
 
 
 def run_batches(
-    plan: Plan,
-    run_id: int,
-    tools: Tools,
-    done_before: frozenset[Done] = frozenset(),
-    keep: Addition | None = None,
+    plan: Plan, run: OpenRun, done_before: frozenset[Done] = frozenset(), keep: Keep | None = None
 ) -> EncryptionOutcome:
-    """Start batch after batch, never more at once than the part's workers, and take in what they come to."""
-    request = plan.request
-    context = BatchContext(tools.store, run_id, request.key, request.limits, tools.cancel, keep)
-    summaries: list[Summary] = []
+    """Do batch after batch, at most as many at once as the part has workers, and sum up their results."""
+    summaries: list[BatchSummary] = []
     for part, of_part in itertools.groupby(plan.batches(done_before), key=itemgetter(0)):
         # Suites and backends are compared with each other, so they do not run side by side.
         batches = (batch for _, batch in of_part)
-        running = side_by_side(batches, lambda batch: tools.runner.start(batch, context), part.workers, tools.cancel)
+        running = at_once(
+            batches, lambda batch: run.start(batch_step(batch, plan.request, keep)), part.workers, run.tools.cancel
+        )
         with closing(running) as ended:
-            for batch, summary in ended:
-                summaries.append(summary)
-                tools.reporter.batch_done(batch, summary)
+            for batch, encryptions in ended:
+                summaries.append(summarise(encryptions))
+                run.tools.reporter.progressed(_more_done(batch, summaries[-1], several=len(plan.parts) > 1))
     return EncryptionOutcome(total(summaries))
+
+
+def planned_work(plan: Plan) -> PlannedWork:
+    """The work of a plan, for the reporter."""
+    ways = "; ".join(f"{part.suite.name} on {part.chosen.backend} ({part.chosen.reason})" for part in plan.parts)
+    return PlannedWork("encrypting", "payload", plan.total, plan.size_bytes * len(plan.parts), ways)
+
+
+def _more_done(batch: Batch, summary: BatchSummary, *, several: bool) -> MoreDone:
+    way = f" ({batch.suite} on {batch.chosen.backend})" if several else ""
+    faults = [f"{fault.name} {fault.status}: {fault.error}" for fault in summary.faults]
+    more = summary.counts.get("failed", 0) + summary.counts.get("unstable", 0) - len(faults)
+    faults += [f"and {more:,} more payloads of batch {batch.number}"] if more else []
+    line = f"batch {batch.number}{way}: {counted(summary.counts)}"
+    return MoreDone(summary.payloads, summary.size_bytes, line, faults)
+
+
+def batch_step(batch: Batch, request: EncryptionRequest, keep: Keep | None = None) -> Step[tuple[Encryption, ...]]:
+    """The step that encrypts a batch. Its names are ASCII: the font of the UI's graph has little else."""
+    return Step(
+        kind="encrypt-batch",
+        name=f"encrypt batch {batch.number}: {len(batch.payloads)} x {batch.suite} on {batch.chosen.backend}",
+        recorded_as=f"record batch {batch.number}",
+        work=partial(_encrypt, keep.encrypt if keep else encrypt_batch, batch, request.key, request.limits),
+        record=partial(_record, *((keep.vault.id, keep.vault.root) if keep else (None, None))),
+    )
+
+
+def _encrypt(
+    encrypt_batch: EncryptBatch, batch: Batch, key: KeySource, limits: Limits, here: Here
+) -> tuple[Encryption, ...]:
+    return encrypt_batch(batch, key, limits, here.cancel)
+
+
+def _record(
+    vault_id: str | None, vault_path: str | None, store: Store, run_id: int, encryptions: tuple[Encryption, ...]
+) -> None:
+    store.record_payloads(payload_rows(run_id, encryptions, vault_id, vault_path))

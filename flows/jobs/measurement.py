@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import random
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from typing import TypeVar
 
-from db.facts import NewRun
-from flows.jobs.measured import Counting, MeasurementOutcome, labels_of
-from flows.jobs.names import RequestRefused
-from flows.jobs.run import OpenRun, Tools, open_run
-from flows.jobs.runner import RoundContext
+from db.rows import NewRun
+from db.store import Store
+from flows.errors import RequestRefused
+from flows.jobs.measured import Counting, MeasurementOutcome, fault_text, labels_of
+from flows.jobs.run import MoreDone, OpenRun, PlannedWork, Reporter, Tools, counted, open_run
+from flows.jobs.runner import Here, Pending, Step
+from flows.text import plural
 from tasks.cancel import CancelToken
-from tasks.threads.choices import Executor, Experiment, Guard, Shape, Workload
+from tasks.rows import interpreter_facts, sample_rows
+from tasks.threads.cases import Case
+from tasks.threads.choices import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.threads.discovery import discover, distinct, select
 from tasks.threads.errors import ExperimentError
 from tasks.threads.interpreters import Interpreter, probe
-from tasks.threads.planning import QUICK_ROUNDS, ROUNDS, Plan, Selection, book_plan, plan
+from tasks.threads.measuring import measure_round
+from tasks.threads.planning import QUICK_ROUNDS, ROUNDS, Plan, Round, Selection, book_plan, plan
+from tasks.threads.samples import Sample
 
 # More samples than any round has, retries included: the ordinals of a round do not depend on the others.
 _ORDINALS_PER_ROUND = 100_000
@@ -144,30 +152,93 @@ def measure(request: ExperimentRequest, run: NewRun, tools: Tools) -> OpenRun:
         RecordError: the record cannot be written.
     """
     rounds = tools.runner.plan(lambda: make_rounds(request, tools.cancel))
-    tools.reporter.rounds_planned(rounds)
+    tools.reporter.planned(planned_samples(rounds))
     with open_run(replace(run, parameters=request.parameters(rounds)), tools) as opened:
-        opened.outcomes.append(run_rounds(rounds, request, opened.run_id, tools))
+        opened.outcomes.append(run_rounds(rounds, request, opened))
     return opened
 
 
-def run_rounds(rounds: Plan, request: ExperimentRequest, run_id: int, tools: Tools) -> MeasurementOutcome:
+def run_rounds(rounds: Plan, request: ExperimentRequest, run: OpenRun) -> MeasurementOutcome:
     """Measure and record one round after the other."""
-    told = tools.reporter.sample_taken
-    context = RoundContext(tools.store, run_id, request.lock, request.lock_wait_s, tools.cancel, told)
-    counting = Counting(labels_of(rounds))
+    labels = labels_of(rounds)
+    counting = Counting(labels)
+    progress = _RoundProgress(rounds, labels, run.tools.reporter)
+    pending: Pending[tuple[Sample, ...]] | None = None
     for one in rounds.rounds:
-        pending = tools.runner.start_round(one, one.number * _ORDINALS_PER_ROUND, context)
+        pending = run.start(round_step(one, request), progress.tell, after=pending)
         try:
             samples = pending.result()
         except BaseException:
             # Let the children be ended before the run is closed.
-            tools.cancel.cancel()
+            run.tools.cancel.cancel()
             with suppress(Exception):
                 pending.result()
             raise
-        tools.reporter.round_done(one, samples)
+        progress.end(one, samples)
         counting.add(samples)
-    return counting.outcome
+    outcome = counting.outcome
+    taken = sum(outcome.outcomes.values())
+    if 2 * outcome.noisy > taken:
+        text = f"{outcome.noisy:,} of {plural(taken, 'sample')} are noisy: something else ran on this host; "
+        run.tools.reporter.progressed(MoreDone(faults=(text + "they are recorded, and no figure rests on them",)))
+    return outcome
+
+
+class _RoundProgress:
+    """Turns samples into events. A sample that is taken again, because the first was noisy, is not counted again."""
+
+    def __init__(self, rounds: Plan, labels: dict[str, str], reporter: Reporter) -> None:
+        self._rounds = len(rounds.rounds)
+        self._labels = labels
+        self._reporter = reporter
+        self._seen: set[tuple[Case, str]] = set()
+
+    def tell(self, sample: object) -> None:
+        """A sample was taken; called from the thread that measures."""
+        assert isinstance(sample, Sample)  # noqa: S101 - a round tells nothing else
+        key = sample.case, sample.interpreter
+        count = 0 if key in self._seen else 1
+        self._seen.add(key)
+        faults = [fault_text(sample, self._labels[sample.interpreter])] if sample.outcome.is_failure else []
+        self._reporter.progressed(MoreDone(count, faults=faults, item=sample.case.key))
+
+    def end(self, one: Round, samples: Sequence[Sample]) -> None:
+        """A round is recorded; what was not told while it was measured is counted now."""
+        counts = counted(Counter(sample.outcome.value for sample in samples))
+        noisy = sum(sample.noisy for sample in samples)
+        line = f"round {one.number + 1} of {self._rounds}: {counts}; {noisy} of them noisy"
+        reasons = {sample.error for sample in samples if sample.outcome is Outcome.SKIPPED}
+        for reason in sorted(filter(None, reasons)):
+            line += f"; skipped: {reason}"
+        self._reporter.progressed(MoreDone(len(one.steps) - len(self._seen), line=line))
+        self._seen.clear()
+
+
+def planned_samples(rounds: Plan) -> PlannedWork:
+    """The work of a plan, for the reporter."""
+    total = sum(len(one.steps) for one in rounds.rounds)
+    details = f"{plural(len(rounds.rounds), 'round')} on {', '.join(labels_of(rounds).values())}; seed {rounds.seed}"
+    return PlannedWork("measuring", "sample", total, details=details)
+
+
+def round_step(one: Round, request: ExperimentRequest) -> Step[tuple[Sample, ...]]:
+    """The step that measures a round."""
+    return Step(
+        kind="measure-round",
+        name=f"measure round {one.number}",
+        recorded_as=f"record round {one.number}",
+        work=partial(_measure, one, request.lock, request.lock_wait_s),
+        record=partial(_record, one),
+    )
+
+
+def _measure(one: Round, lock: str, lock_wait_s: float, here: Here) -> tuple[Sample, ...]:
+    return measure_round(one, lock_path=lock, lock_wait_s=lock_wait_s, cancel=here.cancel, tell=here.tell)
+
+
+def _record(one: Round, store: Store, run_id: int, samples: tuple[Sample, ...]) -> None:
+    rows = sample_rows(run_id, one.number * _ORDINALS_PER_ROUND, samples, one.interpreters)
+    store.record_samples(rows, interpreter_facts(one.interpreters))
 
 
 def _seed(asked: int | None) -> int:

@@ -6,17 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from flows.errors import RequestRefused
 from flows.text import shown_path
 from tasks.crypto.suites import SUITES, SuiteName
 
 if TYPE_CHECKING:
-    from tasks.crypto.choose import BackendChoice
+    from tasks.crypto.probe import BackendChoice
 
 Name = TypeVar("Name", bound=str)
-
-
-class RequestRefused(Exception):
-    """Something asked for cannot be done, and nothing has been done; the text says what to do instead."""
 
 
 def check_suites(names: Sequence[str]) -> tuple[SuiteName, ...]:

@@ -6,15 +6,17 @@ import os
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
-from db.facts import NewRun
-from flows.jobs.names import RequestRefused, need_outside
-from flows.jobs.run import OpenRun, Tools, open_run
+from db.rows import NewRun
+from flows.errors import RequestRefused
+from flows.jobs.names import need_outside
+from flows.jobs.run import OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.vaults import NAME_ANOTHER, Tally, drawn, need_latest, run_portions
 from flows.text import shown_path
 from tasks.crypto.secret import KeyFile
 from tasks.vault.locks import reading
+from tasks.vault.lookup import LATEST, find_snapshot
 from tasks.vault.restore import Restoration, Wanted
-from tasks.vault.snapshots import LATEST, OpenSnapshot, find_snapshot, open_snapshot
+from tasks.vault.snapshots import OpenSnapshot, open_snapshot
 from tasks.vault.vault import Vault, open_vault
 
 
@@ -83,13 +85,13 @@ def restore(request: RestorationRequest, run: NewRun, tools: Tools) -> OpenRun:
     """
     with ExitStack() as stack:
         plan = tools.runner.plan(lambda: _plan(request, tools, stack))
-        tools.reporter.steps_planned("restoring", plan.files, plan.size_bytes)
+        tools.reporter.planned(PlannedWork("restoring", "file", plan.files, plan.size_bytes))
         with open_run(replace(run, parameters=request.parameters()), tools) as opened:
             tally = Tally()
             verdicts = stack.enter_context(closing(plan.restoration.restore(plan.opened, plan.wanted)))
             portions = drawn(verdicts, "restore")
             # One after the other: they go along one path through the target's folders.
-            run_portions(portions, "restore", plan.vault, opened.run_id, tools, tally, workers=1)
+            run_portions(portions, "restore", plan.vault, opened, tally, workers=1)
             done = plan.restoration
             name = plan.opened.snapshot.name
             target = shown_path(request.target)

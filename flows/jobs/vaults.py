@@ -7,17 +7,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 from db.history import History
-from flows.jobs.run import Tools
-from flows.jobs.runner import Pending, Step
-from flows.jobs.side_by_side import side_by_side
+from db.store import Store
+from flows.jobs.run import MoreDone, OpenRun
+from flows.jobs.runner import Here, Pending, Step, at_once
 from tasks.crypto.errors import CryptoError
+from tasks.rows import verdict_rows
 from tasks.vault.errors import VaultChanged
 from tasks.vault.snapshots import Snapshot
 from tasks.vault.vault import Vault
 from tasks.vault.verdicts import Verdict
-from tasks.vault.verify import Known, rolled_back
+from tasks.vault.verify import KnownSnapshot, rolled_back
 
 # A step should take about a second: Prefect costs 25 ms for each.
 _STEP_S = 1.0
@@ -74,12 +76,12 @@ def shown(verdict: Verdict) -> str:
     return f"{verdict.kind} {verdict.name}{of} {verdict.status}" + (f" ({verdict.error})" if verdict.error else "")
 
 
-def known_snapshot(history: History, vault: Vault) -> Known | None:
+def known_snapshot(history: History, vault: Vault) -> KnownSnapshot | None:
     """The newest snapshot that is on record for a vault."""
     row = history.vault(vault.id)
     if row is None or row.last_sequence is None:
         return None
-    return Known(row.last_sequence, row.last_snapshot or "", row.last_mac or "")
+    return KnownSnapshot(row.last_sequence, row.last_snapshot or "", row.last_mac or "")
 
 
 def need_latest(vault: Vault, newest: Snapshot | None, history: History, hint: str) -> None:
@@ -94,11 +96,11 @@ class Portion:
 
     name: str
     count: int
-    work: Callable[[], Verdicts]
+    work: Callable[[Here], Verdicts]
 
 
 def run_portions(
-    portions: Iterable[Portion], kind: str, vault: Vault, run_id: int, tools: Tools, tally: Tally, *, workers: int
+    portions: Iterable[Portion], kind: str, vault: Vault, run: OpenRun, tally: Tally, *, workers: int
 ) -> None:
     """Do them, some at once; each is recorded before it is counted."""
     ordinal = tally.ordinal
@@ -107,13 +109,19 @@ def run_portions(
         nonlocal ordinal
         first = ordinal
         ordinal += portion.count
-        return tools.runner.start_step(
-            Step(kind, portion.name, portion.work, lambda done: tools.store.record_verdicts(run_id, vault, first, done))
-        )
+        names = f"{kind}-batch", portion.name, f"record {portion.name}"
+        return run.start(Step(*names, portion.work, partial(record, vault, first)))
 
-    with closing(side_by_side(portions, start, workers, tools.cancel)) as ended:
-        for _, verdicts in ended:
-            tools.reporter.step_done(len(verdicts), sum(one.size_bytes or 0 for one in verdicts), tally.add(verdicts))
+    with closing(at_once(portions, start, workers, run.tools.cancel)) as ended:
+        for portion, verdicts in ended:
+            size_bytes = sum(one.size_bytes or 0 for one in verdicts)
+            line = portion.name.partition(":")[0]
+            run.tools.reporter.progressed(MoreDone(len(verdicts), size_bytes, line, tally.add(verdicts)))
+
+
+def record(vault: Vault, first_ordinal: int, store: Store, run_id: int, verdicts: Sequence[Verdict]) -> None:
+    """Record verdicts on a vault; those that are on record already stay as they are."""
+    store.record_verdicts(verdict_rows(run_id, vault.id, vault.root, first_ordinal, verdicts))
 
 
 def drawn(verdicts: Iterator[Verdict], what: str) -> Iterator[Portion]:
@@ -133,7 +141,8 @@ class _Draw:
         self._failure: CryptoError | None = None
         self.ended = False
 
-    def __call__(self) -> Verdicts:
+    def __call__(self, here: Here) -> Verdicts:
+        del here
         if self._failure is not None:
             raise self._failure
         done: list[Verdict] = []
@@ -152,7 +161,7 @@ class _Draw:
         return tuple(done)
 
 
-def record_at_once(verdicts: Sequence[Verdict], vault: Vault, run_id: int, tools: Tools, tally: Tally) -> None:
-    """Those that were found while planning."""
-    tools.store.record_verdicts(run_id, vault, tally.ordinal, verdicts)
-    tools.reporter.step_done(0, 0, tally.add(verdicts))
+def record_at_once(verdicts: Sequence[Verdict], vault: Vault, run: OpenRun, tally: Tally) -> None:
+    """Record the verdicts that planning came to."""
+    record(vault, tally.ordinal, run.tools.store, run.run_id, verdicts)
+    run.tools.reporter.progressed(MoreDone(faults=tally.add(verdicts)))

@@ -12,7 +12,7 @@ from db.history import RUN_FAILURES, History, SeriesFilter
 from db.rows import FailureRow, PayloadRow, RunRow, SampleRow, TrendRow
 from flows.analysis.changes import MOST_RUNS, Change, find_changes
 from flows.analysis.intervals import MIN_PAIRS
-from flows.analysis.steps import NumpyMissing
+from flows.errors import NumpyMissing
 from flows.show.series_tables import CHANGES, said_once
 from flows.show.table import Block, Paragraph, Section, TableOf
 from flows.show.tables import FAILURES, PAYLOADS, RUNS, SAMPLES

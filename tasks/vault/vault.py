@@ -14,10 +14,16 @@ from tasks.crypto.secret import Secret
 from tasks.crypto.suites import SUITES, Suite
 from tasks.files import open_new, open_regular, rename_new, sync_folder, write_all
 from tasks.vault.errors import NewerFormat, NoVault, VaultChanged, VaultError, VaultUnwritable, WrongKey
-from tasks.vault.keys import VaultKey
-from tasks.vault.layout import FOLDER_MODE, LOCK, LOST_AND_FOUND, OBJECTS, PARAMETERS, SNAPSHOTS, TEMPORARY
-from tasks.vault.lines import (
+from tasks.vault.format import (
+    FOLDER_MODE,
+    LOCK,
+    LOST_AND_FOUND,
+    OBJECTS,
+    PARAMETERS,
+    SNAPSHOTS,
+    TEMPORARY,
     BadLine,
+    VaultKey,
     decode_line,
     decode_mac,
     encode_line,
@@ -47,16 +53,6 @@ class Vault:
     root: str
     id: str
     key: VaultKey | None
-
-    @property
-    def path(self) -> str:
-        """Where it is, for the record."""
-        return self.root
-
-    @property
-    def vault_id(self) -> str:
-        """The id, for the record."""
-        return self.id
 
     def need_key(self) -> VaultKey:
         """The key, where there must be one."""
