@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from db.history import SampleFilter
 from flows.cli.findings import print_findings
 from flows.cli.options import Flag, Json, Names, Via, Whole
-from flows.cli.output import print_json, say
+from flows.show.terminal import print_json, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
 from flows.errors import RequestRefused

@@ -1,91 +1,119 @@
-"""Experiments for people: tables of findings, and the sentences that they allow."""
+"""`threadmill history speedup|race`, and the findings of a run after it was measured."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from db.history import SampleFilter
 from db.rows import SampleRow
-from flows.cli.output import print_table, say
-from flows.jobs.findings import by_interpreter
-from flows.text import duration, factor, interval, percent
-from tasks.threads.estimates import Ratio
-from tasks.threads.findings import SpeedupFinding, Tally, speedup_findings
-from tasks.threads.race_verdicts import race_verdicts
-from tasks.threads.races import RaceFinding, race_findings
-from tasks.threads.speedup_verdicts import speedup_verdicts
+from flows.analysis.findings import by_interpreter, race_findings, speedup_findings
+from flows.analysis.sentences import race_sentences, speedup_sentences
+from flows.cli.history import open_history, print_rows, say_if_empty
+from flows.cli.options import (
+    ALL_MACHINES,
+    ALL_UPDATES,
+    ALL_WORKLOADS,
+    ANY_TIME,
+    FOR_PEOPLE,
+    Form,
+    Machines,
+    Times,
+    Updates,
+    Whole,
+    Workloads,
+)
+from flows.errors import RequestRefused
+from flows.show.finding_tables import RACES, SPEEDUPS, RaceRow, SpeedupRow, race_rows, speedup_rows
+from flows.show.terminal import print_table, say
 
 
-def print_findings(rows: Sequence[SampleRow]) -> None:
+def speedup(
+    *,
+    workloads: Workloads = ALL_WORKLOADS,
+    machines: Machines = ALL_MACHINES,
+    run: Whole | None = None,
+    times: Times = ANY_TIME,
+    limit: Whole = 5,
+    form: Form = FOR_PEOPLE,
+) -> int:
+    """Show the speed-up of each executor, run by run, newest first.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history speedup --workload factorize
+
+    Args:
+        run: only this run, by its number
+        limit: runs at the most
+    """
+    wanted = workloads.axes()
+    groups = _findings("speedup", wanted, machines, run, times, limit)
+    rows = [row for samples in groups for row in speedup_rows(samples)]
+    rows = [row for row in rows if _is_wanted(row, wanted)]
+    return print_rows(rows, SpeedupRow, form, lambda: SPEEDUPS.fill(rows))
+
+
+def race(
+    *,
+    updates: Updates = ALL_UPDATES,
+    machines: Machines = ALL_MACHINES,
+    run: Whole | None = None,
+    times: Times = ANY_TIME,
+    limit: Whole = 5,
+    form: Form = FOR_PEOPLE,
+) -> int:
+    """Show which updates were lost, and what a guard costs.
+
+    Runs are shown one by one, newest first.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history race --shape augmented
+
+    Args:
+        run: only this run, by its number
+        limit: runs at the most
+    """
+    wanted = updates.axes()
+    groups = _findings("race", wanted, machines, run, times, limit)
+    rows = [row for samples in groups for row in race_rows(samples)]
+    rows = [row for row in rows if _is_wanted(row, wanted)]
+    return print_rows(rows, RaceRow, form, lambda: RACES.fill(rows))
+
+
+def _findings(
+    experiment: str,
+    wanted: Mapping[str, Sequence[str | int]],
+    machines: Machines,
+    run: int | None,
+    times: Times,
+    limit: int,
+) -> list[list[SampleRow]]:
+    """Samples of the newest runs that have such cases: of the whole experiment, and of `ceiling` beside it."""
+    since, until = times.span()
+    history = open_history(limit)
+    case = {"experiment": [experiment], **wanted}
+    which = SampleFilter(case, machines.interpreter, machines.host, since=since, until=until)
+    run_ids = [run] if run is not None else history.runs_with(which, limit=limit)
+    say_if_empty(history)
+    # What a case is held against is not always wanted itself.
+    which = SampleFilter({"experiment": [experiment, "ceiling"]}, machines.interpreter, machines.host)
+    return [history.samples(replace(which, run_id=run_id), limit=None) for run_id in run_ids]
+
+
+def _is_wanted(row: SpeedupRow | RaceRow, wanted: Mapping[str, Sequence[str | int]]) -> bool:
+    return all(getattr(row, axis) in values for axis, values in wanted.items())
+
+
+def print_findings(samples: Sequence[SampleRow]) -> None:
     """Both tables and all sentences, from samples of one run."""
-    groups = by_interpreter(rows)
-    speedups = {label: speedup_findings(samples) for label, samples in groups.items()}
-    races = {label: race_findings(samples) for label, samples in groups.items()}
-    _print_speedups(speedups)
-    _print_races(races)
-    for label in groups:
-        for sentence in (*speedup_verdicts(label, speedups[label]).values(), *race_verdicts(label, races[label])):
+    for table, rows in ((SPEEDUPS, [*speedup_rows(samples)]), (RACES, [*race_rows(samples)])):
+        if rows:
+            print_table(table.fill(rows, without=("run",)))
+    for label, own in by_interpreter(samples).items():
+        for sentence in (
+            *speedup_sentences(label, speedup_findings(own)).values(),
+            *race_sentences(label, race_findings(own)),
+        ):
             say(sentence)
-
-
-def _print_speedups(findings: Mapping[str, Sequence[SpeedupFinding]]) -> None:
-    """Speed-up of each executor over serial, beside what independent processes gave at that time."""
-    lines = [_speedup(label, one) for label, own in findings.items() for one in own]
-    if lines:
-        print_table(
-            "speed-up over one after the other (median of pairs, 95 % interval), beside what was possible then",
-            ("interpreter", "workload", "executor", "workers", "time", "speed-up", "interval", "possible", "samples"),
-            sorted(lines, key=lambda line: tuple(map(str, line[:4]))),
-        )
-
-
-def _print_races(findings: Mapping[str, Sequence[RaceFinding]]) -> None:
-    """Updates lost, trials with a loss, what an update takes, and what its guard costs."""
-    lines = [_race(label, one) for label, own in findings.items() for one in own]
-    if lines:
-        print_table(
-            "races: updates lost, and what a guard costs",
-            (
-                "interpreter",
-                "update",
-                "guard",
-                "threads",
-                "lost",
-                "trials with loss",
-                "ns an update",
-                "cost",
-                "samples",
-            ),
-            sorted(lines, key=lambda line: tuple(map(str, line[:4]))),
-        )
-
-
-def _speedup(label: str, one: SpeedupFinding) -> tuple[object, ...]:
-    case = one.case
-    wall = None if one.wall_ns is None else duration(one.wall_ns.median)
-    possible = None if one.ceiling is None else factor(one.ceiling.value)
-    return (
-        label, str(case.workload), str(case.executor), case.workers, wall,
-        *_ratio(one.ratio), possible, _samples(one.tally),
-    )  # fmt: skip
-
-
-def _race(label: str, one: RaceFinding) -> tuple[object, ...]:
-    case = one.case
-    lost = None if one.lost_share is None else percent(one.lost_share.median)
-    took = None if one.update_ns is None else f"{one.update_ns.median:,.0f}"
-    cost = None if one.cost is None else factor(one.cost.value)
-    trials = f"{one.with_loss} of {one.exercised}"
-    return (
-        label, str(case.shape or "–"), str(case.guard), case.workers, lost, trials, took, cost, _samples(one.tally),
-    )  # fmt: skip
-
-
-def _ratio(ratio: Ratio | None) -> tuple[str | None, str | None]:
-    if ratio is None:
-        return None, None
-    return factor(ratio.value), interval(ratio.low, ratio.high)
-
-
-def _samples(tally: Tally) -> str:
-    words = ", ".join(f"{number} {outcome}" for outcome, number in tally.outcomes)
-    return words + (f" ({tally.noisy} noisy)" if tally.noisy else "")

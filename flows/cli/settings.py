@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from db.engine import parse_url, shown
 from flows.cli.options import Json
-from flows.cli.output import print_json, print_table
+from flows.show.tables import SETTINGS
+from flows.show.terminal import print_json, print_table
 from flows.settings import Settings, load_settings
 
 
@@ -22,12 +23,9 @@ def settings(*, json: Json = False) -> int:
     if json:
         print_json(values)
     else:
-        print_table(
-            "settings",
-            ("variable", "value", "what"),
-            (
-                (f"THREADMILL_{name.upper()}", values[name], field.description)
-                for name, field in Settings.model_fields.items()
-            ),
+        rows = (
+            (f"THREADMILL_{name.upper()}", values[name], field.description)
+            for name, field in Settings.model_fields.items()
         )
+        print_table(SETTINGS.fill(rows))
     return 0

@@ -11,7 +11,8 @@ from db.history import History
 from flows.cli.done import print_done
 from flows.cli.encrypt import with_overrides
 from flows.cli.options import Flag, Json, Via, Whole
-from flows.cli.output import print_json, print_table, say
+from flows.show.tables import VAULT_SNAPSHOTS
+from flows.show.terminal import print_json, print_table, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import Done, by_prefect, run_by_prefect, run_directly
 from flows.errors import RequestRefused
@@ -175,6 +176,9 @@ def _run(
 
 
 def _print_preview(request: PruningRequest, history: History, *, json: bool) -> int:
+    # Here, because that module takes options from this one.
+    from flows.cli.snapshots import snapshot_line
+
     removal = preview(request, history, CancelToken())
     if json:
         print_json(
@@ -182,11 +186,7 @@ def _print_preview(request: PruningRequest, history: History, *, json: bool) -> 
         )
         return 0
     if removal.snapshots:
-        print_table(
-            "snapshots that would go",
-            ("snapshot", "number", "files", "bytes"),
-            ((one.name, one.header.sequence, one.totals.files, one.totals.size_bytes) for one in removal.snapshots),
-        )
+        print_table(VAULT_SNAPSHOTS.fill((snapshot_line(one) for one in removal.snapshots), "snapshots that would go"))
     say(
         f"{plural(len(removal.snapshots), 'snapshot')} and {plural(removal.objects, 'object')} would go, "
         f"{plural(removal.kept, 'snapshot')} would stay; nothing was done"

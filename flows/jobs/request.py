@@ -12,7 +12,8 @@ from flows.jobs.names import need_outside
 from flows.text import shown_path
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.probe import BackendChoice
-from tasks.crypto.scan import absolute, missing_paths
+from tasks.crypto.scan import missing_paths
+from tasks.files import absolute
 from tasks.crypto.secret import KeyFile, KeySource
 from tasks.crypto.suites import SuiteName
 from tasks.vault.vault import SUITE

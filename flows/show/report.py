@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from db.history import RUN_FAILURES, History, PayloadFilter, SampleFilter, SeriesFilter
-from db.rows import PayloadRow, RunRow, SampleRow, TrendRow
+from db.rows import PayloadRow, RunDetail, RunRow, SampleRow, TrendRow
 from flows.analysis.intervals import MIN_PAIRS
 from flows.analysis.latest import SURVEY, latest_per_interpreter
 from flows.show.change_sections import (
@@ -30,7 +30,7 @@ from flows.show.experiment_sections import (
 from flows.show.plots import why_no_plots
 from flows.show.table import Block, Cell, Paragraph, Plot, Section, table_of
 from flows.show.time_sections import measured_section, speedups_over_time_section
-from flows.show.vault_sections import vault_sections
+from flows.show.vault_sections import vault_run_sections, vault_sections
 from flows.text import plural, utc
 from tasks.axes import Experiment
 
@@ -72,6 +72,21 @@ def contents(
         *((encryption_section(payloads),) if payloads or not one_run else ()),
         *(_experiment_sections(samples, runs) if samples or not one_run else ()),
         failures_section(runs, payloads, samples),
+    )
+
+
+def sections_of_run(history: History, detail: RunDetail, *, made_at: datetime) -> tuple[Section, ...]:
+    """All sections about one run."""
+    more = tuple(vault_run_sections(history, detail.run.id))
+    return contents(
+        [detail.run],
+        detail.payloads,
+        detail.samples,
+        made_at=made_at,
+        where=history.where,
+        # A run that looked after a vault did nothing else.
+        one_run=bool(more),
+        more=more,
     )
 
 

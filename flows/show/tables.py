@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flows.show.table import Column, TableOf
+from flows.show.table import Cell, Column, Table, TableOf, table_of
 from flows.text import duration, percent, size, visible
 from tasks.crypto.suites import SUITES
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from flows.cli.snapshots import SnapshotLine
     from flows.deployments import DeploymentState
     from flows.jobs.check import Checked
+    from flows.jobs.vault_state import VaultState
     from flows.serving.upcoming import Upcoming
     from tasks.threads.interpreters import Interpreter
 
@@ -65,7 +67,7 @@ PAYLOADS: TableOf[PayloadRow] = TableOf(
         Column("suite", lambda row: suite_label(row.suite), wide=True),
         Column("backend", lambda row: row.backend, wide=True),
         Column("status", lambda row: row.status),
-        Column("digest", lambda row: row.digest, optional=True),
+        Column("digest", lambda row: row.digest, bytes.hex, optional=True),
         Column("cause", lambda row: row.cause, optional=True),
         Column("error", lambda row: row.error, optional=True),
         Column("kept in", lambda row: row.kept_in, wide=True, optional=True),
@@ -257,3 +259,40 @@ SETTINGS: TableOf[tuple[str, object, str | None]] = TableOf(
         Column("what", lambda row: row[2]),
     ),
 )
+
+
+def vault_table(state: VaultState) -> Table:
+    """The state of a vault, a fact a line; facts that are not known are left out."""
+    return table_of("vault", ("what", "value"), ((what, value) for what, value in _facts(state) if value is not None))
+
+
+def _facts(state: VaultState) -> Iterator[tuple[str, Cell]]:
+    yield "vault", state.path
+    yield "id", state.vault_id
+    for complaint in state.complaints:
+        yield "NEEDS ATTENTION", complaint.removeprefix(f"vault {state.path}: ")
+    yield "note", state.note
+    yield "snapshots", state.snapshots
+    row = state.on_record
+    if state.snapshots is None:
+        yield "newest snapshot on record", row.name if row else None
+        yield "taken", row.created_at if row else None
+    else:
+        yield "newest snapshot", state.newest_name or "none"
+        yield "taken", state.newest_at
+        yield "its number", state.newest_sequence
+        yield "its files", state.newest_files
+        yield "bytes of its files", state.newest_bytes
+    if row is not None:
+        yield "of", ", ".join(row.sources)
+        yield "new", row.new
+        yield "unchanged", row.unchanged
+        yield "unstable", row.unstable
+        yield "skipped", row.skipped
+        yield "failed", row.failed
+        yield "bytes added", row.stored_bytes
+    yield "objects", state.objects
+    yield "bytes of objects", state.stored_bytes
+    yield "objects never proven", state.never_proven
+    if state.objects:
+        yield "oldest proof", state.oldest_proof or "none"

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
+from tasks.files import absolute
 from tasks.crypto.inputs import Payload, file_type
 
 _LINK = "symbolic link (not followed)"
@@ -35,16 +36,6 @@ def scan(paths: Sequence[str]) -> Iterator[Payload]:
             yield from _below(root)
         else:
             yield _payload(root, os.stat(root))
-
-
-def absolute(path: str) -> bytes:
-    """The absolute path as the kernel would find it, links kept but for those before a `..`."""
-    name = os.fsencode(path)
-    if b".." not in name.split(b"/"):
-        return os.path.abspath(name)
-    # `link/..` is not the folder that the link lies in.
-    folder, last = os.path.split(os.path.join(os.getcwdb(), name))
-    return os.path.realpath(name) if last in {b"..", b"."} else os.path.join(os.path.realpath(folder), last)
 
 
 def outermost(paths: Sequence[str]) -> list[bytes]:
