@@ -21,7 +21,7 @@ from benchmarks.year import CASES, DAYS, PYTHONS, SAMPLES_PER_RUN, fill
 from db.facts import NewRun
 from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
 from db.store import Store
-from tasks.threads.choices import Outcome
+from tasks.axes import Outcome
 from tasks.threads.interpreters import Interpreter
 from tasks.threads.samples import Sample
 

@@ -18,7 +18,7 @@ from flows.jobs.run import OpenRun
 from flows.report.escaping import visible
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.summary import Summary
-from tasks.threads.choices import Outcome
+from tasks.axes import Outcome
 from tasks.threads.planning import Plan as Rounds
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample

@@ -22,7 +22,7 @@ from tasks.crypto.inputs import Payload
 from tasks.crypto.secret import ThrowAway
 from tasks.crypto.suites import SUITES
 from tasks.threads.cases import Case
-from tasks.threads.choices import Outcome
+from tasks.axes import Outcome
 from tasks.threads.interpreters import Interpreter
 from tasks.threads.samples import Sample
 

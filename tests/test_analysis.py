@@ -19,7 +19,7 @@ from flows.analysis.comparison import Side, compare
 from flows.analysis.intervals import Verdict, ratio_of_medians, ratio_of_pairs, verdict
 from flows.analysis.steps import LEAST_VALUES, cheapest_steps, find_steps, may_differ
 from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Workload
+from tasks.axes import Executor, Workload
 from tasks.threads.estimates import RESAMPLES, Ratio
 from tests.generated_record import GeneratedRecord, NewPayload, NewSample, at_hour
 

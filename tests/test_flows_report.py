@@ -27,7 +27,7 @@ from flows.report.page import report_page
 from flows.report.races import loss_map, race_results, race_table
 from flows.report.speedups import executor_map, scaling_chart, speedup_results, speedup_table
 from flows.report.times import time_chart, time_table
-from tasks.threads.choices import Experiment, Workload
+from tasks.axes import Experiment, Workload
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

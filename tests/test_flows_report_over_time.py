@@ -23,7 +23,7 @@ from flows.report.latest import latest_per_interpreter
 from flows.report.over_time import over_time
 from flows.report.page import page_of
 from flows.report.throughput import speeds_of
-from tasks.threads.choices import Experiment
+from tasks.axes import Experiment
 from tests.conftest import Command
 from tests.example_record import FIRST_DAY, LAST_DAY, NEW_OPENSSL, example
 

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.threads import errors
 from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Experiment, Guard, Outcome, Shape, Workload
+from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.threads.measured.executors import EXECUTORS
 from tasks.threads.measured.race import GUARDS, SHAPES
 from tasks.threads.measured.workloads import WORKLOADS

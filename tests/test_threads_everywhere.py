@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Guard, Outcome, Shape, Workload
+from tasks.axes import Executor, Guard, Outcome, Shape, Workload
 from tasks.threads.discovery import discover
 from tasks.threads.execution import run_case
 from tasks.threads.interpreters import Interpreter

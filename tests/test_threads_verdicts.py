@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Guard, Outcome, Shape, Workload
+from tasks.axes import Executor, Guard, Outcome, Shape, Workload
 from tasks.threads.errors import TooFewValuesError
 from tasks.threads.estimates import Ratio
 from tasks.threads.findings import speedup_findings

@@ -15,7 +15,7 @@ from flows.artifacts.tables import Line, finding_lines, literally, payload_line,
 from flows.artifacts.vault_tables import vault_lines, verdict_line
 from flows.jobs.vault_state import VaultState
 from flows.report.escaping import as_markdown
-from tasks.threads.choices import Outcome
+from tasks.axes import Outcome
 
 # The UI pages and searches a table, but is sent all of it: 500 payloads are 150 KB.
 _ROWS = 500

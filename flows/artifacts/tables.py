@@ -6,13 +6,19 @@ import re
 from collections.abc import Iterator, Sequence
 
 from db.rows import PayloadRow, SampleRow
-from flows.jobs.findings import by_interpreter
+from flows.analysis.findings import (
+    OutcomeCounts,
+    RaceFinding,
+    SpeedupFinding,
+    by_interpreter,
+    race_findings,
+    speedup_findings,
+)
+from flows.analysis.intervals import verdict_on_speedup
+from flows.analysis.sentences import WORDS, failures
 from flows.report.escaping import visible
 from flows.report.figures import interval, milliseconds, ratio
-from tasks.threads.choices import Executor, Guard, Outcome
-from tasks.threads.findings import SpeedupFinding, Tally, speedup_findings
-from tasks.threads.races import RaceFinding, race_findings
-from tasks.threads.speedup_verdicts import WORDS, judge
+from tasks.axes import Executor, Experiment, Guard, Outcome
 from tasks.threads.wording import percent
 
 Line = dict[str, str | int | float | None]
@@ -76,40 +82,38 @@ def finding_lines(rows: Sequence[SampleRow]) -> Iterator[Line]:
 
 
 def _speedup(label: str, one: SpeedupFinding) -> Line:
-    case = one.case
-    base = case.executor is Executor.SERIAL
+    base = one.executor is Executor.SERIAL
     against = None if base else one.ratio
     return {
         "interpreter": label,
-        "question": case.experiment,
-        "case": f"{case.workload}, {case.executor}",
-        "workers": case.workers,
-        "verdict": _failed(one.tally) or _skipped(one) or ("the base" if base else WORDS[judge(against)]),
+        "question": Experiment.SPEEDUP,
+        "case": f"{one.workload}, {one.executor}",
+        "workers": one.workers,
+        "verdict": _failed(one.samples) or _skipped(one) or ("the base" if base else WORDS[verdict_on_speedup(against)]),
         "speed-up": ratio(against),
         "lost": None,
         "cost": None,
         "95 % interval": interval(against),
         "ceiling": ratio(one.ceiling),
         "ms": milliseconds(one.wall_ns.median) if one.wall_ns else None,
-        "samples": _samples(one.tally),
+        "samples": _samples(one.samples),
     }
 
 
 def _race(label: str, one: RaceFinding) -> Line:
-    case = one.case
     return {
         "interpreter": label,
-        "question": case.experiment,
-        "case": f"{case.shape}, {case.guard}" if case.shape else str(case.guard),
-        "workers": case.workers,
-        "verdict": _failed(one.tally) or _race_verdict(one),
+        "question": Experiment.RACE,
+        "case": f"{one.shape}, {one.guard}" if one.shape else str(one.guard),
+        "workers": one.workers,
+        "verdict": _failed(one.samples) or _race_verdict(one),
         "speed-up": None,
         "lost": None if one.lost_share is None else percent(one.lost_share.median),
         "cost": ratio(one.cost),
         "95 % interval": interval(one.cost),
         "ceiling": None,
         "ms": None,
-        "samples": _samples(one.tally),
+        "samples": _samples(one.samples),
     }
 
 
@@ -118,20 +122,20 @@ def _race_verdict(one: RaceFinding) -> str:
     if one.with_loss:
         return f"loses updates, in {one.with_loss} of {one.exercised} trials"
     if not one.exercised:
-        return "not exercised" if one.tally.count(Outcome.NOT_EXERCISED) else "nothing was measured"
-    seen = "none observed" if one.case.guard is Guard.NONE else "no update lost"
+        return "not exercised" if one.samples.count(Outcome.NOT_EXERCISED) else "nothing was measured"
+    seen = "none observed" if one.guard is Guard.NONE else "no update lost"
     return f"{seen} in {one.exercised} trials"
 
 
-def _failed(tally: Tally) -> str | None:
-    failed = [f"{number} {outcome}" for outcome, number in tally.outcomes if outcome.is_failure]
-    return f"FAILED: {', '.join(failed)}" if failed else None
+def _failed(samples: OutcomeCounts) -> str | None:
+    failed = failures(samples)
+    return f"FAILED: {failed}" if failed else None
 
 
 def _skipped(one: SpeedupFinding) -> str | None:
-    return f"skipped: {one.reason}" if one.tally.count(Outcome.SKIPPED) else None
+    return f"skipped: {one.reason}" if one.samples.count(Outcome.SKIPPED) else None
 
 
-def _samples(tally: Tally) -> str:
-    number = sum(count for _, count in tally.outcomes)
-    return f"{number} ({tally.noisy} noisy)" if tally.noisy else str(number)
+def _samples(counts: OutcomeCounts) -> str:
+    number = sum(count for _, count in counts.outcomes)
+    return f"{number} ({counts.noisy} noisy)" if counts.noisy else str(number)

@@ -6,7 +6,7 @@ from collections import Counter
 
 from flows.analysis.comparison import Compared, Comparison, Side
 from flows.analysis.comparison import compare as compare_sides
-from flows.analysis.intervals import Verdict
+from flows.analysis.intervals import SpeedVerdict
 from flows.cli.exits import REFUSED, Exit
 from flows.cli.listing import duration, identity, interval, print_rows
 from flows.cli.options import Whole
@@ -75,6 +75,6 @@ def _print(rows: tuple[Compared, ...], found: Comparison, a: Side, b: Side) -> N
         ),
     )
     counts = Counter(row.verdict for row in found.rows)
-    words = [f"{counts[one]} {one}" for one in Verdict if counts[one]]
+    words = [f"{counts[one]} {one}" for one in SpeedVerdict if counts[one]]
     only = [f"{number} only in {side}" for number, side in ((found.only_a, "A"), (found.only_b, "B")) if number]
     say(f"{len(found.rows)} series on both sides: {', '.join(words)}" + (f"; {', '.join(only)}" if only else ""))

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from db.rows import SampleRow
-from flows.jobs.findings import by_interpreter
-from tasks.threads.findings import speedup_findings
-from tasks.threads.races import race_findings
+from flows.analysis.findings import by_interpreter, race_findings, speedup_findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +52,16 @@ def speedup_rows(run_id: int, rows: Sequence[SampleRow]) -> list[SpeedupRow]:
         SpeedupRow(
             run_id,
             label,
-            str(one.case.workload),
-            str(one.case.executor),
-            one.case.workers,
+            str(one.workload),
+            str(one.executor),
+            one.workers,
             one.wall_ns.median if one.wall_ns else None,
             one.ratio.value if one.ratio else None,
             one.ratio.low if one.ratio else None,
             one.ratio.high if one.ratio else None,
             one.ratio.pairs if one.ratio else 0,
             one.ceiling.value if one.ceiling else None,
-            one.tally.failures,
+            one.samples.failures,
             one.reason,
         )
         for label, samples in by_interpreter(rows).items()
@@ -77,16 +75,16 @@ def race_rows(run_id: int, rows: Sequence[SampleRow]) -> list[RaceRow]:
         RaceRow(
             run_id,
             label,
-            str(one.case.shape) if one.case.shape else None,
-            str(one.case.guard),
-            one.case.workers,
+            str(one.shape) if one.shape else None,
+            str(one.guard),
+            one.workers,
             one.lost_share.median if one.lost_share else None,
             one.with_loss,
             one.exercised,
             one.bound,
             one.update_ns.median if one.update_ns else None,
             one.context_switches,
-            one.tally.failures,
+            one.samples.failures,
         )
         for label, samples in by_interpreter(rows).items()
         for one in race_findings(samples)

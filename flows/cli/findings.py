@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from db.rows import SampleRow
+from flows.analysis.findings import (
+    OutcomeCounts,
+    RaceFinding,
+    SpeedupFinding,
+    by_interpreter,
+    race_findings,
+    speedup_findings,
+)
+from flows.analysis.intervals import Ratio
+from flows.analysis.sentences import race_sentences, speedup_sentences
 from flows.cli.output import print_table, say
-from flows.jobs.findings import by_interpreter
-from tasks.threads.estimates import Ratio
-from tasks.threads.findings import SpeedupFinding, Tally, speedup_findings
-from tasks.threads.race_verdicts import race_verdicts
-from tasks.threads.races import RaceFinding, race_findings
-from tasks.threads.speedup_verdicts import speedup_verdicts
 from tasks.threads.wording import factor, percent
 
 
@@ -23,7 +27,7 @@ def print_findings(rows: Sequence[SampleRow]) -> None:
     _print_speedups(speedups)
     _print_races(races)
     for label in groups:
-        for sentence in (*speedup_verdicts(label, speedups[label]).values(), *race_verdicts(label, races[label])):
+        for sentence in (*speedup_sentences(label, speedups[label]).values(), *race_sentences(label, races[label])):
             say(sentence)
 
 
@@ -60,23 +64,21 @@ def _print_races(findings: Mapping[str, Sequence[RaceFinding]]) -> None:
 
 
 def _speedup(label: str, one: SpeedupFinding) -> tuple[object, ...]:
-    case = one.case
     wall = None if one.wall_ns is None else f"{one.wall_ns.median / 1e6:,.1f} ms"
     possible = None if one.ceiling is None else factor(one.ceiling.value)
     return (
-        label, str(case.workload), str(case.executor), case.workers, wall,
-        *_ratio(one.ratio), possible, _samples(one.tally),
+        label, str(one.workload), str(one.executor), one.workers, wall,
+        *_ratio(one.ratio), possible, _samples(one.samples),
     )  # fmt: skip
 
 
 def _race(label: str, one: RaceFinding) -> tuple[object, ...]:
-    case = one.case
     lost = None if one.lost_share is None else percent(one.lost_share.median)
     took = None if one.update_ns is None else f"{one.update_ns.median:,.0f}"
     cost = None if one.cost is None else factor(one.cost.value)
     trials = f"{one.with_loss} of {one.exercised}"
     return (
-        label, str(case.shape or "–"), str(case.guard), case.workers, lost, trials, took, cost, _samples(one.tally),
+        label, str(one.shape or "–"), str(one.guard), one.workers, lost, trials, took, cost, _samples(one.samples),
     )  # fmt: skip
 
 
@@ -87,6 +89,6 @@ def _ratio(ratio: Ratio | None) -> tuple[str | None, str | None]:
     return factor(ratio.value), interval
 
 
-def _samples(tally: Tally) -> str:
-    words = ", ".join(f"{number} {outcome}" for outcome, number in tally.outcomes)
-    return words + (f" ({tally.noisy} noisy)" if tally.noisy else "")
+def _samples(counts: OutcomeCounts) -> str:
+    words = ", ".join(f"{number} {outcome}" for outcome, number in counts.outcomes)
+    return words + (f" ({counts.noisy} noisy)" if counts.noisy else "")

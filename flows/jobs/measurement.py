@@ -16,7 +16,7 @@ from flows.jobs.names import RequestRefused
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.runner import RoundContext
 from tasks.crypto.cancel import CancelToken
-from tasks.threads.choices import Executor, Experiment, Guard, Shape, Workload
+from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.threads.discovery import discover, distinct, select
 from tasks.threads.errors import ExperimentError
 from tasks.threads.interpreters import Interpreter, probe

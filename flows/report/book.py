@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 
+from flows.analysis.findings import quiet_walls
 from flows.report.blocks import Paragraph, Section, Sentences
 from flows.report.figures import milliseconds
 from flows.report.races import RaceResult
 from flows.report.speedups import SpeedupResult
-from tasks.threads.choices import Executor, Outcome, Shape, Workload
-from tasks.threads.estimates import median
-from tasks.threads.findings import quiet_walls
+from tasks.axes import Executor, Outcome, Shape, Workload
 from tasks.threads.wording import percent, plural
 
 _SELECT_WHY = (
@@ -49,7 +49,7 @@ def _updates(races: Sequence[RaceResult]) -> Iterator[str]:
     for one in races:
         for (shape, workers), finding in one.unlocked().items():
             label = f"{one.measured.label}, {start}, {workers} threads"
-            if shape is not Shape.AUGMENTED or finding.tally.failures:
+            if shape is not Shape.AUGMENTED or finding.samples.failures:
                 continue
             if finding.with_loss and finding.lost_share is not None:
                 lost = percent(finding.lost_share.median)
@@ -62,12 +62,12 @@ def _updates(races: Sequence[RaceResult]) -> Iterator[str]:
 def _selects(speedups: Sequence[SpeedupResult]) -> Iterator[str]:
     """One sentence per interpreter."""
     for one in speedups:
-        own = [sample for sample in one.measured.samples if sample.case.workload is Workload.WAIT_BOOK]
-        right = [sample for sample in own if sample.outcome is Outcome.OK and sample.found]
+        own = [row for row in one.measured.samples if row.workload == Workload.WAIT_BOOK]
+        right = [row for row in own if row.outcome == Outcome.OK and row.found]
         if not right:
             continue
-        at_once = all("at once" in (sample.found or "") for sample in right)
-        walls = quiet_walls(sample for sample in right if sample.case.executor is Executor.SERIAL)
-        took = f", {milliseconds(median(list(walls.values())))} ms for all five" if walls else ""
+        at_once = all("at once" in str(row.found) for row in right)
+        walls = quiet_walls(row for row in right if row.executor == Executor.SERIAL)
+        took = f", {milliseconds(statistics.median(walls.values()))} ms for all five" if walls else ""
         does = "returns at once" if at_once else "really waits here"
         yield f"{one.measured.label}, the book's `select` of 0.1 s, five times: {does}{took}."

@@ -16,7 +16,7 @@ from flows.report.plots import why_no_plots
 from flows.report.races import race_results, race_sections
 from flows.report.speedups import speedup_results, speedup_sections
 from flows.report.summary import measured_section, summary_section
-from tasks.threads.choices import Experiment
+from tasks.axes import Experiment
 
 TITLE = "threadmill report"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -9,7 +10,6 @@ from db.rows import PayloadRow
 from flows.report.blocks import Cell, Paragraph, Section, Table, columns
 from flows.report.figures import milliseconds
 from tasks.crypto.suites import SUITES
-from tasks.threads.estimates import median
 
 _LEGACY = frozenset(str(name) for name, suite in SUITES.items() if suite.legacy)
 
@@ -63,8 +63,8 @@ def _cells(own: Sequence[PayloadRow]) -> tuple[Cell, ...]:
         failed,
         unstable,
         len(own) - len(good) - failed - unstable,
-        f"{median(sizes):,.0f}" if sizes else None,
-        milliseconds(median([row.wall_ns for row in good])) if good else None,
+        f"{statistics.median(sizes):,.0f}" if sizes else None,
+        milliseconds(statistics.median([row.wall_ns for row in good])) if good else None,
         _megabytes_per_second(good),
     )
 

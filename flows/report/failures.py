@@ -9,7 +9,7 @@ from db.rows import FailureRow, PayloadRow, RunRow, SampleRow
 from flows.report.blocks import Block, Cell, Paragraph, Section, Table, columns
 from flows.report.encryption import suite_label
 from flows.report.figures import utc
-from tasks.threads.choices import FAILURES
+from tasks.axes import FAILURES
 
 Row = TypeVar("Row", PayloadRow, SampleRow)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from tasks.threads.choices import Executor
-from tasks.threads.estimates import MIN_PAIRS, Ratio, Spread
+from flows.analysis.intervals import MIN_PAIRS, Ratio, Spread
+from tasks.axes import Executor
 from tasks.threads.wording import factor
 
 

@@ -8,12 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from db.rows import InterpreterRow, RunRow, SampleRow
-from flows.jobs.findings import to_sample
+from flows.analysis.findings import is_known
+from flows.analysis.intervals import MIN_PAIRS
 from flows.report.escaping import visible
-from tasks.threads.choices import Experiment
-from tasks.threads.errors import ExperimentError
-from tasks.threads.estimates import MIN_PAIRS
-from tasks.threads.samples import Sample
+from tasks.axes import Experiment
 
 # The survey measures the chapter's few cases only: a run that was asked for measurements says more.
 SURVEY = "survey"
@@ -34,7 +32,7 @@ class Measured:
     started_at: datetime
     rounds: int
     noisy: int
-    samples: tuple[Sample, ...]
+    samples: tuple[SampleRow, ...]
     unknown: int
 
 
@@ -75,13 +73,7 @@ def _rounds(own: Iterable[SampleRow], experiment: Experiment) -> int:
 
 
 def _measured(own: Sequence[SampleRow], experiment: Experiment) -> Measured:
-    samples = []
-    for row in own:
-        try:
-            samples.append(to_sample(row))
-        except (ValueError, ExperimentError):
-            # From a version of this program that knew other choices.
-            continue
+    samples = [row for row in own if is_known(row)]
     first = own[0]
     return Measured(
         label=visible(first.interpreter.label),

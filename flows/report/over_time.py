@@ -7,6 +7,7 @@ from datetime import datetime
 
 from db.history import RUN_FAILURES, History, PayloadFilter, SampleFilter, SeriesFilter
 from db.rows import PayloadRow, RunRow, SampleRow, TrendRow
+from flows.analysis.intervals import MIN_PAIRS
 from flows.report.blocks import Paragraph, Section
 from flows.report.changes import changes_section, look_for_changes
 from flows.report.contents import experiment_sections, without_plots
@@ -20,7 +21,6 @@ from flows.report.stages import stages_section
 from flows.report.summary import summary_over_time
 from flows.report.throughput import throughput_section
 from flows.report.vaults import vault_sections
-from tasks.threads.estimates import MIN_PAIRS
 
 # Enough for shares that stay the same when more are read.
 _PAYLOADS_READ = 200

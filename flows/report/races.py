@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from flows.analysis.findings import RaceFinding, race_findings
+from flows.analysis.sentences import race_sentences
 from flows.report.blocks import Cell, Paragraph, Plot, Section, Sentences, Table, columns
 from flows.report.charts import CellState, HeatCell, HeatMap, Scale
 from flows.report.figures import interval, ratio
 from flows.report.latest import Measured
-from tasks.threads.choices import Guard, Outcome, Shape
-from tasks.threads.race_verdicts import race_verdicts
-from tasks.threads.races import RaceFinding, race_findings
+from tasks.axes import Guard, Outcome, Shape
 from tasks.threads.wording import percent, plural
 
 Row = tuple[Shape, int]
@@ -26,7 +26,7 @@ class RaceResult:
 
     def unlocked(self) -> dict[Row, RaceFinding]:
         """Findings without a guard, by update shape and threads."""
-        return {_row(one): one for one in self.findings if one.case.guard is Guard.NONE}
+        return {_row(one): one for one in self.findings if one.guard is Guard.NONE}
 
 
 def race_results(measured: Iterable[Measured]) -> tuple[RaceResult, ...]:
@@ -38,7 +38,7 @@ def race_sections(results: Sequence[RaceResult]) -> Iterator[Section]:
     """Sentences, the map of losses, and all figures; nothing without results."""
     if not results:
         return
-    verdicts = [line for one in results for line in race_verdicts(one.measured.label, one.findings)]
+    verdicts = [line for one in results for line in race_sentences(one.measured.label, one.findings)]
     yield Section("Races: what unlocked updates lose", (Paragraph(_HOW_TO_READ), Sentences(tuple(verdicts))))
     losses = loss_map(results)
     plots = (Plot(losses),) if losses.rows else ()
@@ -61,14 +61,14 @@ def loss_map(results: Sequence[RaceResult]) -> HeatMap:
 def _cell(finding: RaceFinding | None) -> HeatCell:
     if finding is None:
         return HeatCell(CellState.NOT_MEASURED, ("not", "measured"))
-    if finding.tally.failures:
+    if finding.samples.failures:
         return HeatCell(CellState.FAILED, ("FAILED",))
     if finding.with_loss and finding.lost_share is not None:
         lost = finding.lost_share.median
         return HeatCell(CellState.VALUE, (percent(lost), f"in {finding.with_loss} of {finding.exercised}"), lost)
     if finding.bound is not None:
         return HeatCell(CellState.NONE_OBSERVED, ("none", "observed", f"in {finding.exercised}"))
-    if finding.tally.count(Outcome.SKIPPED):
+    if finding.samples.count(Outcome.SKIPPED):
         return HeatCell(CellState.SKIPPED, ("skipped",))
     return HeatCell(CellState.NOTHING, ("not", "exercised"))
 
@@ -97,13 +97,12 @@ def race_table(results: Sequence[RaceResult]) -> Table:
 
 
 def _race_cells(finding: RaceFinding) -> tuple[Cell, ...]:
-    case = finding.case
     exercised = finding.exercised
     return (
-        case.guard,
-        case.shape or "none: counts by itself",
-        case.workers,
-        f"{case.count:,}",
+        finding.guard,
+        finding.shape or "none: counts by itself",
+        finding.workers,
+        f"{finding.count:,}",
         f"{finding.with_loss} of {exercised}" if exercised else None,
         percent(finding.lost_share.median) if finding.lost_share and finding.with_loss else None,
         f"to {percent(finding.bound)} per trial" if finding.bound is not None else None,
@@ -117,19 +116,19 @@ def _race_cells(finding: RaceFinding) -> tuple[Cell, ...]:
 
 def _remark(finding: RaceFinding) -> str | None:
     told = {Outcome.SKIPPED, Outcome.NOT_EXERCISED}
-    remarks = [f"{number} {one}" for one, number in finding.tally.outcomes if one.is_failure or one in told]
-    if finding.tally.noisy:
-        remarks.append(f"{plural(finding.tally.noisy, 'noisy sample')}: not in the times")
+    remarks = [f"{number} {one}" for one, number in finding.samples.outcomes if one.is_failure or one in told]
+    if finding.samples.noisy:
+        remarks.append(f"{plural(finding.samples.noisy, 'noisy sample')}: not in the times")
     return ", ".join(remarks) or None
 
 
 def _row(finding: RaceFinding) -> Row:
-    return finding.case.shape or Shape.AUGMENTED, finding.case.workers
+    return finding.shape or Shape.AUGMENTED, finding.workers
 
 
 def _position(finding: RaceFinding) -> tuple[int, int, int]:
     shape, workers = _row(finding)
-    return list(Guard).index(finding.case.guard or Guard.NONE), list(Shape).index(shape), workers
+    return list(Guard).index(finding.guard or Guard.NONE), list(Shape).index(shape), workers
 
 
 _HOW_TO_READ = (

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from flows.analysis.findings import SpeedupFinding, speedup_findings
+from flows.analysis.intervals import verdict_on_speedup
+from flows.analysis.sentences import WORDS, speedup_sentences
 from flows.report.blocks import Cell, Paragraph, Plot, Section, Sentences, Table, columns
 from flows.report.charts import CellState, Curve, HeatCell, HeatMap, Point, Scale, ScalingChart, ScalingPanel
 from flows.report.figures import executor_label, interval, median_ms, ratio
 from flows.report.latest import Measured
 from flows.report.times import time_blocks
-from tasks.threads.choices import Executor, Outcome, Workload
-from tasks.threads.findings import SpeedupFinding, speedup_findings
-from tasks.threads.speedup_verdicts import WORDS, Judgement, judge, speedup_verdicts
+from tasks.axes import Executor, Outcome, Workload
 from tasks.threads.wording import factor, plural
 
 # Those that the speed-up is over workers of: one that computes, or one that waits and nothing else.
@@ -31,7 +32,7 @@ class SpeedupResult:
 
     def of(self, workload: Workload) -> dict[Row, SpeedupFinding]:
         """Findings by executor and workers, serial first."""
-        own = [one for one in self.findings if one.case.workload is workload]
+        own = [one for one in self.findings if one.workload is workload]
         own.sort(key=lambda one: _position(_row(one)))
         return {_row(one): one for one in own}
 
@@ -45,7 +46,7 @@ def speedup_sections(results: Sequence[SpeedupResult]) -> Iterator[Section]:
     """Each workload across interpreters, then each interpreter across workloads; nothing without results."""
     if not results:
         return
-    verdicts = [speedup_verdicts(one.measured.label, one.findings) for one in results]
+    verdicts = [speedup_sentences(one.measured.label, one.findings) for one in results]
     yield Section("Speed-up: do threads help?", (Paragraph(_HOW_TO_READ),))
     for workload in COMPARED:
         if any(one.of(workload) for one in results):
@@ -79,7 +80,7 @@ def _without_repeats(found: dict[Row, SpeedupFinding]) -> dict[Row, SpeedupFindi
     kept: dict[Row, SpeedupFinding] = {}
     skipped: set[Executor] = set()
     for row, finding in found.items():
-        if finding.tally.count(Outcome.SKIPPED):
+        if finding.samples.count(Outcome.SKIPPED):
             if row[0] in skipped:
                 continue
             skipped.add(row[0])
@@ -90,15 +91,15 @@ def _without_repeats(found: dict[Row, SpeedupFinding]) -> dict[Row, SpeedupFindi
 def _cell(finding: SpeedupFinding | None) -> HeatCell:
     if finding is None:
         return HeatCell(CellState.NOT_MEASURED, ("not", "measured"))
-    if finding.tally.failures:
+    if finding.samples.failures:
         return HeatCell(CellState.FAILED, ("FAILED",))
     if finding.ratio is None:
-        if finding.tally.count(Outcome.SKIPPED):
+        if finding.samples.count(Outcome.SKIPPED):
             return HeatCell(CellState.SKIPPED, ("skipped",))
         return HeatCell(CellState.NOTHING, ("no quiet", "pair"))
     value = finding.ratio
     bounds = "no interval" if value.low is None or value.high is None else f"{value.low:.2f}–{value.high:.2f}"
-    sure = judge(value) in {Judgement.HELPS, Judgement.SLOWER}
+    sure = verdict_on_speedup(value).is_difference
     return HeatCell(CellState.VALUE, (factor(value.value), bounds), value.value, sure)
 
 
@@ -137,21 +138,21 @@ def _speedup_cells(row: Row, finding: SpeedupFinding) -> tuple[Cell, ...]:
         ratio(finding.ceiling),
         interval(finding.ceiling),
         against.pairs if against else None,
-        WORDS[judge(against)] if against else None,
+        WORDS[verdict_on_speedup(against)] if against else None,
         _remark(finding),
     )
 
 
 def _remark(finding: SpeedupFinding) -> str | None:
-    remarks = [f"{number} {outcome}" for outcome, number in finding.tally.outcomes if outcome.is_failure]
-    if finding.tally.count(Outcome.SKIPPED):
+    remarks = [f"{number} {outcome}" for outcome, number in finding.samples.outcomes if outcome.is_failure]
+    if finding.samples.count(Outcome.SKIPPED):
         remarks.append(f"skipped: {finding.reason}")
     elif finding.wall_ns is None:
         remarks.append("no quiet sample")
     elif finding.ratio is None:
         remarks.append("no quiet pair")
-    if finding.tally.noisy:
-        remarks.append(f"{plural(finding.tally.noisy, 'noisy sample')} left out")
+    if finding.samples.noisy:
+        remarks.append(f"{plural(finding.samples.noisy, 'noisy sample')} left out")
     return ", ".join(remarks) or None
 
 
@@ -164,9 +165,9 @@ def scaling_chart(result: SpeedupResult) -> ScalingChart:
 def _panel(workload: Workload, found: dict[Row, SpeedupFinding]) -> ScalingPanel:
     points: dict[Executor, list[Point]] = {}
     for (executor, workers), finding in found.items():
-        if executor is not Executor.SERIAL and finding.ratio is not None and not finding.tally.failures:
+        if executor is not Executor.SERIAL and finding.ratio is not None and not finding.samples.failures:
             points.setdefault(executor, []).append(Point(workers, finding.ratio))
-    limits = {one.case.workers: one.ceiling for one in found.values() if one.ceiling is not None}
+    limits = {one.workers: one.ceiling for one in found.values() if one.ceiling is not None}
     return ScalingPanel(
         workload,
         tuple(Curve(executor, tuple(own)) for executor, own in points.items()),
@@ -175,7 +176,7 @@ def _panel(workload: Workload, found: dict[Row, SpeedupFinding]) -> ScalingPanel
 
 
 def _row(finding: SpeedupFinding) -> Row:
-    return finding.case.executor or Executor.SERIAL, finding.case.workers
+    return finding.executor, finding.workers
 
 
 def _position(row: Row) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -10,7 +11,6 @@ from flows.report.blocks import Cell, Paragraph, Plot, Section, Table, columns
 from flows.report.charts import StageBar, StageChart
 from flows.report.encryption import suite_label
 from flows.report.figures import megabytes, milliseconds
-from tasks.threads.estimates import median
 from tasks.threads.wording import percent
 
 _Key = tuple[str, str]
@@ -50,9 +50,9 @@ def _parts(key: _Key, own: Sequence[PayloadRow]) -> list[tuple[StageBar, tuple[C
         )
         cells: tuple[Cell, ...] = (
             suite_label(suite), backend, stages[0].program, len(own),
-            milliseconds(median([row.wall_ns for row in own])),
-            milliseconds(median([stage.wall_ns for stage in stages])),
-            milliseconds(median([stage.cpu_ns for stage in stages])),
+            milliseconds(statistics.median([row.wall_ns for row in own])),
+            milliseconds(statistics.median([stage.wall_ns for stage in stages])),
+            milliseconds(statistics.median([stage.cpu_ns for stage in stages])),
             percent(bar.wall), percent(bar.cpu), megabytes(size * 1e9 / cpu_ns) if cpu_ns and size else None,
         )  # fmt: skip
         parts.append((bar, cells))

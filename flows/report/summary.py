@@ -10,7 +10,7 @@ from db.rows import PayloadRow, RunRow, SampleRow
 from flows.report.blocks import Block, Paragraph, Section, Table, columns
 from flows.report.figures import utc
 from flows.report.latest import Measured
-from tasks.threads.choices import Experiment
+from tasks.axes import Experiment
 from tasks.threads.wording import plural
 
 _GOOD = "completed"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Sequence
 
+from db.rows import SampleRow
+from flows.analysis.findings import by_case
 from flows.report.blocks import Block, Cell, Plot, Table, columns
 from flows.report.charts import TimeBar, TimeChart, TimePanel
 from flows.report.figures import executor_label, milliseconds
 from flows.report.latest import Measured
-from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Experiment, Outcome, Workload
-from tasks.threads.estimates import median
-from tasks.threads.findings import by_case
-from tasks.threads.samples import Sample
+from tasks.axes import Executor, Experiment, Outcome, Workload
 from tasks.threads.wording import percent
 
 
@@ -26,34 +25,34 @@ def time_blocks(measured: Measured) -> Iterator[Block]:
 
 def time_chart(measured: Measured) -> TimeChart:
     """A panel for each workload of `speedup`; the book's select does nothing that takes time."""
-    grouped = by_case(measured.samples)
+    grouped = [*by_case(measured.samples, Experiment.SPEEDUP).values()]
     panels = []
     for workload in Workload:
-        cases = [one for one in grouped if one.experiment is Experiment.SPEEDUP and one.workload is workload]
-        bars = [_bar(case, grouped[case]) for case in sorted(cases, key=_position) if _was_possible(grouped[case])]
+        cases = [own for own in grouped if own[0].workload == workload and _was_possible(own)]
+        bars = [_bar(own) for own in sorted(cases, key=_position)]
         if workload is not Workload.WAIT_BOOK and any(bar.samples for bar in bars):
             panels.append(TimePanel(workload, tuple(bars)))
     return TimeChart(f"Where the time went, {measured.label}", tuple(panels))
 
 
-def _was_possible(samples: list[Sample]) -> bool:
-    return any(one.outcome is not Outcome.SKIPPED for one in samples)
+def _was_possible(samples: Sequence[SampleRow]) -> bool:
+    return any(one.outcome != Outcome.SKIPPED for one in samples)
 
 
-def _bar(case: Case, samples: list[Sample]) -> TimeBar:
+def _bar(samples: Sequence[SampleRow]) -> TimeBar:
     readings = [
         (one.cpu_ns, one.runq_ns, one.blocked_ns)
         for one in samples
-        if one.outcome is Outcome.OK
+        if one.outcome == Outcome.OK
         and not one.noisy
         and one.cpu_ns is not None
         and one.runq_ns is not None
         and one.blocked_ns is not None
     ]
-    label = executor_label(case.executor or Executor.SERIAL, case.workers)
+    label = executor_label(*_row(samples))
     if not readings:
         return TimeBar(label, 0, 0, 0, 0)
-    cpu, runq, blocked = (median(values) for values in zip(*readings, strict=True))
+    cpu, runq, blocked = (statistics.median(values) for values in zip(*readings, strict=True))
     return TimeBar(label, cpu, runq, blocked, len(readings))
 
 
@@ -83,5 +82,10 @@ def _cells(bar: TimeBar) -> tuple[Cell, ...]:
     return (bar.label, *times, *(percent(one) for one in bar.shares), bar.samples)
 
 
-def _position(case: Case) -> tuple[int, int]:
-    return list(Executor).index(case.executor or Executor.SERIAL), case.workers
+def _row(samples: Sequence[SampleRow]) -> tuple[Executor, int]:
+    return Executor(samples[0].executor or Executor.SERIAL), samples[0].workers
+
+
+def _position(samples: Sequence[SampleRow]) -> tuple[int, int]:
+    executor, workers = _row(samples)
+    return list(Executor).index(executor), workers
