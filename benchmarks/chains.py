@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.rounds import alternate, ratio, show, verdict
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.choose import BackendChoice, choose_backend
 from tasks.crypto.encrypt import Batch, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload

@@ -13,17 +13,17 @@ from pathlib import Path
 
 from benchmarks.chains import CPUS, fill, shell
 from benchmarks.rounds import alternate, ratio, show, verdict
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.choose import choose_backend
-from tasks.crypto.encrypt import Batch, Limits, encrypt_batch
-from tasks.crypto.files import open_new, sync_file_system
+from tasks.crypto.encrypt import Batch, Limits
 from tasks.crypto.secret import KeyFile, write_key_file
 from tasks.crypto.suites import SUITES
-from tasks.crypto.vault.adding import Selection, adding
-from tasks.crypto.vault.index import ObjectIndex
-from tasks.crypto.vault.vault import make_vault, open_vault
-from tasks.crypto.vault.verify import check_objects, inspect
-from tasks.crypto.vault.walk import sources_of
+from tasks.files import open_new, sync_file_system
+from tasks.vault.adding import Selection, adding
+from tasks.vault.index import ObjectIndex
+from tasks.vault.vault import make_vault, open_vault
+from tasks.vault.verify import check_objects, inspect
+from tasks.vault.walk import sources_of
 
 _BATCH = 1_250
 _ENC = "openssl enc -aes-256-ctr -pbkdf2 -iter 1 -md sha256 -pass file:{key} < {file}"
@@ -44,7 +44,7 @@ class Engine:
             payloads = list(enumerate(addition.to_do()))
             for start in range(0, len(payloads), _BATCH):
                 batch = Batch(start, "modern", self._chosen, tuple(payloads[start : start + _BATCH]))
-                done = encrypt_batch(batch, self._key, Limits(), self._cancel, addition)
+                done = addition.encrypt(batch, self._key, Limits(), self._cancel)
                 assert all(one.status == "ok" for one in done)
             added = addition.add_snapshot(1, self._cancel)
         return added.new, addition.found.unchanged

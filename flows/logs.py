@@ -16,9 +16,9 @@ from flows.jobs.measured import fault_text, labels_of
 from flows.jobs.plan import Plan
 from flows.jobs.run import OpenRun
 from flows.report.escaping import visible
+from tasks.axes import Outcome
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.summary import Summary
-from tasks.axes import Outcome
 from tasks.threads.planning import Plan as Rounds
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample

@@ -21,7 +21,7 @@ from flows.progress import ProgressArtifact
 from flows.runner import REFUSED, PrefectRunner
 from flows.settings import Settings, load_settings
 from flows.version import code_version
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.errors import CryptoError
 from tasks.threads.errors import ExperimentError
 

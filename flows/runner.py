@@ -25,7 +25,7 @@ from tasks.steps import Whole
 from tasks.threads.errors import ExperimentError
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
-from tasks.vault import work_on_vault
+from tasks.vault_steps import work_on_vault
 
 # The name of the state of what was refused before any work; the command line turns a flow run's into exit code 2.
 REFUSED = "Refused"

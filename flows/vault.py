@@ -16,7 +16,7 @@ from flows.jobs.restoration import RestorationRequest, restore
 from flows.jobs.verification import VerificationRequest, verify
 from flows.orchestration import run_in_flow
 from tasks.crypto.secret import KeyFile
-from tasks.crypto.vault.prune import Policy
+from tasks.vault.prune import Policy
 
 Count = Annotated[int, Field(ge=0, le=100_000)]
 Sample = Annotated[int, Field(ge=1)]

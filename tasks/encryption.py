@@ -9,13 +9,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
+from tasks.cancel import CancelToken
 from tasks.crypto import encrypt
-from tasks.crypto.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits
 from tasks.crypto.secret import KeySource
-from tasks.crypto.vault.adding import Addition
-from tasks.crypto.vault.errors import VaultUnwritable
 from tasks.steps import Whole
+from tasks.vault.adding import Addition
+from tasks.vault.errors import VaultUnwritable
 
 
 def _name(parameters: dict[str, Any]) -> str:
@@ -32,6 +32,7 @@ def encrypt_batch(
 ) -> Whole[tuple[Encryption, ...]] | State[None]:
     """Encrypt and hash the payloads of a batch, one after the other; a failed state where a vault takes no more."""
     try:
-        return Whole(encrypt.encrypt_batch(batch, key, limits, cancel, keep))
+        work = keep.encrypt if keep else encrypt.encrypt_batch
+        return Whole(work(batch, key, limits, cancel))
     except VaultUnwritable as error:
         return Failed(message=str(error), data=error)

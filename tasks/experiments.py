@@ -7,7 +7,7 @@ from collections.abc import Callable
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.steps import Whole
 from tasks.threads import measuring
 from tasks.threads.planning import Round

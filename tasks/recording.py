@@ -13,10 +13,10 @@ from db.errors import RecordUnusable
 from db.store import Store
 from tasks.crypto.encrypt import Encryption
 from tasks.crypto.summary import Summary, summarise
-from tasks.crypto.vault.vault import Vault
 from tasks.steps import Whole
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
+from tasks.vault.vault import Vault
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tasks.cancel import CancelToken
 from tasks.crypto.backend import Backend, Encrypted
-from tasks.crypto.cancel import CancelToken
 from tasks.crypto.chain import Sink
 from tasks.crypto.choose import Chosen, choose_backend
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch

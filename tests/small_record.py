@@ -8,8 +8,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from tasks.threads.cases import Case
 from tasks.axes import Executor, Guard, Shape, Workload
+from tasks.threads.cases import Case
 from tests.generated_record import GeneratedRecord, NewPayload, NewSample, at_hour, object_of
 from tests.vault_fakes import Snapshot, Verdict
 

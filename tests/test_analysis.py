@@ -10,17 +10,17 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from flows.analysis.blame import Changed
+from tasks.threads.estimates import RESAMPLES, Ratio
 
 from db.history import History, SeriesFilter
 from flows.analysis import comparison
-from flows.analysis.blame import Changed
 from flows.analysis.changes import find_changes
 from flows.analysis.comparison import Side, compare
 from flows.analysis.intervals import Verdict, ratio_of_medians, ratio_of_pairs, verdict
 from flows.analysis.steps import LEAST_VALUES, cheapest_steps, find_steps, may_differ
-from tasks.threads.cases import Case
 from tasks.axes import Executor, Workload
-from tasks.threads.estimates import RESAMPLES, Ratio
+from tasks.threads.cases import Case
 from tests.generated_record import GeneratedRecord, NewPayload, NewSample, at_hour
 
 DAY = date(2026, 3, 1)

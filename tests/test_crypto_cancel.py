@@ -7,7 +7,7 @@ import select
 import signal
 import threading
 
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tests.crypto_fakes import descriptors
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.chain import Sink, Stage, StageResult, run_chain
 from tasks.crypto.errors import Cancelled, CryptoError, DeadlineExceeded, StageNotStarted
 from tasks.crypto.inputs import memory_input
@@ -349,7 +349,7 @@ def test_out_of_descriptors_is_an_error_and_no_leak() -> None:
     """Where descriptors run out in mid-start, the stages that run already are ended."""
     code = """
 import os, resource, sys
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.chain import Stage, run_chain
 from tasks.crypto.errors import CryptoError
 token = CancelToken()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.cancel import CancelToken
 from tasks.crypto import choose, probe
-from tasks.crypto.cancel import CancelToken
 from tasks.crypto.choose import BackendChoice, Chosen, choose_backend
 from tasks.crypto.errors import BackendUnavailable, Cancelled
 from tasks.crypto.inputs import Payload

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.cancel import CancelToken
 from tasks.crypto import chain, encrypt
 from tasks.crypto.backend import Backend, BackendName, Encrypted
-from tasks.crypto.cancel import CancelToken
 from tasks.crypto.chain import Sink
 from tasks.crypto.choose import Chosen
 from tasks.crypto.encrypt import Encryption, Limits, encrypt_payload

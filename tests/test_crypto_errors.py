@@ -10,8 +10,9 @@ import pytest
 from tasks.crypto import errors
 from tasks.crypto.chain import StageResult
 from tasks.crypto.errors import CryptoError
+from tasks.vault import errors as vault_errors
 
-EACH = [
+EACH: list[CryptoError] = [
     errors.KeyFileError("/keys/a", "no such file"),
     errors.BackendUnavailable("openssl", "no program openssl on PATH"),
     errors.SourceUnreadable(errno.EACCES),
@@ -24,6 +25,19 @@ EACH = [
     errors.StageFailed("openssl enc", -9, ""),
     errors.DeadlineExceeded(1.5),
     errors.Cancelled(),
+]
+
+
+VAULT = [
+    *(
+        leaf("/srv/vault", "is in use")
+        for leaf in vault_errors.VaultError.__subclasses__()
+        if leaf is not vault_errors.VaultUnwritable
+    ),
+    vault_errors.SnapshotInvalid("/srv/vault", "line 3 is not JSON"),
+    vault_errors.VaultUnwritable("/srv/vault", errno.ENOSPC),
+    vault_errors.TargetUnusable("/home/back", "is not a folder"),
+    vault_errors.ScratchFull("database or disk is full"),
 ]
 
 
@@ -43,7 +57,7 @@ def test_causes_are_distinct() -> None:
     assert CryptoError.cause not in causes
 
 
-@pytest.mark.parametrize("error", EACH, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", [*EACH, *VAULT], ids=lambda error: type(error).__name__)
 def test_pickled_errors_come_back_whole(error: CryptoError) -> None:
     """Type, data, text and the stages that had ended all survive pickling."""
     error.stages = (StageResult("openssl enc", 1, 2, 3, 4, "no"),)
@@ -52,7 +66,7 @@ def test_pickled_errors_come_back_whole(error: CryptoError) -> None:
     assert (back.args, vars(back), str(back), back.cause) == (error.args, vars(error), str(error), error.cause)
 
 
-@pytest.mark.parametrize("error", EACH, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", [*EACH, *VAULT], ids=lambda error: type(error).__name__)
 def test_errors_are_one_line(error: CryptoError) -> None:
     """Every text is one non-empty line."""
     assert str(error)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.cancel import CancelToken
 from tasks.crypto import probe
-from tasks.crypto.cancel import CancelToken
 from tasks.crypto.chain import Stage, run_chain
 from tasks.crypto.encrypt import Batch, Limits, encrypt_batch
 from tasks.crypto.errors import BackendUnavailable, DeadlineExceeded, KeyFileError, StageNotStarted

@@ -14,7 +14,7 @@ from tests.tracing import failing
 LINK = "link,linkat"
 RENAME = """
 import os, sys
-from tasks.crypto.files import rename_new
+from tasks.files import rename_new
 at = os.open(sys.argv[1], os.O_RDONLY)
 for part, name in ((b"part", b"name"), (b"link", b"name of link")):
     try:

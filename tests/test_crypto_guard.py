@@ -34,7 +34,7 @@ print(number.value, sys.argv[1:])
 # Keeps a chain busy for minutes: 1 TiB of nothing, or a pipe that never ends.
 BUSY = """
 import sys
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.choose import choose_backend
 from tasks.crypto.encrypt import Batch, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload

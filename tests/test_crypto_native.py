@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.cancel import CancelToken
 from tasks.crypto import native
-from tasks.crypto.cancel import CancelToken
 from tasks.crypto.errors import Cancelled, CryptoError, DeadlineExceeded, LegacySize, SourceChanged, SourceUnreadable
 from tasks.crypto.inputs import Input, memory_input
 from tasks.crypto.native import ENCRYPTORS, ChaCha20, NativeBackend, derive

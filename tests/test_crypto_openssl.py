@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.errors import Cancelled, InputNotRead, LegacySize, SourceChanged, StageFailed
 from tasks.crypto.inputs import Input, Payload

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.cancel import CancelToken
 from tasks.crypto import probe
-from tasks.crypto.cancel import CancelToken
 from tasks.crypto.errors import BackendUnavailable, Cancelled
 from tasks.crypto.openssl import OpensslBackend, Recipe
 from tasks.crypto.probe import Program, find_program, find_recipe, prove_native

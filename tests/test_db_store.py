@@ -20,14 +20,14 @@ from db.errors import RecordUnusable, SchemaTooNew
 from db.facts import NewRun
 from db.history import History, PayloadFilter, SampleFilter
 from db.store import Store
-from tasks.crypto.cancel import CancelToken
+from tasks.axes import Guard, Outcome, Shape
+from tasks.cancel import CancelToken
 from tasks.crypto.choose import choose_backend
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.secret import ThrowAway
 from tasks.crypto.suites import SUITES
 from tasks.threads.cases import Case
-from tasks.axes import Guard, Outcome, Shape
 from tasks.threads.interpreters import Interpreter
 from tasks.threads.samples import Sample
 

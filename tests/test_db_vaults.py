@@ -15,7 +15,7 @@ from db.history import History, PayloadFilter, SeriesFilter, SnapshotFilter, Ver
 from db.models import Vault as VaultTable
 from db.models import Verdict as VerdictTable
 from db.store import Store
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.choose import choose_backend
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload

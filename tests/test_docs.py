@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import inspect
+import io
 import re
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cyclopts import App
+from rich.console import Console
 
-from tests.conftest import BIN, Command
+from flows.cli.main import app
+from tests.conftest import BIN
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "README.md"]
-COMMANDS = (
-    "survey", "encrypt", "check", "keygen", "settings", "experiment", "interpreters", "report", "db upgrade",
-    "serve", "status",
-    "history runs", "history show", "history payloads", "history samples", "history speedup", "history race",
-    "history snapshots", "history proofs", "history trend", "history compare", "history changes",
-    "history failures", "history slowest", "history verify",
-    "verify", "restore", "cat", "prune", "snapshots", "snapshots show",
-    "db check", "db backup", "db import", "db stats", "export", "explore", "maintain",
-)  # fmt: skip
+_WIDE = 10_000
+
+
+def _commands(group: App, prefix: str = "") -> Iterator[tuple[str, App]]:
+    """Every command by its full name; a group counts where it does something by itself."""
+    for name in group:
+        command = group[name]
+        if name.startswith("-"):
+            continue
+        if command.default_command is not None:
+            yield f"{prefix}{name}", command
+        yield from _commands(command, f"{prefix}{name} ")
+
+
+COMMANDS = dict(_commands(app))
 
 
 def test_commands_of_the_readme_run(environment: dict[str, str], tmp_path: Path) -> None:
@@ -41,12 +54,74 @@ def test_commands_of_the_readme_run(environment: dict[str, str], tmp_path: Path)
         assert ended.returncode == 0, f"{block}\n{ended.stdout}\n{ended.stderr}"
 
 
+def _help(command: str) -> str:
+    """What `threadmill COMMAND --help` prints where no line has to be folded."""
+    console = Console(file=io.StringIO(), width=_WIDE)
+    app.help_print(command.split(), console=console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(threadmill: Command, command: str) -> None:
-    """`--help` describes the command and each of its options."""
-    result = threadmill(*command.split(), "--help")
-    assert result.returncode == 0
-    assert f"threadmill {command}" in result.stdout
+def test_every_command_has_help(command: str) -> None:
+    """`--help` shows all that the docstring says, exit codes and an example among it, and describes each option."""
+    function = COMMANDS[command].default_command
+    assert function is not None
+    text, _, arguments = inspect.cleandoc(function.__doc__ or "").partition("\n\nArgs:\n")
+    shown = _help(command)
+    lines = [line.strip("│ ").rstrip() for line in shown.splitlines()]
+    for paragraph in text.split("\n\n"):
+        assert " ".join(paragraph.split()) in lines
+    assert re.search(r"^Exit codes: 0 \w+", shown, re.MULTILINE)
+    assert re.search(rf"^Examples?: .*\bthreadmill {command}\b", shown, re.MULTILINE)
+    for name, words in re.findall(r"^ +(\w+): (.*)", arguments, re.MULTILINE):
+        option = name.replace("_", "-")
+        assert any(re.search(rf"(^|--|  ){option}\b", line, re.IGNORECASE) and words in line for line in lines), name
+    options = [line for line in lines if re.match(r"(\*  )?(--[a-z]|[A-Z]+\b)", line) and not line.startswith("Usage")]
+    assert [line for line in options if not re.search(r"  +[^ \[]", line.removeprefix("*  "))] == []
+
+
+def test_options_are_described_once() -> None:
+    """A description in `Args:` that another one replaces is seen by nobody."""
+    twice = []
+    for name, command in COMMANDS.items():
+        assert command.default_command is not None
+        arguments = inspect.cleandoc(command.default_command.__doc__ or "").partition("\n\nArgs:\n")[2]
+        shown = _help(name)
+        twice += [
+            f"{name}: {words}"
+            for words in re.findall(r"^ +\w+: (.*)", arguments, re.MULTILINE)
+            if shown.count(words) != sum(words in other for other in arguments.splitlines())
+        ]
+    assert twice == []
+
+
+@pytest.mark.parametrize("group", ["", "history", "db", "snapshots"])
+def test_lists_of_commands_show_first_lines_without_loading_a_command(group: str, environment: dict[str, str]) -> None:
+    """The list is made from the sources: 37 modules need not be imported for it."""
+    program = (
+        "import sys\nfrom flows.cli.main import main\n"
+        f"sys.argv = ['threadmill', *{group.split()!r}, '--help']\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print(*(name for name in sys.modules if name.startswith('flows.')), file=sys.stderr)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment | {"COLUMNS": str(_WIDE)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    prefix = f"{group} " if group else ""
+    own = {name.removeprefix(prefix): one for name, one in COMMANDS.items() if name.startswith(prefix)}
+    for name, command in own.items():
+        assert command.default_command is not None
+        if " " not in name:
+            (line,) = re.findall(rf"^│ {name} +(\S.*?) +│$", ended.stdout, re.MULTILINE)
+            assert line == (command.default_command.__doc__ or "").splitlines()[0]
+    if group != "snapshots":
+        modules = {one.default_command.__module__ for one in COMMANDS.values() if one.default_command is not None}
+        assert modules & set(ended.stderr.split()) == set()
 
 
 def test_every_command_is_in_the_readme() -> None:

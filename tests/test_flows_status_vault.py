@@ -14,8 +14,8 @@ import pytest
 
 from db.history import History
 from flows.jobs.vault_state import VaultState, in_words, look_at_vault, too_old
-from tasks.crypto.cancel import CancelToken
-from tasks.crypto.vault import locks
+from tasks.cancel import CancelToken
+from tasks.vault import locks
 from tests.conftest import BIN, Command, clean_environment, read_json
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)

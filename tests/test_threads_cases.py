@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.threads import errors
 from tasks.threads.cases import Case
-from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.threads.measured.executors import EXECUTORS
 from tasks.threads.measured.race import GUARDS, SHAPES
 from tasks.threads.measured.workloads import WORKLOADS

@@ -5,9 +5,9 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tasks.threads.estimates import mad, median, none_observed_bound, paired_ratio, quartiles, spread
 
 from tasks.threads.errors import TooFewValuesError
-from tasks.threads.estimates import mad, median, none_observed_bound, paired_ratio, quartiles, spread
 
 values = st.lists(st.floats(0.001, 1000), min_size=1, max_size=30)
 

@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from tasks.threads.cases import Case
 from tasks.axes import Executor, Guard, Outcome, Shape, Workload
+from tasks.threads.cases import Case
 from tasks.threads.discovery import discover
 from tasks.threads.execution import run_case
 from tasks.threads.interpreters import Interpreter

@@ -13,8 +13,8 @@ from typing import Protocol
 
 import pytest
 
-from tasks.threads.cases import Case
 from tasks.axes import Executor, Guard, Outcome, Workload
+from tasks.threads.cases import Case
 from tasks.threads.discovery import discover
 from tasks.threads.ending import TOKEN_VARIABLE, end_marked, marked_with, new_token
 from tasks.threads.errors import ExperimentCancelledError, InterpreterUnusableError

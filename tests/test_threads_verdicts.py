@@ -7,18 +7,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-
-from tasks.threads.cases import Case
-from tasks.axes import Executor, Guard, Outcome, Shape, Workload
-from tasks.threads.errors import TooFewValuesError
 from tasks.threads.estimates import Ratio
 from tasks.threads.findings import speedup_findings
-from tasks.threads.gate import is_noisy, usable_cpus
 from tasks.threads.pyperf_export import pyperf_document
 from tasks.threads.race_verdicts import race_verdicts
 from tasks.threads.races import race_findings
-from tasks.threads.samples import Sample
 from tasks.threads.speedup_verdicts import Judgement, judge, speedup_verdicts
+
+from tasks.axes import Executor, Guard, Outcome, Shape, Workload
+from tasks.threads.cases import Case
+from tasks.threads.errors import TooFewValuesError
+from tasks.threads.gate import is_noisy, usable_cpus
+from tasks.threads.samples import Sample
 
 SERIAL = Case.speedup(Workload.FACTORIZE, Executor.SERIAL)
 THREADS = Case.speedup(Workload.FACTORIZE, Executor.THREAD)

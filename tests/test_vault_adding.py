@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks.crypto.cancel import CancelToken
-from tasks.crypto.encrypt import Batch, Limits, encrypt_batch
+from tasks.cancel import CancelToken
+from tasks.crypto.encrypt import Batch, Limits
 from tasks.crypto.inputs import Input
-from tasks.crypto.vault import adding as engine
-from tasks.crypto.vault.errors import NoVault, VaultError, VaultUnwritable
-from tasks.crypto.vault.objects import NewObject, object_names
-from tasks.crypto.vault.vault import open_vault
-from tasks.crypto.vault.walk import BadPattern, sources_of
+from tasks.vault import adding as engine
+from tasks.vault.errors import NoVault, VaultError, VaultUnwritable
+from tasks.vault.objects import NewObject, object_names
+from tasks.vault.vault import open_vault
+from tasks.vault.walk import BadPattern, sources_of
 from tests.crypto_fakes import CLI_ENC, SECRET, chosen, needs_openssl, openssl, run_python
 from tests.tracing import failing
 from tests.vaults import Place, add, content, entries, everything, files, flip, make_place, more_room, small_disk
@@ -255,7 +255,7 @@ def test_a_file_that_is_gone_when_it_is_read_is_left_out(place: Place) -> None:
     with engine.adding(place.vault, selection, CancelToken()) as addition:
         (place.tree / "a").unlink()
         batch = Batch(1, "modern", chosen("native"), tuple(enumerate(addition.to_do())))
-        results = encrypt_batch(batch, place.key, Limits(), CancelToken(), keep=addition)
+        results = addition.encrypt(batch, place.key, Limits(), CancelToken())
         assert [one.status for one in results] == ["failed", "ok", "ok"]
         added = addition.add_snapshot(1, CancelToken())
     assert (added.snapshot.totals.files, added.new) == (2, 2)
@@ -268,9 +268,9 @@ def test_a_cancelled_run_leaves_no_snapshot(place: Place) -> None:
     cancel = CancelToken()
     with engine.adding(place.vault, selection, cancel) as addition:
         work = tuple(enumerate(addition.to_do()))
-        encrypt_batch(Batch(1, "modern", chosen("native"), work[:1]), place.key, Limits(), cancel, keep=addition)
+        addition.encrypt(Batch(1, "modern", chosen("native"), work[:1]), place.key, Limits(), cancel)
         cancel.cancel()
-        assert encrypt_batch(Batch(1, "modern", chosen("native"), work), place.key, Limits(), cancel, addition) == ()
+        assert addition.encrypt(Batch(1, "modern", chosen("native"), work), place.key, Limits(), cancel) == ()
     assert len(objects(place)) == 1
     assert [path.name for path in place.root.rglob("*") if path.parent.name in ("tmp", "snapshots")] == []
     assert place.faults() == {}
@@ -465,7 +465,7 @@ def test_two_runs_at_once_both_have_their_snapshot(place: Place) -> None:
     ):
         for addition in (one, other):
             work = tuple(enumerate(addition.to_do()))
-            encrypt_batch(Batch(1, "modern", chosen("native"), work), place.key, Limits(), CancelToken(), addition)
+            addition.encrypt(Batch(1, "modern", chosen("native"), work), place.key, Limits(), CancelToken())
         numbers = [addition.add_snapshot(5, CancelToken()).snapshot.header.sequence for addition in (other, one)]
     assert numbers == [5, 6]
     assert place.faults() == {}
@@ -498,8 +498,8 @@ ADD = """
 import sys
 from pathlib import Path
 from tasks.crypto.secret import KeyFile
-from tasks.crypto.vault.errors import VaultUnwritable
-from tasks.crypto.vault.vault import open_vault
+from tasks.vault.errors import VaultUnwritable
+from tasks.vault.vault import open_vault
 from tests.vaults import Place
 key = KeyFile(sys.argv[2])
 try:

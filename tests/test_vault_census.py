@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tasks.crypto.secret import KeyFile
-from tasks.crypto.vault import census
-from tasks.crypto.vault.census import take_census
-from tasks.crypto.vault.entries import FileEntry
-from tasks.crypto.vault.snapshots import open_snapshot, snapshot_names
-from tasks.crypto.vault.vault import Vault, open_vault
+from tasks.vault import census
+from tasks.vault.census import take_census
+from tasks.vault.entries import FileEntry
+from tasks.vault.snapshots import open_snapshot, snapshot_names
+from tasks.vault.vault import Vault, open_vault
 from tests.conftest import Command
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.crypto.vault.entries import (
+from tasks.vault.entries import (
     Entry,
     FileEntry,
     FileFacts,
@@ -20,8 +20,8 @@ from tasks.crypto.vault.entries import (
     decode_entry,
     order_key,
 )
-from tasks.crypto.vault.lines import BadLine, Json, encode_line
-from tasks.crypto.vault.walk import Excludes, sources_of, walk
+from tasks.vault.lines import BadLine, Json, encode_line
+from tasks.vault.walk import Excludes, sources_of, walk
 from tests.crypto_fakes import modest
 
 OBJECT = "ab" * 32

@@ -10,8 +10,8 @@ from tests.vaults import more_room, small_disk
 
 FILL = """
 import os, sys
-from tasks.crypto.vault.errors import ScratchFull
-from tasks.crypto.vault.index import ObjectIndex
+from tasks.vault.errors import ScratchFull
+from tasks.vault.index import ObjectIndex
 names = [os.urandom(32).hex() for _ in range(200_000)]
 try:
     with ObjectIndex() as index:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tasks.crypto.secret import KeyFile
-from tasks.crypto.vault.snapshots import read_snapshot, snapshot_names
-from tasks.crypto.vault.vault import open_vault
+from tasks.vault.snapshots import read_snapshot, snapshot_names
+from tasks.vault.vault import open_vault
 from tests import vault_reader
 from tests.crypto_fakes import ROOT, needs_openssl
 from tests.vaults import Place, entries, flip, make_place, restore, verify

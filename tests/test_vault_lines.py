@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.crypto.vault.lines import (
+from tasks.vault.lines import (
     BadLine,
     Json,
     decode_line,
@@ -21,7 +21,7 @@ from tasks.crypto.vault.lines import (
     need_keys,
     need_text,
 )
-from tasks.crypto.vault.vault import _ID
+from tasks.vault.vault import _ID
 from tests.crypto_fakes import modest
 
 paths = st.binary(min_size=1, max_size=60).filter(lambda path: b"\0" not in path)

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
-from tasks.crypto.vault import locks
-from tasks.crypto.vault.adding import Selection, adding
-from tasks.crypto.vault.errors import VaultBusy, VaultError, VaultUnwritable
-from tasks.crypto.vault.headers import Header, Totals
-from tasks.crypto.vault.index import ObjectIndex
-from tasks.crypto.vault.objects import object_names
-from tasks.crypto.vault.prune import Policy, plan_removal, remove, to_remove
-from tasks.crypto.vault.snapshots import Snapshot, snapshot_names
+from tasks.vault import locks
+from tasks.vault.adding import Selection, adding
+from tasks.vault.errors import VaultBusy, VaultError, VaultUnwritable
+from tasks.vault.headers import Header, Totals
+from tasks.vault.index import ObjectIndex
+from tasks.vault.objects import object_names
+from tasks.vault.prune import Policy, plan_removal, remove, to_remove
+from tasks.vault.snapshots import Snapshot, snapshot_names
 from tests.crypto_fakes import ROOT
 from tests.vaults import Place, craft, everything, files, flip, make_place, prune, put_in_place
 
@@ -202,8 +202,8 @@ FORK = """
 import os, sys
 from pathlib import Path
 from tasks.crypto.secret import KeyFile
-from tasks.crypto.vault.prune import Policy
-from tasks.crypto.vault.vault import open_vault
+from tasks.vault.prune import Policy
+from tasks.vault.vault import open_vault
 from tests.vaults import Place, prune
 key = KeyFile(sys.argv[2])
 place = Place(open_vault(sys.argv[1], key.secret()), key, Path(sys.argv[3]))

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.secret import Secret
-from tasks.crypto.vault.adding import Selection, adding
-from tasks.crypto.vault.errors import NewerFormat, NoVault, WrongKey
-from tasks.crypto.vault.recover import open_or_recover
-from tasks.crypto.vault.vault import Vault, make_vault
+from tasks.vault.adding import Selection, adding
+from tasks.vault.errors import NewerFormat, NoVault, WrongKey
+from tasks.vault.recover import open_or_recover
+from tasks.vault.vault import Vault, make_vault
 from tests.crypto_fakes import SECRET
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
-from tasks.crypto.vault.entries import FileEntry, LinkEntry
-from tasks.crypto.vault.errors import SnapshotInvalid, TargetUnusable
-from tasks.crypto.vault.restore import Restoration, Wanted
-from tasks.crypto.vault.snapshots import find_snapshot, open_snapshot
+from tasks.vault.entries import FileEntry, LinkEntry
+from tasks.vault.errors import SnapshotInvalid, TargetUnusable
+from tasks.vault.restore import Restoration, Wanted
+from tasks.vault.snapshots import find_snapshot, open_snapshot
 from tests.crypto_fakes import ROOT, run_python
 from tests.test_vault_entries import folder
 from tests.tracing import failing
@@ -129,7 +129,7 @@ RESTORE = """
 import sys
 from pathlib import Path
 from tasks.crypto.secret import KeyFile
-from tasks.crypto.vault.vault import open_vault
+from tasks.vault.vault import open_vault
 from tests.vaults import restore
 verdicts = restore(open_vault(sys.argv[1], KeyFile(sys.argv[2]).secret()), "latest", Path(sys.argv[3]))
 print(sorted(verdict.status for verdict in verdicts))
@@ -324,7 +324,7 @@ FORK = """
 import os, sys
 from pathlib import Path
 from tasks.crypto.secret import KeyFile
-from tasks.crypto.vault.vault import open_vault
+from tasks.vault.vault import open_vault
 from tests.vaults import restore
 vault = open_vault(sys.argv[1], KeyFile(sys.argv[2]).secret())
 for line in sys.stdin:

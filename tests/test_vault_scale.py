@@ -16,15 +16,15 @@ BOUND_BYTES = 24 << 20
 # Every file has an object of its own, none of which is there but as an empty file in the last of the vault's folders.
 CODE = """
 import hashlib, sys
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
-from tasks.crypto.vault.entries import FileEntry, FileFacts
-from tasks.crypto.vault.index import ObjectIndex
-from tasks.crypto.vault.lines import encode_line, encode_mac
-from tasks.crypto.vault.prune import Policy, plan_removal
-from tasks.crypto.vault.restore import Wanted
-from tasks.crypto.vault.snapshots import Header, open_snapshot
-from tasks.crypto.vault.vault import open_vault
+from tasks.vault.entries import FileEntry, FileFacts
+from tasks.vault.index import ObjectIndex
+from tasks.vault.lines import encode_line, encode_mac
+from tasks.vault.prune import Policy, plan_removal
+from tasks.vault.restore import Wanted
+from tasks.vault.snapshots import Header, open_snapshot
+from tasks.vault.vault import open_vault
 from datetime import UTC, datetime
 from tests.crypto_fakes import peak_bytes
 

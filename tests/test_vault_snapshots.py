@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks.crypto.vault import written
-from tasks.crypto.vault.entries import Entry, FileEntry, FileFacts, FolderEntry, LinkEntry
-from tasks.crypto.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
-from tasks.crypto.vault.headers import Header
-from tasks.crypto.vault.lines import MAC_LINE_BYTES, Json, encode_line
-from tasks.crypto.vault.snapshots import find_snapshot, open_snapshot, peek, read_snapshot, snapshot_names
-from tasks.crypto.vault.twice import ReadTwice
-from tasks.crypto.vault.vault import make_vault, open_vault
+from tasks.vault import written
+from tasks.vault.entries import Entry, FileEntry, FileFacts, FolderEntry, LinkEntry
+from tasks.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
+from tasks.vault.headers import Header
+from tasks.vault.lines import MAC_LINE_BYTES, Json, encode_line
+from tasks.vault.snapshots import find_snapshot, open_snapshot, peek, read_snapshot, snapshot_names
+from tasks.vault.twice import ReadTwice
+from tasks.vault.vault import make_vault, open_vault
 from tests.crypto_fakes import SECRET
 from tests.test_vault_entries import FILE, FOLDER, LINK, OBJECT, folder
 from tests.vaults import Place, craft, entries, flip, make_place, put_in_place, restore

@@ -17,14 +17,14 @@ import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.crypto.secret import Secret
-from tasks.crypto.vault import locks
-from tasks.crypto.vault.errors import NoVault, VaultBusy, VaultChanged, VaultError, VaultUnwritable, WrongKey
-from tasks.crypto.vault.keys import VaultKey
-from tasks.crypto.vault.lines import encode_line, encode_mac
-from tasks.crypto.vault.vault import is_vault, make_vault, open_vault, why_no_vault
+from tasks.vault import locks
+from tasks.vault.errors import NoVault, VaultBusy, VaultChanged, VaultError, VaultUnwritable, WrongKey
+from tasks.vault.keys import VaultKey
+from tasks.vault.lines import encode_line, encode_mac
+from tasks.vault.vault import is_vault, make_vault, open_vault, why_no_vault
 from tests.crypto_fakes import SECRET, needs_openssl, openssl, run_python, vectors, without_root_rights
 from tests.vaults import OTHER, flip, put_in_place, verify
 
@@ -256,8 +256,8 @@ def test_a_place_that_takes_nothing(tmp_path: Path) -> None:
     """No right to write: said, in one line."""
     (tmp_path / "closed").mkdir(mode=0o500)
     code = (
-        "import sys; from tasks.crypto.vault.vault import make_vault; from tasks.crypto.secret import Secret\n"
-        "from tasks.crypto.vault.errors import VaultUnwritable\n"
+        "import sys; from tasks.vault.vault import make_vault; from tasks.crypto.secret import Secret\n"
+        "from tasks.vault.errors import VaultUnwritable\n"
         "try: make_vault(sys.argv[1], Secret.draw())\n"
         "except VaultUnwritable as error: print(error)"
     )

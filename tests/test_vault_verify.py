@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
-from tasks.crypto.vault.errors import VaultError
-from tasks.crypto.vault.index import ObjectIndex
-from tasks.crypto.vault.vault import open_vault
-from tasks.crypto.vault.verify import Known, check_objects, inspect
+from tasks.vault.errors import VaultError
+from tasks.vault.index import ObjectIndex
+from tasks.vault.vault import open_vault
+from tasks.vault.verify import Known, check_objects, inspect
 from tests.vaults import Place, content, craft, files, flip, leaks, make_place, put_in_place, restore, verify
 
 

@@ -15,24 +15,24 @@ from pathlib import Path
 
 import pytest
 
-from tasks.crypto.cancel import CancelToken
-from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
+from tasks.cancel import CancelToken
+from tasks.crypto.encrypt import Batch, Encryption, Limits
 from tasks.crypto.secret import KeyFile, Secret
-from tasks.crypto.vault import adding as engine
-from tasks.crypto.vault.decrypt import decrypt_checked
-from tasks.crypto.vault.entries import Entry, FileEntry
-from tasks.crypto.vault.headers import Header
-from tasks.crypto.vault.index import ObjectIndex
-from tasks.crypto.vault.layout import object_path, snapshot_path
-from tasks.crypto.vault.lines import Json, encode_line, encode_mac
-from tasks.crypto.vault.locks import alone
-from tasks.crypto.vault.prune import Policy, plan_removal, remove
-from tasks.crypto.vault.restore import Restoration, Wanted
-from tasks.crypto.vault.snapshots import find_snapshot, open_snapshot
-from tasks.crypto.vault.vault import Vault, make_vault
-from tasks.crypto.vault.verdicts import Verdict
-from tasks.crypto.vault.verify import Known, check_objects, inspect
-from tasks.crypto.vault.walk import sources_of
+from tasks.vault import adding as engine
+from tasks.vault.decrypt import decrypt_checked
+from tasks.vault.entries import Entry, FileEntry
+from tasks.vault.headers import Header
+from tasks.vault.index import ObjectIndex
+from tasks.vault.layout import object_path, snapshot_path
+from tasks.vault.lines import Json, encode_line, encode_mac
+from tasks.vault.locks import alone
+from tasks.vault.prune import Policy, plan_removal, remove
+from tasks.vault.restore import Restoration, Wanted
+from tasks.vault.snapshots import find_snapshot, open_snapshot
+from tasks.vault.vault import Vault, make_vault
+from tasks.vault.verdicts import Verdict
+from tasks.vault.verify import Known, check_objects, inspect
+from tasks.vault.walk import sources_of
 from tests.crypto_fakes import BOUND_S, SECRET, chosen
 
 OTHER = Secret(b"f" * 64)
@@ -123,7 +123,7 @@ def add(vault: Vault, key: KeyFile, selection: engine.Selection, backend: str = 
         to_do = enumerate(addition.to_do())
         while some := tuple(islice(to_do, 50)):
             batch = Batch(len(results), "modern", choice, some)
-            results += encrypt_batch(batch, key, Limits(BOUND_S), cancel, keep=addition)
+            results += addition.encrypt(batch, key, Limits(BOUND_S), cancel)
         added = addition.add_snapshot(1, cancel)
         return Adding(added.snapshot.name, addition.found, added, tuple(results))
 

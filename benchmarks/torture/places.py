@@ -23,11 +23,11 @@ from flows.jobs.restoration import RestorationRequest, restore
 from flows.jobs.run import Job, OpenRun, Tools
 from flows.jobs.runner import DirectRunner
 from flows.jobs.verification import VerificationRequest, verify
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile, write_key_file
-from tasks.crypto.vault.index import ObjectIndex
-from tasks.crypto.vault.vault import open_vault
-from tasks.crypto.vault.verify import inspect
+from tasks.vault.index import ObjectIndex
+from tasks.vault.vault import open_vault
+from tasks.vault.verify import inspect
 
 BIN = Path(sys.executable).parent
 NEVER = CancelToken()

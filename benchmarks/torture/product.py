@@ -8,17 +8,17 @@ from pathlib import Path
 
 from benchmarks.torture.places import NEVER, Place, scratch
 from tasks.crypto.secret import KeyFile
-from tasks.crypto.vault.decrypt import decrypt_checked
-from tasks.crypto.vault.entries import FileEntry
-from tasks.crypto.vault.errors import VaultError
-from tasks.crypto.vault.index import ObjectIndex
-from tasks.crypto.vault.locks import reading
-from tasks.crypto.vault.recover import open_or_recover
-from tasks.crypto.vault.restore import Restoration, Wanted
-from tasks.crypto.vault.snapshots import newest_snapshot, open_snapshot
-from tasks.crypto.vault.vault import open_vault
-from tasks.crypto.vault.verdicts import Verdict, judged
-from tasks.crypto.vault.verify import Known, check_objects, inspect
+from tasks.vault.decrypt import decrypt_checked
+from tasks.vault.entries import FileEntry
+from tasks.vault.errors import VaultError
+from tasks.vault.index import ObjectIndex
+from tasks.vault.locks import reading
+from tasks.vault.recover import open_or_recover
+from tasks.vault.restore import Restoration, Wanted
+from tasks.vault.snapshots import newest_snapshot, open_snapshot
+from tasks.vault.vault import open_vault
+from tasks.vault.verdicts import Verdict, judged
+from tasks.vault.verify import Known, check_objects, inspect
 
 
 def newest(place: Place) -> Known:

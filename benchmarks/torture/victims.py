@@ -13,9 +13,9 @@ from pathlib import Path
 from benchmarks.torture.places import Place
 from benchmarks.torture.product import faults, plaintext
 from tasks.crypto.secret import KeyFile
-from tasks.crypto.vault.entries import FileEntry
-from tasks.crypto.vault.snapshots import open_snapshot, peek, snapshot_names
-from tasks.crypto.vault.vault import open_vault
+from tasks.vault.entries import FileEntry
+from tasks.vault.snapshots import open_snapshot, peek, snapshot_names
+from tasks.vault.vault import open_vault
 
 _LARGE_BYTES = 1 << 20
 _LARGE_FOLDERS = 8_000

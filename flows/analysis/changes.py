@@ -134,7 +134,11 @@ def _findings(medians: Sequence[float]) -> list[_Finding]:
             if (begin, step, end) not in ratios:
                 ratios[begin, step, end] = ratio_of_medians(medians[begin:step], medians[step:end])
         found = [(*place, ratios[place]) for place in places]
-        weak = [(abs(math.log(ratio.value)), step) for _, step, _, ratio in found if not verdict_on_times(ratio).is_difference]
+        weak = [
+            (abs(math.log(ratio.value)), step)
+            for _, step, _, ratio in found
+            if not verdict_on_times(ratio).is_difference
+        ]
         if not weak:
             return found
         steps.remove(min(weak)[1])

@@ -89,7 +89,9 @@ def _speedup(label: str, one: SpeedupFinding) -> Line:
         "question": Experiment.SPEEDUP,
         "case": f"{one.workload}, {one.executor}",
         "workers": one.workers,
-        "verdict": _failed(one.samples) or _skipped(one) or ("the base" if base else WORDS[verdict_on_speedup(against)]),
+        "verdict": _failed(one.samples)
+        or _skipped(one)
+        or ("the base" if base else WORDS[verdict_on_speedup(against)]),
         "speed-up": ratio(against),
         "lost": None,
         "cost": None,

@@ -12,18 +12,24 @@ from flows.jobs.check import check as check_files
 from flows.jobs.names import RequestRefused
 from flows.jobs.request import check_paths, need_key_file
 from flows.settings import load_settings
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Limits
 
 
 def check(*paths: str, key_file: str | None = None, jobs: Whole | None = None, json: Json = False) -> int:
-    """Re-encrypt files with their recorded salt and say whether each still has the recorded digest.
+    """Say whether files still give their recorded digests.
+
+    Each file is encrypted again with its recorded salt.
+
+    Exit codes: 0 the same, 1 a digest differs or could not be made, 2 refused, or no file is on record, 3 a file was
+    unreadable or changed while it was read.
+
+    Example: threadmill check FOLDER --key-file KEY
 
     Args:
         paths: files and folders (all files below them)
         key_file: the one that they were encrypted with; default: THREADMILL_KEY_FILE
         jobs: files at once (default: usable CPUs)
-        json: print one JSON array
     """
     settings = with_overrides(load_settings(), jobs, key_file)
     if "-" in paths:

@@ -18,17 +18,20 @@ from flows.jobs.names import RequestRefused
 
 
 def compare(a: str, b: str, /, *, which: Selection = EVERYTHING, limit: Whole = 40, form: Form = FOR_PEOPLE) -> int:
-    """Compare B with A wherever both measured the same: the ratio of their times, with its 95 % interval.
+    """Compare two runs, interpreters, hosts or spans of time.
 
-    Faster or slower is said only where the whole interval lies beyond 5 %. Of each series the newest 1,000 runs on
-    either side are looked at.
+    Wherever A and B measured the same, the ratio of their times is given with its 95 % interval. Faster or slower is
+    said only where the whole interval lies beyond 5 %. The newest 1,000 runs of each series are looked at on either
+    side.
+
+    Exit codes: 0 done, 2 refused, or nothing to compare.
+
+    Example: threadmill history compare 3.11 3.13t --workload factorize
 
     Args:
         a: a run (12, latest), an interpreter (3.11), host:NAME, or a span of time (2026-10-01..2026-10-31)
         b: another of that kind
-        which: of what, and when
         limit: series at the most, the greatest differences first
-        form: for people or for programs
     """
     asked = which.filter()
     history = open_history(limit)

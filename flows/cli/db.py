@@ -17,7 +17,14 @@ from tasks.threads.wording import plural
 
 
 def upgrade() -> int:
-    """Create the history database, or bring it to this program's schema; there is no way back (make a copy first)."""
+    """Create the history database, or bring it to this program's schema.
+
+    There is no way back: make a backup first.
+
+    Exit codes: 0 done, 2 refused: the database cannot be used.
+
+    Example: threadmill db upgrade
+    """
     settings = load_settings()
     store = settings.open_store()
     say(f"{store.where} is at schema {HEAD}")
@@ -25,10 +32,14 @@ def upgrade() -> int:
 
 
 def check() -> int:
-    """Say whether the database is whole: structure, references, schema. Reads all of it; minutes for gigabytes.
+    """Say whether the database is whole.
 
-    Whether its contents are what was recorded is another question: threadmill history verify.
-    Exit code 1 with one line per fault.
+    Its structure, its references and its schema are checked. All of it is read, which takes minutes for gigabytes.
+    Whether its contents are what was recorded is another question: threadmill history verify. Each fault is one line.
+
+    Exit codes: 0 whole, 1 a fault was found, 2 refused: the database cannot be used.
+
+    Example: threadmill db check
     """
     settings = load_settings()
     _let_signals_end_this()
@@ -42,7 +53,13 @@ def check() -> int:
 
 
 def backup(path: str, /, *, overwrite: Flag = False) -> int:
-    """Copy the record to a file (mode 0600) while others go on writing; the copy is checked before it gets its name.
+    """Copy the record to a file while others go on writing.
+
+    The file has mode 0600. The copy is checked before it gets its name.
+
+    Exit codes: 0 written, 1 the file could not be written, 2 refused before any work.
+
+    Example: threadmill db backup /backup/history.sqlite
 
     Args:
         path: file to write
@@ -55,9 +72,14 @@ def backup(path: str, /, *, overwrite: Flag = False) -> int:
 
 
 def import_(path: str, /) -> int:
-    """Take all rows of a SQLite record (a backup, an export) into the record in force, which has to be empty.
+    """Take a SQLite record (a backup, an export) into an empty one.
 
-    So a record moves to PostgreSQL. All or nothing; it verifies as the original does.
+    The record in force has to be empty, and gets all rows or none. This moves a record to PostgreSQL, where it verifies
+    as the original does.
+
+    Exit codes: 0 done, 2 refused: the file or the database cannot be used.
+
+    Example: THREADMILL_DATABASE_URL=postgresql+psycopg://localhost/history threadmill db import history.sqlite
 
     Args:
         path: file to read
@@ -70,10 +92,13 @@ def import_(path: str, /) -> int:
 
 
 def stats(*, json: Json = False) -> int:
-    """Count runs and rows, and say where the space goes. Reads all of a SQLite file.
+    """Count runs and rows, and say where the space goes.
 
-    Args:
-        json: print one JSON object
+    All of a SQLite file is read.
+
+    Exit codes: 0 done, 2 refused: the database cannot be used.
+
+    Example: threadmill db stats
     """
     settings = load_settings()
     _let_signals_end_this()

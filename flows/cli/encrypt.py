@@ -46,10 +46,16 @@ def encrypt(
     via: Via = None,
     json: Json = False,
 ) -> int:
-    """Encrypt payloads and record the digest of each ciphertext; it is discarded, or kept in a vault.
+    """Encrypt and hash payloads, and record the digest of each ciphertext.
 
-    Into a vault go files and folders: only what is new or changed since its last snapshot of the same paths is
-    encrypted. A vault that is not there is made.
+    The ciphertext is discarded, or kept in a vault. A vault takes files and folders: only what is new or changed since
+    its last snapshot of the same paths is encrypted. A vault that is not there is made. --json prints the run with its
+    payloads, as history show does.
+
+    Exit codes: 0 done, 1 a payload failed, 2 refused before any work, 3 a source was unreadable or changed while it was
+    read.
+
+    Examples: threadmill encrypt --random 4KiBx100 and threadmill encrypt FOLDER --key-file KEY --vault VAULT
 
     Args:
         paths: files and folders (all files below them), or - for standard input
@@ -61,11 +67,9 @@ def encrypt(
         allow_legacy_size: let the suite classic take payloads over 8 MiB
         vault: folder to keep the ciphertext in; default: THREADMILL_VAULT
         exclude: what to leave out of the vault, in the syntax of gitignore, relative to each path; may be repeated
-        rehash: read files too that look unchanged, and encrypt those that are not
+        rehash: read files that look unchanged too, and encrypt those whose content has changed
         dry_run: say what would be encrypted into the vault, and do nothing
         discard: keep nothing, although THREADMILL_VAULT is set
-        via: how to run
-        json: print the run with its payloads, as history show does
     """
     settings = with_overrides(load_settings(), jobs, key_file, vault)
     request = _request(settings, list(paths), random, suite, backend, allow_legacy_size)

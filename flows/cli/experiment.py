@@ -35,7 +35,14 @@ def experiment(
     via: Via = None,
     json: Json = False,
 ) -> int:
-    """Measure what threads, processes, coroutines, sub-interpreters and locks do here, and record every sample.
+    """Measure what threads, processes, coroutines and locks do here.
+
+    Sub-interpreters are measured where the interpreter has them. Every sample goes on record. --json prints the run
+    with its samples, as history show does.
+
+    Exit codes: 0 done, 1 a sample failed or a guard lost updates, 2 refused before any work.
+
+    Example: threadmill experiment speedup --workload factorize --python 3.11,3.13t --quick
 
     Args:
         question: speedup, race, ceiling, or all
@@ -48,8 +55,6 @@ def experiment(
         rounds: how often every case is measured (default: 20, with --quick 6)
         seed: of the order of cases; drawn and recorded unless given
         quick: lower counts and fewer rounds
-        via: how to run
-        json: print the run with its samples, as history show does
     """
     settings = load_settings()
     counts = _numbers(workers)

@@ -19,9 +19,14 @@ _FORMATS: Mapping[str, tuple[Callable[..., dict[str, int]], str]] = {
 
 
 def export(*, format: str = "csv", output: str | None = None, since: str | None = None) -> int:  # noqa: A002
-    """Write all tables to new files for their owner only; nothing that is there is overwritten.
+    """Write the record as CSV files, or as one SQLite file.
 
-    Units are in the columns' names; in CSV times are ISO 8601 in UTC, bytes hex, an empty cell is NULL.
+    The files are new, and for their owner only: nothing that is there is overwritten. Units are in the columns' names;
+    in CSV times are ISO 8601 in UTC, bytes hex, an empty cell is NULL.
+
+    Exit codes: 0 written, 1 the files could not be written, 2 refused before any work.
+
+    Example: threadmill export --format sqlite --output record.sqlite
 
     Args:
         format: csv, one file per table in a folder (a zip file if the output ends in .zip); sqlite, one file

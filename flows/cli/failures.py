@@ -28,15 +28,17 @@ def failures(
     limit: Whole = 20,
     form: Form = FOR_PEOPLE,
 ) -> int:
-    """List what failed, newest first: runs, payloads and samples that are broken, faults that were found in vaults.
+    """List what failed, newest first.
 
-    A filter by suite or backend leaves payloads only, one by case or interpreter samples only.
+    That is: runs, payloads and samples, and faults that were found in vaults. A filter by suite or backend leaves
+    payloads only, one by case or interpreter leaves samples only.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history failures --since 7d
 
     Args:
-        kind: only these
-        which: of what, and when
         limit: how many at the most
-        form: for people or for programs
     """
     asked = which.filter()
     history = open_history(limit)
@@ -79,15 +81,17 @@ def slowest(
     limit: Whole = 20,
     form: Form = FOR_PEOPLE,
 ) -> int:
-    """List the payloads and samples that took longest, as multiples of the median of their series.
+    """List what took longest, against what is usual for it.
 
-    Failed and noisy ones are left out. Without --since, of the last 30 days.
+    Payloads and samples are ordered by their time as a multiple of the median of their series. Failed and noisy ones
+    are left out. Without --since, the last 30 days are looked at.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history slowest --limit 5
 
     Args:
-        absolute: by time
-        which: of what, and when
         limit: how many at the most
-        form: for people or for programs
     """
     asked = which.filter()
     if asked.since is None:

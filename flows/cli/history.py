@@ -34,12 +34,12 @@ def runs(
 ) -> int:
     """List the runs, newest first.
 
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history runs --status failed,crashed --since 7d
+
     Args:
-        status: only these
-        hosts: on which machines
-        times: when they started
         limit: how many at the most
-        form: for people or for programs
     """
     if unknown := [name for name in status if name not in _STATUSES]:
         raise RequestRefused(f"unknown status {unknown[0]!r}; there are: {', '.join(_STATUSES)}")
@@ -62,14 +62,18 @@ def _print_runs(rows: Sequence[RunRow]) -> None:
 
 
 def show(run: str, /, *, limit: Whole | None = None, form: Form = FOR_PEOPLE) -> int:
-    """Show one run with its payloads and their stages, what its samples add up to, its snapshot and verdicts; its seal.
+    """Show one run with everything that it recorded.
 
-    JSON is one object with run, payloads, samples, head, snapshot and verdicts; CSV is the payloads.
+    That is: its payloads and their stages, what its samples add up to, its snapshot and verdicts, and its seal. --json
+    prints one object with run, payloads, samples, head, snapshot and verdicts; --csv prints the payloads.
+
+    Exit codes: 0 shown, 2 refused: there is no such run.
+
+    Example: threadmill history show latest
 
     Args:
         run: its number, the id of a Prefect flow run, or latest
         limit: payloads and verdicts at the most (default: 20 for people, all for programs)
-        form: for people or for programs
     """
     history = open_history(limit)
     found = _find(history, run)
@@ -112,17 +116,19 @@ def payloads(
     limit: Whole = 20,
     form: Form = FOR_PEOPLE,
 ) -> int:
-    """List payloads of all runs, newest first; those of one run in their order.
+    """List payloads of all runs, newest first.
+
+    With --run, the payloads of one run are listed in their order.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history payloads --path /home/me/documents --failed
 
     Args:
         path: this file, or everything below this folder
-        failed: only those that failed or would not hold still
-        chains: by what
-        hosts: on which machines
+        failed: only payloads that failed, or that changed while they were read
         run: only this run, by its number
-        times: when they were encrypted
         limit: how many at the most
-        form: for people or for programs
     """
     since, until = times.span()
     which = PayloadFilter(

@@ -7,9 +7,13 @@ from tasks.crypto.secret import write_key_file
 
 
 def keygen(path: str, /) -> int:
-    """Write a new key file (mode 0600).
+    """Write a new key file, readable for its owner only.
 
-    Without it nothing that was encrypted with it can be opened, by anybody: keep a copy in a safe place.
+    Nobody can open what was encrypted with a key file that is lost: keep a copy in a safe place.
+
+    Exit codes: 0 written, 2 refused: the file exists or cannot be written.
+
+    Example: threadmill keygen ~/threadmill.key
 
     Args:
         path: file to make; one that exists is never overwritten

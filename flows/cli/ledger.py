@@ -20,14 +20,15 @@ def verify(
     head: Annotated[str | None, Parameter(help="a head that was noted elsewhere: 64 hex digits")] = None,
     form: Form = FOR_PEOPLE,
 ) -> int:
-    """Hash every sealed run anew and walk the chain of seals; exit code 1 if anything is not as it was sealed.
+    """Say whether every row is as it was sealed.
 
-    Finds changed, removed and added rows, and says of which run. Against someone who rewrites the whole chain, give a
-    head that was kept elsewhere: it is in the log and the artifact of every run, and on the last line here.
+    Every sealed run is hashed again, and the chain of seals is walked: rows that were changed, removed or added are
+    found. Each fault names its run. Against someone who rewrites the whole chain, give a head that was kept elsewhere:
+    it is in the log and the artifact of every run, and on the last line here.
 
-    Args:
-        head: noted elsewhere
-        form: for people or for programs
+    Exit codes: 0 all is as it was sealed, 1 something is not, 2 refused.
+
+    Example: threadmill history verify
     """
     if head is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", head.strip()):
         raise RequestRefused("--head is 64 hex digits, as history verify prints it")

@@ -8,20 +8,26 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from cyclopts import App, CycloptsError
+from cyclopts import CycloptsError
 
 from db.errors import NotWritten, RecordError
 from flows.cli.exits import REFUSED, Exit, Terminated
-from flows.cli.options import Json
+from flows.cli.help import CommandGroup
 from flows.cli.output import say
 from flows.jobs.names import RequestRefused
 from flows.version import code_version
 from tasks.crypto.errors import CryptoError
 from tasks.threads.errors import ExperimentError
 
-app = App(
+app = CommandGroup(
     name="threadmill",
-    help="Encrypt→hash chains of child processes, on record: every digest, every timing, every failure.",
+    help="""Encrypt→hash chains of child processes, on record: every digest, every timing, every failure.
+
+    Exit codes: 0 done, 1 something failed, 2 refused before any work, 3 a source was unreadable or changed while it
+    was read, 130 after Ctrl-C, 143 after SIGTERM. The help of a command says what they mean for it.
+
+    Example: threadmill encrypt --help
+    """,
     version=code_version,
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
@@ -29,66 +35,61 @@ app = App(
     print_error=False,
     result_action="return_value",
 )
-history = App(name="history", help="Query the record of all runs.")
-snapshots = App(name="snapshots", help="List the snapshots of a vault, newest first.")
-database = App(name="db", help="Look after the history database.")
+history = CommandGroup(name="history", help="Query the record of all runs.")
+database = CommandGroup(name="db", help="Look after the history database.")
 
-# Named by path, and described here, so that a command's module is loaded only when it is called.
-app.command("flows.cli.survey:survey", help="Run the chapter's examples on this host.")
-app.command("flows.cli.encrypt:encrypt", help="Encrypt and hash files, folders or random payloads; record the digests.")
-app.command("flows.cli.vaults:verify", help="Check that a vault is whole: every object, every snapshot.")
-app.command("flows.cli.vaults:restore", help="Bring files back from a vault.")
-app.command("flows.cli.snapshots:cat", help="Write one file of a snapshot to standard output.")
-app.command("flows.cli.vaults:prune", help="Remove old snapshots from a vault, and what only they have.")
-app.command("flows.cli.experiment:experiment", help="Measure threads, processes, coroutines and locks.")
-app.command("flows.cli.serve:serve", help="Run Prefect's server, the deployments and a worker on this machine.")
-app.command("flows.cli.interpreters:interpreters", help="List the interpreters that experiments can run on.")
-app.command("flows.cli.status:status", help="How the scheduled runs do: last, next, late, failed, missing.")
-app.command("flows.cli.check:check", help="Say whether files still give their recorded digests.")
-app.command("flows.cli.keygen:keygen", help="Write a new key file.")
-history.command("flows.cli.history:runs", help="List the runs, newest first.")
-history.command("flows.cli.history:show", help="Show one run with its payloads and their stages.")
-history.command("flows.cli.history:payloads", help="List payloads of all runs, newest first.")
-history.command("flows.cli.samples:samples", help="List samples of the experiments, newest first.")
-history.command("flows.cli.samples:speedup", help="What helped, run by run and interpreter by interpreter.")
-history.command("flows.cli.samples:race", help="What was lost, and what a guard cost.")
-history.command("flows.cli.trend:trend", help="How times went on, day by day or run by run.")
-history.command("flows.cli.compare:compare", help="Two runs, interpreters, hosts or times against each other.")
-history.command("flows.cli.changes:changes", help="Since when something takes longer or less, and what changed then.")
-history.command("flows.cli.vault_record:snapshots", help="List what runs put into vaults, newest first.")
-history.command("flows.cli.vault_record:proofs", help="When each object in a vault was last proven, the oldest first.")
-history.command("flows.cli.failures:failures", help="List what failed: runs, payloads, samples, vaults.")
-history.command("flows.cli.failures:slowest", help="List what took longest, against what is usual for it.")
-history.command("flows.cli.ledger:verify", help="Say whether every row is as it was sealed.")
-database.command("flows.cli.db:upgrade", help="Create the database, or bring it to this program's schema.")
-database.command("flows.cli.db:check", help="Say whether the database is whole.")
-database.command("flows.cli.db:backup", help="Copy the record to a file while others go on writing.")
-database.command("flows.cli.db:stats", help="Count rows, and say where the space goes.")
-database.command("flows.cli.db:import_", name="import", help="Take a SQLite record into an empty one.")
-snapshots.command("flows.cli.snapshots:show", help="List what a snapshot has.")
-app.command(snapshots)
+# A command is a function in a file of its own, and a line here.
+app.add(
+    {
+        "survey": "flows.cli.survey:survey",
+        "encrypt": "flows.cli.encrypt:encrypt",
+        "verify": "flows.cli.vaults:verify",
+        "restore": "flows.cli.vaults:restore",
+        "cat": "flows.cli.snapshots:cat",
+        "prune": "flows.cli.vaults:prune",
+        "snapshots": "flows.cli.snapshots:app",
+        "experiment": "flows.cli.experiment:experiment",
+        "serve": "flows.cli.serve:serve",
+        "interpreters": "flows.cli.interpreters:interpreters",
+        "status": "flows.cli.status:status",
+        "check": "flows.cli.check:check",
+        "keygen": "flows.cli.keygen:keygen",
+        "report": "flows.cli.report:report",
+        "export": "flows.cli.export:export",
+        "explore": "flows.cli.explore:explore",
+        "maintain": "flows.cli.maintain:maintain",
+        "settings": "flows.cli.settings:settings",
+    }
+)
+history.add(
+    {
+        "runs": "flows.cli.history:runs",
+        "show": "flows.cli.history:show",
+        "payloads": "flows.cli.history:payloads",
+        "samples": "flows.cli.samples:samples",
+        "speedup": "flows.cli.samples:speedup",
+        "race": "flows.cli.samples:race",
+        "trend": "flows.cli.trend:trend",
+        "compare": "flows.cli.compare:compare",
+        "changes": "flows.cli.changes:changes",
+        "snapshots": "flows.cli.vault_record:snapshots",
+        "proofs": "flows.cli.vault_record:proofs",
+        "failures": "flows.cli.failures:failures",
+        "slowest": "flows.cli.failures:slowest",
+        "verify": "flows.cli.ledger:verify",
+    }
+)
+database.add(
+    {
+        "upgrade": "flows.cli.db:upgrade",
+        "check": "flows.cli.db:check",
+        "backup": "flows.cli.db:backup",
+        "stats": "flows.cli.db:stats",
+        "import": "flows.cli.db:import_",
+    }
+)
 app.command(history)
-app.command("flows.cli.report:report", help="Write one static HTML page, of the last 30 days or --since: tables, plots")
-app.command("flows.cli.export:export", help="Write the record as CSV files, or as one SQLite file.")
-app.command("flows.cli.explore:explore", help="Browse the record in a web browser, read-only.")
-app.command("flows.cli.maintain:maintain", help="Roll up, remove old runs if asked, verify, optimise.")
 app.command(database)
-app.command("flows.cli.settings:settings", help="Print the settings in force.")
-
-
-@snapshots.default
-def list_snapshots(*, vault: str | None = None, key_file: str | None = None, json: Json = False) -> int:
-    """List the snapshots of a vault, newest first; exit code 1 if one cannot be believed.
-
-    Args:
-        vault: folder of the vault; default: THREADMILL_VAULT
-        key_file: the one that it was made with; default: THREADMILL_KEY_FILE
-        json: print one JSON array
-    """
-    # A default command cannot be named by path.
-    from flows.cli.snapshots import list_snapshots as run
-
-    return run(vault, key_file, json=json)
 
 
 def main() -> NoReturn:

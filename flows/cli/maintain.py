@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
 
 def maintain(*, remove_older_than: str | None = None, via: Via = None, json: Json = False) -> int:
-    """Roll up closed days, check every sealed run against the ledger, remove old runs if asked, optimise the database.
+    """Roll up, verify and optimise the record, and remove old runs if asked.
 
-    Exit code 1 if a run is not as it was sealed. What was summed up of removed runs stays, and so does their ledger.
+    Closed days are summed up, and every sealed run is checked against the ledger. The summaries of removed runs stay on
+    record, and so does their ledger. --json prints the run and what it came to.
+
+    Exit codes: 0 done, 1 a run is not as it was sealed, 2 refused before any work.
+
+    Example: threadmill maintain --remove-older-than 365d
 
     Args:
         remove_older_than: age in days or weeks, such as 365d (default: THREADMILL_KEEP; without it nothing is removed)
-        via: how to run
-        json: print the run and what it came to
     """
     settings = load_settings()
     request = maintenance_request(remove_older_than or settings.keep)

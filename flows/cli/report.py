@@ -32,12 +32,15 @@ def report(
     run: Whole | None = None,
     output: Annotated[str, Parameter(alias="-o")] = "threadmill-report.html",
 ) -> int:
-    """Write one static HTML page about what is on record: tables, plots, and what they allow to say.
+    """Write one static HTML page of tables and plots about what is on record.
 
-    Without --since, about the 30 days before --until, or before now.
+    Without --since, the page is about the 30 days before --until, or before now.
+
+    Exit codes: 0 written, 2 refused, or the file cannot be written.
+
+    Example: threadmill report --since 7d --output week.html
 
     Args:
-        when: what started in this time
         run: only this run, by its number
         output: file to write
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -27,9 +28,11 @@ from flows.cli.selection import (
     Updates,
     Workloads,
 )
-from flows.jobs.findings import to_sample
 from flows.jobs.names import RequestRefused
-from tasks.threads.pyperf_export import pyperf_document
+from tasks.axes import Outcome
+
+# For these a time means what it says.
+_TIMED = {Outcome.OK, Outcome.LOST, Outcome.NONE_OBSERVED, Outcome.NOT_EXERCISED}
 
 
 def samples(
@@ -42,15 +45,17 @@ def samples(
     form: Form = FOR_PEOPLE,
     pyperf: Flag = False,
 ) -> int:
-    """List samples of the experiments, newest first; those of one run in their order.
+    """List samples of the experiments, newest first.
+
+    With --run, the samples of one run are listed in their order.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history samples --workload factorize --interpreter 3.13t
 
     Args:
-        cases: of which cases
-        machines: on which interpreters and machines
         run: only this run, by its number
-        times: when they were measured
         limit: how many at the most
-        form: for people or for programs
         pyperf: print the samples of one case as JSON that pyperf stats and pyperf compare_to read
     """
     since, until = times.span()
@@ -102,12 +107,40 @@ def _print_samples(rows: Sequence[SampleRow]) -> None:
 
 
 def _print_pyperf(rows: Sequence[SampleRow]) -> None:
-    samples = [to_sample(row) for row in rows]
-    if len({(sample.case, sample.interpreter) for sample in samples}) != 1:
+    if len({(row.case, row.interpreter.fingerprint) for row in rows}) != 1:
         raise RequestRefused(
             "pyperf's form holds one case of one interpreter: narrow down by --workload, --executor, --interpreter, …"
         )
-    print(pyperf_document(samples, rows[0].interpreter))
+    print(pyperf_document(rows))
+
+
+def pyperf_document(rows: Sequence[SampleRow]) -> str:
+    """The JSON text (pyperf's format 1.0) that `pyperf stats` and `pyperf compare_to` read, a run for each sample.
+
+    Args:
+        rows: of one case and one interpreter, at least one of them; noisy ones are left out, as everywhere.
+
+    Raises:
+        RequestRefused: no sample has a time that means anything.
+    """
+    quiet = [row for row in rows if row.outcome in _TIMED and not row.noisy and row.wall_ns]
+    if not quiet:
+        raise RequestRefused("pyperf's form needs at least one sample that is not noisy and has a time")
+    first = rows[0]
+    metadata = {
+        # `compare_to` pairs benchmarks by this name.
+        "name": first.case,
+        "unit": "second",
+        "loops": 1,
+        "python_version": first.interpreter.label,
+        "python_implementation": first.interpreter.implementation,
+    }
+    return json.dumps({"version": "1.0", "metadata": metadata, "benchmarks": [{"runs": list(map(_pyperf_run, quiet))}]})
+
+
+def _pyperf_run(row: SampleRow) -> dict[str, object]:
+    date = row.started_at.replace(tzinfo=None).isoformat(" ")
+    return {"metadata": {"date": date}, "values": [(row.wall_ns or 0) / 1e9]}
 
 
 def speedup(
@@ -119,15 +152,15 @@ def speedup(
     limit: Whole = 5,
     form: Form = FOR_PEOPLE,
 ) -> int:
-    """Show what helped: the speed-up of each executor, run by run, newest first.
+    """Show the speed-up of each executor, run by run, newest first.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history speedup --workload factorize
 
     Args:
-        workloads: of which cases
-        machines: on which interpreters and machines
         run: only this run, by its number
-        times: when they were measured
         limit: runs at the most
-        form: for people or for programs
     """
     wanted = workloads.axes()
     groups = _findings("speedup", wanted, machines, run, times, limit)
@@ -145,15 +178,17 @@ def race(
     limit: Whole = 5,
     form: Form = FOR_PEOPLE,
 ) -> int:
-    """Show what was lost, and what a guard cost, run by run, newest first.
+    """Show which updates were lost, and what a guard costs.
+
+    Runs are shown one by one, newest first.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history race --shape augmented
 
     Args:
-        updates: of which cases
-        machines: on which interpreters and machines
         run: only this run, by its number
-        times: when they were measured
         limit: runs at the most
-        form: for people or for programs
     """
     wanted = updates.axes()
     groups = _findings("race", wanted, machines, run, times, limit)

@@ -13,8 +13,8 @@ from cyclopts import Parameter
 from db.history import SeriesFilter
 from flows.cli.options import Csv, Json, Names, end_in_time, point_in_time
 from flows.jobs.names import RequestRefused, check_suites
-from tasks.crypto.suites import SUITES
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
+from tasks.crypto.suites import SUITES
 
 _WHEN = "7d, 12h, today, 2026-11-22, 2026-11-22T03:00"
 # What the record calls them; `auto` is a choice, not a backend.

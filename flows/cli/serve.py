@@ -15,7 +15,13 @@ from flows.settings import Settings, load_settings
 
 
 def serve(*, port: Whole = 4200, limit: Whole | None = None) -> int:
-    """Start Prefect's server, the deployments of prefect.yaml and a worker on this machine; Ctrl-C ends all of them.
+    """Run Prefect's server, the deployments and a worker on this machine.
+
+    The deployments are those of prefect.yaml. Ctrl-C ends all of it.
+
+    Exit codes: 0 ended by a signal, 1 a part of it failed or ended by itself, 2 refused before any work.
+
+    Example: threadmill serve --limit 2
 
     Args:
         port: of the server and its UI, on the loopback address

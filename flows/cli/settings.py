@@ -9,10 +9,13 @@ from flows.settings import Settings, load_settings
 
 
 def settings(*, json: Json = False) -> int:
-    """Print the settings in force and the environment variables that change them; passwords are masked.
+    """Print the settings in force, and the variables that change them.
 
-    Args:
-        json: print one JSON object
+    Passwords are masked.
+
+    Exit codes: 0 printed, 2 refused: a variable has a value that makes no sense.
+
+    Example: threadmill settings --json
     """
     in_force = load_settings()
     values = in_force.model_dump() | {"database_url": shown(parse_url(in_force.history_url))}

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from cyclopts import App
+
 from flows.cli.encrypt import with_overrides
 from flows.cli.exits import Exit
 from flows.cli.listing import size
@@ -20,13 +22,14 @@ from flows.jobs.names import RequestRefused, shown_path
 from flows.jobs.request import need_key_file, need_path, need_vault
 from flows.report.escaping import visible
 from flows.settings import load_settings
-from tasks.crypto.cancel import CancelToken
-from tasks.crypto.files import write_all
-from tasks.crypto.vault.decrypt import decrypt_checked
-from tasks.crypto.vault.entries import Entry, FileEntry, LinkEntry
-from tasks.crypto.vault.errors import VaultError
-from tasks.crypto.vault.locks import reading
-from tasks.crypto.vault.snapshots import (
+from tasks.cancel import CancelToken
+from tasks.files import write_all
+from tasks.threads.wording import plural
+from tasks.vault.decrypt import decrypt_checked
+from tasks.vault.entries import Entry, FileEntry, LinkEntry
+from tasks.vault.errors import VaultError
+from tasks.vault.locks import reading
+from tasks.vault.snapshots import (
     LATEST,
     OpenSnapshot,
     Snapshot,
@@ -35,8 +38,7 @@ from tasks.crypto.vault.snapshots import (
     read_snapshot,
     snapshot_names,
 )
-from tasks.crypto.vault.vault import Vault, open_vault
-from tasks.threads.wording import plural
+from tasks.vault.vault import Vault, open_vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,17 @@ class SnapshotLine:
     size_bytes: int
 
 
-def list_snapshots(vault: str | None, key_file: str | None, *, json: bool) -> int:
-    """`threadmill snapshots`."""
+app = App(name="snapshots")
+
+
+@app.default
+def list_snapshots(*, vault: VaultOption = None, key_file: KeyOption = None, json: Json = False) -> int:
+    """List the snapshots of a vault, newest first.
+
+    Exit codes: 0 listed, 1 a snapshot is damaged or not authentic, 2 refused before any work.
+
+    Example: threadmill snapshots --vault VAULT --key-file KEY
+    """
     with _opened(vault, key_file) as opened:
         lines, faults = [], []
         for name in reversed(snapshot_names(opened.root)):
@@ -81,6 +92,7 @@ def list_snapshots(vault: str | None, key_file: str | None, *, json: bool) -> in
     return 0
 
 
+@app.command
 def show(
     snapshot: str,
     /,
@@ -90,14 +102,15 @@ def show(
     key_file: KeyOption = None,
     json: Json = False,
 ) -> int:
-    """List what a snapshot has.
+    """List the files, links and folders of a snapshot.
+
+    Exit codes: 0 listed, 2 refused: no such snapshot, or it is damaged.
+
+    Example: threadmill snapshots show latest --vault VAULT --key-file KEY
 
     Args:
         snapshot: latest, or the beginning of its name
         sha256sums: print what `sha256sum -c` reads, to be run in the folder of the vault
-        vault: where
-        key_file: path
-        json: print an array, an object for each entry
     """
     with _found(vault, key_file, snapshot) as (_, found):
         if sha256sums:
@@ -112,13 +125,17 @@ def show(
 
 
 def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: KeyOption = None) -> int:
-    """Write a file of a snapshot to standard output, after all of it was checked.
+    """Write one file of a snapshot to standard output.
+
+    All of the file is checked before its first byte is written.
+
+    Exit codes: 0 written, 1 its object is damaged or the output cannot be written, 2 refused before any work.
+
+    Example: threadmill cat latest /home/me/letter.txt --vault VAULT --key-file KEY
 
     Args:
         snapshot: latest, or the beginning of its name
         path: as it was when it was encrypted
-        vault: where
-        key_file: path
     """
     path = need_path(path)
     wanted = os.fsencode(path).strip(b"/")

@@ -42,18 +42,19 @@ def status(
     only_vault: Flag = False,
     json: Json = False,
 ) -> int:
-    """Say how the scheduled runs and the vault do: what ran last, what is due, what is late, failed, missing, too old.
+    """Say how the scheduled runs and the vault do.
 
-    Exit code 0 if all is well, 1 if something needs eyes. An object that nobody has proven yet counts from when it was
-    stored.
+    That is: what ran last, what is due, and what is late, failed, missing or too old. An object that was never verified
+    counts from when it was stored.
+
+    Exit codes: 0 all is well, 1 something needs attention, 2 refused before any work.
+
+    Example: threadmill status --vault VAULT --snapshot-age 2d --proof-age 30d
 
     Args:
-        vault: where
-        key_file: path
         snapshot_age: complain if the vault's newest snapshot is older: 30m, 36h, 2d; default: THREADMILL_SNAPSHOT_AGE
-        proof_age: complain if an object was not proven for longer: 36h, 30d, 8w; default: THREADMILL_PROOF_AGE
+        proof_age: complain if an object was not verified for longer: 36h, 30d, 8w; default: THREADMILL_PROOF_AGE
         only_vault: look at the vault, and neither at a server nor at deployments
-        json: print one JSON object
     """
     settings = with_overrides(load_settings(), key_file=key_file, vault=vault)
     if only_vault:

@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 
 
 def survey(*, via: Via = None, json: Json = False) -> int:
-    """Run the chapter: child processes, threads and locks, with its own numbers, on this host and interpreter.
+    """Run the chapter's examples on this host and interpreter.
 
-    Args:
-        via: how to run
-        json: print the run with its payloads, as history show does
+    They are of child processes, threads and locks, with the chapter's own numbers. Everything goes on record. --json
+    prints the run with its payloads and samples, as history show does.
+
+    Exit codes: 0 done, 1 something failed, 2 refused before any work.
+
+    Example: threadmill survey
     """
     settings = load_settings()
     progress = ProgressReporter(quiet=json)

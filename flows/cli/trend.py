@@ -28,14 +28,16 @@ def trend(
     limit: Whole | None = None,
     form: Form = FOR_PEOPLE,
 ) -> int:
-    """Show how times went on, day by day or run by run: median and quartiles of good and quiet rows.
+    """Show how times went on, day by day or run by run.
+
+    Each row has the median and the quartiles of payloads and samples that are good and not noisy.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history trend --suite modern --since 30d
 
     Args:
-        by: what a row stands for
-        which: of what, and when
-        series: by number
         limit: the newest days or runs of each series (default: 30, or all --since that time)
-        form: for people or for programs
     """
     asked = replace(which.filter(), series_ids=series)
     history = open_history(limit)

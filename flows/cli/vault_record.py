@@ -37,16 +37,18 @@ def proofs(
     limit: Whole = 20,
     form: Form = FOR_PEOPLE,
 ) -> int:
-    """Say when each object in a vault was last proven to be whole: what never was comes first, then the oldest proof.
+    """List the objects of vaults, those verified least recently first.
 
-    Objects are those that runs on record encrypted or looked at, but for those that were removed since.
+    Objects that were never verified come before all others. Listed are the objects that runs on record encrypted or
+    looked at, and that were not removed since.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history proofs --vault VAULT --never
 
     Args:
         path: only objects of this file, or of everything below this folder
-        vault: which
-        never: only those without a proof
         limit: how many at the most
-        form: for people or for programs
     """
     history = open_history(limit)
     vault_id = _vault_on_record(history, vault)
@@ -77,11 +79,12 @@ def _print_proofs(rows: Sequence[ProofRow]) -> None:
 def snapshots(*, vault: OnRecord = None, times: Times = ANY_TIME, limit: Whole = 20, form: Form = FOR_PEOPLE) -> int:
     """List what runs put into vaults, newest first.
 
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history snapshots --vault VAULT --since 7d
+
     Args:
-        vault: which
-        times: when they were made
         limit: how many at the most
-        form: for people or for programs
     """
     since, until = times.span()
     history = open_history(limit)

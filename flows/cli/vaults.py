@@ -23,10 +23,10 @@ from flows.jobs.restoration import restore as restore_job
 from flows.jobs.verification import VerificationRequest
 from flows.jobs.verification import verify as verify_job
 from flows.settings import Settings, load_settings
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
-from tasks.crypto.vault.prune import Policy
 from tasks.threads.wording import plural
+from tasks.vault.prune import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,19 +49,20 @@ def verify(
     via: Via = None,
     json: Json = False,
 ) -> int:
-    """Check that a vault is whole: hash every object anew, authenticate snapshots, look for what does not belong.
+    """Check that a vault is whole.
 
-    Each verdict goes on record. Exit code 1 if anything is not as it was written. Without a key file, digests are
-    checked, and the MACs of snapshots are not.
+    Every object is hashed again, every snapshot is authenticated, and files that do not belong are found. Each verdict
+    goes on record. Without a key file the digests of objects are checked, and the MACs of snapshots are not. --json
+    prints the run and what it came to.
+
+    Exit codes: 0 whole, 1 something is not as it was written, 2 refused before any work.
+
+    Example: threadmill verify --vault VAULT --key-file KEY --sample 1000
 
     Args:
-        sample: only so many objects, those that were proven longest ago
-        snapshots: look at all but the content of objects
-        vault: where
-        key_file: path
+        sample: check only this many objects, the ones that were verified least recently
+        snapshots: check everything but the content of objects
         jobs: objects at once (default: usable CPUs)
-        via: how to run
-        json: print the run and what it came to
     """
     if snapshots and sample is not None:
         raise RequestRefused("--sample is of objects, and --snapshots leaves them all out: give one of the two")
@@ -88,20 +89,21 @@ def restore(
     via: Via = None,
     json: Json = False,
 ) -> int:
-    """Bring files back from a vault, with modes, times, links and empty folders.
+    """Bring files back from a vault.
 
-    They lie below the target by the whole path that they had. Nothing is under its name there before its digest was
-    checked, and nothing that is there is replaced; what is there already and the same counts as restored.
+    Modes, times, links and empty folders come back too. Each file lies below the target by the whole path that it had.
+    A file gets its name there once its digest has been checked, and replaces nothing; a file that is there already and
+    is the same counts as restored. --json prints the run and what it came to.
+
+    Exit codes: 0 everything is there, 1 something could not be restored, 2 refused before any work.
+
+    Example: threadmill restore latest TARGET --vault VAULT --key-file KEY
 
     Args:
         snapshot: latest, or the beginning of a snapshot's name (see threadmill snapshots)
         target: folder, made if it is not there
         paths: only these and what is below them, as they were when they were encrypted
         overwrite: replace files and links that are there
-        vault: where
-        key_file: path
-        via: how to run
-        json: print the run and what it came to
     """
     settings = with_overrides(load_settings(), None, key_file, vault)
     target, paths = need_path(target), tuple(map(need_path, paths))
@@ -129,21 +131,21 @@ def prune(
     via: Via = None,
     json: Json = False,
 ) -> int:
-    """Remove snapshots that no rule keeps from a vault, and the objects that only they named.
+    """Remove snapshots that no rule keeps from a vault.
 
-    For each set of paths by itself; its newest snapshot always stays. A day, week (ISO) or month, in UTC, keeps the
-    newest snapshot that it has.
+    Objects that only these snapshots named are removed with them. Each set of paths is looked at by itself, and its
+    newest snapshot always stays. Days, weeks (ISO) and months are in UTC. --json prints the run and what it came to.
+
+    Exit codes: 0 done, 1 the vault could not be pruned, 2 refused before any work.
+
+    Example: threadmill prune --vault VAULT --key-file KEY --keep-daily 7 --keep-weekly 5 --dry-run
 
     Args:
-        keep_last: so many of the newest snapshots
-        keep_daily: of the last so many days that have one, the newest snapshot
-        keep_weekly: of the last so many weeks
-        keep_monthly: of the last so many months
-        dry_run: say what would go, and remove nothing
-        vault: where
-        key_file: path
-        via: how to run
-        json: print the run and what it came to
+        keep_last: keep the newest N snapshots
+        keep_daily: keep the newest snapshot of each of the last N days that have one
+        keep_weekly: keep the newest snapshot of each of the last N weeks that have one
+        keep_monthly: keep the newest snapshot of each of the last N months that have one
+        dry_run: say what would be removed, and remove nothing
     """
     settings = with_overrides(load_settings(), None, key_file, vault)
     policy = Policy(keep_last, keep_daily, keep_weekly, keep_monthly)

@@ -25,7 +25,7 @@ from flows.serving import lock
 from flows.serving.environment import AUTH, prefect_environment
 from flows.settings import Settings
 from flows.version import code_version
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.errors import CryptoError
 from tasks.threads.errors import ExperimentError
 

@@ -12,7 +12,7 @@ from typing import Literal
 from db.history import History
 from db.rows import PayloadRow
 from flows.jobs.names import check_suites
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Limits, encrypt_payload
 from tasks.crypto.errors import CryptoError, SourceChanged, SourceSkipped, SourceUnreadable
 from tasks.crypto.inputs import Payload

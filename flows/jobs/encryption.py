@@ -14,7 +14,7 @@ from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.runner import BatchContext
 from flows.jobs.side_by_side import side_by_side
 from tasks.crypto.summary import Summary, total
-from tasks.crypto.vault.adding import Addition
+from tasks.vault.adding import Addition
 
 
 @dataclass(frozen=True, slots=True)

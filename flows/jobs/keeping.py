@@ -14,13 +14,13 @@ from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition
 from flows.jobs.request import EncryptionRequest, VaultRequest
 from flows.jobs.run import Job, OpenRun, Tools, open_run
 from flows.jobs.vaults import known_snapshot
-from tasks.crypto.vault.adding import Added, Addition, Found, Selection, adding, compare
-from tasks.crypto.vault.errors import NoVault
-from tasks.crypto.vault.snapshots import newest_snapshot
-from tasks.crypto.vault.vault import is_vault, make_vault, open_vault, why_no_vault
-from tasks.crypto.vault.verdicts import Verdict, judged
-from tasks.crypto.vault.verify import Known, rolled_back
-from tasks.crypto.vault.walk import Excludes, has_files, sources_of
+from tasks.vault.adding import Added, Addition, Found, Selection, adding, compare
+from tasks.vault.errors import NoVault
+from tasks.vault.snapshots import newest_snapshot
+from tasks.vault.vault import is_vault, make_vault, open_vault, why_no_vault
+from tasks.vault.verdicts import Verdict, judged
+from tasks.vault.verify import Known, rolled_back
+from tasks.vault.walk import Excludes, has_files, sources_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from flows.jobs.measured import Counting, MeasurementOutcome, labels_of
 from flows.jobs.names import RequestRefused
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.runner import RoundContext
-from tasks.crypto.cancel import CancelToken
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
+from tasks.cancel import CancelToken
 from tasks.threads.discovery import discover, distinct, select
 from tasks.threads.errors import ExperimentError
 from tasks.threads.interpreters import Interpreter, probe

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 
 from flows.jobs.names import RequestRefused, shown_path
 from flows.jobs.request import EncryptionRequest
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.choose import BackendChoice, Chosen, choose_backend
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import scan
 from tasks.crypto.suites import SUITES, Suite
-from tasks.crypto.vault.adding import Addition
+from tasks.vault.adding import Addition
 
 # What an earlier attempt of the same flow run has done: name, suite, backend.
 Done = tuple[bytes, str, str]

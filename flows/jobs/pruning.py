@@ -10,13 +10,13 @@ from db.history import History
 from flows.jobs.names import RequestRefused, shown_path
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.vaults import Tally, drawn, need_latest, run_portions
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
-from tasks.crypto.vault.index import ObjectIndex
-from tasks.crypto.vault.locks import alone, reading
-from tasks.crypto.vault.prune import Policy, Removal, plan_removal, remove
-from tasks.crypto.vault.snapshots import newest_snapshot
-from tasks.crypto.vault.vault import Vault, open_vault
+from tasks.vault.index import ObjectIndex
+from tasks.vault.locks import alone, reading
+from tasks.vault.prune import Policy, Removal, plan_removal, remove
+from tasks.vault.snapshots import newest_snapshot
+from tasks.vault.vault import Vault, open_vault
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from tasks.crypto.encrypt import Limits
 from tasks.crypto.scan import absolute, missing_paths
 from tasks.crypto.secret import KeyFile, KeySource
 from tasks.crypto.suites import SuiteName
-from tasks.crypto.vault.vault import SUITE
-from tasks.crypto.vault.walk import BadPattern, Excludes
+from tasks.vault.vault import SUITE
+from tasks.vault.walk import BadPattern, Excludes
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _RANDOM = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?\s*x\s*(\d+)", re.IGNORECASE)

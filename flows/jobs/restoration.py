@@ -11,10 +11,10 @@ from flows.jobs.names import RequestRefused, need_outside, shown_path
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.vaults import NAME_ANOTHER, Tally, drawn, need_latest, run_portions
 from tasks.crypto.secret import KeyFile
-from tasks.crypto.vault.locks import reading
-from tasks.crypto.vault.restore import Restoration, Wanted
-from tasks.crypto.vault.snapshots import LATEST, OpenSnapshot, find_snapshot, open_snapshot
-from tasks.crypto.vault.vault import Vault, open_vault
+from tasks.vault.locks import reading
+from tasks.vault.restore import Restoration, Wanted
+from tasks.vault.snapshots import LATEST, OpenSnapshot, find_snapshot, open_snapshot
+from tasks.vault.vault import Vault, open_vault
 
 
 @dataclass(frozen=True, slots=True)

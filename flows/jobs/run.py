@@ -13,7 +13,7 @@ from db.history import History
 from db.store import Store
 from flows.jobs.reporter import Reporter
 from flows.jobs.runner import Runner
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 
 
 class Outcome(Protocol):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from db.store import Store
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Limits, encrypt_batch
 from tasks.crypto.secret import KeySource
 from tasks.crypto.summary import Summary, summarise
@@ -17,7 +17,7 @@ from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
 
 if TYPE_CHECKING:
-    from tasks.crypto.vault.adding import Addition
+    from tasks.vault.adding import Addition
 
 T = TypeVar("T")
 Result_co = TypeVar("Result_co", covariant=True)
@@ -108,7 +108,8 @@ class DirectRunner:
 
 def encrypt_and_record(batch: Batch, context: BatchContext) -> Summary:
     """One batch from payloads to rows."""
-    encryptions = encrypt_batch(batch, context.key, context.limits, context.cancel, context.keep)
+    encrypt = context.keep.encrypt if context.keep else encrypt_batch
+    encryptions = encrypt(batch, context.key, context.limits, context.cancel)
     context.store.record_encryptions(context.run_id, encryptions, context.keep.vault if context.keep else None)
     return summarise(encryptions)
 

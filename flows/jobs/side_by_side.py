@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from flows.jobs.runner import Pending
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 
 Item = TypeVar("Item")
 T = TypeVar("T")

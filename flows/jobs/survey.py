@@ -11,7 +11,7 @@ from flows.jobs.plan import Plan, make_plan
 from flows.jobs.request import EncryptionRequest, RandomSpec
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.settings import Settings
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.secret import ThrowAway
 from tasks.threads.planning import QUICK_ROUNDS

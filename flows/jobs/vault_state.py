@@ -12,14 +12,14 @@ from db.names import storable
 from db.rows import SnapshotRow, VaultRow
 from flows.jobs.names import shown_path
 from flows.jobs.vaults import known_snapshot
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.errors import CryptoError
 from tasks.crypto.secret import KeyFile, Secret
-from tasks.crypto.vault.census import Census, take_census
-from tasks.crypto.vault.errors import ScratchFull, VaultBusy, VaultChanged, VaultError, WrongKey
-from tasks.crypto.vault.locks import reading
-from tasks.crypto.vault.vault import Vault, open_vault
-from tasks.crypto.vault.verify import rolled_back
+from tasks.vault.census import Census, take_census
+from tasks.vault.errors import ScratchFull, VaultBusy, VaultChanged, VaultError, WrongKey
+from tasks.vault.locks import reading
+from tasks.vault.vault import Vault, open_vault
+from tasks.vault.verify import rolled_back
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from flows.jobs.run import Tools
 from flows.jobs.runner import Pending, Step
 from flows.jobs.side_by_side import side_by_side
 from tasks.crypto.errors import CryptoError
-from tasks.crypto.vault.errors import VaultChanged
-from tasks.crypto.vault.snapshots import Snapshot
-from tasks.crypto.vault.vault import Vault
-from tasks.crypto.vault.verdicts import Verdict
-from tasks.crypto.vault.verify import Known, rolled_back
+from tasks.vault.errors import VaultChanged
+from tasks.vault.snapshots import Snapshot
+from tasks.vault.vault import Vault
+from tasks.vault.verdicts import Verdict
+from tasks.vault.verify import Known, rolled_back
 
 # A step should take about a second: Prefect costs 25 ms for each.
 _STEP_S = 1.0

@@ -12,14 +12,14 @@ from db.history import VERDICT_FAULTS
 from flows.jobs.names import RequestRefused, shown_path
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.vaults import Portion, Tally, known_snapshot, record_at_once, run_portions
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
-from tasks.crypto.vault.index import ObjectIndex
-from tasks.crypto.vault.locks import reading
-from tasks.crypto.vault.recover import open_or_recover
-from tasks.crypto.vault.vault import Vault
-from tasks.crypto.vault.verdicts import Verdict
-from tasks.crypto.vault.verify import check_objects, inspect
+from tasks.vault.index import ObjectIndex
+from tasks.vault.locks import reading
+from tasks.vault.recover import open_or_recover
+from tasks.vault.vault import Vault
+from tasks.vault.verdicts import Verdict
+from tasks.vault.verify import check_objects, inspect
 
 # What a step may take: about a second of hashing on one core, or of opening files.
 _STEP_BYTES = 1 << 30

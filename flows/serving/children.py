@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from flows.serving.errors import ServeError
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 
 
 class Interrupted(Exception):  # a way out, not a fault

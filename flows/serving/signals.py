@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from flows.serving.processes import kill_all
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 
 # Ctrl-C under `make` or another wrapper may come twice.
 _ONE_PRESS_S = 1.0

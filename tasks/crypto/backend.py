@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.chain import Sink, StageResult
 from tasks.crypto.inputs import Input
 from tasks.crypto.secret import Secret

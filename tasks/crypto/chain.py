@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled, DeadlineExceeded, StageNotStarted
 from tasks.crypto.guard import death_signal_argv
 from tasks.crypto.waiting import LONGEST_S, wait_readable

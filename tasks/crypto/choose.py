@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from tasks.cancel import CancelToken
 from tasks.crypto.backend import Backend, BackendName
-from tasks.crypto.cancel import CancelToken
 from tasks.crypto.errors import BackendUnavailable
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.openssl import OpensslBackend

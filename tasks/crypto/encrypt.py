@@ -6,11 +6,12 @@ import errno
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
+from tasks.cancel import CancelToken
 from tasks.crypto.backend import Backend, Encrypted
-from tasks.crypto.cancel import CancelToken
 from tasks.crypto.chain import Sink, StageResult
 from tasks.crypto.choose import Chosen
 from tasks.crypto.errors import (
@@ -26,12 +27,7 @@ from tasks.crypto.errors import (
 from tasks.crypto.inputs import Payload, open_payload
 from tasks.crypto.secret import KeySource, Secret
 from tasks.crypto.suites import SALT_BYTES, SUITES, Suite, SuiteName
-from tasks.crypto.vault.errors import VaultUnwritable
 from tasks.crypto.waiting import wait_readable
-
-if TYPE_CHECKING:
-    from tasks.crypto.vault.adding import Addition
-    from tasks.crypto.vault.kept import KeptBatch
 
 Status = Literal["ok", "failed", "skipped", "unstable", "unchanged"]
 
@@ -96,26 +92,30 @@ class Encryption:
     error: str | None = None
 
 
+class Keeper(Protocol):
+    """Keeps the ciphertext of a batch; an error of it that `ends_run` ends the batch."""
+
+    def salt_of(self, known: str) -> bytes | None:
+        """The salt of kept ciphertext, by its digest (hex); None unless it is there and whole."""
+
+    def same(self, number: int, known: str, done: Encrypted) -> None:
+        """The payload of that ordinal still is what that ciphertext is of."""
+
+    def store(self, number: int, encrypt: Callable[[Sink], Encrypted]) -> Encrypted:
+        """Have the payload of that ordinal encrypted into new ciphertext."""
+
+
 def encrypt_batch(
-    batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken, keep: Addition | None = None
+    batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken, keeper: Keeper | None = None
 ) -> tuple[Encryption, ...]:
     """Encrypt a batch's payloads; one result for each, in their order, whatever went wrong with it.
 
-    When the token is set, the results are those of the payloads that were done by then. With `keep` the ciphertext of
-    good ones is in a vault when this returns; without, it is discarded.
+    When the token is set, the results are those of the payloads that were done by then. Without a `keeper` the
+    ciphertext is discarded.
 
     Raises:
-        VaultUnwritable: the vault does not take it, so that going on makes no sense; nothing of the batch is kept.
+        CryptoError: the keeper cannot go on.
     """
-    if keep is None:
-        return _encrypt_batch(batch, key, limits, cancel, None)
-    with keep.batch() as kept:
-        return _encrypt_batch(batch, key, limits, cancel, kept)
-
-
-def _encrypt_batch(
-    batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken, kept: KeptBatch | None
-) -> tuple[Encryption, ...]:
     suite = SUITES[batch.suite]
     try:
         backend = batch.chosen.open(suite, cancel)
@@ -133,7 +133,7 @@ def _encrypt_batch(
     for ordinal, payload in batch.payloads:
         started_at_ns, start_ns = time.time_ns(), time.perf_counter_ns()
         try:
-            outcome = _outcome(ordinal, payload, way, kept)
+            outcome = _outcome(ordinal, payload, way, keeper)
         except Cancelled:
             break
         wall_ns = time.perf_counter_ns() - start_ns
@@ -178,12 +178,11 @@ class _Way:
         )
 
 
-def _outcome(ordinal: int, payload: Payload, way: _Way, kept: KeptBatch | None) -> _Outcome:
+def _outcome(ordinal: int, payload: Payload, way: _Way, keeper: Keeper | None) -> _Outcome:
     """Try a payload, and once more if that can help.
 
     Raises:
-        Cancelled: the token was set.
-        VaultUnwritable: what is to be kept cannot be.
+        CryptoError: the run cannot go on; Cancelled where the token was set.
     """
     attempts_left = 1 if payload.kind == "stdin" else 2
     while True:
@@ -191,12 +190,12 @@ def _outcome(ordinal: int, payload: Payload, way: _Way, kept: KeptBatch | None) 
             raise Cancelled
         attempts_left -= 1
         try:
-            return _attempt(ordinal, payload, way, kept)
-        except (Cancelled, VaultUnwritable):
-            raise
+            return _attempt(ordinal, payload, way, keeper)
         except SourceSkipped as error:
             return _Outcome("skipped", error=error)
         except (CryptoError, OSError) as error:
+            if isinstance(error, CryptoError) and error.ends_run:
+                raise
             if _ended_with_us(error, way.cancel):
                 raise Cancelled from error
             if not (attempts_left and _may_pass(error)):
@@ -204,21 +203,21 @@ def _outcome(ordinal: int, payload: Payload, way: _Way, kept: KeptBatch | None) 
         time.sleep(_RETRY_PAUSE_S)
 
 
-def _attempt(ordinal: int, payload: Payload, way: _Way, kept: KeptBatch | None) -> _Outcome:
+def _attempt(ordinal: int, payload: Payload, way: _Way, keeper: Keeper | None) -> _Outcome:
     """Encrypt a payload under a salt of its own.
 
     Key and IV come from it, so that one salt over two versions of a file would be a two-time pad. Only to find out
     whether a file is what an old object is of, the old salt is used again, and what comes out goes nowhere.
     """
-    if kept is not None and payload.known is not None and (old := kept.salt_of(payload.known)):
+    if keeper is not None and payload.known is not None and (old := keeper.salt_of(payload.known)):
         compared = way.encrypt(payload, old)
         if compared.digest.hex() == payload.known:
-            kept.same(ordinal, payload.known, compared)
+            keeper.same(ordinal, payload.known, compared)
             return _Outcome("unchanged", old, compared)
     salt = os.urandom(SALT_BYTES)
-    if kept is None:
+    if keeper is None:
         return _Outcome("ok", salt, way.encrypt(payload, salt))
-    return _Outcome("ok", salt, kept.store(ordinal, lambda store: way.encrypt(payload, salt, store)))
+    return _Outcome("ok", salt, keeper.store(ordinal, lambda store: way.encrypt(payload, salt, store)))
 
 
 def _ended_with_us(error: Exception, cancel: CancelToken) -> bool:
@@ -227,7 +226,7 @@ def _ended_with_us(error: Exception, cancel: CancelToken) -> bool:
     Ctrl-C and a worker's cancel go to the whole process group: the children may be gone before this process has
     dealt with its own.
     """
-    if not (isinstance(error, StageFailed) and -error.exit_code in (signal.SIGINT, signal.SIGTERM)):
+    if not (isinstance(error, StageFailed) and -error.ended_with in (signal.SIGINT, signal.SIGTERM)):
         return False
     return bool(wait_readable([cancel.fileno()], _SIGNAL_WAIT_S))
 

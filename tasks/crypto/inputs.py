@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.errors import InputNotRead, SourceChanged, SourceSkipped, SourceUnreadable
-from tasks.crypto.files import write_all
 from tasks.crypto.waiting import wait_readable, wait_writable
+from tasks.files import write_all
 
 Kind = Literal["random", "file", "stdin"]
 

@@ -17,8 +17,8 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher as CipherContext
 from cryptography.hazmat.primitives.ciphers import CipherAlgorithm, algorithms, modes
 
+from tasks.cancel import CancelToken
 from tasks.crypto.backend import BackendName, Encrypted
-from tasks.crypto.cancel import CancelToken
 from tasks.crypto.chain import Sink
 from tasks.crypto.errors import Cancelled, DeadlineExceeded, LegacySize, SourceUnreadable
 from tasks.crypto.inputs import Input

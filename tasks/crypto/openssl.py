@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from tasks.cancel import CancelToken
 from tasks.crypto.backend import BackendName, Encrypted
-from tasks.crypto.cancel import CancelToken
 from tasks.crypto.chain import Sink, Stage, StageResult, run_chain
 from tasks.crypto.errors import CryptoError, LegacySize, StageFailed, WrongLength
 from tasks.crypto.inputs import Input, pumped

@@ -12,8 +12,8 @@ import shutil
 import threading
 from dataclasses import dataclass, replace
 
+from tasks.cancel import CancelToken
 from tasks.crypto.backend import Backend, Encrypted
-from tasks.crypto.cancel import CancelToken
 from tasks.crypto.chain import Stage, run_chain
 from tasks.crypto.errors import (
     BackendUnavailable,

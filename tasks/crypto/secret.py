@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from tasks.crypto.errors import KeyFileError
-from tasks.crypto.files import open_new, sync_folder
+from tasks.files import open_new, sync_folder
 
 _FORM = re.compile(rb"[0-9a-f]{64}\n")
 _FILE_BYTES = 65

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from tasks.threads.cases import Case
 from tasks.axes import Outcome
+from tasks.threads.cases import Case
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tasks.crypto.suites import HEADER_BYTES
-from tasks.crypto.vault.errors import NoSuchSnapshot, VaultError
-from tasks.crypto.vault.index import ObjectIndex
-from tasks.crypto.vault.layout import object_path
-from tasks.crypto.vault.objects import object_names
-from tasks.crypto.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot, snapshot_names
-from tasks.crypto.vault.vault import Vault
+from tasks.vault.errors import NoSuchSnapshot, VaultError
+from tasks.vault.index import ObjectIndex
+from tasks.vault.layout import object_path
+from tasks.vault.objects import object_names
+from tasks.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot, snapshot_names
+from tasks.vault.vault import Vault
 
 # To decode every entry takes ten times as long, and here nothing is believed of one but that it names an object.
 _OBJECT = re.compile(rb'"size":(\d+),"object":"([0-9a-f]{64})"\}\n\Z')

@@ -10,13 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tasks.crypto.files import open_new, open_regular, rename_new, sync_folder, write_all
 from tasks.crypto.secret import Secret
 from tasks.crypto.suites import SUITES, Suite
-from tasks.crypto.vault.errors import NewerFormat, NoVault, VaultChanged, VaultError, VaultUnwritable, WrongKey
-from tasks.crypto.vault.keys import VaultKey
-from tasks.crypto.vault.layout import FOLDER_MODE, LOCK, LOST_AND_FOUND, OBJECTS, PARAMETERS, SNAPSHOTS, TEMPORARY
-from tasks.crypto.vault.lines import (
+from tasks.files import open_new, open_regular, rename_new, sync_folder, write_all
+from tasks.vault.errors import NewerFormat, NoVault, VaultChanged, VaultError, VaultUnwritable, WrongKey
+from tasks.vault.keys import VaultKey
+from tasks.vault.layout import FOLDER_MODE, LOCK, LOST_AND_FOUND, OBJECTS, PARAMETERS, SNAPSHOTS, TEMPORARY
+from tasks.vault.lines import (
     BadLine,
     decode_line,
     decode_mac,

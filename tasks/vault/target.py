@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from tasks.crypto.vault.entries import FolderEntry
-from tasks.crypto.vault.errors import TargetUnusable
+from tasks.vault.entries import FolderEntry
+from tasks.vault.errors import TargetUnusable
 
 # Neither setuid nor setgid: a file comes back as one of whoever restores it.
 MODES = 0o1777

@@ -10,7 +10,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Self
 
-from tasks.crypto.vault.errors import ScratchFull
+from tasks.vault.errors import ScratchFull
 
 _AT_ONCE = 10_000
 _NAMED, _THERE = 1, 2

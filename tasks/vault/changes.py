@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from tasks.crypto.inputs import Payload, file_type
 from tasks.crypto.suites import HEADER_BYTES
-from tasks.crypto.vault.entries import (
+from tasks.vault.entries import (
     FileFacts,
     FolderEntry,
     LinkEntry,
@@ -20,11 +20,11 @@ from tasks.crypto.vault.entries import (
     order_key,
     path_field,
 )
-from tasks.crypto.vault.errors import SnapshotInvalid
-from tasks.crypto.vault.layout import object_path
-from tasks.crypto.vault.lines import BadLine
-from tasks.crypto.vault.snapshots import OpenSnapshot
-from tasks.crypto.vault.walk import Found
+from tasks.vault.errors import SnapshotInvalid
+from tasks.vault.layout import object_path
+from tasks.vault.lines import BadLine
+from tasks.vault.snapshots import OpenSnapshot
+from tasks.vault.walk import Found
 
 # Time stamps are as fine as the kernel's tick, 10 ms at the coarsest; on some file systems two seconds.
 _TICK_NS = 50_000_000

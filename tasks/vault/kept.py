@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from tasks.crypto.backend import Encrypted
 from tasks.crypto.chain import Sink
-from tasks.crypto.files import open_regular
 from tasks.crypto.suites import HEADER_BYTES, SALT_BYTES
-from tasks.crypto.vault.draft import Result
-from tasks.crypto.vault.entries import FileFacts
-from tasks.crypto.vault.layout import object_path
-from tasks.crypto.vault.objects import ObjectBatch, digest_of
-from tasks.crypto.vault.vault import Vault
+from tasks.files import open_regular
+from tasks.vault.draft import Result
+from tasks.vault.entries import FileFacts
+from tasks.vault.layout import object_path
+from tasks.vault.objects import ObjectBatch, digest_of
+from tasks.vault.vault import Vault
 
 _PIECE_BYTES = 1 << 20
 

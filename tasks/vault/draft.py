@@ -18,10 +18,10 @@ from itertools import repeat
 from typing import IO
 
 from tasks.crypto.inputs import Payload
-from tasks.crypto.vault.entries import FileFacts, begin_file, end_file, path_field
-from tasks.crypto.vault.errors import VaultUnwritable
-from tasks.crypto.vault.layout import TEMPORARY
-from tasks.crypto.vault.lines import LONGEST_LINE, encode_json, split_lines
+from tasks.vault.entries import FileFacts, begin_file, end_file, path_field
+from tasks.vault.errors import VaultUnwritable
+from tasks.vault.layout import TEMPORARY
+from tasks.vault.lines import LONGEST_LINE, encode_json, split_lines
 
 # Before the line of a file that has no object yet: then come its path, as it will stand in the entry, a tab (which is
 # in no JSON text), and what else is known of it.

@@ -12,7 +12,7 @@ from pathspec import GitIgnoreSpec
 from pathspec.patterns.gitignore import GitIgnorePatternError
 
 from tasks.crypto.scan import outermost, parents
-from tasks.crypto.vault.entries import order_key
+from tasks.vault.entries import order_key
 
 
 class BadPattern(Exception):

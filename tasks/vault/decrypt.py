@@ -7,16 +7,16 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
-from tasks.crypto.files import open_regular
 from tasks.crypto.native import ENCRYPTORS, Encryptor, derive
 from tasks.crypto.secret import Secret
 from tasks.crypto.suites import HEADER_BYTES, MAGIC
-from tasks.crypto.vault.errors import ObjectMissing, VaultChanged, VaultError
-from tasks.crypto.vault.layout import object_path
-from tasks.crypto.vault.twice import ReadFailed, ReadTwice
-from tasks.crypto.vault.vault import SUITE, Vault
+from tasks.files import open_regular
+from tasks.vault.errors import ObjectMissing, VaultChanged, VaultError
+from tasks.vault.layout import object_path
+from tasks.vault.twice import ReadFailed, ReadTwice
+from tasks.vault.vault import SUITE, Vault
 
 _PIECE_BYTES = 256 << 10
 

@@ -11,9 +11,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from tasks.crypto.files import open_new, sync_file_system, sync_folder, write_all
-from tasks.crypto.vault.errors import VaultUnwritable
-from tasks.crypto.vault.layout import FOLDER_MODE, OBJECT_NAME, OBJECTS, TEMPORARY, object_path
+from tasks.files import open_new, sync_file_system, sync_folder, write_all
+from tasks.vault.errors import VaultUnwritable
+from tasks.vault.layout import FOLDER_MODE, OBJECT_NAME, OBJECTS, TEMPORARY, object_path
 
 # Of more objects than this the file system is told to write everything down at once: one wait instead of thousands.
 _ONE_BY_ONE = 8

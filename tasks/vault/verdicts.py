@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.crypto.vault.errors import ObjectMissing, SnapshotInvalid, VaultChanged, VaultError
+from tasks.vault.errors import ObjectMissing, SnapshotInvalid, VaultChanged, VaultError
 
 Kind = Literal["vault", "snapshot", "object", "file"]
 Status = Literal[

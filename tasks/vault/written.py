@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tasks.crypto.files import write_all
-from tasks.crypto.vault.errors import VaultError
-from tasks.crypto.vault.lines import LONGEST_LINE, MAC_LINE_BYTES, encode_mac
-from tasks.crypto.vault.snapshots import LARGEST_BYTES
-from tasks.crypto.vault.vault import Vault
+from tasks.files import write_all
+from tasks.vault.errors import VaultError
+from tasks.vault.lines import LONGEST_LINE, MAC_LINE_BYTES, encode_mac
+from tasks.vault.snapshots import LARGEST_BYTES
+from tasks.vault.vault import Vault
 
 
 class Written:

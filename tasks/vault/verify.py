@@ -13,14 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
-from tasks.crypto.files import open_regular
 from tasks.crypto.suites import HEADER_BYTES
-from tasks.crypto.vault.entries import FileEntry
-from tasks.crypto.vault.errors import VaultError
-from tasks.crypto.vault.index import ObjectIndex
-from tasks.crypto.vault.layout import (
+from tasks.files import open_regular
+from tasks.vault.entries import FileEntry
+from tasks.vault.errors import VaultError
+from tasks.vault.index import ObjectIndex
+from tasks.vault.layout import (
     LOCK,
     LOST_AND_FOUND,
     OBJECT_NAME,
@@ -32,10 +32,10 @@ from tasks.crypto.vault.layout import (
     object_path,
     snapshot_path,
 )
-from tasks.crypto.vault.objects import digest_of
-from tasks.crypto.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot, snapshot_names
-from tasks.crypto.vault.vault import Vault
-from tasks.crypto.vault.verdicts import Status, Verdict, judged, status_of
+from tasks.vault.objects import digest_of
+from tasks.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot, snapshot_names
+from tasks.vault.vault import Vault
+from tasks.vault.verdicts import Status, Verdict, judged, status_of
 
 # Whether a name is of a form.
 Form = Callable[[str], object]

@@ -11,16 +11,16 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
-from tasks.crypto.files import open_new, rename_new, sync_file_system, write_all
-from tasks.crypto.vault.decrypt import Take, decrypt_once
-from tasks.crypto.vault.entries import Entry, FileEntry, FolderEntry, LinkEntry
-from tasks.crypto.vault.errors import TargetUnusable, VaultError
-from tasks.crypto.vault.snapshots import OpenSnapshot
-from tasks.crypto.vault.target import MODES, Target, on_target
-from tasks.crypto.vault.vault import Vault
-from tasks.crypto.vault.verdicts import Verdict, judged, status_of
+from tasks.files import open_new, rename_new, sync_file_system, write_all
+from tasks.vault.decrypt import Take, decrypt_once
+from tasks.vault.entries import Entry, FileEntry, FolderEntry, LinkEntry
+from tasks.vault.errors import TargetUnusable, VaultError
+from tasks.vault.snapshots import OpenSnapshot
+from tasks.vault.target import MODES, Target, on_target
+from tasks.vault.vault import Vault
+from tasks.vault.verdicts import Verdict, judged, status_of
 
 # Then none of the files that are still to come would fare better.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)

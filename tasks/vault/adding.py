@@ -9,20 +9,22 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tasks.crypto.cancel import CancelToken
-from tasks.crypto.files import open_new, sync_folder
+from tasks.cancel import CancelToken
+from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
+from tasks.crypto.secret import KeySource
 from tasks.crypto.suites import HEADER_BYTES
-from tasks.crypto.vault.changes import Changes
-from tasks.crypto.vault.draft import Draft
-from tasks.crypto.vault.errors import VaultError, VaultUnwritable
-from tasks.crypto.vault.headers import Header, Totals
-from tasks.crypto.vault.kept import KeptBatch
-from tasks.crypto.vault.layout import SNAPSHOTS, TEMPORARY
-from tasks.crypto.vault.lines import LONGEST_LINE, encode_line, encode_path
-from tasks.crypto.vault.locks import numbering, writing
-from tasks.crypto.vault.objects import ObjectBatch
-from tasks.crypto.vault.snapshots import (
+from tasks.files import open_new, sync_folder
+from tasks.vault.changes import Changes
+from tasks.vault.draft import Draft
+from tasks.vault.errors import VaultError, VaultUnwritable
+from tasks.vault.headers import Header, Totals
+from tasks.vault.kept import KeptBatch
+from tasks.vault.layout import SNAPSHOTS, TEMPORARY
+from tasks.vault.lines import LONGEST_LINE, encode_line, encode_path
+from tasks.vault.locks import numbering, writing
+from tasks.vault.objects import ObjectBatch
+from tasks.vault.snapshots import (
     LONGEST_HEADER,
     OpenSnapshot,
     Snapshot,
@@ -32,9 +34,9 @@ from tasks.crypto.vault.snapshots import (
     snapshot_names,
     unbelievable,
 )
-from tasks.crypto.vault.vault import Vault
-from tasks.crypto.vault.walk import Excludes, walk
-from tasks.crypto.vault.written import Written
+from tasks.vault.vault import Vault
+from tasks.vault.walk import Excludes, walk
+from tasks.vault.written import Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,15 @@ class Addition:
             yield kept
             objects.commit()
             self._draft.set(kept.results)
+
+    def encrypt(self, batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken) -> tuple[Encryption, ...]:
+        """Encrypt a batch; the ciphertext of good payloads is in the vault when this returns.
+
+        Raises:
+            VaultUnwritable: the disk does not take it; nothing of the batch is kept.
+        """
+        with self.batch() as kept:
+            return encrypt_batch(batch, key, limits, cancel, kept)
 
     def add_snapshot(self, least_sequence: int, cancel: CancelToken) -> Added:
         """Write the snapshot, all of whose objects are on disk by now.

@@ -6,11 +6,11 @@ import os
 from contextlib import suppress
 
 from tasks.crypto.secret import Secret
-from tasks.crypto.vault.errors import NewerFormat, NoVault, VaultChanged, VaultError, WrongKey
-from tasks.crypto.vault.keys import VaultKey
-from tasks.crypto.vault.snapshots import peek, read_snapshot, snapshot_names
-from tasks.crypto.vault.vault import Vault, open_vault
-from tasks.crypto.vault.verdicts import Verdict, judged
+from tasks.vault.errors import NewerFormat, NoVault, VaultChanged, VaultError, WrongKey
+from tasks.vault.keys import VaultKey
+from tasks.vault.snapshots import peek, read_snapshot, snapshot_names
+from tasks.vault.vault import Vault, open_vault
+from tasks.vault.verdicts import Verdict, judged
 
 
 def open_or_recover(path: str, secret: Secret | None) -> tuple[Vault, Verdict | None]:

@@ -9,12 +9,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tasks.crypto.files import open_regular
-from tasks.crypto.vault.entries import Entry, FileEntry, Order, decode_entry
-from tasks.crypto.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
-from tasks.crypto.vault.headers import Header, Totals, decode_header, decode_totals
-from tasks.crypto.vault.layout import SNAPSHOT_NAME, SNAPSHOTS, snapshot_path
-from tasks.crypto.vault.lines import (
+from tasks.files import open_regular
+from tasks.vault.entries import Entry, FileEntry, Order, decode_entry
+from tasks.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
+from tasks.vault.headers import Header, Totals, decode_header, decode_totals
+from tasks.vault.layout import SNAPSHOT_NAME, SNAPSHOTS, snapshot_path
+from tasks.vault.lines import (
     LONGEST_LINE,
     MAC_LINE_BYTES,
     BadLine,
@@ -22,8 +22,8 @@ from tasks.crypto.vault.lines import (
     decode_mac,
     split_lines,
 )
-from tasks.crypto.vault.twice import ReadFailed, ReadTwice
-from tasks.crypto.vault.vault import Vault
+from tasks.vault.twice import ReadFailed, ReadTwice
+from tasks.vault.vault import Vault
 
 # Ten million entries have about 3 GB. More than this is not even read, authentic or not.
 LARGEST_BYTES = 4 << 30

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from tasks.crypto.vault.lines import (
+from tasks.vault.lines import (
     BadLine,
     Json,
     decode_line,

@@ -8,18 +8,18 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
-from tasks.crypto.cancel import CancelToken
+from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
-from tasks.crypto.files import sync_folder
-from tasks.crypto.vault.entries import FileEntry
-from tasks.crypto.vault.errors import VaultChanged, VaultUnwritable
-from tasks.crypto.vault.index import ObjectIndex
-from tasks.crypto.vault.layout import SNAPSHOTS, object_path, snapshot_path
-from tasks.crypto.vault.locks import sweep
-from tasks.crypto.vault.objects import object_names
-from tasks.crypto.vault.snapshots import Snapshot, open_snapshot, read_snapshot, snapshot_names
-from tasks.crypto.vault.vault import Vault
-from tasks.crypto.vault.verdicts import Verdict, judged
+from tasks.files import sync_folder
+from tasks.vault.entries import FileEntry
+from tasks.vault.errors import VaultChanged, VaultUnwritable
+from tasks.vault.index import ObjectIndex
+from tasks.vault.layout import SNAPSHOTS, object_path, snapshot_path
+from tasks.vault.locks import sweep
+from tasks.vault.objects import object_names
+from tasks.vault.snapshots import Snapshot, open_snapshot, read_snapshot, snapshot_names
+from tasks.vault.vault import Vault
+from tasks.vault.verdicts import Verdict, judged
 
 
 @dataclass(frozen=True, slots=True)

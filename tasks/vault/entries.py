@@ -7,8 +7,8 @@ import re
 import stat
 from dataclasses import dataclass
 
-from tasks.crypto.vault.layout import OBJECT_NAME
-from tasks.crypto.vault.lines import (
+from tasks.vault.layout import OBJECT_NAME
+from tasks.vault.lines import (
     BadLine,
     Json,
     decode_line,
