@@ -89,7 +89,6 @@ def test_only_broken_things_are_failures() -> None:
         errors.ExperimentCancelledError("race/lock"),
         errors.HostLockTimeoutError("/tmp/lock", 2.0, "process 1"),
         errors.DescendantsRemainError([1, 2]),
-        errors.TooFewValuesError("a median", 1, 0),
     ],
 )
 def test_errors_survive_pickling(error: errors.ExperimentError) -> None:
