@@ -15,14 +15,13 @@ from prefect.logging import get_run_logger
 from flows.jobs.measured import fault_text, labels_of
 from flows.jobs.plan import Plan
 from flows.jobs.run import OpenRun
-from flows.report.escaping import visible
+from flows.text import duration, plural, size, visible
 from tasks.axes import Outcome
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.summary import Summary
 from tasks.threads.planning import Plan as Rounds
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
-from tasks.threads.wording import plural
 
 # A round of all interpreters takes minutes.
 _QUIET_S = 60.0
@@ -51,7 +50,7 @@ class LogReporter:
         self._several = len(plan.parts) > 1
         ways = "; ".join(f"{part.suite.name} on {part.chosen.backend} ({part.chosen.reason})" for part in plan.parts)
         self._logger.info(
-            "planned %s payloads, %s: %s", f"{plan.total:,}", _size(plan.size_bytes * len(plan.parts)), ways
+            "planned %s payloads, %s: %s", f"{plan.total:,}", size(plan.size_bytes * len(plan.parts)), ways
         )
 
     def started(self, run_id: int) -> None:
@@ -72,7 +71,7 @@ class LogReporter:
             f"{self._done:,}",
             f"{self._total:,}",
             self._done / seconds,
-            _size(self._done_bytes / seconds),
+            size(self._done_bytes / seconds),
         )
         for fault in summary.faults:
             self._warn(f"{fault.name} {fault.status}: {fault.error}")
@@ -83,7 +82,7 @@ class LogReporter:
     def steps_planned(self, what: str, count: int, size_bytes: int) -> None:
         """See `Reporter`."""
         self._total, self._done, self._since = count, 0, monotonic()
-        self._logger.info("%s %s%s", what, f"{count:,}", f", {_size(size_bytes)}" if size_bytes else "")
+        self._logger.info("%s %s%s", what, f"{count:,}", f", {size(size_bytes)}" if size_bytes else "")
 
     def step_done(self, count: int, size_bytes: int, faults: Sequence[str]) -> None:
         """See `Reporter`."""
@@ -96,7 +95,7 @@ class LogReporter:
                 f"{self._done:,}",
                 f"{self._total:,}",
                 self._done / seconds,
-                _size(self._done_bytes / seconds),
+                size(self._done_bytes / seconds),
             )
         for fault in faults:
             self._warn(fault)
@@ -129,7 +128,11 @@ class LogReporter:
         """See `Reporter`."""
         done, self._told = one.number + 1, monotonic()
         seconds = monotonic() - self._since
-        left = f"about {_duration(seconds / done * (self._rounds - done))} to go" if done < self._rounds else "the last"
+        left = (
+            f"about {duration(seconds / done * (self._rounds - done) * 1e9)} to go"
+            if done < self._rounds
+            else "the last"
+        )
         noisy = sum(sample.noisy for sample in samples)
         counts = _counts(Counter(sample.outcome.value for sample in samples))
         self._logger.info("round %d of %d: %s; %d of them noisy; %s", done, self._rounds, counts, noisy, left)
@@ -153,7 +156,7 @@ class LogReporter:
             "all of it in %s: `threadmill history show %d`. Ledger's head: %s",
             done.run_id,
             "FAILED" if done.exit_code else "done",
-            _duration(monotonic() - self._begun),
+            duration((monotonic() - self._begun) * 1e9),
             visible(done.message),
             where,
             done.run_id,
@@ -210,13 +213,3 @@ def quiet_tasks(flow_run_id: str) -> Iterator[None]:
 def _counts(counts: Mapping[Word, int]) -> str:
     """What is good first, then by number."""
     return ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items(), key=lambda one: (one[0] != "ok", -one[1])))
-
-
-def _size(size_bytes: float) -> str:
-    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes >= 1e5 else f"{size_bytes:,.0f} bytes"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

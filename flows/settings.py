@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flows.jobs.names import RequestRefused
+from flows.text import parse_age
 
 if TYPE_CHECKING:
     from db.history import History
@@ -26,18 +27,6 @@ def _check_keep(text: str | None) -> str | None:
     if text is not None and not re.fullmatch(KEEP_FORM, text):
         raise ValueError("write days or weeks: 365d, 52w")
     return text
-
-
-def parse_age(text: str) -> timedelta:
-    """`30m`, `36h`, `2d`, `4w`.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    match = re.fullmatch(r"([1-9]\d{0,4})([mhdw])", text)
-    if match is None:
-        raise ValueError("an age is a number of minutes, hours, days or weeks: 30m, 36h, 2d, 4w")
-    return int(match[1]) * _UNITS[match[2]]
 
 
 def _check_age(text: str | None) -> str | None:

@@ -132,7 +132,12 @@ def test_a_change_says_where_how_much_and_what_changed(record: GeneratedRecord, 
         for number in range(30)
     ]
     faster, slower = sorted(find_changes(history, EVERYTHING), key=lambda one: one.ratio)
-    assert (faster.run_id, faster.before_runs, faster.after_runs, faster.verdict) == (ids[15], 15, 15, SpeedVerdict.FASTER)
+    assert (faster.run_id, faster.before_runs, faster.after_runs, faster.verdict) == (
+        ids[15],
+        15,
+        15,
+        SpeedVerdict.FASTER,
+    )
     assert (slower.run_id, slower.started_at, slower.verdict) == (ids[15], at_hour(DAY + timedelta(15), 2), "slower")
     assert faster.low is not None
     assert faster.high is not None

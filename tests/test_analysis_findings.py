@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from tasks.rows import sample_rows
 
 from db.rows import SampleRow
 from flows.analysis.findings import by_interpreter, is_known, lost_share, race_findings, speedup_findings, update_ns
@@ -17,7 +18,6 @@ from flows.analysis.sentences import race_sentences, speedup_sentences
 from flows.cli.samples import pyperf_document
 from flows.jobs.names import RequestRefused
 from tasks.axes import Executor, Guard, Outcome, Shape, Workload
-from tasks.rows import sample_rows
 from tasks.threads.cases import Case
 from tasks.threads.interpreters import Interpreter
 from tasks.threads.samples import Sample

@@ -5,8 +5,8 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tasks.threads.estimates import mad, median, none_observed_bound, paired_ratio, quartiles, spread
 
+from flows.analysis.intervals import Ratio, mad, none_observed_bound, quartiles, ratio_of_pairs, spread
 
 values = st.lists(st.floats(0.001, 1000), min_size=1, max_size=30)
 

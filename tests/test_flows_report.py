@@ -20,13 +20,13 @@ from flows.report import plots
 from flows.report.blocks import Plot, Table
 from flows.report.charts import CellState, Chart
 from flows.report.contents import contents
-from flows.report.escaping import visible
 from flows.report.latest import latest_per_interpreter
 from flows.report.markdown import report_markdown
 from flows.report.page import report_page
 from flows.report.races import loss_map, race_results, race_table
 from flows.report.speedups import executor_map, scaling_chart, speedup_results, speedup_table
 from flows.report.times import time_chart, time_table
+from flows.text import visible
 from tasks.axes import Experiment, Workload
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

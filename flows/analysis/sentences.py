@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from flows.analysis.findings import OutcomeCounts, RaceFinding, SpeedupFinding
 from flows.analysis.intervals import MIN_PAIRS, Ratio, SpeedVerdict, verdict_on_speedup
+from flows.text import factor, percent, plural
 from tasks.axes import Executor, Guard, Outcome, Shape, Workload
-from tasks.threads.wording import factor, percent, plural
 
 BOOK_WAIT = (
     "the book's own select, on a socket that was never connected, returns at once on Linux: nothing waits, "

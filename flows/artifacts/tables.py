@@ -16,10 +16,9 @@ from flows.analysis.findings import (
 )
 from flows.analysis.intervals import verdict_on_speedup
 from flows.analysis.sentences import WORDS, failures
-from flows.report.escaping import visible
-from flows.report.figures import interval, milliseconds, ratio
+from flows.report.figures import interval, ratio
+from flows.text import milliseconds, percent, visible
 from tasks.axes import Executor, Experiment, Guard, Outcome
-from tasks.threads.wording import percent
 
 Line = dict[str, str | int | float | None]
 # What the older UI would take for markup, a link to follow or an image to load.

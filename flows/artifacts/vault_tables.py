@@ -8,7 +8,7 @@ from datetime import datetime
 from db.rows import VerdictRow
 from flows.artifacts.tables import Line
 from flows.jobs.vault_state import VaultState
-from flows.report.figures import utc
+from flows.text import utc
 
 
 def verdict_line(row: VerdictRow) -> Line:

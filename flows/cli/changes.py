@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from flows.analysis.changes import Change, find_changes
 from flows.analysis.steps import NumpyMissing
 from flows.cli.exits import REFUSED, Exit
-from flows.cli.listing import duration, identity, interval, print_rows
+from flows.cli.listing import identity, print_rows
 from flows.cli.options import Whole
-from flows.cli.output import local, print_table
+from flows.cli.output import print_table
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import EVERYTHING, FOR_PEOPLE, Form, Selection
+from flows.text import duration, interval, local
 
 
 def changes(*, which: Selection = EVERYTHING, limit: Whole = 20, form: Form = FOR_PEOPLE) -> int:

@@ -7,11 +7,12 @@ from collections import Counter
 from flows.cli.encrypt import with_overrides
 from flows.cli.exits import REFUSED, Exit
 from flows.cli.options import Json, Whole
-from flows.cli.output import local, print_json, print_table, say
+from flows.cli.output import print_json, print_table, say
 from flows.jobs.check import check as check_files
 from flows.jobs.names import RequestRefused
 from flows.jobs.request import check_paths, need_key_file
 from flows.settings import load_settings
+from flows.text import if_known, local
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Limits
 
@@ -47,7 +48,15 @@ def check(*paths: str, key_file: str | None = None, jobs: Whole | None = None, j
             "checked",
             ("file", "verdict", "recorded in run", "on", "suite", "digest", "why"),
             (
-                (row.name, row.verdict, row.run_id, local(row.recorded_at), row.suite, row.recorded_digest, row.error)
+                (
+                    row.name,
+                    row.verdict,
+                    row.run_id,
+                    if_known(local, row.recorded_at),
+                    row.suite,
+                    row.recorded_digest,
+                    row.error,
+                )
                 for row in results
             ),
         )

@@ -8,13 +8,14 @@ from flows.analysis.comparison import Compared, Comparison, Side
 from flows.analysis.comparison import compare as compare_sides
 from flows.analysis.intervals import SpeedVerdict
 from flows.cli.exits import REFUSED, Exit
-from flows.cli.listing import duration, identity, interval, print_rows
+from flows.cli.listing import identity, print_rows
 from flows.cli.options import Whole
 from flows.cli.output import print_table, say
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import EVERYTHING, FOR_PEOPLE, Form, Selection
 from flows.cli.sides import both_sides
 from flows.jobs.names import RequestRefused
+from flows.text import duration, interval
 
 
 def compare(a: str, b: str, /, *, which: Selection = EVERYTHING, limit: Whole = 40, form: Form = FOR_PEOPLE) -> int:

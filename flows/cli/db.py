@@ -11,9 +11,9 @@ from db.schema import HEAD
 from db.sizes import RecordStats, TableSize
 from db.transfer import import_record
 from flows.cli.options import Flag, Json
-from flows.cli.output import local, print_json, print_table, say
+from flows.cli.output import print_json, print_table, say
 from flows.settings import load_settings
-from tasks.threads.wording import plural
+from flows.text import if_known, local, percent, plural, size
 
 
 def upgrade() -> int:
@@ -67,7 +67,7 @@ def backup(path: str, /, *, overwrite: Flag = False) -> int:
     """
     settings = load_settings()
     done = back_up(settings.history_url, path, overwrite=overwrite, timeout_s=settings.database_timeout_s)
-    say(f"wrote {done.path}: {_megabytes(done.size_bytes)}, schema {done.schema}, ledger's head {done.head}")
+    say(f"wrote {done.path}: {size(done.size_bytes)}, schema {done.schema}, ledger's head {done.head}")
     return 0
 
 
@@ -113,18 +113,14 @@ def stats(*, json: Json = False) -> int:
 
 
 def _print(found: RecordStats) -> None:
-    say(f"{found.where}: {_megabytes(found.size_bytes)}, schema {found.schema}")
-    say(f"oldest run {local(found.oldest_run_at) or '–'}, newest {local(found.newest_run_at) or '–'}")
+    say(f"{found.where}: {size(found.size_bytes)}, schema {found.schema}")
+    oldest, newest = (if_known(local, one) or "–" for one in (found.oldest_run_at, found.newest_run_at))
+    say(f"oldest run {oldest}, newest {newest}")
     print_table("tables, with their indexes", ("table", "rows", "size", "share"), map(_line, found.tables))
 
 
 def _line(one: TableSize) -> tuple[object, ...]:
-    size = None if one.size_bytes is None else _megabytes(one.size_bytes)
-    return one.table, f"{one.rows:,}", size, None if one.share is None else f"{one.share:.1%}"
-
-
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:,.1f} MB"
+    return one.table, one.rows, if_known(size, one.size_bytes), if_known(percent, one.share)
 
 
 def _let_signals_end_this() -> None:

@@ -12,16 +12,16 @@ from cyclopts import Parameter
 from db.history import History, PayloadFilter
 from db.rows import PayloadRow
 from flows.cli.options import Flag, Json, Names, Patterns, Via, Whole
-from flows.cli.output import milliseconds, print_json, print_table, say
+from flows.cli.output import print_json, print_table, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
 from flows.jobs.keeping import encryption_job, preview
 from flows.jobs.names import RequestRefused, check_backends, check_suites
 from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file, vault_request
 from flows.settings import Settings, load_settings
+from flows.text import duration, plural, size
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.secret import ThrowAway
-from tasks.threads.wording import plural
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -108,7 +108,7 @@ def _print_preview(request: EncryptionRequest, *, json: bool) -> int:
         return 0
     since = f"since snapshot {found.previous}" if found.previous else "there is no snapshot of these paths"
     say(
-        f"{plural(found.to_do, 'file')} to encrypt, {found.to_do_bytes / 1e6:,.1f} MB; {found.unchanged:,} unchanged, "
+        f"{plural(found.to_do, 'file')} to encrypt, {size(found.to_do_bytes)}; {found.unchanged:,} unchanged, "
         f"{found.skipped:,} skipped ({since}); nothing was done"
     )
     return 0
@@ -203,7 +203,7 @@ def _print_payloads(run_id: int, shown: Sequence[PayloadRow]) -> None:
                 row.backend,
                 row.status,
                 row.digest or row.error,
-                milliseconds(row.wall_ns),
+                duration(row.wall_ns),
             )
             for row in shown
         ),

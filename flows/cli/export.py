@@ -9,7 +9,7 @@ from flows.cli.options import point_in_time
 from flows.cli.output import say
 from flows.jobs.names import RequestRefused
 from flows.settings import load_settings
-from tasks.threads.wording import plural
+from flows.text import plural
 
 # Format → what writes it, and where to, if nobody says.
 _FORMATS: Mapping[str, tuple[Callable[..., dict[str, int]], str]] = {

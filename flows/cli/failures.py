@@ -11,12 +11,13 @@ from cyclopts import Parameter
 
 from db.history import FailureKind
 from db.rows import FailureRow, SlowRow
-from flows.cli.listing import duration, identity, print_rows
+from flows.cli.listing import identity, print_rows
 from flows.cli.options import Flag, Names, Whole
-from flows.cli.output import local, print_table
+from flows.cli.output import print_table
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import EVERYTHING, FOR_PEOPLE, Form, Selection
 from flows.jobs.names import RequestRefused
+from flows.text import duration, local
 
 _RECENT = timedelta(days=30)
 

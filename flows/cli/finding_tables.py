@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flows.cli.finding_rows import RaceRow, SpeedupRow
-from flows.cli.listing import duration, interval
 from flows.cli.output import print_table
+from flows.text import duration, factor, if_known, interval, percent
 
 
 def print_speedups(rows: Sequence[SpeedupRow]) -> None:
@@ -19,8 +19,9 @@ def print_speedups(rows: Sequence[SpeedupRow]) -> None:
         ),
         (
             (
-                row.run_id, row.interpreter, row.workload, row.executor, row.workers, duration(row.median_wall_ns),
-                _times(row.speedup), interval(row.low, row.high), row.pairs, _times(row.possible),
+                row.run_id, row.interpreter, row.workload, row.executor, row.workers,
+                if_known(duration, row.median_wall_ns),
+                if_known(factor, row.speedup), interval(row.low, row.high), row.pairs, if_known(factor, row.possible),
                 row.failures or None, row.skipped,
             )
             for row in rows
@@ -38,18 +39,11 @@ def print_races(rows: Sequence[RaceRow]) -> None:
         ),
         (
             (
-                row.run_id, row.interpreter, row.shape, row.guard, row.workers, _percent(row.lost_share),
-                f"{row.with_loss} of {row.exercised}", row.bound and f"loss in {_percent(row.bound)} of trials",
-                duration(row.update_ns), row.context_switches and f"{row.context_switches:,.0f}", row.failures or None,
+                row.run_id, row.interpreter, row.shape, row.guard, row.workers, if_known(percent, row.lost_share),
+                f"{row.with_loss} of {row.exercised}", row.bound and f"loss in {percent(row.bound)} of trials",
+                if_known(duration, row.update_ns),
+                row.context_switches and f"{row.context_switches:,.0f}", row.failures or None,
             )
             for row in rows
         ),
     )  # fmt: skip
-
-
-def _times(value: float | None) -> str | None:
-    return None if value is None else f"{value:.2f}×"
-
-
-def _percent(share: float | None) -> str | None:
-    return None if share is None else f"{share * 100:.0f} %"

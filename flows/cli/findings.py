@@ -16,7 +16,7 @@ from flows.analysis.findings import (
 from flows.analysis.intervals import Ratio
 from flows.analysis.sentences import race_sentences, speedup_sentences
 from flows.cli.output import print_table, say
-from tasks.threads.wording import factor, percent
+from flows.text import duration, factor, interval, percent
 
 
 def print_findings(rows: Sequence[SampleRow]) -> None:
@@ -64,7 +64,7 @@ def _print_races(findings: Mapping[str, Sequence[RaceFinding]]) -> None:
 
 
 def _speedup(label: str, one: SpeedupFinding) -> tuple[object, ...]:
-    wall = None if one.wall_ns is None else f"{one.wall_ns.median / 1e6:,.1f} ms"
+    wall = None if one.wall_ns is None else duration(one.wall_ns.median)
     possible = None if one.ceiling is None else factor(one.ceiling.value)
     return (
         label, str(one.workload), str(one.executor), one.workers, wall,
@@ -85,8 +85,7 @@ def _race(label: str, one: RaceFinding) -> tuple[object, ...]:
 def _ratio(ratio: Ratio | None) -> tuple[str | None, str | None]:
     if ratio is None:
         return None, None
-    interval = None if ratio.low is None or ratio.high is None else f"{ratio.low:.2f} to {ratio.high:.2f}"
-    return factor(ratio.value), interval
+    return factor(ratio.value), interval(ratio.low, ratio.high)
 
 
 def _samples(counts: OutcomeCounts) -> str:

@@ -13,12 +13,13 @@ from flows.cli.exits import REFUSED, Exit
 from flows.cli.findings import print_findings
 from flows.cli.listing import print_rows
 from flows.cli.options import Flag, Names, Whole
-from flows.cli.output import columns_of, local, print_csv, print_json, print_table, say
+from flows.cli.output import columns_of, print_csv, print_json, print_table, say
 from flows.cli.payload_tables import print_payloads
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import ALL_CHAINS, ALL_HOSTS, ANY_TIME, FOR_PEOPLE, Chains, Form, Hosts, Times
 from flows.cli.vault_record import print_snapshots, print_verdicts
 from flows.jobs.names import RequestRefused
+from flows.text import duration, local
 from tasks.crypto.scan import absolute
 
 _STATUSES = ("running", "completed", "failed", "cancelled", "crashed")
@@ -163,7 +164,7 @@ def _find(history: History, run: str) -> RunRow:
 
 
 def _took(row: RunRow) -> str | None:
-    return None if row.finished_at is None else f"{(row.finished_at - row.started_at).total_seconds():.2f} s"
+    return None if row.finished_at is None else duration((row.finished_at - row.started_at).total_seconds() * 1e9)
 
 
 def _print_run(row: RunRow, head: str | None) -> None:

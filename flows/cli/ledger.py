@@ -12,7 +12,7 @@ from flows.cli.output import columns_of, print_csv, print_json, say
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import FOR_PEOPLE, Form
 from flows.jobs.names import RequestRefused
-from tasks.threads.wording import plural
+from flows.text import plural
 
 
 def verify(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from db.rows import SeriesRow
 from flows.cli.output import columns_of, plain, print_csv, print_json, say
 from flows.cli.selection import Form
+from flows.text import size
 
 
 def print_rows(
@@ -63,30 +64,3 @@ def identity(series: Iterable[SeriesRow]) -> tuple[tuple[str, ...], Callable[[Se
     if len({one.host for one in known}) > 1:
         columns.append(("host", lambda one: one.host))
     return tuple(name for name, _ in columns), lambda one: tuple(cell(one) for _, cell in columns)
-
-
-def interval(low: float | None, high: float | None) -> str | None:
-    """`1.17 to 1.21`."""
-    return None if low is None or high is None else f"{low:.2f} to {high:.2f}"
-
-
-def size(size_bytes: float) -> str:
-    """`128 KiB`, `1.53 MiB`: three digits."""
-    value, unit = float(size_bytes), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            break
-        value /= 1024
-    return f"{value:.3g} {unit}" if value < 999.5 else f"{value:,.0f} {unit}"
-
-
-def duration(wall_ns: float | None) -> str | None:
-    """`850 ns`, `12.3 ms`, `1.25 s`: three digits."""
-    if wall_ns is None:
-        return None
-    value, unit = wall_ns, "ns"
-    for unit in ("ns", "µs", "ms", "s"):
-        if value < 999.5 or unit == "s":
-            break
-        value /= 1000
-    return f"{value:.3g} {unit}" if value < 999.5 else f"{value:,.0f} {unit}"

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter, Token
 
 from flows.jobs.names import RequestRefused
-
-_AGES = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+from flows.text import AGE_UNITS
 
 # What a database takes.
 _GREATEST = 2**63 - 1
@@ -63,7 +62,7 @@ def point_in_time(text: str) -> datetime:
     age = re.fullmatch(r"(\d{1,6})([mhdw])", text)
     try:
         if age:
-            return datetime.now(UTC) - int(age[1]) * _AGES[age[2]]
+            return datetime.now(UTC) - int(age[1]) * AGE_UNITS[age[2]]
         return (_day(text) or datetime.fromisoformat(text)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise RequestRefused(

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.report.escaping import visible
+from flows.text import visible
 
 # Piped output has no width to fit into.
 _PIPED_WIDTH = 250
@@ -82,13 +82,3 @@ def print_csv(columns: Sequence[str], rows: Iterable[object]) -> None:
 def columns_of(row_type: type) -> list[str]:
     """The fields of a row type, in order."""
     return [field.name for field in dataclasses.fields(row_type)]
-
-
-def milliseconds(wall_ns: int | None) -> str | None:
-    """`12.34 ms`."""
-    return None if wall_ns is None else f"{wall_ns / 1e6:,.2f} ms"
-
-
-def local(time: datetime | None) -> str | None:
-    """A time for people, in their zone."""
-    return None if time is None else f"{time.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from db.rows import PayloadRow
-from flows.cli.output import local, milliseconds, print_table
+from flows.cli.output import print_table
+from flows.text import duration, local
 
 
 def print_payloads(rows: Sequence[PayloadRow]) -> None:
@@ -26,7 +27,7 @@ def print_payloads(rows: Sequence[PayloadRow]) -> None:
                 row.digest or row.error,
                 *([row.kept_in] * len(kept)),
                 _stages(row),
-                milliseconds(row.wall_ns),
+                duration(row.wall_ns),
             )
             for row in rows
         ),
@@ -35,7 +36,7 @@ def print_payloads(rows: Sequence[PayloadRow]) -> None:
 
 def _stages(row: PayloadRow) -> str:
     return ", ".join(
-        f"{stage.program.removeprefix('openssl ')} {milliseconds(stage.wall_ns)}"
+        f"{stage.program.removeprefix('openssl ')} {duration(stage.wall_ns)}"
         + (f" (exit {stage.exit_code})" if stage.exit_code else "")
         for stage in row.stages
     )

@@ -14,13 +14,12 @@ from rich.text import Text
 
 from flows.cli.output import console
 from flows.jobs.plan import Plan
-from flows.report.escaping import visible
+from flows.text import plural, size, visible
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.summary import Summary
 from tasks.threads.planning import Plan as Rounds
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
-from tasks.threads.wording import plural
 
 _LINE_EVERY_S = 5.0
 
@@ -68,7 +67,7 @@ class ProgressReporter:
         if self._bar:
             self._bar.update(self._task, description="encrypting", total=plan.total)
         else:
-            self.say(f"encrypting {plural(plan.total, 'payload')}, {plan.size_bytes * len(plan.parts) / 1e6:,.1f} MB")
+            self.say(f"encrypting {plural(plan.total, 'payload')}, {size(plan.size_bytes * len(plan.parts))}")
 
     def started(self, run_id: int) -> None:
         """See `Reporter`."""
@@ -91,7 +90,7 @@ class ProgressReporter:
             self._bar.update(self._task, description=escape(visible(what)), total=count, completed=0)
         else:
             number = f" {count:,}" if count else ""
-            self.say(f"{what}{number}" + (f", {size_bytes / 1e6:,.1f} MB" if size_bytes else ""))
+            self.say(f"{what}{number}" + (f", {size(size_bytes)}" if size_bytes else ""))
 
     def step_done(self, count: int, size_bytes: int, faults: Sequence[str]) -> None:
         """See `Reporter`. A fault is told at once: verifying may take hours."""

@@ -12,7 +12,7 @@ from flows.cli.finding_rows import RaceRow, SpeedupRow, race_rows, speedup_rows
 from flows.cli.finding_tables import print_races, print_speedups
 from flows.cli.listing import print_rows
 from flows.cli.options import Flag, Whole
-from flows.cli.output import local, milliseconds, print_table
+from flows.cli.output import print_table
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import (
     ALL_CASES,
@@ -29,6 +29,7 @@ from flows.cli.selection import (
     Workloads,
 )
 from flows.jobs.names import RequestRefused
+from flows.text import duration, if_known, local
 from tasks.axes import Outcome
 
 # For these a time means what it says.
@@ -98,7 +99,7 @@ def _print_samples(rows: Sequence[SampleRow]) -> None:
                 row.round,
                 row.outcome,
                 row.found or row.error,
-                milliseconds(row.wall_ns),
+                if_known(duration, row.wall_ns),
                 "noisy" if row.noisy else None,
             )
             for row in rows

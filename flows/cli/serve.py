@@ -7,11 +7,12 @@ import os
 from db.engine import parse_url, shown
 from flows.cli.exits import Exit
 from flows.cli.options import Whole
-from flows.cli.output import local, print_table, say
+from flows.cli.output import print_table, say
 from flows.serving.errors import ServeError
 from flows.serving.serve import Serving
 from flows.serving.serve import serve as run
 from flows.settings import Settings, load_settings
+from flows.text import if_known, local
 
 
 def serve(*, port: Whole = 4200, limit: Whole | None = None) -> int:
@@ -50,7 +51,7 @@ def _show(settings: Settings, serving: Serving) -> None:
                 row.deployment,
                 ", ".join(row.schedules),
                 row.queue,
-                "paused" if row.paused else local(row.next_at) or "not planned yet",
+                "paused" if row.paused else if_known(local, row.next_at) or "not planned yet",
             )
             for row in serving.upcoming
         ),

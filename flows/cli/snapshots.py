@@ -14,17 +14,15 @@ from cyclopts import App
 
 from flows.cli.encrypt import with_overrides
 from flows.cli.exits import Exit
-from flows.cli.listing import size
 from flows.cli.options import Flag, Json
-from flows.cli.output import local, print_json, print_table, say
+from flows.cli.output import print_json, print_table, say
 from flows.cli.vaults import KeyOption, VaultOption
-from flows.jobs.names import RequestRefused, shown_path
+from flows.jobs.names import RequestRefused
 from flows.jobs.request import need_key_file, need_path, need_vault
-from flows.report.escaping import visible
 from flows.settings import load_settings
+from flows.text import if_known, local, plural, shown_path, size, visible
 from tasks.cancel import CancelToken
 from tasks.files import write_all
-from tasks.threads.wording import plural
 from tasks.vault.decrypt import decrypt_checked
 from tasks.vault.entries import Entry, FileEntry, LinkEntry
 from tasks.vault.errors import VaultError
@@ -263,7 +261,7 @@ def _time(time_ns: int) -> datetime | None:
 def _local(time_ns: int) -> str:
     """For people; where no calendar has it, in seconds since 1970."""
     try:
-        return local(_time(time_ns)) or f"@{time_ns // 10**9}"
+        return if_known(local, _time(time_ns)) or f"@{time_ns // 10**9}"
     except (OverflowError, ValueError):
         # The first and the last day, in another zone.
         return f"@{time_ns // 10**9}"

@@ -9,13 +9,13 @@ from db.history import History
 from db.rows import RecordSize, RunRow
 from flows.cli.encrypt import with_overrides
 from flows.cli.options import Flag, Json
-from flows.cli.output import local, print_json, print_table, say
+from flows.cli.output import print_json, print_table, say
 from flows.cli.vault_status import Age, VaultReport, look, print_vault
 from flows.cli.vaults import KeyOption, VaultOption
 from flows.cli.via import use_server
 from flows.jobs.request import need_vault
 from flows.settings import Settings, load_settings
-from tasks.threads.wording import plural
+from flows.text import if_known, local, plural, size
 
 if TYPE_CHECKING:
     from flows.deployments import Deployments, DeploymentState
@@ -89,9 +89,9 @@ def _ask(settings: Settings) -> tuple[Deployments | None, str | None]:
 
 
 def _print(report: Status, history: History) -> None:
-    size = report.size
+    record = report.size
     last = f"; last run {report.last_run.id} {report.last_run.status}" if report.last_run else ""
-    say(f"record: {report.record}, {plural(size.runs, 'run')}, {size.size_bytes / 1e6:,.1f} MB{last}")
+    say(f"record: {report.record}, {plural(record.runs, 'run')}, {size(record.size_bytes)}{last}")
     deployments = report.deployments
     if deployments is not None:
         say(f"Prefect: {deployments.api}, workers online: {deployments.workers_online}")
@@ -115,8 +115,8 @@ def _line(state: DeploymentState, history: History) -> tuple[object, ...]:
         state.name,
         last.name if last else "–",
         last.state if last else "–",
-        local(last.started_at) if last else None,
+        if_known(local, last.started_at if last else None),
         recorded.id if recorded else None,
-        local(state.next_at) if state.scheduled else "paused",
+        if_known(local, state.next_at) if state.scheduled else "paused",
         state.late or None,
     )

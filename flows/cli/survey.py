@@ -13,12 +13,13 @@ from db.rows import PayloadRow, SampleRow
 from flows.cli.encrypt import print_backends
 from flows.cli.findings import print_findings
 from flows.cli.options import Json, Via
-from flows.cli.output import milliseconds, print_json, print_table, say
+from flows.cli.output import print_json, print_table, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
 from flows.jobs.survey import survey as survey_job
 from flows.jobs.survey import survey_request
 from flows.settings import load_settings
+from flows.text import duration
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -70,10 +71,10 @@ def _print_item_52(payloads: tuple[PayloadRow, ...]) -> None:
 def _line(row: PayloadRow) -> tuple[object, ...]:
     tail = repr(bytes.fromhex(row.digest)[-10:]) if row.digest else row.error
     # The native backend does both in this process, so only the whole has a time.
-    encrypt, hash_ = (milliseconds(stage.wall_ns) for stage in row.stages) if len(row.stages) == 2 else ("–", "–")
+    encrypt, hash_ = (duration(stage.wall_ns) for stage in row.stages) if len(row.stages) == 2 else ("–", "–")
     name = f"{row.suite} (legacy)" if row.suite == "classic" else row.suite
     chain = f"{row.cipher} → {row.digest_algorithm}"
-    return name, chain, row.backend, tail, encrypt, hash_, milliseconds(row.wall_ns)
+    return name, chain, row.backend, tail, encrypt, hash_, duration(row.wall_ns)
 
 
 def _print_items_53_and_54(samples: tuple[SampleRow, ...]) -> None:

@@ -10,11 +10,12 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from db.rows import TrendRow
-from flows.cli.listing import duration, identity, print_rows, size
+from flows.cli.listing import identity, print_rows
 from flows.cli.options import Whole, Wholes
-from flows.cli.output import local, print_table
+from flows.cli.output import print_table
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import EVERYTHING, FOR_PEOPLE, Form, Selection
+from flows.text import day, duration, if_known, local, percent, rate
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _DEFAULT = 30
@@ -71,10 +72,11 @@ def _print_one(rows: Sequence[TrendRow], by: str) -> None:
         ),
         (
             (
-                *((f"{row.started_at:%Y-%m-%d}",) if by == "day" else (row.run_id, local(row.started_at))),
-                row.n, duration(row.median_ns), duration(row.lower_ns), duration(row.upper_ns),
-                duration(row.mad_ns) if by == "run" else row.runs,
-                *((_speed(row),) if encryption else ()), *((_share(row),) if races else ()),
+                *((day(row.started_at),) if by == "day" else (row.run_id, local(row.started_at))),
+                row.n, *(if_known(duration, one) for one in (row.median_ns, row.lower_ns, row.upper_ns)),
+                if_known(duration, row.mad_ns) if by == "run" else row.runs,
+                *((if_known(rate, row.bytes_per_s),) if encryption else ()),
+                *((if_known(percent, row.lost_share),) if races else ()),
                 row.failed or None, row.noisy or None, block,
             )
             for row, block in zip(rows, sparkline([row.median_ns for row in rows]), strict=True)
@@ -100,8 +102,9 @@ def _overview(rows: Sequence[TrendRow], cells: tuple[str | None, ...]) -> tuple[
     known = [one for one in medians if one is not None]
     ends = (known[0], known[-1], min(known), max(known)) if known else (None,) * 4
     return (
-        *cells, rows[0].series.series_id, len(rows), f"{rows[0].started_at:%Y-%m-%d}", *map(duration, ends),
-        _speed(rows[-1]),
+        *cells, rows[0].series.series_id, len(rows), day(rows[0].started_at),
+        *(if_known(duration, one) for one in ends),
+        if_known(rate, rows[-1].bytes_per_s),
         sum(row.n for row in rows), sum(row.failed for row in rows) or None, sum(row.noisy for row in rows) or None,
         sparkline(medians),
     )  # fmt: skip
@@ -117,11 +120,3 @@ def sparkline(values: Sequence[float | None]) -> str:
     span = max(max(known) - least, 0.1 * least) or 1
     top = len(_BLOCKS) - 1
     return "".join(" " if value is None else _BLOCKS[round((value - least) / span * top)] for value in values)
-
-
-def _speed(row: TrendRow) -> str | None:
-    return None if row.bytes_per_s is None else f"{size(row.bytes_per_s)}/s"
-
-
-def _share(row: TrendRow) -> str | None:
-    return None if row.lost_share is None else f"{row.lost_share * 100:.0f} %"

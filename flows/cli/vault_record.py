@@ -11,12 +11,13 @@ from cyclopts import Parameter
 from db.history import History, SnapshotFilter
 from db.names import storable
 from db.rows import ProofRow, SnapshotRow, VerdictCount, VerdictRow
-from flows.cli.listing import print_rows, size
+from flows.cli.listing import print_rows
 from flows.cli.options import Flag, Whole
-from flows.cli.output import local, milliseconds, print_table, say
+from flows.cli.output import print_table, say
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import ANY_TIME, FOR_PEOPLE, Form, Times
-from flows.jobs.names import RequestRefused, shown_path
+from flows.jobs.names import RequestRefused
+from flows.text import duration, local, shown_path, size
 from tasks.crypto.scan import absolute
 
 # So many vaults are named where another one was asked for.
@@ -162,7 +163,7 @@ def print_verdicts(rows: Sequence[VerdictRow], counts: Sequence[VerdictCount]) -
                 row.size_bytes,
                 row.status,
                 row.error,
-                milliseconds(row.wall_ns),
+                duration(row.wall_ns),
             )
             for row in rows
         ),

@@ -9,11 +9,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from db.history import History
-from flows.cli.output import local, say
+from flows.cli.output import say
 from flows.jobs.names import RequestRefused
-from flows.jobs.vault_state import VaultState, in_words, look_at_vault, too_old
-from flows.settings import Settings, parse_age
-from tasks.threads.wording import plural
+from flows.jobs.vault_state import VaultState, look_at_vault, too_old
+from flows.settings import Settings
+from flows.text import ago, parse_age, plural, size
 
 # Hyphens, so that what is wrong with -5d is said here, and not that there is no such option.
 Age = Annotated[str | None, Parameter(metavar="AGE", allow_leading_hyphen=True)]
@@ -58,18 +58,18 @@ def print_vault(report: VaultReport) -> None:
         return
     say(
         f"vault: {state.path}, {plural(state.snapshots, 'snapshot')}, {plural(state.objects or 0, 'object')}, "
-        f"{_megabytes(state.stored_bytes)}" + (f"; {state.note}" if state.note else "")
+        f"{size(state.stored_bytes or 0)}" + (f"; {state.note}" if state.note else "")
     )
     if state.newest_at is not None:
         files = plural(state.newest_files or 0, "file")
         say(
-            f"newest snapshot: {state.newest_name} of {_when(state.newest_at)}: {files}, "
-            f"{_megabytes(state.newest_bytes)}{_counts(state)}"
+            f"newest snapshot: {state.newest_name} of {ago(state.newest_at)}: {files}, "
+            f"{size(state.newest_bytes or 0)}{_counts(state)}"
         )
     if state.objects:
         never = f"{state.never_proven:,} never proven" if state.never_proven else "all proven"
-        oldest = f", the oldest proof of {_when(state.oldest_proof)}" if state.oldest_proof else ""
-        since = f"; longest unproven: since {_when(state.unproven_since)}" if state.unproven_since else ""
+        oldest = f", the oldest proof of {ago(state.oldest_proof)}" if state.oldest_proof else ""
+        since = f"; longest unproven: since {ago(state.unproven_since)}" if state.unproven_since else ""
         say(f"objects: {never}{oldest}{since if state.never_proven else ''}")
 
 
@@ -77,7 +77,7 @@ def _print_on_record(state: VaultState) -> None:
     row = state.on_record
     if row is not None:
         files = plural(row.files, "file")
-        say(f"on record: newest snapshot {row.name} of {_when(row.created_at)}: {files}{_counts(state)}")
+        say(f"on record: newest snapshot {row.name} of {ago(row.created_at)}: {files}{_counts(state)}")
 
 
 def _counts(state: VaultState) -> str:
@@ -85,14 +85,6 @@ def _counts(state: VaultState) -> str:
     if row is None:
         return ""
     return f" ({row.new:,} new, {row.unchanged:,} unchanged, {row.unstable:,} unstable, {row.failed:,} failed)"
-
-
-def _when(time: datetime | None) -> str:
-    return f"{local(time)} ({in_words(datetime.now(UTC) - time)} ago)" if time else "–"
-
-
-def _megabytes(size_bytes: int | None) -> str:
-    return f"{(size_bytes or 0) / 1e6:,.1f} MB"
 
 
 def _bound(text: str | None) -> timedelta | None:

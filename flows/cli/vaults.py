@@ -23,9 +23,9 @@ from flows.jobs.restoration import restore as restore_job
 from flows.jobs.verification import VerificationRequest
 from flows.jobs.verification import verify as verify_job
 from flows.settings import Settings, load_settings
+from flows.text import plural
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
-from tasks.threads.wording import plural
 from tasks.vault.prune import Policy
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition
 from flows.jobs.request import EncryptionRequest, VaultRequest
 from flows.jobs.run import Job, OpenRun, Tools, open_run
 from flows.jobs.vaults import known_snapshot
+from flows.text import size
 from tasks.vault.adding import Added, Addition, Found, Selection, adding, compare
 from tasks.vault.errors import NoVault
 from tasks.vault.snapshots import newest_snapshot
@@ -63,7 +64,7 @@ class KeptOutcome:
         """The snapshot, how many of what, and the first of those that need eyes."""
         one = self.snapshot
         words = f"{one.new:,} new, {one.unchanged:,} unchanged, {one.unstable:,} unstable, {one.skipped:,} skipped, "
-        words += f"{one.failed:,} failed; {one.stored_bytes / 1e6:,.1f} MB added"
+        words += f"{one.failed:,} failed; {size(one.stored_bytes)} added"
         faults = [f"VAULT NOT AS IT WAS: {fault.error}" for fault in self.faults]
         named = self.encryption.faults
         return "; ".join(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from flows.text import shown_path
 from tasks.crypto.suites import SUITES, SuiteName
 
 if TYPE_CHECKING:
@@ -51,8 +52,3 @@ def need_outside(path: str, vault: str) -> None:
         raise RequestRefused(
             f"{shown_path(path)} is in the vault itself; name something outside of {shown_path(vault)}"
         )
-
-
-def shown_path(path: str) -> str:
-    r"""A path for people and for JSON; bytes that are not UTF-8 appear as `\xff`."""
-    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -9,8 +9,9 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from flows.jobs.names import RequestRefused, shown_path
+from flows.jobs.names import RequestRefused
 from flows.jobs.request import EncryptionRequest
+from flows.text import shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.choose import BackendChoice, Chosen, choose_backend
 from tasks.crypto.encrypt import Batch

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, replace
 
 from db.facts import NewRun
 from db.history import History
-from flows.jobs.names import RequestRefused, shown_path
+from flows.jobs.names import RequestRefused
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.vaults import Tally, drawn, need_latest, run_portions
+from flows.text import shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.vault.index import ObjectIndex
@@ -60,7 +61,7 @@ class Pruned:
         snapshots, objects = self.tally.count("snapshot", "removed"), self.tally.count("object", "removed")
         return (
             f"snapshots: {snapshots:,} removed, {self.kept:,} kept; "
-            f"objects: {objects:,} removed, {self.tally.size_bytes / 1e6:,.1f} MB"
+            f"objects: {objects:,} removed, {size(self.tally.size_bytes)}"
         )
 
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from flows.jobs.names import RequestRefused, need_outside, shown_path
+from flows.jobs.names import RequestRefused, need_outside
+from flows.text import shown_path
 from tasks.crypto.choose import BackendChoice
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.scan import absolute, missing_paths

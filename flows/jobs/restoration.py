@@ -7,9 +7,10 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
 from db.facts import NewRun
-from flows.jobs.names import RequestRefused, need_outside, shown_path
+from flows.jobs.names import RequestRefused, need_outside
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.vaults import NAME_ANOTHER, Tally, drawn, need_latest, run_portions
+from flows.text import shown_path
 from tasks.crypto.secret import KeyFile
 from tasks.vault.locks import reading
 from tasks.vault.restore import Restoration, Wanted

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from db.history import History, SnapshotFilter
 from db.names import storable
 from db.rows import SnapshotRow, VaultRow
-from flows.jobs.names import shown_path
 from flows.jobs.vaults import known_snapshot
+from flows.text import age, shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import CryptoError
 from tasks.crypto.secret import KeyFile, Secret
@@ -89,22 +89,12 @@ def too_old(
     if state.snapshots is None and state.on_record is not None:
         newest_at = state.on_record.created_at
     if snapshot_age is not None and newest_at is not None and now - newest_at > snapshot_age:
-        yield f"vault {state.path}: the newest snapshot is {in_words(now - newest_at)} old"
+        yield f"vault {state.path}: the newest snapshot is {age(now - newest_at)} old"
     if snapshot_age is not None and newest_at is None and state.snapshots is not None:
         yield f"vault {state.path}: there is no snapshot"
     if proof_age is not None and state.unproven_since is not None and now - state.unproven_since > proof_age:
-        since = in_words(now - state.unproven_since)
+        since = age(now - state.unproven_since)
         yield f"vault {state.path}: there are objects that nobody has proven for {since}; run threadmill verify"
-
-
-def in_words(age: timedelta) -> str:
-    """`3 minutes`, `7 hours`, `24 days`: as much as people want to know."""
-    seconds = max(0, int(age.total_seconds()))
-    for unit, unit_s, until in (("minute", 60, 120), ("hour", 3600, 48), ("day", 86400, None)):
-        number = seconds // unit_s
-        if until is None or number < until:
-            return f"{number:,} {unit}{'' if number == 1 else 's'}"
-    raise AssertionError
 
 
 def _secret(key_file: str | None, complaints: list[str]) -> Secret | None:

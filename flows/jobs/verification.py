@@ -9,9 +9,10 @@ from functools import partial
 
 from db.facts import NewRun
 from db.history import VERDICT_FAULTS
-from flows.jobs.names import RequestRefused, shown_path
+from flows.jobs.names import RequestRefused
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.vaults import Portion, Tally, known_snapshot, record_at_once, run_portions
+from flows.text import shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.vault.index import ObjectIndex
@@ -72,8 +73,7 @@ class Verified:
     def message(self) -> str:
         """What is whole, then what is not."""
         whole = self.tally.count("object", "ok")
-        size_mb = self.tally.size_bytes / 1e6
-        text = f"objects: {whole:,} of {self.objects:,} proven, {size_mb:,.1f} MB; snapshots: "
+        text = f"objects: {whole:,} of {self.objects:,} proven, {size(self.tally.size_bytes)}; snapshots: "
         snapshots = self.tally.count("snapshot", "ok")
         text += f"{snapshots:,} authentic" if self.with_key else "not authenticated (no key file)"
         left = self.tally.count("file", "leftover")

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from flows.analysis.findings import quiet_walls
 from flows.report.blocks import Paragraph, Section, Sentences
-from flows.report.figures import milliseconds
 from flows.report.races import RaceResult
 from flows.report.speedups import SpeedupResult
+from flows.text import milliseconds, percent, plural
 from tasks.axes import Executor, Outcome, Shape, Workload
-from tasks.threads.wording import percent, plural
 
 _SELECT_WHY = (
     "Why: item 53 waits in `select.select([socket.socket()], [], [], 0.1)`, on a socket never connected. Linux "

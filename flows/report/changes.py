@@ -14,8 +14,7 @@ from flows.analysis.intervals import MIN_PAIRS
 from flows.analysis.steps import NumpyMissing
 from flows.report.blocks import Cell, Paragraph, Section, Table, columns
 from flows.report.encryption import suite_label
-from flows.report.figures import milliseconds, sizes_of, utc
-from tasks.threads.wording import plural
+from flows.text import milliseconds, plural, sizes_of, utc
 
 _LISTED = 100
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from db.rows import PayloadRow
 from flows.report.blocks import Cell, Paragraph, Section, Table, columns
-from flows.report.figures import milliseconds
+from flows.text import megabytes, milliseconds, number
 from tasks.crypto.suites import SUITES
 
 _LEGACY = frozenset(str(name) for name, suite in SUITES.items() if suite.legacy)
@@ -63,7 +63,7 @@ def _cells(own: Sequence[PayloadRow]) -> tuple[Cell, ...]:
         failed,
         unstable,
         len(own) - len(good) - failed - unstable,
-        f"{statistics.median(sizes):,.0f}" if sizes else None,
+        number(statistics.median(sizes)) if sizes else None,
         milliseconds(statistics.median([row.wall_ns for row in good])) if good else None,
         _megabytes_per_second(good),
     )
@@ -75,8 +75,7 @@ def _megabytes_per_second(good: Sequence[PayloadRow]) -> str | None:
     total_ns = sum(wall_ns for _, wall_ns in timed)
     if not total_ns:
         return None
-    rate = sum(size for size, _ in timed) * 1e3 / total_ns
-    return f"{rate:,.1f}" if rate >= 0.1 else f"{rate:.4f}"
+    return megabytes(sum(size for size, _ in timed) * 1e9 / total_ns)
 
 
 _HOW_TO_READ = (

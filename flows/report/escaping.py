@@ -6,17 +6,14 @@ import html
 import re
 from collections.abc import Callable
 
+from flows.text import visible
+
 _CODE = re.compile(r"`([^`]+)`")
 _TICKS = re.compile(r"`+")
 # What markdown would take for more than text.
 _MARKED = re.compile(r"[&<>|\\`*_\[\]~#!]")
 # What a renderer makes a link of, however it is escaped: it looks for addresses when the escapes are gone.
 _ADDRESS = re.compile(r"://|www\.|mailto:|xmpp:|@", re.IGNORECASE)
-
-
-def visible(text: str) -> str:
-    r"""Control and direction characters as `\x1b`, `\u202e`; what no encoding takes likewise."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def as_html(text: str) -> str:

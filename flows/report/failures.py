@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from db.rows import FailureRow, PayloadRow, RunRow, SampleRow
 from flows.report.blocks import Block, Cell, Paragraph, Section, Table, columns
 from flows.report.encryption import suite_label
-from flows.report.figures import utc
+from flows.text import utc
 from tasks.axes import FAILURES
 
 Row = TypeVar("Row", PayloadRow, SampleRow)

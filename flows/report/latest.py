@@ -10,7 +10,7 @@ from datetime import datetime
 from db.rows import InterpreterRow, RunRow, SampleRow
 from flows.analysis.findings import is_known
 from flows.analysis.intervals import MIN_PAIRS
-from flows.report.escaping import visible
+from flows.text import visible
 from tasks.axes import Experiment
 
 # The survey measures the chapter's few cases only: a run that was asked for measurements says more.

@@ -11,7 +11,8 @@ from db.rows import PayloadRow, RunRow, SampleRow
 from flows.report import plots
 from flows.report.blocks import Cell, Paragraph, Plot, Section, Sentences, Table
 from flows.report.contents import TITLE, contents
-from flows.report.escaping import as_markdown, visible, with_code
+from flows.report.escaping import as_markdown, with_code
+from flows.text import visible
 
 
 def report_markdown(

@@ -12,7 +12,6 @@ from flows.report.blocks import Paragraph, Section
 from flows.report.changes import changes_section, look_for_changes
 from flows.report.contents import experiment_sections, without_plots
 from flows.report.failures import LISTED, failures_over_time
-from flows.report.figures import utc
 from flows.report.latest import SURVEY
 from flows.report.plots import why_no_plots
 from flows.report.speedups import COMPARED
@@ -21,6 +20,7 @@ from flows.report.stages import stages_section
 from flows.report.summary import summary_over_time
 from flows.report.throughput import throughput_section
 from flows.report.vaults import vault_sections
+from flows.text import utc
 
 # Enough for shares that stay the same when more are read.
 _PAYLOADS_READ = 200

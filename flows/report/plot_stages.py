@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flows.report.charts import StageChart
 from flows.report.palette import BLUE, GREY, INK
-from tasks.threads.wording import percent
+from flows.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

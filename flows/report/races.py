@@ -11,8 +11,8 @@ from flows.report.blocks import Cell, Paragraph, Plot, Section, Sentences, Table
 from flows.report.charts import CellState, HeatCell, HeatMap, Scale
 from flows.report.figures import interval, ratio
 from flows.report.latest import Measured
+from flows.text import if_known, number, percent, plural
 from tasks.axes import Guard, Outcome, Shape
-from tasks.threads.wording import percent, plural
 
 Row = tuple[Shape, int]
 
@@ -106,8 +106,8 @@ def _race_cells(finding: RaceFinding) -> tuple[Cell, ...]:
         f"{finding.with_loss} of {exercised}" if exercised else None,
         percent(finding.lost_share.median) if finding.lost_share and finding.with_loss else None,
         f"to {percent(finding.bound)} per trial" if finding.bound is not None else None,
-        None if finding.context_switches is None else f"{finding.context_switches:,.0f}",
-        None if finding.update_ns is None else f"{finding.update_ns.median:,.0f}",
+        if_known(number, finding.context_switches),
+        None if finding.update_ns is None else number(finding.update_ns.median),
         ratio(finding.cost),
         interval(finding.cost),
         _remark(finding),

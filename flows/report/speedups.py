@@ -13,8 +13,8 @@ from flows.report.charts import CellState, Curve, HeatCell, HeatMap, Point, Scal
 from flows.report.figures import executor_label, interval, median_ms, ratio
 from flows.report.latest import Measured
 from flows.report.times import time_blocks
+from flows.text import factor, plural
 from tasks.axes import Executor, Outcome, Workload
-from tasks.threads.wording import factor, plural
 
 # Those that the speed-up is over workers of: one that computes, or one that waits and nothing else.
 SCALING = tuple(one for one in Workload if one.cpu_bound or one is Workload.WAIT)

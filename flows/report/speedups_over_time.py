@@ -10,9 +10,8 @@ from datetime import datetime
 from db.rows import TrendRow
 from flows.report.blocks import Block, Paragraph, Plot, Section, Table, columns
 from flows.report.charts import Line, LineChart, LinePanel, Moment
-from flows.report.escaping import visible
+from flows.text import factor, visible
 from tasks.axes import Executor, Experiment
-from tasks.threads.wording import factor
 
 # Workload and interpreter, its patch release left out.
 _Key = tuple[str, str]

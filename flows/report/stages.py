@@ -10,8 +10,7 @@ from db.rows import PayloadRow
 from flows.report.blocks import Cell, Paragraph, Plot, Section, Table, columns
 from flows.report.charts import StageBar, StageChart
 from flows.report.encryption import suite_label
-from flows.report.figures import megabytes, milliseconds
-from tasks.threads.wording import percent
+from flows.text import megabytes, milliseconds, percent
 
 _Key = tuple[str, str]
 

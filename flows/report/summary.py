@@ -8,10 +8,9 @@ from datetime import datetime
 
 from db.rows import PayloadRow, RunRow, SampleRow
 from flows.report.blocks import Block, Paragraph, Section, Table, columns
-from flows.report.figures import utc
 from flows.report.latest import Measured
+from flows.text import plural, utc
 from tasks.axes import Experiment
-from tasks.threads.wording import plural
 
 _GOOD = "completed"
 
@@ -27,7 +26,7 @@ def summary_section(
     times = [run.started_at for run in runs]
     times += [row.started_at for row in payloads]
     times += [row.started_at for row in samples]
-    covers = ", ".join((_count(len(runs), "run"), _count(len(payloads), "payload"), _count(len(samples), "sample")))
+    covers = ", ".join((plural(len(runs), "run"), plural(len(payloads), "payload"), plural(len(samples), "sample")))
     text = (
         f"{start}It covers {covers}, from {utc(min(times))} to {utc(max(times))}, on {', '.join(hosts) or 'no host'}."
     )
@@ -42,8 +41,8 @@ def summary_over_time(
     if not (runs or payloads or samples):
         return Section("Summary", (Paragraph(start + _EMPTY),))
     text = (
-        f"{start}On record are {_count(len(runs), 'run')}. Summed up, with what was removed since, are "
-        f"{_count(payloads, 'payload')} and {_count(samples, 'sample')}; those that were skipped are not counted."
+        f"{start}On record are {plural(len(runs), 'run')}. Summed up, with what was removed since, are "
+        f"{plural(payloads, 'payload')} and {plural(samples, 'sample')}; those that were skipped are not counted."
     )
     return Section("Summary", (Paragraph(text), *_runs(runs)))
 
@@ -86,10 +85,6 @@ def _cells(own: Sequence[RunRow]) -> tuple[int | str, ...]:
     good = sum(run.status == _GOOD for run in own)
     first = min(run.started_at for run in own)
     return len(own), good, len(own) - good, utc(first), utc(last.started_at), last.code_version
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 _EMPTY = (

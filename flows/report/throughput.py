@@ -10,7 +10,7 @@ from db.rows import TrendRow
 from flows.report.blocks import Block, Cell, Paragraph, Plot, Section, Table, columns
 from flows.report.charts import Line, LineChart, LinePanel, Moment
 from flows.report.encryption import suite_label
-from flows.report.figures import megabytes, milliseconds, sizes_of
+from flows.text import if_known, megabytes, milliseconds, sizes_of
 
 # Host, suite, backend (and whether the ciphertext was kept, which takes time), size class.
 Chain = tuple[str, str, str, int]
@@ -73,7 +73,7 @@ def _overview_cells(own: Sequence[TrendRow]) -> tuple[Cell, ...]:
     return (
         len({row.started_at for row in own}), f"{own[0].started_at:%Y-%m-%d}", f"{own[-1].started_at:%Y-%m-%d}",
         sum(row.n for row in own), sum(row.failed for row in own), first, least, greatest, last,
-        milliseconds(timed[-1].median_ns) if timed else None,
+        if_known(milliseconds, timed[-1].median_ns if timed else None),
     )  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def day_table(title: str, days: _Days) -> Table:
         tuple(
             (
                 f"{row.started_at:%Y-%m-%d}", sizes_of(chain[3]), chain[2], row.runs, row.n, row.failed,
-                *map(megabytes, speeds_of(row)), milliseconds(row.median_ns),
+                *(if_known(megabytes, one) for one in speeds_of(row)), if_known(milliseconds, row.median_ns),
             )
             for chain, own in days.items()
             for row in own

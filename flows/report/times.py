@@ -9,10 +9,10 @@ from db.rows import SampleRow
 from flows.analysis.findings import by_case
 from flows.report.blocks import Block, Cell, Plot, Table, columns
 from flows.report.charts import TimeBar, TimeChart, TimePanel
-from flows.report.figures import executor_label, milliseconds
+from flows.report.figures import executor_label
 from flows.report.latest import Measured
+from flows.text import milliseconds, percent
 from tasks.axes import Executor, Experiment, Outcome, Workload
-from tasks.threads.wording import percent
 
 
 def time_blocks(measured: Measured) -> Iterator[Block]:

@@ -8,8 +8,8 @@ from db.history import History, SnapshotFilter, VerdictFilter
 from db.rows import SnapshotRow, VerdictRow
 from flows.report.blocks import Block, Section, Table, columns
 from flows.report.failures import LISTED
-from flows.report.figures import megabytes, utc
 from flows.report.vaults import SNAPSHOT_HEADS, faults, snapshot_cells
+from flows.text import megabytes, utc
 
 
 def vault_run_sections(history: History, run_id: int) -> Iterator[Section]:

@@ -12,7 +12,7 @@ from db.rows import RunRow, SnapshotRow, VaultRow, VerdictRow
 from flows.report.blocks import Block, Cell, Paragraph, Plot, Section, Table, columns
 from flows.report.charts import Line, LineChart, LinePanel, Moment
 from flows.report.failures import LISTED
-from flows.report.figures import megabytes, utc
+from flows.text import megabytes, utc
 
 VERIFICATION: Final = "verify_vault"
 _MOST_CHARTS = 4
@@ -68,7 +68,7 @@ def snapshot_cells(row: SnapshotRow) -> tuple[Cell, ...]:
 
 
 def _mb(size_bytes: int) -> str | None:
-    return megabytes(size_bytes) if size_bytes else "0"
+    return megabytes(size_bytes)
 
 
 SNAPSHOT_HEADS = (

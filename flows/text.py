@@ -1,0 +1,160 @@
+"""How values are written for people: one rule for each kind of value, used by everything that prints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+AGE_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+
+def if_known(write: Callable[[Value], str], value: Value | None) -> str | None:
+    """The value, written; None stays None, an empty cell."""
+    return None if value is None else write(value)
+
+
+# Names
+
+
+def visible(text: str) -> str:
+    r"""Write control and direction characters as `\x1b`, `\u202e`, and characters that no encoding takes likewise."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def shown_path(path: str) -> str:
+    r"""A path for people and for JSON; bytes that are not UTF-8 appear as `\xff`."""
+    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+# Numbers
+
+
+def number(value: float) -> str:
+    """A whole number: `2,000`."""
+    return f"{value:,.0f}"
+
+
+def plural(count: int, what: str) -> str:
+    """`1 trial`, `2,000 trials`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def percent(share: float) -> str:
+    """A share from 0 to 1 as `41 %`, never rounded down to nothing."""
+    return "less than 1 %" if 0 < share < 0.01 else f"{share * 100:.0f} %"
+
+
+def ratio(value: float) -> str:
+    """A ratio of times: `1.53`."""
+    return f"{value:.2f}"
+
+
+def factor(value: float) -> str:
+    """A speed-up: `1.53` with the sign for times; one digit after the point from ten on."""
+    return f"{value:.1f}{TIMES}" if value >= 10 else f"{value:.2f}{TIMES}"
+
+
+def interval(low: float | None, high: float | None) -> str | None:
+    """`1.17 to 1.21`; None without an interval."""
+    return None if low is None or high is None else f"{low:.2f} to {high:.2f}"
+
+
+# Sizes and rates
+
+
+def size(size_bytes: float) -> str:
+    """`57 B`, `128 KiB`, `1.53 MiB`: three digits."""
+    value, unit = float(size_bytes), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.3g} {unit}" if value < 999.5 else f"{value:,.0f} {unit}"
+
+
+def rate(bytes_per_s: float) -> str:
+    """`47.3 MiB/s`."""
+    return f"{size(bytes_per_s)}/s"
+
+
+def megabytes(size_bytes: float) -> str:
+    """Bytes for a column of MB or MB/s: `12.3` millions of bytes, `0.0123` where there is less."""
+    value = size_bytes / 1e6
+    return f"{value:,.1f}" if value >= 0.1 else f"{value:.4f}" if value else "0"
+
+
+def sizes_of(size_class: int) -> str:
+    """The sizes of a class, which lie below a power of two and not below its half: `64 to 128 KiB`."""
+    if size_class <= 1:
+        return "0 B"
+    units = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+    power = min((size_class.bit_length() - 1) // 10, len(units) - 1)
+    upper = size_class >> (10 * power)
+    if upper == 1 and power:
+        return f"512 {units[power - 1]} to 1 {units[power]}"
+    return f"{upper // 2} to {upper} {units[power]}"
+
+
+# Times
+
+
+def duration(time_ns: float) -> str:
+    """`850 ns`, `12.3 ms`, `1.00 s`, `4.50 min`: three digits."""
+    value, unit = float(time_ns), "ns"
+    for step, longer in ((1000, "µs"), (1000, "ms"), (1000, "s"), (60, "min"), (60, "h")):
+        if value < (999.5 if step == 1000 else 2 * step):
+            break
+        value, unit = value / step, longer
+    if 0 < value < 999.5:
+        return f"{value:#.3g}".rstrip(".") + f" {unit}"
+    return f"{value:,.0f} {unit}"
+
+
+def milliseconds(time_ns: float) -> str:
+    """Nanoseconds for a column of milliseconds: `12.34`, and `0.0123` where there is less."""
+    return f"{time_ns / 1e6:,.2f}" if time_ns >= 1e5 or not time_ns else f"{time_ns / 1e6:.4f}"
+
+
+def local(time: datetime) -> str:
+    """A time in the reader's zone, for a terminal: `2026-11-22 03:00:01`."""
+    return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def utc(time: datetime) -> str:
+    """A time as it is recorded, for a page, which is read in other zones than it was made in."""
+    return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def day(time: datetime) -> str:
+    """`2026-11-22`."""
+    return f"{time:%Y-%m-%d}"
+
+
+def age(time: timedelta) -> str:
+    """`3 minutes`, `7 hours`, `24 days`."""
+    seconds = max(0, int(time.total_seconds()))
+    if seconds < 2 * 3600:
+        return plural(seconds // 60, "minute")
+    return plural(seconds // 3600, "hour") if seconds < 2 * 86400 else plural(seconds // 86400, "day")
+
+
+def ago(time: datetime) -> str:
+    """`2026-11-22 03:00:01 (7 hours ago)`."""
+    return f"{local(time)} ({age(datetime.now(UTC) - time)} ago)"
+
+
+def parse_age(text: str) -> timedelta:
+    """`30m`, `36h`, `2d`, `4w`.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    match = re.fullmatch(r"([1-9]\d{0,4})([mhdw])", text)
+    if match is None:
+        raise ValueError("an age is a number of minutes, hours, days or weeks: 30m, 36h, 2d, 4w")
+    return int(match[1]) * AGE_UNITS[match[2]]
