@@ -1,33 +1,66 @@
-"""The `@task`s around the work itself, `plan` and `report`, and the form in which tasks hand on what they come to."""
+"""Prefect's tasks: plan, work, record, report; and the form in which they hand on their results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from prefect import task
+from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.states import Failed
+
+from db.errors import RecordUnusable, ThreadmillError
+from tasks.crypto.errors import CryptoError
+from tasks.threads.errors import ExperimentError
 
 T = TypeVar("T")
 
 
 class Whole(Generic[T]):
-    """What a task came to, as one thing.
+    """The result of a task, as one thing.
 
     Prefect walks through the collections and dataclasses that a task returns, and remembers their parts by `id` to
-    find out who passes them on. The parts of a batch are thousands, and objects that are made later under the same
-    `id` got edges in the graph that are none. This it neither walks nor mistakes for another.
+    find out who passes them on. The parts of a batch are thousands, and objects that were made later under the same
+    `id` got edges in the graph that are none. Prefect neither walks this nor mistakes it for another.
     """
 
     def __init__(self, value: T) -> None:
         self.value = value
 
 
+def _may_pass(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
+    """A lock is released some day; a full or read-only disk is not mended by trying again."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, RecordUnusable) and error.transient
+
+
 @task(name="plan", task_run_name="plan", cache_policy=NO_CACHE)
 def plan(make: Callable[[], Whole[T] | State[None]]) -> Whole[T] | State[None]:
     """Settle what there is to do; a failed state where it cannot be done."""
     return make()
+
+
+# No retries: a fault of a payload or an object is a result, not an exception, and what may pass is tried again inside.
+@task(name="work", cache_policy=NO_CACHE)
+def work(do: Callable[[], T]) -> Whole[T] | State[None]:
+    """Do a step; a failed state, without a traceback in the log, where it cannot go on."""
+    try:
+        return Whole(do())
+    except (ThreadmillError, CryptoError, ExperimentError) as error:
+        return Failed(message=str(error), data=error)
+
+
+@task(
+    name="record",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[1, 10],
+    retry_condition_fn=_may_pass,
+)
+def record(write: Callable[[T], object], done: Whole[T]) -> None:
+    """Write a step's rows in one transaction; rows that are there already stay as they are."""
+    write(done.value)
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import itemgetter
+from typing import Protocol
 
-from db.facts import NewRun
+from db.facts import NewRun, VaultFacts
+from db.store import Store
 from flows.jobs.plan import Done, Plan, make_plan
 from flows.jobs.request import EncryptionRequest
 from flows.jobs.run import OpenRun, Tools, open_run
-from flows.jobs.runner import BatchContext
-from flows.jobs.side_by_side import side_by_side
-from tasks.crypto.summary import Summary, total
-from tasks.vault.adding import Addition
+from flows.jobs.runner import Here, Step, at_once
+from tasks.cancel import CancelToken
+from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
+from tasks.crypto.secret import KeySource
+from tasks.crypto.summary import Summary, summarise, total
+
+EncryptBatch = Callable[[Batch, KeySource, Limits, CancelToken], tuple[Encryption, ...]]
+
+
+class Keep(Protocol):
+    """Encrypts batches so that their ciphertext is kept in a vault."""
+
+    @property
+    def vault(self) -> VaultFacts:
+        """The vault."""
+
+    def encrypt(self, batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken) -> tuple[Encryption, ...]:
+        """See `encrypt_batch`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +86,44 @@ def encrypt(request: EncryptionRequest, run: NewRun, tools: Tools) -> OpenRun:
         done_before: frozenset[Done] = frozenset()
         if run.flow_run_id is not None and run.attempt > 1:
             done_before = tools.history.done_before(run.flow_run_id)
-        opened.outcomes.append(run_batches(plan, opened.run_id, tools, done_before))
+        opened.outcomes.append(run_batches(plan, opened, done_before))
     return opened
 
 
 def run_batches(
-    plan: Plan,
-    run_id: int,
-    tools: Tools,
-    done_before: frozenset[Done] = frozenset(),
-    keep: Addition | None = None,
+    plan: Plan, run: OpenRun, done_before: frozenset[Done] = frozenset(), keep: Keep | None = None
 ) -> EncryptionOutcome:
-    """Start batch after batch, never more at once than the part's workers, and take in what they come to."""
-    request = plan.request
-    context = BatchContext(tools.store, run_id, request.key, request.limits, tools.cancel, keep)
+    """Do batch after batch, at most as many at once as the part has workers, and sum up their results."""
     summaries: list[Summary] = []
     for part, of_part in itertools.groupby(plan.batches(done_before), key=itemgetter(0)):
         # Suites and backends are compared with each other, so they do not run side by side.
         batches = (batch for _, batch in of_part)
-        running = side_by_side(batches, lambda batch: tools.runner.start(batch, context), part.workers, tools.cancel)
+        running = at_once(
+            batches, lambda batch: run.start(batch_step(batch, plan.request, keep)), part.workers, run.tools.cancel
+        )
         with closing(running) as ended:
-            for batch, summary in ended:
-                summaries.append(summary)
-                tools.reporter.batch_done(batch, summary)
+            for batch, encryptions in ended:
+                summaries.append(summarise(encryptions))
+                run.tools.reporter.batch_done(batch, summaries[-1])
     return EncryptionOutcome(total(summaries))
+
+
+def batch_step(batch: Batch, request: EncryptionRequest, keep: Keep | None = None) -> Step[tuple[Encryption, ...]]:
+    """The step that encrypts a batch. Its names are ASCII: the font of the UI's graph has little else."""
+    return Step(
+        kind="encrypt-batch",
+        name=f"encrypt batch {batch.number}: {len(batch.payloads)} x {batch.suite} on {batch.chosen.backend}",
+        recorded_as=f"record batch {batch.number}",
+        work=partial(_encrypt, keep.encrypt if keep else encrypt_batch, batch, request.key, request.limits),
+        record=partial(_record, keep.vault if keep else None),
+    )
+
+
+def _encrypt(
+    encrypt_batch: EncryptBatch, batch: Batch, key: KeySource, limits: Limits, here: Here
+) -> tuple[Encryption, ...]:
+    return encrypt_batch(batch, key, limits, here.cancel)
+
+
+def _record(vault: VaultFacts | None, store: Store, run_id: int, encryptions: tuple[Encryption, ...]) -> None:
+    store.record_encryptions(run_id, encryptions, vault)

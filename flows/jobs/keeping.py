@@ -105,7 +105,7 @@ def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: New
         faults = tuple(_faults(addition, known))
         with open_run(replace(run, parameters=request.parameters()), tools) as opened:
             tools.store.record_verdicts(opened.run_id, addition.vault, 0, faults)
-            outcome = run_batches(plan, opened.run_id, tools, keep=addition)
+            outcome = run_batches(plan, opened, keep=addition)
             added = addition.add_snapshot(known.sequence + 1 if known else 1, tools.cancel)
             # After it is in the vault: a record that knows more than the vault has would take that for a rollback.
             snapshot = _record(addition, added, outcome)

@@ -8,19 +8,23 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from typing import TypeVar
 
 from db.facts import NewRun
+from db.store import Store
 from flows.jobs.measured import Counting, MeasurementOutcome, labels_of
 from flows.jobs.names import RequestRefused
 from flows.jobs.run import OpenRun, Tools, open_run
-from flows.jobs.runner import RoundContext
+from flows.jobs.runner import Here, Pending, Step
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.cancel import CancelToken
 from tasks.threads.discovery import discover, distinct, select
 from tasks.threads.errors import ExperimentError
 from tasks.threads.interpreters import Interpreter, probe
-from tasks.threads.planning import QUICK_ROUNDS, ROUNDS, Plan, Selection, book_plan, plan
+from tasks.threads.measuring import measure_round
+from tasks.threads.planning import QUICK_ROUNDS, ROUNDS, Plan, Round, Selection, book_plan, plan
+from tasks.threads.samples import Sample
 
 # More samples than any round has, retries included: the ordinals of a round do not depend on the others.
 _ORDINALS_PER_ROUND = 100_000
@@ -146,28 +150,52 @@ def measure(request: ExperimentRequest, run: NewRun, tools: Tools) -> OpenRun:
     rounds = tools.runner.plan(lambda: make_rounds(request, tools.cancel))
     tools.reporter.rounds_planned(rounds)
     with open_run(replace(run, parameters=request.parameters(rounds)), tools) as opened:
-        opened.outcomes.append(run_rounds(rounds, request, opened.run_id, tools))
+        opened.outcomes.append(run_rounds(rounds, request, opened))
     return opened
 
 
-def run_rounds(rounds: Plan, request: ExperimentRequest, run_id: int, tools: Tools) -> MeasurementOutcome:
+def run_rounds(rounds: Plan, request: ExperimentRequest, run: OpenRun) -> MeasurementOutcome:
     """Measure and record one round after the other."""
-    told = tools.reporter.sample_taken
-    context = RoundContext(tools.store, run_id, request.lock, request.lock_wait_s, tools.cancel, told)
+    reporter = run.tools.reporter
+
+    def tell(event: object) -> None:
+        assert isinstance(event, Sample)  # noqa: S101 - a round tells nothing else
+        reporter.sample_taken(event)
+
     counting = Counting(labels_of(rounds))
+    pending: Pending[tuple[Sample, ...]] | None = None
     for one in rounds.rounds:
-        pending = tools.runner.start_round(one, one.number * _ORDINALS_PER_ROUND, context)
+        pending = run.start(round_step(one, request), tell, after=pending)
         try:
             samples = pending.result()
         except BaseException:
             # Let the children be ended before the run is closed.
-            tools.cancel.cancel()
+            run.tools.cancel.cancel()
             with suppress(Exception):
                 pending.result()
             raise
-        tools.reporter.round_done(one, samples)
+        reporter.round_done(one, samples)
         counting.add(samples)
     return counting.outcome
+
+
+def round_step(one: Round, request: ExperimentRequest) -> Step[tuple[Sample, ...]]:
+    """The step that measures a round."""
+    return Step(
+        kind="measure-round",
+        name=f"measure round {one.number}",
+        recorded_as=f"record round {one.number}",
+        work=partial(_measure, one, request.lock, request.lock_wait_s),
+        record=partial(_record, one),
+    )
+
+
+def _measure(one: Round, lock: str, lock_wait_s: float, here: Here) -> tuple[Sample, ...]:
+    return measure_round(one, lock_path=lock, lock_wait_s=lock_wait_s, cancel=here.cancel, tell=here.tell)
+
+
+def _record(one: Round, store: Store, run_id: int, samples: tuple[Sample, ...]) -> None:
+    store.record_samples(run_id, one.number * _ORDINALS_PER_ROUND, samples, one.interpreters)
 
 
 def _seed(asked: int | None) -> int:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from db.errors import ThreadmillError
 from flows.text import shown_path
 from tasks.crypto.suites import SUITES, SuiteName
 
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 Name = TypeVar("Name", bound=str)
 
 
-class RequestRefused(Exception):
-    """Something asked for cannot be done, and nothing has been done; the text says what to do instead."""
+class RequestRefused(ThreadmillError):
+    """{text}"""  # noqa: D415 - its text is the message
+
+    text: str
 
 
 def check_suites(names: Sequence[str]) -> tuple[SuiteName, ...]:

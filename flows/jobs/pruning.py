@@ -86,7 +86,7 @@ def prune(request: PruningRequest, run: NewRun, tools: Tools) -> OpenRun:
             tally = Tally()
             verdicts = stack.enter_context(closing(remove(vault, removal, index, tools.cancel)))
             portions = drawn(verdicts, "prune")
-            run_portions(portions, "prune", vault, opened.run_id, tools, tally, workers=1)
+            run_portions(portions, "prune", vault, opened, tally, workers=1)
             opened.outcomes.append(Pruned(tally, removal.kept))
     return opened
 

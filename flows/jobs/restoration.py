@@ -89,7 +89,7 @@ def restore(request: RestorationRequest, run: NewRun, tools: Tools) -> OpenRun:
             verdicts = stack.enter_context(closing(plan.restoration.restore(plan.opened, plan.wanted)))
             portions = drawn(verdicts, "restore")
             # One after the other: they go along one path through the target's folders.
-            run_portions(portions, "restore", plan.vault, opened.run_id, tools, tally, workers=1)
+            run_portions(portions, "restore", plan.vault, opened, tally, workers=1)
             done = plan.restoration
             name = plan.opened.snapshot.name
             target = shown_path(request.target)

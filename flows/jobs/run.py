@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from db.errors import RecordError
 from db.facts import NewRun
 from db.history import History
 from db.store import Store
 from flows.jobs.reporter import Reporter
-from flows.jobs.runner import Runner
+from flows.jobs.runner import Here, Pending, Runner, Step
 from tasks.cancel import CancelToken
+
+T = TypeVar("T")
+
+
+def _ignore(_event: object) -> None:
+    """Most jobs have nothing to tell within a step."""
 
 
 class Outcome(Protocol):
@@ -48,8 +54,16 @@ class OpenRun:
     """A run that is under way; parts of the job add what they came to. Once it is closed, `head` is the ledger's."""
 
     run_id: int
+    tools: Tools
     outcomes: list[Outcome] = field(default_factory=list)
     head: str | None = None
+
+    def start(
+        self, step: Step[T], tell: Callable[[object], None] = _ignore, after: Pending[object] | None = None
+    ) -> Pending[T]:
+        """Have the runner do and record a step of this run; see `Runner.start`."""
+        here = Here(self.tools.cancel, tell)
+        return self.tools.runner.start(step, self.tools.store, self.run_id, here, after)
 
     @property
     def exit_code(self) -> int:
@@ -71,7 +85,7 @@ def open_run(run: NewRun, tools: Tools) -> Iterator[OpenRun]:
         RecordError: the record cannot be written.
     """
     store = tools.store
-    opened = OpenRun(store.start_run(run))
+    opened = OpenRun(store.start_run(run), tools)
     tools.reporter.started(opened.run_id)
     try:
         yield opened

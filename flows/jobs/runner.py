@@ -1,133 +1,145 @@
-"""What runs the steps of a job: the interface, and this process for `--via direct`."""
+"""Steps: the pieces of work of a job, the runner that does and records them, and the one for `--via direct`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import queue
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from db.store import Store
 from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import Batch, Limits, encrypt_batch
-from tasks.crypto.secret import KeySource
-from tasks.crypto.summary import Summary, summarise
-from tasks.threads.measuring import measure_round
-from tasks.threads.planning import Round
-from tasks.threads.samples import Sample
 
 if TYPE_CHECKING:
-    from tasks.vault.adding import Addition
+    from db.store import Store
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Result_co = TypeVar("Result_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class BatchContext:
-    """What every batch of a run shares."""
+def _tell_nobody(_event: object) -> None:
+    """Another process has no listener; the result of the step says the same later."""
 
-    store: Store
-    run_id: int
-    key: KeySource
-    limits: Limits
-    cancel: CancelToken
-    keep: Addition | None = None
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The process that runs a step: the token that cancels it, and the listener for what happens within it.
+
+    Pickled, it becomes that of the process that unpickles it, so that it never travels with a step.
+    """
+
+    cancel: CancelToken = field(default_factory=CancelToken)
+    tell: Callable[[object], None] = _tell_nobody
+
+    def __reduce__(self) -> tuple[type[Here], tuple[()]]:
+        return Here, ()
 
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[T]):
-    """A piece of work on a vault, and how its outcome is recorded; `kind` and `name` are what the UI calls it."""
+    """One piece of work of a job, as a value: it can be pickled and run in any process that sees the same files.
+
+    Attributes:
+        kind: name of its Prefect task, such as `encrypt-batch`.
+        name: name of its task run.
+        recorded_as: name of the task run that records it.
+        work: module-level function or a partial of one; does the work and gives the result.
+        record: likewise; writes the result as rows of a run, and adds nothing when it is called again.
+    """
 
     kind: str
     name: str
-    work: Callable[[], T]
-    record: Callable[[T], object]
-
-
-@dataclass(frozen=True, slots=True)
-class RoundContext:
-    """What every round of a run shares. `lock` is the path of the host's measuring lock; `tell` hears each sample."""
-
-    store: Store
-    run_id: int
-    lock: str
-    lock_wait_s: float
-    cancel: CancelToken
-    tell: Callable[[Sample], None]
+    recorded_as: str
+    work: Callable[[Here], T]
+    record: Callable[[Store, int, T], object]
 
 
 class Pending(Protocol[Result_co]):
-    """A batch, round or step that is being done and recorded."""
+    """A step that is being done and recorded."""
 
     def result(self) -> Result_co:
-        """Wait for it; raises what doing or recording it raised."""
+        """Wait until it is recorded; raises any error of doing or recording it."""
 
     def add_done_callback(self, fn: Callable[[object], None], /) -> None:
         """Call `fn` when it is recorded, or could not be."""
 
 
 class Runner(Protocol):
-    """Plans, then starts batches, rounds or steps; the job bounds how many at once."""
+    """Plans, then starts steps; the job bounds how many run at once."""
 
     def plan(self, make: Callable[[], T]) -> T:
-        """What `make` gives or raises; comes before everything that follows from it."""
+        """Return or raise as `make` does; comes before every step."""
 
-    def start(self, batch: Batch, context: BatchContext) -> Pending[Summary]:
-        """Encrypt a batch, then record it, without waiting."""
-
-    def start_round(self, one: Round, first_ordinal: int, context: RoundContext) -> Pending[Sequence[Sample]]:
-        """Measure a round, then record it, without waiting."""
-
-    def start_step(self, step: Step[T]) -> Pending[T]:
-        """Do a step, then record it, without waiting."""
+    def start(
+        self, step: Step[T], store: Store, run_id: int, here: Here, after: Pending[object] | None = None
+    ) -> Pending[T]:
+        """Do a step, then record it, without waiting; `after` is an ended step that it follows in the graph."""
 
 
 class DirectRunner:
     """Threads of this process."""
 
     def __init__(self, workers: int) -> None:
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="batch")
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="step")
 
     def plan(self, make: Callable[[], T]) -> T:
         """See `Runner.plan`."""
         return make()
 
-    def start(self, batch: Batch, context: BatchContext) -> Future[Summary]:
+    def start(
+        self, step: Step[T], store: Store, run_id: int, here: Here, after: Pending[object] | None = None
+    ) -> Future[T]:
         """See `Runner.start`."""
-        return self._pool.submit(encrypt_and_record, batch, context)
-
-    def start_round(self, one: Round, first_ordinal: int, context: RoundContext) -> Future[tuple[Sample, ...]]:
-        """See `Runner.start_round`."""
-        return self._pool.submit(measure_and_record, one, first_ordinal, context)
-
-    def start_step(self, step: Step[T]) -> Future[T]:
-        """See `Runner.start_step`."""
-        return self._pool.submit(_do_and_record, step)
+        del after
+        return self._pool.submit(do_and_record, step, store, run_id, here)
 
 
-def encrypt_and_record(batch: Batch, context: BatchContext) -> Summary:
-    """One batch from payloads to rows."""
-    encrypt = context.keep.encrypt if context.keep else encrypt_batch
-    encryptions = encrypt(batch, context.key, context.limits, context.cancel)
-    context.store.record_encryptions(context.run_id, encryptions, context.keep.vault if context.keep else None)
-    return summarise(encryptions)
+def do_and_record(step: Step[T], store: Store, run_id: int, here: Here) -> T:
+    """Run a step from its arguments to its rows; the result of its work."""
+    result = step.work(here)
+    step.record(store, run_id, result)
+    return result
 
 
-def _do_and_record(step: Step[T]) -> T:
-    done = step.work()
-    step.record(done)
-    return done
+def at_once(
+    items: Iterable[Item], start: Callable[[Item], Pending[T]], workers: int, cancel: CancelToken
+) -> Generator[tuple[Item, T]]:
+    """Start a step for each item, at most `workers` at once; each item with its result, in the order of their ends.
+
+    Close the generator (`contextlib.closing`) to leave early. Then, and when a step raises, the token is set and all
+    started steps are waited for.
+    """
+    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+    active: dict[int, tuple[Item, Pending[T]]] = {}
+
+    def take_one() -> tuple[Item, T]:
+        item, pending = active.pop(ended.get())
+        return item, pending.result()
+
+    try:
+        coming = enumerate(items)
+        while True:
+            # Asked for only now: the next item may depend on the results so far.
+            number, item = next(coming, (-1, None))
+            if item is None:
+                break
+            active[number] = item, start(item)
+            active[number][1].add_done_callback(functools.partial(_put, ended, number))
+            if len(active) == workers:
+                yield take_one()
+        while active:
+            yield take_one()
+    except BaseException:
+        cancel.cancel()
+        for _, pending in active.values():
+            # Finished work is still being recorded; the error that is on its way is the one to report.
+            with suppress(Exception):
+                pending.result()
+        raise
 
 
-def measure_and_record(one: Round, first_ordinal: int, context: RoundContext) -> tuple[Sample, ...]:
-    """One round from cases to rows."""
-    samples = measure_round(
-        one,
-        lock_path=context.lock,
-        lock_wait_s=context.lock_wait_s,
-        cancel=context.cancel,
-        tell=context.tell,
-    )
-    context.store.record_samples(context.run_id, first_ordinal, samples, one.interpreters)
-    return samples
+def _put(ended: queue.SimpleQueue[int], number: int, _: object) -> None:
+    ended.put(number)

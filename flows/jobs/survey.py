@@ -55,9 +55,9 @@ def survey(request: SurveyRequest, run: NewRun, tools: Tools) -> OpenRun:
     parameters = request.encryption.parameters() | {"rounds": len(rounds.rounds)}
     tools.reporter.planned(plan)
     with open_run(replace(run, parameters=parameters), tools) as opened:
-        opened.outcomes.append(run_batches(plan, opened.run_id, tools))
+        opened.outcomes.append(run_batches(plan, opened))
         tools.reporter.rounds_planned(rounds)
-        opened.outcomes.append(run_rounds(rounds, request.experiments, opened.run_id, tools))
+        opened.outcomes.append(run_rounds(rounds, request.experiments, opened))
     return opened
 
 

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 from db.history import History
-from flows.jobs.run import Tools
-from flows.jobs.runner import Pending, Step
-from flows.jobs.side_by_side import side_by_side
+from db.store import Store
+from flows.jobs.run import OpenRun
+from flows.jobs.runner import Here, Pending, Step, at_once
 from tasks.crypto.errors import CryptoError
 from tasks.vault.errors import VaultChanged
 from tasks.vault.snapshots import Snapshot
@@ -94,11 +95,11 @@ class Portion:
 
     name: str
     count: int
-    work: Callable[[], Verdicts]
+    work: Callable[[Here], Verdicts]
 
 
 def run_portions(
-    portions: Iterable[Portion], kind: str, vault: Vault, run_id: int, tools: Tools, tally: Tally, *, workers: int
+    portions: Iterable[Portion], kind: str, vault: Vault, run: OpenRun, tally: Tally, *, workers: int
 ) -> None:
     """Do them, some at once; each is recorded before it is counted."""
     ordinal = tally.ordinal
@@ -107,13 +108,17 @@ def run_portions(
         nonlocal ordinal
         first = ordinal
         ordinal += portion.count
-        return tools.runner.start_step(
-            Step(kind, portion.name, portion.work, lambda done: tools.store.record_verdicts(run_id, vault, first, done))
-        )
+        record = partial(_record, vault, first)
+        return run.start(Step(f"{kind}-batch", portion.name, f"record {portion.name}", portion.work, record))
 
-    with closing(side_by_side(portions, start, workers, tools.cancel)) as ended:
+    with closing(at_once(portions, start, workers, run.tools.cancel)) as ended:
         for _, verdicts in ended:
-            tools.reporter.step_done(len(verdicts), sum(one.size_bytes or 0 for one in verdicts), tally.add(verdicts))
+            size_bytes = sum(one.size_bytes or 0 for one in verdicts)
+            run.tools.reporter.step_done(len(verdicts), size_bytes, tally.add(verdicts))
+
+
+def _record(vault: Vault, first_ordinal: int, store: Store, run_id: int, verdicts: Verdicts) -> None:
+    store.record_verdicts(run_id, vault, first_ordinal, verdicts)
 
 
 def drawn(verdicts: Iterator[Verdict], what: str) -> Iterator[Portion]:
@@ -133,7 +138,8 @@ class _Draw:
         self._failure: CryptoError | None = None
         self.ended = False
 
-    def __call__(self) -> Verdicts:
+    def __call__(self, here: Here) -> Verdicts:
+        del here
         if self._failure is not None:
             raise self._failure
         done: list[Verdict] = []
@@ -152,7 +158,7 @@ class _Draw:
         return tuple(done)
 
 
-def record_at_once(verdicts: Sequence[Verdict], vault: Vault, run_id: int, tools: Tools, tally: Tally) -> None:
-    """Those that were found while planning."""
-    tools.store.record_verdicts(run_id, vault, tally.ordinal, verdicts)
-    tools.reporter.step_done(0, 0, tally.add(verdicts))
+def record_at_once(verdicts: Sequence[Verdict], vault: Vault, run: OpenRun, tally: Tally) -> None:
+    """Record the verdicts that planning came to."""
+    run.tools.store.record_verdicts(run.run_id, vault, tally.ordinal, verdicts)
+    run.tools.reporter.step_done(0, 0, tally.add(verdicts))

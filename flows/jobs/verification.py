@@ -11,9 +11,9 @@ from db.facts import NewRun
 from db.history import VERDICT_FAULTS
 from flows.jobs.names import RequestRefused
 from flows.jobs.run import OpenRun, Tools, open_run
+from flows.jobs.runner import Here
 from flows.jobs.vaults import Portion, Tally, known_snapshot, record_at_once, run_portions
 from flows.text import shown_path, size
-from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import reading
@@ -110,9 +110,9 @@ def verify(request: VerificationRequest, run: NewRun, tools: Tools) -> OpenRun:
         tools.reporter.steps_planned("verifying", plan.count, plan.size_bytes)
         with open_run(replace(run, parameters=request.parameters()), tools) as opened:
             tally = Tally()
-            record_at_once(plan.found, plan.vault, opened.run_id, tools, tally)
-            portions = _portions(plan, request, tools.cancel)
-            run_portions(portions, "verify", plan.vault, opened.run_id, tools, tally, workers=request.jobs)
+            record_at_once(plan.found, plan.vault, opened, tally)
+            portions = _portions(plan, request)
+            run_portions(portions, "verify", plan.vault, opened, tally, workers=request.jobs)
             opened.outcomes.append(Verified(tally, plan.objects, plan.unnamed, plan.vault.key is not None))
     return opened
 
@@ -133,7 +133,7 @@ def _plan(request: VerificationRequest, tools: Tools, stack: ExitStack) -> _Plan
     return _Plan(vault, index, tuple(found), objects, unnamed, count, size_bytes)
 
 
-def _portions(plan: _Plan, request: VerificationRequest, cancel: CancelToken) -> Iterator[Portion]:
+def _portions(plan: _Plan, request: VerificationRequest) -> Iterator[Portion]:
     if not plan.count:
         return
     # Enough for every worker, so that none waits for the last one.
@@ -145,12 +145,16 @@ def _portions(plan: _Plan, request: VerificationRequest, cancel: CancelToken) ->
         held.append(one)
         held_bytes += one[1]
         if held_bytes >= step_bytes or len(held) >= step_objects:
-            yield _portion(plan.vault, number, held, cancel)
+            yield _portion(plan.vault, number, held)
             held, held_bytes, number = [], 0, number + 1
     if held:
-        yield _portion(plan.vault, number, held, cancel)
+        yield _portion(plan.vault, number, held)
 
 
-def _portion(vault: Vault, number: int, objects: list[tuple[str, int]], cancel: CancelToken) -> Portion:
+def _portion(vault: Vault, number: int, objects: list[tuple[str, int]]) -> Portion:
     name = f"verify batch {number}: {len(objects)} objects"
-    return Portion(name, len(objects), partial(check_objects, vault, objects, cancel))
+    return Portion(name, len(objects), partial(_check, vault, objects))
+
+
+def _check(vault: Vault, objects: list[tuple[str, int]], here: Here) -> tuple[Verdict, ...]:
+    return check_objects(vault, objects, here.cancel)
