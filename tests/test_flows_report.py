@@ -370,7 +370,7 @@ def test_the_newest_run_of_each_interpreter_is_shown() -> None:
     later = [replace(row, run_id=2, started_at=row.started_at + timedelta(days=1)) for row in measured("3.13.0")]
     shown = latest_per_interpreter([*later, *rows()], Experiment.SPEEDUP)
     assert [(one.label, one.run_id, one.rounds) for one in shown] == [("3.9.18", 1, 8), ("3.13.0", 2, 8)]
-    assert {sample.case.experiment for sample in shown[0].samples} == {Experiment.SPEEDUP, Experiment.CEILING}
+    assert {sample.experiment for sample in shown[0].samples} == {Experiment.SPEEDUP, Experiment.CEILING}
 
 
 def test_a_run_with_too_few_rounds_or_of_a_survey_is_shown_last() -> None:
