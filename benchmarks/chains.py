@@ -11,9 +11,9 @@ from pathlib import Path
 
 from benchmarks.rounds import alternate, ratio, show, verdict
 from tasks.cancel import CancelToken
-from tasks.crypto.choose import BackendChoice, choose_backend
 from tasks.crypto.encrypt import Batch, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
+from tasks.crypto.probe import BackendChoice, choose_backend
 from tasks.crypto.secret import KeyFile, write_key_file
 from tasks.crypto.suites import SUITES
 

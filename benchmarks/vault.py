@@ -14,12 +14,12 @@ from pathlib import Path
 from benchmarks.chains import CPUS, fill, shell
 from benchmarks.rounds import alternate, ratio, show, verdict
 from tasks.cancel import CancelToken
-from tasks.crypto.choose import choose_backend
 from tasks.crypto.encrypt import Batch, Limits
+from tasks.crypto.probe import choose_backend
 from tasks.crypto.secret import KeyFile, write_key_file
 from tasks.crypto.suites import SUITES
 from tasks.files import open_new, sync_file_system
-from tasks.vault.adding import Selection, adding
+from tasks.vault.add import SourceSelection, adding
 from tasks.vault.index import ObjectIndex
 from tasks.vault.vault import make_vault, open_vault
 from tasks.vault.verify import check_objects, inspect
@@ -40,7 +40,7 @@ class Engine:
     def add(self, vault: Path, source: Path) -> tuple[int, int]:
         """What is new, durably, and a snapshot; how many files were read, and how many not."""
         opened = make_vault(str(vault), self._key.secret())
-        with adding(opened, Selection(sources_of([str(source)])), self._cancel) as addition:
+        with adding(opened, SourceSelection(sources_of([str(source)])), self._cancel) as addition:
             payloads = list(enumerate(addition.to_do()))
             for start in range(0, len(payloads), _BATCH):
                 batch = Batch(start, "modern", self._chosen, tuple(payloads[start : start + _BATCH]))

@@ -11,15 +11,16 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
+from flows.errors import RequestRefused
 from flows.jobs.encryption import encrypt
 from flows.jobs.keeping import encryption_job
-from flows.jobs.names import RequestRefused, check_backends, check_suites
+from flows.jobs.names import check_backends, check_suites
 from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file, vault_request
 from flows.jobs.run import Job
 from flows.orchestration import run_in_flow
 from flows.settings import Settings, load_settings
-from tasks.crypto.choose import BackendChoice
 from tasks.crypto.encrypt import Limits
+from tasks.crypto.probe import BackendChoice
 from tasks.crypto.secret import ThrowAway
 from tasks.crypto.suites import SuiteName
 

@@ -18,7 +18,7 @@ from flows.jobs.run import OpenRun
 from flows.text import duration, plural, size, visible
 from tasks.axes import Outcome
 from tasks.crypto.encrypt import Batch
-from tasks.crypto.summary import Summary
+from tasks.crypto.summary import BatchSummary
 from tasks.threads.planning import Plan as Rounds
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
@@ -58,7 +58,7 @@ class LogReporter:
         self.run_id = run_id
         self._logger.info("recording as run %d", run_id)
 
-    def batch_done(self, batch: Batch, summary: Summary) -> None:
+    def batch_done(self, batch: Batch, summary: BatchSummary) -> None:
         """See `Reporter`."""
         self._done += summary.payloads
         self._done_bytes += summary.size_bytes

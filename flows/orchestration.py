@@ -9,10 +9,9 @@ from prefect import runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from db.errors import RecordError
+from db.errors import ThreadmillError
 from db.facts import NewRun
 from flows.artifacts import publish
-from flows.jobs.names import RequestRefused
 from flows.jobs.reporter import LISTENER, Tee
 from flows.jobs.run import Job, Tools
 from flows.jobs.vault_state import look_at_vault
@@ -22,7 +21,6 @@ from flows.runner import REFUSED, PrefectRunner
 from flows.settings import Settings, load_settings
 from flows.version import code_version
 from tasks.cancel import CancelToken
-from tasks.crypto.errors import CryptoError
 from tasks.threads.errors import ExperimentError
 
 
@@ -37,7 +35,7 @@ def run_in_flow(flow: str, make_job: Callable[[Settings], Job]) -> State[None]:
     with quiet_tasks(str(runtime.flow_run.id)):
         try:
             return _run(flow, make_job, log)
-        except (RequestRefused, CryptoError, ExperimentError, RecordError) as error:
+        except (ThreadmillError, ExperimentError) as error:
             log.broke_off(error)
             return Failed(name=REFUSED if log.run_id is None else None, message=str(error))
 

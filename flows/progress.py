@@ -14,7 +14,7 @@ from prefect.logging import get_run_logger
 
 from flows.jobs.plan import Plan
 from tasks.crypto.encrypt import Batch
-from tasks.crypto.summary import Summary
+from tasks.crypto.summary import BatchSummary
 from tasks.threads.cases import Case
 from tasks.threads.planning import Plan as Rounds
 from tasks.threads.planning import Round
@@ -50,7 +50,7 @@ class ProgressArtifact:
     def started(self, run_id: int) -> None:
         """See `Reporter`."""
 
-    def batch_done(self, batch: Batch, summary: Summary) -> None:
+    def batch_done(self, batch: Batch, summary: BatchSummary) -> None:
         """See `Reporter`."""
         del batch
         self._done += summary.payloads

@@ -17,7 +17,6 @@ from prefect.utilities.annotations import opaque, quote
 from db.errors import ThreadmillError
 from flows.jobs.runner import Here, Pending, Step
 from tasks import steps
-from tasks.crypto.errors import CryptoError
 from tasks.steps import Whole
 from tasks.threads.errors import ExperimentError
 
@@ -73,7 +72,7 @@ class PrefectRunner:
         def attempt() -> Whole[T] | State[None]:
             try:
                 return Whole(make())
-            except (ThreadmillError, CryptoError, ExperimentError) as error:
+            except (ThreadmillError, ExperimentError) as error:
                 refused.append(error)
                 return Failed(name=REFUSED, message=str(error))
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +14,7 @@ import platformdirs
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from flows.text import parse_age
 
 if TYPE_CHECKING:
@@ -90,9 +93,7 @@ class Settings(BaseSettings):
     @property
     def measuring_lock(self) -> str:
         """Path of the lock that whatever measures on this host holds; its folder is made here."""
-        folder = os.path.join(os.path.abspath(self.home), "locks")
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        return os.path.join(folder, "measure")
+        return os.path.join(make_folder(os.path.join(os.path.abspath(self.home), "locks")), "measure")
 
     def open_history(self) -> History:
         """Open the record for reading.
@@ -102,7 +103,9 @@ class Settings(BaseSettings):
         """
         from db.history import History
 
-        return History(self.history_url, timeout_s=self.database_timeout_s)
+        history = History(self.history_url, timeout_s=self.database_timeout_s)
+        _close_later(history.close)
+        return history
 
     def open_store(self) -> Store:
         """Open the record for writing; make or upgrade it if need be.
@@ -112,12 +115,46 @@ class Settings(BaseSettings):
         """
         from db.store import Store
 
-        return Store(self.history_url, timeout_s=self.database_timeout_s)
+        store = Store(self.history_url, timeout_s=self.database_timeout_s)
+        _close_later(store.close)
+        return store
 
     @property
     def usable_jobs(self) -> int:
         """Chains to run at once."""
         return self.jobs or len(os.sched_getaffinity(0))
+
+
+_CLOSED_LATER: ContextVar[ExitStack | None] = ContextVar("_CLOSED_LATER", default=None)
+
+
+@contextmanager
+def records_closed_at_the_end() -> Iterator[None]:
+    """Close every record that is opened through the settings in the body, at its end."""
+    with ExitStack() as stack:
+        before = _CLOSED_LATER.set(stack)
+        try:
+            yield
+        finally:
+            _CLOSED_LATER.reset(before)
+
+
+def _close_later(close: Callable[[], None]) -> None:
+    if (stack := _CLOSED_LATER.get()) is not None:
+        stack.callback(close)
+
+
+def make_folder(path: str) -> str:
+    """Make a folder for its owner only, unless it is there; its path.
+
+    Raises:
+        RequestRefused: it cannot be made.
+    """
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise RequestRefused(f"{path} cannot be made: {error.strerror}; set another THREADMILL_HOME") from None
+    return path
 
 
 def load_settings() -> Settings:

@@ -1,8 +1,8 @@
 """The axes of the experiments and the outcomes of samples, each a table whose members are its rows.
 
-The engine measures them, the command line and the flow's form offer them, and statistics read them back from the record:
-this module stands beside the engines and imports none, so that a command that only reads starts without them. The
-function that a row names is in `tasks/threads/measured/`.
+The engine measures them, commands and forms offer them, statistics read them back from the record: this module stands
+beside the engines and imports none, so that a command that only reads starts without them. The function that a row
+names is in `tasks/threads/measured/`.
 """
 
 from enum import StrEnum

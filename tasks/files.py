@@ -1,11 +1,13 @@
-"""Files as this project writes and reads them: whole or not at all, and never by way of a link."""
+"""Writing and reading files: whole or not at all, never through a link, and the same bytes twice."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
 import os
 import stat
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 # What holds ciphertext, secrets or plaintext is for its owner only.
@@ -16,6 +18,7 @@ _CANNOT = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 _libc = ctypes.CDLL(None, use_errno=True)
+PIECE_BYTES = 1 << 20
 
 
 def _renameat2(*_arguments: object) -> int:
@@ -128,3 +131,43 @@ def sync_file_system(folder: str) -> None:
             raise OSError(number, os.strerror(number), folder)
     finally:
         os.close(descriptor)
+
+
+class ReadFailed(Exception):
+    """The operating system does not give the bytes, or not the same ones; tells it from faults of who takes them."""
+
+
+class ReadTwice:
+    """A file whose second reading is held, piece by piece, against the first one.
+
+    Whoever may write to a vault could change a file between its check and its use; 32 bytes for each MiB prevent that
+    without keeping the content in memory.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._pieces: list[tuple[int, bytes]] = []
+        self.size_bytes = 0
+
+    def first(self, take: Callable[[bytes], object]) -> None:
+        """Hand over the whole file, piece by piece; raises ReadFailed."""
+        while piece := self._read(PIECE_BYTES, self.size_bytes):
+            self._pieces.append((len(piece), hashlib.sha256(piece).digest()))
+            self.size_bytes += len(piece)
+            take(piece)
+
+    def again(self) -> Iterator[bytes]:
+        """The same pieces; raises ReadFailed."""
+        at = 0
+        for length, digest in self._pieces:
+            piece = self._read(length, at)
+            if hashlib.sha256(piece).digest() != digest:
+                raise ReadFailed("changed between two readings")
+            at += length
+            yield piece
+
+    def _read(self, length: int, at: int) -> bytes:
+        try:
+            return os.pread(self._descriptor, length, at)
+        except OSError as error:
+            raise ReadFailed(error.strerror) from None

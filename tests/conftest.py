@@ -1,4 +1,4 @@
-"""Fixtures: a home of its own for every test, the real command, a real Prefect server for the whole session."""
+"""Fixtures: a home of its own for every test, the command, a real Prefect server for the whole session."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.in_process import run_in_process
 from tests.postgres import database_url, postgres_server, postgres_url  # noqa: F401 - fixtures of all tests
 
 BIN = Path(sys.executable).parent
@@ -67,7 +68,21 @@ def environment(home: Path) -> dict[str, str]:
 
 @pytest.fixture
 def threadmill(environment: dict[str, str], tmp_path: Path) -> Command:
-    """The installed command, run to its end; the result has `stdout`, `stderr` and `returncode`."""
+    """The command in this process; the result has `stdout`, `stderr` and `returncode`."""
+
+    def run(
+        *arguments: str | bytes,
+        cwd: Path = tmp_path,
+        input: str | None = None,  # noqa: A002 - as subprocess.run has it
+    ) -> subprocess.CompletedProcess[str]:
+        return run_in_process(arguments, environment, cwd, input)
+
+    return run
+
+
+@pytest.fixture
+def threadmill_process(environment: dict[str, str], tmp_path: Path) -> Command:
+    """The installed command as a process of its own, run to its end; takes what `subprocess.run` takes."""
 
     def run(*arguments: str | bytes, **options: Any) -> subprocess.CompletedProcess[str]:
         defaults: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 300, "cwd": tmp_path}

@@ -18,9 +18,9 @@ from hypothesis import settings
 from tasks.cancel import CancelToken
 from tasks.crypto.backend import Backend, Encrypted
 from tasks.crypto.chain import Sink
-from tasks.crypto.choose import Chosen, choose_backend
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Input, Payload, memory_input
+from tasks.crypto.probe import Chosen, choose_backend
 from tasks.crypto.secret import KeySource, Secret, ThrowAway
 from tasks.crypto.suites import SUITES, SuiteName
 

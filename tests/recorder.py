@@ -17,9 +17,9 @@ from db.facts import NewRun
 from db.store import Store
 from tasks.axes import Outcome
 from tasks.cancel import CancelToken
-from tasks.crypto.choose import choose_backend
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
+from tasks.crypto.probe import choose_backend
 from tasks.crypto.secret import ThrowAway
 from tasks.crypto.suites import SUITES
 from tasks.threads.cases import Case

@@ -15,7 +15,7 @@ from flows.analysis.findings import by_interpreter, is_known, lost_share, race_f
 from flows.analysis.intervals import Ratio, SpeedVerdict, verdict_on_speedup
 from flows.analysis.sentences import race_sentences, speedup_sentences
 from flows.cli.samples import pyperf_document
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from tasks.axes import Executor, Guard, Outcome, Shape, Workload
 from tasks.threads.cases import Case
 from tasks.threads.interpreters import Interpreter

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tasks.cancel import CancelToken
-from tasks.crypto import choose, probe
-from tasks.crypto.choose import BackendChoice, Chosen, choose_backend
+from tasks.crypto import probe
 from tasks.crypto.errors import BackendUnavailable, Cancelled
 from tasks.crypto.inputs import Payload
 from tasks.crypto.native import NativeBackend
+from tasks.crypto.probe import BackendChoice, Chosen, choose_backend
 from tasks.crypto.suites import SUITES, SuiteName
 from tests.crypto_fakes import OPENSSL, encrypt_bytes, needs_openssl, run_batch, script
 
@@ -85,7 +85,7 @@ def test_a_native_that_cannot_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     def fail(*_: object) -> str:
         raise BackendUnavailable("native", "this build of `cryptography` has no Whirlpool")
 
-    monkeypatch.setattr(choose, "prove_native", fail)
+    monkeypatch.setattr(probe, "prove_native", fail)
     for choice in ("auto", "native"):
         with pytest.raises(BackendUnavailable, match="no Whirlpool"):
             pick(choice, str(tmp_path / "none"), "classic")

@@ -17,11 +17,11 @@ from tasks.cancel import CancelToken
 from tasks.crypto import chain, encrypt
 from tasks.crypto.backend import Backend, BackendName, Encrypted
 from tasks.crypto.chain import Sink
-from tasks.crypto.choose import Chosen
 from tasks.crypto.encrypt import Encryption, Limits, encrypt_payload
 from tasks.crypto.errors import StageNotStarted, WrongLength
 from tasks.crypto.inputs import Input, Payload
 from tasks.crypto.native import NativeBackend
+from tasks.crypto.probe import Chosen
 from tasks.crypto.scan import scan
 from tasks.crypto.secret import KeyFile, Secret, write_key_file
 from tasks.crypto.suites import SUITES, Suite, SuiteName

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.crypto.guard import death_signal_argv
+from tasks.crypto.chain import death_signal_argv
 from tests.crypto_fakes import (
     BOUND_S,
     OPENSSL,
@@ -35,7 +35,7 @@ print(number.value, sys.argv[1:])
 BUSY = """
 import sys
 from tasks.cancel import CancelToken
-from tasks.crypto.choose import choose_backend
+from tasks.crypto.probe import choose_backend
 from tasks.crypto.encrypt import Batch, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.secret import ThrowAway

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from tasks.cancel import CancelToken
 from tasks.crypto import native
+from tasks.crypto.ciphers import ENCRYPTORS, HASHES, ChaCha20, derive
 from tasks.crypto.errors import Cancelled, CryptoError, DeadlineExceeded, LegacySize, SourceChanged, SourceUnreadable
 from tasks.crypto.inputs import Input, memory_input
-from tasks.crypto.native import ENCRYPTORS, ChaCha20, NativeBackend, derive
+from tasks.crypto.native import NativeBackend
 from tasks.crypto.secret import Secret, write_key_file
 from tasks.crypto.suites import CIPHERS, HEADER_BYTES, MAGIC, SUITES, Cipher, Suite, SuiteName
 from tests.crypto_fakes import (
@@ -297,7 +298,7 @@ def test_files_and_pipes_agree(name: SuiteName, data: bytes, key: bytes, salt: b
     two = encrypt_input(NativeBackend(), name, Input(read_end, None), secret=secret, salt=salt, store=from_pipe.extend)
     os.close(read_end)
     assert (one, from_file) == (two, from_pipe)
-    hasher = native.HASHES[SUITES[name].digest]()
+    hasher = HASHES[SUITES[name].digest]()
     hasher.update(bytes(from_file))
     assert one.digest == hasher.digest()
 

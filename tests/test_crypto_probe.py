@@ -12,7 +12,7 @@ from tasks.cancel import CancelToken
 from tasks.crypto import probe
 from tasks.crypto.errors import BackendUnavailable, Cancelled
 from tasks.crypto.openssl import OpensslBackend, Recipe
-from tasks.crypto.probe import Program, find_program, find_recipe, prove_native
+from tasks.crypto.probe import OpensslProgram, find_program, find_recipe, prove_native
 from tasks.crypto.suites import SUITES, SuiteName
 from tests.crypto_fakes import (
     BOUND_S,
@@ -34,7 +34,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "_DEADLINE_S", 2.0)
 
 
-def find(path: str, cancel: CancelToken | None = None) -> Program:
+def find(path: str, cancel: CancelToken | None = None) -> OpensslProgram:
     return find_program(path, cancel or CancelToken())
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.crypto.native import ENCRYPTORS, HASHES
+from tasks.crypto.ciphers import ENCRYPTORS, HASHES
 from tasks.crypto.suites import CIPHERS, DIGEST_BYTES, HEADER_BYTES, SUITES, SuiteName
 from tests.crypto_fakes import modest
 

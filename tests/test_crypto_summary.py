@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.crypto.choose import Chosen
-from tasks.crypto.encrypt import Encryption, Status
+from tasks.crypto.encrypt import Encryption, PayloadStatus
 from tasks.crypto.inputs import Payload
+from tasks.crypto.probe import Chosen
 from tasks.crypto.suites import SUITES
-from tasks.crypto.summary import Summary, summarise, total
+from tasks.crypto.summary import BatchSummary, summarise, total
 from tests.crypto_fakes import modest
 
-STATUSES: list[Status] = ["ok", "failed", "skipped", "unstable", "unchanged"]
+STATUSES: list[PayloadStatus] = ["ok", "failed", "skipped", "unstable", "unchanged"]
 NATIVE = Chosen("native", "", "asked for")
 
 
 def result(
-    status: Status,
+    status: PayloadStatus,
     *,
     name: bytes = b"/file",
     size: int | None = None,
@@ -34,8 +34,8 @@ def result(
 
 def test_nothing_is_nothing() -> None:
     """No payloads give a summary of zeros."""
-    assert summarise([]) == total([]) == Summary()
-    assert Summary().payloads == 0
+    assert summarise([]) == total([]) == BatchSummary()
+    assert BatchSummary().payloads == 0
 
 
 def test_a_batch_is_counted() -> None:
@@ -87,7 +87,7 @@ def test_summaries_travel() -> None:
     rows=st.lists(st.tuples(st.sampled_from(STATUSES), st.integers(0, 1 << 40)), max_size=40),
     cuts=st.lists(st.integers(0, 40), max_size=5),
 )
-def test_batches_do_not_matter(rows: list[tuple[Status, int]], cuts: list[int]) -> None:
+def test_batches_do_not_matter(rows: list[tuple[PayloadStatus, int]], cuts: list[int]) -> None:
     """However a run is cut into batches, the total is that of all its payloads in one."""
     results = [
         result(

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives import hashes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.crypto import whirlpool
+from tasks.crypto import ciphers
+from tasks.crypto.ciphers import WhirlpoolHash
 from tasks.crypto.errors import BackendUnavailable
-from tasks.crypto.whirlpool import WhirlpoolHash
 from tests.crypto_fakes import modest, vectors
 
 # ISO/IEC 10118-3, dedicated hash-function 7: the empty message, "a", the eight-fold alphabet of digits.
@@ -85,10 +85,10 @@ class _Wrong:
 @pytest.mark.parametrize(("fake", "reason"), [(_Absent, "has no Whirlpool"), (_Wrong, "wrong digest")])
 def test_a_build_without_it_is_found(monkeypatch: pytest.MonkeyPatch, fake: type, reason: str) -> None:
     """A `cryptography` that has no Whirlpool, or another one, is refused before it is used."""
-    whirlpool._check.cache_clear()
+    ciphers._check.cache_clear()
     monkeypatch.setattr(hashes, "Hash", fake)
     try:
         with pytest.raises(BackendUnavailable, match=reason):
             WhirlpoolHash()
     finally:
-        whirlpool._check.cache_clear()
+        ciphers._check.cache_clear()

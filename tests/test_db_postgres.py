@@ -61,11 +61,11 @@ def test_commands_work_and_never_show_the_password(threadmill: Command, on_postg
 
 
 def test_prefect_does_not_learn_the_password(
-    threadmill: Command, environment: dict[str, str], on_postgres: str, prefect_server: str
+    threadmill_process: Command, environment: dict[str, str], on_postgres: str, prefect_server: str
 ) -> None:
     """A flow run records there too; its parameters, task runs and log lines do not say how."""
     environment["PREFECT_API_URL"] = prefect_server
-    result = threadmill("encrypt", "--random", "100x3", "--via", "prefect", "--json")
+    result = threadmill_process("encrypt", "--random", "100x3", "--via", "prefect", "--json")
     assert result.returncode == 0, result.stderr
     assert result.stdout.count('"digest"') == 3
     told = result.stdout + result.stderr
@@ -114,12 +114,12 @@ def test_no_server(threadmill: Command, environment: dict[str, str]) -> None:
     refused(threadmill, "the server cannot be reached")
 
 
-def test_no_driver(threadmill: Command, environment: dict[str, str], tmp_path: Path) -> None:
+def test_no_driver(threadmill_process: Command, environment: dict[str, str], tmp_path: Path) -> None:
     """Without the extra the line says what to install."""
     (tmp_path / "psycopg.py").write_text("raise ModuleNotFoundError('No module named psycopg')")
     environment["PYTHONPATH"] = f"{tmp_path}:{environment.get('PYTHONPATH', '')}"
     environment["THREADMILL_DATABASE_URL"] = f"postgresql+psycopg://me:{SECRET}@127.0.0.1/history"
-    refused(threadmill, "pip install -e '.[postgres]'")
+    refused(threadmill_process, "pip install -e '.[postgres]'")
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from db.models import Vault as VaultTable
 from db.models import Verdict as VerdictTable
 from db.store import Store
 from tasks.cancel import CancelToken
-from tasks.crypto.choose import choose_backend
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
+from tasks.crypto.probe import choose_backend
 from tasks.crypto.secret import ThrowAway
 from tasks.crypto.suites import SUITES
 from tests.vault_fakes import START, VAULT_ID, Snapshot, Vault, Verdict, name_of

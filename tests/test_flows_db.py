@@ -149,14 +149,16 @@ while True:
 """
 
 
-def test_backup_is_whole_while_another_process_writes(threadmill: Command, record: Path, tmp_path: Path) -> None:
+def test_backup_is_whole_while_another_process_writes(
+    threadmill_process: Command, record: Path, tmp_path: Path
+) -> None:
     """All that was acknowledged before is in it, it verifies, and it is for its owner only."""
     copy = tmp_path / "copy.sqlite"
     writer = subprocess.Popen([sys.executable, "-c", WRITER, url_of(record)], stdout=subprocess.PIPE, text=True)
     try:
         assert writer.stdout is not None
         acknowledged = [int(writer.stdout.readline()) for _ in range(20)]
-        result = threadmill("db", "backup", str(copy))
+        result = threadmill_process("db", "backup", str(copy))
         assert writer.poll() is None
     finally:
         writer.kill()

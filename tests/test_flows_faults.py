@@ -182,18 +182,20 @@ def test_unreadable_file_is_reported_and_hides_nothing(threadmill: Command, key_
     assert [row["name"] for row in listed] == [str(target)]
 
 
-def test_locked_record_is_refused_before_any_work(threadmill: Command, environment: dict[str, str], home: Path) -> None:
+def test_locked_record_is_refused_before_any_work(
+    threadmill_process: Command, environment: dict[str, str], home: Path
+) -> None:
     """A database that somebody else holds is one line, and no payload is worked on."""
-    assert threadmill("encrypt", "--random", "100x1").returncode == 0
+    assert threadmill_process("encrypt", "--random", "100x1").returncode == 0
     environment["THREADMILL_DATABASE_TIMEOUT_S"] = "0.5"
     other = sqlite3.connect(home / "history.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    result = threadmill("encrypt", "--random", "100x1")
+    result = threadmill_process("encrypt", "--random", "100x1")
     other.close()
     assert result.returncode == 2
     assert "locked by another process" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
-    assert threadmill("encrypt", "--random", "100x1").returncode == 0
+    assert threadmill_process("encrypt", "--random", "100x1").returncode == 0
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
+from flows.errors import RequestRefused
 from flows.jobs.maintenance import maintenance_request
-from flows.jobs.names import RequestRefused
 from tests.conftest import Command, read_json
 from tests.small_record import DAYS, RUNS, make_small
 
@@ -84,11 +84,11 @@ def test_an_altered_run_fails_the_maintenance(threadmill: Command, record: str, 
 
 
 def test_as_a_flow_it_does_the_same(
-    threadmill: Command, environment: dict[str, str], record: str, prefect_server: str, tmp_path: Path
+    threadmill_process: Command, environment: dict[str, str], record: str, prefect_server: str, tmp_path: Path
 ) -> None:
     """On a server the age comes from the setting, and the state's message is the outcome."""
     environment |= {"PREFECT_API_URL": prefect_server, "HOME": str(tmp_path), "THREADMILL_KEEP": "52w"}
-    done = read_json(threadmill("maintain", "--json"))
+    done = read_json(threadmill_process("maintain", "--json"))
     assert (done["run"]["via"], done["run"]["status"]) == ("prefect", "completed")
     assert done["message"].endswith(f"runs older than 52w removed: {RUNS}")
     url = f"{prefect_server}/flow_runs/{done['run']['flow_run_id']}"

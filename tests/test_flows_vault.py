@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import BIN, Command, read_json
 from tests.processes import read_proc, wait_until
-from tests.vaults import small_disk
+from tests.vaults import settle, small_disk
 
 
 @pytest.fixture
@@ -31,6 +31,7 @@ def tree(tmp_path: Path) -> Path:
     (root / "link").symlink_to("letter")
     (root / "away").symlink_to("/nowhere/at/all")
     os.mkfifo(root / "fifo")
+    settle()
     return root
 
 
@@ -264,13 +265,15 @@ def test_a_newest_snapshot_that_is_damaged_is_not_passed_over(
 
 
 def test_cat_says_when_its_output_takes_nothing(
-    threadmill: Command, vault: Path, tree: Path, environment: dict[str, str]
+    threadmill_process: Command, vault: Path, tree: Path, environment: dict[str, str]
 ) -> None:
     """A full disk and a closed standard output: one line, exit code 1."""
     del vault
-    assert threadmill("encrypt", str(tree)).returncode == 0
+    assert threadmill_process("encrypt", str(tree)).returncode == 0
     with open("/dev/full", "wb") as full:
-        told = threadmill("cat", "latest", f"{tree}/letter", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+        told = threadmill_process(
+            "cat", "latest", f"{tree}/letter", capture_output=False, stdout=full, stderr=subprocess.PIPE
+        )
     assert (told.returncode, last_words(told)) == (
         1,
         "threadmill: standard output cannot be written: No space left on device",
@@ -468,7 +471,7 @@ def test_what_is_excluded_or_leads_nowhere_is_left_out(
 
 
 def test_the_secret_is_nowhere_but_in_its_file(
-    threadmill: Command,
+    threadmill_process: Command,
     vault: Path,
     tree: Path,
     key_file: Path,
@@ -497,7 +500,7 @@ def test_the_secret_is_nowhere_but_in_its_file(
     assert openssl, "no child was ever seen"
     assert not seen
     for command in (["verify"], ["restore", "latest", str(tmp_path / "target")], ["prune", "--keep-last", "1"]):
-        assert threadmill(*command).returncode == 0, command
+        assert threadmill_process(*command).returncode == 0, command
     forms = [secret, bytes.fromhex(secret.decode()), base64.b64encode(secret), secret.upper()]
     server = tmp_path_factory.getbasetemp()
     looked_at = 0

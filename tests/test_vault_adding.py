@@ -15,7 +15,7 @@ import pytest
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Limits
 from tasks.crypto.inputs import Input
-from tasks.vault import adding as engine
+from tasks.vault import add as engine
 from tasks.vault.errors import NoVault, VaultError, VaultUnwritable
 from tasks.vault.objects import NewObject, object_names
 from tasks.vault.vault import open_vault
@@ -205,7 +205,7 @@ def test_a_damaged_object_is_not_kept(place: Place, at: int) -> None:
     assert second.statuses() == {"a": "ok", "c": "unchanged", "empty": "unchanged"}
     new = place.object_of(second.name, path)
     assert new != made
-    selection = engine.Selection(sources_of([str(place.tree)]), distrusted=frozenset({new.name}))
+    selection = engine.SourceSelection(sources_of([str(place.tree)]), distrusted=frozenset({new.name}))
     assert add(place.vault, place.key, selection).statuses() == {"a": "ok"}
 
 
@@ -251,7 +251,7 @@ def test_what_is_no_file_is_skipped_and_said(place: Place) -> None:
 
 def test_a_file_that_is_gone_when_it_is_read_is_left_out(place: Place) -> None:
     """What was removed, or cannot be read, after it was listed is a failed payload, and no entry."""
-    selection = engine.Selection(sources_of([str(place.tree)]))
+    selection = engine.SourceSelection(sources_of([str(place.tree)]))
     with engine.adding(place.vault, selection, CancelToken()) as addition:
         (place.tree / "a").unlink()
         batch = Batch(1, "modern", chosen("native"), tuple(enumerate(addition.to_do())))
@@ -264,7 +264,7 @@ def test_a_file_that_is_gone_when_it_is_read_is_left_out(place: Place) -> None:
 
 def test_a_cancelled_run_leaves_no_snapshot(place: Place) -> None:
     """What was done by then is in the vault, unnamed; nothing is left in `tmp/`."""
-    selection = engine.Selection(sources_of([str(place.tree)]))
+    selection = engine.SourceSelection(sources_of([str(place.tree)]))
     cancel = CancelToken()
     with engine.adding(place.vault, selection, cancel) as addition:
         work = tuple(enumerate(addition.to_do()))
@@ -424,7 +424,7 @@ def test_short_writes_are_no_loss(place: Place, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_vault_that_is_gone_meanwhile(place: Place) -> None:
     """The vault is removed during a run: the run says so."""
-    with engine.adding(place.vault, engine.Selection((bytes(place.tree),)), CancelToken()) as addition:
+    with engine.adding(place.vault, engine.SourceSelection((bytes(place.tree),)), CancelToken()) as addition:
         shutil.rmtree(place.root)
         with pytest.raises(VaultUnwritable, match="No such file"):
             addition.add_snapshot(1, CancelToken())
@@ -458,7 +458,7 @@ def test_times_of_other_ages_are_kept(tmp_path: Path) -> None:
 
 def test_two_runs_at_once_both_have_their_snapshot(place: Place) -> None:
     """Two additions side by side get two numbers, and remove nothing of each other."""
-    selection = engine.Selection(sources_of([str(place.tree)]))
+    selection = engine.SourceSelection(sources_of([str(place.tree)]))
     with (
         engine.adding(place.vault, selection, CancelToken()) as one,
         engine.adding(place.vault, selection, CancelToken()) as other,
@@ -477,7 +477,7 @@ def test_so_many_sources_do_not_fit(place: Place) -> None:
     began = time.monotonic()
     with (
         pytest.raises(VaultError, match="so many sources"),
-        engine.adding(place.vault, engine.Selection(sources), CancelToken()),
+        engine.adding(place.vault, engine.SourceSelection(sources), CancelToken()),
     ):
         pass
     assert time.monotonic() - began < 5

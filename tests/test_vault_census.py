@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from tasks.crypto.secret import KeyFile
-from tasks.vault import census
-from tasks.vault.census import take_census
+from tasks.vault import index
 from tasks.vault.entries import FileEntry
-from tasks.vault.snapshots import open_snapshot, snapshot_names
+from tasks.vault.index import take_census
+from tasks.vault.lookup import snapshot_names
+from tasks.vault.snapshots import open_snapshot
 from tasks.vault.vault import Vault, open_vault
 from tests.conftest import Command
 
@@ -47,7 +48,7 @@ def decoded(vault: Vault) -> dict[str, int]:
 @pytest.mark.parametrize("remembered", [1, 200_000])
 def test_what_snapshots_name_is_counted(vault: Vault, remembered: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With memory for one object as for many; what no snapshot names is no object of the vault."""
-    monkeypatch.setattr(census, "_REMEMBERED", remembered)
+    monkeypatch.setattr(index, "_REMEMBERED", remembered)
     objects = decoded(vault)
     taken = take_census(vault, ())
     assert (taken.objects, taken.never_proven, taken.missing) == (21, 21, 0)

@@ -20,7 +20,7 @@ from tasks.vault.entries import (
     decode_entry,
     order_key,
 )
-from tasks.vault.lines import BadLine, Json, encode_line
+from tasks.vault.format import BadLine, Json, encode_line
 from tasks.vault.walk import Excludes, sources_of, walk
 from tests.crypto_fakes import modest
 

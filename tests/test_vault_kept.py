@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tasks.crypto.secret import KeyFile
-from tasks.vault.snapshots import read_snapshot, snapshot_names
+from tasks.vault.lookup import read_snapshot, snapshot_names
 from tasks.vault.vault import open_vault
 from tests import vault_reader
 from tests.crypto_fakes import ROOT, needs_openssl

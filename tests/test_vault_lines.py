@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.vault.lines import (
+from tasks.vault.format import (
     BadLine,
     Json,
     decode_line,

@@ -16,13 +16,14 @@ import pytest
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.vault import locks
-from tasks.vault.adding import Selection, adding
+from tasks.vault.add import SourceSelection, adding
+from tasks.vault.entries import Header, Totals
 from tasks.vault.errors import VaultBusy, VaultError, VaultUnwritable
-from tasks.vault.headers import Header, Totals
 from tasks.vault.index import ObjectIndex
+from tasks.vault.lookup import snapshot_names
 from tasks.vault.objects import object_names
 from tasks.vault.prune import Policy, plan_removal, remove, to_remove
-from tasks.vault.snapshots import Snapshot, snapshot_names
+from tasks.vault.snapshots import Snapshot
 from tests.crypto_fakes import ROOT
 from tests.vaults import Place, craft, everything, files, flip, make_place, prune, put_in_place
 
@@ -157,7 +158,7 @@ def test_beside_a_run_that_adds_nothing_is_removed(place: Place, monkeypatch: py
     """Removing waits for a run that adds, and says so in the end; and the other way round."""
     monkeypatch.setattr(locks, "WAIT_S", 0.2)
     place.add()
-    with adding(place.vault, Selection((bytes(place.tree),)), CancelToken()) as addition:
+    with adding(place.vault, SourceSelection((bytes(place.tree),)), CancelToken()) as addition:
         with pytest.raises(VaultBusy, match="in use by another threadmill"):
             prune(place.vault, Policy(last=1))
         assert addition.add_snapshot(1, CancelToken()).snapshot.totals.entries > 0

@@ -9,9 +9,9 @@ import pytest
 
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import Secret
-from tasks.vault.adding import Selection, adding
+from tasks.vault.add import SourceSelection, adding
 from tasks.vault.errors import NewerFormat, NoVault, WrongKey
-from tasks.vault.recover import open_or_recover
+from tasks.vault.lookup import open_or_recover
 from tasks.vault.vault import Vault, make_vault
 from tests.crypto_fakes import SECRET
 
@@ -22,7 +22,7 @@ def vault(tmp_path: Path) -> Vault:
     (tmp_path / "tree").mkdir()
     made = make_vault(str(tmp_path / "vault"), SECRET)
     cancel = CancelToken()
-    with adding(made, Selection((os.fsencode(tmp_path / "tree"),)), cancel) as addition:
+    with adding(made, SourceSelection((os.fsencode(tmp_path / "tree"),)), cancel) as addition:
         addition.add_snapshot(1, cancel)
     return made
 

@@ -19,8 +19,9 @@ from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.vault.entries import FileEntry, LinkEntry
 from tasks.vault.errors import SnapshotInvalid, TargetUnusable
+from tasks.vault.lookup import find_snapshot
 from tasks.vault.restore import Restoration, Wanted
-from tasks.vault.snapshots import find_snapshot, open_snapshot
+from tasks.vault.snapshots import open_snapshot
 from tests.crypto_fakes import ROOT, run_python
 from tests.test_vault_entries import folder
 from tests.tracing import failing

@@ -20,10 +20,11 @@ from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.vault.entries import FileEntry, FileFacts
 from tasks.vault.index import ObjectIndex
-from tasks.vault.lines import encode_line, encode_mac
+from tasks.vault.format import encode_line, encode_mac
 from tasks.vault.prune import Policy, plan_removal
 from tasks.vault.restore import Wanted
-from tasks.vault.snapshots import Header, open_snapshot
+from tasks.vault.entries import Header
+from tasks.vault.snapshots import open_snapshot
 from tasks.vault.vault import open_vault
 from datetime import UTC, datetime
 from tests.crypto_fakes import peak_bytes

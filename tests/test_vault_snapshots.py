@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.vault import written
-from tasks.vault.entries import Entry, FileEntry, FileFacts, FolderEntry, LinkEntry
+from tasks.files import ReadTwice
+from tasks.vault import snapshots
+from tasks.vault.entries import Entry, FileEntry, FileFacts, FolderEntry, Header, LinkEntry
 from tasks.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
-from tasks.vault.headers import Header
-from tasks.vault.lines import MAC_LINE_BYTES, Json, encode_line
-from tasks.vault.snapshots import find_snapshot, open_snapshot, peek, read_snapshot, snapshot_names
-from tasks.vault.twice import ReadTwice
+from tasks.vault.format import MAC_LINE_BYTES, Json, encode_line
+from tasks.vault.lookup import find_snapshot, peek, read_snapshot, snapshot_names
+from tasks.vault.snapshots import open_snapshot
 from tasks.vault.vault import make_vault, open_vault
 from tests.crypto_fakes import SECRET
 from tests.test_vault_entries import FILE, FOLDER, LINK, OBJECT, folder
@@ -203,7 +203,7 @@ def test_too_large_is_not_even_read(place: Place) -> None:
 
 def test_no_snapshot_is_written_that_would_be_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """One over the limit is refused when it is written, and not when it is needed."""
-    monkeypatch.setattr(written, "LARGEST_BYTES", 500)
+    monkeypatch.setattr(snapshots, "LARGEST_BYTES", 500)
     with pytest.raises(VaultError, match="more than a snapshot may have"):
         place.add()
     assert snapshot_names(place.vault.root) == []

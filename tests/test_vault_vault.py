@@ -22,8 +22,7 @@ from tasks.crypto.errors import Cancelled
 from tasks.crypto.secret import Secret
 from tasks.vault import locks
 from tasks.vault.errors import NoVault, VaultBusy, VaultChanged, VaultError, VaultUnwritable, WrongKey
-from tasks.vault.keys import VaultKey
-from tasks.vault.lines import encode_line, encode_mac
+from tasks.vault.format import VaultKey, encode_line, encode_mac
 from tasks.vault.vault import is_vault, make_vault, open_vault, why_no_vault
 from tests.crypto_fakes import SECRET, needs_openssl, openssl, run_python, vectors, without_root_rights
 from tests.vaults import OTHER, flip, put_in_place, verify

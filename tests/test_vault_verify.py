@@ -15,7 +15,7 @@ from tasks.crypto.errors import Cancelled
 from tasks.vault.errors import VaultError
 from tasks.vault.index import ObjectIndex
 from tasks.vault.vault import open_vault
-from tasks.vault.verify import Known, check_objects, inspect
+from tasks.vault.verify import KnownSnapshot, check_objects, inspect
 from tests.vaults import Place, content, craft, files, flip, leaks, make_place, put_in_place, restore, verify
 
 
@@ -204,10 +204,10 @@ def test_a_folder_that_cannot_be_read_is_found(place: Place, folder: str, monkey
     assert place.faults()[folder] == "unreadable"
 
 
-def known(place: Place, name: str) -> Known:
+def known(place: Place, name: str) -> KnownSnapshot:
     """What the record knows after a run."""
     snapshot = next(one for one in [place.add().added.snapshot])
-    return Known(snapshot.header.sequence, snapshot.name, snapshot.mac)
+    return KnownSnapshot(snapshot.header.sequence, snapshot.name, snapshot.mac)
 
 
 def test_removed_newest_snapshots_are_found(place: Place) -> None:

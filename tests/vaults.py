@@ -18,20 +18,19 @@ import pytest
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits
 from tasks.crypto.secret import KeyFile, Secret
-from tasks.vault import adding as engine
-from tasks.vault.decrypt import decrypt_checked
-from tasks.vault.entries import Entry, FileEntry
-from tasks.vault.headers import Header
+from tasks.vault import add as engine
+from tasks.vault.entries import Entry, FileEntry, Header
+from tasks.vault.format import Json, encode_line, encode_mac, object_path, snapshot_path
 from tasks.vault.index import ObjectIndex
-from tasks.vault.layout import object_path, snapshot_path
-from tasks.vault.lines import Json, encode_line, encode_mac
 from tasks.vault.locks import alone
+from tasks.vault.lookup import find_snapshot
+from tasks.vault.objects import decrypt_checked
 from tasks.vault.prune import Policy, plan_removal, remove
 from tasks.vault.restore import Restoration, Wanted
-from tasks.vault.snapshots import find_snapshot, open_snapshot
+from tasks.vault.snapshots import open_snapshot
 from tasks.vault.vault import Vault, make_vault
 from tasks.vault.verdicts import Verdict
-from tasks.vault.verify import Known, check_objects, inspect
+from tasks.vault.verify import KnownSnapshot, check_objects, inspect
 from tasks.vault.walk import sources_of
 from tests.crypto_fakes import BOUND_S, SECRET, chosen
 
@@ -40,12 +39,17 @@ OTHER = Secret(b"f" * 64)
 MARK = b"plaintext that nobody may see "
 
 
+def settle() -> None:
+    """Wait until what was written has a time that the next run believes."""
+    time.sleep(0.07)
+
+
 @dataclass(frozen=True)
 class Adding:
     """What one run came to."""
 
     name: str
-    found: engine.Found
+    found: engine.AdditionPlan
     added: engine.Added
     results: tuple[Encryption, ...]
 
@@ -79,14 +83,14 @@ class Place:
     ) -> Adding:
         """Everything that a run does."""
         names = sources_of([os.fspath(source) for source in sources or (self.tree,)])
-        return add(self.vault, self.key, engine.Selection(names, tuple(excludes), rehash), backend)
+        return add(self.vault, self.key, engine.SourceSelection(names, tuple(excludes), rehash), backend)
 
     def settled_add(self, *sources: Path) -> Adding:
         """A run so long after the last change of the tree that the next run takes over what it lists."""
-        time.sleep(0.07)
+        settle()
         return self.add(*sources)
 
-    def faults(self, known: Known | None = None) -> dict[str, str]:
+    def faults(self, known: KnownSnapshot | None = None) -> dict[str, str]:
         """Everything that verify finds wrong: statuses by name."""
         return {verdict.name: verdict.status for verdict in verify(self.vault, known) if verdict.is_fault}
 
@@ -115,7 +119,7 @@ def make_place(folder: Path) -> Place:
     return Place(make_vault(str(folder / "vault"), SECRET), KeyFile(str(key)), tree)
 
 
-def add(vault: Vault, key: KeyFile, selection: engine.Selection, backend: str = "native") -> Adding:
+def add(vault: Vault, key: KeyFile, selection: engine.SourceSelection, backend: str = "native") -> Adding:
     """Encrypt what is to be encrypted, batch by batch, and write the snapshot."""
     choice, cancel = chosen(backend), CancelToken()
     results: list[Encryption] = []
@@ -139,7 +143,7 @@ def files(vault: Vault, name: str = "latest") -> list[FileEntry]:
     return [entry for entry in entries(vault, name) if isinstance(entry, FileEntry)]
 
 
-def verify(vault: Vault, known: Known | None = None) -> list[Verdict]:
+def verify(vault: Vault, known: KnownSnapshot | None = None) -> list[Verdict]:
     """All that can be found out about a vault."""
     cancel = CancelToken()
     with ObjectIndex() as index:

@@ -8,27 +8,27 @@ from pathlib import Path
 
 from benchmarks.torture.places import NEVER, Place, scratch
 from tasks.crypto.secret import KeyFile
-from tasks.vault.decrypt import decrypt_checked
 from tasks.vault.entries import FileEntry
 from tasks.vault.errors import VaultError
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import reading
-from tasks.vault.recover import open_or_recover
+from tasks.vault.lookup import newest_snapshot, open_or_recover
+from tasks.vault.objects import decrypt_checked
 from tasks.vault.restore import Restoration, Wanted
-from tasks.vault.snapshots import newest_snapshot, open_snapshot
+from tasks.vault.snapshots import open_snapshot
 from tasks.vault.vault import open_vault
 from tasks.vault.verdicts import Verdict, judged
-from tasks.vault.verify import Known, check_objects, inspect
+from tasks.vault.verify import KnownSnapshot, check_objects, inspect
 
 
-def newest(place: Place) -> Known:
+def newest(place: Place) -> KnownSnapshot:
     """The newest snapshot of a vault, as the record would know it."""
     found = newest_snapshot(open_vault(str(place.vault), KeyFile(str(place.key)).secret()))
     assert found is not None
-    return Known(found.header.sequence, found.name, found.mac)
+    return KnownSnapshot(found.header.sequence, found.name, found.mac)
 
 
-def faults(place: Place, known: Known | None = None, *, key: Path | None = None) -> list[Verdict]:
+def faults(place: Place, known: KnownSnapshot | None = None, *, key: Path | None = None) -> list[Verdict]:
     """All that verify has against a vault."""
     try:
         vault, fault = open_or_recover(str(place.vault), KeyFile(str(key or place.key)).secret())

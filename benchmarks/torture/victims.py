@@ -14,7 +14,8 @@ from benchmarks.torture.places import Place
 from benchmarks.torture.product import faults, plaintext
 from tasks.crypto.secret import KeyFile
 from tasks.vault.entries import FileEntry
-from tasks.vault.snapshots import open_snapshot, peek, snapshot_names
+from tasks.vault.lookup import peek, snapshot_names
+from tasks.vault.snapshots import open_snapshot
 from tasks.vault.vault import open_vault
 
 _LARGE_BYTES = 1 << 20

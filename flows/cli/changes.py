@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flows.analysis.changes import Change, find_changes
-from flows.analysis.steps import NumpyMissing
-from flows.cli.exits import REFUSED, Exit
 from flows.cli.listing import identity, print_rows
 from flows.cli.options import Whole
 from flows.cli.output import print_table
@@ -31,10 +29,7 @@ def changes(*, which: Selection = EVERYTHING, limit: Whole = 20, form: Form = FO
     """
     asked = which.filter()
     history = open_history(limit)
-    try:
-        rows = find_changes(history, asked)[:limit]
-    except NumpyMissing as missing:
-        raise Exit(REFUSED, str(missing)) from None
+    rows = find_changes(history, asked)[:limit]
     say_if_empty(history)
     return print_rows(rows, Change, form, lambda: _print(rows), "no step of more than 5 % is shown")
 

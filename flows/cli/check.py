@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from flows.cli.encrypt import with_overrides
-from flows.cli.exits import REFUSED, Exit
 from flows.cli.options import Json, Whole
 from flows.cli.output import print_json, print_table, say
+from flows.errors import RequestRefused
 from flows.jobs.check import check as check_files
-from flows.jobs.names import RequestRefused
 from flows.jobs.request import check_paths, need_key_file
 from flows.settings import load_settings
 from flows.text import if_known, local
@@ -62,7 +61,7 @@ def check(*paths: str, key_file: str | None = None, jobs: Whole | None = None, j
         )
         say(", ".join(f"{count:,} {verdict}" for verdict, count in counts.most_common()))
     if not counts.keys() - {"not recorded", "skipped"}:
-        raise Exit(REFUSED, "none of these files is on record; encrypt them first: threadmill encrypt PATH")
+        raise RequestRefused("none of these files is on record; encrypt them first: threadmill encrypt PATH")
     if counts["differs"] or counts["failed"]:
         return 1
     return 3 if counts["unreadable"] or counts["unstable"] else 0

@@ -7,14 +7,13 @@ from collections import Counter
 from flows.analysis.comparison import Compared, Comparison, Side
 from flows.analysis.comparison import compare as compare_sides
 from flows.analysis.intervals import SpeedVerdict
-from flows.cli.exits import REFUSED, Exit
 from flows.cli.listing import identity, print_rows
 from flows.cli.options import Whole
 from flows.cli.output import print_table, say
-from flows.cli.record import open_history, say_if_empty
+from flows.cli.record import need_runs, open_history
 from flows.cli.selection import EVERYTHING, FOR_PEOPLE, Form, Selection
 from flows.cli.sides import both_sides
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from flows.text import duration, interval
 
 
@@ -36,9 +35,7 @@ def compare(a: str, b: str, /, *, which: Selection = EVERYTHING, limit: Whole = 
     """
     asked = which.filter()
     history = open_history(limit)
-    if history.empty:
-        say_if_empty(history)
-        return REFUSED
+    need_runs(history)
     one, other = both_sides(history, a, b)
     if one.kind == "interpreter" and (asked.interpreters or asked.of_payloads):
         raise RequestRefused("interpreters are compared: --interpreter, --suite and --backend do not go with that")
@@ -46,7 +43,7 @@ def compare(a: str, b: str, /, *, which: Selection = EVERYTHING, limit: Whole = 
         raise RequestRefused(f"{one.kind}s are compared: the option for it does not go with that")
     found = compare_sides(history, one, other, asked)
     if not found.rows:
-        raise Exit(REFUSED, _nothing(found, one, other))
+        raise RequestRefused(_nothing(found, one, other))
     rows = found.rows[:limit]
     return print_rows(rows, Compared, form, lambda: _print(rows, found, one, other))
 

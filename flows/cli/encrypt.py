@@ -15,8 +15,9 @@ from flows.cli.options import Flag, Json, Names, Patterns, Via, Whole
 from flows.cli.output import print_json, print_table, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
+from flows.errors import RequestRefused
 from flows.jobs.keeping import encryption_job, preview
-from flows.jobs.names import RequestRefused, check_backends, check_suites
+from flows.jobs.names import check_backends, check_suites
 from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file, vault_request
 from flows.settings import Settings, load_settings
 from flows.text import duration, plural, size

@@ -7,14 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from db.history import SampleFilter
-from flows.cli.exits import Exit
 from flows.cli.findings import print_findings
 from flows.cli.options import Flag, Json, Names, Via, Whole
 from flows.cli.output import print_json, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
+from flows.errors import RequestRefused
 from flows.jobs.measurement import ExperimentRequest, check_selection, measure
-from flows.jobs.names import RequestRefused
 from flows.settings import load_settings
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def experiment(
         say(f"recorded as run {run_id} in {history.where}; the samples: threadmill history samples --run {run_id}")
     code = exit_code_of(history, run_id)
     if code and (run := history.run(run_id)) is not None:
-        raise Exit(code, run.error or run.status)
+        say(f"threadmill: {run.error or run.status}", error=True)
     return code
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.util
 
 from db.engine import parse_url
-from flows.cli.exits import REFUSED, Exit, Terminated
 from flows.cli.options import Whole
 from flows.cli.output import say
+from flows.cli.record import need_runs
+from flows.errors import RequestRefused, Terminated
 from flows.settings import load_settings
 
 
@@ -27,12 +28,11 @@ def explore(*, port: Whole = 8001) -> int:
     settings = load_settings()
     url = parse_url(settings.history_url)
     if url.get_backend_name() != "sqlite":
-        raise Exit(REFUSED, _POSTGRESQL)
+        raise RequestRefused(_POSTGRESQL)
     if importlib.util.find_spec("datasette") is None:
-        raise Exit(REFUSED, "explore needs datasette; install the extra: pip install -e '.[explore]'")
+        raise RequestRefused("explore needs datasette; install the extra: pip install -e '.[explore]'")
     history = settings.open_history()
-    if history.empty:
-        raise Exit(REFUSED, f"nothing is recorded in {history.where} yet; try: threadmill survey")
+    need_runs(history)
     history.close()
     _serve(history.where, port)
     return 0
@@ -51,7 +51,7 @@ def _serve(path: str, port: int) -> None:
         listener = listen(port)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise Exit(REFUSED, f"port {port} cannot be used ({reason}); choose another by --port") from None
+        raise RequestRefused(f"port {port} cannot be used ({reason}); choose another by --port") from None
     address = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
     say(f"{path} is at {address} for browsers on this machine; Ctrl-C ends it", flush=True)
     try:

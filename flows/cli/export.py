@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from db.export import export_csv, export_sqlite
 from flows.cli.options import point_in_time
 from flows.cli.output import say
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from flows.settings import load_settings
 from flows.text import plural
 

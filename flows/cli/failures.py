@@ -16,7 +16,7 @@ from flows.cli.options import Flag, Names, Whole
 from flows.cli.output import print_table
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import EVERYTHING, FOR_PEOPLE, Form, Selection
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from flows.text import duration, local
 
 _RECENT = timedelta(days=30)

@@ -9,16 +9,15 @@ from cyclopts import Parameter
 
 from db.history import History, PayloadFilter, SampleFilter, SnapshotFilter, VerdictFilter
 from db.rows import PayloadRow, RunDetail, RunRow
-from flows.cli.exits import REFUSED, Exit
 from flows.cli.findings import print_findings
 from flows.cli.listing import print_rows
 from flows.cli.options import Flag, Names, Whole
 from flows.cli.output import columns_of, print_csv, print_json, print_table, say
 from flows.cli.payload_tables import print_payloads
-from flows.cli.record import open_history, say_if_empty
+from flows.cli.record import need_runs, open_history, say_if_empty
 from flows.cli.selection import ALL_CHAINS, ALL_HOSTS, ANY_TIME, FOR_PEOPLE, Chains, Form, Hosts, Times
 from flows.cli.vault_record import print_snapshots, print_verdicts
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from flows.text import duration, local
 from tasks.crypto.scan import absolute
 
@@ -155,11 +154,9 @@ def _find(history: History, run: str) -> RunRow:
         found = history.run(int(run))
     else:
         found = history.run_of_flow(run)
-    if history.empty:
-        say_if_empty(history)
-        raise Exit(REFUSED, "")
+    need_runs(history)
     if found is None:
-        raise Exit(REFUSED, f"there is no run {run}; see: threadmill history runs")
+        raise RequestRefused(f"there is no run {run}; see: threadmill history runs")
     return found
 
 

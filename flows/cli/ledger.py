@@ -11,7 +11,7 @@ from db.ledger import Fault, Verdict
 from flows.cli.output import columns_of, print_csv, print_json, say
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import FOR_PEOPLE, Form
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from flows.text import plural
 
 

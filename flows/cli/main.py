@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
 from cyclopts import CycloptsError
 
-from db.errors import NotWritten, RecordError
-from flows.cli.exits import REFUSED, Exit, Terminated
+from db.errors import ThreadmillError
 from flows.cli.help import CommandGroup
 from flows.cli.output import say
-from flows.jobs.names import RequestRefused
+from flows.errors import Terminated
+from flows.settings import records_closed_at_the_end
 from flows.version import code_version
-from tasks.crypto.errors import CryptoError
 from tasks.threads.errors import ExperimentError
 
 app = CommandGroup(
@@ -92,31 +93,54 @@ app.command(history)
 app.command(database)
 
 
-def main() -> NoReturn:
-    """Run one command; exit codes: 0 done, 1 something failed, 2 refused before any work, 3 a source was unreadable."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: of the command line; those of this process if None.
+
+    Returns:
+        The exit code: 0 done, 1 something failed, 2 refused before any work, 3 a source was unreadable.
+    """
     if sys.platform != "linux":
-        sys.exit("threadmill: needs Linux (memory files, pidfd, parent-death signals)")
+        return _complain("needs Linux (memory files, pidfd, parent-death signals)", 1)
     _fill_standard_streams()
+    with _signal_handlers():
+        try:
+            with records_closed_at_the_end():
+                code: int = app(arguments) or 0
+            sys.stdout.flush()
+        except CycloptsError as error:
+            code = _complain(f"{' '.join(str(error).split())} (see --help)", 2)
+        except ThreadmillError as error:
+            code = _complain(str(error), error.exit_code)
+        except ExperimentError as error:
+            code = _complain(str(error), 2)
+        except KeyboardInterrupt:
+            code = _complain("interrupted; what was done by then is on record", 128 + signal.SIGINT)
+        except Terminated:
+            code = _complain("terminated; what was done by then is on record", 128 + signal.SIGTERM)
+        except BrokenPipeError:
+            # The reader of the output has gone (`… | head`).
+            _give_up_output()
+            code = 128 + signal.SIGPIPE
+        except OSError as error:
+            # Full disks and missing permissions, where no better message was found for them.
+            _give_up_output()
+            code = _complain(f"{os.fsdecode(error.filename or 'the output')}: {error.strerror or error}", 1)
+    return code
+
+
+@contextmanager
+def _signal_handlers() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated`; afterwards both handlers are as before, also where a command changed them."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = app()
-    except Exit as end:
-        code = _complain(end.text, end.code)
-    except CycloptsError as error:
-        code = _complain(f"{_one_line(str(error))} (see --help)", REFUSED)
-    except NotWritten as error:
-        code = _complain(str(error), 1)
-    except (RequestRefused, CryptoError, ExperimentError, RecordError) as error:
-        code = _complain(str(error), REFUSED)
-    except KeyboardInterrupt:
-        code = _complain("interrupted; what was done by then is on record", 128 + signal.SIGINT)
-    except Terminated:
-        code = _complain("terminated; what was done by then is on record", 128 + signal.SIGTERM)
-    except BrokenPipeError:
-        # The reader of our output has gone (`… | head`); Python must not complain once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 128 + signal.SIGPIPE
-    sys.exit(code or 0)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _fill_standard_streams() -> None:
@@ -126,6 +150,15 @@ def _fill_standard_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+    # `sys.__stdout__` still says that it was closed.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - likewise
+
+
+def _give_up_output() -> None:
+    """Make Python's last flush of standard output succeed: it would complain once more."""
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
@@ -133,10 +166,5 @@ def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _complain(text: str, code: int) -> int:
-    if text:
-        say(f"threadmill: {text}", error=True)
+    say(f"threadmill: {text}", error=True)
     return code
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

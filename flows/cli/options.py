@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
 
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from flows.text import AGE_UNITS
 
 # What a database takes.

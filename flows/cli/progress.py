@@ -16,7 +16,7 @@ from flows.cli.output import console
 from flows.jobs.plan import Plan
 from flows.text import plural, size, visible
 from tasks.crypto.encrypt import Batch
-from tasks.crypto.summary import Summary
+from tasks.crypto.summary import BatchSummary
 from tasks.threads.planning import Plan as Rounds
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
@@ -73,7 +73,7 @@ class ProgressReporter:
         """See `Reporter`."""
         self.run_id = run_id
 
-    def batch_done(self, batch: Batch, summary: Summary) -> None:
+    def batch_done(self, batch: Batch, summary: BatchSummary) -> None:
         """See `Reporter`."""
         del batch
         self._done += summary.payloads

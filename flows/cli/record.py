@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from db.history import History
-from flows.cli.options import point_in_time
 from flows.cli.output import say
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from flows.settings import load_settings
 
 
@@ -20,11 +17,16 @@ def open_history(limit: int | None) -> History:
 
 
 def say_if_empty(history: History) -> None:
-    """A hint on standard error, for whoever asks before the first run."""
+    """Hint at the first run on standard error, if there was none yet."""
     if history.empty:
-        say(f"nothing is recorded in {history.where} yet; try: threadmill survey", error=True)
+        say(_empty(history), error=True)
 
 
-def time_or_none(text: str | None) -> datetime | None:
-    """See `point_in_time`."""
-    return None if text is None else point_in_time(text)
+def need_runs(history: History) -> None:
+    """Raises RequestRefused if nothing is recorded yet."""
+    if history.empty:
+        raise RequestRefused(_empty(history))
+
+
+def _empty(history: History) -> str:
+    return f"nothing is recorded in {history.where} yet; try: threadmill survey"

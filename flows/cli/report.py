@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import gc
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from db.history import History
-from flows.cli.exits import REFUSED, Exit
 from flows.cli.options import Whole
 from flows.cli.output import say
 from flows.cli.selection import ANY_TIME, Times
+from flows.errors import RequestRefused
 from flows.report.over_time import over_time
 from flows.report.page import page_of, report_page
 from flows.report.plots import why_no_plots
@@ -45,25 +46,34 @@ def report(
         output: file to write
     """
     if run is not None and (when.since or when.until):
-        raise Exit(REFUSED, "--run is about one run: --since and --until do not go with it")
+        raise RequestRefused("--run is about one run: --since and --until do not go with it")
     since, until = when.span()
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-    settings = load_settings()
-    history = settings.open_history()
+    history = load_settings().open_history()
     made_at = datetime.now(UTC)
-    if run is None:
-        page = page_of(over_time(history, since or (until or made_at) - _USUAL, until, made_at=made_at))
-    else:
-        page = _of_run(history, run, made_at)
+    with _fewer_collections():
+        if run is None:
+            page = page_of(over_time(history, since or (until or made_at) - _USUAL, until, made_at=made_at))
+        else:
+            page = _of_run(history, run, made_at)
     _write(output, page)
     say(f"wrote {output}" + (f" without plots: {reason}" if (reason := why_no_plots()) else ""))
     return 0
 
 
+@contextmanager
+def _fewer_collections() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 def _of_run(history: History, run_id: int, made_at: datetime) -> str:
     detail = history.detail(run_id)
     if detail is None:
-        raise Exit(REFUSED, f"there is no run {run_id}; see: threadmill history runs")
+        raise RequestRefused(f"there is no run {run_id}; see: threadmill history runs")
     more = tuple(vault_run_sections(history, run_id))
     # Who looked after a vault did nothing else.
     return report_page(
@@ -90,4 +100,4 @@ def _write(path: str, page: str) -> None:
         if is_file:
             with suppress(OSError):
                 os.unlink(part)
-        raise Exit(REFUSED, f"{path} cannot be written: {error.strerror}") from None
+        raise RequestRefused(f"{path} cannot be written: {error.strerror}") from None

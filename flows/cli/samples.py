@@ -29,7 +29,7 @@ from flows.cli.selection import (
     Updates,
     Workloads,
 )
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from flows.text import duration, if_known, local
 from tasks.axes import Outcome
 

@@ -12,7 +12,8 @@ from cyclopts import Parameter
 
 from db.history import SeriesFilter
 from flows.cli.options import Csv, Json, Names, end_in_time, point_in_time
-from flows.jobs.names import RequestRefused, check_suites
+from flows.errors import RequestRefused
+from flows.jobs.names import check_suites
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.crypto.suites import SUITES
 

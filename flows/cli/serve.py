@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 
 from db.engine import parse_url, shown
-from flows.cli.exits import Exit
 from flows.cli.options import Whole
 from flows.cli.output import print_table, say
-from flows.serving.errors import ServeError
 from flows.serving.serve import Serving
 from flows.serving.serve import serve as run
 from flows.settings import Settings, load_settings
@@ -29,10 +27,7 @@ def serve(*, port: Whole = 4200, limit: Whole | None = None) -> int:
         limit: flow runs at once (default: as many as are due)
     """
     settings = load_settings()
-    try:
-        run(settings, os.environ, port=port, limit=limit, tell=_tell, ready=lambda serving: _show(settings, serving))
-    except ServeError as error:
-        raise Exit(1, f"{error}; everything else was ended") from error
+    run(settings, os.environ, port=port, limit=limit, tell=_tell, ready=lambda serving: _show(settings, serving))
     _tell("ended, no process is left")
     return 0
 

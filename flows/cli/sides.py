@@ -8,7 +8,7 @@ from datetime import timedelta
 from db.history import History
 from flows.analysis.comparison import Side
 from flows.cli.options import end_in_time, point_in_time
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 
 _FORMS = "a run (12, latest), an interpreter (3.13), host:NAME, or a span of time (2026-10-01..2026-10-31)"
 # `30d` means a little later in the second word than in the first.

@@ -13,29 +13,21 @@ from datetime import UTC, datetime, timedelta
 from cyclopts import App
 
 from flows.cli.encrypt import with_overrides
-from flows.cli.exits import Exit
 from flows.cli.options import Flag, Json
 from flows.cli.output import print_json, print_table, say
 from flows.cli.vaults import KeyOption, VaultOption
-from flows.jobs.names import RequestRefused
+from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.request import need_key_file, need_path, need_vault
 from flows.settings import load_settings
 from flows.text import if_known, local, plural, shown_path, size, visible
 from tasks.cancel import CancelToken
 from tasks.files import write_all
-from tasks.vault.decrypt import decrypt_checked
 from tasks.vault.entries import Entry, FileEntry, LinkEntry
 from tasks.vault.errors import VaultError
 from tasks.vault.locks import reading
-from tasks.vault.snapshots import (
-    LATEST,
-    OpenSnapshot,
-    Snapshot,
-    find_snapshot,
-    open_snapshot,
-    read_snapshot,
-    snapshot_names,
-)
+from tasks.vault.lookup import LATEST, find_snapshot, read_snapshot, snapshot_names
+from tasks.vault.objects import decrypt_checked
+from tasks.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot
 from tasks.vault.vault import Vault, open_vault
 
 
@@ -86,7 +78,7 @@ def list_snapshots(*, vault: VaultOption = None, key_file: KeyOption = None, jso
     elif not faults:
         say(f"vault {opened.root} has no snapshot yet")
     if faults:
-        raise Exit(1, "; ".join(faults))
+        raise CommandFailed("; ".join(faults))
     return 0
 
 
@@ -144,13 +136,13 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
             raise RequestRefused(f"not in snapshot {name}: {shown_path(path)}; see: threadmill snapshots show {name}")
         if not isinstance(entry, FileEntry):
             raise RequestRefused(f"{shown_path(path)} is no file in snapshot {found.snapshot.name}")
-        if sys.stdout is None:
-            raise Exit(1, "standard output is closed")
+        if sys.__stdout__ is None:
+            raise CommandFailed("standard output is closed")
         sys.stdout.flush()
         try:
             decrypt_checked(opened, entry.object, entry.facts.size_bytes, _to(sys.stdout.fileno()), CancelToken())
         except VaultError as error:
-            raise Exit(1, str(error)) from None
+            raise CommandFailed(str(error)) from None
     return 0
 
 
@@ -161,7 +153,7 @@ def _to(output: int) -> Callable[[memoryview], None]:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise Exit(1, f"standard output cannot be written: {error.strerror}") from None
+            raise CommandFailed(f"standard output cannot be written: {error.strerror}") from None
 
     return take
 

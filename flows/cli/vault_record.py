@@ -16,7 +16,7 @@ from flows.cli.options import Flag, Whole
 from flows.cli.output import print_table, say
 from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import ANY_TIME, FOR_PEOPLE, Form, Times
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from flows.text import duration, local, shown_path, size
 from tasks.crypto.scan import absolute
 

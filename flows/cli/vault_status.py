@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from db.history import History
 from flows.cli.output import say
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from flows.jobs.vault_state import VaultState, look_at_vault, too_old
 from flows.settings import Settings
 from flows.text import ago, parse_age, plural, size

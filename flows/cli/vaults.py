@@ -14,7 +14,7 @@ from flows.cli.options import Flag, Json, Via, Whole
 from flows.cli.output import print_json, print_table, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import Done, by_prefect, run_by_prefect, run_directly
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from flows.jobs.pruning import PruningRequest, preview
 from flows.jobs.pruning import prune as prune_job
 from flows.jobs.request import need_key_file, need_path, need_vault

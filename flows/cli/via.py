@@ -8,16 +8,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from db.errors import RecordError
+from db.errors import ThreadmillError
 from db.facts import NewRun
 from db.history import VERDICT_FAULTS, History
-from flows.cli.exits import REFUSED, Exit
 from flows.cli.progress import ProgressReporter
-from flows.jobs.names import RequestRefused
+from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.reporter import LISTENER
 from flows.jobs.run import Job, Tools
 from flows.jobs.runner import DirectRunner
@@ -26,7 +26,6 @@ from flows.serving.environment import AUTH, prefect_environment
 from flows.settings import Settings
 from flows.version import code_version
 from tasks.cancel import CancelToken
-from tasks.crypto.errors import CryptoError
 from tasks.threads.errors import ExperimentError
 
 if TYPE_CHECKING:
@@ -61,16 +60,16 @@ def run_directly(flow: str, settings: Settings, progress: ProgressReporter, job:
     """Run the job in this process."""
     store = settings.open_store()
     history = settings.open_history()
-    tools = Tools(store, history, DirectRunner(settings.usable_jobs), progress, CancelToken())
     try:
-        with progress:
+        with progress, closing(DirectRunner(settings.usable_jobs)) as runner:
+            tools = Tools(store, history, runner, progress, CancelToken())
             opened = job(NewRun(flow, "direct", {}, code_version()), tools)
             return Done(opened.run_id, opened.message)
-    except (RecordError, ExperimentError, CryptoError) as error:
+    except (ThreadmillError, ExperimentError) as error:
         if progress.run_id is None:
             raise
         # Not refused: it had begun.
-        raise Exit(1, str(error)) from error
+        raise CommandFailed(str(error)) from error
 
 
 def run_by_prefect(settings: Settings, progress: ProgressReporter, call: Callable[[], State[None]]) -> Done:
@@ -79,7 +78,8 @@ def run_by_prefect(settings: Settings, progress: ProgressReporter, call: Callabl
     `call` imports the flow and calls it: importing Prefect costs more than a second, and its settings are read then.
 
     Raises:
-        Exit: the server cannot be reached, or the flow refused the request.
+        RequestRefused: the server cannot be reached, or the flow refused the request.
+        CommandFailed: the flow run crashed or was cancelled.
     """
     with progress:
         _prepare_prefect(settings, progress)
@@ -89,9 +89,9 @@ def run_by_prefect(settings: Settings, progress: ProgressReporter, call: Callabl
         finally:
             LISTENER.reset(listening)
     if progress.run_id is None:
-        raise Exit(REFUSED, state.message or "the flow run was refused")
+        raise RequestRefused(state.message or "the flow run was refused")
     if state.type.value not in ("COMPLETED", "FAILED"):
-        raise Exit(1, f"the flow run ended {state.name}: {state.message or ''}")
+        raise CommandFailed(f"the flow run ended {state.name}: {state.message or ''}")
     return Done(progress.run_id, state.message or "")
 
 
@@ -141,7 +141,7 @@ def _find_server(settings: Settings, progress: ProgressReporter) -> bool:
         if lock.share(settings.home):
             return False
         if time.monotonic() > give_up:
-            raise Exit(REFUSED, f"threadmill serve was still starting after {_STARTING_S:.0f} s; try again")
+            raise RequestRefused(f"threadmill serve was still starting after {_STARTING_S:.0f} s; try again")
         progress.say("waiting for threadmill serve, which is just starting")
         time.sleep(_POLL_S)
     return True
@@ -155,18 +155,16 @@ def _check_server(api: str) -> None:
             _get(f"{api.rstrip('/')}/admin/version")
     except urllib.error.HTTPError as error:
         if error.code == HTTPStatus.UNAUTHORIZED:
-            raise Exit(
-                REFUSED,
+            raise RequestRefused(
                 f"Prefect's server at {api} wants authentication: set PREFECT_API_AUTH_STRING to what it was started "
-                "with as PREFECT_SERVER_API_AUTH_STRING",
+                "with as PREFECT_SERVER_API_AUTH_STRING"
             ) from None
         # It answers, if not to this question (Prefect Cloud).
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        raise Exit(
-            REFUSED,
+        raise RequestRefused(
             f"Prefect's server at PREFECT_API_URL={api} cannot be reached ({reason}); "
-            "start it, unset PREFECT_API_URL, or use --via direct",
+            "start it, unset PREFECT_API_URL, or use --via direct"
         ) from None
 
 

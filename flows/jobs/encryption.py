@@ -19,7 +19,7 @@ from flows.jobs.runner import Here, Step, at_once
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.secret import KeySource
-from tasks.crypto.summary import Summary, summarise, total
+from tasks.crypto.summary import BatchSummary, summarise, total
 
 EncryptBatch = Callable[[Batch, KeySource, Limits, CancelToken], tuple[Encryption, ...]]
 
@@ -39,7 +39,7 @@ class Keep(Protocol):
 class EncryptionOutcome:
     """What all payloads of a run came to."""
 
-    summary: Summary
+    summary: BatchSummary
 
     @property
     def exit_code(self) -> int:
@@ -94,7 +94,7 @@ def run_batches(
     plan: Plan, run: OpenRun, done_before: frozenset[Done] = frozenset(), keep: Keep | None = None
 ) -> EncryptionOutcome:
     """Do batch after batch, at most as many at once as the part has workers, and sum up their results."""
-    summaries: list[Summary] = []
+    summaries: list[BatchSummary] = []
     for part, of_part in itertools.groupby(plan.batches(done_before), key=itemgetter(0)):
         # Suites and backends are compared with each other, so they do not run side by side.
         batches = (batch for _, batch in of_part)

@@ -15,12 +15,12 @@ from flows.jobs.request import EncryptionRequest, VaultRequest
 from flows.jobs.run import Job, OpenRun, Tools, open_run
 from flows.jobs.vaults import known_snapshot
 from flows.text import size
-from tasks.vault.adding import Added, Addition, Found, Selection, adding, compare
+from tasks.vault.add import Added, Addition, AdditionPlan, SourceSelection, adding, compare
 from tasks.vault.errors import NoVault
-from tasks.vault.snapshots import newest_snapshot
+from tasks.vault.lookup import newest_snapshot
 from tasks.vault.vault import is_vault, make_vault, open_vault, why_no_vault
 from tasks.vault.verdicts import Verdict, judged
-from tasks.vault.verify import Known, rolled_back
+from tasks.vault.verify import KnownSnapshot, rolled_back
 from tasks.vault.walk import Excludes, has_files, sources_of
 
 
@@ -114,7 +114,7 @@ def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: New
     return opened
 
 
-def preview(request: EncryptionRequest, vault: VaultRequest) -> Found:
+def preview(request: EncryptionRequest, vault: VaultRequest) -> AdditionPlan:
     """What encrypting would do: nothing is written, and a vault that is not there is not made.
 
     Raises:
@@ -135,12 +135,12 @@ def _has_files(request: EncryptionRequest, vault: VaultRequest) -> bool:
     return has_files(sources_of(request.paths), Excludes(vault.excludes))
 
 
-def selection_of(request: EncryptionRequest, vault: VaultRequest) -> Selection:
+def selection_of(request: EncryptionRequest, vault: VaultRequest) -> SourceSelection:
     """What the snapshot is to be of."""
-    return Selection(sources_of(request.paths), vault.excludes, vault.rehash)
+    return SourceSelection(sources_of(request.paths), vault.excludes, vault.rehash)
 
 
-def _faults(addition: Addition, known: Known | None) -> Iterator[Verdict]:
+def _faults(addition: Addition, known: KnownSnapshot | None) -> Iterator[Verdict]:
     for name in addition.found.damaged:
         yield judged("snapshot", name, "changed", f"snapshot {name} cannot be believed any more")
     newest = newest_snapshot(addition.vault)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from db.facts import NewRun
 from db.ledger import Fault, Verdict
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.settings import KEEP_FORM
 

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from db.facts import NewRun
 from db.store import Store
+from flows.errors import RequestRefused
 from flows.jobs.measured import Counting, MeasurementOutcome, labels_of
-from flows.jobs.names import RequestRefused
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.runner import Here, Pending, Step
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload

@@ -6,20 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from db.errors import ThreadmillError
+from flows.errors import RequestRefused
 from flows.text import shown_path
 from tasks.crypto.suites import SUITES, SuiteName
 
 if TYPE_CHECKING:
-    from tasks.crypto.choose import BackendChoice
+    from tasks.crypto.probe import BackendChoice
 
 Name = TypeVar("Name", bound=str)
-
-
-class RequestRefused(ThreadmillError):
-    """{text}"""  # noqa: D415 - its text is the message
-
-    text: str
 
 
 def check_suites(names: Sequence[str]) -> tuple[SuiteName, ...]:

@@ -9,16 +9,16 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from flows.jobs.request import EncryptionRequest
 from flows.text import shown_path
 from tasks.cancel import CancelToken
-from tasks.crypto.choose import BackendChoice, Chosen, choose_backend
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.inputs import Payload
+from tasks.crypto.probe import BackendChoice, Chosen, choose_backend
 from tasks.crypto.scan import scan
 from tasks.crypto.suites import SUITES, Suite
-from tasks.vault.adding import Addition
+from tasks.vault.add import Addition
 
 # What an earlier attempt of the same flow run has done: name, suite, backend.
 Done = tuple[bytes, str, str]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 
 from db.facts import NewRun
 from db.history import History
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.vaults import Tally, drawn, need_latest, run_portions
 from flows.text import shown_path, size
@@ -15,8 +15,8 @@ from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import alone, reading
+from tasks.vault.lookup import newest_snapshot
 from tasks.vault.prune import Policy, Removal, plan_removal, remove
-from tasks.vault.snapshots import newest_snapshot
 from tasks.vault.vault import Vault, open_vault
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from flows.jobs.plan import Plan
 from tasks.crypto.encrypt import Batch
-from tasks.crypto.summary import Summary
+from tasks.crypto.summary import BatchSummary
 from tasks.threads.planning import Plan as Rounds
 from tasks.threads.planning import Round
 from tasks.threads.samples import Sample
@@ -23,7 +23,7 @@ class Reporter(Protocol):
     def started(self, run_id: int) -> None:
         """The run has its row."""
 
-    def batch_done(self, batch: Batch, summary: Summary) -> None:
+    def batch_done(self, batch: Batch, summary: BatchSummary) -> None:
         """A batch is encrypted and recorded."""
 
     def rounds_planned(self, plan: Rounds) -> None:
@@ -62,7 +62,7 @@ class Tee:
         for one in self._reporters:
             one.started(run_id)
 
-    def batch_done(self, batch: Batch, summary: Summary) -> None:
+    def batch_done(self, batch: Batch, summary: BatchSummary) -> None:
         """See `Reporter`."""
         for one in self._reporters:
             one.batch_done(batch, summary)

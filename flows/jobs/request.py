@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from flows.jobs.names import RequestRefused, need_outside
+from flows.errors import RequestRefused
+from flows.jobs.names import need_outside
 from flows.text import shown_path
-from tasks.crypto.choose import BackendChoice
 from tasks.crypto.encrypt import Limits
+from tasks.crypto.probe import BackendChoice
 from tasks.crypto.scan import absolute, missing_paths
 from tasks.crypto.secret import KeyFile, KeySource
 from tasks.crypto.suites import SuiteName

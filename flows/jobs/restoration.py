@@ -7,14 +7,16 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
 from db.facts import NewRun
-from flows.jobs.names import RequestRefused, need_outside
+from flows.errors import RequestRefused
+from flows.jobs.names import need_outside
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.vaults import NAME_ANOTHER, Tally, drawn, need_latest, run_portions
 from flows.text import shown_path
 from tasks.crypto.secret import KeyFile
 from tasks.vault.locks import reading
+from tasks.vault.lookup import LATEST, find_snapshot
 from tasks.vault.restore import Restoration, Wanted
-from tasks.vault.snapshots import LATEST, OpenSnapshot, find_snapshot, open_snapshot
+from tasks.vault.snapshots import OpenSnapshot, open_snapshot
 from tasks.vault.vault import Vault, open_vault
 
 

@@ -85,6 +85,10 @@ class DirectRunner:
     def __init__(self, workers: int) -> None:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="step")
 
+    def close(self) -> None:
+        """Wait until all that was started has ended, and end the threads."""
+        self._pool.shutdown()
+
     def plan(self, make: Callable[[], T]) -> T:
         """See `Runner.plan`."""
         return make()

@@ -15,8 +15,8 @@ from flows.text import age, shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import CryptoError
 from tasks.crypto.secret import KeyFile, Secret
-from tasks.vault.census import Census, take_census
 from tasks.vault.errors import ScratchFull, VaultBusy, VaultChanged, VaultError, WrongKey
+from tasks.vault.index import Census, take_census
 from tasks.vault.locks import reading
 from tasks.vault.vault import Vault, open_vault
 from tasks.vault.verify import rolled_back

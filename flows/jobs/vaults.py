@@ -18,7 +18,7 @@ from tasks.vault.errors import VaultChanged
 from tasks.vault.snapshots import Snapshot
 from tasks.vault.vault import Vault
 from tasks.vault.verdicts import Verdict
-from tasks.vault.verify import Known, rolled_back
+from tasks.vault.verify import KnownSnapshot, rolled_back
 
 # A step should take about a second: Prefect costs 25 ms for each.
 _STEP_S = 1.0
@@ -75,12 +75,12 @@ def shown(verdict: Verdict) -> str:
     return f"{verdict.kind} {verdict.name}{of} {verdict.status}" + (f" ({verdict.error})" if verdict.error else "")
 
 
-def known_snapshot(history: History, vault: Vault) -> Known | None:
+def known_snapshot(history: History, vault: Vault) -> KnownSnapshot | None:
     """The newest snapshot that is on record for a vault."""
     row = history.vault(vault.id)
     if row is None or row.last_sequence is None:
         return None
-    return Known(row.last_sequence, row.last_snapshot or "", row.last_mac or "")
+    return KnownSnapshot(row.last_sequence, row.last_snapshot or "", row.last_mac or "")
 
 
 def need_latest(vault: Vault, newest: Snapshot | None, history: History, hint: str) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 
 from db.facts import NewRun
 from db.history import VERDICT_FAULTS
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.jobs.runner import Here
 from flows.jobs.vaults import Portion, Tally, known_snapshot, record_at_once, run_portions
@@ -17,7 +17,7 @@ from flows.text import shown_path, size
 from tasks.crypto.secret import KeyFile
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import reading
-from tasks.vault.recover import open_or_recover
+from tasks.vault.lookup import open_or_recover
 from tasks.vault.vault import Vault
 from tasks.vault.verdicts import Verdict
 from tasks.vault.verify import check_objects, inspect

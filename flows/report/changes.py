@@ -11,7 +11,7 @@ from db.history import History, SeriesFilter
 from db.rows import SeriesRow, TrendRow
 from flows.analysis.changes import MOST_RUNS, Change, find_changes
 from flows.analysis.intervals import MIN_PAIRS
-from flows.analysis.steps import NumpyMissing
+from flows.errors import NumpyMissing
 from flows.report.blocks import Cell, Paragraph, Section, Table, columns
 from flows.report.encryption import suite_label
 from flows.text import milliseconds, plural, sizes_of, utc

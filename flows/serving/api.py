@@ -10,7 +10,7 @@ import urllib.request
 from http import HTTPStatus
 from typing import Any
 
-from flows.serving.errors import ApiError
+from flows.errors import ApiError
 
 _TIMEOUT_S = 30.0
 # On a busy machine the server may wait in vain for its own database (503); Prefect's client tries again, too.
@@ -49,7 +49,7 @@ class Api:
         try:
             found: JsonObject = self.ask("GET", path)
         except ApiError as error:
-            if isinstance(error.__cause__, urllib.error.HTTPError) and error.__cause__.code == HTTPStatus.NOT_FOUND:
+            if error.status == HTTPStatus.NOT_FOUND:
                 return None
             raise
         return found
@@ -71,7 +71,7 @@ class Api:
                     return json.loads(text) if text else None
             except (OSError, ValueError) as error:
                 if not (tries_left and _is_busy(error)):
-                    raise ApiError(f"Prefect's server did not take {method} {path}: {error}") from error
+                    raise ApiError(f"{method} {path}", str(error), getattr(error, "code", None)) from error
             time.sleep(_PAUSE_S)
         raise AssertionError("the last try returns or raises")
 

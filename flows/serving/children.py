@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from flows.serving.errors import ServeError
+from flows.errors import ServeError
 from tasks.cancel import CancelToken
 
 

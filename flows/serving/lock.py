@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from flows.jobs.names import RequestRefused
+from flows.errors import RequestRefused
+from flows.settings import make_folder
 
 _POLL_S = 0.2
 
@@ -104,7 +105,7 @@ def _lock(descriptor: int, how: int) -> bool:
 def _open(home: str) -> int:
     # One by one: the mode is for the last folder only, and all of them are for their owner.
     for folder in (os.path.abspath(home), os.path.dirname(_path(home))):
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        make_folder(folder)
     return os.open(_path(home), os.O_RDWR | os.O_CREAT, 0o600)
 
 

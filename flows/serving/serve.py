@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows.jobs.names import RequestRefused
+from flows.errors import ApiError, RequestRefused, ServeError
 from flows.serving import lock, preparation
 from flows.serving.api import Api
 from flows.serving.children import Child, Interrupted, Watch, start_prefect
 from flows.serving.environment import AUTH, prefect_folder, serve_environment
-from flows.serving.errors import ServeError
 from flows.serving.mark import new_token
 from flows.serving.shutdown import take_down
 from flows.serving.signals import told_to_end
@@ -80,6 +79,8 @@ def serve(
                 ready(Serving(url, folder, tuple(stack.planned())))
                 while True:
                     watch.pause(3600)
+            except ApiError as error:
+                raise ServeError(str(error)) from error
             except Interrupted:
                 tell("ending: flow runs are cancelled, then the worker and the server stop")
             finally:

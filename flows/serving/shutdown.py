@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
+from flows.errors import ApiError
 from flows.serving.api import Api
 from flows.serving.children import Child
-from flows.serving.errors import ApiError
 from flows.serving.preparation import settle
 from flows.serving.processes import end_flow_runs, marked
 

@@ -8,26 +8,35 @@ none of its three streams.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from tasks.cancel import CancelToken
+from tasks.cancel import LONGEST_S, CancelToken, wait_readable
 from tasks.crypto.errors import Cancelled, DeadlineExceeded, StageNotStarted
-from tasks.crypto.guard import death_signal_argv
-from tasks.crypto.waiting import LONGEST_S, wait_readable
 
 Sink = Callable[[bytes | memoryview], object]
 
 _COMPLAINT_BYTES = 4096
 _READ_BYTES = 256 << 10
 _TERMINATE_S = 0.5
+# For hosts without setpriv. A parent that died before prctl ran would leave the child waiting for a signal that
+# never comes, hence the look at the parent. -B: the wrapper must not write byte code, its writes are counted.
+_WRAPPER = """
+import ctypes, os, sys
+ctypes.CDLL(None, use_errno=True).prctl(1, 9)
+if os.getppid() != int(sys.argv[1]):
+    os._exit(1)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,7 @@ class StageResult:
 
 
 @dataclass(slots=True)
-class _Child:
+class _RunningStage:
     stage: Stage
     process: subprocess.Popen[bytes]
     pidfd: int
@@ -133,7 +142,7 @@ def run_chain(
     On every way out each stage has ended and has been reaped, and no descriptor is left open.
     """
     deadline_ns = time.monotonic_ns() + int(deadline_s * 1e9)
-    children: list[_Child] = []
+    children: list[_RunningStage] = []
     with ExitStack() as stack:
         stack.callback(_end, children)
         output = _start(stages, stdin, death_signal_argv() if guarded else (), children)
@@ -143,7 +152,7 @@ def run_chain(
     return tuple(child.result for child in children if child.result is not None)
 
 
-def _start(stages: Sequence[Stage], stdin: int, guard: tuple[str, ...], children: list[_Child]) -> int:
+def _start(stages: Sequence[Stage], stdin: int, guard: tuple[str, ...], children: list[_RunningStage]) -> int:
     """Start every stage, closing this process's copies of the pipes at once; the last one's read end."""
     source = stdin
     for stage in stages:
@@ -163,7 +172,7 @@ def _start(stages: Sequence[Stage], stdin: int, guard: tuple[str, ...], children
     return source
 
 
-def _spawn(stage: Stage, guard: tuple[str, ...], stdin: int, stdout: int) -> _Child:
+def _spawn(stage: Stage, guard: tuple[str, ...], stdin: int, stdout: int) -> _RunningStage:
     if guard and shutil.which(stage.argv[0]) is None:
         # What stands before it would be started in its place, and complain in its own way.
         missing = not os.path.exists(stage.argv[0])
@@ -187,10 +196,10 @@ def _spawn(stage: Stage, guard: tuple[str, ...], stdin: int, stdout: int) -> _Ch
         process.kill()
         process.wait()
         raise StageNotStarted(stage.program, error.errno or 0) from None
-    return _Child(stage, process, pidfd, stderr_read, started_ns)
+    return _RunningStage(stage, process, pidfd, stderr_read, started_ns)
 
 
-def _drive(children: Sequence[_Child], output: int, sink: Sink, cancel: CancelToken, deadline_ns: int) -> bool:
+def _drive(children: Sequence[_RunningStage], output: int, sink: Sink, cancel: CancelToken, deadline_ns: int) -> bool:
     """Poll until every stage has been reaped and the output has ended; False if the deadline came first."""
 
     def take() -> bool:
@@ -222,7 +231,7 @@ def _drive(children: Sequence[_Child], output: int, sink: Sink, cancel: CancelTo
     return True
 
 
-def _end(children: Sequence[_Child]) -> None:
+def _end(children: Sequence[_RunningStage]) -> None:
     """End what still runs: terminate, a moment's grace, kill; reap it, close its descriptors."""
     alive = [child for child in children if child.result is None]
     for child in alive:
@@ -244,3 +253,31 @@ def _written_bytes(pid: int) -> int | None:
     except OSError:
         return None
     return int(accounts.split(b"wchar:", 1)[1].split(b"\n", 1)[0])
+
+
+def death_signal_argv() -> tuple[str, ...]:
+    """What to put before an argv so that the kernel kills the program when the thread that started it ends.
+
+    Hence `run_chain` starts and waits in one thread. The signal has to be asked for in the child: a `preexec_fn` costs
+    11 ms a child and is unsafe in threads, `setpriv` (util-linux) about 1.5 ms, a small Python about 15 ms.
+    """
+    setpriv = shutil.which("setpriv")
+    if setpriv is not None and _supports_death_signal(setpriv):
+        return (setpriv, "--pdeathsig", "KILL")
+    return (sys.executable, "-I", "-S", "-B", "-c", _WRAPPER, str(os.getpid()))
+
+
+@functools.cache
+def _supports_death_signal(setpriv: str) -> bool:
+    """Not every setpriv has the option (BusyBox), so try it once per process."""
+    try:
+        tried = subprocess.run(
+            [setpriv, "--pdeathsig", "KILL", "true"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return tried.returncode == 0

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from tasks.cancel import CancelToken
+from tasks.cancel import CancelToken, wait_readable
 from tasks.crypto.backend import Backend, Encrypted
 from tasks.crypto.chain import Sink, StageResult
-from tasks.crypto.choose import Chosen
 from tasks.crypto.errors import (
     Cancelled,
     CryptoError,
@@ -25,11 +24,11 @@ from tasks.crypto.errors import (
     WrongLength,
 )
 from tasks.crypto.inputs import Payload, open_payload
+from tasks.crypto.probe import Chosen
 from tasks.crypto.secret import KeySource, Secret
 from tasks.crypto.suites import SALT_BYTES, SUITES, Suite, SuiteName
-from tasks.crypto.waiting import wait_readable
 
-Status = Literal["ok", "failed", "skipped", "unstable", "unchanged"]
+PayloadStatus = Literal["ok", "failed", "skipped", "unstable", "unchanged"]
 
 # A chain may take a minute and then a second per megabyte: a thirtieth of what 3DES and Whirlpool do on one core.
 _DEADLINE_S = 60.0
@@ -80,7 +79,7 @@ class Encryption:
     payload: Payload
     suite: Suite
     chosen: Chosen
-    status: Status
+    status: PayloadStatus
     started_at_ns: int
     wall_ns: int
     size_bytes: int | None = None
@@ -143,7 +142,7 @@ def encrypt_batch(
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    status: Status
+    status: PayloadStatus
     salt: bytes | None = None
     done: Encrypted | None = None
     error: Exception | None = None

@@ -15,12 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.cancel import CancelToken
+from tasks.cancel import CancelToken, wait_readable, wait_writable
 from tasks.crypto.errors import InputNotRead, SourceChanged, SourceSkipped, SourceUnreadable
-from tasks.crypto.waiting import wait_readable, wait_writable
 from tasks.files import write_all
 
-Kind = Literal["random", "file", "stdin"]
+PayloadKind = Literal["random", "file", "stdin"]
 
 _PIECE_BYTES = 1 << 20
 
@@ -35,7 +34,7 @@ class Payload:
     of kept ciphertext that may be of just this content.
     """
 
-    kind: Kind
+    kind: PayloadKind
     name: bytes
     size_bytes: int | None
     skip: str | None = None

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from tasks.cancel import CancelToken
 from tasks.crypto.backend import BackendName, Encrypted
 from tasks.crypto.chain import Sink, Stage, StageResult, run_chain
+from tasks.crypto.ciphers import HASHES
 from tasks.crypto.errors import CryptoError, LegacySize, StageFailed, WrongLength
 from tasks.crypto.inputs import Input, pumped
-from tasks.crypto.native import HASHES
 from tasks.crypto.secret import Secret
 from tasks.crypto.suites import HEADER_BYTES, MAGIC, Suite
 

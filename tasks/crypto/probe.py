@@ -1,4 +1,4 @@
-"""Which openssl there is, and how it runs each suite: found out by running it, not from what it says of itself.
+"""Which backend runs a suite on this host, and how each openssl program does: found out by running it.
 
 `dgst -list` names algorithms that cannot run, version strings mislead, and the legacy module may be packed
 separately. So a suite counts as usable when a chain over three bytes gives the digest that the native backend gives.
@@ -11,9 +11,10 @@ import os
 import shutil
 import threading
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from tasks.cancel import CancelToken
-from tasks.crypto.backend import Backend, Encrypted
+from tasks.crypto.backend import Backend, BackendName, Encrypted
 from tasks.crypto.chain import Stage, run_chain
 from tasks.crypto.errors import (
     BackendUnavailable,
@@ -40,7 +41,7 @@ _DEADLINE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class OpensslProgram:
     """An openssl that answered: absolute path, and the first line of `openssl version`."""
 
     path: str
@@ -49,12 +50,12 @@ class Program:
 
 # The file's identity is part of the key, so that an openssl that is replaced is probed again.
 _Identity = tuple[str, int, int, int]
-_programs: dict[_Identity, Program] = {}
+_programs: dict[_Identity, OpensslProgram] = {}
 _recipes: dict[tuple[_Identity, str], Recipe] = {}
 _lock = threading.Lock()
 
 
-def find_program(name: str, cancel: CancelToken) -> Program:
+def find_program(name: str, cancel: CancelToken) -> OpensslProgram:
     """The openssl program of that name on `PATH` (or at that path), asked once for its version.
 
     Raises:
@@ -67,11 +68,11 @@ def find_program(name: str, cancel: CancelToken) -> Program:
     identity = _identity(path)
     with _lock:
         if identity not in _programs:
-            _programs[identity] = Program(path, _version(path, cancel))
+            _programs[identity] = OpensslProgram(path, _version(path, cancel))
         return _programs[identity]
 
 
-def find_recipe(program: Program, suite: Suite, cancel: CancelToken) -> Recipe:
+def find_recipe(program: OpensslProgram, suite: Suite, cancel: CancelToken) -> Recipe:
     """How that program runs that suite, tried once.
 
     Raises:
@@ -84,7 +85,7 @@ def find_recipe(program: Program, suite: Suite, cancel: CancelToken) -> Recipe:
         return _recipes[key]
 
 
-def _try_recipes(program: Program, suite: Suite, cancel: CancelToken) -> Recipe:
+def _try_recipes(program: OpensslProgram, suite: Suite, cancel: CancelToken) -> Recipe:
     salt, secret = os.urandom(SALT_BYTES), Secret.draw()
     expected = _known_answer(NativeBackend(), suite, secret, salt, cancel)
     said: list[str] = []
@@ -149,3 +150,55 @@ def _identity(path: str) -> _Identity:
     except OSError as error:
         raise BackendUnavailable("openssl", f"{path}: {os.strerror(error.errno or errno.ENOENT)}") from None
     return path, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+BackendChoice = Literal["auto", "openssl", "native"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The backend that runs a suite, what exactly it is (program or package, with version), and why it was taken.
+
+    `program` is the openssl program's absolute path, None for the native backend.
+    """
+
+    backend: BackendName
+    detail: str
+    reason: str
+    program: str | None = None
+
+    def open(self, suite: Suite, cancel: CancelToken) -> Backend:
+        """The backend itself, in this process.
+
+        Raises:
+            BackendUnavailable: the program has changed since and cannot run the suite any more.
+        """
+        if self.program is None:
+            return NativeBackend()
+        return OpensslBackend(self.program, find_recipe(find_program(self.program, cancel), suite, cancel))
+
+
+def choose_backend(choice: BackendChoice, suite: Suite, program: str, cancel: CancelToken) -> Chosen:
+    """Settle what runs a suite, by trying it.
+
+    Args:
+        choice: `auto` takes openssl where it can run the suite, else native.
+        suite: what is to be run.
+        program: name or path of the openssl program.
+        cancel: ends the probing when set.
+
+    Raises:
+        BackendUnavailable: what was asked for cannot run the suite here.
+    """
+    if choice == "native":
+        return Chosen("native", prove_native(suite, cancel), "asked for")
+    try:
+        found = find_program(program, cancel)
+        find_recipe(found, suite, cancel)
+    except (BackendUnavailable, OSError) as error:
+        unavailable = error if isinstance(error, BackendUnavailable) else BackendUnavailable("openssl", str(error))
+        if choice == "openssl":
+            raise unavailable from error
+        return Chosen("native", prove_native(suite, cancel), f"native took over: {unavailable.reason}")
+    reason = "asked for" if choice == "openssl" else "openssl can run this suite"
+    return Chosen("openssl", f"{found.version} ({found.path})", reason, found.path)

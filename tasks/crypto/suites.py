@@ -15,7 +15,7 @@ MAGIC = b"Salted__"
 SALT_BYTES = 8
 HEADER_BYTES = len(MAGIC) + SALT_BYTES
 
-# A key file has 256 random bits, so stretching it buys nothing: one iteration (design.md §4).
+# A key file has 256 random bits, so stretching it buys nothing: one iteration.
 ITERATIONS = 1
 
 

@@ -5,32 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tasks.crypto.encrypt import Encryption, Status
+from tasks.crypto.encrypt import Encryption, PayloadStatus
 
 _FAULTS_KEPT = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class PayloadFault:
     """A payload that needs eyes: its name for people, and what is wrong with it."""
 
     name: str
-    status: Status
+    status: PayloadStatus
     cause: str | None
     error: str
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class BatchSummary:
     """Counts by status, and the first few faults. `size_bytes` is the sum over good payloads.
 
     `unreadable` counts those of the failed ones that the operating system would not let us read.
     """
 
-    counts: dict[Status, int] = field(default_factory=dict)
+    counts: dict[PayloadStatus, int] = field(default_factory=dict)
     unreadable: int = 0
     size_bytes: int = 0
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[PayloadFault, ...] = ()
 
     @property
     def payloads(self) -> int:
@@ -38,18 +38,18 @@ class Summary:
         return sum(self.counts.values())
 
 
-def summarise(encryptions: Sequence[Encryption]) -> Summary:
+def summarise(encryptions: Sequence[Encryption]) -> BatchSummary:
     """The summary of a batch."""
-    counts: dict[Status, int] = {}
+    counts: dict[PayloadStatus, int] = {}
     for encryption in encryptions:
         counts[encryption.status] = counts.get(encryption.status, 0) + 1
     faulty = [encryption for encryption in encryptions if encryption.status in ("failed", "unstable")]
-    return Summary(
+    return BatchSummary(
         counts,
         unreadable=sum(encryption.cause == "unreadable" for encryption in faulty),
         size_bytes=sum(encryption.size_bytes or 0 for encryption in encryptions),
         faults=tuple(
-            Fault(
+            PayloadFault(
                 encryption.payload.name.decode(errors="backslashreplace"),
                 encryption.status,
                 encryption.cause,
@@ -60,15 +60,15 @@ def summarise(encryptions: Sequence[Encryption]) -> Summary:
     )
 
 
-def total(summaries: Iterable[Summary]) -> Summary:
+def total(summaries: Iterable[BatchSummary]) -> BatchSummary:
     """The summary of several batches."""
-    counts: dict[Status, int] = {}
+    counts: dict[PayloadStatus, int] = {}
     unreadable = size_bytes = 0
-    faults: list[Fault] = []
+    faults: list[PayloadFault] = []
     for summary in summaries:
         for status, count in summary.counts.items():
             counts[status] = counts.get(status, 0) + count
         unreadable += summary.unreadable
         size_bytes += summary.size_bytes
         faults.extend(summary.faults[: _FAULTS_KEPT - len(faults)])
-    return Summary(counts, unreadable, size_bytes, tuple(faults))
+    return BatchSummary(counts, unreadable, size_bytes, tuple(faults))

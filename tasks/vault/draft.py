@@ -20,8 +20,7 @@ from typing import IO
 from tasks.crypto.inputs import Payload
 from tasks.vault.entries import FileFacts, begin_file, end_file, path_field
 from tasks.vault.errors import VaultUnwritable
-from tasks.vault.layout import TEMPORARY
-from tasks.vault.lines import LONGEST_LINE, encode_json, split_lines
+from tasks.vault.format import LONGEST_LINE, TEMPORARY, encode_json, split_lines
 
 # Before the line of a file that has no object yet: then come its path, as it will stand in the entry, a tab (which is
 # in no JSON text), and what else is known of it.
@@ -34,7 +33,7 @@ _PIECE_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class DraftResult:
     """The object of a file, and the facts of the file as it was read; `same` if the object is an old one."""
 
     object: str
@@ -84,7 +83,7 @@ class Draft:
                 path, _, values = line[len(_OPEN) :].partition(b"\t")
                 yield Payload("file", _name(json.loads(path)), *json.loads(values))
 
-    def set(self, results: Sequence[tuple[int, Result]]) -> None:
+    def set(self, results: Sequence[tuple[int, DraftResult]]) -> None:
         """What became of the files of one batch, by their numbers, ascending; no other batch has one in between.
 
         Those of which nothing is said are left out of the snapshot.
@@ -114,7 +113,7 @@ class Draft:
         if written < len(records):
             raise VaultUnwritable(self._root, errno.ENOSPC)
 
-    def entry_lines(self) -> Iterator[tuple[bytes, Result | None]]:
+    def entry_lines(self) -> Iterator[tuple[bytes, DraftResult | None]]:
         """The lines of the snapshot, now that all results are in; with its result where there was something to do."""
         results = self._all_results()
         for line in self._all():
@@ -134,7 +133,7 @@ class Draft:
     def _all(self) -> Iterator[bytes]:
         return split_lines(_pieces(self._lines, _PIECE_BYTES), LONGEST_LINE)
 
-    def _all_results(self) -> Iterator[Result | None]:
+    def _all_results(self) -> Iterator[DraftResult | None]:
         """Without end: what lies beyond those that were set has none."""
         for piece in _pieces(self._results, _PIECE_BYTES // _RESULT.size * _RESULT.size):
             for status, digest, mode, mtime_s, mtime_ns, ctime_s, ctime_ns, inode, size in _RESULT.iter_unpack(piece):
@@ -142,7 +141,7 @@ class Draft:
                     yield None
                 else:
                     times_ns = mtime_s * _SECOND_NS + mtime_ns, ctime_s * _SECOND_NS + ctime_ns
-                    yield Result(digest.hex(), FileFacts(mode, *times_ns, inode, size), status == _SAME)
+                    yield DraftResult(digest.hex(), FileFacts(mode, *times_ns, inode, size), status == _SAME)
         yield from repeat(None)
 
 

@@ -9,12 +9,11 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tasks.cancel import CancelToken
+from tasks.cancel import CancelToken, wait_readable
 from tasks.crypto.errors import Cancelled
-from tasks.crypto.waiting import wait_readable
 from tasks.files import FILE_MODE
 from tasks.vault.errors import VaultBusy, VaultChanged, VaultUnwritable
-from tasks.vault.layout import FOLDER_MODE, LOCK, SNAPSHOTS, TEMPORARY
+from tasks.vault.format import FOLDER_MODE, LOCK, SNAPSHOTS, TEMPORARY
 
 # How long to wait for somebody else, and how often to look.
 WAIT_S = 60.0

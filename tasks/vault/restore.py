@@ -14,9 +14,9 @@ from dataclasses import replace
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.files import open_new, rename_new, sync_file_system, write_all
-from tasks.vault.decrypt import Take, decrypt_once
 from tasks.vault.entries import Entry, FileEntry, FolderEntry, LinkEntry
 from tasks.vault.errors import TargetUnusable, VaultError
+from tasks.vault.objects import Take, decrypt_once
 from tasks.vault.snapshots import OpenSnapshot
 from tasks.vault.target import MODES, Target, on_target
 from tasks.vault.vault import Vault

@@ -1,28 +1,26 @@
-"""Snapshots: what one run encrypted. Nothing of one is believed before its MAC is checked."""
+"""Reading and writing a snapshot. Nothing in one is believed before its MAC is checked."""
 
 from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from tasks.files import open_regular
-from tasks.vault.entries import Entry, FileEntry, Order, decode_entry
+from tasks.files import ReadFailed, ReadTwice, open_regular, write_all
+from tasks.vault.entries import Entry, FileEntry, Header, Order, Totals, decode_entry, decode_header, decode_totals
 from tasks.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
-from tasks.vault.headers import Header, Totals, decode_header, decode_totals
-from tasks.vault.layout import SNAPSHOT_NAME, SNAPSHOTS, snapshot_path
-from tasks.vault.lines import (
+from tasks.vault.format import (
     LONGEST_LINE,
     MAC_LINE_BYTES,
     BadLine,
     decode_line,
     decode_mac,
+    encode_mac,
+    snapshot_path,
     split_lines,
 )
-from tasks.vault.twice import ReadFailed, ReadTwice
 from tasks.vault.vault import Vault
 
 # Ten million entries have about 3 GB. More than this is not even read, authentic or not.
@@ -30,8 +28,6 @@ LARGEST_BYTES = 4 << 30
 # The sources of a run stand in the first line.
 LONGEST_HEADER = 1 << 20
 FOOTER = b'{"entries":'
-# What users say for the newest one.
-LATEST = "latest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,95 +138,6 @@ def open_snapshot(vault: Vault, name: str) -> Iterator[OpenSnapshot]:
         os.close(descriptor)
 
 
-def snapshot_names(root: str) -> list[str]:
-    """The names in `snapshots/` that are names of snapshots, oldest first.
-
-    Raises:
-        VaultError: the folder cannot be read.
-    """
-    try:
-        return sorted(name for name in os.listdir(f"{root}/{SNAPSHOTS}") if SNAPSHOT_NAME.fullmatch(name))
-    except OSError as error:
-        raise VaultError(root, f"its folder {SNAPSHOTS} cannot be read: {error.strerror}") from None
-
-
-def read_snapshot(vault: Vault, name: str) -> Snapshot:
-    """Check one, and give what it says of itself. Raises as `open_snapshot`."""
-    with open_snapshot(vault, name) as opened:
-        return opened.snapshot
-
-
-def find_snapshot(vault: Vault, wanted: str) -> str:
-    """The name of the snapshot that somebody means: `latest`, a name, its id, or the beginning of either.
-
-    Raises:
-        NoSuchSnapshot: there is none, or there are several.
-    """
-    names = snapshot_names(vault.root)
-    if not names:
-        raise NoSuchSnapshot(vault.root, "has no snapshot yet")
-    if wanted == LATEST:
-        return _latest(vault, names)
-    found = [name for name in names if name.startswith(wanted) or name.partition("-")[2].startswith(wanted)]
-    if wanted in found:
-        return wanted
-    if not wanted or len(found) != 1:
-        which = "several snapshots begin" if found else "no snapshot begins"
-        raise NoSuchSnapshot(vault.root, f"{which} with {wanted!r}; see: threadmill snapshots")
-    return found[0]
-
-
-def newest_snapshot(vault: Vault) -> Snapshot | None:
-    """The one with the highest number, of those that can be believed."""
-    numbers = [(peek(vault.root, name).sequence, name) for name in snapshot_names(vault.root)]
-    for _, name in sorted(numbers, reverse=True):
-        with suppress(VaultError):
-            return read_snapshot(vault, name)
-    return None
-
-
-def _latest(vault: Vault, names: Sequence[str]) -> str:
-    newest = max(names, key=lambda name: (peek(vault.root, name).sequence, name))
-    # Whoever opens one that may be the latest is told what became of it.
-    return next(iter(unbelievable(vault, newest)), newest)
-
-
-def unbelievable(vault: Vault, since: str) -> list[str]:
-    """Snapshots as young as one, or younger, by the seconds in their names, that cannot be believed; newest first.
-
-    What such a one says of its number and sources is worth nothing: it may come after the other, and be of the same.
-    """
-    second = since.partition("-")[0]
-    younger = (name for name in snapshot_names(vault.root) if name != since and name.partition("-")[0] >= second)
-    found = []
-    for name in sorted(younger, reverse=True):
-        try:
-            read_snapshot(vault, name)
-        except VaultError:
-            found.append(name)
-    return found
-
-
-UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())
-
-
-def peek(root: str, name: str) -> Header:
-    """The first line of a snapshot, unchecked: good for choosing which one to open.
-
-    UNKNOWN, with sequence 0, if it says nothing, or that it is another one.
-    """
-    try:
-        descriptor, _ = open_regular(snapshot_path(root, name))
-        try:
-            first, newline, _ = os.pread(descriptor, LONGEST_HEADER, 0).partition(b"\n")
-        finally:
-            os.close(descriptor)
-        header = decode_header(first) if newline else UNKNOWN
-    except (OSError, BadLine):
-        return UNKNOWN
-    return header if header.name == name else UNKNOWN
-
-
 def _authenticate(vault: Vault, name: str, content: ReadTwice, size_bytes: int) -> tuple[str, bytes, bytes]:
     """The MAC that the last line has, checked where that can be; the beginning, and what stands before the MAC."""
     mac = None if vault.key is None else vault.key.mac()
@@ -272,3 +179,35 @@ def _ends(vault: Vault, name: str, head: bytes, tail: bytes) -> tuple[Header, To
     if header.name != name:
         raise VaultChanged(vault.root, f"snapshot {name}: it is the snapshot {header.name} under another name")
     return header, totals
+
+
+class SnapshotWriter:
+    """Lines, a few KiB at a time, and their MAC; what the disk does not take is an OSError."""
+
+    def __init__(self, descriptor: int, vault: Vault) -> None:
+        self._descriptor = descriptor
+        self._root = vault.root
+        self._mac = vault.need_key().mac()
+        self._held = bytearray()
+        self._left = LARGEST_BYTES
+
+    def put(self, line: bytes) -> None:
+        """The next line; raises VaultError where there are more than a snapshot may have."""
+        self._held += line
+        if len(self._held) > LONGEST_LINE:
+            self._flush()
+
+    def end(self) -> str:
+        """Write the MAC; its 64 hex digits."""
+        self._flush()
+        mac = self._mac.hexdigest()
+        write_all(self._descriptor, encode_mac(mac))
+        return mac
+
+    def _flush(self) -> None:
+        self._left -= len(self._held)
+        if self._left < MAC_LINE_BYTES:
+            raise VaultError(self._root, "so many entries are more than a snapshot may have; back up parts of them")
+        self._mac.update(self._held)
+        write_all(self._descriptor, bytes(self._held))
+        self._held.clear()

@@ -14,10 +14,16 @@ from tasks.crypto.secret import Secret
 from tasks.crypto.suites import SUITES, Suite
 from tasks.files import open_new, open_regular, rename_new, sync_folder, write_all
 from tasks.vault.errors import NewerFormat, NoVault, VaultChanged, VaultError, VaultUnwritable, WrongKey
-from tasks.vault.keys import VaultKey
-from tasks.vault.layout import FOLDER_MODE, LOCK, LOST_AND_FOUND, OBJECTS, PARAMETERS, SNAPSHOTS, TEMPORARY
-from tasks.vault.lines import (
+from tasks.vault.format import (
+    FOLDER_MODE,
+    LOCK,
+    LOST_AND_FOUND,
+    OBJECTS,
+    PARAMETERS,
+    SNAPSHOTS,
+    TEMPORARY,
     BadLine,
+    VaultKey,
     decode_line,
     decode_mac,
     encode_line,

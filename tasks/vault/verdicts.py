@@ -8,13 +8,13 @@ from typing import Literal
 
 from tasks.vault.errors import ObjectMissing, SnapshotInvalid, VaultChanged, VaultError
 
-Kind = Literal["vault", "snapshot", "object", "file"]
-Status = Literal[
+VerdictKind = Literal["vault", "snapshot", "object", "file"]
+VerdictStatus = Literal[
     "ok", "changed", "missing", "foreign", "unreadable", "invalid", "rolled-back", "not-written", "leftover", "removed"
 ]
 
 # These are as they may be; all others are faults.
-GOOD: frozenset[Status] = frozenset(("ok", "leftover", "removed"))
+GOOD: frozenset[VerdictStatus] = frozenset(("ok", "leftover", "removed"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Verdict:
     object belongs to.
     """
 
-    kind: Kind
+    kind: VerdictKind
     name: str
-    status: Status
+    status: VerdictStatus
     size_bytes: int | None = None
     path: bytes | None = None
     error: str | None = None
@@ -41,12 +41,14 @@ class Verdict:
         return self.status not in GOOD
 
 
-def judged(kind: Kind, name: str, status: Status, error: str | None = None, path: bytes | None = None) -> Verdict:
+def judged(
+    kind: VerdictKind, name: str, status: VerdictStatus, error: str | None = None, path: bytes | None = None
+) -> Verdict:
     """A verdict that took no time to speak of."""
     return Verdict(kind, name, status, path=path, error=error, checked_at_ns=time.time_ns())
 
 
-def status_of(error: VaultError) -> Status:
+def status_of(error: VaultError) -> VerdictStatus:
     """What a snapshot or object is found to be that could not be read to its end."""
     if isinstance(error, SnapshotInvalid):
         return "invalid"

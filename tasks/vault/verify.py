@@ -19,8 +19,7 @@ from tasks.crypto.suites import HEADER_BYTES
 from tasks.files import open_regular
 from tasks.vault.entries import FileEntry
 from tasks.vault.errors import VaultError
-from tasks.vault.index import ObjectIndex
-from tasks.vault.layout import (
+from tasks.vault.format import (
     LOCK,
     LOST_AND_FOUND,
     OBJECT_NAME,
@@ -32,10 +31,12 @@ from tasks.vault.layout import (
     object_path,
     snapshot_path,
 )
+from tasks.vault.index import ObjectIndex
+from tasks.vault.lookup import snapshot_names
 from tasks.vault.objects import digest_of
-from tasks.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot, snapshot_names
+from tasks.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot
 from tasks.vault.vault import Vault
-from tasks.vault.verdicts import Status, Verdict, judged, status_of
+from tasks.vault.verdicts import Verdict, VerdictStatus, judged, status_of
 
 # Whether a name is of a form.
 Form = Callable[[str], object]
@@ -46,7 +47,7 @@ _PATHS_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownSnapshot:
     """The newest snapshot that somebody else knows of."""
 
     sequence: int
@@ -54,7 +55,7 @@ class Known:
     mac: str
 
 
-def inspect(vault: Vault, index: ObjectIndex, known: Known | None, cancel: CancelToken) -> Iterator[Verdict]:
+def inspect(vault: Vault, index: ObjectIndex, known: KnownSnapshot | None, cancel: CancelToken) -> Iterator[Verdict]:
     """Look at all but the content of objects, and enter into the index which there are and which are named.
 
     Without the vault's key, snapshots are read for the objects that they name, and a verdict is given on those alone
@@ -123,7 +124,7 @@ def _snapshot_names(root: str) -> list[str]:
 
 def _look_at(vault: Vault, name: str, index: ObjectIndex) -> tuple[Verdict, Snapshot | None]:
     begin, started_ns = time.time_ns(), time.perf_counter_ns()
-    status: Status = "ok"
+    status: VerdictStatus = "ok"
     error = snapshot = size_bytes = None
     try:
         with open_snapshot(vault, name) as opened:
@@ -142,7 +143,7 @@ def _objects(opened: OpenSnapshot) -> Iterator[tuple[str, int]]:
 
 
 def rolled_back(
-    vault: Vault, snapshots: Iterable[Snapshot | None], known: Known | None, damaged: Collection[str] = ()
+    vault: Vault, snapshots: Iterable[Snapshot | None], known: KnownSnapshot | None, damaged: Collection[str] = ()
 ) -> str | None:
     """What is wrong if the vault's good snapshots are older than what somebody else knows of; None if they are not.
 
@@ -223,7 +224,7 @@ def _look_into(root: str, folder: str, files: Form, folders: Form, why: str) -> 
 
 def _check(root: str, digest: str, size_bytes: int, buffer: bytearray) -> Verdict:
     begin, started_ns = time.time_ns(), time.perf_counter_ns()
-    status: Status = "ok"
+    status: VerdictStatus = "ok"
     error = None
     try:
         descriptor, length = open_regular(object_path(root, digest))

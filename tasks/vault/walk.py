@@ -1,18 +1,41 @@
-"""Everything at and below the sources of a snapshot, in the order in which snapshots list it."""
+"""Everything at and below the sources, in the order in which snapshots list it, compared with the snapshot before."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pathspec import GitIgnoreSpec
 from pathspec.patterns.gitignore import GitIgnorePatternError
 
+from tasks.crypto.inputs import Payload, file_type
 from tasks.crypto.scan import outermost, parents
-from tasks.vault.entries import order_key
+from tasks.crypto.suites import HEADER_BYTES
+from tasks.vault.entries import (
+    FileFacts,
+    FolderEntry,
+    LinkEntry,
+    begin_file,
+    decode_entry,
+    order_key,
+    path_field,
+)
+from tasks.vault.errors import SnapshotInvalid
+from tasks.vault.format import BadLine, object_path
+from tasks.vault.snapshots import OpenSnapshot
+
+# Time stamps are as fine as the kernel's tick, 10 ms at the coarsest; on some file systems two seconds.
+_TICK_NS = 50_000_000
+_COARSE_NS = 2_000_000_000
+_SECOND_NS = 1_000_000_000
+# How the line of a file ends, from its object on.
+_OBJECT_END = re.compile(rb'([0-9a-f]{64})"\}\n')
 
 
 class BadPattern(Exception):
@@ -20,7 +43,7 @@ class BadPattern(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Walked:
     """Something that there is: `path` is absolute; without `status` it could not be looked at, and `errno` says why.
 
     `skip` says why nothing is kept of it.
@@ -69,7 +92,7 @@ def sources_of(paths: Sequence[str]) -> tuple[bytes, ...]:
     return tuple(sorted(sources, key=order_key))
 
 
-def walk(sources: Sequence[bytes], excludes: Excludes, vault: tuple[int, int] | None) -> Iterator[Found]:
+def walk(sources: Sequence[bytes], excludes: Excludes, vault: tuple[int, int] | None) -> Iterator[Walked]:
     """Every file, folder and link; a source that is a link is followed, one below it is not.
 
     Args:
@@ -79,13 +102,13 @@ def walk(sources: Sequence[bytes], excludes: Excludes, vault: tuple[int, int] | 
     """
     for source in sources:
         try:
-            found = Found(source, os.stat(source))
+            found = Walked(source, os.stat(source))
         except FileNotFoundError:
             # The command has seen to it that there is something.
-            yield Found(source, None, skip="dangling symbolic link")
+            yield Walked(source, None, skip="dangling symbolic link")
             continue
         except OSError as error:
-            yield Found(source, None, error.errno or errno.EIO)
+            yield Walked(source, None, error.errno or errno.EIO)
             continue
         yield from _visit(source, found, excludes, vault)
 
@@ -96,7 +119,7 @@ def has_files(sources: Sequence[bytes], excludes: Excludes) -> bool:
     return any(one is None or not (stat.S_ISDIR(one.st_mode) or stat.S_ISLNK(one.st_mode)) for one in statuses)
 
 
-def _visit(source: bytes, first: Found, excludes: Excludes, vault: tuple[int, int] | None) -> Iterator[Found]:
+def _visit(source: bytes, first: Walked, excludes: Excludes, vault: tuple[int, int] | None) -> Iterator[Walked]:
     # A stack and not recursion: trees can be deeper than Python's own.
     stack = [iter([first])]
     while stack:
@@ -106,19 +129,19 @@ def _visit(source: bytes, first: Found, excludes: Excludes, vault: tuple[int, in
         elif found.status is None or not stat.S_ISDIR(found.status.st_mode):
             yield found
         elif (found.status.st_dev, found.status.st_ino) == vault:
-            yield Found(found.path, found.status, skip="the vault itself")
+            yield Walked(found.path, found.status, skip="the vault itself")
         else:
             # First the folder, whatever becomes of its listing: what is below it follows.
             yield found
             try:
                 names = sorted(os.listdir(found.path))
             except OSError as error:
-                yield Found(found.path, None, error.errno or errno.EIO)
+                yield Walked(found.path, None, error.errno or errno.EIO)
             else:
                 stack.append(_below(source, found.path, names, excludes))
 
 
-def _below(source: bytes, folder: bytes, names: list[bytes], excludes: Excludes) -> Iterator[Found]:
+def _below(source: bytes, folder: bytes, names: list[bytes], excludes: Excludes) -> Iterator[Walked]:
     base = folder if folder.endswith(b"/") else folder + b"/"
     for name in names:
         path = base + name
@@ -128,9 +151,116 @@ def _below(source: bytes, folder: bytes, names: list[bytes], excludes: Excludes)
             # Removed since the folder was listed: then it is not below the source any more.
             continue
         except OSError as error:
-            found = Found(path, None, error.errno or errno.EIO)
+            found = Walked(path, None, error.errno or errno.EIO)
             if not excludes.match(source, path, folder=False):
                 yield found
             continue
         if not excludes.match(source, path, folder=stat.S_ISDIR(status.st_mode)):
-            yield Found(path, status)
+            yield Walked(path, status)
+
+
+class Changes:
+    """Goes along both in their common order, in constant memory, and counts."""
+
+    def __init__(
+        self, root: str, previous: OpenSnapshot | None, *, rehash: bool, distrusted: Collection[str] = ()
+    ) -> None:
+        """Without a `previous` snapshot everything is new; `rehash` has files read although they look the same.
+
+        Objects that are `distrusted` count as not there.
+        """
+        self._root = root
+        self._rehash = rehash
+        self._distrusted = distrusted
+        self._name = previous.snapshot.name if previous else ""
+        self._now_ns = time.time_ns()
+        self._before_ns = previous.snapshot.header.created_ns if previous else 0
+        self._lines = previous.lines() if previous else iter(())
+        self._line = next(self._lines, b"")
+        self.unchanged = self.unchanged_bytes = 0
+        self.to_do = self.to_do_bytes = 0
+        self.skipped = 0
+
+    def of(self, walked: Iterable[Walked]) -> Iterator[bytes | Payload]:
+        """For each thing that was found the line of its entry, or the payload that is to be looked into."""
+        for found in walked:
+            status = found.status
+            if found.skip is not None or status is None:
+                yield self._payload(Payload("file", found.path, 0, skip=found.skip, errno=found.errno or None))
+            elif stat.S_ISREG(status.st_mode):
+                yield self._file(found.path, status)
+            elif stat.S_ISDIR(status.st_mode):
+                # The root of the file system has no name to be restored under.
+                if path := found.path[1:]:
+                    yield self._passed(FolderEntry(path, stat.S_IMODE(status.st_mode), status.st_mtime_ns).line())
+            elif stat.S_ISLNK(status.st_mode):
+                yield from self._link(found.path, status)
+            else:
+                yield self._payload(Payload("file", found.path, 0, skip=file_type(status.st_mode)))
+
+    def _file(self, path: bytes, status: os.stat_result) -> bytes | Payload:
+        # The line as it would be, up to its object: what stands like this in the snapshot before is the same file.
+        begin = begin_file(path_field(path), FileFacts.of(status))
+        line = self._line_of(path, begin)
+        end = _OBJECT_END.fullmatch(line, len(begin))
+        if end is None or not self._settled(status) or not self._there(end[1].decode(), status.st_size):
+            return self._payload(Payload("file", path, status.st_size))
+        if self._rehash:
+            return self._payload(Payload("file", path, status.st_size, known=end[1].decode()))
+        self.unchanged += 1
+        self.unchanged_bytes += status.st_size
+        return line
+
+    def _link(self, path: bytes, status: os.stat_result) -> Iterator[bytes | Payload]:
+        try:
+            yield self._passed(LinkEntry(path[1:], status.st_mtime_ns, os.readlink(path)).line())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            yield self._payload(Payload("file", path, 0, errno=error.errno))
+
+    def _payload(self, payload: Payload) -> Payload:
+        if payload.skip is None:
+            self.to_do += 1
+            self.to_do_bytes += payload.size_bytes or 0
+        else:
+            self.skipped += 1
+        return payload
+
+    def _line_of(self, path: bytes, begin: bytes) -> bytes:
+        """The line of that path in the snapshot before, if it begins like this; empty if not."""
+        # Where little has changed the line is the next one nearly always, and need not be taken apart.
+        if not self._line.startswith(begin):
+            wanted = order_key(path[1:])
+            while self._line and self._key() < wanted:
+                self._line = next(self._lines, b"")
+        return self._passed(self._line) if self._line.startswith(begin) else b""
+
+    def _passed(self, line: bytes) -> bytes:
+        """The same line; if it is the next one of the snapshot before, that is left behind."""
+        if line == self._line:
+            self._line = next(self._lines, b"")
+        return line
+
+    def _key(self) -> bytes:
+        try:
+            return order_key(decode_entry(self._line).path)
+        except BadLine as error:
+            raise SnapshotInvalid(self._root, f"snapshot {self._name}: a line of it {error}") from None
+
+    def _settled(self, status: os.stat_result) -> bool:
+        """Whether no change can hide in the time stamps: made after it was read, but within the same tick."""
+        # A time in the future was set by somebody, unless the clock was put back: writing to the file since then would
+        # have given it another one.
+        latest = max(self._now_ns, self._before_ns)
+        newest = max((t for t in (status.st_mtime_ns, status.st_ctime_ns) if t <= latest), default=0)
+        tick = _TICK_NS if newest % _SECOND_NS else _COARSE_NS
+        return newest + tick < self._before_ns
+
+    def _there(self, name: str, size_bytes: int) -> bool:
+        if name in self._distrusted:
+            return False
+        with suppress(OSError):
+            status = os.lstat(object_path(self._root, name))
+            return stat.S_ISREG(status.st_mode) and status.st_size == size_bytes + HEADER_BYTES
+        return False

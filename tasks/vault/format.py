@@ -1,23 +1,50 @@
-"""The lines of `vault.json` and of snapshots: JSON in one fixed form, the last one an HMAC over all bytes before it.
+"""The form of a vault: names of its files, lines of `vault.json` and of snapshots, keys derived from the secret.
 
-ASCII, no spaces, keys in the order in which they are written here. What is read is taken strictly: a key twice, a key
-too many, a number where text belongs is refused. A path is text, or `{"hex": "…"}` where its bytes are not UTF-8.
+A line is JSON in one fixed form: ASCII, no spaces, keys in the order in which they are written here. The last line is
+an HMAC over all bytes before it. Reading is strict: a key twice, a key too many, or a number in place of text is
+refused. A path is text, or `{"hex": "…"}` where its bytes are not UTF-8.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NoReturn
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from tasks.crypto.secret import Secret
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 
+PARAMETERS = "vault.json"
+OBJECTS = "objects"
+SNAPSHOTS = "snapshots"
+TEMPORARY = "tmp"
+LOCK = "lock"
+# What a new ext4 file system has at its root.
+LOST_AND_FOUND = "lost+found"
+OBJECT_NAME = re.compile(r"[0-9a-f]{64}")
+SNAPSHOT_NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")
+# Everything in a vault is for its owner: snapshots have names in clear.
+FOLDER_MODE = 0o700
+
 # The longest path that Linux opens has 4,095 bytes, each of at most six characters here; and a link has two of them.
 LONGEST_LINE = 64 << 10
-
 _MAC_LINE = re.compile(rb'\{"hmac_sha256":"([0-9a-f]{64})"\}\n')
 MAC_LINE_BYTES = len('{"hmac_sha256":""}\n') + 64
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")
+# Made once: json.loads and json.dumps make new ones at every call with options, which took half of their time.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+# HKDF-SHA-256 (RFC 5869) over the 64 hex digits of the secret, with the vault's id as salt: an object, which is made
+# with the secret itself, and a MAC share no key, and two vaults under one key file share none either.
+_MAC_KEY = b"threadmill vault 1: mac"
+_KEY_CHECK = b"threadmill vault 1: key check"
 
 
 class BadLine(Exception):
@@ -135,6 +162,39 @@ def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     return value
 
 
-# Made once: json.loads and json.dumps make new ones at every call with options, which took half of their time.
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _DECODER = json.JSONDecoder(object_pairs_hook=_once)
+
+
+def object_path(root: str, digest: str) -> str:
+    """The file of an object, by the 64 hex digits of its digest."""
+    return f"{root}/{OBJECTS}/{digest[:2]}/{digest}"
+
+
+def snapshot_path(root: str, name: str) -> str:
+    """The file of a snapshot."""
+    return f"{root}/{SNAPSHOTS}/{name}"
+
+
+class VaultKey:
+    """The secret and the MAC key of one vault; like the secret it shows itself to nobody and cannot be pickled."""
+
+    __slots__ = ("_mac_key", "key_check", "secret")
+
+    def __init__(self, secret: Secret, vault_id: str) -> None:
+        self.secret = secret
+        self._mac_key = _derive(secret, vault_id, _MAC_KEY, 32)
+        self.key_check = _derive(secret, vault_id, _KEY_CHECK, 16).hex()
+
+    def mac(self) -> hmac.HMAC:
+        """An HMAC-SHA-256 to be fed."""
+        return hmac.new(self._mac_key, digestmod=hashlib.sha256)
+
+    def __repr__(self) -> str:
+        return "VaultKey(…)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a vault's key is never pickled")
+
+
+def _derive(secret: Secret, vault_id: str, info: bytes, length: int) -> bytes:
+    return HKDF(SHA256(), length, salt=bytes.fromhex(vault_id), info=info).derive(secret.password)

@@ -10,37 +10,29 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tasks.cancel import CancelToken
+from tasks.crypto.backend import Encrypted
+from tasks.crypto.chain import Sink
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.secret import KeySource
-from tasks.crypto.suites import HEADER_BYTES
-from tasks.files import open_new, sync_folder
-from tasks.vault.changes import Changes
-from tasks.vault.draft import Draft
+from tasks.crypto.suites import HEADER_BYTES, SALT_BYTES
+from tasks.files import open_new, open_regular, sync_folder
+from tasks.vault.draft import Draft, DraftResult
+from tasks.vault.entries import FileFacts, Header, Totals
 from tasks.vault.errors import VaultError, VaultUnwritable
-from tasks.vault.headers import Header, Totals
-from tasks.vault.kept import KeptBatch
-from tasks.vault.layout import SNAPSHOTS, TEMPORARY
-from tasks.vault.lines import LONGEST_LINE, encode_line, encode_path
+from tasks.vault.format import LONGEST_LINE, SNAPSHOTS, TEMPORARY, encode_line, encode_path, object_path
 from tasks.vault.locks import numbering, writing
-from tasks.vault.objects import ObjectBatch
-from tasks.vault.snapshots import (
-    LONGEST_HEADER,
-    OpenSnapshot,
-    Snapshot,
-    newest_snapshot,
-    open_snapshot,
-    peek,
-    snapshot_names,
-    unbelievable,
-)
+from tasks.vault.lookup import newest_snapshot, peek, snapshot_names, unbelievable
+from tasks.vault.objects import ObjectBatch, digest_of
+from tasks.vault.snapshots import LONGEST_HEADER, OpenSnapshot, Snapshot, SnapshotWriter, open_snapshot
 from tasks.vault.vault import Vault
-from tasks.vault.walk import Excludes, walk
-from tasks.vault.written import Written
+from tasks.vault.walk import Changes, Excludes, walk
+
+_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class SourceSelection:
     """What a snapshot is to be of: `sources` as `sources_of` gives them; `rehash` reads also what looks unchanged.
 
     Files whose object is among the `distrusted` ones (64 hex digits) are encrypted anew.
@@ -53,7 +45,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class AdditionPlan:
     """What a walk came to. `damaged` are newer snapshots of the same sources that cannot be believed."""
 
     unchanged: int
@@ -76,7 +68,7 @@ class Added:
 
 
 @contextmanager
-def adding(vault: Vault, selection: Selection, cancel: CancelToken) -> Iterator[Addition]:
+def adding(vault: Vault, selection: SourceSelection, cancel: CancelToken) -> Iterator[Addition]:
     """Walk the sources and hold them against the snapshot before; what is to be done is then `to_do` of the addition.
 
     While this lasts nothing is removed from the vault. Leaving it removes whatever is not in it by then.
@@ -101,10 +93,10 @@ def _forget(_one: object) -> None:
 
 def compare(
     vault: Vault | None,
-    selection: Selection,
+    selection: SourceSelection,
     line: Callable[[bytes], None] = _forget,
     to_do: Callable[[Payload], None] = _forget,
-) -> Found:
+) -> AdditionPlan:
     """Hand over each entry that is done, and each file that is to be read, in order; without a vault all are.
 
     Raises:
@@ -126,7 +118,7 @@ def compare(
                 to_do(one)
             else:
                 line(one)
-    return Found(
+    return AdditionPlan(
         changes.unchanged,
         changes.unchanged_bytes,
         changes.to_do,
@@ -140,7 +132,9 @@ def compare(
 class Addition:
     """A run's work on a vault, under its lock; what it offers to `encrypt_batch` may be called from any thread."""
 
-    def __init__(self, vault: Vault, selection: Selection, began: datetime, found: Found, draft: Draft) -> None:
+    def __init__(
+        self, vault: Vault, selection: SourceSelection, began: datetime, found: AdditionPlan, draft: Draft
+    ) -> None:
         self.vault = vault
         self.found = found
         self._selection = selection
@@ -152,14 +146,14 @@ class Addition:
         return self._draft.to_do()
 
     @contextmanager
-    def batch(self) -> Iterator[KeptBatch]:
+    def batch(self) -> Iterator[ObjectKeeper]:
         """One batch: what is kept in it is in the vault when this ends well, and nothing of it else.
 
         Raises:
             VaultUnwritable: the disk does not take it.
         """
         with ObjectBatch(self.vault.root) as objects:
-            kept = KeptBatch(self.vault, objects)
+            kept = ObjectKeeper(self.vault, objects)
             yield kept
             objects.commit()
             self._draft.set(kept.results)
@@ -202,7 +196,7 @@ class Addition:
     def _write(self, part: str, header: Header) -> Added:
         descriptor = open_new(part)
         try:
-            written = Written(descriptor, self.vault)
+            written = SnapshotWriter(descriptor, self.vault)
             written.put(encode_line(header.values()))
             entries = new = same = stored_bytes = size_bytes = 0
             for line, result in self._draft.entry_lines():
@@ -223,7 +217,7 @@ class Addition:
         return Added(Snapshot(header, totals, mac), new, same, stored_bytes)
 
 
-def _need_short(vault: Vault, selection: Selection) -> None:
+def _need_short(vault: Vault, selection: SourceSelection) -> None:
     """Before anything is read: whether the sources go into a first line."""
     if len(encode_line({"sources": [encode_path(path) for path in selection.sources]})) > LONGEST_HEADER - LONGEST_LINE:
         raise VaultError(vault.root, "so many sources do not fit into a snapshot; name a folder above them")
@@ -239,3 +233,50 @@ def _previous(vault: Vault, sources: Sequence[bytes], stack: ExitStack) -> tuple
                 return stack.enter_context(open_snapshot(vault, name)), tuple(unbelievable(vault, name))
     # There is none. Whatever is as new as the newest of other sources may have been one.
     return None, tuple(unbelievable(vault, newest_first[0])) if newest_first else ()
+
+
+class ObjectKeeper:
+    """The objects of one batch, and for which file each is."""
+
+    def __init__(self, vault: Vault, objects: ObjectBatch) -> None:
+        self._vault = vault
+        self._objects = objects
+        self.results: list[tuple[int, DraftResult]] = []
+
+    def salt_of(self, known: str) -> bytes | None:
+        """The salt of an object; None if that is not there, or not whole: then it is not to be taken over."""
+        try:
+            descriptor, length = open_regular(object_path(self._vault.root, known))
+            try:
+                whole = digest_of(descriptor, length, bytearray(_PIECE_BYTES)) == known
+                return os.pread(descriptor, SALT_BYTES, HEADER_BYTES - SALT_BYTES) if whole else None
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return None
+
+    def same(self, number: int, known: str, done: Encrypted) -> None:
+        """A file was read, and is what this object is of."""
+        assert done.status is not None  # noqa: S101 - a file has one
+        self.results.append((number, DraftResult(known, FileFacts.of(done.status), same=True)))
+
+    def store(self, number: int, encrypt: Callable[[Sink], Encrypted]) -> Encrypted:
+        """Have a file encrypted into a new object.
+
+        Raises:
+            VaultUnwritable: the disk does not take it.
+            CryptoError: whatever `encrypt` raises; then there is no object.
+        """
+        made = self._objects.new()
+        try:
+            try:
+                done = encrypt(made.write)
+            finally:
+                made.close()
+        except BaseException:
+            self._objects.drop(made)
+            raise
+        assert done.status is not None  # noqa: S101 - a file has one
+        self._objects.keep(made, done.digest.hex())
+        self.results.append((number, DraftResult(done.digest.hex(), FileFacts.of(done.status))))
+        return done

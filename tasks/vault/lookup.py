@@ -1,0 +1,149 @@
+"""Which snapshots a vault has, which one a user means, and what they tell of a vault whose `vault.json` is gone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from tasks.crypto.secret import Secret
+from tasks.files import open_regular
+from tasks.vault.entries import Header, decode_header
+from tasks.vault.errors import NewerFormat, NoSuchSnapshot, NoVault, VaultChanged, VaultError, WrongKey
+from tasks.vault.format import SNAPSHOT_NAME, SNAPSHOTS, BadLine, VaultKey, snapshot_path
+from tasks.vault.snapshots import LONGEST_HEADER, Snapshot, open_snapshot
+from tasks.vault.vault import Vault, open_vault
+from tasks.vault.verdicts import Verdict, judged
+
+# What users say for the newest snapshot.
+LATEST = "latest"
+UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())
+
+
+def snapshot_names(root: str) -> list[str]:
+    """The names in `snapshots/` that are names of snapshots, oldest first.
+
+    Raises:
+        VaultError: the folder cannot be read.
+    """
+    try:
+        return sorted(name for name in os.listdir(f"{root}/{SNAPSHOTS}") if SNAPSHOT_NAME.fullmatch(name))
+    except OSError as error:
+        raise VaultError(root, f"its folder {SNAPSHOTS} cannot be read: {error.strerror}") from None
+
+
+def read_snapshot(vault: Vault, name: str) -> Snapshot:
+    """Check one, and give what it says of itself. Raises as `open_snapshot`."""
+    with open_snapshot(vault, name) as opened:
+        return opened.snapshot
+
+
+def find_snapshot(vault: Vault, wanted: str) -> str:
+    """The name of the snapshot that somebody means: `latest`, a name, its id, or the beginning of either.
+
+    Raises:
+        NoSuchSnapshot: there is none, or there are several.
+    """
+    names = snapshot_names(vault.root)
+    if not names:
+        raise NoSuchSnapshot(vault.root, "has no snapshot yet")
+    if wanted == LATEST:
+        return _latest(vault, names)
+    found = [name for name in names if name.startswith(wanted) or name.partition("-")[2].startswith(wanted)]
+    if wanted in found:
+        return wanted
+    if not wanted or len(found) != 1:
+        which = "several snapshots begin" if found else "no snapshot begins"
+        raise NoSuchSnapshot(vault.root, f"{which} with {wanted!r}; see: threadmill snapshots")
+    return found[0]
+
+
+def newest_snapshot(vault: Vault) -> Snapshot | None:
+    """The one with the highest number, of those that can be believed."""
+    numbers = [(peek(vault.root, name).sequence, name) for name in snapshot_names(vault.root)]
+    for _, name in sorted(numbers, reverse=True):
+        with suppress(VaultError):
+            return read_snapshot(vault, name)
+    return None
+
+
+def _latest(vault: Vault, names: Sequence[str]) -> str:
+    newest = max(names, key=lambda name: (peek(vault.root, name).sequence, name))
+    # Whoever opens one that may be the latest is told what became of it.
+    return next(iter(unbelievable(vault, newest)), newest)
+
+
+def unbelievable(vault: Vault, since: str) -> list[str]:
+    """Snapshots as young as one, or younger, by the seconds in their names, that cannot be believed; newest first.
+
+    What such a one says of its number and sources is worth nothing: it may come after the other, and be of the same.
+    """
+    second = since.partition("-")[0]
+    younger = (name for name in snapshot_names(vault.root) if name != since and name.partition("-")[0] >= second)
+    found = []
+    for name in sorted(younger, reverse=True):
+        try:
+            read_snapshot(vault, name)
+        except VaultError:
+            found.append(name)
+    return found
+
+
+def peek(root: str, name: str) -> Header:
+    """The first line of a snapshot, unchecked: good for choosing which one to open.
+
+    UNKNOWN, with sequence 0, if it says nothing, or that it is another one.
+    """
+    try:
+        descriptor, _ = open_regular(snapshot_path(root, name))
+        try:
+            first, newline, _ = os.pread(descriptor, LONGEST_HEADER, 0).partition(b"\n")
+        finally:
+            os.close(descriptor)
+        header = decode_header(first) if newline else UNKNOWN
+    except (OSError, BadLine):
+        return UNKNOWN
+    return header if header.name == name else UNKNOWN
+
+
+def open_or_recover(path: str, secret: Secret | None) -> tuple[Vault, Verdict | None]:
+    """The vault, and what is wrong with its `vault.json`, where its snapshots tell what that must have been.
+
+    Raises:
+        VaultError: as `open_vault`; and no snapshot is authentic under the secret.
+    """
+    try:
+        return open_vault(path, secret), None
+    except VaultError as error:
+        vault = None if secret is None else recover(path, secret)
+        if vault is None:
+            raise
+        return vault, _fault(vault, error)
+
+
+def _fault(vault: Vault, error: VaultError) -> Verdict:
+    if isinstance(error, NoVault):
+        return judged("vault", vault.id, "missing", "vault.json is missing: restore it from a copy")
+    if isinstance(error, NewerFormat):
+        reason = "vault.json was changed: restore it from a copy; unless a newer threadmill made it: then use that"
+        return judged("vault", vault.id, "changed", reason)
+    if isinstance(error, VaultChanged | WrongKey):
+        return judged("vault", vault.id, "changed", "vault.json was changed: restore it from a copy")
+    return judged("vault", vault.id, "unreadable", error.reason)
+
+
+def recover(path: str, secret: Secret) -> Vault | None:
+    """The vault by the newest snapshot that is authentic under the secret; None if there is none.
+
+    It tells a wrong key file, under which nothing is authentic, from a `vault.json` that was changed.
+    """
+    root = os.path.realpath(path)
+    with suppress(VaultError):
+        for name in reversed(snapshot_names(root)):
+            vault_id = peek(root, name).vault_id
+            vault = Vault(root, vault_id, VaultKey(secret, vault_id))
+            with suppress(VaultError):
+                read_snapshot(vault, name)
+                return vault
+    return None
