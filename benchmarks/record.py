@@ -18,10 +18,11 @@ from sqlalchemy import Engine, event
 
 from benchmarks.rounds import alternate, ratio, show, verdict
 from benchmarks.year import CASES, DAYS, PYTHONS, SAMPLES_PER_RUN, fill
-from db.facts import NewRun
 from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
+from db.rows import NewRun
 from db.store import Store
 from tasks.axes import Outcome
+from tasks.rows import interpreter_facts, sample_rows
 from tasks.threads.interpreters import Interpreter
 from tasks.threads.samples import Sample
 
@@ -45,6 +46,7 @@ def write(folder: Path) -> None:
     """The same 10,000 rows in one transaction by the store and by the driver, each into a database of its own."""
     interpreter = Interpreter("/python", "3.13.0", "cpython", True, True, (), (("version", "3.13.0"),))
     interpreters = {interpreter.fingerprint: interpreter}
+    facts = interpreter_facts(interpreters)
     blank = Sample(
         CASES[0], interpreter.fingerprint, "0" * 64, 0, datetime.now(UTC), Outcome.OK, "4093082899", "4093082899",
         wall_ns=123_456_789, cpu_ns=123_456_789, runq_ns=1_000, blocked_ns=1_000, context_switches=12, gil_on=True,
@@ -53,7 +55,8 @@ def write(folder: Path) -> None:
     samples = [replace(blank, round=number) for number in range(ROWS)]
     both = store, raw_store = [Store(f"sqlite:///{folder / name}.sqlite") for name in ("store", "raw")]
     # The same rows as the store makes them: read back from what it wrote once.
-    raw_store.record_samples(raw_store.start_run(NewRun("bench", "direct", {}, "0")), 0, samples, interpreters)
+    first = raw_store.start_run(NewRun("bench", "direct", {}, "0"))
+    raw_store.record_samples(sample_rows(first, 0, samples, interpreters), facts)
     raw = sqlite3.connect(folder / "raw.sqlite")
     columns = [row[1] for row in raw.execute("PRAGMA table_info(sample)") if row[1] not in ("id", "run_id")]
     rows = raw.execute(f"SELECT {', '.join(columns)} FROM sample").fetchall()  # noqa: S608 - our columns
@@ -63,7 +66,7 @@ def write(folder: Path) -> None:
     runs, raw_runs = ([one.start_run(NewRun("bench", "direct", {}, "0")) for _ in range(ROUNDS + 1)] for one in both)
 
     def by_store() -> None:
-        assert store.record_samples(runs.pop(), 0, samples, interpreters)
+        assert store.record_samples(sample_rows(runs.pop(), 0, samples, interpreters), facts)
 
     def by_driver() -> None:
         run_id = raw_runs.pop()

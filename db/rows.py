@@ -1,4 +1,8 @@
-"""What the record gives back: frozen rows, independent of the tables behind them."""
+"""Rows of the record, frozen and independent of the tables behind them.
+
+`db.store` takes `NewRun`, `PayloadRow`, `SampleRow`, `SnapshotRow` and `VerdictRow`; `db.history` gives the same rows
+back. Bytes are bytes, times are aware and UTC.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,20 @@ from db.vault_rows import SnapshotRow as SnapshotRow
 from db.vault_rows import VaultRow as VaultRow
 from db.vault_rows import VerdictCount as VerdictCount
 from db.vault_rows import VerdictRow as VerdictRow
+from db.words import Via
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run when it starts; parameters are JSON values and never hold a secret."""
+
+    flow: str
+    via: Via
+    parameters: dict[str, object]
+    code_version: str
+    flow_run_id: str | None = None
+    attempt: int = 1
+    deployment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +71,16 @@ class StageRow:
 
 @dataclass(frozen=True, slots=True)
 class PayloadRow:
-    """One payload of a run. `salt` and `digest` are hex; `name_bytes` (hex) only where the name is not UTF-8.
+    """One payload of a run; `ordinal` counts them within the run.
 
-    `vault_id` (hex) is the vault that keeps the ciphertext under its digest, `kept_in` its path when it was last seen.
+    `name` is text for people, `name_bytes` the name where the text is not exact. `vault_id` (32 hex digits) is the
+    vault that keeps the ciphertext under its digest, `kept_in` the path at which that vault was last seen.
     """
 
     run_id: int
     ordinal: int
     name: str
-    name_bytes: str | None
+    name_bytes: bytes | None
     kind: str
     size_bytes: int | None
     ciphertext_bytes: int | None
@@ -70,8 +89,8 @@ class PayloadRow:
     digest_algorithm: str
     kdf: str
     iterations: int
-    salt: str | None
-    digest: str | None
+    salt: bytes | None
+    digest: bytes | None
     backend: str
     backend_detail: str
     backend_reason: str
@@ -98,11 +117,15 @@ class InterpreterRow:
 
 @dataclass(frozen=True, slots=True)
 class SampleRow:
-    """One timed execution of a case. Readings are None where they could not be had; `*_ns` are nanoseconds."""
+    """One timed execution of a case. Readings are None where they could not be had; `*_ns` are nanoseconds.
+
+    `case` is the name that only equal cases share. `expected` and `found` are counts in a race, else text.
+    """
 
     run_id: int
     ordinal: int
     host: str
+    case: str
     experiment: str
     executor: str | None
     workload: str | None
@@ -115,8 +138,8 @@ class SampleRow:
     round: int
     started_at: datetime
     outcome: str
-    expected: str | None
-    found: str | None
+    expected: int | str | None
+    found: int | str | None
     error: str | None
     wall_ns: int | None
     cpu_ns: int | None
@@ -128,6 +151,11 @@ class SampleRow:
     positive_lost: int | None
     negative_lost: int | None
     noisy: bool
+
+
+def count_or_text(text: str | None) -> int | str | None:
+    """What a race counted, as a number; a child that is broken may have said anything."""
+    return int(text) if text is not None and text.isdecimal() and text.isascii() else text
 
 
 @dataclass(frozen=True, slots=True)

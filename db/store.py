@@ -13,24 +13,13 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, text
 
+from db import writes
 from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
 from db.errors import RecordUnusable
-from db.facts import (
-    EncryptionFacts,
-    InterpreterFacts,
-    NewRun,
-    RunStatus,
-    SampleFacts,
-    SnapshotFacts,
-    VaultFacts,
-    VerdictFacts,
-)
+from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VerdictRow
 from db.schema import upgrade
 from db.summaries import roll_up_closed_days, summarise_missing
-from db.writes import runs
-from db.writes.encryptions import add_encryptions
-from db.writes.samples import add_samples
-from db.writes.vaults import add_snapshot, add_verdicts
+from db.words import RunStatus
 
 
 class Store:
@@ -66,12 +55,12 @@ class Store:
     def start_run(self, new: NewRun) -> int:
         """Write the row of a run that starts now, after marking those whose process is gone; its id."""
         with self._transaction() as connection:
-            return runs.start(connection, new)
+            return writes.start_run(connection, new)
 
     def finish_run(self, run_id: int, status: RunStatus, error: str | None = None) -> str | None:
         """Close a run, sum it up, and seal it; the ledger's head then. One that is closed already stays as it is."""
         with self._transaction() as connection:
-            return runs.close(connection, run_id, status, error)
+            return writes.close_run(connection, run_id, status, error)
 
     def remove_runs(self, before: datetime) -> int:
         """Remove whole closed runs that began before a time; their summaries and ledger entries stay. How many.
@@ -79,11 +68,11 @@ class Store:
         The newest run is never removed, so that no number is given twice.
         """
         with self._transaction() as connection:
-            run_ids = runs.removable(connection, before)
+            run_ids = writes.removable_runs(connection, before)
         for run_id in run_ids:
             # One transaction each: none is held for long, and a run is there or gone as a whole.
             with self._transaction() as connection:
-                runs.remove(connection, run_id)
+                writes.remove_run(connection, run_id)
         return len(run_ids)
 
     def refresh_summaries(self) -> tuple[int, int]:
@@ -102,67 +91,45 @@ class Store:
             else:
                 connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
 
-    def record_encryptions(
-        self, run_id: int, encryptions: Sequence[EncryptionFacts], vault: VaultFacts | None = None
-    ) -> int:
-        """Write payloads and their stages, all or none; the number of new rows.
+    def record_payloads(self, rows: Sequence[PayloadRow]) -> int:
+        """Write payloads of one run and their stages, all or none; the number of new rows.
 
-        Those whose ordinal the run has already are left out, so that a batch may be recorded again. Unchanged ones are
-        left out too: they are a count of the run's snapshot.
-
-        Args:
-            run_id: the run that they hang off.
-            encryptions: in any order.
-            vault: where the ciphertext of the good ones was kept; None if it was discarded.
+        Rows whose ordinal the run has already are left out, so that a batch may be recorded again.
         """
-        if not encryptions:
+        if not rows:
             return 0
         with self._transaction() as connection:
-            return add_encryptions(connection, run_id, encryptions, vault)
+            return writes.add_payloads(connection, rows)
 
-    def record_samples(
-        self,
-        run_id: int,
-        first_ordinal: int,
-        samples: Sequence[SampleFacts],
-        interpreters: Mapping[str, InterpreterFacts],
-    ) -> int:
-        """Write samples, all or none; the number of new rows.
+    def record_samples(self, rows: Sequence[SampleRow], interpreter_facts: Mapping[str, Mapping[str, str]]) -> int:
+        """Write samples of one run, all or none; the number of new rows.
 
         Args:
-            run_id: the run that they hang off.
-            first_ordinal: of the first one; they count on from there. Those that the run has are left out.
-            samples: in their order.
-            interpreters: by fingerprint, all that the samples name.
+            rows: the samples; those whose ordinal the run has already are left out.
+            interpreter_facts: the identity facts of each interpreter that the samples name, by its fingerprint.
         """
-        if not samples:
+        if not rows:
             return 0
         with self._transaction() as connection:
-            return add_samples(connection, run_id, first_ordinal, samples, interpreters)
+            return writes.add_samples(connection, rows, interpreter_facts)
 
-    def record_snapshot(self, run_id: int, snapshot: SnapshotFacts) -> bool:
+    def record_snapshot(self, row: SnapshotRow) -> bool:
         """Write what a run put into a vault, and raise the vault's high-water mark; False if the run has a snapshot.
 
         The mark never goes down: a snapshot that is older than one on record leaves it as it is.
         """
         with self._transaction() as connection:
-            return add_snapshot(connection, run_id, snapshot)
+            return writes.add_snapshot(connection, row)
 
-    def record_verdicts(
-        self, run_id: int, vault: VaultFacts, first_ordinal: int, verdicts: Sequence[VerdictFacts]
-    ) -> int:
-        """Write what a run found in a vault, all or none; the number of new rows.
+    def record_verdicts(self, rows: Sequence[VerdictRow]) -> int:
+        """Write what one run found in a vault, all or none; the number of new rows.
 
-        Args:
-            run_id: the run that they hang off.
-            vault: what was looked at.
-            first_ordinal: of the first one; they count on from there. Those that the run has are left out.
-            verdicts: in their order.
+        Rows whose ordinal the run has already are left out, so that a batch may be recorded again.
         """
-        if not verdicts:
+        if not rows:
             return 0
         with self._transaction() as connection:
-            return add_verdicts(connection, run_id, vault, first_ordinal, verdicts)
+            return writes.add_verdicts(connection, rows)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

@@ -53,8 +53,8 @@ class SnapshotRow:
 class VerdictRow:
     """What a run found at one thing in a vault; `kind` is vault, snapshot, object or file.
 
-    `path` is one path that it is about; `path_bytes` (hex) only where that is not UTF-8. `wall_ns` is how long it took
-    to look.
+    `path` is one path that it is about, as text for people; `path_bytes` holds the path where the text is not exact.
+    `wall_ns` is how long it took to look.
     """
 
     run_id: int
@@ -66,7 +66,7 @@ class VerdictRow:
     status: str
     size_bytes: int | None
     path: str | None
-    path_bytes: str | None
+    path_bytes: bytes | None
     error: str | None
     checked_at: datetime
     wall_ns: int

@@ -10,10 +10,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from db.errors import ThreadmillError
-from db.facts import NewRun
+from db.rows import NewRun
 from flows.artifacts import publish
-from flows.jobs.reporter import LISTENER, Tee
-from flows.jobs.run import Job, Tools
+from flows.jobs.run import LISTENER, Job, Tee, Tools
 from flows.jobs.vault_state import look_at_vault
 from flows.logs import LogReporter, quiet_tasks
 from flows.progress import ProgressArtifact

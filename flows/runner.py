@@ -56,7 +56,7 @@ class _Recorded(Generic[T]):
 class PrefectRunner:
     """The `Runner` of one flow run.
 
-    Arguments are quoted, so that Prefect does not search thousands of payloads for futures; futures are opaque, so
+    Arguments are whole, so that Prefect does not search thousands of payloads for futures; futures are opaque, so
     that Prefect waits for them, but neither walks their results nor asks its server for their state. For the edges
     into the report only the record of each step is kept, which has no result: results go when the job lets them go.
     """
@@ -97,10 +97,10 @@ class PrefectRunner:
         # `with_options` forgets the tasks' types.
         worked: PrefectFuture[Whole[T] | State[None]] = steps.work.with_options(
             name=step.kind, task_run_name=_literal(step.name)
-        ).submit(quote(partial(step.work, here)), return_state=False, wait_for=before)  # type: ignore[assignment]
+        ).submit(Whole(partial(step.work, here)), return_state=False, wait_for=before)  # type: ignore[assignment]
         recorded: PrefectFuture[Any] = steps.record.with_options(
             name=f"record-{step.kind.rpartition('-')[2]}", task_run_name=_literal(step.recorded_as)
-        ).submit(quote(partial(step.record, store, run_id)), opaque(worked), return_state=False)
+        ).submit(Whole(partial(step.record, store, run_id)), opaque(worked), return_state=False)
         self._records.append(recorded)
         return _Recorded(worked, recorded)
 

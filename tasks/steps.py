@@ -18,11 +18,12 @@ T = TypeVar("T")
 
 
 class Whole(Generic[T]):
-    """The result of a task, as one thing.
+    """An argument or the result of a task, as one thing.
 
     Prefect walks through the collections and dataclasses that a task returns, and remembers their parts by `id` to
     find out who passes them on. The parts of a batch are thousands, and objects that were made later under the same
-    `id` got edges in the graph that are none. Prefect neither walks this nor mistakes it for another.
+    `id` got edges in the graph that are none. Prefect neither walks this nor mistakes it for another. Unlike Prefect's
+    own `quote`, which is a tuple, it reaches another process as it is.
     """
 
     def __init__(self, value: T) -> None:
@@ -43,10 +44,10 @@ def plan(make: Callable[[], Whole[T] | State[None]]) -> Whole[T] | State[None]:
 
 # No retries: a fault of a payload or an object is a result, not an exception, and what may pass is tried again inside.
 @task(name="work", cache_policy=NO_CACHE)
-def work(do: Callable[[], T]) -> Whole[T] | State[None]:
+def work(do: Whole[Callable[[], T]]) -> Whole[T] | State[None]:
     """Do a step; a failed state, without a traceback in the log, where it cannot go on."""
     try:
-        return Whole(do())
+        return Whole(do.value())
     except (ThreadmillError, CryptoError, ExperimentError) as error:
         return Failed(message=str(error), data=error)
 
@@ -58,9 +59,9 @@ def work(do: Callable[[], T]) -> Whole[T] | State[None]:
     retry_delay_seconds=[1, 10],
     retry_condition_fn=_may_pass,
 )
-def record(write: Callable[[T], object], done: Whole[T]) -> None:
+def record(write: Whole[Callable[[T], object]], done: Whole[T]) -> None:
     """Write a step's rows in one transaction; rows that are there already stay as they are."""
-    write(done.value)
+    write.value(done.value)
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)

@@ -12,12 +12,12 @@ from sqlalchemy import Connection, insert, select
 
 from db.engine import open_engine, parse_url
 from db.ledger import seal
-from db.models import Case, Encryption, Host, Interpreter, Run, Sample, Stage
+from db.models import Case, Encryption, Host, Interpreter, Run, Sample, Stage, Vault
 from db.store import Store
 from db.summaries import roll_up_closed_days, summarise_run
-from db.writes.vaults import add_snapshot, add_verdicts, vault_row_id
+from db.writes import add_snapshot, add_verdicts
 from tasks.threads.cases import Case as NewCase
-from tests.vault_fakes import Snapshot, Vault, Verdict
+from tests.vault_fakes import Snapshot, Verdict, verdict_rows
 
 VERSION = "5" * 64
 
@@ -114,7 +114,7 @@ class GeneratedRecord:
             self._payloads(connection, run_id, at, payloads, snapshot)
             self._samples(connection, run_id, at, samples)
             if verdicts:
-                add_verdicts(connection, run_id, Vault(), 0, verdicts)
+                add_verdicts(connection, verdict_rows(run_id, verdicts))
             if status != "running":
                 summarise_run(connection, run_id)
                 seal(connection, run_id)
@@ -135,8 +135,8 @@ class GeneratedRecord:
     ) -> None:
         vault = None
         if snapshot is not None:
-            add_snapshot(connection, run_id, snapshot)
-            vault = vault_row_id(connection, snapshot.vault_id, snapshot.vault_path)
+            add_snapshot(connection, snapshot.row(run_id))
+            vault = connection.execute(select(Vault.id).where(Vault.vault_id == snapshot.vault_id)).scalar_one()
         rows = [_payload(run_id, number, at, one, vault) for number, one in enumerate(payloads)]
         if not rows:
             return

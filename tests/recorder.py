@@ -13,7 +13,7 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from db.facts import NewRun
+from db.rows import NewRun
 from db.store import Store
 from tasks.axes import Outcome
 from tasks.cancel import CancelToken
@@ -22,12 +22,14 @@ from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import choose_backend
 from tasks.crypto.secret import ThrowAway
 from tasks.crypto.suites import SUITES
+from tasks.rows import interpreter_facts, payload_rows, sample_rows
 from tasks.threads.cases import Case
 from tasks.threads.interpreters import Interpreter
 from tasks.threads.samples import Sample
 
 BATCHES, SIZE = 3, 3
 PYTHON = Interpreter("/python", "3.14.0", "cpython", True, True, (), (("version", "3.14.0"),))
+PYTHONS = {PYTHON.fingerprint: PYTHON}
 
 
 def encryptions() -> tuple[Encryption, ...]:
@@ -55,9 +57,10 @@ def record(store: Store, payloads: tuple[Encryption, ...]) -> int:
     say(f"start {run_id}")
     for first in range(0, len(payloads), SIZE):
         batch = payloads[first : first + SIZE]
-        assert store.record_encryptions(run_id, batch) == SIZE
+        assert store.record_payloads(payload_rows(run_id, batch)) == SIZE
         say(*(f"payload {run_id} {one.ordinal}" for one in batch))
-    assert store.record_samples(run_id, 0, samples(), {PYTHON.fingerprint: PYTHON}) == SIZE
+    rows = sample_rows(run_id, 0, samples(), PYTHONS)
+    assert store.record_samples(rows, interpreter_facts(PYTHONS)) == SIZE
     say(*(f"sample {run_id} {ordinal}" for ordinal in range(SIZE)))
     say(f"end {run_id} {store.finish_run(run_id, 'completed')}")
     return BATCHES + 3

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from db.rows import InterpreterRow, SampleRow
+from db.rows import SampleRow
 from flows.analysis.findings import by_interpreter, is_known, lost_share, race_findings, speedup_findings, update_ns
 from flows.analysis.intervals import Ratio, SpeedVerdict, verdict_on_speedup
 from flows.analysis.sentences import race_sentences, speedup_sentences
 from flows.cli.samples import pyperf_document
 from flows.errors import RequestRefused
 from tasks.axes import Executor, Guard, Outcome, Shape, Workload
+from tasks.rows import sample_rows
 from tasks.threads.cases import Case
 from tasks.threads.interpreters import Interpreter
 from tasks.threads.samples import Sample
@@ -49,40 +50,7 @@ def sample(case: Case, wall_ms: float = 100, number: int = 0, outcome: Outcome =
 
 def rows(samples: Sequence[Sample]) -> list[SampleRow]:
     """The samples as they are on record."""
-    python = InterpreterRow(PYTHON.fingerprint, PYTHON.label, PYTHON.version, PYTHON.implementation, PYTHON.gil_build)
-    return [
-        SampleRow(
-            run_id=1,
-            ordinal=ordinal,
-            host="alpha",
-            experiment=one.case.experiment,
-            executor=one.case.executor,
-            workload=one.case.workload,
-            shape=one.case.shape,
-            guard=one.case.guard,
-            workers=one.case.workers,
-            count=one.case.count,
-            workload_version=one.workload_version,
-            interpreter=python,
-            round=one.round,
-            started_at=one.started_at,
-            outcome=one.outcome,
-            expected=one.expected,
-            found=one.found,
-            error=one.error,
-            wall_ns=one.wall_ns,
-            cpu_ns=one.cpu_ns,
-            runq_ns=one.runq_ns,
-            blocked_ns=one.blocked_ns,
-            context_switches=one.context_switches,
-            gil_on=one.gil_on,
-            foreign_share=one.foreign_share,
-            positive_lost=one.positive_lost,
-            negative_lost=one.negative_lost,
-            noisy=one.noisy,
-        )
-        for ordinal, one in enumerate(samples)
-    ]
+    return sample_rows(1, 0, samples, {PYTHON.fingerprint: PYTHON})
 
 
 def rounds(case: Case, wall_ms: float) -> list[Sample]:

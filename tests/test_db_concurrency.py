@@ -18,9 +18,9 @@ from typing import Self
 from sqlalchemy import NullPool, create_engine, text
 
 from db.errors import RecordError
-from db.facts import NewRun
 from db.history import History
 from db.ledger import Fault
+from db.rows import NewRun
 from db.store import Store
 from tests.recorder import BATCHES
 

@@ -16,10 +16,10 @@ from sqlalchemy.engine import make_url
 
 from benchmarks.year import SAMPLES_PER_RUN, SERIES, fill
 from db.errors import RecordError
-from db.facts import NewRun
 from db.history import History, SampleFilter
 from db.ledger import seal
 from db.models import Base
+from db.rows import NewRun
 from db.store import Store
 from tests.kept import restore
 from tests.postgres import Server

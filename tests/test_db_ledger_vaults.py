@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Connection, NullPool, create_engine
 
-from db.facts import NewRun
 from db.history import History
 from db.ledger import Fault, verify
+from db.rows import NewRun
 from db.store import Store
+from tasks.rows import payload_rows
 from tests.kept import restore
 from tests.recorder import encryptions
-from tests.vault_fakes import Snapshot, Vault, Verdict, name_of
+from tests.vault_fakes import AT, Snapshot, Verdict, name_of, verdict_rows
 
 RUN = NewRun("encrypt_files", "direct", {}, "test")
 OLD, KEPT, OTHER = 3, 5, 6
@@ -28,10 +29,10 @@ def record(database_url: str) -> str:
     with closing(Store(database_url)) as store:
         for sequence in (1, 2):
             run_id = store.start_run(RUN)
-            store.record_encryptions(run_id, encryptions()[:3], Vault())
-            store.record_snapshot(run_id, Snapshot(sequence))
+            store.record_payloads(payload_rows(run_id, encryptions()[:3], *AT))
+            store.record_snapshot(Snapshot(sequence).row(run_id))
             verdicts = [Verdict(name_of(1), path=b"caf\xe9"), Verdict(name_of(2), "changed", error="other bytes")]
-            store.record_verdicts(run_id, Vault(), 0, verdicts)
+            store.record_verdicts(verdict_rows(run_id, verdicts))
             store.finish_run(run_id, "completed")
     return database_url
 
@@ -129,7 +130,7 @@ def test_removed_runs_stay_provable_by_their_own_format(record: str) -> None:
         store.start_run(RUN)
         assert store.remove_runs(datetime.now(UTC)) == 5
         assert (history.verify().faults, history.verify().runs) == ((), 0)
-        assert history.vault(Vault().vault_id) is not None
+        assert history.vault(AT[0]) is not None
     assert formats(record)[7:] == [(n, "removed", 1 if n < KEPT else 2) for n in range(2, 7)]
 
 

@@ -16,9 +16,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, NullPool, create_engine, inspect, text
 
 from db.errors import NoWayBack, SchemaTooOld
-from db.facts import NewRun
 from db.history import History, PayloadFilter, SampleFilter
 from db.models import Base
+from db.rows import NewRun
 from db.schema import HEAD, REVISIONS, configuration
 from db.store import Store
 from tests.kept import restore
@@ -108,7 +108,7 @@ def test_there_is_no_way_down(database_url: str, bare: Engine) -> None:
 EIGHT = """
 import os, sys, alembic.command
 from db.engine import open_engine, parse_url
-from db.facts import NewRun
+from db.rows import NewRun
 from db.store import Store
 open_engine(parse_url(sys.argv[1]), readonly=False)
 children = []

@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy import text
 
 from db.errors import RecordUnusable, SchemaTooNew
-from db.facts import NewRun
 from db.history import History, PayloadFilter, SampleFilter
+from db.rows import NewRun
 from db.store import Store
 from tasks.axes import Guard, Outcome, Shape
 from tasks.cancel import CancelToken
@@ -27,6 +27,7 @@ from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import choose_backend
 from tasks.crypto.secret import ThrowAway
 from tasks.crypto.suites import SUITES
+from tasks.rows import interpreter_facts, payload_rows, sample_rows
 from tasks.threads.cases import Case
 from tasks.threads.interpreters import Interpreter
 from tasks.threads.samples import Sample
@@ -81,37 +82,38 @@ def test_what_was_recorded_comes_back(store: Store, history: History) -> None:
     """Every fact of a payload is read back as it was written."""
     run_id = store.start_run(RUN)
     (written,) = encryptions(Payload("random", b"one", 100))
-    assert store.record_encryptions(run_id, [written]) == 1
+    assert store.record_payloads(payload_rows(run_id, [written])) == 1
     (read,) = history.payloads(PayloadFilter(run_id=run_id))
     assert (read.name, read.size_bytes, read.ciphertext_bytes) == ("one", 100, 116)
-    assert (read.salt, read.digest) == ((written.salt or b"").hex(), (written.digest or b"").hex())
+    assert (read.salt, read.digest) == (written.salt, written.digest)
     assert (read.cipher, read.kdf, read.iterations) == ("aes-256-ctr", "pbkdf2-hmac-sha256", 1)
     assert read.wall_ns == written.wall_ns
     assert read.started_at.timestamp() == pytest.approx(written.started_at_ns / 1e9, abs=1e-5)
+    assert [read] == payload_rows(run_id, [written])
 
 
 def test_batch_recorded_twice_is_there_once(store: Store, history: History) -> None:
     """A batch that is tried again adds only what is not there yet."""
     run_id = store.start_run(RUN)
     batch = encryptions(*random_payloads(5))
-    assert store.record_encryptions(run_id, batch[:3]) == 3
-    assert store.record_encryptions(run_id, batch) == 2
-    assert store.record_encryptions(run_id, batch) == 0
+    assert store.record_payloads(payload_rows(run_id, batch[:3])) == 3
+    assert store.record_payloads(payload_rows(run_id, batch)) == 2
+    assert store.record_payloads(payload_rows(run_id, batch)) == 0
     assert len(history.payloads(PayloadFilter(run_id=run_id))) == 5
 
 
 def test_name_that_is_not_utf8_keeps_its_bytes(store: Store, history: History) -> None:
     """The text is for people; the bytes are beside it."""
     run_id = store.start_run(RUN)
-    store.record_encryptions(run_id, encryptions(Payload("random", b"caf\xe9", 1)))
+    store.record_payloads(payload_rows(run_id, encryptions(Payload("random", b"caf\xe9", 1))))
     (read,) = history.payloads(PayloadFilter(run_id=run_id))
-    assert (read.name, read.name_bytes) == ("caf\\xe9", b"caf\xe9".hex())
+    assert (read.name, read.name_bytes) == ("caf\\xe9", b"caf\xe9")
 
 
 def test_run_of_a_dead_process_is_marked_by_the_next(store: Store, history: History, database_url: str) -> None:
     """A process that ended without a word leaves a row that the next run closes."""
     program = (
-        "import os, sys; from db.store import Store; from db.facts import NewRun\n"
+        "import os, sys; from db.store import Store; from db.rows import NewRun\n"
         "Store(sys.argv[1]).start_run(NewRun('survey', 'direct', {}, '0'))\n"
         "os.kill(os.getpid(), 9)"
     )
@@ -144,10 +146,10 @@ def test_locked_database_is_one_clear_line(store: Store, database_url: str) -> N
     run_id = store.start_run(RUN)
     other = Store(database_url)
     with other._transaction(), pytest.raises(RecordUnusable, match="locked by another process") as caught:
-        store.record_encryptions(run_id, encryptions(*random_payloads(3)))
+        store.record_payloads(payload_rows(run_id, encryptions(*random_payloads(3))))
     assert caught.value.transient
     other.close()
-    assert store.record_encryptions(run_id, encryptions(*random_payloads(3))) == 3
+    assert store.record_payloads(payload_rows(run_id, encryptions(*random_payloads(3)))) == 3
 
 
 def test_full_database_keeps_all_or_nothing_of_a_batch(sqlite_store: Store, file: Path) -> None:
@@ -158,12 +160,12 @@ def test_full_database_keeps_all_or_nothing_of_a_batch(sqlite_store: Store, file
     with sqlite_store._engine.connect() as connection:
         connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 4}")
     with pytest.raises(RecordUnusable, match="disk is full") as caught:
-        sqlite_store.record_encryptions(run_id, batch)
+        sqlite_store.record_payloads(payload_rows(run_id, batch))
     assert not caught.value.transient
     assert History(f"sqlite:///{file}").counts(run_id) == []
     with sqlite_store._engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count=1000000")
-    assert sqlite_store.record_encryptions(run_id, batch) == 2000
+    assert sqlite_store.record_payloads(payload_rows(run_id, batch)) == 2000
 
 
 def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
@@ -192,23 +194,26 @@ def test_samples_recorded_twice_are_there_once(store: Store, history: History) -
     blank = Sample(case, interpreter.fingerprint, "0" * 64, 1, datetime.now(UTC), Outcome.LOST)
     first = replace(blank, expected="2000", found="1500", wall_ns=2**40, foreign_share=0.1, gil_on=False, noisy=True)
     second = replace(blank, outcome=Outcome.CRASHED, error="killed by SIGSEGV")
-    assert store.record_samples(run_id, 0, [first], interpreters) == 1
-    assert store.record_samples(run_id, 0, [first, second], interpreters) == 1
-    assert store.record_samples(run_id, 0, [first, second], interpreters) == 0
-    rows = history.samples(SampleFilter(run_id=run_id))
-    for written, read in zip([first, second], rows, strict=True):
-        assert (read.interpreter.label, read.guard, read.workers) == ("3.14.0t", "none", 2)
-        for name in ("started_at", "outcome", "found", "error", "wall_ns", "gil_on", "foreign_share", "noisy"):
-            assert getattr(read, name) == getattr(written, name)
+    rows, facts = sample_rows(run_id, 0, [first, second], interpreters), interpreter_facts(interpreters)
+    assert store.record_samples(rows[:1], facts) == 1
+    assert store.record_samples(rows, facts) == 1
+    assert store.record_samples(rows, facts) == 0
+    read = history.samples(SampleFilter(run_id=run_id))
+    assert read == rows
+    assert (read[0].case, read[0].expected, read[0].found) == (case.key, 2000, 1500)
+    for one, sample in zip(read, [first, second], strict=True):
+        assert (one.interpreter.label, one.guard, one.workers) == ("3.14.0t", "none", 2)
+        for name in ("started_at", "outcome", "error", "wall_ns", "gil_on", "foreign_share", "noisy"):
+            assert getattr(one, name) == getattr(sample, name)
 
 
 def test_text_that_databases_refuse_is_written_readably(store: Store, history: History) -> None:
     """What a broken program printed may hold NUL, or bytes that are no text: neither costs the row."""
     run_id = store.start_run(RUN)
     (written,) = encryptions(Payload("random", b"nul\0here", 1))
-    store.record_encryptions(run_id, [replace(written, error="a\0b\udcffc\nd")])
+    store.record_payloads(payload_rows(run_id, [replace(written, error="a\0b\udcffc\nd")]))
     (read,) = history.payloads(PayloadFilter(run_id=run_id))
-    assert (read.name, read.name_bytes) == ("nul\\x00here", b"nul\0here".hex())
+    assert (read.name, read.name_bytes) == ("nul\\x00here", b"nul\0here")
     assert read.error == "a\\x00b\\udcffc\nd"
     store.finish_run(run_id, "failed", "\0")
     assert history.runs()[0].error == "\\x00"
@@ -230,7 +235,9 @@ def test_threads_record_side_by_side(history: History, database_url: str) -> Non
     patient = Store(database_url)
     run_ids = [patient.start_run(RUN) for _ in range(8)]
     batch = encryptions(*random_payloads(50))
-    threads = [threading.Thread(target=patient.record_encryptions, args=(run_id, batch)) for run_id in run_ids]
+    threads = [
+        threading.Thread(target=patient.record_payloads, args=(payload_rows(run_id, batch),)) for run_id in run_ids
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert, select
 
-from db.facts import NewRun, SnapshotFacts, VaultFacts, VerdictFacts
 from db.history import History, PayloadFilter, SeriesFilter, SnapshotFilter, VerdictFilter
 from db.models import Vault as VaultTable
 from db.models import Verdict as VerdictTable
+from db.rows import NewRun
 from db.store import Store
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
@@ -21,7 +21,8 @@ from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import choose_backend
 from tasks.crypto.secret import ThrowAway
 from tasks.crypto.suites import SUITES
-from tests.vault_fakes import START, VAULT_ID, Snapshot, Vault, Verdict, name_of
+from tasks.rows import payload_rows
+from tests.vault_fakes import AT, START, VAULT_ID, Snapshot, Vault, Verdict, name_of, verdict_rows
 
 RUN = NewRun("verify_vault", "direct", {}, "test")
 VAULT = Vault()
@@ -54,21 +55,13 @@ def encryptions(*names: bytes) -> tuple[Encryption, ...]:
     return encrypt_batch(Batch(0, "modern", chosen, payloads), ThrowAway(), Limits(), cancel)
 
 
-def facts_fit(vault: VaultFacts, snapshot: SnapshotFacts, verdict: VerdictFacts) -> tuple[object, ...]:
-    """For mypy: what the tests record is what the protocols ask for."""
-    return vault, snapshot, verdict
-
-
 def test_a_snapshot_comes_back_as_it_was(store: Store, history: History, run_id: int) -> None:
     """Every count, and sources as text for people; recorded again, it is there once."""
     written = Snapshot()
-    assert facts_fit(VAULT, written, Verdict("x"))
-    assert store.record_snapshot(run_id, written)
-    assert not store.record_snapshot(run_id, Snapshot(2))
+    assert store.record_snapshot(written.row(run_id))
+    assert not store.record_snapshot(Snapshot(2).row(run_id))
     (read,) = history.snapshots(SnapshotFilter())
-    for name in ("vault_id", "vault_path", "name", "sequence", "mac", "created_at", "entries", "files", "new",
-                 "unchanged", "unstable", "skipped", "failed", "size_bytes", "stored_bytes"):  # fmt: skip
-        assert getattr(read, name) == getattr(written, name), name
+    assert read == written.row(run_id)
     assert read.sources == ("/srv/documents", "/srv/caf\\xe9")
     detail = history.detail(run_id)
     assert detail is not None
@@ -80,7 +73,7 @@ def test_high_water_mark_never_goes_down(store: Store, history: History) -> None
     marks = []
     for sequence in (1, 3, 2):
         run_id = store.start_run(RUN)
-        store.record_snapshot(run_id, Snapshot(sequence, vault_path=f"/srv/{sequence}"))
+        store.record_snapshot(Snapshot(sequence, vault_path=f"/srv/{sequence}").row(run_id))
         store.finish_run(run_id, "completed")
         vault = history.vault(VAULT_ID)
         assert vault is not None
@@ -100,7 +93,7 @@ def test_high_water_mark_never_goes_down(store: Store, history: History) -> None
 def test_vault_that_was_only_looked_at_has_no_mark(store: Store, history: History, run_id: int) -> None:
     """A vault that another record filled can be verified here."""
     assert history.vault(VAULT_ID) is None
-    assert store.record_verdicts(run_id, VAULT, 0, [Verdict(name_of(1))]) == 1
+    assert store.record_verdicts(verdict_rows(run_id, [Verdict(name_of(1))])) == 1
     (vault,) = history.vaults()
     assert (vault.last_sequence, vault.last_snapshot, vault.last_mac) == (None, None, None)
     assert vault == history.vault(VAULT_ID)
@@ -113,10 +106,10 @@ def test_verdicts_recorded_twice_are_there_once(store: Store, history: History, 
         Verdict(name_of(2), "changed", path=b"/srv/caf\xe9", error="other bytes\0"),
         Verdict("strange.txt", "foreign", kind="file", size_bytes=None),
     ]
-    assert store.record_verdicts(run_id, VAULT, 10, verdicts[:2]) == 2
-    assert store.record_verdicts(run_id, VAULT, 10, verdicts) == 1
-    assert store.record_verdicts(run_id, VAULT, 10, verdicts) == 0
-    assert store.record_verdicts(run_id, VAULT, 10, []) == 0
+    assert store.record_verdicts(verdict_rows(run_id, verdicts[:2], first=10)) == 2
+    assert store.record_verdicts(verdict_rows(run_id, verdicts, first=10)) == 1
+    assert store.record_verdicts(verdict_rows(run_id, verdicts, first=10)) == 0
+    assert store.record_verdicts(verdict_rows(run_id, [], first=10)) == 0
     rows = history.verdicts(VerdictFilter(run_id=run_id))
     assert [(row.ordinal, row.name, row.status) for row in rows] == [
         (10, name_of(1), "ok"),
@@ -124,7 +117,7 @@ def test_verdicts_recorded_twice_are_there_once(store: Store, history: History, 
         (12, "strange.txt", "foreign"),
     ]
     assert (rows[1].path, rows[1].path_bytes, rows[1].error) == (
-        "/srv/caf\\xe9", b"/srv/caf\xe9".hex(), "other bytes\\x00",
+        "/srv/caf\\xe9", b"/srv/caf\xe9", "other bytes\\x00",
     )  # fmt: skip
     assert rows[1].checked_at == START + timedelta(days=1)
     counts = [(one.kind, one.status, one.count, one.size_bytes) for one in history.verdict_counts(run_id)]
@@ -140,7 +133,7 @@ def test_verdicts_by_what_they_are_about(store: Store, history: History) -> None
             Verdict(name_of(2), "leftover", day, path=b"/srv/ab"),
             Verdict("20261126T020000Z-1", "ok", day, "snapshot"),
         ]
-        store.record_verdicts(run_id, VAULT if day == 1 else Vault("6b" * 16, "/mnt"), 0, verdicts)
+        store.record_verdicts(verdict_rows(run_id, verdicts, vault=VAULT if day == 1 else Vault("6b" * 16, "/mnt")))
 
     def found(**which: object) -> list[tuple[str, str]]:
         rows = history.verdicts(VerdictFilter(**which), limit=None)  # type: ignore[arg-type]
@@ -165,8 +158,8 @@ def test_kept_payloads_say_where(store: Store, history: History, run_id: int) ->
     """Good ones only; unchanged ones are no rows."""
     good, bad, same = encryptions(b"/a", b"/b", b"/c")
     batch = [good, replace(bad, status="failed", digest=None), replace(same, status="unchanged")]
-    assert store.record_encryptions(run_id, batch, VAULT) == 2
-    assert store.record_encryptions(run_id, batch, VAULT) == 0
+    assert store.record_payloads(payload_rows(run_id, batch, *AT)) == 2
+    assert store.record_payloads(payload_rows(run_id, batch, *AT)) == 0
     rows = history.payloads(PayloadFilter(run_id=run_id))
     assert [(row.name, row.vault_id, row.kept_in) for row in rows] == [
         ("/a", VAULT_ID, "/srv/vault"),
@@ -180,9 +173,9 @@ def test_storing_makes_another_series(store: Store, history: History) -> None:
     """Times with and without the vault are never mixed; failures count where the good ones are."""
     batch = encryptions(b"one", b"two")
     failed = replace(batch[1], status="failed", digest=None)
-    for vault in (None, VAULT):
+    for vault in ((), AT):
         run_id = store.start_run(RUN)
-        store.record_encryptions(run_id, [batch[0], failed], vault)
+        store.record_payloads(payload_rows(run_id, [batch[0], failed], *vault))
         store.finish_run(run_id, "failed")
     rows = history.summaries(SeriesFilter())
     assert [(row.series.kept, row.n, row.failed, row.run_id) for row in rows] == [(False, 1, 1, 1), (True, 1, 1, 2)]
@@ -199,7 +192,7 @@ def test_proven_is_the_newest_good_verdict_in_the_order_of_the_names(store: Stor
     for day in (1, 3, 2):
         run_id = store.start_run(RUN)
         verdicts = [Verdict(name_of(number), "ok" if number % 2 else "missing", day) for number in range(20)]
-        store.record_verdicts(run_id, VAULT, 0, [*verdicts, Verdict("20261126T020000Z-1", "ok", day, "snapshot")])
+        store.record_verdicts(verdict_rows(run_id, [*verdicts, Verdict("20261126T020000Z-1", "ok", day, "snapshot")]))
     proven = list(history.proven(VAULT_ID))
     assert [name for name, _ in proven] == sorted(name_of(number) for number in range(1, 20, 2))
     assert {at for _, at in proven} == {START + timedelta(days=3)}
@@ -208,7 +201,7 @@ def test_proven_is_the_newest_good_verdict_in_the_order_of_the_names(store: Stor
 
 def test_proven_takes_no_memory(store: Store, history: History, run_id: int) -> None:
     """Many objects stream by."""
-    store.record_verdicts(run_id, VAULT, 0, [Verdict(name_of(0))])
+    store.record_verdicts(verdict_rows(run_id, [Verdict(name_of(0))]))
     count = 15_000
     with store._transaction() as connection:
         vault = connection.execute(select(VaultTable.id)).scalar_one()
@@ -233,13 +226,13 @@ def test_proofs_begin_with_what_was_never_proven(store: Store, history: History)
     batch = encryptions(*paths)
     names = [(one.digest or b"").hex() for one in batch]
     run_id = store.start_run(NewRun("encrypt_files", "direct", {}, "test"))
-    store.record_encryptions(run_id, batch, VAULT)
+    store.record_payloads(payload_rows(run_id, batch, *AT))
     first, second = store.start_run(RUN), store.start_run(RUN)
-    store.record_verdicts(first, VAULT, 0, [Verdict(name) for name in names[1:]])
+    store.record_verdicts(verdict_rows(first, [Verdict(name) for name in names[1:]]))
     verdicts = [Verdict(names[2]), Verdict(names[3], "removed"), Verdict(names[4], "changed")]
-    store.record_verdicts(second, VAULT, 0, [replace(one, day=2) for one in verdicts])
+    store.record_verdicts(verdict_rows(second, [replace(one, day=2) for one in verdicts]))
     elsewhere = Verdict(name_of(7), path=b"/srv/c", day=0)
-    store.record_verdicts(second, Vault("6b" * 16, "/mnt"), 50, [elsewhere])
+    store.record_verdicts(verdict_rows(second, [elsewhere], vault=Vault("6b" * 16, "/mnt"), first=50))
     rows = history.proofs()
     assert [(row.path, row.status, row.run_id, row.flow) for row in rows] == [
         ("/srv/a/never", None, None, None),
@@ -277,9 +270,9 @@ def test_damaged_is_what_was_not_found_whole_or_removed_since(store: Store, hist
     others = [Verdict("20261126T020000Z-1", "changed", kind="snapshot"), Verdict(name_of(90), "foreign", kind="file")]
     # The clock was put back in between.
     put_back = [Verdict(name_of(91), "ok", 9), Verdict(name_of(91), "changed", 1)]
-    store.record_verdicts(run_id, VAULT, 0, [*verdicts, *others, *put_back])
+    store.record_verdicts(verdict_rows(run_id, [*verdicts, *others, *put_back]))
     elsewhere = [Verdict(names["always whole"], "changed", 9), Verdict(names["gone bad"], "ok", 9)]
-    store.record_verdicts(run_id, Vault("6b" * 16, "/mnt"), 50, elsewhere)
+    store.record_verdicts(verdict_rows(run_id, elsewhere, vault=Vault("6b" * 16, "/mnt"), first=50))
     bad = {names[story] for story in ("gone bad", "gone", "not looked at since")}
     assert history.damaged(VAULT_ID) == bad | {name_of(91)}
     assert history.damaged("6b" * 16) == {names["always whole"]}
@@ -287,5 +280,5 @@ def test_damaged_is_what_was_not_found_whole_or_removed_since(store: Store, hist
 
 def test_names_that_are_no_digests_do_no_harm(store: Store, history: History, run_id: int) -> None:
     """Whatever an object is called, the others are answered for."""
-    store.record_verdicts(run_id, VAULT, 0, [Verdict("NOT A DIGEST"), Verdict(name_of(1)), Verdict("ähm")])
+    store.record_verdicts(verdict_rows(run_id, [Verdict("NOT A DIGEST"), Verdict(name_of(1)), Verdict("ähm")]))
     assert {row.name for row in history.proofs()} == {"NOT A DIGEST", name_of(1), "ähm"}

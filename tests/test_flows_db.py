@@ -19,9 +19,9 @@ from sqlalchemy import NullPool, create_engine, text
 
 from db.backup import back_up
 from db.errors import NotReplaced, RecordUnusable
-from db.facts import NewRun
 from db.history import History
 from db.integrity import faults
+from db.rows import NewRun
 from db.schema import HEAD
 from db.store import Store
 from db.transfer import import_record
@@ -139,7 +139,7 @@ def test_postgresql_is_checked_and_counted(postgres_url: str) -> None:
 
 WRITER = """
 import sys
-from db.facts import NewRun
+from db.rows import NewRun
 from db.store import Store
 store = Store(sys.argv[1])
 while True:

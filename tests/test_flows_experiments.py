@@ -35,6 +35,7 @@ def test_race_is_recorded_sample_by_sample(threadmill: Command) -> None:
     races = [sample for sample in detail["samples"] if sample["experiment"] == "race"]
     assert {sample["guard"] for sample in races} == {"shard", "atomic"}
     assert all(sample["outcome"] == "ok" and sample["found"] == sample["expected"] for sample in races)
+    assert {type(sample["found"]) for sample in races} == {int}
     assert {sample["workers"] for sample in detail["samples"] if sample["experiment"] == "ceiling"} == {1, 2}
     assert {sample["interpreter"]["version"] for sample in races} == {".".join(map(str, sys.version_info[:3]))}
 
@@ -167,8 +168,9 @@ def test_cost_of_a_guard_is_told_the_same_way_twice(capsys: pytest.CaptureFixtur
     def row(ordinal: int, guard: str, wall_ns: int) -> SampleRow:
         outcome = "none-observed" if guard == "none" else "ok"
         return SampleRow(
-            1, ordinal, "host", "race", None, None, "augmented", guard, 5, 1000, "0" * 64, version, ordinal % 6, start,
-            outcome, "5000", "5000", None, wall_ns, wall_ns, 0, 0, 10, True, 0.0, None, None, False,
+            1, ordinal, "host", f"race/{guard}/augmented/5x1000", "race", None, None,
+            "augmented", guard, 5, 1000, "0" * 64, version, ordinal % 6, start,
+            outcome, 5000, 5000, None, wall_ns, wall_ns, 0, 0, 10, True, 0.0, None, None, False,
         )  # fmt: skip
 
     print_findings([row(n, "none", 1_000_000) for n in range(6)] + [row(n + 6, "lock", 4_000_000) for n in range(6)])

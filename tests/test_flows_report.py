@@ -49,6 +49,7 @@ def sample(label: str, experiment: str, number: int, wall_ms: float) -> SampleRo
         run_id=1,
         ordinal=number,
         host="bench",
+        case=f"{experiment}/1x1",
         experiment=experiment,
         executor=None,
         workload=None,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from db.facts import NewRun
 from db.history import History
+from db.rows import NewRun
 from db.store import Store
 from flows.report.blocks import Cell, Plot, Section, Table
 from flows.report.charts import LineChart
@@ -21,7 +21,7 @@ from flows.report.vaults import vault_sections
 from tests.example_record import example
 from tests.test_flows_report import HOSTILE, NOON, tags
 from tests.test_flows_report_over_time import SINCE, UNTIL
-from tests.vault_fakes import Snapshot, Vault, Verdict, name_of
+from tests.vault_fakes import Snapshot, Vault, Verdict, name_of, verdict_rows
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +101,9 @@ def hostile(tmp_path: Path) -> Iterator[tuple[History, int]]:
     store = Store(url)
     run_id = store.start_run(NewRun("verify_vault", "direct", {}, "0"))
     snapshot = replace(Snapshot(1), vault_path=HOSTILE, sources=(HOSTILE.encode(),))
-    store.record_snapshot(run_id, snapshot)
+    store.record_snapshot(snapshot.row(run_id))
     verdict = replace(Verdict(name_of(1), "changed"), path=HOSTILE.encode(), error=HOSTILE)
-    store.record_verdicts(run_id, Vault(path=HOSTILE), 0, [verdict])
+    store.record_verdicts(verdict_rows(run_id, [verdict], vault=Vault(path=HOSTILE)))
     store.finish_run(run_id, "failed", HOSTILE)
     store.close()
     history = History(url)

@@ -1,4 +1,4 @@
-"""What a vault's engine gives to the record, by shape."""
+"""Snapshots and verdicts of a made-up vault, as rows of the record."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from db.names import display_name
+from db.rows import SnapshotRow, VerdictRow
 
 VAULT_ID = "5a" * 16
 START = datetime(2026, 11, 25, 2, tzinfo=UTC)
@@ -17,6 +20,10 @@ class Vault:
 
     vault_id: str = VAULT_ID
     path: str = "/srv/vault"
+
+
+_HERE = Vault()
+AT = (VAULT_ID, "/srv/vault")
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,12 @@ class Snapshot:
     def created_at(self) -> datetime:
         return self.begin + timedelta(days=self.sequence)
 
+    def row(self, run_id: int) -> SnapshotRow:
+        of_vault = self.vault_id, self.vault_path, self.name, self.sequence, self.mac, self.created_at
+        sources = tuple(display_name(source)[0] for source in self.sources)
+        counts = self.entries, self.files, self.new, self.unchanged, self.unstable, self.skipped, self.failed
+        return SnapshotRow(run_id, *of_vault, sources, *counts, self.size_bytes, self.stored_bytes)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -65,9 +78,29 @@ class Verdict:
     wall_ns: int = 1_000_000
     begin: datetime = START
 
-    @property
-    def checked_at_ns(self) -> int:
-        return round((self.begin + timedelta(days=self.day)).timestamp()) * 10**9
+
+def verdict_rows(run_id: int, verdicts: Sequence[Verdict], *, vault: Vault = _HERE, first: int = 0) -> list[VerdictRow]:
+    """Rows that count on from the first ordinal."""
+    return [_verdict_row(run_id, ordinal, vault, one) for ordinal, one in enumerate(verdicts, first)]
+
+
+def _verdict_row(run_id: int, ordinal: int, vault: Vault, one: Verdict) -> VerdictRow:
+    path, path_bytes = (None, None) if one.path is None else display_name(one.path)
+    return VerdictRow(
+        run_id=run_id,
+        ordinal=ordinal,
+        vault_id=vault.vault_id,
+        vault_path=vault.path,
+        kind=one.kind,
+        name=one.name,
+        status=one.status,
+        size_bytes=one.size_bytes,
+        path=path,
+        path_bytes=path_bytes,
+        error=one.error,
+        checked_at=one.begin + timedelta(days=one.day),
+        wall_ns=one.wall_ns,
+    )
 
 
 def name_of(number: int) -> str:

@@ -13,8 +13,8 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from db.facts import NewRun
 from db.history import History
+from db.rows import NewRun
 from db.store import Store
 from flows.cli.progress import ProgressReporter
 from flows.jobs.keeping import encrypt_into_vault

@@ -105,6 +105,4 @@ def _of_run(query: Select[Any], run_id: int, suites: Sequence[str]) -> Select[An
 
 def _payload_row(row: Row[Any], stages: Sequence[StageRow]) -> PayloadRow:
     values = {field.name: getattr(row, field.name) for field in fields(PayloadRow) if field.name != "stages"}
-    for name in ("name_bytes", "salt", "digest"):
-        values[name] = None if values[name] is None else values[name].hex()
     return PayloadRow(**values, stages=tuple(stages))

@@ -12,7 +12,7 @@ from sqlalchemy import Row, Select, and_, func, or_, select
 from db.history.filters import SAMPLE_FAILURES, SampleFilter, of_case, of_hosts, of_interpreters, within
 from db.history.reader import Reader
 from db.models import Case, Host, Interpreter, Run, Sample, Series, Summary
-from db.rows import InterpreterRow, SampleRow
+from db.rows import InterpreterRow, SampleRow, count_or_text
 
 # Up to so many pairs of case and interpreter, the newest samples of each are looked up by the index of series; more of
 # them make up so much of the record that walking it from the newest sample on meets enough of them soon.
@@ -81,11 +81,13 @@ class Samples(Reader):
 
 
 _CASE_AXES = ("experiment", "executor", "workload", "shape", "guard", "workers", "count", "workload_version")
-_SAMPLE_FIELDS = tuple(one.name for one in fields(SampleRow) if one.name not in (*_CASE_AXES, "host", "interpreter"))
+_JOINED = (*_CASE_AXES, "host", "case", "interpreter")
+_SAMPLE_FIELDS = tuple(one.name for one in fields(SampleRow) if one.name not in _JOINED)
 _INTERPRETER_FIELDS = tuple(one.name for one in fields(InterpreterRow))
 _SAMPLES = (
     select(
         *(getattr(Sample, name) for name in _SAMPLE_FIELDS),
+        Case.key.label("case"),
         *(getattr(Case, name) for name in _CASE_AXES),
         *(getattr(Interpreter, name).label(f"interpreter_{name}") for name in _INTERPRETER_FIELDS),
         Host.name.label("host"),
@@ -109,4 +111,6 @@ def _timed(query: Select[Any], which: SampleFilter) -> Select[Any]:
 def _sample_row(row: Row[Any]) -> SampleRow:
     values = row._asdict()
     interpreter = InterpreterRow(**{name: values.pop(f"interpreter_{name}") for name in _INTERPRETER_FIELDS})
+    if row.guard is not None:
+        values |= {"expected": count_or_text(row.expected), "found": count_or_text(row.found)}
     return SampleRow(**values, interpreter=interpreter)

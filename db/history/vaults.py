@@ -153,5 +153,4 @@ def _snapshot_row(row: Row[Any]) -> SnapshotRow:
 def _verdict_row(row: Row[Any]) -> VerdictRow:
     values = row._asdict()
     del values["id"]
-    path_bytes = values["path_bytes"]
-    return VerdictRow(**values | {"path_bytes": None if path_bytes is None else path_bytes.hex()})
+    return VerdictRow(**values)

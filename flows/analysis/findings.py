@@ -94,14 +94,8 @@ def by_case(rows: Iterable[SampleRow], experiment: Experiment | None = None) -> 
     grouped: dict[str, list[SampleRow]] = defaultdict(list)
     for row in rows:
         if (experiment is None or row.experiment == experiment) and is_known(row):
-            grouped[case_name(row)].append(row)
+            grouped[row.case].append(row)
     return grouped
-
-
-def case_name(row: SampleRow) -> str:
-    """The name that only samples of equal cases share, such as `speedup/wait/thread-pool/2x1`."""
-    words = (row.experiment, row.workload, row.executor, row.guard, row.shape)
-    return "/".join([*(word for word in words if word), f"{row.workers}x{row.count}"])
 
 
 _AXES = {"experiment": Experiment, "workload": Workload, "executor": Executor, "shape": Shape, "guard": Guard}
@@ -142,7 +136,7 @@ def speedup_findings(rows: Iterable[SampleRow]) -> tuple[SpeedupFinding, ...]:
                 ceiling=ceilings[first.workers] if workload.cpu_bound else None,
                 samples=_count(own),
                 reason=next((one.error for one in own if one.outcome == Outcome.SKIPPED), None),
-                found=found.pop() if len(found) == 1 else None,
+                found=_text(found.pop()) if len(found) == 1 else None,
             )
         )
     return tuple(findings)
@@ -216,9 +210,9 @@ def _race_finding(own: Sequence[SampleRow], unlocked: Sequence[SampleRow]) -> Ra
 
 def lost_share(row: SampleRow) -> float | None:
     """Part of the updates that did not arrive, 0 to 1; None for other experiments."""
-    if row.guard is None or not row.expected or not row.found:
+    if not (row.guard and row.expected and isinstance(row.expected, int) and isinstance(row.found, int)):
         return None
-    return 1 - int(row.found) / int(row.expected)
+    return 1 - row.found / row.expected
 
 
 def update_ns(row: SampleRow) -> float | None:
@@ -236,6 +230,10 @@ def _quiet_updates(rows: Iterable[SampleRow]) -> dict[int, float]:
 def _count(rows: Sequence[SampleRow]) -> OutcomeCounts:
     counted = Counter(Outcome(row.outcome) for row in rows)
     return OutcomeCounts(tuple(sorted(counted.items())), sum(row.noisy for row in rows))
+
+
+def _text(found: int | str | None) -> str | None:
+    return None if found is None else str(found)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

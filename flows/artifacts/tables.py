@@ -46,7 +46,7 @@ def payload_line(row: PayloadRow) -> Line:
         "bytes": row.size_bytes,
         "suite": row.suite,
         "backend": row.backend,
-        "digest": row.digest,
+        "digest": row.digest.hex() if row.digest else None,
         "ms": round(row.wall_ns / 1e6, 2),
         "stages (exit code, ms)": ", ".join(
             f"{stage.program} ({stage.exit_code}, {stage.wall_ns / 1e6:.1f})" for stage in row.stages

@@ -203,7 +203,7 @@ def _print_payloads(run_id: int, shown: Sequence[PayloadRow]) -> None:
                 row.suite,
                 row.backend,
                 row.status,
-                row.digest or row.error,
+                row.digest.hex() if row.digest else row.error,
                 duration(row.wall_ns),
             )
             for row in shown

@@ -24,7 +24,7 @@ def print_payloads(rows: Sequence[PayloadRow]) -> None:
                 row.suite,
                 row.backend,
                 row.status,
-                row.digest or row.error,
+                row.digest.hex() if row.digest else row.error,
                 *([row.kept_in] * len(kept)),
                 _stages(row),
                 duration(row.wall_ns),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -13,15 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from flows.cli.output import console
-from flows.jobs.plan import Plan
+from flows.jobs.run import MoreDone, PlannedWork
 from flows.text import plural, size, visible
-from tasks.crypto.encrypt import Batch
-from tasks.crypto.summary import BatchSummary
-from tasks.threads.planning import Plan as Rounds
-from tasks.threads.planning import Round
-from tasks.threads.samples import Sample
 
 _LINE_EVERY_S = 5.0
+# A run of which everything fails has enough of them; all are on record.
+_FAULTS = 50
 
 
 class ProgressReporter:
@@ -31,7 +27,8 @@ class ProgressReporter:
         self.run_id: int | None = None
         self._console = console(error=True)
         self._quiet = quiet
-        self._done = self._total = 0
+        self._work = PlannedWork("working", "step", 0)
+        self._done = self._faults = 0
         self._spoke = time.monotonic()
         self._bar: Progress | None = None
         if sys.stderr.isatty() and not quiet:
@@ -61,67 +58,35 @@ class ProgressReporter:
         """One line above the bar; as `Text`, or rich makes pictures of what stands between colons in a name."""
         self._console.print(Text(visible(text)), soft_wrap=True)
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, work: PlannedWork) -> None:
         """See `Reporter`."""
-        self._total = plan.total
+        self._work, self._done = work, 0
         if self._bar:
-            self._bar.update(self._task, description="encrypting", total=plan.total)
+            self._bar.update(self._task, description=escape(visible(work.verb)), total=work.total, completed=0)
         else:
-            self.say(f"encrypting {plural(plan.total, 'payload')}, {size(plan.size_bytes * len(plan.parts))}")
+            much = f", {size(work.size_bytes)}" if work.size_bytes else ""
+            self.say(f"{work.verb} {plural(work.total, work.noun)}{much}")
 
     def started(self, run_id: int) -> None:
         """See `Reporter`."""
         self.run_id = run_id
 
-    def batch_done(self, batch: Batch, summary: BatchSummary) -> None:
-        """See `Reporter`."""
-        del batch
-        self._done += summary.payloads
-        if self._bar:
-            self._bar.advance(self._task, summary.payloads)
-        elif time.monotonic() - self._spoke >= _LINE_EVERY_S:
-            self._spoke = time.monotonic()
-            self.say(f"{self._done:,} of {plural(self._total, 'payload')}")
-
-    def steps_planned(self, what: str, count: int, size_bytes: int) -> None:
-        """See `Reporter`."""
-        self._done, self._total = 0, count
-        if self._bar:
-            self._bar.update(self._task, description=escape(visible(what)), total=count, completed=0)
-        else:
-            number = f" {count:,}" if count else ""
-            self.say(f"{what}{number}" + (f", {size(size_bytes)}" if size_bytes else ""))
-
-    def step_done(self, count: int, size_bytes: int, faults: Sequence[str]) -> None:
-        """See `Reporter`. A fault is told at once: verifying may take hours."""
-        del size_bytes
-        self._done += count
+    def progressed(self, more: MoreDone) -> None:
+        """See `Reporter`. A fault is told at once, because a job may take hours."""
+        self._done += more.count
         if not self._quiet:
-            for fault in faults:
-                self._line(fault)
+            for fault in more.faults:
+                self._tell(fault)
         if self._bar:
-            self._bar.update(self._task, completed=self._done)
+            label = f"{self._work.verb} {more.item}".rstrip()
+            self._bar.update(self._task, completed=self._done, description=escape(visible(label)))
         elif time.monotonic() - self._spoke >= _LINE_EVERY_S:
             self._spoke = time.monotonic()
-            self.say(f"{self._done:,} of {self._total:,}")
+            self.say(f"{self._done:,} of {plural(self._work.total, self._work.noun)}")
 
-    def rounds_planned(self, plan: Rounds) -> None:
-        """See `Reporter`."""
-        self._done, self._total = 0, sum(len(one.steps) for one in plan.rounds)
-        if self._bar:
-            self._bar.update(self._task, description="measuring", total=self._total, completed=0)
-        else:
-            self.say(f"measuring {plural(self._total, 'sample')} in {plural(len(plan.rounds), 'round')}")
-
-    def sample_taken(self, sample: Sample) -> None:
-        """See `Reporter`. A noisy sample is taken again, so that there may be more than were planned."""
-        self._done += 1
-        if self._bar:
-            label = f"measuring {sample.case.key}"
-            self._bar.update(self._task, completed=self._done, total=max(self._total, self._done), description=label)
-        elif time.monotonic() - self._spoke >= _LINE_EVERY_S:
-            self._spoke = time.monotonic()
-            self.say(f"{self._done:,} of {plural(self._total, 'sample')}")
-
-    def round_done(self, one: Round, samples: Sequence[Sample]) -> None:
-        """See `Reporter`; the samples have been told one by one."""
+    def _tell(self, fault: str) -> None:
+        self._faults += 1
+        if self._faults <= _FAULTS:
+            self._line(fault)
+        if self._faults == _FAULTS:
+            self._line("further ones are not listed here; they are recorded like all others")

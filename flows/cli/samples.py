@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from db.history import SampleFilter
 from db.rows import SampleRow
-from flows.analysis.findings import case_name
 from flows.cli.finding_rows import RaceRow, SpeedupRow, race_rows, speedup_rows
 from flows.cli.finding_tables import print_races, print_speedups
 from flows.cli.listing import print_rows
@@ -99,7 +98,7 @@ def _print_samples(rows: Sequence[SampleRow]) -> None:
                 row.interpreter.label,
                 row.round,
                 row.outcome,
-                row.found or row.error,
+                row.error if row.found in {None, ""} else str(row.found),
                 if_known(duration, row.wall_ns),
                 "noisy" if row.noisy else None,
             )
@@ -109,7 +108,7 @@ def _print_samples(rows: Sequence[SampleRow]) -> None:
 
 
 def _print_pyperf(rows: Sequence[SampleRow]) -> None:
-    if len({(case_name(row), row.interpreter.fingerprint) for row in rows}) != 1:
+    if len({(row.case, row.interpreter.fingerprint) for row in rows}) != 1:
         raise RequestRefused(
             "pyperf's form holds one case of one interpreter: narrow down by --workload, --executor, --interpreter, …"
         )
@@ -131,7 +130,7 @@ def pyperf_document(rows: Sequence[SampleRow]) -> str:
     first = rows[0]
     metadata = {
         # `compare_to` pairs benchmarks by this name.
-        "name": case_name(first),
+        "name": first.case,
         "unit": "second",
         "loops": 1,
         "python_version": first.interpreter.label,

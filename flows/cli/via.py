@@ -14,12 +14,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from db.errors import ThreadmillError
-from db.facts import NewRun
 from db.history import VERDICT_FAULTS, History
+from db.rows import NewRun
 from flows.cli.progress import ProgressReporter
 from flows.errors import CommandFailed, RequestRefused
-from flows.jobs.reporter import LISTENER
-from flows.jobs.run import Job, Tools
+from flows.jobs.run import LISTENER, Job, Tools
 from flows.jobs.runner import DirectRunner
 from flows.serving import lock
 from flows.serving.environment import AUTH, prefect_environment

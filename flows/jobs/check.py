@@ -72,7 +72,7 @@ def _check(payload: Payload, history: History, secret: Secret, limits: Limits, c
         digest = _digest(payload, recorded, secret, limits, cancel)
     except CryptoError as error:
         return _verdict(name, recorded, _fault(error), error=str(error))
-    if digest == recorded.digest:
+    if digest == _hex(recorded.digest):
         return _verdict(name, recorded, "same", digest=digest)
     reason = "its content, or the key file, is not the recorded one"
     return _verdict(name, recorded, "differs", digest=digest, error=reason)
@@ -80,8 +80,7 @@ def _check(payload: Payload, history: History, secret: Secret, limits: Limits, c
 
 def _digest(payload: Payload, recorded: PayloadRow, secret: Secret, limits: Limits, cancel: CancelToken) -> str:
     suite = SUITES[check_suites([recorded.suite])[0]]
-    salt = bytes.fromhex(recorded.salt or "")
-    return encrypt_payload(payload, suite, NativeBackend(), secret, salt, limits, cancel).digest.hex()
+    return encrypt_payload(payload, suite, NativeBackend(), secret, recorded.salt or b"", limits, cancel).digest.hex()
 
 
 def _fault(error: CryptoError) -> Verdict:
@@ -95,4 +94,9 @@ def _fault(error: CryptoError) -> Verdict:
 def _verdict(
     name: str, recorded: PayloadRow, verdict: Verdict, *, digest: str | None = None, error: str | None = None
 ) -> Checked:
-    return Checked(name, verdict, recorded.run_id, recorded.started_at, recorded.suite, recorded.digest, digest, error)
+    kept = recorded.run_id, recorded.started_at, recorded.suite, _hex(recorded.digest)
+    return Checked(name, verdict, *kept, digest, error)
+
+
+def _hex(digest: bytes | None) -> str | None:
+    return None if digest is None else digest.hex()

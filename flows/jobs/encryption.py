@@ -8,18 +8,22 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from db.facts import NewRun, VaultFacts
+from db.rows import NewRun
 from db.store import Store
 from flows.jobs.plan import Done, Plan, make_plan
 from flows.jobs.request import EncryptionRequest
-from flows.jobs.run import OpenRun, Tools, open_run
+from flows.jobs.run import MoreDone, OpenRun, PlannedWork, Tools, counted, open_run
 from flows.jobs.runner import Here, Step, at_once
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.secret import KeySource
 from tasks.crypto.summary import BatchSummary, summarise, total
+from tasks.rows import payload_rows
+
+if TYPE_CHECKING:
+    from tasks.vault.vault import Vault
 
 EncryptBatch = Callable[[Batch, KeySource, Limits, CancelToken], tuple[Encryption, ...]]
 
@@ -28,7 +32,7 @@ class Keep(Protocol):
     """Encrypts batches so that their ciphertext is kept in a vault."""
 
     @property
-    def vault(self) -> VaultFacts:
+    def vault(self) -> Vault:
         """The vault."""
 
     def encrypt(self, batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken) -> tuple[Encryption, ...]:
@@ -52,9 +56,7 @@ class EncryptionOutcome:
     @property
     def message(self) -> str:
         """How many of what, and the first of those that need eyes."""
-        counts = self.summary.counts
-        words = [f"{count:,} {status}" for status, count in sorted(counts.items(), key=lambda item: -item[1])]
-        text = ", ".join(words) or "nothing left to do"
+        text = counted(self.summary.counts) or "nothing left to do"
         return f"{text}: {self.faults}" if self.faults else text
 
     @property
@@ -81,7 +83,7 @@ def encrypt(request: EncryptionRequest, run: NewRun, tools: Tools) -> OpenRun:
         RecordError: the record cannot be written.
     """
     plan = tools.runner.plan(lambda: make_plan(request, tools.cancel))
-    tools.reporter.planned(plan)
+    tools.reporter.planned(planned_work(plan))
     with open_run(replace(run, parameters=request.parameters()), tools) as opened:
         done_before: frozenset[Done] = frozenset()
         if run.flow_run_id is not None and run.attempt > 1:
@@ -104,8 +106,23 @@ def run_batches(
         with closing(running) as ended:
             for batch, encryptions in ended:
                 summaries.append(summarise(encryptions))
-                run.tools.reporter.batch_done(batch, summaries[-1])
+                run.tools.reporter.progressed(_more_done(batch, summaries[-1], several=len(plan.parts) > 1))
     return EncryptionOutcome(total(summaries))
+
+
+def planned_work(plan: Plan) -> PlannedWork:
+    """The work of a plan, for the reporter."""
+    ways = "; ".join(f"{part.suite.name} on {part.chosen.backend} ({part.chosen.reason})" for part in plan.parts)
+    return PlannedWork("encrypting", "payload", plan.total, plan.size_bytes * len(plan.parts), ways)
+
+
+def _more_done(batch: Batch, summary: BatchSummary, *, several: bool) -> MoreDone:
+    way = f" ({batch.suite} on {batch.chosen.backend})" if several else ""
+    faults = [f"{fault.name} {fault.status}: {fault.error}" for fault in summary.faults]
+    more = summary.counts.get("failed", 0) + summary.counts.get("unstable", 0) - len(faults)
+    faults += [f"and {more:,} more payloads of batch {batch.number}"] if more else []
+    line = f"batch {batch.number}{way}: {counted(summary.counts)}"
+    return MoreDone(summary.payloads, summary.size_bytes, line, faults)
 
 
 def batch_step(batch: Batch, request: EncryptionRequest, keep: Keep | None = None) -> Step[tuple[Encryption, ...]]:
@@ -115,7 +132,7 @@ def batch_step(batch: Batch, request: EncryptionRequest, keep: Keep | None = Non
         name=f"encrypt batch {batch.number}: {len(batch.payloads)} x {batch.suite} on {batch.chosen.backend}",
         recorded_as=f"record batch {batch.number}",
         work=partial(_encrypt, keep.encrypt if keep else encrypt_batch, batch, request.key, request.limits),
-        record=partial(_record, keep.vault if keep else None),
+        record=partial(_record, *((keep.vault.id, keep.vault.root) if keep else (None, None))),
     )
 
 
@@ -125,5 +142,7 @@ def _encrypt(
     return encrypt_batch(batch, key, limits, here.cancel)
 
 
-def _record(vault: VaultFacts | None, store: Store, run_id: int, encryptions: tuple[Encryption, ...]) -> None:
-    store.record_encryptions(run_id, encryptions, vault)
+def _record(
+    vault_id: str | None, vault_path: str | None, store: Store, run_id: int, encryptions: tuple[Encryption, ...]
+) -> None:
+    store.record_payloads(payload_rows(run_id, encryptions, vault_id, vault_path))

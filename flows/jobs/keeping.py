@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 
-from db.facts import NewRun
-from flows.jobs.encryption import EncryptionOutcome, encrypt, run_batches
+from db.rows import NewRun, SnapshotRow
+from flows.jobs.encryption import EncryptionOutcome, encrypt, planned_work, run_batches
 from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition
 from flows.jobs.request import EncryptionRequest, VaultRequest
 from flows.jobs.run import Job, OpenRun, Tools, open_run
-from flows.jobs.vaults import known_snapshot
+from flows.jobs.vaults import known_snapshot, record
 from flows.text import size
-from tasks.vault.add import Added, Addition, AdditionPlan, SourceSelection, adding, compare
+from tasks.rows import snapshot_row
+from tasks.vault.add import Addition, AdditionPlan, SourceSelection, adding, compare
 from tasks.vault.errors import NoVault
 from tasks.vault.lookup import newest_snapshot
 from tasks.vault.vault import is_vault, make_vault, open_vault, why_no_vault
@@ -25,33 +25,11 @@ from tasks.vault.walk import Excludes, has_files, sources_of
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotRecord:
-    """What the record keeps of a snapshot; see `db.facts.SnapshotFacts`."""
-
-    vault_id: str
-    vault_path: str
-    name: str
-    sequence: int
-    mac: str
-    created_at: datetime
-    sources: Sequence[bytes]
-    entries: int
-    files: int
-    new: int
-    unchanged: int
-    unstable: int
-    skipped: int
-    failed: int
-    size_bytes: int
-    stored_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class KeptOutcome:
     """What came of the files, and the snapshot that has them; `faults` are of the vault, noticed on the way."""
 
     encryption: EncryptionOutcome
-    snapshot: SnapshotRecord
+    snapshot: SnapshotRow
     faults: tuple[Verdict, ...]
 
     @property
@@ -100,16 +78,16 @@ def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: New
 
         plan = tools.runner.plan(make)
         (addition,) = additions
-        tools.reporter.planned(plan)
+        tools.reporter.planned(planned_work(plan))
         known = known_snapshot(tools.history, addition.vault)
         faults = tuple(_faults(addition, known))
         with open_run(replace(run, parameters=request.parameters()), tools) as opened:
-            tools.store.record_verdicts(opened.run_id, addition.vault, 0, faults)
+            record(addition.vault, 0, tools.store, opened.run_id, faults)
             outcome = run_batches(plan, opened, keep=addition)
             added = addition.add_snapshot(known.sequence + 1 if known else 1, tools.cancel)
             # After it is in the vault: a record that knows more than the vault has would take that for a rollback.
-            snapshot = _record(addition, added, outcome)
-            tools.store.record_snapshot(opened.run_id, snapshot)
+            snapshot = snapshot_row(opened.run_id, addition, added, outcome.summary.counts)
+            tools.store.record_snapshot(snapshot)
             opened.outcomes.append(KeptOutcome(outcome, snapshot, faults))
     return opened
 
@@ -146,25 +124,3 @@ def _faults(addition: Addition, known: KnownSnapshot | None) -> Iterator[Verdict
     newest = newest_snapshot(addition.vault)
     if fault := rolled_back(addition.vault, [newest], known, addition.found.damaged):
         yield judged("vault", addition.vault.id, "rolled-back", fault)
-
-
-def _record(addition: Addition, added: Added, outcome: EncryptionOutcome) -> SnapshotRecord:
-    header, totals, counts = added.snapshot.header, added.snapshot.totals, outcome.summary.counts
-    return SnapshotRecord(
-        vault_id=addition.vault.id,
-        vault_path=addition.vault.root,
-        name=header.name,
-        sequence=header.sequence,
-        mac=added.snapshot.mac,
-        created_at=header.created,
-        sources=header.sources,
-        entries=totals.entries,
-        files=totals.files,
-        new=added.new,
-        unchanged=addition.found.unchanged + added.same,
-        unstable=counts.get("unstable", 0),
-        skipped=counts.get("skipped", 0),
-        failed=counts.get("failed", 0),
-        size_bytes=totals.size_bytes,
-        stored_bytes=added.stored_bytes,
-    )

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from db.facts import NewRun
 from db.ledger import Fault, Verdict
+from db.rows import NewRun
 from flows.errors import RequestRefused
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.settings import KEEP_FORM

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -11,14 +12,17 @@ from enum import StrEnum
 from functools import partial
 from typing import TypeVar
 
-from db.facts import NewRun
+from db.rows import NewRun
 from db.store import Store
 from flows.errors import RequestRefused
-from flows.jobs.measured import Counting, MeasurementOutcome, labels_of
-from flows.jobs.run import OpenRun, Tools, open_run
+from flows.jobs.measured import Counting, MeasurementOutcome, fault_text, labels_of
+from flows.jobs.run import MoreDone, OpenRun, PlannedWork, Reporter, Tools, counted, open_run
 from flows.jobs.runner import Here, Pending, Step
-from tasks.axes import Executor, Experiment, Guard, Shape, Workload
+from flows.text import plural
+from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.cancel import CancelToken
+from tasks.rows import interpreter_facts, sample_rows
+from tasks.threads.cases import Case
 from tasks.threads.discovery import discover, distinct, select
 from tasks.threads.errors import ExperimentError
 from tasks.threads.interpreters import Interpreter, probe
@@ -148,7 +152,7 @@ def measure(request: ExperimentRequest, run: NewRun, tools: Tools) -> OpenRun:
         RecordError: the record cannot be written.
     """
     rounds = tools.runner.plan(lambda: make_rounds(request, tools.cancel))
-    tools.reporter.rounds_planned(rounds)
+    tools.reporter.planned(planned_samples(rounds))
     with open_run(replace(run, parameters=request.parameters(rounds)), tools) as opened:
         opened.outcomes.append(run_rounds(rounds, request, opened))
     return opened
@@ -156,16 +160,12 @@ def measure(request: ExperimentRequest, run: NewRun, tools: Tools) -> OpenRun:
 
 def run_rounds(rounds: Plan, request: ExperimentRequest, run: OpenRun) -> MeasurementOutcome:
     """Measure and record one round after the other."""
-    reporter = run.tools.reporter
-
-    def tell(event: object) -> None:
-        assert isinstance(event, Sample)  # noqa: S101 - a round tells nothing else
-        reporter.sample_taken(event)
-
-    counting = Counting(labels_of(rounds))
+    labels = labels_of(rounds)
+    counting = Counting(labels)
+    progress = _RoundProgress(rounds, labels, run.tools.reporter)
     pending: Pending[tuple[Sample, ...]] | None = None
     for one in rounds.rounds:
-        pending = run.start(round_step(one, request), tell, after=pending)
+        pending = run.start(round_step(one, request), progress.tell, after=pending)
         try:
             samples = pending.result()
         except BaseException:
@@ -174,9 +174,51 @@ def run_rounds(rounds: Plan, request: ExperimentRequest, run: OpenRun) -> Measur
             with suppress(Exception):
                 pending.result()
             raise
-        reporter.round_done(one, samples)
+        progress.end(one, samples)
         counting.add(samples)
-    return counting.outcome
+    outcome = counting.outcome
+    taken = sum(outcome.outcomes.values())
+    if 2 * outcome.noisy > taken:
+        text = f"{outcome.noisy:,} of {plural(taken, 'sample')} are noisy: something else ran on this host; "
+        run.tools.reporter.progressed(MoreDone(faults=(text + "they are recorded, and no figure rests on them",)))
+    return outcome
+
+
+class _RoundProgress:
+    """Turns samples into events. A sample that is taken again, because the first was noisy, is not counted again."""
+
+    def __init__(self, rounds: Plan, labels: dict[str, str], reporter: Reporter) -> None:
+        self._rounds = len(rounds.rounds)
+        self._labels = labels
+        self._reporter = reporter
+        self._seen: set[tuple[Case, str]] = set()
+
+    def tell(self, sample: object) -> None:
+        """A sample was taken; called from the thread that measures."""
+        assert isinstance(sample, Sample)  # noqa: S101 - a round tells nothing else
+        key = sample.case, sample.interpreter
+        count = 0 if key in self._seen else 1
+        self._seen.add(key)
+        faults = [fault_text(sample, self._labels[sample.interpreter])] if sample.outcome.is_failure else []
+        self._reporter.progressed(MoreDone(count, faults=faults, item=sample.case.key))
+
+    def end(self, one: Round, samples: Sequence[Sample]) -> None:
+        """A round is recorded; what was not told while it was measured is counted now."""
+        counts = counted(Counter(sample.outcome.value for sample in samples))
+        noisy = sum(sample.noisy for sample in samples)
+        line = f"round {one.number + 1} of {self._rounds}: {counts}; {noisy} of them noisy"
+        reasons = {sample.error for sample in samples if sample.outcome is Outcome.SKIPPED}
+        for reason in sorted(filter(None, reasons)):
+            line += f"; skipped: {reason}"
+        self._reporter.progressed(MoreDone(len(one.steps) - len(self._seen), line=line))
+        self._seen.clear()
+
+
+def planned_samples(rounds: Plan) -> PlannedWork:
+    """The work of a plan, for the reporter."""
+    total = sum(len(one.steps) for one in rounds.rounds)
+    details = f"{plural(len(rounds.rounds), 'round')} on {', '.join(labels_of(rounds).values())}; seed {rounds.seed}"
+    return PlannedWork("measuring", "sample", total, details=details)
 
 
 def round_step(one: Round, request: ExperimentRequest) -> Step[tuple[Sample, ...]]:
@@ -195,7 +237,8 @@ def _measure(one: Round, lock: str, lock_wait_s: float, here: Here) -> tuple[Sam
 
 
 def _record(one: Round, store: Store, run_id: int, samples: tuple[Sample, ...]) -> None:
-    store.record_samples(run_id, one.number * _ORDINALS_PER_ROUND, samples, one.interpreters)
+    rows = sample_rows(run_id, one.number * _ORDINALS_PER_ROUND, samples, one.interpreters)
+    store.record_samples(rows, interpreter_facts(one.interpreters))
 
 
 def _seed(asked: int | None) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 
-from db.facts import NewRun
 from db.history import History
+from db.rows import NewRun
 from flows.errors import RequestRefused
-from flows.jobs.run import OpenRun, Tools, open_run
+from flows.jobs.run import OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.vaults import Tally, drawn, need_latest, run_portions
 from flows.text import shown_path, size
 from tasks.cancel import CancelToken
@@ -81,7 +81,7 @@ def prune(request: PruningRequest, run: NewRun, tools: Tools) -> OpenRun:
             return vault, index, _plan(vault, request.policy, index, tools.history, tools.cancel)
 
         vault, index, removal = tools.runner.plan(make)
-        tools.reporter.steps_planned("removing", len(removal.snapshots) + removal.objects, 0)
+        tools.reporter.planned(PlannedWork("removing", "removal", len(removal.snapshots) + removal.objects))
         with open_run(replace(run, parameters=request.parameters()), tools) as opened:
             tally = Tally()
             verdicts = stack.enter_context(closing(remove(vault, removal, index, tools.cancel)))

@@ -6,10 +6,10 @@ import os
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
-from db.facts import NewRun
+from db.rows import NewRun
 from flows.errors import RequestRefused
 from flows.jobs.names import need_outside
-from flows.jobs.run import OpenRun, Tools, open_run
+from flows.jobs.run import OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.vaults import NAME_ANOTHER, Tally, drawn, need_latest, run_portions
 from flows.text import shown_path
 from tasks.crypto.secret import KeyFile
@@ -85,7 +85,7 @@ def restore(request: RestorationRequest, run: NewRun, tools: Tools) -> OpenRun:
     """
     with ExitStack() as stack:
         plan = tools.runner.plan(lambda: _plan(request, tools, stack))
-        tools.reporter.steps_planned("restoring", plan.files, plan.size_bytes)
+        tools.reporter.planned(PlannedWork("restoring", "file", plan.files, plan.size_bytes))
         with open_run(replace(run, parameters=request.parameters()), tools) as opened:
             tally = Tally()
             verdicts = stack.enter_context(closing(plan.restoration.restore(plan.opened, plan.wanted)))

@@ -1,25 +1,103 @@
-"""One run around whatever a job does: its row is opened, and closed whichever way the work ends."""
+"""A run around the work of a job: its row, its tools, and the events that it reports."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from db.errors import RecordError
-from db.facts import NewRun
 from db.history import History
+from db.rows import NewRun
 from db.store import Store
-from flows.jobs.reporter import Reporter
 from flows.jobs.runner import Here, Pending, Runner, Step
 from tasks.cancel import CancelToken
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
 
 
 def _ignore(_event: object) -> None:
     """Most jobs have nothing to tell within a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedWork:
+    """The work of a job, or of one of its parts, before it begins.
+
+    Attributes:
+        verb: what is going on, such as `encrypting`.
+        noun: what is counted, in the singular, such as `payload`.
+        total: how many there are.
+        size_bytes: their size; 0 where it does not matter.
+        details: what else there is to know about it, for the log.
+    """
+
+    verb: str
+    noun: str
+    total: int
+    size_bytes: int = 0
+    details: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MoreDone:
+    """Some more of the planned work is done.
+
+    Attributes:
+        count: how many more; the counts of all events add up to the total, never beyond it.
+        size_bytes: their size.
+        line: what came of them, for a log that has a line for each step.
+        faults: what needs attention, in words.
+        item: what is in work, for a bar.
+    """
+
+    count: int = 0
+    size_bytes: int = 0
+    line: str | None = None
+    faults: Sequence[str] = ()
+    item: str = ""
+
+
+class Reporter(Protocol):
+    """Receives the events of a job; within a step they come from the thread that runs it."""
+
+    def planned(self, work: PlannedWork) -> None:
+        """The work is known; a job of two parts begins anew with the second one."""
+
+    def started(self, run_id: int) -> None:
+        """The run has its row."""
+
+    def progressed(self, more: MoreDone) -> None:
+        """Some more is done and recorded."""
+
+
+# Who in this process wants to hear of a job that a flow runs (the command line's progress bar).
+LISTENER: ContextVar[Reporter | None] = ContextVar("LISTENER", default=None)
+
+
+class Tee:
+    """Tells several reporters, one after the other."""
+
+    def __init__(self, *reporters: Reporter) -> None:
+        self._reporters = reporters
+
+    def planned(self, work: PlannedWork) -> None:
+        """See `Reporter`."""
+        for one in self._reporters:
+            one.planned(work)
+
+    def started(self, run_id: int) -> None:
+        """See `Reporter`."""
+        for one in self._reporters:
+            one.started(run_id)
+
+    def progressed(self, more: MoreDone) -> None:
+        """See `Reporter`."""
+        for one in self._reporters:
+            one.progressed(more)
 
 
 class Outcome(Protocol):
@@ -102,3 +180,8 @@ def open_run(run: NewRun, tools: Tools) -> Iterator[OpenRun]:
         opened.head = store.finish_run(opened.run_id, "failed", opened.message)
     else:
         opened.head = store.finish_run(opened.run_id, "completed")
+
+
+def counted(counts: Mapping[Word, int]) -> str:
+    """Counts by status in words, the good ones first, then the most frequent."""
+    return ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items(), key=lambda one: (one[0] != "ok", -one[1])))

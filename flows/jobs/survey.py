@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from db.facts import NewRun
-from flows.jobs.encryption import run_batches
-from flows.jobs.measurement import ExperimentRequest, book_rounds, run_rounds
+from db.rows import NewRun
+from flows.jobs.encryption import planned_work, run_batches
+from flows.jobs.measurement import ExperimentRequest, book_rounds, planned_samples, run_rounds
 from flows.jobs.plan import Plan, make_plan
 from flows.jobs.request import EncryptionRequest, RandomSpec
 from flows.jobs.run import OpenRun, Tools, open_run
@@ -53,10 +53,10 @@ def survey(request: SurveyRequest, run: NewRun, tools: Tools) -> OpenRun:
     """
     plan, rounds = tools.runner.plan(lambda: _plans(request, tools.cancel))
     parameters = request.encryption.parameters() | {"rounds": len(rounds.rounds)}
-    tools.reporter.planned(plan)
+    tools.reporter.planned(planned_work(plan))
     with open_run(replace(run, parameters=parameters), tools) as opened:
         opened.outcomes.append(run_batches(plan, opened))
-        tools.reporter.rounds_planned(rounds)
+        tools.reporter.planned(planned_samples(rounds))
         opened.outcomes.append(run_rounds(rounds, request.experiments, opened))
     return opened
 

@@ -11,9 +11,10 @@ from functools import partial
 
 from db.history import History
 from db.store import Store
-from flows.jobs.run import OpenRun
+from flows.jobs.run import MoreDone, OpenRun
 from flows.jobs.runner import Here, Pending, Step, at_once
 from tasks.crypto.errors import CryptoError
+from tasks.rows import verdict_rows
 from tasks.vault.errors import VaultChanged
 from tasks.vault.snapshots import Snapshot
 from tasks.vault.vault import Vault
@@ -108,17 +109,19 @@ def run_portions(
         nonlocal ordinal
         first = ordinal
         ordinal += portion.count
-        record = partial(_record, vault, first)
-        return run.start(Step(f"{kind}-batch", portion.name, f"record {portion.name}", portion.work, record))
+        names = f"{kind}-batch", portion.name, f"record {portion.name}"
+        return run.start(Step(*names, portion.work, partial(record, vault, first)))
 
     with closing(at_once(portions, start, workers, run.tools.cancel)) as ended:
-        for _, verdicts in ended:
+        for portion, verdicts in ended:
             size_bytes = sum(one.size_bytes or 0 for one in verdicts)
-            run.tools.reporter.step_done(len(verdicts), size_bytes, tally.add(verdicts))
+            line = portion.name.partition(":")[0]
+            run.tools.reporter.progressed(MoreDone(len(verdicts), size_bytes, line, tally.add(verdicts)))
 
 
-def _record(vault: Vault, first_ordinal: int, store: Store, run_id: int, verdicts: Verdicts) -> None:
-    store.record_verdicts(run_id, vault, first_ordinal, verdicts)
+def record(vault: Vault, first_ordinal: int, store: Store, run_id: int, verdicts: Sequence[Verdict]) -> None:
+    """Record verdicts on a vault; those that are on record already stay as they are."""
+    store.record_verdicts(verdict_rows(run_id, vault.id, vault.root, first_ordinal, verdicts))
 
 
 def drawn(verdicts: Iterator[Verdict], what: str) -> Iterator[Portion]:
@@ -160,5 +163,5 @@ class _Draw:
 
 def record_at_once(verdicts: Sequence[Verdict], vault: Vault, run: OpenRun, tally: Tally) -> None:
     """Record the verdicts that planning came to."""
-    run.tools.store.record_verdicts(run.run_id, vault, tally.ordinal, verdicts)
-    run.tools.reporter.step_done(0, 0, tally.add(verdicts))
+    record(vault, tally.ordinal, run.tools.store, run.run_id, verdicts)
+    run.tools.reporter.progressed(MoreDone(faults=tally.add(verdicts)))

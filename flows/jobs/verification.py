@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
-from db.facts import NewRun
 from db.history import VERDICT_FAULTS
+from db.rows import NewRun
 from flows.errors import RequestRefused
-from flows.jobs.run import OpenRun, Tools, open_run
+from flows.jobs.run import OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.runner import Here
 from flows.jobs.vaults import Portion, Tally, known_snapshot, record_at_once, run_portions
 from flows.text import shown_path, size
@@ -107,7 +107,7 @@ def verify(request: VerificationRequest, run: NewRun, tools: Tools) -> OpenRun:
     """
     with ExitStack() as stack:
         plan = tools.runner.plan(lambda: _plan(request, tools, stack))
-        tools.reporter.steps_planned("verifying", plan.count, plan.size_bytes)
+        tools.reporter.planned(PlannedWork("verifying", "object", plan.count, plan.size_bytes))
         with open_run(replace(run, parameters=request.parameters()), tools) as opened:
             tally = Tally()
             record_at_once(plan.found, plan.vault, opened, tally)

@@ -54,16 +54,6 @@ class Vault:
     id: str
     key: VaultKey | None
 
-    @property
-    def path(self) -> str:
-        """Where it is, for the record."""
-        return self.root
-
-    @property
-    def vault_id(self) -> str:
-        """The id, for the record."""
-        return self.id
-
     def need_key(self) -> VaultKey:
         """The key, where there must be one."""
         if self.key is None:

@@ -1,0 +1,183 @@
+"""Steps are values: pickled and run in another process, they come to the same rows; and how they are counted."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.history import History, PayloadFilter, SampleFilter
+from db.rows import NewRun
+from db.store import Store
+from flows.jobs.encryption import encrypt
+from flows.jobs.measurement import ExperimentRequest, measure
+from flows.jobs.request import EncryptionRequest, RandomSpec
+from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Tools
+from flows.jobs.runner import DirectRunner, Here, Runner, Step
+from flows.jobs.survey import SurveyRequest, survey
+from tasks.axes import Executor, Experiment, Outcome, Workload
+from tasks.cancel import CancelToken
+from tasks.crypto.secret import KeyFile, Secret, ThrowAway, write_key_file
+from tasks.threads.planning import Round, Selection
+from tasks.threads.samples import Sample
+from tests.fresh_process import FreshProcessRunner
+
+# Drawn or measured anew by every run.
+_DIFFERENT = (
+    "run_id", "salt", "digest", "started_at", "wall_ns", "cpu_ns", "runq_ns", "blocked_ns", "context_switches",
+    "foreign_share", "noisy", "positive_lost", "found", "stages",
+)  # fmt: skip
+
+
+class Heard:
+    """A `Reporter` that keeps the events."""
+
+    def __init__(self) -> None:
+        self.work: list[PlannedWork] = []
+        self.counts: list[list[int]] = []
+        self.faults: list[str] = []
+
+    def planned(self, work: PlannedWork) -> None:
+        self.work.append(work)
+        self.counts.append([])
+
+    def started(self, run_id: int) -> None:
+        pass
+
+    def progressed(self, more: MoreDone) -> None:
+        self.counts[-1].append(more.count)
+        self.faults += more.faults
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(f"sqlite:///{tmp_path}/history.sqlite")
+
+
+@pytest.fixture
+def history(store: Store, tmp_path: Path) -> History:
+    return History(f"sqlite:///{tmp_path}/history.sqlite")
+
+
+@pytest.fixture
+def run(store: Store, history: History) -> Callable[[Job, Runner], OpenRun]:
+    def run_job(job: Job, runner: Runner) -> OpenRun:
+        return job(NewRun("test", "direct", {}, "test"), Tools(store, history, runner, Heard(), CancelToken()))
+
+    return run_job
+
+
+def same(rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """Rows by ordinal, without the parts that differ from run to run."""
+    facts = [{name: getattr(row, name) for name in row.__dataclass_fields__ if name not in _DIFFERENT} for row in rows]
+    return sorted(facts, key=lambda one: int(one["ordinal"]))
+
+
+def files_of(folder: Path) -> EncryptionRequest:
+    """A folder's files under two suites and both backends, with a key file."""
+    for number in range(5):
+        (folder / f"file {number} {{x}}").write_bytes(b"x" * 1000 * number)
+    (folder / "none").symlink_to("nowhere")
+    write_key_file(str(folder.parent / "key"))
+    return EncryptionRequest(
+        KeyFile(str(folder.parent / "key")),
+        paths=(str(folder),),
+        suites=("modern", "cbc"),
+        backends=("openssl", "native"),
+    )
+
+
+def jobs_of(name: str, tmp_path: Path) -> Job:
+    lock = str(tmp_path / "lock")
+    random = EncryptionRequest(ThrowAway(), random=RandomSpec(100, 3), suites=("classic", "modern"))
+    if name == "files":
+        (tmp_path / "tree").mkdir()
+        return partial(encrypt, files_of(tmp_path / "tree"))
+    if name == "random":
+        return partial(encrypt, random)
+    if name == "survey":
+        return partial(survey, SurveyRequest(random, ExperimentRequest(lock, rounds=1)))
+    selection = Selection((Experiment.SPEEDUP,), workloads=(Workload.WAIT,), executors=(Executor.THREAD,), quick=True)
+    return partial(measure, ExperimentRequest(lock, selection, rounds=2, seed=1))
+
+
+@pytest.mark.parametrize("name", ["files", "random", "experiment", "survey"])
+def test_every_step_is_a_value(
+    name: str, run: Callable[[Job, Runner], OpenRun], history: History, tmp_path: Path
+) -> None:
+    """Pickled and run in a process of its own, each step records the same rows but for salts, digests and times."""
+    job, fresh = jobs_of(name, tmp_path), FreshProcessRunner()
+    here, there = run(job, DirectRunner(2)), run(job, fresh)
+    assert here.exit_code == there.exit_code == 0
+    assert fresh.names
+    payloads = [history.payloads(PayloadFilter(run_id=one.run_id), limit=None) for one in (here, there)]
+    samples = [history.samples(SampleFilter(run_id=one.run_id), limit=None) for one in (here, there)]
+    assert same(payloads[0]) == same(payloads[1])
+    assert {sample["round"] for sample in same(samples[0])} == {sample["round"] for sample in same(samples[1])}
+    cases = [
+        {(row.round, row.experiment, row.workload, row.executor, row.guard, row.interpreter) for row in rows}
+        for rows in samples
+    ]
+    assert cases[0] == cases[1]
+    assert bool(payloads[0]) == (name != "experiment")
+    assert bool(samples[0]) == (name in ("experiment", "survey"))
+
+
+def test_a_sample_that_is_taken_again_is_not_counted_again(
+    store: Store, history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are noisy, the counts add up to the planned total, and never go beyond it on the way."""
+
+    def all_noisy(one: Round, *, tell: Callable[[Sample], None], **_: object) -> tuple[Sample, ...]:
+        samples = [
+            Sample(
+                step.case, step.interpreter.fingerprint, "0" * 64, one.number, datetime.now(UTC), outcome, noisy=True
+            )
+            for step in one.steps
+            for outcome in (Outcome.OK, Outcome.OK)
+        ]
+        for sample in samples:
+            tell(sample)
+        return tuple(samples)
+
+    monkeypatch.setattr("flows.jobs.measurement.measure_round", all_noisy)
+    heard = Heard()
+    selection = Selection((Experiment.SPEEDUP,), workloads=(Workload.WAIT,), executors=(Executor.THREAD,))
+    request = ExperimentRequest(str(tmp_path / "lock"), selection, rounds=3)
+    tools = Tools(store, history, DirectRunner(1), heard, CancelToken())
+    done = measure(request, NewRun("test", "direct", {}, "test"), tools)
+    (work,), (counts,) = heard.work, heard.counts
+    assert sum(counts) == work.total
+    assert min(counts) == 0
+    assert len(history.samples(SampleFilter(run_id=done.run_id), limit=None)) == 2 * work.total
+    assert "noisy: something else ran on this host" in heard.faults[-1]
+
+
+def test_here_never_travels() -> None:
+    """Pickled, the token and the listener are those of the process that unpickles them."""
+    here = Here(CancelToken(), print)
+    here.cancel.cancel()
+    there = pickle.loads(pickle.dumps(here))  # noqa: S301
+    assert not there.cancel.cancelled
+    assert there.tell is not print
+
+
+def test_a_secret_refuses_to_be_pickled_in_a_step() -> None:
+    """A step that holds a secret can go nowhere."""
+    step = Step("k", "n", "r", partial(_give, Secret.draw()), _record)
+    with pytest.raises(TypeError, match="never pickled"):
+        pickle.dumps(step)
+
+
+def _give(secret: Secret, here: Here) -> Secret:
+    del here
+    return secret
+
+
+def _record(store: Store, run_id: int, secret: Secret) -> None:
+    del store, run_id, secret
