@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.rounds import ratio, show
+from tasks.axes import Executor, Guard, Outcome, Shape, Workload
 from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Guard, Outcome, Shape, Workload
 from tasks.threads.execution import run_case
 from tasks.threads.interpreters import probe
 

@@ -21,8 +21,8 @@ from benchmarks.year import CASES, DAYS, PYTHONS, SAMPLES_PER_RUN, fill
 from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
 from db.rows import NewRun
 from db.store import Store
+from tasks.axes import Outcome
 from tasks.rows import interpreter_facts, sample_rows
-from tasks.threads.choices import Outcome
 from tasks.threads.interpreters import Interpreter
 from tasks.threads.samples import Sample
 

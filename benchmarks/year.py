@@ -16,8 +16,8 @@ from db.ledger import seal
 from db.models import Case, Encryption, Host, Interpreter, Run, Stage
 from db.store import Store
 from db.summaries import roll_up_closed_days, summarise_run
+from tasks.axes import Executor, Guard, Shape, Workload
 from tasks.threads.cases import Case as MeasuredCase
-from tasks.threads.choices import Executor, Guard, Shape, Workload
 
 DAYS = 365
 ROUNDS = 6

@@ -14,7 +14,7 @@ from flows.jobs.measurement import ExperimentRequest, check_selection, measure
 from flows.jobs.run import Job
 from flows.orchestration import run_in_flow
 from flows.settings import Settings
-from tasks.threads.choices import Executor, Experiment, Guard, Shape, Workload
+from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 
 Workers = Annotated[int, Field(ge=1, le=512)]
 

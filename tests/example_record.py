@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.axes import Executor, Guard, Shape, Workload
 from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Guard, Shape, Workload
 from tests.example_vault import ExampleVault
 from tests.generated_record import GeneratedRecord, NewPayload, NewSample, at_hour
 

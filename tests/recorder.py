@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 from db.rows import NewRun
 from db.store import Store
+from tasks.axes import Outcome
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
@@ -23,7 +24,6 @@ from tasks.crypto.secret import ThrowAway
 from tasks.crypto.suites import SUITES
 from tasks.rows import interpreter_facts, payload_rows, sample_rows
 from tasks.threads.cases import Case
-from tasks.threads.choices import Outcome
 from tasks.threads.interpreters import Interpreter
 from tasks.threads.samples import Sample
 

@@ -8,8 +8,8 @@ from datetime import date, timedelta
 
 import pytest
 
+from tasks.axes import Executor, Guard, Shape, Workload
 from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Guard, Shape, Workload
 from tests.generated_record import GeneratedRecord, NewPayload, NewSample, at_hour, object_of
 from tests.vault_fakes import Snapshot, Verdict
 

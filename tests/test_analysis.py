@@ -13,14 +13,19 @@ import pytest
 
 from db.history import History, SeriesFilter
 from flows.analysis import comparison
-from flows.analysis.blame import Changed
-from flows.analysis.changes import find_changes
+from flows.analysis.changes import Changed, find_changes
 from flows.analysis.comparison import Side, compare
-from flows.analysis.intervals import Verdict, ratio_of_medians, ratio_of_pairs, verdict
+from flows.analysis.intervals import (
+    RESAMPLES,
+    Ratio,
+    SpeedVerdict,
+    ratio_of_medians,
+    ratio_of_pairs,
+    verdict_on_times,
+)
 from flows.analysis.steps import LEAST_VALUES, cheapest_steps, find_steps, may_differ
+from tasks.axes import Executor, Workload
 from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Workload
-from tasks.threads.estimates import RESAMPLES, Ratio
 from tests.generated_record import GeneratedRecord, NewPayload, NewSample, at_hour
 
 DAY = date(2026, 3, 1)
@@ -127,7 +132,12 @@ def test_a_change_says_where_how_much_and_what_changed(record: GeneratedRecord, 
         for number in range(30)
     ]
     faster, slower = sorted(find_changes(history, EVERYTHING), key=lambda one: one.ratio)
-    assert (faster.run_id, faster.before_runs, faster.after_runs, faster.verdict) == (ids[15], 15, 15, Verdict.FASTER)
+    assert (faster.run_id, faster.before_runs, faster.after_runs, faster.verdict) == (
+        ids[15],
+        15,
+        15,
+        SpeedVerdict.FASTER,
+    )
     assert (slower.run_id, slower.started_at, slower.verdict) == (ids[15], at_hour(DAY + timedelta(15), 2), "slower")
     assert faster.low is not None
     assert faster.high is not None
@@ -167,7 +177,7 @@ def test_intervals_hold_the_truth_nearly_always() -> None:
     ratios = [ratio_of_medians(noise(2 * seed, 20), noise(2 * seed + 1, 20)) for seed in range(200)]
     outside = sum(not (ratio.low or 0) <= 1 <= (ratio.high or 0) for ratio in ratios)
     assert outside <= 24
-    assert sum(verdict(ratio).is_difference for ratio in ratios) == 0
+    assert sum(verdict_on_times(ratio).is_difference for ratio in ratios) == 0
 
 
 def test_five_of_a_kind_have_no_interval() -> None:
@@ -175,7 +185,7 @@ def test_five_of_a_kind_have_no_interval() -> None:
     assert ratio_of_pairs([(1, 2)] * 5) == Ratio(2, None, None, 5)
     assert ratio_of_medians([1.0] * 5, [2.0] * 9) == Ratio(2, None, None, 5)
     assert ratio_of_pairs([(1, 2)] * 6) == Ratio(2, 2, 2, 6)
-    assert verdict(Ratio(2, None, None, 5)) == "no interval"
+    assert verdict_on_times(Ratio(2, None, None, 5)) == "no interval"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +195,7 @@ def test_five_of_a_kind_have_no_interval() -> None:
 )  # fmt: skip
 def test_a_word_needs_the_whole_interval(low: float, high: float, word: str) -> None:
     """Beyond 5 %, on one side."""
-    assert verdict(Ratio((low + high) / 2, low, high, 9)) == word
+    assert verdict_on_times(Ratio((low + high) / 2, low, high, 9)) == word
 
 
 def test_runs_of_both_make_pairs(record: GeneratedRecord, history: History) -> None:
@@ -250,4 +260,4 @@ def test_two_runs_are_compared_by_their_rows(record: GeneratedRecord, history: H
     assert encryption.basis == "9 payloads that both have"
     assert (one_sample.verdict, one_sample.low) == ("no interval", None)
     rows = compare(history, sides[slow], sides[few], EVERYTHING).rows
-    assert {row.verdict for row in rows} == {Verdict.NO_INTERVAL}
+    assert {row.verdict for row in rows} == {SpeedVerdict.NO_INTERVAL}

@@ -14,8 +14,8 @@ import pytest
 from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
 from db.rows import TrendRow
 from db.store import Store
+from tasks.axes import Executor, Guard, Shape, Workload
 from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Guard, Shape, Workload
 from tests.generated_record import VERSION, GeneratedRecord, NewPayload, NewSample, at_hour
 
 DAY = date(2026, 10, 1)

@@ -20,6 +20,7 @@ from db.errors import RecordUnusable, SchemaTooNew
 from db.history import History, PayloadFilter, SampleFilter
 from db.rows import NewRun
 from db.store import Store
+from tasks.axes import Guard, Outcome, Shape
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
@@ -28,7 +29,6 @@ from tasks.crypto.secret import ThrowAway
 from tasks.crypto.suites import SUITES
 from tasks.rows import interpreter_facts, payload_rows, sample_rows
 from tasks.threads.cases import Case
-from tasks.threads.choices import Guard, Outcome, Shape
 from tasks.threads.interpreters import Interpreter
 from tasks.threads.samples import Sample
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tasks.axes import Executor, Workload
 from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Workload
 from tests.conftest import Command, read_json
 from tests.documented import Example, ask, examples
 from tests.example_record import example

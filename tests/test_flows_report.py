@@ -16,18 +16,18 @@ import pytest
 from markdown_it import MarkdownIt
 
 from db.rows import InterpreterRow, PayloadRow, RunRow, SampleRow
-from flows.report import plots
-from flows.report.blocks import Plot, Table
-from flows.report.charts import CellState, Chart
+from flows.show import plots
+from flows.show.table import Plot, Table
+from flows.show.charts import CellState, Chart
 from flows.report.contents import contents
-from flows.report.latest import latest_per_interpreter
+from flows.analysis.latest import latest_per_interpreter
 from flows.report.markdown import report_markdown
 from flows.report.page import report_page
 from flows.report.races import loss_map, race_results, race_table
 from flows.report.speedups import executor_map, scaling_chart, speedup_results, speedup_table
 from flows.report.times import time_chart, time_table
 from flows.text import visible
-from tasks.threads.choices import Experiment, Workload
+from tasks.axes import Experiment, Workload
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -371,7 +371,7 @@ def test_the_newest_run_of_each_interpreter_is_shown() -> None:
     later = [replace(row, run_id=2, started_at=row.started_at + timedelta(days=1)) for row in measured("3.13.0")]
     shown = latest_per_interpreter([*later, *rows()], Experiment.SPEEDUP)
     assert [(one.label, one.run_id, one.rounds) for one in shown] == [("3.9.18", 1, 8), ("3.13.0", 2, 8)]
-    assert {sample.case.experiment for sample in shown[0].samples} == {Experiment.SPEEDUP, Experiment.CEILING}
+    assert {sample.experiment for sample in shown[0].samples} == {Experiment.SPEEDUP, Experiment.CEILING}
 
 
 def test_a_run_with_too_few_rounds_or_of_a_survey_is_shown_last() -> None:

@@ -17,13 +17,13 @@ from playwright.sync_api import Browser, sync_playwright
 
 from db.history import History, SampleFilter, SeriesFilter
 from db.store import Store
-from flows.report.blocks import Cell, Paragraph, Plot, Section, Table
-from flows.report.charts import LineChart
-from flows.report.latest import latest_per_interpreter
+from flows.show.table import Cell, Paragraph, Plot, Section, Table
+from flows.show.charts import LineChart
+from flows.analysis.latest import latest_per_interpreter
 from flows.report.over_time import over_time
 from flows.report.page import page_of
 from flows.report.throughput import speeds_of
-from tasks.threads.choices import Experiment
+from tasks.axes import Experiment
 from tests.conftest import Command
 from tests.example_record import FIRST_DAY, LAST_DAY, NEW_OPENSSL, example
 

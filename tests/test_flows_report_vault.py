@@ -12,8 +12,8 @@ from markdown_it import MarkdownIt
 from db.history import History
 from db.rows import NewRun
 from db.store import Store
-from flows.report.blocks import Cell, Plot, Section, Table
-from flows.report.charts import LineChart
+from flows.show.table import Cell, Plot, Section, Table
+from flows.show.charts import LineChart
 from flows.report.markdown import report_markdown
 from flows.report.page import page_of
 from flows.report.vault_run import vault_run_sections

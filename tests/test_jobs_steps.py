@@ -20,9 +20,9 @@ from flows.jobs.request import EncryptionRequest, RandomSpec
 from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Tools
 from flows.jobs.runner import DirectRunner, Here, Runner, Step
 from flows.jobs.survey import SurveyRequest, survey
+from tasks.axes import Executor, Experiment, Outcome, Workload
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile, Secret, ThrowAway, write_key_file
-from tasks.threads.choices import Executor, Experiment, Outcome, Workload
 from tasks.threads.planning import Round, Selection
 from tasks.threads.samples import Sample
 from tests.fresh_process import FreshProcessRunner

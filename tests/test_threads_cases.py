@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.threads import errors
 from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.threads.measured.executors import EXECUTORS
 from tasks.threads.measured.race import GUARDS, SHAPES
 from tasks.threads.measured.workloads import WORKLOADS
@@ -89,7 +89,6 @@ def test_only_broken_things_are_failures() -> None:
         errors.ExperimentCancelledError("race/lock"),
         errors.HostLockTimeoutError("/tmp/lock", 2.0, "process 1"),
         errors.DescendantsRemainError([1, 2]),
-        errors.TooFewValuesError("a median", 1, 0),
     ],
 )
 def test_errors_survive_pickling(error: errors.ExperimentError) -> None:

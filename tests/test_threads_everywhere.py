@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
+from tasks.axes import Executor, Guard, Outcome, Shape, Workload
 from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Guard, Outcome, Shape, Workload
 from tasks.threads.discovery import discover
 from tasks.threads.execution import run_case
 from tasks.threads.interpreters import Interpreter
@@ -63,7 +63,7 @@ def test_guards_lose_nothing_anywhere(interpreter: Interpreter) -> None:
         sample = run_case(case, interpreter)
         assert sample.outcome is Outcome.OK, sample
         assert sample.found == str(case.workers * case.count)
-        assert sample.lost_share == 0
+        assert sample.expected == sample.found
 
 
 @everywhere
@@ -73,7 +73,7 @@ def test_unlocked_updates_are_never_called_ok(interpreter: Interpreter, shape: S
     sample = run_case(Case.race(Guard.NONE, shape, 3, 1000), interpreter)
     assert sample.outcome in {Outcome.LOST, Outcome.NONE_OBSERVED, Outcome.NOT_EXERCISED}, sample
     assert sample.negative_lost == 0
-    assert (sample.outcome is Outcome.LOST) == (sample.lost_share != 0)
+    assert (sample.outcome is Outcome.LOST) == (sample.found != sample.expected)
 
 
 @everywhere

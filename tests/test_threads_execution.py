@@ -13,8 +13,8 @@ from typing import Protocol
 
 import pytest
 
+from tasks.axes import Executor, Guard, Outcome, Workload
 from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Guard, Outcome, Workload
 from tasks.threads.discovery import discover
 from tasks.threads.ending import TOKEN_VARIABLE, end_marked, marked_with, new_token
 from tasks.threads.errors import ExperimentCancelledError, InterpreterUnusableError
@@ -195,7 +195,7 @@ def test_kill_9_of_the_parent_leaves_no_process(interpreter: Interpreter, execut
     script = (
         "import sys\n"
         "from tasks.threads.cases import Case\n"
-        "from tasks.threads.choices import Executor, Workload\n"
+        "from tasks.axes import Executor, Workload\n"
         "from tasks.threads.execution import run_case\n"
         "from tasks.threads.interpreters import probe\n"
         f"run_case({case}, probe(sys.argv[1]))\n"

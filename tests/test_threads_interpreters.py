@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.threads.choices import Executor, GilSetting
+from tasks.axes import Executor, GilSetting
 from tasks.threads.discovery import discover, distinct, select
 from tasks.threads.errors import InterpreterNotFoundError, InterpreterUnusableError
 from tasks.threads.interpreters import Interpreter, probe

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.threads.errors import ExperimentCancelledError, HostLockTimeoutError
 from tasks.threads.host_lock import host_lock
 from tasks.threads.interpreters import Interpreter, probe

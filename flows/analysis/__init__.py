@@ -1,1 +1,1 @@
-"""What the record allows to say about times: comparisons and steps, each with its interval. Imports no Prefect."""
+"""Statistics over rows of the record: intervals, findings and their sentences, comparisons, changes."""

@@ -1,21 +1,25 @@
-"""Changes: steps in the per-run medians of what was measured again and again, and what they may come from."""
+"""Changes: steps in the per-run medians of a series, and everything on record that changed at that point."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from db.history import History, SeriesFilter
 from db.rows import MedianRow, SeriesRow, SummaryRow
-from flows.analysis.blame import Changed, changed
-from flows.analysis.intervals import Ratio, Verdict, ratio_of_medians, verdict
+from flows.analysis.intervals import (
+    LEAST_DIFFERENCE,
+    MIN_PAIRS,
+    Ratio,
+    SpeedVerdict,
+    ratio_of_medians,
+    verdict_on_times,
+)
 from flows.analysis.steps import find_steps, may_differ
-from tasks.threads.estimates import MIN_PAIRS
-from tasks.threads.speedup_verdicts import LEAST_DIFFERENCE
 
 # So many newest runs of a series are looked at: more say no more about now, and take longer to read.
 MOST_RUNS = 1000
@@ -23,6 +27,27 @@ MOST_RUNS = 1000
 _NEAR = 5
 # Where the level before a step begins, the step, where its level ends.
 _Finding = tuple[int, int, int, Ratio]
+# What a summary calls it → what a person does.
+_NAMES = {
+    "backend": "backend",
+    "interpreter": "interpreter",
+    "workload": "workload version",
+    "host": "host facts",
+    "kernel": "kernel",
+    "code": "threadmill",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Something that is not the same before and after."""
+
+    what: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.before} → {self.after}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +62,7 @@ class Change:
     series: SeriesRow
     started_at: datetime
     run_id: int
-    verdict: Verdict
+    verdict: SpeedVerdict
     ratio: float
     low: float | None
     high: float | None
@@ -82,7 +107,7 @@ def _change(edges: _Finding, rows: Sequence[SummaryRow]) -> Change:
         after[0].series,
         after[0].started_at,
         after[0].run_id,
-        verdict(ratio),
+        verdict_on_times(ratio),
         ratio.value,
         ratio.low,
         ratio.high,
@@ -109,7 +134,11 @@ def _findings(medians: Sequence[float]) -> list[_Finding]:
             if (begin, step, end) not in ratios:
                 ratios[begin, step, end] = ratio_of_medians(medians[begin:step], medians[step:end])
         found = [(*place, ratios[place]) for place in places]
-        weak = [(abs(math.log(ratio.value)), step) for _, step, _, ratio in found if not verdict(ratio).is_difference]
+        weak = [
+            (abs(math.log(ratio.value)), step)
+            for _, step, _, ratio in found
+            if not verdict_on_times(ratio).is_difference
+        ]
         if not weak:
             return found
         steps.remove(min(weak)[1])
@@ -132,3 +161,22 @@ def _tracks(rows: Sequence[MedianRow]) -> Iterator[list[MedianRow]]:
 
 def _middle(rows: Sequence[SummaryRow]) -> float:
     return statistics.median(row.median_ns or 0 for row in rows)
+
+
+def changed(
+    before: Sequence[SummaryRow], after: Sequence[SummaryRow], apart_from: Iterable[str] = ()
+) -> tuple[Changed, ...]:
+    """What most runs before and most runs after had differently."""
+    found = []
+    for key, name in _NAMES.items():
+        one, other = _usual(before, key), _usual(after, key)
+        if one != other and key not in apart_from:
+            found.append(Changed(name, one, other))
+    return tuple(found)
+
+
+def _usual(rows: Sequence[SummaryRow], key: str) -> str:
+    """The value of most runs; of as many, that of the last."""
+    counts = Counter(str(row.covariates[key]) for row in rows if row.covariates.get(key) is not None)
+    latest = [str(row.covariates.get(key)) for row in rows]
+    return max(counts, key=lambda value: (counts[value], len(latest) - latest[::-1].index(value)), default="unknown")

@@ -1,70 +1,142 @@
-"""Ratios of times with their 95 % intervals, and the one word that an interval allows."""
+"""Statistics over raw values in any one unit: medians, spreads, ratios with their 95 % intervals, and verdicts."""
 
 from __future__ import annotations
 
 import random
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
-from tasks.threads.estimates import CONFIDENCE, MIN_PAIRS, RESAMPLES, Ratio
-from tasks.threads.speedup_verdicts import Judgement, judge
+CONFIDENCE = 0.95
+# With fewer pairs the range from least to greatest covers the median in less than 95 % of cases.
+MIN_PAIRS = 6
+RESAMPLES = 2000
+# A smaller difference is no finding, however sure it is.
+LEAST_DIFFERENCE = 0.05
+# The same rows give the same interval whenever they are asked for.
+_SEED = 0
 
-__all__ = ["Ratio", "Verdict", "ratio_of_medians", "ratio_of_pairs", "verdict"]
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The distribution of values; `mad` is the median absolute deviation, not scaled to a standard deviation."""
+
+    n: int
+    least: float
+    lower_quartile: float
+    median: float
+    upper_quartile: float
+    greatest: float
+    mad: float
 
 
-class Verdict(StrEnum):
-    """What a ratio of times, B to A, allows to say about B."""
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A median of ratios; the 95 % interval is None where the pairs are too few for one."""
+
+    value: float
+    low: float | None
+    high: float | None
+    pairs: int
+
+
+class SpeedVerdict(StrEnum):
+    """The conclusion that an interval allows: about B against A, or about an executor against serial.
+
+    `NOT_FASTER` is said of speed-ups only: the interval leaves no room for a gain of more than 5 %.
+    """
 
     FASTER = "faster"
     SLOWER = "slower"
+    NOT_FASTER = "not faster"
     NO_DIFFERENCE = "no difference shown"
     NO_INTERVAL = "no interval"
 
     @property
     def is_difference(self) -> bool:
-        """Whether something may be said of B."""
-        return self in {Verdict.FASTER, Verdict.SLOWER}
+        """Whether the interval shows a difference."""
+        return self in {SpeedVerdict.FASTER, SpeedVerdict.SLOWER}
 
 
-# The rule is that of speed-ups; here the ratio is of times, so more is slower.
-_WORDS = {
-    Judgement.HELPS: Verdict.SLOWER,
-    Judgement.SLOWER: Verdict.FASTER,
-    Judgement.NO_HELP: Verdict.NO_DIFFERENCE,
-    Judgement.UNDECIDED: Verdict.NO_DIFFERENCE,
+def verdict_on_speedup(ratio: Ratio | None) -> SpeedVerdict:
+    """The verdict on a ratio of speeds, of which more is faster; the whole interval must lie beyond the 5 %."""
+    if ratio is None or ratio.low is None or ratio.high is None:
+        return SpeedVerdict.NO_INTERVAL
+    if ratio.low > 1 + LEAST_DIFFERENCE:
+        return SpeedVerdict.FASTER
+    if ratio.high < 1 - LEAST_DIFFERENCE:
+        return SpeedVerdict.SLOWER
+    return SpeedVerdict.NOT_FASTER if ratio.high <= 1 + LEAST_DIFFERENCE else SpeedVerdict.NO_DIFFERENCE
+
+
+# By the verdict that the same ratio would have as one of speeds.
+_ON_TIMES = {
+    SpeedVerdict.FASTER: SpeedVerdict.SLOWER,
+    SpeedVerdict.SLOWER: SpeedVerdict.FASTER,
+    SpeedVerdict.NOT_FASTER: SpeedVerdict.NO_DIFFERENCE,
 }
 
 
-def verdict(ratio: Ratio) -> Verdict:
-    """Faster or slower only where the whole interval lies beyond 5 %."""
-    return Verdict.NO_INTERVAL if ratio.low is None else _WORDS[judge(ratio)]
+def verdict_on_times(ratio: Ratio) -> SpeedVerdict:
+    """The verdict on a ratio of times, of which more is slower: by the same rule."""
+    found = verdict_on_speedup(ratio)
+    return _ON_TIMES.get(found, found)
 
 
-def ratio_of_pairs(pairs: Sequence[tuple[float, float]], seed: int = 0) -> Ratio:
-    """The median of B to A, pair by pair: what both of a pair had in common cancels out.
+def spread(values: Sequence[float]) -> Spread:
+    """The distribution of at least one value; quartiles are interpolated between the values (R's type 7)."""
+    lower, middle, upper = quartiles(values)
+    return Spread(len(values), min(values), lower, middle, upper, max(values), mad(values))
 
-    No interval from fewer than six pairs. The same seed gives the same interval. At least one pair (a, b) is needed.
+
+def mad(values: Sequence[float]) -> float:
+    """Median of the absolute deviations from the median."""
+    middle = statistics.median(values)
+    return statistics.median(abs(value - middle) for value in values)
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """A quarter, half and three quarters of at least one value, interpolated between the values (R's type 7)."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    lower, middle, upper = statistics.quantiles(values, n=4, method="inclusive")
+    return lower, middle, upper
+
+
+def none_observed_bound(trials: int) -> float:
+    """The greatest rate per trial that `trials` (at least one) without an event leave possible: 1 - 0.05**(1/n)."""
+    return float(1 - (1 - CONFIDENCE) ** (1 / trials))
+
+
+def ratio_of_pairs(pairs: Sequence[tuple[float, float]]) -> Ratio:
+    """The median of B to A over at least one pair (a, b): everything that both of a pair had in common cancels out.
+
+    No interval from fewer than six pairs.
     """
     ratios = [b / a for a, b in pairs]
     value = statistics.median(ratios)
     if len(ratios) < MIN_PAIRS:
         return Ratio(value, None, None, len(ratios))
-    return _with_interval(value, _resampled_medians(ratios, random.Random(seed)), len(ratios))  # noqa: S311
+    return _with_interval(value, _resampled_medians(ratios, _draw()), len(ratios))
 
 
-def ratio_of_medians(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Ratio:
-    """The median of B's values to that of A's, resampled each on its own; `pairs` is the smaller number of values.
+def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Ratio:
+    """The median of B's values to that of A's, each resampled on its own; `pairs` is the smaller number of values.
 
-    No interval where either has fewer than six values. The same seed gives the same interval.
+    No interval where either has fewer than six values.
     """
     value = statistics.median(b) / statistics.median(a)
     fewer = min(len(a), len(b))
     if fewer < MIN_PAIRS:
         return Ratio(value, None, None, fewer)
-    draw = random.Random(seed)  # noqa: S311  # resampling, not a secret
+    draw = _draw()
     below, above = _resampled_medians(a, draw), _resampled_medians(b, draw)
     return _with_interval(value, [over / under for over, under in zip(above, below, strict=True)], fewer)
+
+
+def _draw() -> random.Random:
+    return random.Random(_SEED)  # noqa: S311  # resampling, not a secret
 
 
 def _with_interval(value: float, resampled: list[float], pairs: int) -> Ratio:

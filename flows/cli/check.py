@@ -6,12 +6,12 @@ from collections import Counter
 
 from flows.cli.encrypt import with_overrides
 from flows.cli.options import Json, Whole
-from flows.show.tables import CHECKED
-from flows.show.terminal import print_json, print_table, say
 from flows.errors import RequestRefused
 from flows.jobs.check import check as check_files
 from flows.jobs.request import check_paths, need_key_file
 from flows.settings import load_settings
+from flows.show.tables import CHECKED
+from flows.show.terminal import print_json, print_table, say
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Limits
 

@@ -12,8 +12,6 @@ from cyclopts import Parameter
 from db.history import History, PayloadFilter
 from db.rows import PayloadRow
 from flows.cli.options import Flag, Json, Names, Patterns, Via, Whole
-from flows.show.tables import PAYLOADS
-from flows.show.terminal import print_json, print_table, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
 from flows.errors import RequestRefused
@@ -21,7 +19,9 @@ from flows.jobs.keeping import encryption_job, preview
 from flows.jobs.names import check_backends, check_suites
 from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file, vault_request
 from flows.settings import Settings, load_settings
-from flows.text import duration, plural, size
+from flows.show.tables import PAYLOADS
+from flows.show.terminal import print_json, print_table, say
+from flows.text import plural, size
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.secret import ThrowAway
 

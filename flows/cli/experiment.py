@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from db.history import SampleFilter
 from flows.cli.findings import print_findings
 from flows.cli.options import Flag, Json, Names, Via, Whole
-from flows.show.terminal import print_json, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
 from flows.errors import RequestRefused
 from flows.jobs.measurement import ExperimentRequest, check_selection, measure
 from flows.settings import load_settings
+from flows.show.terminal import print_json, say
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -26,6 +27,10 @@ from flows.cli.options import (
 from flows.errors import RequestRefused
 from flows.show.finding_tables import RACES, SPEEDUPS, RaceRow, SpeedupRow, race_rows, speedup_rows
 from flows.show.terminal import print_table, say
+from tasks.axes import Outcome
+
+# For these a time means what it says.
+_TIMED = {Outcome.OK, Outcome.LOST, Outcome.NONE_OBSERVED, Outcome.NOT_EXERCISED}
 
 
 def speedup(
@@ -108,12 +113,53 @@ def _is_wanted(row: SpeedupRow | RaceRow, wanted: Mapping[str, Sequence[str | in
 
 def print_findings(samples: Sequence[SampleRow]) -> None:
     """Both tables and all sentences, from samples of one run."""
-    for table, rows in ((SPEEDUPS, [*speedup_rows(samples)]), (RACES, [*race_rows(samples)])):
-        if rows:
-            print_table(table.fill(rows, without=("run",)))
+    for table in (
+        SPEEDUPS.fill(speedup_rows(samples), without=("run",)),
+        RACES.fill(race_rows(samples), without=("run",)),
+    ):
+        if table.rows:
+            print_table(table)
     for label, own in by_interpreter(samples).items():
         for sentence in (
             *speedup_sentences(label, speedup_findings(own)).values(),
             *race_sentences(label, race_findings(own)),
         ):
             say(sentence)
+
+
+def print_pyperf(rows: Sequence[SampleRow]) -> None:
+    """Print samples of one case of one interpreter in the form of pyperf."""
+    if len({(row.case, row.interpreter.fingerprint) for row in rows}) != 1:
+        raise RequestRefused(
+            "pyperf's form holds one case of one interpreter: narrow down by --workload, --executor, --interpreter, …"
+        )
+    print(pyperf_document(rows))
+
+
+def pyperf_document(rows: Sequence[SampleRow]) -> str:
+    """The JSON text (pyperf's format 1.0) that `pyperf stats` and `pyperf compare_to` read, a run for each sample.
+
+    Args:
+        rows: of one case and one interpreter, at least one of them; noisy ones are left out, as everywhere.
+
+    Raises:
+        RequestRefused: no sample has a time that means anything.
+    """
+    quiet = [row for row in rows if row.outcome in _TIMED and not row.noisy and row.wall_ns]
+    if not quiet:
+        raise RequestRefused("pyperf's form needs at least one sample that is not noisy and has a time")
+    first = rows[0]
+    metadata = {
+        # `compare_to` pairs benchmarks by this name.
+        "name": first.case,
+        "unit": "second",
+        "loops": 1,
+        "python_version": first.interpreter.label,
+        "python_implementation": first.interpreter.implementation,
+    }
+    return json.dumps({"version": "1.0", "metadata": metadata, "benchmarks": [{"runs": list(map(_pyperf_run, quiet))}]})
+
+
+def _pyperf_run(row: SampleRow) -> dict[str, object]:
+    date = row.started_at.replace(tzinfo=None).isoformat(" ")
+    return {"metadata": {"date": date}, "values": [(row.wall_ns or 0) / 1e9]}

@@ -14,9 +14,9 @@ from cyclopts import CycloptsError
 
 from db.errors import ThreadmillError
 from flows.cli.help import CommandGroup
-from flows.show.terminal import say
 from flows.errors import Terminated
 from flows.settings import records_closed_at_the_end
+from flows.show.terminal import say
 from flows.version import code_version
 from tasks.threads.errors import ExperimentError
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
 
+from db.history import SeriesFilter
 from flows.errors import RequestRefused
+from flows.jobs.names import check_suites
 from flows.text import AGE_UNITS
+from tasks.axes import Executor, Experiment, Guard, Shape, Workload
+from tasks.crypto.suites import SUITES
 
 # What a database takes.
 _GREATEST = 2**63 - 1

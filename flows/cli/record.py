@@ -136,7 +136,7 @@ def stats(*, json: Json = False) -> int:
 
 
 def _let_signals_end_this() -> None:
-    """Let signals end the process: SQLite does not return to Python for minutes, and reading leaves nothing to tidy up."""
+    """Let signals end the process: SQLite stays in C for minutes, and reading leaves nothing to tidy up."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 

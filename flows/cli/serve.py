@@ -6,11 +6,11 @@ import os
 
 from db.engine import parse_url, shown
 from flows.cli.options import Whole
-from flows.show.tables import UPCOMING
-from flows.show.terminal import print_table, say
 from flows.serving.serve import Serving
 from flows.serving.serve import serve as run
 from flows.settings import Settings, load_settings
+from flows.show.tables import UPCOMING
+from flows.show.terminal import print_table, say
 
 
 def serve(*, port: Whole = 4200, limit: Whole | None = None) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from db.engine import parse_url, shown
 from flows.cli.options import Json
+from flows.settings import Settings, load_settings
 from flows.show.tables import SETTINGS
 from flows.show.terminal import print_json, print_table
-from flows.settings import Settings, load_settings
 
 
 def settings(*, json: Json = False) -> int:

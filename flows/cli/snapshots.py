@@ -14,12 +14,12 @@ from cyclopts import App
 
 from flows.cli.encrypt import with_overrides
 from flows.cli.options import Flag, Json
-from flows.show.tables import VAULT_SNAPSHOTS
-from flows.show.terminal import print_json, print_table, say
 from flows.cli.vaults import KeyOption, VaultOption
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.request import need_key_file, need_path, need_vault
 from flows.settings import load_settings
+from flows.show.tables import VAULT_SNAPSHOTS
+from flows.show.terminal import print_json, print_table, say
 from flows.text import if_known, local, plural, shown_path, size, visible
 from tasks.cancel import CancelToken
 from tasks.files import write_all

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from db.history import History
 from db.rows import RecordSize, RunRow
 from flows.cli.encrypt import with_overrides
-from flows.show.tables import DEPLOYMENTS
-from flows.show.terminal import print_json, print_table, say
-from flows.jobs.vault_state import VaultState, look_at_vault, too_old
-from datetime import UTC, datetime, timedelta
-from typing import Annotated
-from cyclopts import Parameter
-from flows.errors import RequestRefused
 from flows.cli.options import Flag, Json
-
-
 from flows.cli.vaults import KeyOption, VaultOption
 from flows.cli.via import use_server
+from flows.errors import RequestRefused
 from flows.jobs.request import need_vault
+from flows.jobs.vault_state import VaultState, look_at_vault, too_old
 from flows.settings import Settings, load_settings
+from flows.show.tables import DEPLOYMENTS
+from flows.show.terminal import print_json, print_table, say
 from flows.text import ago, parse_age, plural, size
 
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ from db.rows import PayloadRow, SampleRow
 from flows.cli.encrypt import print_backends
 from flows.cli.findings import print_findings
 from flows.cli.options import Json, Via
-from flows.show.table import Cell, table_of
-from flows.show.tables import suite_label
-from flows.show.terminal import print_json, print_table, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
 from flows.jobs.survey import survey as survey_job
 from flows.jobs.survey import survey_request
 from flows.settings import load_settings
+from flows.show.table import Cell, table_of
+from flows.show.tables import suite_label
+from flows.show.terminal import print_json, print_table, say
 from flows.text import duration
 
 if TYPE_CHECKING:

@@ -11,8 +11,6 @@ from db.history import History
 from flows.cli.done import print_done
 from flows.cli.encrypt import with_overrides
 from flows.cli.options import Flag, Json, Via, Whole
-from flows.show.tables import VAULT_SNAPSHOTS
-from flows.show.terminal import print_json, print_table, say
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import Done, by_prefect, run_by_prefect, run_directly
 from flows.errors import RequestRefused
@@ -24,6 +22,8 @@ from flows.jobs.restoration import restore as restore_job
 from flows.jobs.verification import VerificationRequest
 from flows.jobs.verification import verify as verify_job
 from flows.settings import Settings, load_settings
+from flows.show.tables import VAULT_SNAPSHOTS
+from flows.show.terminal import print_json, print_table, say
 from flows.text import plural
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile

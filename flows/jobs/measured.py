@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.threads.choices import FAILURES, Outcome
+from tasks.axes import FAILURES, Outcome
 from tasks.threads.planning import Plan
 from tasks.threads.samples import Sample
 

@@ -19,10 +19,10 @@ from flows.jobs.measured import Counting, MeasurementOutcome, fault_text, labels
 from flows.jobs.run import MoreDone, OpenRun, PlannedWork, Reporter, Tools, counted, open_run
 from flows.jobs.runner import Here, Pending, Step
 from flows.text import plural
+from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.cancel import CancelToken
 from tasks.rows import interpreter_facts, sample_rows
 from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.threads.discovery import discover, distinct, select
 from tasks.threads.errors import ExperimentError
 from tasks.threads.interpreters import Interpreter, probe

@@ -13,9 +13,9 @@ from flows.text import shown_path
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.probe import BackendChoice
 from tasks.crypto.scan import missing_paths
-from tasks.files import absolute
 from tasks.crypto.secret import KeyFile, KeySource
 from tasks.crypto.suites import SuiteName
+from tasks.files import absolute
 from tasks.vault.vault import SUITE
 from tasks.vault.walk import BadPattern, Excludes
 

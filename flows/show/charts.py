@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from tasks.threads.choices import Executor
-from tasks.threads.estimates import Ratio
+from flows.analysis.intervals import Ratio
+from tasks.axes import Executor
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from db.rows import PayloadRow, TrendRow
 from flows.show.charts import Line, LineChart, LinePanel, Moment, StageBar, StageChart
 from flows.show.table import Block, Cell, Paragraph, Plot, Section, Table, table_of
 from flows.show.tables import suite_label
-from flows.text import day, if_known, megabytes, milliseconds, number, percent, sizes_of
+from flows.text import if_known, megabytes, milliseconds, number, percent, sizes_of
 
 _Key = tuple[str, str]
 # Host, suite, backend (and whether the ciphertext was kept, which takes time), size class.

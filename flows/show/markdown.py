@@ -62,7 +62,7 @@ def as_markdown(text: str, *, cell: bool = False) -> str:
 
 
 def _drawn(parts: Sequence[str | Plot], left: int) -> Iterator[str]:
-    """Draw plots as far as `left` bytes go; the first that does not fit is the last, as each takes a fifth of a second."""
+    """Draw plots as far as `left` bytes go. One that does not fit is the last, as each takes a fifth of a second."""
     for part in parts:
         if isinstance(part, str):
             yield part

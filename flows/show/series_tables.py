@@ -10,7 +10,6 @@ from flows.show.table import Column, Table, TableOf
 from flows.show.tables import suite_label
 from flows.text import day, duration, interval, percent, rate, ratio, size
 
-
 if TYPE_CHECKING:
     from db.rows import SeriesRow, SlowRow, TrendRow
     from flows.analysis.changes import Change
@@ -123,7 +122,7 @@ OVERVIEW: TableOf[Sequence[TrendRow]] = TableOf(
         Column("interpreter", lambda rows: rows[0].series.interpreter, optional=True),
         Column("host", lambda rows: rows[0].series.host, wide=True),
         Column("number", lambda rows: rows[0].series.series_id, str, right=True, wide=True),
-        Column("points", lambda rows: len(rows), right=True, wide=True),
+        Column("points", len, right=True, wide=True),
         Column("from", lambda rows: day(rows[0].started_at), wide=True),
         Column("first", _of_medians(lambda known: known[0]), duration, right=True),
         Column("newest", _of_medians(lambda known: known[-1]), duration, right=True),

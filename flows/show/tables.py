@@ -17,10 +17,10 @@ if TYPE_CHECKING:
         RunRow,
         SampleRow,
         SnapshotRow,
-        TableSize,
         VerdictCount,
         VerdictRow,
     )
+    from db.sizes import TableSize
     from flows.cli.snapshots import SnapshotLine
     from flows.deployments import DeploymentState
     from flows.jobs.check import Checked
@@ -36,6 +36,11 @@ def suite_label(suite: str) -> str:
     return f"{suite} (legacy)" if suite in LEGACY_SUITES else suite
 
 
+def took(row: RunRow) -> str | None:
+    """The time between the start and the end of a run."""
+    return None if row.finished_at is None else duration((row.finished_at - row.started_at).total_seconds() * 1e9)
+
+
 RUNS: TableOf[RunRow] = TableOf(
     "runs",
     (
@@ -45,16 +50,19 @@ RUNS: TableOf[RunRow] = TableOf(
         Column("deployment", lambda row: row.deployment, wide=True),
         Column("host", lambda row: row.host, wide=True),
         Column("started", lambda row: row.started_at),
-        Column("took", lambda row: took(row), right=True, wide=True),
+        Column("took", took, right=True, wide=True),
         Column("status", lambda row: row.status),
         Column("error", lambda row: row.error),
     ),
 )
 
 
-def took(row: RunRow) -> str | None:
-    """The time between the start and the end of a run."""
-    return None if row.finished_at is None else duration((row.finished_at - row.started_at).total_seconds() * 1e9)
+def _stages(row: PayloadRow) -> str:
+    return ", ".join(
+        f"{stage.program.removeprefix('openssl ')} {duration(stage.wall_ns)}"
+        + (f" (exit {stage.exit_code})" if stage.exit_code else "")
+        for stage in row.stages
+    )
 
 
 PAYLOADS: TableOf[PayloadRow] = TableOf(
@@ -71,18 +79,10 @@ PAYLOADS: TableOf[PayloadRow] = TableOf(
         Column("cause", lambda row: row.cause, optional=True),
         Column("error", lambda row: row.error, optional=True),
         Column("kept in", lambda row: row.kept_in, wide=True, optional=True),
-        Column("stages", lambda row: _stages(row), wide=True),
+        Column("stages", _stages, wide=True),
         Column("time", lambda row: row.wall_ns, duration, right=True),
     ),
 )
-
-
-def _stages(row: PayloadRow) -> str:
-    return ", ".join(
-        f"{stage.program.removeprefix('openssl ')} {duration(stage.wall_ns)}"
-        + (f" (exit {stage.exit_code})" if stage.exit_code else "")
-        for stage in row.stages
-    )
 
 
 SAMPLES: TableOf[SampleRow] = TableOf(

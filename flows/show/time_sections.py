@@ -128,9 +128,9 @@ def speedups_by_day(rows: Sequence[TrendRow]) -> dict[str, dict[_Key, dict[datet
             interpreter = visible(str(json.loads(one.track)[2]))
             medians[one.host, (one.workload, interpreter), row.started_at][one.executor] = row.median_ns
     hosts: dict[str, dict[_Key, dict[datetime, float]]] = defaultdict(lambda: defaultdict(dict))
-    for (host, key, day), own in medians.items():
+    for (host, key, at), own in medians.items():
         if Executor.SERIAL in own and Executor.THREAD in own:
-            hosts[host][key][day] = own[Executor.SERIAL] / own[Executor.THREAD]
+            hosts[host][key][at] = own[Executor.SERIAL] / own[Executor.THREAD]
     return hosts
 
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from tasks.threads.choices import Executor, Experiment, Guard, Shape, Workload
+from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.threads.errors import InvalidCaseError
 
 MAX_WORKERS = 512

@@ -76,16 +76,3 @@ class DescendantsRemainError(ExperimentError):
 
     def __str__(self) -> str:
         return f"still there after SIGKILL: {', '.join(map(str, self.pids))}"
-
-
-class TooFewValuesError(ExperimentError):
-    """A statistic that these few values do not have."""
-
-    def __init__(self, what: str, needed: int, given: int) -> None:
-        super().__init__(what, needed, given)
-        self.what = what
-        self.needed = needed
-        self.given = given
-
-    def __str__(self) -> str:
-        return f"{self.what} needs at least {self.needed} values, not {self.given}"

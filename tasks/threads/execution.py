@@ -5,8 +5,8 @@ import signal
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from tasks.axes import Outcome
 from tasks.threads.cases import Case
-from tasks.threads.choices import Outcome
 from tasks.threads.errors import ExperimentCancelledError, InterpreterUnusableError
 from tasks.threads.gate import is_noisy
 from tasks.threads.interpreters import Interpreter

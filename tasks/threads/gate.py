@@ -7,7 +7,7 @@ More threads than CPUs queue behind each other: then the queue says nothing, and
 
 import os
 
-from tasks.threads.choices import Executor, Experiment, Workload
+from tasks.axes import Executor, Experiment, Workload
 from tasks.threads.samples import Sample
 
 SERIAL_MIN_CPU_SHARE = 0.96

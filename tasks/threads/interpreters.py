@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Self
 
-from tasks.threads.choices import Executor, GilSetting
+from tasks.axes import Executor, GilSetting
 from tasks.threads.errors import InterpreterUnusableError
 from tasks.threads.launching import Cancel, run_program
 

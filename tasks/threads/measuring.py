@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from tasks.threads.choices import Guard
+from tasks.axes import Guard
 from tasks.threads.execution import DEADLINE_S, run_case
 from tasks.threads.host_lock import host_lock
 from tasks.threads.launching import Cancel

@@ -5,8 +5,8 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.threads.cases import Case
-from tasks.threads.choices import Executor, Experiment, Guard, Shape, Workload
 from tasks.threads.interpreters import Interpreter
 
 # The least number of pairs whose median has a 95 % interval at all: 1 - 2 * 0.5**6 = 0.97.

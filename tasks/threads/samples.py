@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from tasks.axes import Outcome
 from tasks.threads.cases import Case
-from tasks.threads.choices import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +40,3 @@ class Sample:
     negative_lost: int | None = None
     """The same of the control under a lock."""
     noisy: bool = False
-
-    @property
-    def lost_share(self) -> float | None:
-        """Part of the updates that did not arrive, 0 to 1; None for other experiments."""
-        if self.case.guard is None or not self.expected or not self.found:
-            return None
-        return 1 - int(self.found) / int(self.expected)
-
-    @property
-    def update_ns(self) -> float | None:
-        """Wall nanoseconds per update; None for other experiments."""
-        if self.case.guard is None or self.wall_ns is None:
-            return None
-        return self.wall_ns / (self.case.workers * self.case.count)

@@ -18,7 +18,6 @@ from flows.show.charts import Chart, HeatMap, LineChart, ScalingChart, StageChar
 from flows.show.plots.bars import draw_heatmap, draw_stages, draw_times, heatmap_size, stages_size, times_size
 from flows.show.plots.lines import draw_lines, draw_scaling, lines_size, scaling_size
 
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasks.threads.choices import Executor
+from tasks.axes import Executor
 
 INK = "#1a1a1a"
 GREY = "#8c8c8c"

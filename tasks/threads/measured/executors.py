@@ -1,6 +1,6 @@
 """Ways to get all items of a job done: each gives the outputs in order and the measuring threads' readings.
 
-A new executor is one function here and its row in `tasks/threads/choices.py`. Pools start and stop inside
+A new executor is one function here and its row in `tasks/axes.py`. Pools start and stop inside
 the measured time: that is what their user pays. Modules that only one executor needs are imported by it, in
 the warm-up.
 """

@@ -1,7 +1,7 @@
 """Item 54: threads that count together, with and without a guard.
 
 A new update shape is one function under SHAPES, a new guard one under GUARDS, each with its row in
-`tasks/threads/choices.py`.
+`tasks/axes.py`.
 """
 
 import functools

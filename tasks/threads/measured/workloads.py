@@ -1,6 +1,6 @@
 """What is done to each item: a row here builds the items, the work and the known outputs.
 
-A new workload is one function here (it returns a `Job`) and its row in `tasks/threads/choices.py`.
+A new workload is one function here (it returns a `Job`) and its row in `tasks/axes.py`.
 """
 
 import hashlib

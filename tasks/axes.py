@@ -1,4 +1,9 @@
-"""The axes of the experiments: each member is a row, and its function of the same name is in `measured/`."""
+"""The axes of the experiments and the outcomes of samples, each a table whose members are its rows.
+
+The engine measures them, commands and forms offer them, statistics read them back from the record: this module stands
+beside the engines and imports none, so that a command that only reads starts without them. The function that a row
+names is in `tasks/threads/measured/`.
+"""
 
 from enum import StrEnum
 from typing import Self
