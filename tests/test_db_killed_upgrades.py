@@ -24,7 +24,7 @@ TIMES = 100
 # For each line on its input a process of its own that runs the command; its exit code on the output. `inside 7`: killed
 # after 7,000 steps of SQLite's own machine, and so within a statement; `after 0.1`: when that many seconds are over.
 UPGRADES = """
-import os, signal, sys, time, alembic.command, flows.cli.db
+import os, signal, sys, time, alembic.command, flows.cli.record
 from sqlalchemy import Engine, event
 from db.engine import open_engine, parse_url
 from flows.cli.main import app

@@ -115,6 +115,7 @@ FAILURES: TableOf[FailureRow] = TableOf(
         Column("by", lambda row: row.by, wide=True),
         Column("host", lambda row: row.host, wide=True),
         Column("status", lambda row: row.status, wide=True),
+        Column("cause", lambda row: row.cause, wide=True, optional=True),
         Column("why", lambda row: row.error or row.cause),
     ),
 )

@@ -6,8 +6,8 @@ import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
-from tasks.files import absolute
 from tasks.crypto.inputs import Payload, file_type
+from tasks.files import absolute
 
 _LINK = "symbolic link (not followed)"
 
