@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Connection, Row, delete, distinct, func, insert, select
+from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from db.models import Case, DaySummary, Encryption, Host, Interpreter, Run, Sample, Series, Summary
 
@@ -57,7 +57,7 @@ def summarise_run(connection: Connection, run_id: int) -> None:
 
 def summarise_missing(connection: Connection) -> int:
     """Write the summaries of closed runs that have none, such as those of an earlier release; how many runs."""
-    query = select(Run.id).where(Run.status != "running", Run.id.not_in(select(distinct(Summary.run_id))))
+    query = select(Run.id).where(Run.status != "running", Run.id.not_in(select(Summary.run_id).distinct()))
     run_ids = connection.execute(query.order_by(Run.id)).scalars().all()
     for run_id in run_ids:
         summarise_run(connection, run_id)
@@ -69,7 +69,7 @@ def roll_up_closed_days(connection: Connection, today: date) -> int:
 
     A row counts on the day on which its run began.
     """
-    rolled = set(connection.execute(select(distinct(DaySummary.day))).scalars())
+    rolled = set(connection.execute(select(DaySummary.day).distinct()).scalars())
     first = connection.execute(select(func.min(Run.started_at))).scalar()
     if first is None:
         return 0

@@ -86,20 +86,22 @@ def sample(label: str, experiment: str, number: int, wall_ms: float) -> SampleRo
 
 
 def ceiling(label: str, number: int, workers: int, wall_ms: float) -> SampleRow:
-    return replace(sample(label, "ceiling", number, wall_ms), workers=workers, count=2)
+    row = sample(label, "ceiling", number, wall_ms)
+    return replace(row, case=f"ceiling/{workers}x2", workers=workers, count=2)
 
 
 def speedup(label: str, number: int, workload: str, executor: str, workers: int, wall_ms: float) -> SampleRow:
     row = sample(label, "speedup", number, wall_ms)
-    return replace(row, workload=workload, executor=executor, workers=workers)
+    case = f"speedup/{workload}/{executor}/{workers}x1"
+    return replace(row, case=case, workload=workload, executor=executor, workers=workers)
 
 
 def race(label: str, number: int, guard: str, wall_ms: float, lost: int = 0) -> SampleRow:
     """Five threads and a million updates each."""
     row = sample(label, "race", number, wall_ms)
     outcome = "ok" if guard != "none" else "lost" if lost else "none-observed"
-    row = replace(row, shape="augmented", guard=guard, workers=5, count=1_000_000, outcome=outcome)
-    return replace(row, expected="5000000", found=str(5_000_000 - lost))
+    row = replace(row, case=f"race/{guard}/augmented/5x1000000", shape="augmented", guard=guard, outcome=outcome)
+    return replace(row, workers=5, count=1_000_000, expected=5_000_000, found=5_000_000 - lost)
 
 
 def measured(label: str, *, lost: int = 0) -> Iterator[SampleRow]:
@@ -467,9 +469,9 @@ def test_markdown_has_the_same_tables_and_its_plots_inside() -> None:
 WITHOUT = """
 import sys
 sys.modules["matplotlib"] = None
-from tests.test_flows_report import NOON, page, rows
+from tests.test_flows_report import NOON, TITLE, contents, markdown_of, page, rows
 sys.stdout.write(page(rows()))
-sys.stdout.write(report_markdown([], [], rows(), made_at=NOON))
+sys.stdout.write(markdown_of(TITLE, contents([], [], rows(), made_at=NOON)))
 """
 
 

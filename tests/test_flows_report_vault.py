@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -49,11 +50,8 @@ def test_each_vault_has_its_newest_snapshot_and_its_proofs(history: History) -> 
     """The newest with its counts, what the last verification found, the oldest proof and how long ago it was."""
     shown = tables(of(history))
     (newest,) = shown["Newest snapshots"]
-    assert (newest["vault"], newest["number"], newest["taken"]) == (
-        "/srv/vault",
-        4,
-        datetime(2026, 10, 31, 3, 0, 1, tzinfo=UTC),
-    )
+    assert (newest["vault"], newest["number"]) == ("/srv/vault", 4)
+    assert newest["taken"] == datetime(2026, 10, 31, 3, tzinfo=UTC)
     assert (newest["files"], newest["new"], newest["unchanged"], newest["stored"]) == (6, 2, 4, "391 KiB")
     (proofs,) = shown["Proofs"]
     last = next(run for run in history.runs(limit=None) if run.flow == "verify_vault")

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.serving import lock
+from flows.serving import server
 from tests.conftest import BIN, clean_environment, read_json
 from tests.processes import read_proc, wait_until
 from tests.served import GONE_S, PATIENCE_S, Served, processes
@@ -212,7 +212,7 @@ def test_embedded_server_keeps_it_from_starting(tmp_path: Path) -> None:
     """Two servers on one database file would be one too many."""
     serve = _new(tmp_path / "embedded")
     program = (
-        "from flows.serving.lock import share\n"
+        "from flows.serving.server import share\n"
         f"print(share({str(serve.home)!r}), share({str(serve.home)!r}), flush=True)\ninput()"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
@@ -225,15 +225,15 @@ def test_embedded_server_keeps_it_from_starting(tmp_path: Path) -> None:
 
 def test_others_find_the_live_one(tmp_path: Path) -> None:
     """By a file that counts only while the lock is held, whatever became of who wrote it."""
-    home, live = str(tmp_path / "home"), lock.Live("http://127.0.0.1:1", 1)
-    assert lock.find(home) is None
-    with lock.hold(home):
-        assert lock.find(home) is None
-        lock.announce(home, live)
-        assert lock.find(home) == live
-        assert not lock.share(home)
-    lock.announce(home, live)
-    assert lock.find(home) is None
+    home, live = str(tmp_path / "home"), server.Live("http://127.0.0.1:1", 1)
+    assert server.find(home) is None
+    with server.hold(home):
+        assert server.find(home) is None
+        server.announce(home, live)
+        assert server.find(home) == live
+        assert not server.share(home)
+    server.announce(home, live)
+    assert server.find(home) is None
 
 
 @pytest.fixture(scope="module")

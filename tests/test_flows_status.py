@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from tests.conftest import Command, read_json
 
 
@@ -16,3 +19,17 @@ def test_without_a_server_nothing_is_scheduled(threadmill: Command, environment:
     report = read_json(threadmill("status", "--json"))
     assert report["size"]["runs"] == 1
     assert "does not answer" in report["complaints"][0]
+
+
+def test_status_needs_no_prefect(environment: dict[str, str]) -> None:
+    """Importing Prefect takes more than a second, also where a server has to be asked."""
+    environment["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
+    program = (
+        "import sys\nfrom flows.cli.main import main\nmain(['status'])\n"
+        "print(sorted({'prefect', 'httpx'} & sys.modules.keys()), file=sys.stderr)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert "does not answer" in ended.stdout
+    assert ended.stderr.splitlines()[-1] == "[]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -13,17 +14,18 @@ from db.rows import RecordSize, RunRow
 from flows.cli.encrypt import with_overrides
 from flows.cli.options import Flag, Json
 from flows.cli.vaults import KeyOption, VaultOption
-from flows.cli.via import use_server
-from flows.errors import RequestRefused
+from flows.errors import ApiError, RequestRefused
 from flows.jobs.request import need_vault
 from flows.jobs.vault_state import VaultState, look_at_vault, too_old
+from flows.serving.api import Api
+from flows.serving.server import use_server
 from flows.settings import Settings, load_settings
 from flows.show.tables import DEPLOYMENTS
 from flows.show.terminal import print_json, print_table, say
 from flows.text import ago, parse_age, plural, size
 
 if TYPE_CHECKING:
-    from flows.deployments import Deployments
+    from flows.serving.deployments import Deployments
 
 
 # With hyphens, so that -5d is refused as an age, and not as an option that there is not.
@@ -97,14 +99,14 @@ _NO_SERVER = "no Prefect server: threadmill serve is not running here, and PREFE
 
 def _ask(settings: Settings) -> tuple[Deployments | None, str | None]:
     """The deployments, or why they cannot be told."""
-    if not use_server(settings):
+    if not use_server(settings.home):
         return None, _NO_SERVER
-    from flows.deployments import ServerUnreachableError, read_deployments
+    from flows.serving.deployments import read_deployments
 
     try:
-        return read_deployments(), None
-    except ServerUnreachableError as error:
-        return None, str(error)
+        return read_deployments(Api(os.environ)), None
+    except ApiError as error:
+        return None, f"Prefect's server does not answer as it should: {error.request}: {error.reason}"
 
 
 def _print(report: Status, history: History) -> None:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import os
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from db.errors import ThreadmillError
@@ -20,8 +15,8 @@ from flows.cli.progress import ProgressReporter
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.run import LISTENER, Job, Tools
 from flows.jobs.runner import DirectRunner
-from flows.serving import lock
-from flows.serving.environment import AUTH, prefect_environment
+from flows.serving import server
+from flows.serving.api import Api
 from flows.settings import Settings
 from flows.version import code_version
 from tasks.cancel import CancelToken
@@ -29,11 +24,6 @@ from tasks.threads.errors import ExperimentError
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
-
-_HEALTH_TIMEOUT_S = 10.0
-# How long another process may take to start a server, and how often to look.
-_STARTING_S = 180.0
-_POLL_S = 0.5
 
 
 def by_prefect(via: str | None) -> bool:
@@ -107,71 +97,12 @@ def exit_code_of(history: History, run_id: int) -> int:
     return 0 if run is not None and run.status == "completed" else 1
 
 
-def use_server(settings: Settings) -> bool:
-    """Turn Prefect's client to the server that the user has set, or to that of a live `threadmill serve`.
-
-    False if there is neither. To be called before Prefect is imported.
-    """
-    if os.environ.get("PREFECT_API_URL"):
-        return True
-    live = lock.find(settings.home)
-    if live is None:
-        return False
-    os.environ.update(prefect_environment(settings.home, os.environ))
-    os.environ["PREFECT_API_URL"] = f"{live.url}/api"
-    return True
-
-
 def _prepare_prefect(settings: Settings, progress: ProgressReporter) -> None:
     """Put Prefect's settings in place before it is imported; see what the server says, where there is one."""
     # The flow's state is reported by the command itself; a fault in the flow's code comes as an exception.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    if _find_server(settings, progress):
-        _check_server(os.environ["PREFECT_API_URL"])
+    if server.wait_for_server(settings.home, progress.say):
+        server.check(Api(os.environ))
         return
     progress.say("starting Prefect's embedded server (about 10 s)")
-    os.environ.update(prefect_environment(settings.home, os.environ))
-
-
-def _find_server(settings: Settings, progress: ProgressReporter) -> bool:
-    """Whether there is a server to use; where there is none, none is started by `serve` while this process lives."""
-    give_up = time.monotonic() + _STARTING_S
-    while not use_server(settings):
-        if lock.share(settings.home):
-            return False
-        if time.monotonic() > give_up:
-            raise RequestRefused(f"threadmill serve was still starting after {_STARTING_S:.0f} s; try again")
-        progress.say("waiting for threadmill serve, which is just starting")
-        time.sleep(_POLL_S)
-    return True
-
-
-def _check_server(api: str) -> None:
-    try:
-        _get(f"{api.rstrip('/')}/health")
-        # This one is protected where the server is. Prefect Cloud has other ways, and says what it wants by itself.
-        if not os.environ.get("PREFECT_API_KEY"):
-            _get(f"{api.rstrip('/')}/admin/version")
-    except urllib.error.HTTPError as error:
-        if error.code == HTTPStatus.UNAUTHORIZED:
-            raise RequestRefused(
-                f"Prefect's server at {api} wants authentication: set PREFECT_API_AUTH_STRING to what it was started "
-                "with as PREFECT_SERVER_API_AUTH_STRING"
-            ) from None
-        # It answers, if not to this question (Prefect Cloud).
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise RequestRefused(
-            f"Prefect's server at PREFECT_API_URL={api} cannot be reached ({reason}); "
-            "start it, unset PREFECT_API_URL, or use --via direct"
-        ) from None
-
-
-def _get(url: str) -> None:
-    # The scheme is the user's own choice, in the user's own environment.
-    request = urllib.request.Request(url)  # noqa: S310
-    auth = os.environ.get(AUTH)
-    if auth:
-        request.add_header("Authorization", f"Basic {base64.b64encode(auth.encode()).decode()}")
-    with urllib.request.urlopen(request, timeout=_HEALTH_TIMEOUT_S):  # noqa: S310
-        pass
+    os.environ.update(server.prefect_environment(settings.home, os.environ))

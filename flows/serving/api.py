@@ -1,14 +1,19 @@
-"""The few requests that `serve` makes of its server: standard library, so that it stays small while it waits."""
+"""The client of Prefect's API: standard library only, because importing Prefect takes more than a second."""
 
 from __future__ import annotations
 
 import base64
 import json
+import os
+import ssl
 import time
 import urllib.error
 import urllib.request
+import uuid
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 from flows.errors import ApiError
 
@@ -16,32 +21,41 @@ _TIMEOUT_S = 30.0
 # On a busy machine the server may wait in vain for its own database (503); Prefect's client tries again, too.
 _TRIES = 5
 _PAUSE_S = 1.0
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 JsonObject = dict[str, Any]
 
 
 class Api:
-    """Prefect's REST API of one server, by its documented paths."""
+    """Prefect's REST API, at the address and with the credentials that Prefect's own programs would take."""
 
-    def __init__(self, url: str, auth: str | None) -> None:
-        """`url` is the address of the UI, `auth` what PREFECT_API_AUTH_STRING says."""
-        self._url = f"{url}/api"
-        self._headers = {"Content-Type": "application/json"}
-        if auth:
-            self._headers["Authorization"] = f"Basic {base64.b64encode(auth.encode()).decode()}"
-        # A proxy is for the world outside.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        """Of the environment, PREFECT_API_URL has to be there."""
+        self.url = environment["PREFECT_API_URL"].rstrip("/")
+        self._headers = {"Content-Type": "application/json", **_credentials(environment)}
+        handlers: list[urllib.request.BaseHandler] = []
+        try:
+            local = urlsplit(self.url).hostname in _LOOPBACK
+        except ValueError:
+            local = False
+        if local:
+            # A proxy is for the world outside.
+            handlers.append(urllib.request.ProxyHandler({}))
+        if certificates := environment.get("PREFECT_API_SSL_CERT_FILE"):
+            context = ssl.create_default_context(cafile=os.path.expanduser(certificates))
+            handlers.append(urllib.request.HTTPSHandler(context=context))
+        self._opener = urllib.request.build_opener(*handlers)
 
     def healthy(self) -> bool:
         """Whether the server answers."""
         try:
-            with self._opener.open(f"{self._url}/health", timeout=5):
+            with self._opener.open(f"{self.url}/health", timeout=5):
                 return True
         except (OSError, ValueError):
             return False
 
     def find(self, path: str) -> JsonObject | None:
-        """What is there; None if there is nothing.
+        """The object at a path; None if there is none.
 
         Raises:
             ApiError: see `ask`.
@@ -54,29 +68,8 @@ class Api:
             raise
         return found
 
-    def ask(self, method: str, path: str, body: JsonObject | None = None) -> Any:
-        """One request; the answer's JSON.
-
-        Raises:
-            ApiError: refused, or no answer.
-        """
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(  # noqa: S310 - http on the loopback address
-            f"{self._url}/{path}", data, self._headers, method=method
-        )
-        for tries_left in reversed(range(_TRIES)):
-            try:
-                with self._opener.open(request, timeout=_TIMEOUT_S) as answer:
-                    text = answer.read()
-                    return json.loads(text) if text else None
-            except (OSError, ValueError) as error:
-                if not (tries_left and _is_busy(error)):
-                    raise ApiError(f"{method} {path}", str(error), getattr(error, "code", None)) from error
-            time.sleep(_PAUSE_S)
-        raise AssertionError("the last try returns or raises")
-
     def list(self, path: str, **body: Any) -> list[JsonObject]:
-        """What a `…/filter` path lists.
+        """The objects that a `…/filter` path lists.
 
         Raises:
             ApiError: see `ask`.
@@ -84,6 +77,53 @@ class Api:
         found: list[JsonObject] = self.ask("POST", f"{path}/filter", body)
         return found
 
+    def ask(self, method: str, path: str, body: JsonObject | None = None) -> Any:
+        """Make one request; the answer's JSON.
 
-def _is_busy(error: Exception) -> bool:
-    return isinstance(error, urllib.error.HTTPError) and error.code == HTTPStatus.SERVICE_UNAVAILABLE
+        Raises:
+            ApiError: the server refuses it, or does not answer.
+        """
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                return self._send(method, path, body)
+            except urllib.error.HTTPError as error:
+                if error.code == HTTPStatus.FORBIDDEN and "Prefect-Csrf-Token" not in self._headers:
+                    self._take_csrf_token()
+                    continue
+                if error.code != HTTPStatus.SERVICE_UNAVAILABLE or not tries_left:
+                    raise ApiError(f"{method} {path}", f"HTTP {error.code} {error.reason}", error.code) from error
+            except (OSError, ValueError) as error:
+                raise ApiError(f"{method} {path}", str(getattr(error, "reason", error))) from error
+            time.sleep(_PAUSE_S)
+        raise AssertionError("the last try returns or raises")
+
+    def _send(self, method: str, path: str, body: JsonObject | None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        # The scheme is the user's own choice, in the user's own environment.
+        request = urllib.request.Request(f"{self.url}/{path}", data, self._headers, method=method)  # noqa: S310
+        with self._opener.open(request, timeout=_TIMEOUT_S) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def _take_csrf_token(self) -> None:
+        """A server with PREFECT_SERVER_CSRF_PROTECTION_ENABLED wants a token of its own in every change."""
+        client = str(uuid.uuid4())
+        # Set first, so that a second refusal is not answered by a second token.
+        self._headers |= {"Prefect-Csrf-Client": client, "Prefect-Csrf-Token": ""}
+        try:
+            self._headers["Prefect-Csrf-Token"] = self._send("GET", f"csrf-token?client={client}", None)["token"]
+        except (OSError, ValueError, KeyError):
+            return
+
+
+def _credentials(environment: Mapping[str, str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if key := environment.get("PREFECT_API_KEY"):
+        headers["Authorization"] = f"Bearer {key}"
+    elif auth := environment.get("PREFECT_API_AUTH_STRING"):
+        headers["Authorization"] = f"Basic {base64.b64encode(auth.encode()).decode()}"
+    try:
+        more = json.loads(environment.get("PREFECT_CLIENT_CUSTOM_HEADERS") or "{}")
+    except ValueError:
+        return headers
+    return headers | ({str(name): str(value) for name, value in more.items()} if isinstance(more, dict) else {})

@@ -8,19 +8,25 @@ import platform
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.errors import ApiError, RequestRefused, ServeError
-from flows.serving import lock, preparation
+from flows.serving import deployments, server
 from flows.serving.api import Api
-from flows.serving.children import Child, Interrupted, Watch, start_prefect
-from flows.serving.environment import AUTH, prefect_folder, serve_environment
-from flows.serving.mark import new_token
-from flows.serving.shutdown import take_down
-from flows.serving.signals import told_to_end
-from flows.serving.upcoming import Upcoming, upcoming
+from flows.serving.deployments import DeploymentState
+from flows.serving.processes import (
+    Child,
+    Interrupted,
+    Watch,
+    end_flow_runs,
+    marked,
+    new_token,
+    start_prefect,
+    told_to_end,
+)
 from flows.serving.warden import standing_by
 from flows.settings import Settings
 
@@ -29,6 +35,10 @@ _POLL_S = 0.2
 # On an idle machine: server 10 s, deployments and worker 5 s each.
 _START_S = 180.0
 _PLAN_S = 30.0
+# A run that is cancelled closes its row and ends in about two seconds; more is one that does not listen.
+_CANCEL_S = 20.0
+_GRACE_S = 10.0
+_ENDED = "threadmill serve was ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,7 @@ class Serving:
 
     url: str
     logs: str
-    upcoming: tuple[Upcoming, ...]
+    upcoming: tuple[DeploymentState, ...]
 
 
 def serve(
@@ -65,15 +75,15 @@ def serve(
     """
     _check(environment, port, limit)
     token = new_token()
-    with lock.hold(settings.home), told_to_end(token) as stop:
+    with server.hold(settings.home), told_to_end(token) as stop:
         _check_port(port)
         url = f"http://{_HOST}:{port}"
-        whole = serve_environment(settings, url, token, environment)
-        folder = prefect_folder(settings.home)
+        whole = server.serve_environment(settings, url, token, environment)
+        folder = server.prefect_folder(settings.home)
         with standing_by(token, whole, os.path.join(folder, "warden.log")) as warden:
             watch = Watch(stop)
             watch.add(warden)
-            stack = _Stack(Api(url, whole.get(AUTH)), url, whole, folder, watch, tell)
+            stack = _Stack(Api(whole), url, whole, folder, watch, tell)
             try:
                 stack.bring_up(settings.home, port, limit)
                 ready(Serving(url, folder, tuple(stack.planned())))
@@ -108,40 +118,40 @@ class _Stack:
         self.server = self._start("Prefect's server", "server", "server", "start", "--host", _HOST, "--port", str(port))
         self._watch.add(self.server)
         self._wait(self.api.healthy, "Prefect's server does not answer", self.server.log)
-        lock.announce(home, lock.Live(self._url, os.getpid()))
+        server.announce(home, server.Live(self._url, os.getpid()))
         self._tell("deploying prefect.yaml")
         self._deploy()
         self._tell("starting a worker")
         self._start_worker(limit)
 
-    def planned(self) -> list[Upcoming]:
+    def planned(self) -> list[DeploymentState]:
         """What runs next; the server plans within some seconds after a deploy."""
         give_up = time.monotonic() + _PLAN_S
         while True:
-            rows = upcoming(self.api)
-            if all(row.paused or row.next_at for row in rows) or time.monotonic() > give_up:
+            rows = deployments.upcoming(self.api)
+            if all(row.next_at or not row.scheduled for row in rows) or time.monotonic() > give_up:
                 return rows
             self._watch.pause(1)
 
     def _deploy(self) -> None:
-        preparation.settle(self.api, "CRASHED", "its process was gone when threadmill serve started")
-        if not preparation.has_pool(self.api):
+        deployments.settle(self.api, "CRASHED", "its process was gone when threadmill serve started")
+        if not deployments.has_pool(self.api):
             # Prefect's command for it would have the server ask the world for a catalogue of pool types.
             once = self._start("making the work pool", "deploy", *_worker("--type", "process", "--run-once"))
             self._watch.finish(once, _START_S)
-        preparation.prepare_queue(self.api)
-        preparation.prepare_automations(self.api)
-        before = preparation.schedules(self.api)
+        deployments.prepare_queue(self.api)
+        deployments.prepare_automations(self.api)
+        before = deployments.active_schedules(self.api)
         # In the folder of prefect.yaml, which is also where the deployments' runs will find themselves.
-        deploy = self._start("deploying prefect.yaml", "deploy", "--no-prompt", "deploy", "--all", cwd=preparation.ROOT)
+        deploy = self._start("deploying prefect.yaml", "deploy", "--no-prompt", "deploy", "--all", cwd=deployments.ROOT)
         deployed = Path(self._folder, "deployed")
         try:
             self._watch.finish(deploy, _START_S)
         except Interrupted:
-            preparation.keep_schedules(self.api, before, deployed)
+            deployments.keep_schedules(self.api, before, deployed)
             raise
-        preparation.keep_schedules(self.api, before, deployed)
-        preparation.remember_deploy(deployed)
+        deployments.keep_schedules(self.api, before, deployed)
+        deployments.remember_deploy(deployed)
 
     def _start_worker(self, limit: int | None) -> None:
         since = datetime.now(UTC)
@@ -149,7 +159,7 @@ class _Stack:
         self._watch.add(self.worker)
 
         def online() -> bool:
-            found = self.api.list(f"work_pools/{preparation.POOL}/workers")
+            found = self.api.list(f"work_pools/{deployments.POOL}/workers")
             heard = {one["name"]: datetime.fromisoformat(one["last_heartbeat_time"]) for one in found}
             return heard.get(platform.node(), since) > since
 
@@ -170,7 +180,7 @@ class _Stack:
 
 
 def _worker(*options: str) -> list[str]:
-    return ["worker", "start", "--pool", preparation.POOL, "--name", platform.node(), *options]
+    return ["worker", "start", "--pool", deployments.POOL, "--name", platform.node(), *options]
 
 
 def _check(environment: Mapping[str, str], port: int, limit: int | None) -> None:
@@ -184,8 +194,8 @@ def _check(environment: Mapping[str, str], port: int, limit: int | None) -> None
         raise RequestRefused("--port is between 1 and 65535")
     if limit is not None and limit < 1:
         raise RequestRefused("--limit is at least 1")
-    if not preparation.PREFECT_YAML.exists():
-        raise RequestRefused(f"there is no {preparation.PREFECT_YAML}: serve needs threadmill installed from a clone")
+    if not deployments.PREFECT_YAML.exists():
+        raise RequestRefused(f"there is no {deployments.PREFECT_YAML}: serve needs threadmill installed from a clone")
 
 
 def _check_port(port: int) -> None:
@@ -201,3 +211,38 @@ def _check_port(port: int) -> None:
                 else f"cannot be used: {error.strerror}"
             )
             raise RequestRefused(f"port {port} {why}; choose another one with --port") from None
+
+
+def take_down(api: Api, token: str, server: Child | None, worker: Child | None) -> None:
+    """End everything in order, within about a minute at worst.
+
+    Never the worker before its flow runs: it kills them, and their rows would stay open.
+    """
+    serving = server is not None and server.running and worker is not None
+    if serving and worker is not None and worker.running:
+        # Where the server no longer answers, what follows needs none.
+        with suppress(ApiError):
+            _cancel_flow_runs(api, token)
+    end_flow_runs(token)
+    if worker is not None:
+        worker.end(_GRACE_S)
+    if serving:
+        with suppress(ApiError):
+            deployments.settle(api, "CANCELLED", _ENDED)
+    if server is not None:
+        server.end(_GRACE_S)
+
+
+def _cancel_flow_runs(api: Api, token: str) -> None:
+    """As from the UI: the worker is told, and ends each run."""
+    asked: set[str] = set()
+    give_up = time.monotonic() + _CANCEL_S
+    while time.monotonic() < give_up:
+        running = {process.flow_run for process in marked(token) if process.flow_run}
+        if not running:
+            return
+        for flow_run in running - asked:
+            # The server says no to one that is done already, which is as good.
+            api.ask("POST", f"flow_runs/{flow_run}/set_state", {"state": {"type": "CANCELLING", "message": _ENDED}})
+        asked |= running
+        time.sleep(_POLL_S)

@@ -2,6 +2,9 @@
 
 The parent-death signal would take the server together with the worker, and reach no flow run: those are the worker's
 children, in sessions of their own. This ends all of them in order.
+
+It is a module of its own because it is run as one (`python -m`), and because it stays small in memory for as long as
+`serve` lives.
 """
 
 from __future__ import annotations
@@ -12,9 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from flows.serving.children import Child, open_log
-from flows.serving.mark import MARK
-from flows.serving.processes import end_all
+from flows.serving.processes import MARK, Child, end_all, open_log
 
 _END_S = 30.0
 

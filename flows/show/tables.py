@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     )
     from db.sizes import TableSize
     from flows.cli.snapshots import SnapshotLine
-    from flows.deployments import DeploymentState
     from flows.jobs.check import Checked
     from flows.jobs.vault_state import VaultState
-    from flows.serving.upcoming import Upcoming
+    from flows.serving.deployments import DeploymentState
     from tasks.threads.interpreters import Interpreter
 
 LEGACY_SUITES = frozenset(str(name) for name, suite in SUITES.items() if suite.legacy)
@@ -228,13 +227,13 @@ TABLE_SIZES: TableOf[TableSize] = TableOf(
     ),
 )
 
-UPCOMING: TableOf[Upcoming] = TableOf(
+UPCOMING: TableOf[DeploymentState] = TableOf(
     "deployments",
     (
-        Column("deployment", lambda row: row.deployment),
+        Column("deployment", lambda row: row.name),
         Column("schedule", lambda row: ", ".join(row.schedules)),
         Column("queue", lambda row: row.queue, wide=True),
-        Column("next run", lambda row: "paused" if row.paused else row.next_at or "not planned yet"),
+        Column("next run", lambda row: row.next_at or "not planned yet" if row.scheduled else "paused"),
     ),
 )
 

@@ -1,0 +1,260 @@
+"""The one Prefect server of a THREADMILL_HOME: who runs it, how commands find it, and what its programs are told.
+
+`threadmill serve` holds the lock for as long as it lives, however it ends; a small file beside the lock says where its
+server is. A command with an embedded server shares the lock with others like it: two servers on one database file
+would be one too many.
+
+Nothing here imports Prefect, which reads the environment when it is imported.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from flows.errors import ApiError, RequestRefused
+from flows.serving.api import Api
+from flows.serving.processes import MARK
+from flows.settings import Settings, make_folder
+
+_AUTH = "PREFECT_API_AUTH_STRING"
+_SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
+_POLL_S = 0.2
+# How long another process may take to start a server.
+_STARTING_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A `serve` that is running; `url` is the address of its UI."""
+
+    url: str
+    pid: int
+
+
+@contextmanager
+def hold(home: str) -> Iterator[None]:
+    """Be the one `serve` of this THREADMILL_HOME.
+
+    Raises:
+        RequestRefused: there is one already, or a command with an embedded server uses the same files.
+    """
+    descriptor = _open(home)
+    try:
+        _take(descriptor, home)
+        try:
+            yield
+        finally:
+            _forget(home)
+    finally:
+        os.close(descriptor)
+
+
+def announce(home: str, live: Live) -> None:
+    """Say where the server is; the file is there whole, or not at all."""
+    path = _state(home)
+    with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump({"url": live.url, "pid": live.pid}, file)
+    os.replace(f"{path}.new", path)
+
+
+def share(home: str) -> bool:
+    """Keep `serve` from starting for as long as this process lives; False if there is one already."""
+    descriptor = _open(home)
+    if not _lock(descriptor, fcntl.LOCK_SH):
+        os.close(descriptor)
+        return False
+    _forget(home)
+    return True
+
+
+def find(home: str) -> Live | None:
+    """The `serve` that is running; None if there is none, or if its server does not answer yet."""
+    if not os.path.exists(_path(home)):
+        return None
+    descriptor = os.open(_path(home), os.O_RDWR)
+    try:
+        return None if _lock(descriptor, fcntl.LOCK_SH) else _read(home)
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, home: str) -> None:
+    # More than once: another command may just be looking.
+    for _ in range(3):
+        if _lock(descriptor, fcntl.LOCK_EX):
+            _forget(home)
+            return
+        time.sleep(_POLL_S)
+    live = _read(home)
+    if live is None:
+        raise RequestRefused(
+            f"another threadmill serve is just starting in {os.path.abspath(home)}, or a command with --via prefect "
+            "is using its files; try again when that is done"
+        )
+    raise RequestRefused(
+        f"threadmill serve is running already: {live.url}, process {live.pid}; end that one first, "
+        "or set another THREADMILL_HOME"
+    )
+
+
+def _lock(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _open(home: str) -> int:
+    # One by one: the mode is for the last folder only, and all of them are for their owner.
+    for folder in (os.path.abspath(home), os.path.dirname(_path(home))):
+        make_folder(folder)
+    return os.open(_path(home), os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _read(home: str) -> Live | None:
+    try:
+        with open(_state(home), encoding="utf-8") as file:
+            said = json.load(file)
+        return Live(str(said["url"]), int(said["pid"]))
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def _forget(home: str) -> None:
+    """Remove what a `serve` that is gone has said."""
+    with suppress(FileNotFoundError):
+        os.remove(_state(home))
+
+
+def _path(home: str) -> str:
+    return os.path.join(os.path.abspath(home), "locks", "serve")
+
+
+def _state(home: str) -> str:
+    return f"{_path(home)}.json"
+
+
+def use_server(home: str) -> bool:
+    """Turn Prefect's clients to the server that the user has set, or to that of a live `threadmill serve`.
+
+    False if there is neither. To be called before Prefect is imported.
+    """
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    live = find(home)
+    if live is None:
+        return False
+    os.environ.update(prefect_environment(home, os.environ))
+    os.environ["PREFECT_API_URL"] = f"{live.url}/api"
+    return True
+
+
+def wait_for_server(home: str, tell: Callable[[str], None]) -> bool:
+    """As `use_server`, while a server is just starting too; if there is none, `serve` starts none from here on."""
+    give_up = time.monotonic() + _STARTING_S
+    while not use_server(home):
+        if share(home):
+            return False
+        if time.monotonic() > give_up:
+            raise RequestRefused(f"threadmill serve was still starting after {_STARTING_S:.0f} s; try again")
+        tell("waiting for threadmill serve, which is just starting")
+        time.sleep(_POLL_S)
+    return True
+
+
+def check(api: Api) -> None:
+    """Raises RequestRefused if the server cannot be reached, or does not let this user in."""
+    try:
+        api.ask("GET", "health")
+        # Unlike the first path, this one is protected where the server is.
+        api.ask("GET", "admin/version")
+    except ApiError as error:
+        if error.status is None:
+            raise RequestRefused(
+                f"Prefect's server at PREFECT_API_URL={api.url} cannot be reached ({error.reason}); "
+                "start it, unset PREFECT_API_URL, or use --via direct"
+            ) from None
+        if error.status == HTTPStatus.UNAUTHORIZED and not os.environ.get("PREFECT_API_KEY"):
+            raise RequestRefused(
+                f"Prefect's server at {api.url} wants authentication: set PREFECT_API_AUTH_STRING to what it was "
+                "started with as PREFECT_SERVER_API_AUTH_STRING"
+            ) from None
+        # It answers, if not to this question (Prefect Cloud).
+
+
+def prefect_folder(home: str) -> str:
+    """Where Prefect's own files are, logs included."""
+    return os.path.join(os.path.abspath(home), "prefect")
+
+
+def prefect_environment(home: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """What is to be added to an environment for a server of our own; what the user has set stays."""
+    ours = {
+        # Prefect's own files in a folder of ours: the user's profile is left alone.
+        "PREFECT_HOME": prefect_folder(home),
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+        # The default of 20 s is too short for a first start on a busy host.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        # Without these the embedded server loses task runs when it ends, and takes three times the CPU per task run.
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1.0",
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
+        # The automation on lost runs still knows what it waited for when the server was down for hours (default: 60 s).
+        "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P7D",
+        # Flow runs wait for each other on the queue `measure`: one is late when it really is.
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "300",
+        # Nothing phones home, nothing advertises.
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # The pages of its other UI ask an address of amplitude.com, whatever else is set.
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    if _SERVER_AUTH in environment:
+        # Who protects the server means its clients here to get in.
+        ours[_AUTH] = environment[_SERVER_AUTH]
+    return {name: value for name, value in ours.items() if name not in environment}
+
+
+def serve_environment(settings: Settings, url: str, token: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of `serve`'s children; those that are clients find its server at `url`."""
+    whole = {
+        **environment,
+        **prefect_environment(settings.home, environment),
+        **_absolute_paths(settings),
+        MARK: token,
+        "PREFECT_API_URL": f"{url}/api",
+    }
+    if _SERVER_AUTH in environment:
+        whole[_AUTH] = environment[_SERVER_AUTH]
+    # It is for Prefect Cloud, and would be sent instead of the authentication string.
+    whole.pop("PREFECT_API_KEY", None)
+    return whole
+
+
+def _absolute_paths(settings: Settings) -> dict[str, str]:
+    """The settings that name files: a worker's flow runs have another current folder than `serve`."""
+    from db.engine import parse_url
+
+    paths = {"THREADMILL_HOME": os.path.abspath(settings.home)}
+    if settings.key_file is not None:
+        paths["THREADMILL_KEY_FILE"] = os.path.abspath(settings.key_file)
+    if settings.vault is not None:
+        paths["THREADMILL_VAULT"] = os.path.abspath(settings.vault)
+    if settings.paths:
+        paths["THREADMILL_PATHS"] = os.pathsep.join(map(os.path.abspath, settings.path_list))
+    if os.sep in settings.openssl:
+        paths["THREADMILL_OPENSSL"] = os.path.abspath(settings.openssl)
+    record = parse_url(settings.history_url)
+    if settings.database_url is not None and record.get_backend_name() == "sqlite" and record.database:
+        record = record.set(database=os.path.abspath(record.database))
+        paths["THREADMILL_DATABASE_URL"] = record.render_as_string(hide_password=False)
+    return paths
