@@ -55,13 +55,13 @@ class EncryptionOutcome:
 
     @property
     def message(self) -> str:
-        """How many of what, and the first of those that need eyes."""
+        """How many of what, and the first of those that need attention."""
         text = counted(self.summary.counts) or "nothing left to do"
         return f"{text}: {self.faults}" if self.faults else text
 
     @property
     def faults(self) -> str:
-        """The first of those that need eyes; empty if there are none."""
+        """The first of those that need attention; empty if there are none."""
         counts, named = self.summary.counts, self.summary.faults
         bad = counts.get("failed", 0) + counts.get("unstable", 0)
         text = "; ".join(f"{fault.name} ({fault.error})" for fault in named)

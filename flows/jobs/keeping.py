@@ -39,7 +39,7 @@ class KeptOutcome:
 
     @property
     def message(self) -> str:
-        """The snapshot, how many of what, and the first of those that need eyes."""
+        """The snapshot, how many of what, and the first of those that need attention."""
         one = self.snapshot
         words = f"{one.new:,} new, {one.unchanged:,} unchanged, {one.unstable:,} unstable, {one.skipped:,} skipped, "
         words += f"{one.failed:,} failed; {size(one.stored_bytes)} added"

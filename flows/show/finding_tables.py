@@ -11,7 +11,7 @@ from flows.analysis.intervals import MIN_PAIRS, verdict_on_speedup
 from flows.analysis.sentences import WORDS, failures
 from flows.show.table import Column, TableOf
 from flows.text import duration, factor, interval, number, percent
-from tasks.axes import Executor, Outcome
+from tasks.axes import Executor, Guard, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class RaceRow:
     low: float | None
     high: float | None
     pairs: int
+    verdict: str
     failures: int
     outcomes: Mapping[str, int]
     noisy: int
@@ -130,10 +131,22 @@ def race_row(run_id: int, interpreter: str, one: RaceFinding) -> RaceRow:
         cost.low if cost else None,
         cost.high if cost else None,
         cost.pairs if cost else 0,
+        _race_verdict(one),
         one.samples.failures,
         {str(outcome): count for outcome, count in one.samples.outcomes},
         one.samples.noisy,
     )
+
+
+def _race_verdict(one: RaceFinding) -> str:
+    """Never "safe": an update that was not lost may still be lost at another time."""
+    if failed := failures(one.samples):
+        return f"FAILED: {failed}"
+    if one.with_loss:
+        return "loses updates"
+    if not one.exercised:
+        return "not exercised" if one.samples.count(Outcome.NOT_EXERCISED) else "nothing was measured"
+    return "none observed" if one.guard is Guard.NONE else "no update lost"
 
 
 def speedup_rows(samples: Sequence[SampleRow]) -> Iterator[SpeedupRow]:
@@ -159,6 +172,14 @@ def _outcomes(row: SpeedupRow | RaceRow) -> str:
     return words + (f" ({row.noisy} noisy)" if row.noisy else "")
 
 
+def _possible_interval(row: SpeedupRow) -> str | None:
+    return interval(row.possible_low, row.possible_high)
+
+
+def _loss_rate(rate: float) -> str:
+    return f"loss in {percent(rate)} of trials"
+
+
 SPEEDUPS: TableOf[SpeedupRow] = TableOf(
     "speed-up over one after the other (median of pairs, 95 % interval), beside what was possible then",
     (
@@ -171,15 +192,15 @@ SPEEDUPS: TableOf[SpeedupRow] = TableOf(
         Column("speed-up", lambda row: row.speedup, factor, right=True),
         Column("interval", lambda row: _bounds(row.low, row.high, row.pairs), right=True),
         Column("pairs", lambda row: row.pairs or None, right=True, wide=True),
-        Column("possible", lambda row: row.possible, factor, right=True, wide=True),
-        Column("its interval", lambda row: interval(row.possible_low, row.possible_high), right=True, wide=True),
+        Column("possible", lambda row: row.possible, factor, right=True, wide=True, optional=True),
+        Column("its interval", _possible_interval, right=True, wide=True, optional=True),
         Column("verdict", lambda row: row.verdict, wide=True),
         Column("samples", _outcomes, wide=True),
     ),
 )
 
 RACES: TableOf[RaceRow] = TableOf(
-    "updates lost (median of trials), and what a guard costs",
+    "races: updates lost (median of trials), and what a guard costs",
     (
         Column("run", lambda row: row.run_id, str, right=True, wide=True),
         Column("interpreter", lambda row: row.interpreter),
@@ -189,11 +210,12 @@ RACES: TableOf[RaceRow] = TableOf(
         Column("updates per thread", lambda row: row.count, right=True, wide=True),
         Column("lost", lambda row: row.lost_share, percent, right=True),
         Column("trials with loss", lambda row: f"{row.with_loss} of {row.exercised}", right=True),
-        Column("not excluded", lambda row: row.bound, lambda rate: f"loss in {percent(rate)} of trials", wide=True),
+        Column("not excluded", lambda row: row.bound, _loss_rate, wide=True, optional=True),
         Column("per update", lambda row: row.update_ns, duration, right=True),
-        Column("switches", lambda row: row.context_switches, number, right=True, wide=True),
-        Column("cost", lambda row: row.cost, factor, right=True, wide=True),
-        Column("interval", lambda row: _bounds(row.low, row.high, row.pairs), right=True, wide=True),
+        Column("switches", lambda row: row.context_switches, number, right=True, wide=True, optional=True),
+        Column("cost", lambda row: row.cost, factor, right=True, wide=True, optional=True),
+        Column("interval", lambda row: _bounds(row.low, row.high, row.pairs), right=True, wide=True, optional=True),
+        Column("verdict", lambda row: row.verdict, wide=True),
         Column("samples", _outcomes, wide=True),
     ),
 )
