@@ -1,6 +1,6 @@
 # Everything is set up in .venv, from constraints.txt; nothing outside of this folder is touched.
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint bench torture screenshots clean
+.PHONY: help run serve check test lint bench torture screenshots clean
 # What users get, and what work on it needs besides.
 EXTRAS := plots,changes,postgres,explore
 BIN := .venv/bin
@@ -14,8 +14,14 @@ run: .venv/.ready ## run the survey under Prefect, on embedded defaults
 serve: .venv/.ready ## Prefect's server, the deployments and a worker, until Ctrl-C
 	@$(BIN)/threadmill serve
 
-test: lint ## lint, types, layers, then all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Neither lets a long file be the last one: see _LONGEST in tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+check: lint ## lint, types, layers and the tests that need nothing but this process; at most 3 minutes
+	@$(PYTEST) -m "not command and not server and not slow"
+
+test: lint ## lint, types, layers, then all tests; at most 9 minutes
+	@$(PYTEST)
 
 lint: .venv/.dev
 	@$(BIN)/ruff check --quiet .

@@ -1,4 +1,4 @@
-"""Run the benchmarks: all of them, or those named (chains, harness, orchestration, record, vault)."""
+"""Run the benchmarks: all of them, or those named (chains, harness, orchestration, record, startup, vault)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import chains, harness, orchestration, record, vault
+from benchmarks import chains, harness, orchestration, record, startup, vault
 
 ALL = {
     "chains": chains.main,
     "harness": harness.main,
     "orchestration": orchestration.main,
     "record": record.main,
+    "startup": startup.main,
     "vault": vault.main,
 }
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from benchmarks.rounds import ratio, show
 from tasks.axes import Executor, Guard, Outcome, Shape, Workload
 from tasks.threads.cases import Case
-from tasks.threads.execution import run_case
 from tasks.threads.interpreters import probe
+from tasks.threads.measure import run_case
 
 ROUNDS = 15
 

@@ -19,7 +19,7 @@ from tasks.crypto.probe import choose_backend
 from tasks.crypto.secret import KeyFile, write_key_file
 from tasks.crypto.suites import SUITES
 from tasks.files import open_new, sync_file_system
-from tasks.vault.add import SourceSelection, adding
+from tasks.vault.add import SourceSelection, add_batch, adding
 from tasks.vault.index import ObjectIndex
 from tasks.vault.vault import make_vault, open_vault
 from tasks.vault.verify import check_objects, inspect
@@ -44,8 +44,9 @@ class Engine:
             payloads = list(enumerate(addition.to_do()))
             for start in range(0, len(payloads), _BATCH):
                 batch = Batch(start, "modern", self._chosen, tuple(payloads[start : start + _BATCH]))
-                done = addition.encrypt(batch, self._key, Limits(), self._cancel)
-                assert all(one.status == "ok" for one in done)
+                done = add_batch(opened, batch, self._key, Limits(), self._cancel)
+                addition.put(done)
+                assert all(one.status == "ok" for one in done.encryptions)
             added = addition.add_snapshot(1, self._cancel)
         return added.new, addition.found.unchanged
 

@@ -66,6 +66,12 @@ class SchemaTooOld(RecordError):
     known: str
 
 
+class RecordBeforeRelease(RecordError):
+    """history database {where} was written by a threadmill before its first release; move it away, or set THREADMILL_HOME"""  # noqa: E501
+
+    where: str
+
+
 class NoWayBack(RecordError):
     """a downgrade from schema {revision} is not promised: restore the backup from before the upgrade (threadmill db backup makes one)"""  # noqa: E501
 

@@ -1,10 +1,10 @@
 """The ledger: each run is sealed once, and each seal covers all before it; a later change to a sealed row shows.
 
-A seal is the SHA-256 over a digest per table of the run's rows, in lines of JSON with fixed forms. Which columns those
-have is the entry's format (`db.ledger_formats`), by which it is checked for ever; surrogate ids are no part of it, so
-that it outlives a move to another database. Heads are chained: head = SHA-256 of the head before and the entry. That
-finds corruption and edits. Against someone who rewrites the whole chain it helps only where a head was kept elsewhere:
-a run's log line and artifact have it.
+A seal is the SHA-256 over a digest per table of the run's rows, in lines of JSON with fixed forms. The columns that a
+seal covers are listed below, as the ledger's format; surrogate ids are no part of it, so that a seal outlives a move to
+another database. Heads are chained: head = SHA-256 of the head before and the entry. That finds corruption and edits.
+Against somebody who rewrites the whole chain it helps only if a head was kept elsewhere: a run's log line and artifact
+have it.
 """
 
 from __future__ import annotations
@@ -16,28 +16,40 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Select, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.ledger_formats import FORMAT, FORMS, beyond
-from db.models import Encryption, Ledger, Run, Sample, Snapshot, Stage
-from db.models import Verdict as VaultVerdict
+from db.tables import (
+    CaseTable,
+    EncryptionTable,
+    HostTable,
+    InterpreterTable,
+    LedgerTable,
+    RunTable,
+    SampleTable,
+    SnapshotTable,
+    StageTable,
+    VaultTable,
+    VerdictTable,
+)
 
-EntryKind = Literal["sealed", "migrated", "removed"]
+EntryKind = Literal["sealed", "removed"]
 GENESIS = "0" * 64
+# The format never changes, since seals are made of it: another column makes another format.
+FORMAT = 1
 
 _ROWS_AT_ONCE = 10_000
 
 
 class _Seal(NamedTuple):
-    """What a run was sealed with, by its entry's format."""
+    """The format and the digests that a run was sealed with."""
 
     form: int
     digests: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class LedgerFault:
     """Something that is not as it was sealed; `run_id` is None where it concerns the chain itself."""
 
     run_id: int | None
@@ -45,69 +57,59 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a check of the whole ledger found: `entries` in the chain, `runs` whose rows were hashed anew."""
+class LedgerCheck:
+    """The result of a check of the whole ledger: `entries` in the chain, and `runs` whose rows were hashed again."""
 
     head: str
     entries: int
     runs: int
-    faults: tuple[Fault, ...]
+    faults: tuple[LedgerFault, ...]
 
 
-def seal(connection: Connection, run_id: int, kind: EntryKind = "sealed", *, form: int = FORMAT) -> str:
+def seal(connection: Connection, run_id: int, kind: EntryKind = "sealed") -> str:
     """Append a run to the chain; the new head. The caller holds a write transaction, and with it the one write lock.
 
-    `removed` says that the run's rows are about to be deleted on purpose; it has the format of the run's seal, so that
-    the two can be compared. A migration gives the `form` of its time, whose tables are all that is there.
+    `removed` says that the run's rows are about to be deleted on purpose.
     """
-    if kind == "removed":
-        form = _form_of(connection, run_id) or form
-    last = connection.execute(select(Ledger.id, Ledger.head).order_by(Ledger.id.desc()).limit(1)).first()
+    last = connection.execute(select(LedgerTable.id, LedgerTable.head).order_by(LedgerTable.id.desc()).limit(1)).first()
     position, before = (last.id + 1, last.head) if last else (1, GENESIS)
-    digests = table_digests(connection, run_id, form)
+    digests = _table_digests(connection, run_id)
     sealed_at = datetime.now(UTC)
-    head = _head(before, position, kind, run_id, form, digests, sealed_at)
-    connection.execute(
-        insert(Ledger),
-        {
-            "id": position,
-            "kind": kind,
-            "run_id": run_id,
-            "format": form,
-            "digests": digests,
-            "sealed_at": sealed_at,
-            "head": head,
-        },
-    )
+    head = _head(before, position, kind, run_id, FORMAT, digests, sealed_at)
+    values = {
+        "id": position,
+        "kind": kind,
+        "run_id": run_id,
+        "format": FORMAT,
+        "digests": digests,
+        "sealed_at": sealed_at,
+        "head": head,
+    }
+    connection.execute(insert(LedgerTable), values)
     return head
 
 
 def head_of(connection: Connection, run_id: int) -> str | None:
-    """The head that a run's seal made; None for one that is not sealed."""
-    query = select(Ledger.head).where(Ledger.run_id == run_id, Ledger.kind != "removed")
-    return connection.execute(query.order_by(Ledger.id).limit(1)).scalar()
+    """The head that a run's seal made; None for a run that is not sealed."""
+    query = select(LedgerTable.head).where(LedgerTable.run_id == run_id, LedgerTable.kind != "removed")
+    return connection.execute(query.order_by(LedgerTable.id).limit(1)).scalar()
 
 
-def _form_of(connection: Connection, run_id: int) -> int | None:
-    query = select(Ledger.format).where(Ledger.run_id == run_id, Ledger.kind != "removed")
-    return connection.execute(query.order_by(Ledger.id).limit(1)).scalar()
-
-
-def verify(connection: Connection, kept_head: str | None = None) -> Verdict:
-    """Hash every sealed run anew and walk the chain; read-only, in constant memory but for a line per run.
+def verify(connection: Connection, kept_head: str | None = None) -> LedgerCheck:
+    """Hash every sealed run again and walk the chain; read-only, in constant memory but for a line per run.
 
     Args:
         connection: where the record is.
         kept_head: a head that was noted elsewhere; one that is not in the chain means that the chain was rewritten.
     """
-    faults: list[Fault] = []
+    faults: list[LedgerFault] = []
     heads = {GENESIS}
     sealed: dict[int, _Seal] = {}
     removed: set[int] = set()
     entries = 0
     before = GENESIS
     try:
-        for entry in connection.execute(select(Ledger).order_by(Ledger.id)):
+        for entry in connection.execute(select(LedgerTable).order_by(LedgerTable.id)):
             entries += 1
             faults += _entry_faults(before, entries, entry)
             before = entry.head
@@ -117,46 +119,45 @@ def verify(connection: Connection, kept_head: str | None = None) -> Verdict:
                 continue
             removed.add(entry.run_id)
             if sealed.pop(entry.run_id, None) != _Seal(entry.format, entry.digests):
-                faults.append(Fault(entry.run_id, "was removed with other rows than those it was sealed with"))
+                faults.append(LedgerFault(entry.run_id, "was removed with other rows than those it was sealed with"))
     except (SQLAlchemyError, ValueError, TypeError) as error:
         connection.rollback()
-        faults.append(Fault(None, f"the ledger cannot be read after entry {entries}: {_first_line(error)}"))
+        faults.append(LedgerFault(None, f"the ledger cannot be read after entry {entries}: {_first_line(error)}"))
     if kept_head is not None and kept_head not in heads:
-        faults.append(Fault(None, f"the head {kept_head} is not in the ledger: the chain was rewritten or cut off"))
+        faults.append(
+            LedgerFault(None, f"the head {kept_head} is not in the ledger: the chain was rewritten or cut off")
+        )
     for run_id, one in sealed.items():
         faults += _run_faults(connection, run_id, one)
     try:
         faults += [*_unsealed(connection, sealed, removed), *_strays(connection)]
     except (SQLAlchemyError, ValueError, TypeError) as error:
         connection.rollback()
-        faults.append(Fault(None, f"the database cannot be read: {_first_line(error)}"))
-    return Verdict(before, entries, len(sealed), tuple(faults))
+        faults.append(LedgerFault(None, f"the database cannot be read: {_first_line(error)}"))
+    return LedgerCheck(before, entries, len(sealed), tuple(faults))
 
 
-def _entry_faults(before: str, position: int, entry: Any) -> Iterator[Fault]:
+def _entry_faults(before: str, position: int, entry: Any) -> Iterator[LedgerFault]:
     if entry.id != position:
-        yield Fault(None, f"entry {position} of the ledger is missing")
+        yield LedgerFault(None, f"entry {position} of the ledger is missing")
     elif entry.head != _head(before, entry.id, entry.kind, entry.run_id, entry.format, entry.digests, entry.sealed_at):
-        yield Fault(entry.run_id, f"entry {position} of the ledger does not follow from the one before")
+        yield LedgerFault(entry.run_id, f"entry {position} of the ledger does not follow from the one before")
 
 
-def _run_faults(connection: Connection, run_id: int, sealed: _Seal) -> Iterator[Fault]:
-    if sealed.form not in FORMS:
-        yield Fault(run_id, f"is sealed in format {sealed.form}, which is none of {sorted(FORMS)}")
+def _run_faults(connection: Connection, run_id: int, sealed: _Seal) -> Iterator[LedgerFault]:
+    if sealed.form != FORMAT:
+        yield LedgerFault(run_id, f"is sealed in format {sealed.form}, and this program knows format {FORMAT}")
         return
     try:
-        found = table_digests(connection, run_id, sealed.form)
-        added = beyond(sealed.form, run_id)
-        if added is not None and connection.execute(added).scalar():
-            yield Fault(run_id, "has rows or values of vaults, which were not recorded yet when it was sealed")
+        found = _table_digests(connection, run_id)
     except (SQLAlchemyError, ValueError, TypeError) as error:
         # Or PostgreSQL would refuse to read the next run too.
         connection.rollback()
-        yield Fault(run_id, f"cannot be read: {_first_line(error)}")
+        yield LedgerFault(run_id, f"cannot be read: {_first_line(error)}")
         return
     for table, digest in sealed.digests.items():
         if found.get(table) != digest:
-            yield Fault(run_id, f"table {table}: sealed with {_rows(digest)}, now {_rows(found.get(table, '0'))}")
+            yield LedgerFault(run_id, f"table {table}: sealed with {_rows(digest)}, now {_rows(found.get(table, '0'))}")
 
 
 def _rows(digest: str) -> str:
@@ -164,22 +165,30 @@ def _rows(digest: str) -> str:
     return f"{count} rows ({value[:8]}…)" if value else "none"
 
 
-def _unsealed(connection: Connection, sealed: Mapping[int, object], removed: set[int]) -> Iterator[Fault]:
+def _unsealed(connection: Connection, sealed: Mapping[int, object], removed: set[int]) -> Iterator[LedgerFault]:
     """Runs that are closed and that nobody sealed were put in from outside, and so were those that were removed."""
-    for run_id, status in connection.execute(select(Run.id, Run.status).order_by(Run.id)):
+    for run_id, status in connection.execute(select(RunTable.id, RunTable.status).order_by(RunTable.id)):
         if run_id not in sealed and (status != "running" or run_id in removed):
-            yield Fault(run_id, "is not in the ledger: it was added or changed from outside, or its removal undone")
+            yield LedgerFault(
+                run_id, "is not in the ledger: it was added or changed from outside, or its removal undone"
+            )
 
 
-def _strays(connection: Connection) -> Iterator[Fault]:
+def _strays(connection: Connection) -> Iterator[LedgerFault]:
     """Rows whose run is gone, and stages whose payload is, of which nobody can say to which run they belonged."""
-    for table in (Encryption, Sample, Snapshot, VaultVerdict):
-        query = select(table.run_id, func.count()).outerjoin(Run, Run.id == table.run_id).where(Run.id.is_(None))
+    for table in (EncryptionTable, SampleTable, SnapshotTable, VerdictTable):
+        query = (
+            select(table.run_id, func.count())
+            .outerjoin(RunTable, RunTable.id == table.run_id)
+            .where(RunTable.id.is_(None))
+        )
         for run_id, count in connection.execute(query.group_by(table.run_id)):
-            yield Fault(run_id, f"table {table.__tablename__}: {count} rows of a run that is not there")
-    orphans = select(func.count()).select_from(Stage).outerjoin(Encryption).where(Encryption.id.is_(None))
-    if count := connection.execute(orphans).scalar():
-        yield Fault(None, f"table stage: {count} rows of payloads that are not there")
+            yield LedgerFault(run_id, f"table {table.__tablename__}: {count} rows of a run that is not there")
+    orphans = (
+        select(func.count()).select_from(StageTable).outerjoin(EncryptionTable).where(EncryptionTable.id.is_(None))
+    )
+    if lost := connection.execute(orphans).scalar():
+        yield LedgerFault(None, f"table stage: {lost} rows of payloads that are not there")
 
 
 def _first_line(error: Exception) -> str:
@@ -187,22 +196,16 @@ def _first_line(error: Exception) -> str:
 
 
 def _head(
-    before: str,
-    position: int,
-    kind: str,
-    run_id: int,
-    form: int,
-    digests: Mapping[str, str],
-    sealed_at: datetime,
+    before: str, position: int, kind: str, run_id: int, form: int, digests: Mapping[str, str], sealed_at: datetime
 ) -> str:
     return hashlib.sha256(_line([before, position, kind, run_id, form, dict(digests), sealed_at])).hexdigest()
 
 
-def table_digests(connection: Connection, run_id: int, form: int) -> dict[str, str]:
-    """For each table of a format the number of the run's rows and the SHA-256 over their lines: `3 ab12…`."""
+def _table_digests(connection: Connection, run_id: int) -> dict[str, str]:
+    """For each table the number of the run's rows and the SHA-256 over their lines: `3 ab12…`."""
     return {
         table: _digest(connection.execute(query.where(of_run == run_id).execution_options(yield_per=_ROWS_AT_ONCE)))
-        for table, (query, of_run) in FORMS[form].items()
+        for table, (query, of_run) in _SEALED.items()
     }
 
 
@@ -229,3 +232,68 @@ def _fixed(value: object) -> str:
 
 # Made once: `json.dumps` with arguments makes one per line.
 _encoded = json.JSONEncoder(default=_fixed, sort_keys=True, separators=(",", ":")).encode
+
+
+def _columns(table: Any, names: str) -> tuple[Any, ...]:
+    return tuple(getattr(table, name) for name in names.split())
+
+
+_RUN = (
+    *_columns(RunTable, "flow flow_run_id attempt deployment via boot_id pid pid_start code_version parameters"),
+    *_columns(RunTable, "covariates status error started_at finished_at"),
+    *_columns(HostTable, "fingerprint name facts"),
+)
+_ENCRYPTION = (
+    *_columns(EncryptionTable, "ordinal name name_bytes kind size_bytes ciphertext_bytes suite cipher"),
+    *_columns(EncryptionTable, "digest_algorithm kdf iterations salt digest backend backend_detail backend_reason"),
+    *_columns(EncryptionTable, "status cause error started_at wall_ns"),
+    VaultTable.vault_id,
+)
+_STAGE = (EncryptionTable.ordinal, *_columns(StageTable, "position program exit_code wall_ns cpu_ns"))
+_SAMPLE = (
+    *_columns(SampleTable, "ordinal round started_at outcome expected found error wall_ns cpu_ns runq_ns blocked_ns"),
+    *_columns(SampleTable, "context_switches gil_on foreign_share positive_lost negative_lost noisy"),
+    *_columns(CaseTable, "key workload_version experiment executor workload shape guard workers count"),
+    *_columns(InterpreterTable, "fingerprint label version implementation gil_build"),
+)
+_SNAPSHOT = (
+    *_columns(SnapshotTable, "name sequence mac created_at sources entries files new unchanged unstable skipped"),
+    *_columns(SnapshotTable, "failed size_bytes stored_bytes"),
+    VaultTable.vault_id,
+)
+_VERDICT = (
+    *_columns(VerdictTable, "ordinal kind name status size_bytes path path_bytes error checked_at wall_ns"),
+    VaultTable.vault_id,
+)
+# By table, the rows of a run in their order, and the column that says to which run a row belongs. The joins are outer
+# ones, because a row that was put in without its parents must not be left out.
+_SEALED: Mapping[str, tuple[Select[Any], Any]] = {
+    "run": (select(*_RUN).select_from(RunTable).outerjoin(HostTable).order_by(RunTable.id), RunTable.id),
+    "encryption": (
+        select(*_ENCRYPTION).select_from(EncryptionTable).outerjoin(VaultTable).order_by(EncryptionTable.ordinal),
+        EncryptionTable.run_id,
+    ),
+    "stage": (
+        select(*_STAGE)
+        .select_from(StageTable)
+        .join(EncryptionTable)
+        .order_by(EncryptionTable.ordinal, StageTable.position),
+        EncryptionTable.run_id,
+    ),
+    "sample": (
+        select(*_SAMPLE)
+        .select_from(SampleTable)
+        .outerjoin(CaseTable)
+        .outerjoin(InterpreterTable)
+        .order_by(SampleTable.ordinal),
+        SampleTable.run_id,
+    ),
+    "snapshot": (
+        select(*_SNAPSHOT).select_from(SnapshotTable).outerjoin(VaultTable).order_by(SnapshotTable.id),
+        SnapshotTable.run_id,
+    ),
+    "verdict": (
+        select(*_VERDICT).select_from(VerdictTable).outerjoin(VaultTable).order_by(VerdictTable.ordinal),
+        VerdictTable.run_id,
+    ),
+}

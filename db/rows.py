@@ -9,12 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from db.vault_rows import ProofRow as ProofRow
-from db.vault_rows import ProofTotalsRow as ProofTotalsRow
-from db.vault_rows import SnapshotRow as SnapshotRow
-from db.vault_rows import VaultRow as VaultRow
-from db.vault_rows import VerdictCount as VerdictCount
-from db.vault_rows import VerdictRow as VerdictRow
 from db.words import Via
 
 
@@ -49,14 +43,6 @@ class RunRow:
     finished_at: datetime | None
     parameters: dict[str, object]
     covariates: dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class RecordSize:
-    """How large a record is: bytes on disk (of the whole database), and runs."""
-
-    size_bytes: int
-    runs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +139,70 @@ class SampleRow:
     noisy: bool
 
 
-def count_or_text(text: str | None) -> int | str | None:
-    """What a race counted, as a number; a child that is broken may have said anything."""
-    return int(text) if text is not None and text.isdecimal() and text.isascii() else text
+@dataclass(frozen=True, slots=True)
+class VaultRow:
+    """A vault and its high-water mark: the newest snapshot that any run put in, None if no run here did.
+
+    `vault_id` is 32 hex digits, `path` where it was last seen, `last_mac` hex. The mark survives removed runs; a vault
+    whose newest snapshot has a lower sequence number was rolled back.
+    """
+
+    vault_id: str
+    path: str
+    last_sequence: int | None
+    last_snapshot: str | None
+    last_mac: str | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRow:
+    """What a run put into a vault; `vault_path` is where that was last seen.
+
+    `entries` are files, folders and links; of the `files`, `new` ones were encrypted and `unchanged` ones taken over.
+    `size_bytes` is the plaintext of all files in it, `stored_bytes` the ciphertext that the run added.
+    """
+
+    run_id: int
+    vault_id: str
+    vault_path: str
+    name: str
+    sequence: int
+    mac: str
+    created_at: datetime
+    sources: tuple[str, ...]
+    entries: int
+    files: int
+    new: int
+    unchanged: int
+    unstable: int
+    skipped: int
+    failed: int
+    size_bytes: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRow:
+    """What a run found at one thing in a vault; `kind` is vault, snapshot, object or file.
+
+    `path` is one path that it is about, as text for people; `path_bytes` holds the path where the text is not exact.
+    `wall_ns` is how long it took to look.
+    """
+
+    run_id: int
+    ordinal: int
+    vault_id: str
+    vault_path: str
+    kind: str
+    name: str
+    status: str
+    size_bytes: int | None
+    path: str | None
+    path_bytes: bytes | None
+    error: str | None
+    checked_at: datetime
+    wall_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,149 +220,19 @@ class RunDetail:
     verdicts: tuple[VerdictRow, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PayloadCount:
-    """How many payloads of a run ended in one way; `cause` tells failures apart, `size_bytes` is their sum."""
-
-    status: str
-    cause: str | None
-    count: int
-    size_bytes: int
+def count_or_text(text: str | None) -> int | str | None:
+    """What a race counted, as a number; a child that is broken may have said anything."""
+    return int(text) if text is not None and text.isdecimal() and text.isascii() else text
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesRow:
-    """What is comparable over time: `kind` is sample (a case, an interpreter, a host) or encryption.
-
-    Series with the same `track` differ only in the workload's version, in the interpreter's patch release and build,
-    or in facts of the host. `size_class` is the power of two, in bytes, that the payloads' sizes are below, and at
-    least half of; `kept` says that the ciphertext was stored in a vault. What belongs to the other kind is None.
-    """
-
-    series_id: int
-    kind: str
-    track: str
-    host: str
-    experiment: str | None
-    executor: str | None
-    workload: str | None
-    shape: str | None
-    guard: str | None
-    workers: int | None
-    count: int | None
-    workload_version: str | None
-    interpreter: str | None
-    interpreter_version: str | None
-    suite: str | None
-    backend: str | None
-    size_class: int | None
-    kept: bool = False
+def display_name(name: bytes) -> tuple[str, bytes | None]:
+    r"""Text for people, and the bytes where the text is not them: not UTF-8 (shown as `\xff`), or a NUL inside."""
+    text = name.decode(errors="backslashreplace").replace("\0", r"\x00")
+    return text, None if text.encode() == name else name
 
 
-@dataclass(frozen=True, slots=True)
-class SummaryRow:
-    """A series in one closed run; `*_ns` are of its `n` good and quiet rows, None if there is none.
-
-    `size_bytes` is the sum over those rows. `lost_share` (0 to 1) is the median over all trials of an unlocked race.
-    `covariates` are what a change may be blamed on: code, kernel, host, interpreter, workload, backend.
-    """
-
-    series: SeriesRow
-    run_id: int
-    started_at: datetime
-    n: int
-    failed: int
-    noisy: int
-    size_bytes: int | None
-    least_ns: float | None
-    lower_ns: float | None
-    median_ns: float | None
-    upper_ns: float | None
-    greatest_ns: float | None
-    mad_ns: float | None
-    lost_share: float | None
-    covariates: dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class MedianRow:
-    """The median of a series' good and quiet rows in one closed run."""
-
-    series: SeriesRow
-    run_id: int
-    started_at: datetime
-    median_ns: float
-
-
-@dataclass(frozen=True, slots=True)
-class TrendRow:
-    """A series in one run, or on one day (UTC, `run_id` None); quartiles of its `n` good and quiet rows.
-
-    `bytes_per_s`, of an encryption, is the mean size over the median time. `mad_ns` (median absolute deviation) and
-    `lost_share` are known per run only.
-    """
-
-    series: SeriesRow
-    started_at: datetime
-    run_id: int | None
-    runs: int
-    n: int
-    failed: int
-    noisy: int
-    lower_ns: float | None
-    median_ns: float | None
-    upper_ns: float | None
-    mad_ns: float | None
-    bytes_per_s: float | None
-    lost_share: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class FailureRow:
-    """Something that failed: `kind` is run, payload, sample or verdict.
-
-    `name` is the flow, the payload's name, the case, or what was looked at in a vault; `by` says what it ran under: how
-    the run was started, suite and backend, the interpreter, or the kind of thing and the vault. `status` is that of the
-    run, payload or verdict, or the sample's outcome.
-    """
-
-    kind: str
-    run_id: int
-    ordinal: int | None
-    started_at: datetime
-    host: str
-    name: str
-    by: str
-    status: str
-    cause: str | None
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class SlowRow:
-    """A payload or sample that took long: `ratio` times the median of its series in that time.
-
-    `name` is the payload's, and None for a sample. `ordinal` is None, and `started_at` the run's, where the run's rows
-    were removed and only its summary, which has the greatest time, is left.
-    """
-
-    series: SeriesRow
-    run_id: int
-    ordinal: int | None
-    started_at: datetime
-    name: str | None
-    wall_ns: int
-    series_median_ns: float
-    ratio: float
-
-
-@dataclass(frozen=True, slots=True)
-class TimeRow:
-    """One good and quiet time of a series in a run.
-
-    `mate` is what it shares with a time to pair it with: a payload's name and size, or the round of a sample.
-    """
-
-    series_id: int
-    mate: str
-    wall_ns: int
+def storable(text: str | None) -> str | None:
+    r"""Text that every database takes: lone surrogates and NULs are written out (`\udcff`, `\x00`)."""
+    if text is None or text.isprintable():
+        return text
+    return text.encode(errors="backslashreplace").decode().replace("\0", r"\x00")

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from db.errors import RecordUnusable, SchemaTooNew, SchemaTooOld
+from db.errors import RecordBeforeRelease, RecordUnusable, SchemaTooNew, SchemaTooOld
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 # Oldest first; the last one is what this program reads and writes.
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("1000",)
 HEAD = REVISIONS[-1]
+# Nobody has records of these but who tried a threadmill before its first release; there is no way up from them.
+_BEFORE_RELEASE = frozenset({"0001", "0002", "0003", "0004"})
 
 
 def found_revision(connection: Connection) -> str | None:
@@ -31,10 +33,11 @@ def check_readable(engine: Engine, where: str) -> bool:
     Raises:
         SchemaTooOld: a run, or `threadmill db upgrade`, has to upgrade it first.
         SchemaTooNew: a newer program wrote it.
+        RecordBeforeRelease: a program from before the first release wrote it.
     """
-    with _closed_if_refused(engine):
+    with _disposed_if_refused(engine):
         with engine.connect() as connection:
-            found = _known_revision(connection, where)
+            found = known_revision(connection, where)
         if found not in (None, HEAD):
             raise SchemaTooOld(where, found or "", HEAD)
     return found is not None
@@ -43,24 +46,17 @@ def check_readable(engine: Engine, where: str) -> bool:
 def upgrade(engine: Engine, where: str) -> bool:
     """Create or upgrade the tables; safe when several processes start at once. Whether there was something to do.
 
-    All of it is one transaction, the first summaries of old runs included: a process that is killed in the middle
-    leaves the database as it was.
+    All of it is one transaction: a process that is killed in the middle leaves the database as it was.
 
     Raises:
         SchemaTooNew: a newer program wrote it.
+        RecordBeforeRelease: a program from before the first release wrote it.
     """
-    with _closed_if_refused(engine):
+    with _disposed_if_refused(engine):
         with engine.connect() as connection:
-            if _known_revision(connection, where) == HEAD:
+            if known_revision(connection, where) == HEAD:
                 return False
         return _upgrade(engine, where)
-
-
-def migrate(connection: Connection, revision: str) -> None:
-    """Apply the migrations up to a revision, within the connection's transaction."""
-    from alembic import command
-
-    command.upgrade(configuration(connection), revision)
 
 
 def configuration(connection: Connection) -> Config:
@@ -75,14 +71,13 @@ def configuration(connection: Connection) -> Config:
 
 
 def _upgrade(engine: Engine, where: str) -> bool:
-    from db.summaries import summarise_missing
+    from alembic import command
 
     with engine.connect() as connection, _without_foreign_keys(connection), connection.begin():
-        # Once more, under the write lock: another process may have been first.
-        if _known_revision(connection, where) == HEAD:
+        # Again, under the write lock: another process may have been first.
+        if known_revision(connection, where) == HEAD:
             return False
-        migrate(connection, HEAD)
-        summarise_missing(connection)
+        command.upgrade(configuration(connection), HEAD)
         if engine.dialect.name == "sqlite" and connection.execute(text("PRAGMA foreign_key_check")).first():
             raise RecordUnusable(where, "rows without their parents after the upgrade; nothing was changed")
     return True
@@ -104,8 +99,8 @@ def _without_foreign_keys(connection: Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _closed_if_refused(engine: Engine) -> Iterator[None]:
-    """Who is refused gets nothing that could be closed."""
+def _disposed_if_refused(engine: Engine) -> Iterator[None]:
+    """Dispose the engine if the database is refused, so that no connection stays open."""
     try:
         yield
     except BaseException:
@@ -113,8 +108,16 @@ def _closed_if_refused(engine: Engine) -> Iterator[None]:
         raise
 
 
-def _known_revision(connection: Connection, where: str) -> str | None:
+def known_revision(connection: Connection, where: str) -> str | None:
+    """The revision that a database is at, if this program knows it; None for one without our tables.
+
+    Raises:
+        SchemaTooNew: a newer program wrote it.
+        RecordBeforeRelease: a program from before the first release wrote it.
+    """
     found = found_revision(connection)
+    if found in _BEFORE_RELEASE:
+        raise RecordBeforeRelease(where)
     if found is not None and found not in REVISIONS:
         raise SchemaTooNew(where, found, HEAD)
     return found

@@ -18,7 +18,7 @@ from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
 from db.errors import RecordUnusable
 from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VerdictRow
 from db.schema import upgrade
-from db.summaries import roll_up_closed_days, summarise_missing
+from db.summaries import roll_up_closed_days
 from db.words import RunStatus
 
 
@@ -75,10 +75,10 @@ class Store:
                 writes.remove_run(connection, run_id)
         return len(run_ids)
 
-    def refresh_summaries(self) -> tuple[int, int]:
-        """Write what is missing of the summaries of closed runs and closed days; how many of each."""
+    def roll_up_days(self) -> int:
+        """Write the summaries of closed days that are not there yet; how many days."""
         with self._transaction() as connection:
-            return summarise_missing(connection), roll_up_closed_days(connection, datetime.now(UTC).date())
+            return roll_up_closed_days(connection, datetime.now(UTC).date())
 
     def optimise(self) -> None:
         """Bring the database's own statistics up to date, and SQLite's write-ahead log back into the file."""

@@ -16,13 +16,19 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Row, delete, func, insert, select
 
-from db.models import Case, DaySummary, Encryption, Host, Interpreter, Run, Sample, Series, Summary
+from db.tables import (
+    CaseTable,
+    DaySummaryTable,
+    EncryptionTable,
+    HostTable,
+    InterpreterTable,
+    RunTable,
+    SampleTable,
+    SeriesTable,
+    SummaryTable,
+)
+from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES, TIMED_OUTCOMES, UNLOCKED_OUTCOMES
 
-# What a sample's time stands for something by: it was right, or it is an unlocked race's.
-TIMED_OUTCOMES = frozenset({"ok", "lost", "none-observed"})
-# What says that something is broken; a lost update without a guard does not.
-FAILED_OUTCOMES = frozenset({"wrong-output", "broken", "crashed", "garbled", "timed-out"})
-FAILED_STATUSES = frozenset({"failed", "unstable"})
 _ROWS_AT_ONCE = 10_000
 _KEYS_AT_ONCE = 500
 
@@ -43,8 +49,8 @@ class _Tally:
 
 def summarise_run(connection: Connection, run_id: int) -> None:
     """Write the summaries of a run that is closed; those that it has are replaced. Within a write transaction."""
-    run = connection.execute(select(Run.started_at).where(Run.id == run_id)).one()
-    connection.execute(delete(Summary).where(Summary.run_id == run_id))
+    run = connection.execute(select(RunTable.started_at).where(RunTable.id == run_id)).one()
+    connection.execute(delete(SummaryTable).where(SummaryTable.run_id == run_id))
     tallies = _tallies(connection, (run_id,))
     ids = _series_ids(connection, [one.series for one in tallies.values()])
     rows = [
@@ -52,16 +58,7 @@ def summarise_run(connection: Connection, run_id: int) -> None:
         for key, one in tallies.items()
     ]
     if rows:
-        connection.execute(insert(Summary), rows)
-
-
-def summarise_missing(connection: Connection) -> int:
-    """Write the summaries of closed runs that have none, such as those of an earlier release; how many runs."""
-    query = select(Run.id).where(Run.status != "running", Run.id.not_in(select(Summary.run_id).distinct()))
-    run_ids = connection.execute(query.order_by(Run.id)).scalars().all()
-    for run_id in run_ids:
-        summarise_run(connection, run_id)
-    return len(run_ids)
+        connection.execute(insert(SummaryTable), rows)
 
 
 def roll_up_closed_days(connection: Connection, today: date) -> int:
@@ -69,11 +66,11 @@ def roll_up_closed_days(connection: Connection, today: date) -> int:
 
     A row counts on the day on which its run began.
     """
-    rolled = set(connection.execute(select(DaySummary.day).distinct()).scalars())
-    first = connection.execute(select(func.min(Run.started_at))).scalar()
+    rolled = set(connection.execute(select(DaySummaryTable.day).distinct()).scalars())
+    first = connection.execute(select(func.min(RunTable.started_at))).scalar()
     if first is None:
         return 0
-    open_from = connection.execute(select(func.min(Run.started_at)).where(Run.status == "running")).scalar()
+    open_from = connection.execute(select(func.min(RunTable.started_at)).where(RunTable.status == "running")).scalar()
     end = min(today, open_from.date()) if open_from else today
     written = 0
     for number in range((end - first.date()).days):
@@ -86,8 +83,8 @@ def roll_up_closed_days(connection: Connection, today: date) -> int:
 def day_rows(connection: Connection, day: date) -> list[dict[str, object]]:
     """What the rows of a day's closed runs add up to, by series; written nowhere."""
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    query = select(Run.id).where(Run.started_at >= begin, Run.started_at < begin + timedelta(days=1))
-    tallies = _tallies(connection, connection.execute(query.where(Run.status != "running")).scalars().all())
+    query = select(RunTable.id).where(RunTable.started_at >= begin, RunTable.started_at < begin + timedelta(days=1))
+    tallies = _tallies(connection, connection.execute(query.where(RunTable.status != "running")).scalars().all())
     rows: list[dict[str, object]] = []
     for one in tallies.values():
         if one.walls or one.failed or one.noisy:
@@ -105,7 +102,7 @@ def _roll_up(connection: Connection, day: date) -> int:
     for row, one in zip(rows, series, strict=True):
         row["series_id"] = ids[one["key"]]
     if rows:
-        connection.execute(insert(DaySummary), rows)
+        connection.execute(insert(DaySummaryTable), rows)
     return len(rows)
 
 
@@ -114,15 +111,22 @@ def _tallies(connection: Connection, run_ids: Iterable[int]) -> dict[str, _Tally
     tallies: dict[str, _Tally] = {}
     for run_id in run_ids:
         run = connection.execute(
-            select(Run.id, Run.code_version, Run.covariates, Run.host_id, Host.name, Host.fingerprint)
-            .join(Host)
-            .where(Run.id == run_id)
+            select(
+                RunTable.id,
+                RunTable.code_version,
+                RunTable.covariates,
+                RunTable.host_id,
+                HostTable.name,
+                HostTable.fingerprint,
+            )
+            .join(HostTable)
+            .where(RunTable.id == run_id)
         ).one()
-        keeps = connection.execute(_KEPT.where(Encryption.run_id == run_id).limit(1)).first() is not None
-        for row in _streamed(connection, _PAYLOADS.where(Encryption.run_id == run_id)):
+        keeps = connection.execute(_KEPT.where(EncryptionTable.run_id == run_id).limit(1)).first() is not None
+        for row in _streamed(connection, _PAYLOADS.where(EncryptionTable.run_id == run_id)):
             _add_payload(tallies, run, row, kept=keeps)
         of_series: dict[tuple[int, int], _Tally] = {}
-        for row in _streamed(connection, _SAMPLES.where(Sample.run_id == run_id)):
+        for row in _streamed(connection, _SAMPLES.where(SampleTable.run_id == run_id)):
             # Found by numbers: to write the key of every row would take longer than all the rest.
             numbers = row.case_id, row.interpreter_id
             if numbers not in of_series:
@@ -165,7 +169,7 @@ def _add_payload(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any], *, ke
     if row.status == "ok":
         tally.walls.append(row.wall_ns)
         tally.size_bytes = (tally.size_bytes or 0) + (row.size_bytes or 0)
-    tally.failed += row.status in FAILED_STATUSES
+    tally.failed += row.status in PAYLOAD_FAILURES
 
 
 def _sample_tally(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any]) -> _Tally:
@@ -188,12 +192,12 @@ def _sample_tally(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any]) -> _
 
 
 def _add_sample(tally: _Tally, row: Row[Any]) -> None:
-    tally.failed += row.outcome in FAILED_OUTCOMES
+    tally.failed += row.outcome in SAMPLE_FAILURES
     if row.outcome in TIMED_OUTCOMES:
         tally.noisy += row.noisy
         if not row.noisy and row.wall_ns:
             tally.walls.append(row.wall_ns)
-    if row.guard == "none" and row.outcome in {"lost", "none-observed"}:
+    if row.guard == "none" and row.outcome in UNLOCKED_OUTCOMES:
         tally.shares.append(1 - int(row.found) / int(row.expected))
 
 
@@ -211,14 +215,11 @@ def _summary(one: _Tally) -> dict[str, object]:
         "lost_share": statistics.median(one.shares) if one.shares else None,
         "covariates": one.covariates,
     }
-    row |= dict.fromkeys(("least_ns", "lower_ns", "median_ns", "upper_ns", "greatest_ns", "mad_ns"))
+    row |= dict.fromkeys(("lower_ns", "median_ns", "upper_ns", "greatest_ns", "mad_ns"))
     if one.walls:
         lower, median, upper = _quartiles(one.walls)
-        row |= {"least_ns": min(one.walls), "lower_ns": lower, "median_ns": median, "upper_ns": upper}
-        row |= {
-            "greatest_ns": max(one.walls),
-            "mad_ns": statistics.median([abs(wall - median) for wall in one.walls]),
-        }
+        row |= {"lower_ns": lower, "median_ns": median, "upper_ns": upper}
+        row |= {"greatest_ns": max(one.walls), "mad_ns": statistics.median([abs(wall - median) for wall in one.walls])}
     return row
 
 
@@ -235,41 +236,42 @@ def _series_ids(connection: Connection, wanted: Sequence[Mapping[str, object]]) 
     for start in range(0, len(wanted), _KEYS_AT_ONCE):
         keys = [one["key"] for one in wanted[start : start + _KEYS_AT_ONCE]]
         ids |= {
-            row.key: row.id for row in connection.execute(select(Series.key, Series.id).where(Series.key.in_(keys)))
+            row.key: row.id
+            for row in connection.execute(select(SeriesTable.key, SeriesTable.id).where(SeriesTable.key.in_(keys)))
         }
     for one in wanted:
         if one["key"] not in ids:
-            ids[one["key"]] = connection.execute(insert(Series).returning(Series.id), dict(one)).scalar_one()
+            ids[one["key"]] = connection.execute(insert(SeriesTable).returning(SeriesTable.id), dict(one)).scalar_one()
     return ids
 
 
 # A run keeps all that it encrypts, or nothing.
-_KEPT = select(Encryption.id).where(Encryption.vault_id.is_not(None))
+_KEPT = select(EncryptionTable.id).where(EncryptionTable.vault_id.is_not(None))
 _PAYLOADS = select(
-    Encryption.suite,
-    Encryption.backend,
-    Encryption.backend_detail,
-    Encryption.size_bytes,
-    Encryption.status,
-    Encryption.wall_ns,
-).order_by(Encryption.ordinal)
+    EncryptionTable.suite,
+    EncryptionTable.backend,
+    EncryptionTable.backend_detail,
+    EncryptionTable.size_bytes,
+    EncryptionTable.status,
+    EncryptionTable.wall_ns,
+).order_by(EncryptionTable.ordinal)
 _SAMPLES = (
     select(
-        Sample.case_id,
-        Sample.interpreter_id,
-        Sample.outcome,
-        Sample.expected,
-        Sample.found,
-        Sample.wall_ns,
-        Sample.noisy,
-        Case.key,
-        Case.workload_version,
-        Case.guard,
-        Interpreter.fingerprint.label("interpreter"),
-        Interpreter.version,
-        Interpreter.label,
+        SampleTable.case_id,
+        SampleTable.interpreter_id,
+        SampleTable.outcome,
+        SampleTable.expected,
+        SampleTable.found,
+        SampleTable.wall_ns,
+        SampleTable.noisy,
+        CaseTable.key,
+        CaseTable.workload_version,
+        CaseTable.guard,
+        InterpreterTable.fingerprint.label("interpreter"),
+        InterpreterTable.version,
+        InterpreterTable.label,
     )
-    .join(Case)
-    .join(Interpreter)
-    .order_by(Sample.ordinal)
+    .join(CaseTable)
+    .join(InterpreterTable)
+    .order_by(SampleTable.ordinal)
 )

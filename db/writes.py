@@ -12,10 +12,21 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, sel
 
 from db.host import ProcessIdentity, is_dead, readings, this_host, this_process
 from db.ledger import seal
-from db.models import Base, Case, Encryption, Host, Interpreter, Run, Sample, Snapshot, Stage, Vault, Verdict
-from db.names import storable
-from db.rows import InterpreterRow, NewRun, PayloadRow, SampleRow, SnapshotRow, StageRow, VerdictRow
+from db.rows import InterpreterRow, NewRun, PayloadRow, SampleRow, SnapshotRow, StageRow, VerdictRow, storable
 from db.summaries import summarise_run
+from db.tables import (
+    Base,
+    CaseTable,
+    EncryptionTable,
+    HostTable,
+    InterpreterTable,
+    RunTable,
+    SampleTable,
+    SnapshotTable,
+    StageTable,
+    VaultTable,
+    VerdictTable,
+)
 from db.words import RunStatus
 
 Ordered = TypeVar("Ordered", PayloadRow, SampleRow, VerdictRow)
@@ -24,10 +35,10 @@ Ordered = TypeVar("Ordered", PayloadRow, SampleRow, VerdictRow)
 def start_run(connection: Connection, new: NewRun) -> int:
     """Write the row of a run that starts now, after marking the runs of dead processes; the new run's id."""
     host, process = this_host(), this_process()
-    host_id = connection.execute(select(Host.id).where(Host.fingerprint == host.fingerprint)).scalar()
+    host_id = connection.execute(select(HostTable.id).where(HostTable.fingerprint == host.fingerprint)).scalar()
     if host_id is None:
         host_row = {"fingerprint": host.fingerprint, "name": host.name, "facts": host.facts}
-        host_id = connection.execute(insert(Host).returning(Host.id), host_row).scalar_one()
+        host_id = connection.execute(insert(HostTable).returning(HostTable.id), host_row).scalar_one()
     _mark_crashed(connection, host_id)
     row = {
         "flow": new.flow,
@@ -45,14 +56,14 @@ def start_run(connection: Connection, new: NewRun) -> int:
         "status": "running",
         "started_at": datetime.now(UTC),
     }
-    return connection.execute(insert(Run).returning(Run.id), row).scalar_one()
+    return connection.execute(insert(RunTable).returning(RunTable.id), row).scalar_one()
 
 
 def close_run(connection: Connection, run_id: int, status: RunStatus, error: str | None) -> str | None:
     """Close a run, sum it up and seal it; the ledger's head then, None if the run is closed already."""
     closed = connection.execute(
-        update(Run)
-        .where(Run.id == run_id, Run.status == "running")
+        update(RunTable)
+        .where(RunTable.id == run_id, RunTable.status == "running")
         .values(status=status, error=storable(error), finished_at=datetime.now(UTC))
     )
     if not closed.rowcount:
@@ -66,34 +77,37 @@ def removable_runs(connection: Connection, before: datetime) -> list[int]:
 
     The newest run of all is left out: if it were removed, its number would be given to another run.
     """
-    newest = connection.execute(select(func.max(Run.id))).scalar()
-    query = select(Run.id).where(Run.started_at < before, Run.status != "running", Run.id != newest)
-    return list(connection.execute(query.order_by(Run.id)).scalars())
+    newest = connection.execute(select(func.max(RunTable.id))).scalar()
+    query = select(RunTable.id).where(RunTable.started_at < before, RunTable.status != "running", RunTable.id != newest)
+    return list(connection.execute(query.order_by(RunTable.id)).scalars())
 
 
 def remove_run(connection: Connection, run_id: int) -> None:
     """Remove a run and all rows that hang off it, and say so in the ledger. Its summaries and its vaults stay."""
     seal(connection, run_id, "removed")
-    payloads = select(Encryption.id).where(Encryption.run_id == run_id)
-    connection.execute(delete(Stage).where(Stage.encryption_id.in_(payloads)))
-    for table in (Encryption, Sample, Snapshot, Verdict):
+    payloads = select(EncryptionTable.id).where(EncryptionTable.run_id == run_id)
+    connection.execute(delete(StageTable).where(StageTable.encryption_id.in_(payloads)))
+    for table in (EncryptionTable, SampleTable, SnapshotTable, VerdictTable):
         connection.execute(delete(table).where(table.run_id == run_id))
-    connection.execute(delete(Run).where(Run.id == run_id))
+    connection.execute(delete(RunTable).where(RunTable.id == run_id))
 
 
 def add_payloads(connection: Connection, rows: Sequence[PayloadRow]) -> int:
     """Add the payloads that the run does not have yet, with their stages; their number."""
-    new = _new_rows(connection, Encryption, rows)
+    new = _new_rows(connection, EncryptionTable, rows)
     if not new:
         return 0
     vault_ids = _vault_ids(connection, ((row.vault_id, row.kept_in) for row in new))
     # Without RETURNING, for which SQLAlchemy has SQLite execute one statement per row.
-    connection.execute(insert(Encryption), [_payload_values(row, vault_ids) for row in new])
+    connection.execute(insert(EncryptionTable), [_payload_values(row, vault_ids) for row in new])
     staged = [row for row in new if row.stages]
     if staged:
-        own = Encryption.run_id == new[0].run_id, _between(Encryption, new)
-        ids = dict(connection.execute(select(Encryption.ordinal, Encryption.id).where(*own)).tuples().all())
-        connection.execute(insert(Stage), [values for row in staged for values in _stage_values(ids[row.ordinal], row)])
+        own = EncryptionTable.run_id == new[0].run_id, _between(EncryptionTable, new)
+        written = connection.execute(select(EncryptionTable.ordinal, EncryptionTable.id).where(*own))
+        ids = {row.ordinal: row.id for row in written}
+        connection.execute(
+            insert(StageTable), [values for row in staged for values in _stage_values(ids[row.ordinal], row)]
+        )
     return len(new)
 
 
@@ -101,7 +115,7 @@ def add_samples(
     connection: Connection, rows: Sequence[SampleRow], interpreter_facts: Mapping[str, Mapping[str, str]]
 ) -> int:
     """Add the samples that the run does not have yet, with their cases and interpreters; their number."""
-    new = _new_rows(connection, Sample, rows)
+    new = _new_rows(connection, SampleTable, rows)
     if not new:
         return 0
     cases = {(row.case, row.workload_version): row for row in new}
@@ -110,37 +124,41 @@ def add_samples(
     interpreter_ids = {
         name: _interpreter_id(connection, one, interpreter_facts[name]) for name, one in interpreters.items()
     }
-    connection.execute(insert(Sample), [_sample_values(row, case_ids, interpreter_ids) for row in new])
+    connection.execute(insert(SampleTable), [_sample_values(row, case_ids, interpreter_ids) for row in new])
     return len(new)
 
 
 def add_snapshot(connection: Connection, row: SnapshotRow) -> bool:
     """Add a run's snapshot, and raise the vault's high-water mark to it; False if the run has a snapshot already."""
-    if connection.execute(select(Snapshot.id).where(Snapshot.run_id == row.run_id)).first():
+    if connection.execute(select(SnapshotTable.id).where(SnapshotTable.run_id == row.run_id)).first():
         return False
     vault_id = _vault_id(connection, row.vault_id, row.vault_path)
     connection.execute(
-        update(Vault)
-        .where(Vault.id == vault_id, or_(Vault.last_sequence.is_(None), Vault.last_sequence < row.sequence))
+        update(VaultTable)
+        .where(
+            VaultTable.id == vault_id, or_(VaultTable.last_sequence.is_(None), VaultTable.last_sequence < row.sequence)
+        )
         .values(last_sequence=row.sequence, last_snapshot=row.name, last_mac=row.mac, updated_at=datetime.now(UTC))
     )
-    connection.execute(insert(Snapshot), _of_snapshot(row) | {"vault_id": vault_id, "sources": list(row.sources)})
+    connection.execute(insert(SnapshotTable), _of_snapshot(row) | {"vault_id": vault_id, "sources": list(row.sources)})
     return True
 
 
 def add_verdicts(connection: Connection, rows: Sequence[VerdictRow]) -> int:
     """Add the verdicts that the run does not have yet; their number."""
-    new = _new_rows(connection, Verdict, rows)
+    new = _new_rows(connection, VerdictTable, rows)
     if not new:
         return 0
     vault_ids = _vault_ids(connection, ((row.vault_id, row.vault_path) for row in new))
-    connection.execute(insert(Verdict), [_verdict_values(row, vault_ids[row.vault_id]) for row in new])
+    connection.execute(insert(VerdictTable), [_verdict_values(row, vault_ids[row.vault_id]) for row in new])
     return len(new)
 
 
 def _mark_crashed(connection: Connection, host_id: int) -> None:
     running = connection.execute(
-        select(Run.id, Run.boot_id, Run.pid, Run.pid_start).where(Run.status == "running", Run.host_id == host_id)
+        select(RunTable.id, RunTable.boot_id, RunTable.pid, RunTable.pid_start).where(
+            RunTable.status == "running", RunTable.host_id == host_id
+        )
     ).all()
     for row in running:
         if is_dead(ProcessIdentity(row.boot_id, row.pid, row.pid_start)):
@@ -148,7 +166,7 @@ def _mark_crashed(connection: Connection, host_id: int) -> None:
 
 
 def _new_rows(
-    connection: Connection, table: type[Encryption | Sample | Verdict], rows: Sequence[Ordered]
+    connection: Connection, table: type[EncryptionTable | SampleTable | VerdictTable], rows: Sequence[Ordered]
 ) -> list[Ordered]:
     """Leave out the rows whose ordinal their run has already, so that a batch may be recorded again."""
     if not rows:
@@ -158,7 +176,7 @@ def _new_rows(
     return [row for row in rows if row.ordinal not in known]
 
 
-def _between(table: type[Encryption | Sample | Verdict], rows: Sequence[Ordered]) -> ColumnElement[bool]:
+def _between(table: type[EncryptionTable | SampleTable | VerdictTable], rows: Sequence[Ordered]) -> ColumnElement[bool]:
     ordinals = [row.ordinal for row in rows]
     return table.ordinal.between(min(ordinals), max(ordinals))
 
@@ -175,28 +193,32 @@ def _vault_ids(connection: Connection, vaults: Iterable[tuple[str | None, str | 
 def _vault_id(connection: Connection, vault_id: str, path: str | None) -> int:
     """The number of a vault's row; the row is written if there is none, and learns where the vault is now."""
     path = storable(path) or ""
-    found = connection.execute(select(Vault.id, Vault.path).where(Vault.vault_id == vault_id)).first()
+    found = connection.execute(select(VaultTable.id, VaultTable.path).where(VaultTable.vault_id == vault_id)).first()
     if found is None:
         values = {"vault_id": vault_id, "path": path, "updated_at": datetime.now(UTC)}
-        return connection.execute(insert(Vault).returning(Vault.id), values).scalar_one()
+        return connection.execute(insert(VaultTable).returning(VaultTable.id), values).scalar_one()
     if found.path != path:
-        connection.execute(update(Vault).where(Vault.id == found.id).values(path=path, updated_at=datetime.now(UTC)))
+        connection.execute(
+            update(VaultTable).where(VaultTable.id == found.id).values(path=path, updated_at=datetime.now(UTC))
+        )
     row_id: int = found.id
     return row_id
 
 
 def _case_id(connection: Connection, row: SampleRow) -> int:
-    same = select(Case.id).where(Case.key == row.case, Case.workload_version == row.workload_version)
+    same = select(CaseTable.id).where(CaseTable.key == row.case, CaseTable.workload_version == row.workload_version)
     found = connection.execute(same).scalar()
     if found is not None:
         return found
     axes = ("workload_version", "experiment", "executor", "workload", "shape", "guard", "workers", "count")
     values = {"key": row.case} | {name: getattr(row, name) for name in axes}
-    return connection.execute(insert(Case).returning(Case.id), values).scalar_one()
+    return connection.execute(insert(CaseTable).returning(CaseTable.id), values).scalar_one()
 
 
 def _interpreter_id(connection: Connection, row: InterpreterRow, facts: Mapping[str, str]) -> int:
-    found = connection.execute(select(Interpreter.id).where(Interpreter.fingerprint == row.fingerprint)).scalar()
+    found = connection.execute(
+        select(InterpreterTable.id).where(InterpreterTable.fingerprint == row.fingerprint)
+    ).scalar()
     if found is not None:
         return found
     values = {
@@ -207,7 +229,7 @@ def _interpreter_id(connection: Connection, row: InterpreterRow, facts: Mapping[
         "gil_build": row.gil_build,
         "facts": dict(facts),
     }
-    return connection.execute(insert(Interpreter).returning(Interpreter.id), values).scalar_one()
+    return connection.execute(insert(InterpreterTable).returning(InterpreterTable.id), values).scalar_one()
 
 
 def _payload_values(row: PayloadRow, vault_ids: Mapping[str | None, int | None]) -> dict[str, object]:
@@ -244,8 +266,8 @@ def _columns_of(row_type: type, table: type[Base]) -> Callable[[object], dict[st
     return lambda row: dict(zip(names, values_of(row), strict=True))
 
 
-_of_payload = _columns_of(PayloadRow, Encryption)
-_of_stage = _columns_of(StageRow, Stage)
-_of_sample = _columns_of(SampleRow, Sample)
-_of_snapshot = _columns_of(SnapshotRow, Snapshot)
-_of_verdict = _columns_of(VerdictRow, Verdict)
+_of_payload = _columns_of(PayloadRow, EncryptionTable)
+_of_stage = _columns_of(StageRow, StageTable)
+_of_sample = _columns_of(SampleRow, SampleTable)
+_of_snapshot = _columns_of(SnapshotRow, SnapshotTable)
+_of_verdict = _columns_of(VerdictRow, VerdictTable)

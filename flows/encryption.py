@@ -13,7 +13,7 @@ from pydantic import Field
 
 from flows.errors import RequestRefused
 from flows.jobs.encryption import encrypt
-from flows.jobs.keeping import encryption_job
+from flows.jobs.keep import encrypt_into_vault
 from flows.jobs.names import check_backends, check_suites
 from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file, vault_request
 from flows.jobs.run import Job
@@ -103,7 +103,9 @@ def encrypt_files(
             limits=Limits(settings.chain_timeout_s, allow_legacy_size),
             vault=None if discard else vault_request(settings.vault, named, suites, backends, exclude, rehash=rehash),
         )
-        return encryption_job(request)
+        if request.vault is None:
+            return partial(encrypt, request)
+        return partial(encrypt_into_vault, request, request.vault)
 
     return run_in_flow("encrypt_files", job)
 

@@ -20,7 +20,6 @@ from flows.runner import REFUSED, PrefectRunner
 from flows.settings import Settings, load_settings
 from flows.version import code_version
 from tasks.cancel import CancelToken
-from tasks.threads.errors import ExperimentError
 
 
 def run_in_flow(flow: str, make_job: Callable[[Settings], Job]) -> State[None]:
@@ -34,7 +33,7 @@ def run_in_flow(flow: str, make_job: Callable[[Settings], Job]) -> State[None]:
     with quiet_tasks(str(runtime.flow_run.id)):
         try:
             return _run(flow, make_job, log)
-        except (ThreadmillError, ExperimentError) as error:
+        except ThreadmillError as error:
             log.broke_off(error)
             return Failed(name=REFUSED if log.run_id is None else None, message=str(error))
 

@@ -18,7 +18,6 @@ from db.errors import ThreadmillError
 from flows.jobs.runner import Here, Pending, Step
 from tasks import steps
 from tasks.steps import Whole
-from tasks.threads.errors import ExperimentError
 
 if TYPE_CHECKING:
     from db.store import Store
@@ -72,7 +71,7 @@ class PrefectRunner:
         def attempt() -> Whole[T] | State[None]:
             try:
                 return Whole(make())
-            except (ThreadmillError, ExperimentError) as error:
+            except ThreadmillError as error:
                 refused.append(error)
                 return Failed(name=REFUSED, message=str(error))
 

@@ -7,12 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
-
-import platformdirs
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from flows.errors import RequestRefused
 from flows.text import parse_age
@@ -23,66 +19,91 @@ if TYPE_CHECKING:
 
 # Months and minutes both begin with an m, and what is removed is gone: days and weeks only.
 KEEP_FORM = r"[1-9]\d{0,4}[dw]"
-_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
-def _check_keep(text: str | None) -> str | None:
-    if text is not None and not re.fullmatch(KEEP_FORM, text):
+def _whole_number(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= 256:
+        raise ValueError("write a whole number from 1 to 256")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not seconds >= 0:
+        raise ValueError("write a number of seconds: 30, 0.5")
+    return seconds
+
+
+def _deadline(text: str) -> float:
+    if not _seconds(text) > 0:
+        raise ValueError("write a number of seconds over 0")
+    return _seconds(text)
+
+
+def _age(text: str) -> str:
+    parse_age(text)
+    return text
+
+
+def _keep(text: str) -> str:
+    if not re.fullmatch(KEEP_FORM, text):
         raise ValueError("write days or weeks: 365d, 52w")
     return text
 
 
-def _check_age(text: str | None) -> str | None:
-    if text is not None:
-        parse_age(text)
-    return text
+def _user_data_folder() -> str:
+    from platformdirs import user_data_dir
+
+    return user_data_dir("threadmill")
 
 
-class Settings(BaseSettings):
-    """What is in force in this process."""
+def _setting(
+    description: str, default: Any = None, *, read: Callable[[str], Any] = str, make: Callable[[], Any] | None = None
+) -> Any:
+    """A field: what `threadmill settings` says of it, its value where the variable is not set, and how it is read."""
+    metadata = {"description": description, "read": read}
+    if make is not None:
+        return field(default_factory=make, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
-    model_config = SettingsConfigDict(env_prefix="THREADMILL_", env_ignore_empty=True)
 
-    home: Annotated[str, Field(description="folder for history, Prefect's own files and locks")] = (
-        platformdirs.user_data_dir("threadmill")
+@dataclass(frozen=True)
+class Settings:
+    """What is in force in this process; a field is a variable of the environment (`THREADMILL_JOBS`).
+
+    A plain dataclass, because importing pydantic-settings takes half as long as everything that a query needs.
+    """
+
+    home: str = _setting("folder for history, Prefect's own files and locks", make=_user_data_folder)
+    # Its password must not get into a log by way of the representation.
+    database_url: str | None = field(
+        default=None,
+        repr=False,
+        metadata={"description": "history database; default: the SQLite file history.sqlite in home", "read": str},
     )
-    database_url: Annotated[
-        SecretStr | None, Field(description="history database; default: the SQLite file history.sqlite in home")
-    ] = None
-    database_timeout_s: Annotated[float, Field(ge=0, description="how long to wait for a locked SQLite file")] = 30.0
-    key_file: Annotated[str | None, Field(description="path of the key file (see threadmill keygen)")] = None
-    vault: Annotated[
-        str | None, Field(description="folder of the vault; encrypt keeps ciphertext there, default: discards it")
-    ] = None
-    paths: Annotated[
-        str | None, Field(description="files and folders, joined by colons, for the deployment encrypt-files")
-    ] = None
-    openssl: Annotated[str, Field(description="name or path of the openssl program")] = "openssl"
-    jobs: Annotated[int | None, Field(ge=1, le=256, description="chains at once; default: usable CPUs")] = None
-    chain_timeout_s: Annotated[
-        float | None, Field(gt=0, description="deadline of one payload; default: 60 s and 1 s per MB")
-    ] = None
-    keep: Annotated[
-        str | None,
-        AfterValidator(_check_keep),
-        Field(description="age at which maintain removes runs, e.g. 365d; default: never"),
-    ] = None
-    snapshot_age: Annotated[
-        str | None,
-        AfterValidator(_check_age),
-        Field(description="age of the vault's newest snapshot that status complains about, e.g. 2d; default: never"),
-    ] = None
-    proof_age: Annotated[
-        str | None,
-        AfterValidator(_check_age),
-        Field(description="how long an object may go unproven before status complains, e.g. 30d; default: for ever"),
-    ] = None
+    database_timeout_s: float = _setting("how long to wait for a locked SQLite file", 30.0, read=_seconds)
+    key_file: str | None = _setting("path of the key file (see threadmill keygen)")
+    vault: str | None = _setting("folder of the vault; encrypt keeps ciphertext there, default: discards it")
+    paths: str | None = _setting("files and folders, joined by colons, for the deployment encrypt-files")
+    openssl: str = _setting("name or path of the openssl program", "openssl")
+    jobs: int | None = _setting("chains at once; default: usable CPUs", read=_whole_number)
+    chain_timeout_s: float | None = _setting("deadline of one payload; default: 60 s and 1 s per MB", read=_deadline)
+    keep: str | None = _setting("age at which maintain removes runs, e.g. 365d; default: never", read=_keep)
+    snapshot_age: str | None = _setting(
+        "age of the vault's newest snapshot that status complains about, e.g. 2d; default: never", read=_age
+    )
+    proof_age: str | None = _setting(
+        "how long an object may go unverified before status complains, e.g. 30d; default: for ever", read=_age
+    )
 
     @property
     def history_url(self) -> str:
         """URL of the history database, password included: never to be shown."""
         if self.database_url is not None:
-            return self.database_url.get_secret_value()
+            return self.database_url
         return f"sqlite:///{os.path.join(os.path.abspath(self.home), 'history.sqlite')}"
 
     @property
@@ -163,11 +184,21 @@ def load_settings() -> Settings:
     Raises:
         RequestRefused: a variable has a value that makes no sense.
     """
-    try:
-        return Settings()
-    except ValidationError as error:
-        # Only where and what: the value itself might be a secret.
-        wrong = "; ".join(
-            f"THREADMILL_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors()
-        )
-        raise RequestRefused(f"settings: {wrong}") from None
+    given: dict[str, Any] = {}
+    wrong = []
+    for one in fields(Settings):
+        text = os.environ.get(variable(one.name))
+        try:
+            # An empty variable is as good as none.
+            given |= {one.name: one.metadata["read"](text)} if text else {}
+        except ValueError as error:
+            # Without the value, which might be a secret in the wrong place.
+            wrong.append(f"{variable(one.name)}: {error}")
+    if wrong:
+        raise RequestRefused(f"settings: {'; '.join(wrong)}")
+    return Settings(**given)
+
+
+def variable(name: str) -> str:
+    """The variable of the environment that sets a field."""
+    return f"THREADMILL_{name.upper()}"

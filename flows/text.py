@@ -10,7 +10,7 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 TIMES = "\N{MULTIPLICATION SIGN}"
-AGE_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_AGE_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
 def if_known(write: Callable[[Value], str], value: Value | None) -> str | None:
@@ -157,4 +157,4 @@ def parse_age(text: str) -> timedelta:
     match = re.fullmatch(r"([1-9]\d{0,4})([mhdw])", text)
     if match is None:
         raise ValueError("an age is a number of minutes, hours, days or weeks: 30m, 36h, 2d, 4w")
-    return int(match[1]) * AGE_UNITS[match[2]]
+    return int(match[1]) * _AGE_UNITS[match[2]]

@@ -10,10 +10,10 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.jobs.pruning import PruningRequest, prune
 from flows.jobs.request import need_key_file, need_vault
-from flows.jobs.restoration import RestorationRequest, restore
-from flows.jobs.verification import VerificationRequest, verify
+from flows.jobs.restore import RestorationRequest, restore
+from flows.jobs.vault import PruningRequest, prune
+from flows.jobs.verify import VerificationRequest, verify
 from flows.orchestration import run_in_flow
 from tasks.crypto.secret import KeyFile
 from tasks.vault.prune import Policy

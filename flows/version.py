@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-from importlib.metadata import version
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -13,6 +12,8 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 def code_version() -> str:
     """`0.1.0+g1a2b3c4d5e6f`, or `0.1.0` outside of a clone. Read from git's files: starting git would cost 5 ms."""
     commit = _commit(os.path.join(_ROOT, ".git"))
+    from importlib.metadata import version
+
     return version("threadmill") + (f"+g{commit[:12]}" if commit else "")
 
 

@@ -34,10 +34,6 @@ class CancelToken:
         """Whether `cancel` was called."""
         return self._set
 
-    def is_set(self) -> bool:
-        """The same, under the name that `threading.Event` has for it."""
-        return self._set
-
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
             os.close(self._descriptor)

@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 
 # What holds ciphertext, secrets or plaintext is for its owner only.
 FILE_MODE = 0o600
@@ -103,6 +104,31 @@ def rename_new(part: str | bytes, name: str | bytes, folder: int | None = None) 
         os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
     else:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fsdecode(name))
+
+
+@dataclass(frozen=True, slots=True)
+class FolderIdentity:
+    """A folder as it was when a run was planned, so that a step in another process finds the same one or refuses."""
+
+    path: str
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: str | bytes) -> FolderIdentity:
+        """The folder at a path; raises OSError."""
+        status = os.stat(path)
+        return cls(os.fsdecode(path), status.st_dev, status.st_ino)
+
+    def fits(self, status: os.stat_result) -> bool:
+        """Whether that is the same folder."""
+        return (status.st_dev, status.st_ino) == (self.device, self.inode)
+
+    def was_replaced(self) -> bool:
+        """Whether another folder is at the path by now; False if none is, or nobody can tell."""
+        with suppress(OSError):
+            return not self.fits(os.stat(self.path))
+        return False
 
 
 def sync_folder(path: str) -> None:

@@ -7,14 +7,22 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from db.names import display_name
-from db.rows import InterpreterRow, PayloadRow, SampleRow, SnapshotRow, StageRow, VerdictRow, count_or_text
+from db.rows import (
+    InterpreterRow,
+    PayloadRow,
+    SampleRow,
+    SnapshotRow,
+    StageRow,
+    VerdictRow,
+    count_or_text,
+    display_name,
+)
 
 # For types only: a run that encrypts does not load the vault and the experiments, and the other way round.
 if TYPE_CHECKING:
     from tasks.crypto.encrypt import Encryption, PayloadStatus
+    from tasks.threads.cases import Sample
     from tasks.threads.interpreters import Interpreter
-    from tasks.threads.samples import Sample
     from tasks.vault.add import Added, Addition
     from tasks.vault.verdicts import Verdict
 

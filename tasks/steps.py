@@ -11,8 +11,6 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Failed
 
 from db.errors import RecordUnusable, ThreadmillError
-from tasks.crypto.errors import CryptoError
-from tasks.threads.errors import ExperimentError
 
 T = TypeVar("T")
 
@@ -48,7 +46,7 @@ def work(do: Whole[Callable[[], T]]) -> Whole[T] | State[None]:
     """Do a step; a failed state, without a traceback in the log, where it cannot go on."""
     try:
         return Whole(do.value())
-    except (ThreadmillError, CryptoError, ExperimentError) as error:
+    except ThreadmillError as error:
         return Failed(message=str(error), data=error)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.in_process import run_in_process
+from tests.marking import mark
 from tests.postgres import database_url, postgres_server, postgres_url  # noqa: F401 - fixtures of all tests
 
 BIN = Path(sys.executable).parent
@@ -39,8 +40,11 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first."""
+    """Mark what needs more than this process, before `-m` chooses; the longest files come first."""
+    for item in items:
+        mark(item)
     items.sort(key=lambda item: _LONGEST.index(item.path.stem) if item.path.stem in _LONGEST else len(_LONGEST))
 
 

@@ -11,7 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conftest import BIN, clean_environment
+from tests.conftest import clean_environment
+from tests.in_process import run_in_process
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "history.md"
 _BLOCK = re.compile(r"^```(console|sql|python)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
@@ -41,12 +42,12 @@ def ask(language: str, question: str, record: Path) -> str:
     """What it prints, for a user whose record this is, in UTC."""
     if language == "sql":
         return _rows(question, record)
+    environment = clean_environment() | {"THREADMILL_HOME": str(record.parent), "TZ": "UTC"}
     if language == "console":
-        command = [str(BIN / "threadmill"), *question.split()[1:]]
+        ended = run_in_process(tuple(question.split()[1:]), environment, record.parent)
     else:
         command = [sys.executable, "-c", question.replace(_DOCUMENTED_RECORD, str(record))]
-    environment = clean_environment() | {"THREADMILL_HOME": str(record.parent), "TZ": "UTC"}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
     return "".join(f"{line.rstrip()}\n" for line in ended.stdout.splitlines())
 

@@ -12,9 +12,18 @@ from sqlalchemy import Connection, insert, select
 
 from db.engine import open_engine, parse_url
 from db.ledger import seal
-from db.models import Case, Encryption, Host, Interpreter, Run, Sample, Stage, Vault
 from db.store import Store
 from db.summaries import roll_up_closed_days, summarise_run
+from db.tables import (
+    CaseTable,
+    EncryptionTable,
+    HostTable,
+    InterpreterTable,
+    RunTable,
+    SampleTable,
+    StageTable,
+    VaultTable,
+)
 from db.writes import add_snapshot, add_verdicts
 from tasks.threads.cases import Case as NewCase
 from tests.vault_fakes import Snapshot, Verdict, verdict_rows
@@ -110,7 +119,7 @@ class GeneratedRecord:
                 "started_at": at,
                 "finished_at": None if status == "running" else at + timedelta(seconds=1 + took_ns / 1e9),
             }
-            run_id: int = connection.execute(insert(Run).returning(Run.id), row).scalar_one()
+            run_id: int = connection.execute(insert(RunTable).returning(RunTable.id), row).scalar_one()
             self._payloads(connection, run_id, at, payloads, snapshot)
             self._samples(connection, run_id, at, samples)
             if verdicts:
@@ -136,11 +145,15 @@ class GeneratedRecord:
         vault = None
         if snapshot is not None:
             add_snapshot(connection, snapshot.row(run_id))
-            vault = connection.execute(select(Vault.id).where(Vault.vault_id == snapshot.vault_id)).scalar_one()
+            vault = connection.execute(
+                select(VaultTable.id).where(VaultTable.vault_id == snapshot.vault_id)
+            ).scalar_one()
         rows = [_payload(run_id, number, at, one, vault) for number, one in enumerate(payloads)]
         if not rows:
             return
-        ids = connection.execute(insert(Encryption).returning(Encryption.id, sort_by_parameter_order=True), rows)
+        ids = connection.execute(
+            insert(EncryptionTable).returning(EncryptionTable.id, sort_by_parameter_order=True), rows
+        )
         stages = [
             _stage(payload_id, position, one.wall_ns)
             for payload_id, one in zip(ids.scalars(), payloads, strict=True)
@@ -148,7 +161,7 @@ class GeneratedRecord:
             for position in (0, 1)
         ]
         if stages:
-            connection.execute(insert(Stage), stages)
+            connection.execute(insert(StageTable), stages)
 
     def _samples(self, connection: Connection, run_id: int, at: datetime, samples: Iterable[NewSample]) -> None:
         rows = []
@@ -172,22 +185,22 @@ class GeneratedRecord:
             }
             rows.append(row)
         if rows:
-            connection.execute(insert(Sample), rows)
+            connection.execute(insert(SampleTable), rows)
 
     def _host(self, connection: Connection, name: str, memory_gib: int) -> int:
         if (name, memory_gib) not in self._ids:
             facts = {"name": name, "memory_gib": memory_gib}
             row = {"fingerprint": digest_of(str(facts)).hex(), "name": name, "facts": facts}
-            same = Host.fingerprint == row["fingerprint"]
-            self._ids[name, memory_gib] = _found_or_new(connection, Host, same, row)
+            same = HostTable.fingerprint == row["fingerprint"]
+            self._ids[name, memory_gib] = _found_or_new(connection, HostTable, same, row)
         return self._ids[name, memory_gib]
 
     def _case(self, connection: Connection, case: NewCase, version: str) -> int:
         if (case, version) not in self._ids:
             axes = ("key", "experiment", "executor", "workload", "shape", "guard", "workers", "count")
             row = {"workload_version": version} | {name: getattr(case, name) for name in axes}
-            same = (Case.key == case.key) & (Case.workload_version == version)
-            self._ids[case, version] = _found_or_new(connection, Case, same, row)
+            same = (CaseTable.key == case.key) & (CaseTable.workload_version == version)
+            self._ids[case, version] = _found_or_new(connection, CaseTable, same, row)
         return self._ids[case, version]
 
     def _interpreter(self, connection: Connection, label: str) -> int:
@@ -201,8 +214,8 @@ class GeneratedRecord:
                 "gil_build": label == version,
                 "facts": {"version": version},
             }
-            same = Interpreter.fingerprint == row["fingerprint"]
-            self._ids[label] = _found_or_new(connection, Interpreter, same, row)
+            same = InterpreterTable.fingerprint == row["fingerprint"]
+            self._ids[label] = _found_or_new(connection, InterpreterTable, same, row)
         return self._ids[label]
 
 

@@ -1,4 +1,7 @@
-"""Databases as earlier releases left them, on both databases."""
+"""Records as the releases left them, on both databases.
+
+The record of revision 1000 has two runs of `encrypt_payloads`, the second of which failed, and one of experiments.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import BigInteger, Connection, MetaData, NullPool, create_engine, inspect, text
+from alembic import command
+from sqlalchemy import BigInteger, Connection, MetaData, NullPool, create_engine, text
 from sqlalchemy.engine import make_url
 
-from db.schema import migrate
+from db.schema import configuration
 
 DATA = Path(__file__).parent / "data"
 
@@ -18,35 +22,18 @@ def restore(revision: str, url: str) -> None:
     """Put the record that was kept of a revision into a database that is empty or not there."""
     if url.startswith("sqlite"):
         with sqlite3.connect(make_url(url).database or "") as file:
-            file.executescript((DATA / f"history-{revision}.sql").read_text())
+            file.executescript((DATA / f"record-{revision}.sql").read_text())
         file.close()
         return
     file = sqlite3.connect(":memory:")
-    file.executescript((DATA / f"history-{revision}.sql").read_text())
+    file.executescript((DATA / f"record-{revision}.sql").read_text())
     source = create_engine("sqlite://", creator=lambda: file)
     target = create_engine(url, poolclass=NullPool)
     with source.connect() as old, target.begin() as new:
-        migrate(new, revision)
+        command.upgrade(configuration(new), revision)
         _copy(old, new)
     source.dispose()
     file.close()
-
-
-def enlarge(url: str, times: int) -> None:
-    """So many times the payloads, stages and samples, in the same runs."""
-    engine = create_engine(url, poolclass=NullPool)
-    with engine.begin() as connection:
-        tables = ("encryption", "stage", "sample")
-        counts = {table: connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() for table in tables}  # noqa: S608
-        payloads = counts["encryption"]
-        for table, rows in counts.items():
-            apart = {"id": rows, "ordinal": rows} if table != "stage" else {"id": rows, "encryption_id": payloads}
-            names = [column["name"] for column in inspect(connection).get_columns(table)]
-            values = [f"{name} + n * {apart[name]}" if name in apart else name for name in names]
-            more = "WITH RECURSIVE more(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM more WHERE n + 1 < :times) "
-            insert = f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(values)} FROM {table}, more"  # noqa: S608
-            connection.execute(text(more + insert), {"times": times})
-    engine.dispose()
 
 
 def _copy(old: Connection, new: Connection) -> None:

@@ -23,9 +23,8 @@ from tasks.crypto.probe import choose_backend
 from tasks.crypto.secret import ThrowAway
 from tasks.crypto.suites import SUITES
 from tasks.rows import interpreter_facts, payload_rows, sample_rows
-from tasks.threads.cases import Case
+from tasks.threads.cases import Case, Sample
 from tasks.threads.interpreters import Interpreter
-from tasks.threads.samples import Sample
 
 BATCHES, SIZE = 3, 3
 PYTHON = Interpreter("/python", "3.14.0", "cpython", True, True, (), (("version", "3.14.0"),))

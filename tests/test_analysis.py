@@ -172,6 +172,7 @@ def test_resampled_medians_are_distributed_as_those_of_bootstrap_samples() -> No
     assert ratio_of_medians(a, b) == found
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_nearly_always() -> None:
     """Of 200 pairs of groups without a difference, few intervals leave 1 out, and hardly any says there is one."""
     ratios = [ratio_of_medians(noise(2 * seed, 20), noise(2 * seed + 1, 20)) for seed in range(200)]

@@ -18,9 +18,8 @@ from flows.cli.findings import pyperf_document
 from flows.errors import RequestRefused
 from tasks.axes import Executor, Guard, Outcome, Shape, Workload
 from tasks.rows import sample_rows
-from tasks.threads.cases import Case
+from tasks.threads.cases import Case, Sample
 from tasks.threads.interpreters import Interpreter
-from tasks.threads.samples import Sample
 
 PYTHON = Interpreter("/python", "3.11.7", "cpython", True, True, (), (("version", "3.11.7"),))
 SERIAL = Case.speedup(Workload.FACTORIZE, Executor.SERIAL)

@@ -84,6 +84,7 @@ def disagreement(case: Case, backend: Backend, folder: Path) -> str | None:
     return None
 
 
+@pytest.mark.slow
 @needs_openssl
 @pytest.mark.parametrize("suite", SUITES)
 def test_three_ways_agree(suite: SuiteName, tmp_path: Path) -> None:

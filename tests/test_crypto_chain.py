@@ -321,6 +321,7 @@ def test_a_grandchild_in_the_middle_does_not_hang_us(grandchild: Path) -> None:
         run(sh(f"sleep 600 2>/dev/null & echo $! > {grandchild}"), CAT, deadline_s=0.5)
 
 
+@pytest.mark.slow
 def test_two_hundred_chains_leave_nothing(tmp_path: Path) -> None:
     """Good and bad chains of every kind leave neither a descriptor nor a child."""
     missing = Stage((str(tmp_path / "missing"),))

@@ -17,12 +17,12 @@ from tasks.cancel import CancelToken
 from tasks.crypto import chain, encrypt
 from tasks.crypto.backend import Backend, BackendName, Encrypted
 from tasks.crypto.chain import Sink
-from tasks.crypto.encrypt import Encryption, Limits, encrypt_payload
-from tasks.crypto.errors import StageNotStarted, WrongLength
+from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch, encrypt_payload
+from tasks.crypto.errors import SourceReplaced, StageNotStarted, WrongLength
 from tasks.crypto.inputs import Input, Payload
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.probe import Chosen
-from tasks.crypto.scan import scan
+from tasks.crypto.scan import scan, source_folders
 from tasks.crypto.secret import KeyFile, Secret, write_key_file
 from tasks.crypto.suites import SUITES, Suite, SuiteName
 from tests.crypto_fakes import (
@@ -575,6 +575,7 @@ def test_many_batches_at_once(backend: str) -> None:
     assert (descriptors(), threading.active_count(), children(os.getpid())) == before
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(backend: str, tmp_path: Path) -> None:
     """The peak memory of this process for a file of 1 GiB is within 20 MiB of that for one of 4 KiB."""
     code = """
@@ -594,3 +595,21 @@ print(result.status, peak_bytes())
         assert status == b"ok", ended
         peaks.append(int(peak))
     assert peaks[1] - peaks[0] < 20 * MIB, peaks
+
+
+def test_a_source_that_was_replaced_ends_the_batch(tmp_path: Path, key: KeyFile) -> None:
+    """A source that is another folder than when the batch was planned is not read; if it is gone, each file says so."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "file").write_bytes(b"x")
+    sources = source_folders([str(tree), str(tree / "file")])
+    assert [one.path for one in sources] == [str(tree)]
+    payload = Payload("file", bytes(tree / "file"), 1)
+    batch = Batch(1, "modern", chosen("native"), ((0, payload),), sources)
+    assert [one.status for one in encrypt_batch(batch, key, Limits(), CancelToken())] == ["ok"]
+    tree.rename(tmp_path / "moved")
+    assert [one.cause for one in encrypt_batch(batch, key, Limits(), CancelToken())] == ["unreadable"]
+    tree.mkdir()
+    (tree / "file").write_bytes(b"y")
+    with pytest.raises(SourceReplaced, match="another folder is there"):
+        encrypt_batch(batch, key, Limits(), CancelToken())

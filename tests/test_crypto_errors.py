@@ -18,6 +18,7 @@ EACH: list[CryptoError] = [
     errors.SourceUnreadable(errno.EACCES),
     errors.SourceSkipped("FIFO"),
     errors.SourceChanged("3 bytes became 4"),
+    errors.SourceReplaced("/home/u/documents"),
     errors.InputNotRead(8192, 10000),
     errors.WrongLength("the ciphertext", 16, 19),
     errors.LegacySize("classic", 9 << 20, 8 << 20),

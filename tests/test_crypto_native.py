@@ -428,6 +428,7 @@ def test_what_the_kernel_invents_is_not_good() -> None:
         encrypt_input(NativeBackend(), "modern", source)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     """The peak memory for a file of 1 GiB is within 20 MiB of that for one of 4 KiB."""
     code = """

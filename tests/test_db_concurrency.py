@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import pytest
 from sqlalchemy import NullPool, create_engine, text
 
 from db.errors import RecordError
 from db.history import History
-from db.ledger import Fault
+from db.ledger import LedgerFault
 from db.rows import NewRun
 from db.store import Store
 from tests.recorder import BATCHES
@@ -98,7 +99,7 @@ class Reader(threading.Thread):
         self.done = threading.Event()
         self.seconds: list[float] = []
         self.refused: RecordError | None = None
-        self.faults: list[Fault] = []
+        self.faults: list[LedgerFault] = []
 
     def __enter__(self) -> Self:
         self.start()
@@ -121,6 +122,7 @@ class Reader(threading.Thread):
             self.refused = refused
 
 
+@pytest.mark.slow
 def test_sixteen_processes_record_at_once(database_url: str, tmp_path: Path) -> None:
     """No writer is refused, every acknowledged row is there, the ledger verifies, and a reader never has to wait."""
     Store(database_url).close()
@@ -142,6 +144,7 @@ def test_sixteen_processes_record_at_once(database_url: str, tmp_path: Path) -> 
         assert {run.status for run in history.runs(limit=runs)} == {"completed"}
 
 
+@pytest.mark.slow
 def test_killed_writers_lose_nothing(database_url: str, tmp_path: Path) -> None:
     """`kill -9` of twelve writers: what they acknowledged is there, and the next start closes and seals the rest."""
     Store(database_url).close()

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from db.answers import TrendRow
 from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
-from db.rows import TrendRow
 from db.store import Store
 from tasks.axes import Executor, Guard, Shape, Workload
 from tasks.threads.cases import Case

@@ -1,4 +1,4 @@
-"""What runs recorded of vaults is sealed too, and what was sealed before there were any stays as it was."""
+"""What runs record of vaults is sealed too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, NullPool, create_engine
 
 from db.history import History
-from db.ledger import Fault, verify
+from db.ledger import LedgerFault, verify
 from db.rows import NewRun
 from db.store import Store
 from tasks.rows import payload_rows
@@ -19,13 +19,13 @@ from tests.recorder import encryptions
 from tests.vault_fakes import AT, Snapshot, Verdict, name_of, verdict_rows
 
 RUN = NewRun("encrypt_files", "direct", {}, "test")
-OLD, KEPT, OTHER = 3, 5, 6
+OLD, KEPT, OTHER = 1, 4, 5
 
 
 @pytest.fixture
 def record(database_url: str) -> str:
-    """Runs from before there were vaults (2 to 4; 1 was removed then), and two that put something into one."""
-    restore("0003", database_url)
+    """Three runs without a vault, and two that put something into one."""
+    restore("1000", database_url)
     with closing(Store(database_url)) as store:
         for sequence in (1, 2):
             run_id = store.start_run(RUN)
@@ -50,46 +50,43 @@ def connection(record: str) -> Iterator[Connection]:
 
 
 CHANGES = {
-    "UPDATE encryption SET vault_id = NULL WHERE run_id = 5 AND ordinal = 0": KEPT,
+    "UPDATE encryption SET vault_id = NULL WHERE run_id = 4 AND ordinal = 0": KEPT,
     "UPDATE vault SET vault_id = 'ffffffffffffffffffffffffffffffff'": KEPT,
-    "UPDATE snapshot SET files = files + 1 WHERE run_id = 5": KEPT,
-    "UPDATE snapshot SET mac = name WHERE run_id = 5": KEPT,
-    "UPDATE snapshot SET sources = '[]' WHERE run_id = 5": KEPT,
-    "UPDATE snapshot SET run_id = run_id + 10; UPDATE snapshot SET run_id = 21 - run_id": KEPT,
-    "DELETE FROM snapshot WHERE run_id = 6": OTHER,
-    "UPDATE snapshot SET run_id = 4 WHERE run_id = 6": OTHER,
-    "UPDATE verdict SET status = 'ok', error = NULL WHERE run_id = 6 AND ordinal = 1": OTHER,
-    "UPDATE verdict SET checked_at = '2026-11-25 00:00:00.000000' WHERE run_id = 6 AND ordinal = 0": OTHER,
-    "UPDATE verdict SET path_bytes = NULL WHERE run_id = 6": OTHER,
-    "UPDATE verdict SET ordinal = 100 - ordinal WHERE run_id = 5": KEPT,
-    "DELETE FROM verdict WHERE run_id = 5 AND ordinal = 1": KEPT,
+    "UPDATE snapshot SET files = files + 1 WHERE run_id = 4": KEPT,
+    "UPDATE snapshot SET mac = name WHERE run_id = 4": KEPT,
+    "UPDATE snapshot SET sources = '[]' WHERE run_id = 4": KEPT,
+    "UPDATE snapshot SET run_id = run_id + 10; UPDATE snapshot SET run_id = 19 - run_id": KEPT,
+    "DELETE FROM snapshot WHERE run_id = 5": OTHER,
+    "UPDATE snapshot SET run_id = 2 WHERE run_id = 5": OTHER,
+    "UPDATE verdict SET status = 'ok', error = NULL WHERE run_id = 5 AND ordinal = 1": OTHER,
+    "UPDATE verdict SET checked_at = '2026-11-25 00:00:00.000000' WHERE run_id = 5 AND ordinal = 0": OTHER,
+    "UPDATE verdict SET path_bytes = NULL WHERE run_id = 5": OTHER,
+    "UPDATE verdict SET ordinal = 100 - ordinal WHERE run_id = 4": KEPT,
+    "DELETE FROM verdict WHERE run_id = 4 AND ordinal = 1": KEPT,
     (
         "INSERT INTO verdict (run_id, ordinal, vault_id, kind, name, status, checked_at, wall_ns) "
         "SELECT run_id, 9, vault_id, kind, name, status, checked_at, wall_ns FROM verdict WHERE id = 1"
     ): KEPT,
-    "UPDATE verdict SET run_id = 77 WHERE run_id = 5": 77,
+    "UPDATE verdict SET run_id = 77 WHERE run_id = 4": 77,
     "DELETE FROM vault": KEPT,
-    # Of what was sealed before there were vaults.
-    "UPDATE encryption SET wall_ns = wall_ns + 1 WHERE run_id = 3": OLD,
-    "UPDATE encryption SET vault_id = 1 WHERE run_id = 3": OLD,
-    "UPDATE snapshot SET run_id = 3 WHERE run_id = 5": OLD,
-    "UPDATE verdict SET run_id = 3 WHERE run_id = 5": OLD,
-    "UPDATE ledger SET format = 2 WHERE run_id = 3": OLD,
-    "UPDATE ledger SET format = 9 WHERE run_id = 3": OLD,
+    # Of a run without a vault.
+    "UPDATE encryption SET wall_ns = wall_ns + 1 WHERE run_id = 1": OLD,
+    "UPDATE encryption SET vault_id = 1 WHERE run_id = 1": OLD,
+    "UPDATE snapshot SET run_id = 1 WHERE run_id = 4": OLD,
+    "UPDATE verdict SET run_id = 1 WHERE run_id = 4": OLD,
+    "UPDATE ledger SET format = 9 WHERE run_id = 1": OLD,
 }
 
 
 def test_what_nobody_touched_is_whole(record: str) -> None:
-    """Entries of both formats verify, each by its own."""
+    """Seals of runs with and without a vault verify."""
     with closing(History(record)) as history:
         verdict = history.verify()
-    assert (verdict.faults, verdict.runs, verdict.entries) == ((), 5, 7)
-    assert formats(record) == [(1, "sealed", 1), (2, "sealed", 1), (3, "sealed", 1), (4, "sealed", 1),
-                               (1, "removed", 1), (5, "sealed", 2), (6, "sealed", 2)]  # fmt: skip
+    assert (verdict.faults, verdict.runs, verdict.entries) == ((), 5, 5)
 
 
 def test_any_change_is_found_and_its_run_named(connection: Connection) -> None:
-    """Edited, removed, added and reordered rows of vaults; old seals stand for that there were none."""
+    """Edited, removed, added and reordered rows of vaults, also in runs that had none."""
     assert verify(connection).faults == ()
     for statements, run_id in CHANGES.items():
         connection.rollback()
@@ -106,7 +103,7 @@ def test_every_value_is_sealed(connection: Connection) -> None:
         for column in set(columns) - {"id", "run_id"}:
             connection.rollback()
             other = "(SELECT max(id) + 1 FROM vault)" if column == "vault_id" else changed(column)
-            connection.exec_driver_sql(f"UPDATE {table} SET {column} = {other} WHERE run_id = 6")  # noqa: S608 - ours
+            connection.exec_driver_sql(f"UPDATE {table} SET {column} = {other} WHERE run_id = 5")  # noqa: S608 - ours
             assert OTHER in {fault.run_id for fault in verify(connection).faults}, (table, column)
     connection.rollback()
 
@@ -124,28 +121,21 @@ def changed(column: str) -> str:
     return f"'{name_of(9)}'" if column in {"name", "mac", "kind", "status", "path", "error"} else "4711"
 
 
-def test_removed_runs_stay_provable_by_their_own_format(record: str) -> None:
-    """A run that format 1 sealed is removed by format 1, one that format 2 sealed by that; the vault stays."""
+def test_removed_runs_stay_provable(record: str) -> None:
+    """Removal is an entry of its own; the vault stays."""
     with closing(Store(record)) as store, closing(History(record)) as history:
         store.start_run(RUN)
         assert store.remove_runs(datetime.now(UTC)) == 5
-        assert (history.verify().faults, history.verify().runs) == ((), 0)
+        assert (history.verify().faults, history.verify().runs, history.verify().entries) == ((), 0, 10)
         assert history.vault(AT[0]) is not None
-    assert formats(record)[7:] == [(n, "removed", 1 if n < KEPT else 2) for n in range(2, 7)]
 
 
 def test_rows_of_vaults_that_were_altered_before_their_removal_stay_a_fault(record: str) -> None:
     """The ledger goes on saying that it was not what was sealed."""
     with closing(Store(record)) as store, closing(History(record)) as history:
         with store._transaction() as connection:
-            connection.exec_driver_sql("UPDATE verdict SET wall_ns = 1 WHERE run_id = 5 AND ordinal = 0")
+            connection.exec_driver_sql("UPDATE verdict SET wall_ns = 1 WHERE run_id = 4 AND ordinal = 0")
         store.start_run(RUN)
         store.remove_runs(datetime.now(UTC))
         what = "was removed with other rows than those it was sealed with"
-        assert history.verify().faults == (Fault(KEPT, what),)
-
-
-def formats(url: str) -> list[tuple[int, str, int]]:
-    engine = create_engine(url, poolclass=NullPool)
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.exec_driver_sql("SELECT run_id, kind, format FROM ledger ORDER BY id")]
+        assert history.verify().faults == (LedgerFault(KEPT, what),)

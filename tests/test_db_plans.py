@@ -111,6 +111,7 @@ WALKS_FROM_THE_NEWEST = {
 PARTIAL = ("ix_encryption_failed", "ix_sample_failed", "ix_verdict_fault")
 
 
+@pytest.mark.slow
 def test_every_query_is_answered_by_an_index(tmp_path_factory: pytest.TempPathFactory) -> None:
     """SQLite's plan, before anything is known of how often values occur, reads no big table as a whole."""
     path = example(tmp_path_factory)

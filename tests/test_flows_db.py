@@ -19,14 +19,13 @@ from sqlalchemy import NullPool, create_engine, text
 
 from db.backup import back_up
 from db.errors import NotReplaced, RecordUnusable
+from db.health import faults
 from db.history import History
-from db.integrity import faults
 from db.rows import NewRun
 from db.schema import HEAD
 from db.store import Store
 from db.transfer import import_record
 from tests.conftest import BIN, Command
-from tests.kept import restore
 from tests.small_record import RUNS, make_small, on_small_disk
 
 TABLES = 14
@@ -108,7 +107,6 @@ def cut_off(path: Path) -> None:
         (lambda path: alter(path, "DROP TABLE stage"), "table stage is missing"),
         (lambda path: alter(path, "DROP INDEX ix_summary_series"), "table summary: index ix_summary_series is missing"),
         (lambda path: alter(path, "ALTER TABLE stage DROP COLUMN cpu_ns"), "table stage: column cpu_ns is missing"),
-        (lambda path: alter(path, "UPDATE alembic_version SET version_num = '0001'"), "run: threadmill db upgrade"),
         (lambda path: alter(path, "UPDATE alembic_version SET version_num = '9999'"), "newer than this program's"),
     ],
 )
@@ -213,12 +211,44 @@ def test_damaged_record_does_not_replace_a_good_backup(record: Path, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.sqlite", "home"]
 
 
-def test_backup_comes_before_an_upgrade(tmp_path: Path) -> None:
-    """A record of an older schema is copied as it is."""
-    old = tmp_path / "old.sqlite"
-    restore("0001", url_of(old))
-    done = back_up(url_of(old), str(tmp_path / "copy.sqlite"))
-    assert (done.schema, done.head) == ("0001", None)
+@pytest.fixture
+def unreleased(record: Path) -> Path:
+    """A record of a schema from before the first release, made by hand."""
+    alter(record, "UPDATE alembic_version SET version_num = '0004'")
+    return record
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("encrypt", "--random", "10x1"),
+        ("history", "runs"),
+        ("status",),
+        ("report", "--output", "report.html"),
+        ("export", "--output", "copies"),
+        ("db", "check"),
+        ("db", "stats"),
+        ("db", "upgrade"),
+        ("maintain",),
+    ],
+    ids=" ".join,
+)
+def test_record_from_before_the_first_release_is_one_line(
+    threadmill: Command, unreleased: Path, command: tuple[str, ...]
+) -> None:
+    """Commands that read and commands that write are refused alike, and leave it as it is."""
+    before = unreleased.read_bytes()
+    result = threadmill(*command)
+    assert (result.returncode, result.stdout) == (2, ""), result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.endswith("was written by a threadmill before its first release; move it away, or set THREADMILL_HOME")
+    assert unreleased.read_bytes() == before
+
+
+def test_backup_takes_a_record_of_any_schema(unreleased: Path, tmp_path: Path) -> None:
+    """A record that no command reads is copied as it is."""
+    done = back_up(url_of(unreleased), str(tmp_path / "copy.sqlite"))
+    assert done.schema == "0004"
 
 
 def test_postgresql_is_copied_by_its_own_tool(threadmill: Command, environment: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.threads.ending import marked_with
+from tasks.threads.child import marked_with
 from tests.conftest import BIN, Command, read_json
 
 PATIENCE_S = 60

@@ -24,7 +24,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from db.models import Base
+from db.tables import Base
 from tests.conftest import BIN, Command, clean_environment
 from tests.small_record import PATH, make_small
 
@@ -101,7 +101,7 @@ def answers(explorer: Explorer) -> bool:
 
 
 def metadata() -> dict[str, Any]:
-    from flows.explore.server import descriptions
+    from flows.explore import descriptions
 
     found: dict[str, Any] = descriptions()["databases"]["history"]
     return found

@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 
 from db.errors import NotReplaced, RecordUnusable
-from db.export import export_csv, export_sqlite
+from db.health import faults
 from db.history import History, PayloadFilter
-from db.integrity import faults
-from db.models import Base
-from db.transfer import ROWS_AT_ONCE, import_record
+from db.tables import Base
+from db.transfer import ROWS_AT_ONCE, export_csv, export_sqlite, import_record
 from tests.conftest import BIN, Command
 from tests.small_record import DAYS, PATH, RUNS, make_small, on_small_disk
 
@@ -153,6 +152,7 @@ def add_samples(path: Path, numbers: range) -> None:
         connection.commit()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [export_csv, export_sqlite])
 def test_memory_does_not_grow_with_the_rows(url: str, tmp_path: Path, write: Write) -> None:
     """Three times as many rows take no more memory."""

@@ -113,6 +113,7 @@ def _start_hanging(started: Callable[..., subprocess.Popen[str]], slow: Path, tm
     return process
 
 
+@pytest.mark.slow
 def test_hanging_openssl_is_ended_by_the_deadline(
     threadmill: Command, slow_openssl: Path, key_file: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:

@@ -25,6 +25,12 @@ Ask = Callable[..., Any]
 
 
 @pytest.fixture
+def threadmill(threadmill_process: Command) -> Command:
+    """A process for each command: Prefect's threads and loops stay for as long as theirs."""
+    return threadmill_process
+
+
+@pytest.fixture
 def ask(prefect_server: str) -> Ask:
     """Post to the server's API, as the UI does."""
 
@@ -391,6 +397,7 @@ def test_run_does_not_depend_on_its_artifacts(threadmill: Command, on_server: di
     assert len([line for line in lines if line.startswith("30 the artifacts of this run are not complete")]) == 1
 
 
+@pytest.mark.slow
 def test_parameters_explain_themselves() -> None:
     """Each one has a description, numbers have bounds in it and in the form, names are a choice."""
     program = """
@@ -441,6 +448,7 @@ def test_survey_shows_the_chapter_and_leaves_no_server(
     assert "history show 1" in result.stdout
 
 
+@pytest.mark.slow
 def test_prefect_in_this_environment_can_serve() -> None:
     """The pinned set imports: with a newer FastAPI every import of the server fails."""
     ended = python("import prefect.server.api.server", dict(os.environ))

@@ -334,6 +334,7 @@ def test_times_are_the_same_in_bars_and_table() -> None:
     assert "90 %" in texts(plots.svg(plots.figure(chart)))
 
 
+@pytest.mark.slow
 def test_a_plot_has_the_same_bytes_every_time() -> None:
     """Two drawings of the same findings are the same SVG and the same PNG, whatever the user's own settings are."""
     import matplotlib as mpl

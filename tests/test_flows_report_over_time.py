@@ -122,6 +122,7 @@ def test_experiments_are_those_of_the_newest_runs(record: str, shown: tuple[Sect
     assert {(row[0], row[1], row[3]) for row in tables(shown)["Runs shown"]} == expected
 
 
+@pytest.mark.slow
 def test_days_stay_when_their_runs_are_removed(record: str, shown: tuple[Section, ...], tmp_path: Path) -> None:
     """Throughput and steps are the same rows afterwards; the runs left are counted."""
     path = tmp_path / "kept.sqlite"
@@ -161,6 +162,7 @@ sys.stdout.write(page_of(TITLE, sections(sys.argv[1])))
 """
 
 
+@pytest.mark.slow
 def test_without_the_extras_it_says_so(record: str) -> None:
     """Neither plots nor steps, one sentence each with what to install, and the tables all the same."""
     command = [sys.executable, "-W", "error", "-c", WITHOUT, record]
@@ -171,6 +173,7 @@ def test_without_the_extras_it_says_so(record: str) -> None:
     assert NUMBERS in text
 
 
+@pytest.mark.slow
 def test_command_writes_the_time_that_is_asked_for(
     threadmill: Command, environment: dict[str, str], record: str, tmp_path: Path
 ) -> None:

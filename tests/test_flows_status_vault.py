@@ -16,7 +16,9 @@ from db.history import History
 from flows.jobs.vault_state import VaultState, look_at_vault, too_old
 from tasks.cancel import CancelToken
 from tasks.vault import locks
-from tests.conftest import BIN, Command, clean_environment, read_json
+from tests.conftest import Command, clean_environment, read_json
+from tests.in_process import run_in_process
+from tests.vaults import settle
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -36,17 +38,8 @@ class Site:
         return History(f"sqlite:///{self.vault.parent / 'home' / 'history.sqlite'}")
 
     def threadmill(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        """The installed command."""
-        return subprocess.run(
-            [BIN / "threadmill", *arguments],
-            env=self.environment | more,
-            cwd=self.vault.parent,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        """The command, where the vault is."""
+        return run_in_process(arguments, self.environment | more, self.vault.parent)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +55,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Site:
     site = Site(folder / "vault", folder / "key", environment)
     for name in ("a", "b"):
         (folder / "tree" / name).write_text(name)
+    settle()
     assert site.threadmill("keygen", "key").returncode == 0
     assert site.threadmill("encrypt", "tree").returncode == 0
     (folder / "tree" / "c").write_text("c")

@@ -53,6 +53,12 @@ class Life:
         return Counter((row.kind, row.status, row.path) for row in rows)
 
 
+@pytest.fixture
+def threadmill(threadmill_process: Command) -> Command:
+    """A process for each command: Prefect's threads and loops stay for as long as theirs."""
+    return threadmill_process
+
+
 @pytest.fixture(scope="module")
 def life(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     """Lived in one process, so that Prefect is imported once."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -11,21 +13,27 @@ from typing import Any
 
 import pytest
 
-from db.history import History, PayloadFilter, SampleFilter
+from db.history import History, PayloadFilter, SampleFilter, VerdictFilter
 from db.rows import NewRun
 from db.store import Store
 from flows.jobs.encryption import encrypt
+from flows.jobs.keep import encrypt_into_vault
 from flows.jobs.measurement import ExperimentRequest, measure
-from flows.jobs.request import EncryptionRequest, RandomSpec
+from flows.jobs.request import EncryptionRequest, RandomSpec, VaultRequest
+from flows.jobs.restore import RestorationRequest, restore
 from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Tools
 from flows.jobs.runner import DirectRunner, Here, Runner, Step
 from flows.jobs.survey import SurveyRequest, survey
+from flows.jobs.vault import PruningRequest, prune
+from flows.jobs.verify import VerificationRequest, verify
 from tasks.axes import Executor, Experiment, Outcome, Workload
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile, Secret, ThrowAway, write_key_file
-from tasks.threads.planning import Round, Selection
-from tasks.threads.samples import Sample
+from tasks.threads.cases import Sample
+from tasks.threads.plan import CaseSelection, Round
+from tasks.vault.prune import Policy
 from tests.fresh_process import FreshProcessRunner
+from tests.vaults import everything
 
 # Drawn or measured anew by every run.
 _DIFFERENT = (
@@ -102,11 +110,13 @@ def jobs_of(name: str, tmp_path: Path) -> Job:
         return partial(encrypt, random)
     if name == "survey":
         return partial(survey, SurveyRequest(random, ExperimentRequest(lock, rounds=1)))
-    selection = Selection((Experiment.SPEEDUP,), workloads=(Workload.WAIT,), executors=(Executor.THREAD,), quick=True)
+    selection = CaseSelection(
+        (Experiment.SPEEDUP,), workloads=(Workload.WAIT,), executors=(Executor.THREAD,), quick=True
+    )
     return partial(measure, ExperimentRequest(lock, selection, rounds=2, seed=1))
 
 
-@pytest.mark.parametrize("name", ["files", "random", "experiment", "survey"])
+@pytest.mark.parametrize("name", ["files", "random", "experiment", pytest.param("survey", marks=pytest.mark.slow)])
 def test_every_step_is_a_value(
     name: str, run: Callable[[Job, Runner], OpenRun], history: History, tmp_path: Path
 ) -> None:
@@ -128,6 +138,60 @@ def test_every_step_is_a_value(
     assert bool(samples[0]) == (name in ("experiment", "survey"))
 
 
+def test_every_step_on_a_vault_is_a_value(
+    run: Callable[[Job, Runner], OpenRun], history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The life of a vault, with each step in a process of its own, comes to the same rows and the same files."""
+    monkeypatch.setattr("tasks.vault.portions.PORTION_ENTRIES", 3)
+    tree = tmp_path / "tree"
+    (tree / "folder").mkdir(parents=True)
+    write_key_file(str(tmp_path / "key"))
+    key = KeyFile(str(tmp_path / "key"))
+    vaults = {"here": str(tmp_path / "here"), "there": str(tmp_path / "there")}
+    runners: dict[str, Runner] = {"here": DirectRunner(2), "there": FreshProcessRunner()}
+
+    def both(make: Callable[[str], Job]) -> tuple[OpenRun, OpenRun]:
+        here, there = (run(make(name), runners[name]) for name in ("here", "there"))
+        assert here.exit_code == there.exit_code
+        return here, there
+
+    def rows(one: OpenRun) -> list[dict[str, Any]]:
+        # Objects come by their digests, which are drawn.
+        different = ("run_id", "ordinal", "name", "vault_id", "vault_path", "checked_at", "wall_ns")
+        found = history.verdicts(VerdictFilter(run_id=one.run_id), limit=None)
+        facts = [{name: value for name, value in asdict(row).items() if name not in different} for row in found]
+        return sorted(facts, key=repr)
+
+    def encrypt_tree(name: str) -> Job:
+        vault = VaultRequest(vaults[name])
+        return partial(encrypt_into_vault, EncryptionRequest(key, paths=(str(tree),), vault=vault), vault)
+
+    for number in range(5):
+        (tree / "folder" / f"{number}").write_bytes(b"x" * 100 * number)
+        (tree / f"{number}").write_bytes(b"y" * 100 * number)
+    (tree / "folder").chmod(0o750)
+    for content in (b"first", b"changed"):
+        (tree / "1").write_bytes(content)
+        # So long after the last change that the next run takes over what did not change.
+        time.sleep(0.1)
+        here, there = both(encrypt_tree)
+        payloads = [history.payloads(PayloadFilter(run_id=one.run_id), limit=None) for one in (here, there)]
+        assert same([replace(row, vault_id=None, kept_in=None) for row in payloads[0]]) == same(
+            [replace(row, vault_id=None, kept_in=None) for row in payloads[1]]
+        )
+    here, there = both(lambda name: partial(verify, VerificationRequest(vaults[name], key)))
+    assert rows(here) == rows(there) != []
+    here, there = both(
+        lambda name: partial(restore, RestorationRequest(vaults[name], key, "latest", str(tmp_path / f"back {name}")))
+    )
+    assert rows(here) == rows(there) != []
+    assert here.message.partition(" files")[2] == there.message.partition(" files")[2]
+    trees = [everything(Path(f"{tmp_path}/back {name}{tree}")) for name in ("here", "there")]
+    assert trees[0] == trees[1] == everything(tree)
+    here, there = both(lambda name: partial(prune, PruningRequest(vaults[name], key, Policy(last=1))))
+    assert rows(here) == rows(there) != []
+
+
 def test_a_sample_that_is_taken_again_is_not_counted_again(
     store: Store, history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +211,7 @@ def test_a_sample_that_is_taken_again_is_not_counted_again(
 
     monkeypatch.setattr("flows.jobs.measurement.measure_round", all_noisy)
     heard = Heard()
-    selection = Selection((Experiment.SPEEDUP,), workloads=(Workload.WAIT,), executors=(Executor.THREAD,))
+    selection = CaseSelection((Experiment.SPEEDUP,), workloads=(Workload.WAIT,), executors=(Executor.THREAD,))
     request = ExperimentRequest(str(tmp_path / "lock"), selection, rounds=3)
     tools = Tools(store, history, DirectRunner(1), heard, CancelToken())
     done = measure(request, NewRun("test", "direct", {}, "test"), tools)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
-from tasks.threads import errors
+from tasks.threads import child, errors
 from tasks.threads.cases import Case
+from tasks.threads.child import MEASURED, workload_version
 from tasks.threads.measured.executors import EXECUTORS
 from tasks.threads.measured.race import GUARDS, SHAPES
 from tasks.threads.measured.workloads import WORKLOADS
-from tasks.threads.program import MEASURED, Program
 
 
 def test_every_row_has_its_function() -> None:
@@ -56,8 +56,8 @@ def test_unlocked_cells_keep_their_count_when_quick() -> None:
     ],
 )
 def test_what_is_no_cell_is_refused(make: Callable[[], Case]) -> None:
-    """Parts that do not make a case raise InvalidCaseError."""
-    with pytest.raises(errors.InvalidCaseError):
+    """Parts that do not make a case raise InvalidCase."""
+    with pytest.raises(errors.InvalidCase):
         make()
 
 
@@ -83,12 +83,11 @@ def test_only_broken_things_are_failures() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        errors.InvalidCaseError("race/lock", "no shape"),
-        errors.InterpreterUnusableError("/bin/true", "it answered ''"),
-        errors.InterpreterNotFoundError("3.99", ["3.11.7"]),
-        errors.ExperimentCancelledError("race/lock"),
-        errors.HostLockTimeoutError("/tmp/lock", 2.0, "process 1"),
-        errors.DescendantsRemainError([1, 2]),
+        errors.InvalidCase("race/lock", "no shape"),
+        errors.InterpreterUnusable("/bin/true", "it answered ''"),
+        errors.MeasuringCancelled("race/lock"),
+        errors.HostBusy("/tmp/lock", 2.0, "process 1"),
+        errors.ProcessesRemain("1, 2"),
     ],
 )
 def test_errors_survive_pickling(error: errors.ExperimentError) -> None:
@@ -98,19 +97,21 @@ def test_errors_survive_pickling(error: errors.ExperimentError) -> None:
     assert str(error)
 
 
-def test_the_workload_version_follows_the_source(tmp_path: Path) -> None:
+def test_the_workload_version_follows_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any change to a file of the measured program changes its version."""
-    folders = [tmp_path / name for name in "abc"]
-    for folder, source in zip(folders, ("x = 1", "x = 1", "x = 2"), strict=True):
-        (folder / "measured").mkdir(parents=True)
-        (folder / "measured" / "program.py").write_text(source)
-    first, same, other = (Program(folder).version for folder in folders)
+    versions = []
+    for name, source in (("a", "x = 1"), ("b", "x = 1"), ("c", "x = 2")):
+        (tmp_path / name / "measured").mkdir(parents=True)
+        (tmp_path / name / "measured" / "program.py").write_text(source)
+        monkeypatch.setattr(child, "MEASURED", tmp_path / name)
+        versions.append(workload_version())
+    first, same, other = versions
     assert first == same != other
 
 
 def test_the_measured_program_needs_the_standard_library_only() -> None:
     """No module of the measured program imports one of ours, or one that has to be installed."""
-    for path in sorted((MEASURED.folder / "measured").glob("*.py")):
+    for path in sorted((MEASURED / "measured").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 assert {alias.name.split(".")[0] for alias in node.names} <= sys.stdlib_module_names

@@ -6,13 +6,11 @@ import subprocess
 import pytest
 
 from tasks.axes import Executor, Guard, Outcome, Shape, Workload
-from tasks.threads.cases import Case
-from tasks.threads.discovery import discover
-from tasks.threads.execution import run_case
-from tasks.threads.interpreters import Interpreter
+from tasks.threads.cases import Case, Sample
+from tasks.threads.interpreters import Interpreter, discover
+from tasks.threads.measure import run_case
 from tasks.threads.measured.chains import CHAIN_DIGEST
 from tasks.threads.measured.workloads import BLOCK, DIGESTS
-from tasks.threads.samples import Sample
 
 FOUND = discover()
 
@@ -44,6 +42,7 @@ def fine(sample: Sample) -> bool:
     return sample.outcome is Outcome.OK or (sample.outcome is Outcome.SKIPPED and bool(sample.error))
 
 
+@pytest.mark.slow
 @everywhere
 def test_outputs_are_right_everywhere(interpreter: Interpreter) -> None:
     """Every workload gives the known outputs on every interpreter, or says why it cannot run."""

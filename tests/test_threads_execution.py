@@ -14,15 +14,21 @@ from typing import Protocol
 import pytest
 
 from tasks.axes import Executor, Guard, Outcome, Workload
-from tasks.threads.cases import Case
-from tasks.threads.discovery import discover
-from tasks.threads.ending import TOKEN_VARIABLE, end_marked, marked_with, new_token
-from tasks.threads.errors import ExperimentCancelledError, InterpreterUnusableError
-from tasks.threads.execution import run_case
-from tasks.threads.interpreters import Interpreter, probe
-from tasks.threads.launching import STDERR_TAIL_BYTES, STDOUT_LIMIT_BYTES, run_program
-from tasks.threads.program import Program
-from tasks.threads.samples import Sample
+from tasks.cancel import CancelToken
+from tasks.threads import child
+from tasks.threads.cases import Case, Sample
+from tasks.threads.child import (
+    STDERR_TAIL_BYTES,
+    STDOUT_LIMIT_BYTES,
+    TOKEN_VARIABLE,
+    end_marked,
+    marked_with,
+    new_token,
+    run_program,
+)
+from tasks.threads.errors import InterpreterUnusable, MeasuringCancelled
+from tasks.threads.interpreters import Interpreter, discover, probe
+from tasks.threads.measure import run_case
 
 CASE = Case.race(Guard.ATOMIC, None, 2, 100)
 # Far longer than any test waits.
@@ -42,13 +48,14 @@ def running() -> Interpreter:
 
 
 @pytest.fixture
-def bad(tmp_path: Path, running: Interpreter) -> Bad:
+def bad(tmp_path: Path, running: Interpreter, monkeypatch: pytest.MonkeyPatch) -> Bad:
     def run(body: str, deadline_s: float = 20) -> Sample:
         package = tmp_path / "measured"
         package.mkdir()
         (package / "__init__.py").write_text("")
         (package / "program.py").write_text(f"import os, sys, time\ndef main(descriptor):\n    {body}\n")
-        return run_case(CASE, running, deadline_s=deadline_s, program=Program(tmp_path))
+        monkeypatch.setattr(child, "MEASURED", tmp_path)
+        return run_case(CASE, running, deadline_s=deadline_s)
 
     return run
 
@@ -138,7 +145,7 @@ def test_a_vanished_interpreter_is_a_crash(running: Interpreter) -> None:
     """An interpreter that was removed since it was found costs its samples, not the run."""
     sample = run_case(CASE, replace(running, executable="/nonexistent/python3"))
     assert sample.outcome is Outcome.CRASHED
-    with pytest.raises(InterpreterUnusableError):
+    with pytest.raises(InterpreterUnusable):
         run_program(["/nonexistent/python3"], "null", deadline_s=5)
 
 
@@ -149,13 +156,13 @@ def test_a_deadline_ends_pool_workers_too(running: Interpreter) -> None:
 
 def test_a_cancel_ends_everything(running: Interpreter) -> None:
     """A cancel token that is set while a pool works ends child and workers, and is an error of its own."""
-    cancel = threading.Event()
-    timer = threading.Timer(1, cancel.set)
+    cancel = CancelToken()
+    timer = threading.Timer(1, cancel.cancel)
     timer.start()
-    with pytest.raises(ExperimentCancelledError):
+    with pytest.raises(MeasuringCancelled):
         run_case(LONG, running, cancel=cancel)
     timer.join()
-    with pytest.raises(ExperimentCancelledError):
+    with pytest.raises(MeasuringCancelled):
         run_case(CASE, running, cancel=cancel)
 
 
@@ -187,6 +194,7 @@ def test_a_killed_worker_is_a_crash(running: Interpreter) -> None:
     assert "BrokenProcessPool" in str(samples[0].error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", [Executor.PROCESS_POOL, Executor.THREAD])
 @pytest.mark.parametrize("interpreter", discover(), ids=lambda one: str(one.label))
 def test_kill_9_of_the_parent_leaves_no_process(interpreter: Interpreter, executor: Executor) -> None:
@@ -196,7 +204,7 @@ def test_kill_9_of_the_parent_leaves_no_process(interpreter: Interpreter, execut
         "import sys\n"
         "from tasks.threads.cases import Case\n"
         "from tasks.axes import Executor, Workload\n"
-        "from tasks.threads.execution import run_case\n"
+        "from tasks.threads.measure import run_case\n"
         "from tasks.threads.interpreters import probe\n"
         f"run_case({case}, probe(sys.argv[1]))\n"
     )

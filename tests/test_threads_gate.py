@@ -7,9 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tasks.axes import Executor, Guard, Outcome, Workload
-from tasks.threads.cases import Case
-from tasks.threads.gate import is_noisy, usable_cpus
-from tasks.threads.samples import Sample
+from tasks.threads.cases import Case, Sample, is_noisy, usable_cpus
 
 SERIAL = Case.speedup(Workload.FACTORIZE, Executor.SERIAL)
 PROCESSES = Case.speedup(Workload.FACTORIZE, Executor.PROCESS_POOL, 2)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
+from tasks.cancel import CancelToken
 from tasks.threads.cases import Case
-from tasks.threads.errors import ExperimentCancelledError, HostLockTimeoutError
-from tasks.threads.host_lock import host_lock
+from tasks.threads.errors import HostBusy, MeasuringCancelled
 from tasks.threads.interpreters import Interpreter, probe
-from tasks.threads.measuring import run_round
-from tasks.threads.planning import Round, Selection, Step, book_cases, book_plan, cases_of, plan
+from tasks.threads.measure import host_lock, run_round
+from tasks.threads.plan import CaseSelection, Measurement, Round, book_cases, book_plan, cases_of, plan
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def running() -> Interpreter:
 
 def test_everything_is_every_cell() -> None:
     """No choice at all means every workload, executor, guard and shape, and the ceiling."""
-    cases = cases_of(Selection())
+    cases = cases_of(CaseSelection())
     speedups = [one for one in cases if one.experiment is Experiment.SPEEDUP]
     races = [one for one in cases if one.experiment is Experiment.RACE]
     assert len(speedups) == len(Workload) * len(Executor)
@@ -33,7 +33,7 @@ def test_everything_is_every_cell() -> None:
 
 def test_the_ceiling_is_in_every_round(running: Interpreter) -> None:
     """Whatever is asked for, one and N independent processes are measured beside it, each round."""
-    selection = Selection(experiments=(Experiment.RACE,), guards=(Guard.QUEUE,), workers=(2, 4))
+    selection = CaseSelection(experiments=(Experiment.RACE,), guards=(Guard.QUEUE,), workers=(2, 4))
     for one in plan(selection, [running], 3, seed=1).rounds:
         cases = {step.case for step in one.steps}
         assert {Case.ceiling(1), Case.ceiling(2), Case.ceiling(4)} <= cases
@@ -42,14 +42,14 @@ def test_the_ceiling_is_in_every_round(running: Interpreter) -> None:
 
 def test_a_speedup_brings_its_base() -> None:
     """Serial is measured even if only another executor was asked for."""
-    selection = Selection((Experiment.SPEEDUP,), (Workload.WAIT,), (Executor.THREAD_POOL,), workers=(2, 4))
+    selection = CaseSelection((Experiment.SPEEDUP,), (Workload.WAIT,), (Executor.THREAD_POOL,), workers=(2, 4))
     executors = [one.executor for one in cases_of(selection) if one.executor]
     assert executors == [Executor.SERIAL, Executor.THREAD_POOL, Executor.THREAD_POOL]
 
 
 def test_quick_lowers_counts_but_not_the_unlocked_ones() -> None:
     """Quick cells have at most the usual count, unlocked ones the same."""
-    usual, quick = cases_of(Selection()), cases_of(Selection(quick=True))
+    usual, quick = cases_of(CaseSelection()), cases_of(CaseSelection(quick=True))
     assert sum(one.count for one in quick) < sum(one.count for one in usual)
     for one in quick:
         assert one.guard is not Guard.NONE or one.count == 1_000_000
@@ -58,13 +58,13 @@ def test_quick_lowers_counts_but_not_the_unlocked_ones() -> None:
 def test_quick_tries_nothing_twice(running: Interpreter) -> None:
     """A noisy host must not double the time of a quick run; else a noisy sample gets a second chance."""
     for quick, retries in ((True, 0), (False, 1)):
-        (one,) = plan(Selection((Experiment.CEILING,), quick=quick), [running], 1, seed=1).rounds
+        (one,) = plan(CaseSelection((Experiment.CEILING,), quick=quick), [running], 1, seed=1).rounds
         assert one.retries == retries
 
 
 def test_the_seed_gives_the_order_again(running: Interpreter) -> None:
     """Same seed, same order; rounds differ among themselves, but not in what they hold."""
-    first, again, other = (plan(Selection(), [running], 3, seed) for seed in (7, 7, 8))
+    first, again, other = (plan(CaseSelection(), [running], 3, seed) for seed in (7, 7, 8))
     assert first == again
     assert first.seed == 7
     assert first != other
@@ -76,7 +76,7 @@ def test_skipped_cases_come_once(running: Interpreter) -> None:
     """What the interpreter cannot do is in the first round, to be recorded, and in no other."""
     if running.reason_against(Executor.INTERPRETER_POOL) is None:
         pytest.skip("this interpreter can do everything")
-    selection = Selection((Experiment.SPEEDUP,), (Workload.WAIT,), (Executor.INTERPRETER_POOL,))
+    selection = CaseSelection((Experiment.SPEEDUP,), (Workload.WAIT,), (Executor.INTERPRETER_POOL,))
     rounds = plan(selection, [running], 2, seed=1).rounds
     found = [[step.case.executor for step in one.steps] for one in rounds]
     assert Executor.INTERPRETER_POOL in found[0]
@@ -104,7 +104,7 @@ def test_the_books_lock_is_not_in_every_round(running: Interpreter) -> None:
 def test_a_round_gives_a_sample_per_step(running: Interpreter, tmp_path: Path) -> None:
     """Each step is measured in order, in the round's number, under the lock."""
     cases = [Case.race(Guard.ATOMIC, None, 2, 100), Case.race(Guard.SHARD, None, 2, 100)]
-    one = Round(4, tuple(Step(case, running) for case in cases))
+    one = Round(4, tuple(Measurement(case, running) for case in cases))
     samples = list(run_round(one, lock_path=str(tmp_path / "lock"), lock_wait_s=1))
     assert [sample.case for sample in samples] == cases
     assert {sample.round for sample in samples} == {4}
@@ -117,7 +117,7 @@ def test_only_one_measures_at_a_time(tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
     with (
         host_lock(path, wait_s=0),
-        pytest.raises(HostLockTimeoutError, match="process "),
+        pytest.raises(HostBusy, match="process "),
         host_lock(path, wait_s=0.1),
     ):
         pytest.fail("two at a time")
@@ -146,11 +146,11 @@ def test_the_wait_ends_with_the_holder(tmp_path: Path) -> None:
 def test_waiting_can_be_cancelled(tmp_path: Path, running: Interpreter) -> None:
     """A cancel gets through to a run that waits for another one."""
     path = str(tmp_path / "lock")
-    cancel = threading.Event()
-    timer = threading.Timer(0.2, cancel.set)
-    step = Step(Case.ceiling(1), running)
+    cancel = CancelToken()
+    timer = threading.Timer(0.2, cancel.cancel)
+    step = Measurement(Case.ceiling(1), running)
     with host_lock(path, wait_s=0):
         timer.start()
-        with pytest.raises(ExperimentCancelledError, match="waiting"):
+        with pytest.raises(MeasuringCancelled, match="waiting"):
             list(run_round(Round(0, (step,)), lock_path=path, lock_wait_s=60, cancel=cancel))
     timer.join()

@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 import pytest
 
+from tasks.threads.child import MEASURED
 from tasks.threads.measured.lifeline import watch
 from tasks.threads.measured.race import without_loss
 from tasks.threads.measured.readings import Meter, clock_ns, metered, own_reading, runq_ns, thread_cpu_ns
 from tasks.threads.measured.registry import Skip, look_up, row
 from tasks.threads.measured.workloads import WORKLOADS, told, wait_in_select
-from tasks.threads.program import MEASURED
 
 
 def spin(seconds: float) -> float:
@@ -112,7 +112,7 @@ def hold(statement: str) -> "tuple[subprocess.Popen[bytes], int]":
         "time.sleep(600)\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", script, str(held), str(MEASURED.folder)],
+        [sys.executable, "-I", "-S", "-c", script, str(held), str(MEASURED)],
         pass_fds=[held],
         stdout=subprocess.PIPE,
     )

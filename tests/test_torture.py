@@ -28,6 +28,7 @@ def unsized(done: str) -> str:
     return re.sub(r" \([\d,]+ bytes\)", "", done)
 
 
+@pytest.mark.slow
 def test_a_few_of_each_mishap() -> None:
     """Everything holds that docs/reliability.md says, and each kind of mishap is really tried."""
     seed = secrets.randbits(32)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import Batch, Limits
+from tasks.crypto.encrypt import Batch
 from tasks.crypto.inputs import Input
 from tasks.vault import add as engine
 from tasks.vault.errors import NoVault, VaultError, VaultUnwritable
@@ -22,7 +22,7 @@ from tasks.vault.vault import open_vault
 from tasks.vault.walk import BadPattern, sources_of
 from tests.crypto_fakes import CLI_ENC, SECRET, chosen, needs_openssl, openssl, run_python
 from tests.tracing import failing
-from tests.vaults import Place, add, content, entries, everything, files, flip, make_place, more_room, small_disk
+from tests.vaults import Place, add, content, entries, everything, files, flip, make_place, more_room, put, small_disk
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ def test_a_file_that_is_gone_when_it_is_read_is_left_out(place: Place) -> None:
     with engine.adding(place.vault, selection, CancelToken()) as addition:
         (place.tree / "a").unlink()
         batch = Batch(1, "modern", chosen("native"), tuple(enumerate(addition.to_do())))
-        results = addition.encrypt(batch, place.key, Limits(), CancelToken())
+        results = put(addition, batch, place.key)
         assert [one.status for one in results] == ["failed", "ok", "ok"]
         added = addition.add_snapshot(1, CancelToken())
     assert (added.snapshot.totals.files, added.new) == (2, 2)
@@ -268,9 +268,9 @@ def test_a_cancelled_run_leaves_no_snapshot(place: Place) -> None:
     cancel = CancelToken()
     with engine.adding(place.vault, selection, cancel) as addition:
         work = tuple(enumerate(addition.to_do()))
-        addition.encrypt(Batch(1, "modern", chosen("native"), work[:1]), place.key, Limits(), cancel)
+        put(addition, Batch(1, "modern", chosen("native"), work[:1]), place.key, cancel)
         cancel.cancel()
-        assert addition.encrypt(Batch(1, "modern", chosen("native"), work), place.key, Limits(), cancel) == ()
+        assert put(addition, Batch(1, "modern", chosen("native"), work), place.key, cancel) == ()
     assert len(objects(place)) == 1
     assert [path.name for path in place.root.rglob("*") if path.parent.name in ("tmp", "snapshots")] == []
     assert place.faults() == {}
@@ -465,7 +465,7 @@ def test_two_runs_at_once_both_have_their_snapshot(place: Place) -> None:
     ):
         for addition in (one, other):
             work = tuple(enumerate(addition.to_do()))
-            addition.encrypt(Batch(1, "modern", chosen("native"), work), place.key, Limits(), CancelToken())
+            put(addition, Batch(1, "modern", chosen("native"), work), place.key)
         numbers = [addition.add_snapshot(5, CancelToken()).snapshot.header.sequence for addition in (other, one)]
     assert numbers == [5, 6]
     assert place.faults() == {}

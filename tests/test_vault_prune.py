@@ -22,7 +22,7 @@ from tasks.vault.errors import VaultBusy, VaultError, VaultUnwritable
 from tasks.vault.index import ObjectIndex
 from tasks.vault.lookup import snapshot_names
 from tasks.vault.objects import object_names
-from tasks.vault.prune import Policy, plan_removal, remove, to_remove
+from tasks.vault.prune import Policy, plan_removal, remove_objects, remove_snapshots, to_remove
 from tasks.vault.snapshots import Snapshot
 from tests.crypto_fakes import ROOT
 from tests.vaults import Place, craft, everything, files, flip, make_place, prune, put_in_place
@@ -173,11 +173,12 @@ def test_removing_ends_when_cancelled(place: Place) -> None:
         place.add()
     cancel = CancelToken()
     with locks.alone(place.vault.root, cancel), ObjectIndex() as index:
-        running = remove(place.vault, plan_removal(place.vault, Policy(last=1), index, cancel), index, cancel)
-        assert [next(running).kind for _ in range(2)] == ["snapshot", "snapshot"]
+        removal = plan_removal(place.vault, Policy(last=1), index, cancel)
+        names = [one.name for one in removal.snapshots]
+        assert [one.kind for one in remove_snapshots(place.vault.root, names)] == ["snapshot", "snapshot"]
         cancel.cancel()
         with pytest.raises(Cancelled):
-            list(running)
+            list(remove_objects(place.vault.root, index.unnamed(), cancel))
         with pytest.raises(Cancelled):
             plan_removal(place.vault, Policy(last=1), index, cancel)
     assert place.faults() == {}
@@ -218,6 +219,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("what", "times"), [("add", 30), ("prune", 15)])
 def test_killed_at_any_moment(place: Place, what: str, times: int) -> None:
     """Runs that are killed leave a vault that verifies, and the next one finishes the work."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 
 import pytest
 
 from tasks.cancel import CancelToken
-from tasks.crypto.secret import Secret
+from tasks.crypto.secret import KeyFile, Secret, write_key_file
 from tasks.vault.add import SourceSelection, adding
-from tasks.vault.errors import NewerFormat, NoVault, WrongKey
-from tasks.vault.lookup import open_or_recover
+from tasks.vault.errors import NewerFormat, NoVault, VaultError, WrongKey
+from tasks.vault.lookup import open_or_recover, open_place
 from tasks.vault.vault import Vault, make_vault
 from tests.crypto_fakes import SECRET
 
@@ -29,6 +30,29 @@ def vault(tmp_path: Path) -> Vault:
 
 def parameters(vault: Vault) -> Path:
     return Path(vault.root) / "vault.json"
+
+
+def test_a_place_opens_the_vault_that_was_planned_for_and_no_other(tmp_path: Path) -> None:
+    """Another folder, another vault in the same folder, or another key file is refused in one line."""
+    key = KeyFile(str(tmp_path / "key"))
+    write_key_file(key.path)
+    vault = make_vault(str(tmp_path / "vault"), key.secret())
+    place = pickle.loads(pickle.dumps(vault.place()))  # noqa: S301 - our own bytes
+    assert open_place(place, key).id == open_place(place, None).id == vault.id
+    write_key_file(str(tmp_path / "other"))
+    with pytest.raises(WrongKey):
+        open_place(place, KeyFile(str(tmp_path / "other")))
+    (tmp_path / "vault" / "vault.json").rename(tmp_path / "kept.json")
+    other = make_vault(str(tmp_path / "vault"), key.secret())
+    assert other.place().folder == place.folder
+    with pytest.raises(VaultError, match="another vault is there"):
+        open_place(place, key)
+    (tmp_path / "vault").rename(tmp_path / "moved")
+    with pytest.raises(NoVault):
+        open_place(place, key)
+    make_vault(str(tmp_path / "vault"), key.secret())
+    with pytest.raises(VaultError, match="another folder is there"):
+        open_place(place, key)
 
 
 def test_a_whole_vault_has_no_fault(vault: Vault) -> None:

@@ -12,20 +12,36 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
+from tasks.vault import portions
 from tasks.vault.entries import FileEntry, LinkEntry
-from tasks.vault.errors import SnapshotInvalid, TargetUnusable
+from tasks.vault.errors import SnapshotInvalid, TargetUnusable, VaultChanged, VaultError
 from tasks.vault.lookup import find_snapshot
-from tasks.vault.restore import Restoration, Wanted
+from tasks.vault.portions import Wanted, plan_restore
+from tasks.vault.restore import restore_portion
 from tasks.vault.snapshots import open_snapshot
+from tasks.vault.target import make_target
 from tests.crypto_fakes import ROOT, run_python
 from tests.test_vault_entries import folder
 from tests.tracing import failing
-from tests.vaults import Place, content, craft, entries, everything, files, make_place, more_room, restore, small_disk
+from tests.vaults import (
+    Place,
+    content,
+    craft,
+    entries,
+    everything,
+    files,
+    make_place,
+    more_room,
+    restore,
+    restored,
+    small_disk,
+)
 
 
 @pytest.fixture
@@ -83,9 +99,8 @@ def test_again_restores_nothing(place: Place, target: Path) -> None:
     place.add()
     first = place.restored(target)
     before = {path: path.stat().st_ino for path in first.rglob("*")}
-    with open_snapshot(place.vault, find_snapshot(place.vault, "latest")) as opened:
-        again = Restoration(place.vault, str(target), overwrite=False, cancel=CancelToken())
-        assert {verdict.status for verdict in again.restore(opened, Wanted())} == {"ok"}
+    (again,) = restored(place.vault, "latest", target)
+    assert {verdict.status for verdict in again.verdicts} == {"ok"}
     assert (again.same, again.restored) == (3, 0)
     assert {path: path.stat().st_ino for path in first.rglob("*")} == before
 
@@ -96,8 +111,10 @@ def test_parts_come_back(place: Place, target: Path) -> None:
     assert set(statuses(place, target, bytes(place.tree / "b"))) == {"c", "d"}
     assert set(statuses(place, target, bytes(place.tree / "a")[1:])) == {"a"}
     with open_snapshot(place.vault, find_snapshot(place.vault, "latest")) as opened:
-        assert Wanted([b"/nowhere", bytes(place.tree / "b")]).missing(opened) == ([b"nowhere"], 2, 66)
-        assert Wanted([b"/"]).missing(opened)[:2] == ([], 3)
+        some = plan_restore(opened, Wanted.below([b"/nowhere", bytes(place.tree / "b")]))
+        assert (some.missing, some.files, some.size_bytes) == ((b"nowhere",), 2, 66)
+        everything_wanted = plan_restore(opened, Wanted.below([b"/"]))
+        assert (everything_wanted.missing, everything_wanted.files) == ((), 3)
 
 
 @pytest.mark.parametrize("kind", ["file", "same size", "link", "folder", "fifo"])
@@ -180,13 +197,13 @@ def test_a_link_that_is_there_is_left(place: Place, target: Path) -> None:
 
 
 def test_links_below_each_other_never_lead_out(place: Place, target: Path) -> None:
-    """A snapshot whose link would be a folder for the next entry is refused even when nobody looked at it before."""
+    """A snapshot whose link would be a folder for the next entry is refused."""
     line = files_of(place)[0]
     lines = [LinkEntry(b"l", 0, bytes(target.with_name("elsewhere"))).line(), line.replace(b'"path":"', b'"path":"l/')]
     name = craft(place.vault, lines, sequence=9, totals=(2, 1, 31))
     target.with_name("elsewhere").mkdir()
     with pytest.raises(SnapshotInvalid):
-        restore(place.vault, name, target, checked=False)
+        restore(place.vault, name, target)
     assert list(target.with_name("elsewhere").iterdir()) == []
 
 
@@ -247,18 +264,98 @@ def test_a_full_target_is_said(tmp_path: Path) -> None:
         assert everything(place.restored(disk / "target")) == everything(place.tree)
 
 
-def test_a_cancelled_restore_leaves_whole_files(place: Place, target: Path) -> None:
+def test_a_cancelled_restore_leaves_whole_files(place: Place, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends between two files, and folders have their mode by then."""
     place.add()
     cancel = CancelToken()
     with open_snapshot(place.vault, find_snapshot(place.vault, "latest")) as opened:
-        running = Restoration(place.vault, str(target), overwrite=False, cancel=cancel).restore(opened, Wanted())
-        assert next(running).status == "ok"
+        plan = plan_restore(opened, Wanted())
+    rename = os.link
+
+    def cancelling(*names: Any, **folders: Any) -> None:
         cancel.cancel()
-        with pytest.raises(Cancelled):
-            next(running)
+        rename(*names, **folders)
+
+    monkeypatch.setattr(os, "link", cancelling)
+    folder_ = make_target(str(target))
+    done = restore_portion(place.vault, plan.portions[0], plan.wanted, folder_, overwrite=False, cancel=cancel)
+    assert [verdict.status for verdict in done.verdicts] == ["ok"]
+    assert isinstance(done.error, Cancelled)
+    monkeypatch.undo()
     assert [path.name for path in target.rglob("*") if path.is_file()] == ["a"]
     assert everything(place.restored(target)) == everything(place.tree)
+
+
+@pytest.mark.parametrize("entries_each", [1, 2, 3])
+def test_portions_come_to_the_same(
+    place: Place, target: Path, monkeypatch: pytest.MonkeyPatch, entries_each: int
+) -> None:
+    """However a snapshot is cut, folders get their modes and times once they are left, and not before."""
+    monkeypatch.setattr(portions, "PORTION_ENTRIES", entries_each)
+    for name in ("x/y/z/1", "x/y/z/2", "x/y/3", "x/4", "z/5"):
+        place.put(name)
+    for name in ("x/y/z", "x/y", "x", "b"):
+        (place.tree / name).chmod(0o500)
+        os.utime(place.tree / name, ns=(0, len(name)))
+    place.add()
+    done = list(restored(place.vault, "latest", target))
+    assert len(done) >= 14 // entries_each
+    assert {verdict.status for one in done for verdict in one.verdicts} == {"ok"}
+    assert sum(one.restored for one in done) == 8
+    assert everything(Path(f"{target}{place.tree}")) == everything(place.tree)
+
+
+@pytest.mark.parametrize("entries_each", [1, 2])
+def test_a_stretch_without_wanted_entries_is_in_no_portion(
+    place: Place, target: Path, monkeypatch: pytest.MonkeyPatch, entries_each: int
+) -> None:
+    """The first and the last file are wanted: the folder above both is settled at the end."""
+    monkeypatch.setattr(portions, "PORTION_ENTRIES", entries_each)
+    monkeypatch.setattr(portions, "PORTION_LINES_BYTES", 1)
+    for number in range(20):
+        place.put(f"x/{number:02}")
+    (place.tree / "x").chmod(0o500)
+    place.add()
+    with open_snapshot(place.vault, find_snapshot(place.vault, "latest")) as opened:
+        size_bytes = opened.size_bytes
+    wanted = [bytes(place.tree / "x" / name) for name in ("00", "19")]
+    assert [one.status for one in restore(place.vault, "latest", target, *wanted)] == ["ok", "ok"]
+    with open_snapshot(place.vault, find_snapshot(place.vault, "latest")) as opened:
+        plan = plan_restore(opened, Wanted.below(wanted))
+    assert sum(portion.length for portion in plan.portions) < size_bytes / 3
+    assert stat.S_IMODE(Path(f"{target}{place.tree}/x").stat().st_mode) == 0o500
+
+
+def test_a_portion_believes_nothing_but_its_digest(place: Place, target: Path) -> None:
+    """A snapshot that is changed after it was authenticated, even by a holder of the key, restores nothing."""
+    name = place.add().name
+    with open_snapshot(place.vault, name) as opened:
+        plan = plan_restore(opened, Wanted())
+    (portion,) = plan.portions
+    path = place.snapshot(name)
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(b'"mode":420', b'"mode":511'))
+    with pytest.raises(VaultChanged, match="changed while it was restored"):
+        restore_portion(place.vault, portion, plan.wanted, make_target(str(target)), False, CancelToken())
+    assert list(target.rglob("*")) == []
+    path.write_bytes(raw)
+    path.rename(path.with_name("x"))
+    with pytest.raises(VaultError, match="cannot be read"):
+        restore_portion(place.vault, portion, plan.wanted, make_target(str(target)), False, CancelToken())
+
+
+def test_a_target_that_was_replaced_is_refused(place: Place, target: Path) -> None:
+    """Another folder at the path of the target, or none, since the restore was planned."""
+    place.add()
+    with open_snapshot(place.vault, find_snapshot(place.vault, "latest")) as opened:
+        plan = plan_restore(opened, Wanted())
+    folder_ = make_target(str(target))
+    target.rename(target.with_name("moved"))
+    for message in ("No such file", "another folder is there"):
+        with pytest.raises(TargetUnusable, match=message):
+            restore_portion(place.vault, plan.portions[0], plan.wanted, folder_, False, CancelToken())
+        target.mkdir(exist_ok=True)
+    assert list(target.iterdir()) == list(target.with_name("moved").iterdir()) == []
 
 
 def make_deep(base: Path, levels: int) -> None:
@@ -274,6 +371,7 @@ def make_deep(base: Path, levels: int) -> None:
     os.close(descriptor)
 
 
+@pytest.mark.slow
 def test_a_deep_tree_comes_back(place: Place, target: Path) -> None:
     """1,200 levels, with no more descriptors than a process usually may have."""
     make_deep(place.tree, 1200)
@@ -290,6 +388,7 @@ def test_a_deep_tree_comes_back(place: Place, target: Path) -> None:
         subprocess.run(["rm", "-rf", tree], check=True)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(place: Place, target: Path) -> None:
     """Twenty restores that are killed: what has its name is whole, and the next one finishes the work."""
     for number in range(300):

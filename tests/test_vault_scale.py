@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.crypto_fakes import run_python
 from tests.vaults import make_place
 
@@ -22,7 +24,7 @@ from tasks.vault.entries import FileEntry, FileFacts
 from tasks.vault.index import ObjectIndex
 from tasks.vault.format import encode_line, encode_mac
 from tasks.vault.prune import Policy, plan_removal
-from tasks.vault.restore import Wanted
+from tasks.vault.portions import Wanted, plan_restore
 from tasks.vault.entries import Header
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.vault import open_vault
@@ -44,7 +46,9 @@ with open(f"{vault.root}/snapshots/{header.name}", "wb") as file:
     file.write(encode_mac(mac.hexdigest()))
 cancel = CancelToken()
 with ObjectIndex() as index, open_snapshot(vault, header.name) as opened:
-    assert Wanted().missing(opened) == ([], count, 100 * count)
+    plan = plan_restore(opened, Wanted())
+    assert (plan.missing, plan.files, plan.size_bytes) == ((), count, 100 * count)
+    assert sum(portion.entries for portion in plan.portions) == count
     assert plan_removal(vault, Policy(last=1), index, cancel).objects == 0
     assert sum(1 for _ in index.missing()) == count
 print(peak_bytes())
@@ -59,6 +63,7 @@ def peak(folder: Path, count: int) -> int:
     return int(ended.stdout)
 
 
+@pytest.mark.slow
 def test_many_entries_take_no_more_memory(tmp_path: Path) -> None:
     """Checking a snapshot, looking what to restore and planning a removal are in bounded memory."""
     assert peak(tmp_path / "many", MANY) - peak(tmp_path / "few", FEW) < BOUND_BYTES

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from db.names import display_name
-from db.rows import SnapshotRow, VerdictRow
+from db.rows import SnapshotRow, VerdictRow, display_name
 
 VAULT_ID = "5a" * 16
 START = datetime(2026, 11, 25, 2, tzinfo=UTC)

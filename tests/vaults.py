@@ -22,12 +22,14 @@ from tasks.vault import add as engine
 from tasks.vault.entries import Entry, FileEntry, Header
 from tasks.vault.format import Json, encode_line, encode_mac, object_path, snapshot_path
 from tasks.vault.index import ObjectIndex
-from tasks.vault.locks import alone
+from tasks.vault.locks import alone, sweep
 from tasks.vault.lookup import find_snapshot
 from tasks.vault.objects import decrypt_checked
-from tasks.vault.prune import Policy, plan_removal, remove
-from tasks.vault.restore import Restoration, Wanted
+from tasks.vault.portions import Wanted, plan_restore
+from tasks.vault.prune import Policy, plan_removal, remove_objects, remove_snapshots
+from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
+from tasks.vault.target import make_target
 from tasks.vault.vault import Vault, make_vault
 from tasks.vault.verdicts import Verdict
 from tasks.vault.verify import KnownSnapshot, check_objects, inspect
@@ -127,9 +129,18 @@ def add(vault: Vault, key: KeyFile, selection: engine.SourceSelection, backend: 
         to_do = enumerate(addition.to_do())
         while some := tuple(islice(to_do, 50)):
             batch = Batch(len(results), "modern", choice, some)
-            results += addition.encrypt(batch, key, Limits(BOUND_S), cancel)
+            results += put(addition, batch, key, cancel)
         added = addition.add_snapshot(1, cancel)
         return Adding(added.snapshot.name, addition.found, added, tuple(results))
+
+
+def put(
+    addition: engine.Addition, batch: Batch, key: KeyFile, cancel: CancelToken | None = None
+) -> tuple[Encryption, ...]:
+    """Encrypt a batch into a vault and its draft."""
+    done = engine.add_batch(addition.vault, batch, key, Limits(BOUND_S), cancel or CancelToken())
+    addition.put(done)
+    return done.encryptions
 
 
 def entries(vault: Vault, name: str = "latest") -> list[Entry]:
@@ -150,22 +161,34 @@ def verify(vault: Vault, known: KnownSnapshot | None = None) -> list[Verdict]:
         return [*inspect(vault, index, known, cancel), *check_objects(vault, list(index.whole()), cancel)]
 
 
-def restore(
-    vault: Vault, name: str, target: Path, *paths: bytes, overwrite: bool = False, checked: bool = True
-) -> list[Verdict]:
-    """Bring a snapshot back, in the order of the design: all entries are looked at before anything is written."""
-    wanted = Wanted(paths)
+def restore(vault: Vault, name: str, target: Path, *paths: bytes, overwrite: bool = False) -> list[Verdict]:
+    """Bring a snapshot back, portion after portion; raises the error that ended one."""
+    return [verdict for done in restored(vault, name, target, *paths, overwrite=overwrite) for verdict in done.verdicts]
+
+
+def restored(
+    vault: Vault, name: str, target: Path, *paths: bytes, overwrite: bool = False
+) -> Iterator[PortionRestored]:
+    """The portions of a snapshot as they come back; raises the error that ended one."""
     with open_snapshot(vault, find_snapshot(vault, name)) as opened:
-        if checked:
-            wanted.missing(opened)
-        return list(Restoration(vault, str(target), overwrite=overwrite, cancel=CancelToken()).restore(opened, wanted))
+        plan = plan_restore(opened, Wanted.below(paths))
+    folder = make_target(str(target))
+    for portion in plan.portions:
+        done = restore_portion(vault, portion, plan.wanted, folder, overwrite, CancelToken())
+        yield done
+        if done.error is not None:
+            raise done.error
 
 
 def prune(vault: Vault, policy: Policy) -> list[Verdict]:
     """Remove what the policy does not keep, and what nobody names then."""
     cancel = CancelToken()
     with alone(vault.root, cancel), ObjectIndex() as index:
-        return list(remove(vault, plan_removal(vault, policy, index, cancel), index, cancel))
+        removal = plan_removal(vault, policy, index, cancel)
+        names = [one.name for one in removal.snapshots]
+        verdicts = [*remove_snapshots(vault.root, names), *remove_objects(vault.root, index.unnamed(), cancel)]
+        sweep(vault.root)
+        return verdicts
 
 
 def content(vault: Vault, entry: FileEntry) -> bytes:

@@ -17,12 +17,12 @@ from db.history import History
 from db.rows import NewRun
 from db.store import Store
 from flows.cli.progress import ProgressReporter
-from flows.jobs.keeping import encrypt_into_vault
+from flows.jobs.keep import encrypt_into_vault
 from flows.jobs.request import EncryptionRequest, VaultRequest
-from flows.jobs.restoration import RestorationRequest, restore
+from flows.jobs.restore import RestorationRequest, restore
 from flows.jobs.run import Job, OpenRun, Tools
 from flows.jobs.runner import DirectRunner
-from flows.jobs.verification import VerificationRequest, verify
+from flows.jobs.verify import VerificationRequest, verify
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile, write_key_file
 from tasks.vault.index import ObjectIndex

@@ -14,8 +14,10 @@ from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import reading
 from tasks.vault.lookup import newest_snapshot, open_or_recover
 from tasks.vault.objects import decrypt_checked
-from tasks.vault.restore import Restoration, Wanted
+from tasks.vault.portions import Wanted, plan_restore
+from tasks.vault.restore import restore_portion
 from tasks.vault.snapshots import open_snapshot
+from tasks.vault.target import make_target
 from tasks.vault.vault import open_vault
 from tasks.vault.verdicts import Verdict, judged
 from tasks.vault.verify import KnownSnapshot, check_objects, inspect
@@ -49,10 +51,10 @@ def plaintext(place: Place, snapshot: str, path: Path, *, key: Path | None = Non
     with suppress(VaultError):
         vault = open_vault(str(place.vault), KeyFile(str(key or place.key)).secret())
         with open_snapshot(vault, snapshot) as opened, scratch() as target:
-            wanted = Wanted([name])
-            wanted.missing(opened)
+            plan, folder = plan_restore(opened, Wanted.below([name])), make_target(str(target))
             with suppress(VaultError):
-                list(Restoration(vault, str(target), overwrite=False, cancel=NEVER).restore(opened, wanted))
+                for portion in plan.portions:
+                    restore_portion(vault, portion, plan.wanted, folder, overwrite=False, cancel=NEVER)
             out += [below.read_bytes() for below in target.rglob("*") if below.is_file()]
             entry = next(entry for entry in opened.entries() if entry.path == name)
             assert isinstance(entry, FileEntry)

@@ -5,30 +5,59 @@
 
 from __future__ import annotations
 
-from db.history.facade import History
-from db.history.failures import FailureKind
-from db.history.filters import (
-    PAYLOAD_FAILURES,
-    RUN_FAILURES,
-    SAMPLE_FAILURES,
-    VERDICT_FAULTS,
-    PayloadFilter,
-    SampleFilter,
-    SeriesFilter,
-    SnapshotFilter,
-    VerdictFilter,
-)
+from db.answers import RecordSize
+from db.health import RecordStats, size_of, stats_of
+from db.history.failures import FailureKind, FailureReads
+from db.history.proofs import ProofReads
+from db.history.reader import PayloadFilter, SampleFilter, SeriesFilter, SnapshotFilter, VerdictFilter
+from db.history.runs import PayloadReads, RunReads
+from db.history.samples import SampleReads
+from db.history.slowest import SlowestReads
+from db.history.trends import TrendReads
+from db.ledger import GENESIS, LedgerCheck, head_of, verify
+from db.rows import RunDetail
 
-__all__ = [
-    "PAYLOAD_FAILURES",
-    "RUN_FAILURES",
-    "SAMPLE_FAILURES",
-    "VERDICT_FAULTS",
-    "FailureKind",
-    "History",
-    "PayloadFilter",
-    "SampleFilter",
-    "SeriesFilter",
-    "SnapshotFilter",
-    "VerdictFilter",
-]
+__all__ = ["FailureKind", "History", "PayloadFilter", "SampleFilter", "SeriesFilter", "SnapshotFilter", "VerdictFilter"]
+
+
+class History(RunReads, PayloadReads, SampleReads, TrendReads, FailureReads, SlowestReads, ProofReads):
+    """The reading side of one history database. A database that is not there yet reads as an empty one."""
+
+    def detail(self, run_id: int) -> RunDetail | None:
+        """One run with all its payloads, samples and verdicts, in their order, and its seal."""
+        run = self.run(run_id)
+        if run is None:
+            return None
+        payloads = self.payloads(PayloadFilter(run_id=run_id), limit=None)
+        samples = self.samples(SampleFilter(run_id=run_id), limit=None)
+        verdicts = self.verdicts(VerdictFilter(run_id=run_id), limit=None)
+        snapshot = next(iter(self.snapshots(SnapshotFilter(run_id=run_id))), None)
+        return RunDetail(run, tuple(payloads), tuple(samples), self.head(run_id), snapshot, tuple(verdicts))
+
+    def head(self, run_id: int) -> str | None:
+        """The ledger's head when the run was sealed; None before that."""
+        if self.empty:
+            return None
+        with self._reading() as connection:
+            return head_of(connection, run_id)
+
+    def size(self) -> RecordSize:
+        """How many bytes the record takes, SQLite's write-ahead log included, and how many runs it has."""
+        if self.empty:
+            return RecordSize(0, 0)
+        with self._reading() as connection:
+            return size_of(connection, self._url)
+
+    def stats(self) -> RecordStats | None:
+        """The rows and bytes of every table; None where nothing is recorded. Reads all of a SQLite file."""
+        if self.empty:
+            return None
+        with self._reading() as connection:
+            return stats_of(connection, self._url)
+
+    def verify(self, kept_head: str | None = None) -> LedgerCheck:
+        """Check that every sealed run is as it was sealed; see `db.ledger.verify`."""
+        if self.empty:
+            return LedgerCheck(GENESIS, 0, 0, ())
+        with self._reading() as connection:
+            return verify(connection, kept_head)

@@ -7,27 +7,24 @@ from typing import Any, Literal
 
 from sqlalchemy import Select, func, literal_column, select
 
-from db.history.filters import (
-    PAYLOAD_FAILURES,
-    RUN_FAILURES,
-    SAMPLE_FAILURES,
-    VERDICT_FAULTS,
-    SeriesFilter,
-    failed,
-    of_case,
-    of_hosts,
-    of_interpreters,
-    unindexed,
-    within,
+from db.answers import FailureRow
+from db.history.reader import RecordReader, SeriesFilter, failed, of_case, of_hosts, of_interpreters, unindexed, within
+from db.tables import (
+    CaseTable,
+    EncryptionTable,
+    HostTable,
+    InterpreterTable,
+    RunTable,
+    SampleTable,
+    VaultTable,
+    VerdictTable,
 )
-from db.history.reader import Reader
-from db.models import Case, Encryption, Host, Interpreter, Run, Sample, Vault, Verdict
-from db.rows import FailureRow
+from db.words import PAYLOAD_FAILURES, RUN_FAILURES, SAMPLE_FAILURES, VERDICT_FAULTS
 
 FailureKind = Literal["run", "payload", "sample", "verdict"]
 
 
-class Failures(Reader):
+class FailureReads(RecordReader):
     """What failed, newest first."""
 
     def failures(
@@ -61,92 +58,94 @@ def _runs(which: SeriesFilter, status: str) -> Select[Any]:
     query: Select[Any] = (
         select(
             literal_column("'run'").label("kind"),
-            Run.id.label("run_id"),
+            RunTable.id.label("run_id"),
             literal_column("NULL").label("ordinal"),
-            Run.started_at,
-            Host.name.label("host"),
-            Run.flow.label("name"),
-            Run.via.label("by"),
-            Run.status,
+            RunTable.started_at,
+            HostTable.name.label("host"),
+            RunTable.flow.label("name"),
+            RunTable.via.label("by"),
+            RunTable.status,
             literal_column("NULL").label("cause"),
-            Run.error,
+            RunTable.error,
         )
-        .select_from(Run)
-        .join(Host)
+        .select_from(RunTable)
+        .join(HostTable)
     )
-    query = query.where(Run.status == status, *of_hosts(which.hosts)).order_by(Run.started_at.desc())
-    return within(query, Run.started_at, which.since, which.until)
+    query = query.where(RunTable.status == status, *of_hosts(which.hosts)).order_by(RunTable.started_at.desc())
+    return within(query, RunTable.started_at, which.since, which.until)
 
 
 def _payloads(which: SeriesFilter) -> Select[Any]:
     query: Select[Any] = (
         select(
             literal_column("'payload'").label("kind"),
-            Encryption.run_id,
-            Encryption.ordinal,
-            Encryption.started_at,
-            Host.name.label("host"),
-            Encryption.name,
-            (Encryption.suite + ", " + Encryption.backend).label("by"),
-            Encryption.status,
-            Encryption.cause,
-            Encryption.error,
+            EncryptionTable.run_id,
+            EncryptionTable.ordinal,
+            EncryptionTable.started_at,
+            HostTable.name.label("host"),
+            EncryptionTable.name,
+            (EncryptionTable.suite + ", " + EncryptionTable.backend).label("by"),
+            EncryptionTable.status,
+            EncryptionTable.cause,
+            EncryptionTable.error,
         )
-        .select_from(Encryption)
-        .join(Run)
-        .join(Host)
-        .where(failed(Encryption.status, PAYLOAD_FAILURES), *of_hosts(which.hosts))
+        .select_from(EncryptionTable)
+        .join(RunTable)
+        .join(HostTable)
+        .where(failed(EncryptionTable.status, PAYLOAD_FAILURES), *of_hosts(which.hosts))
     )
     if which.suites:
-        query = query.where(unindexed(Encryption.suite).in_(which.suites))
+        query = query.where(unindexed(EncryptionTable.suite).in_(which.suites))
     if which.backends:
-        query = query.where(Encryption.backend.in_(which.backends))
-    return within(query.order_by(Encryption.started_at.desc()), Encryption.started_at, which.since, which.until)
+        query = query.where(EncryptionTable.backend.in_(which.backends))
+    return within(
+        query.order_by(EncryptionTable.started_at.desc()), EncryptionTable.started_at, which.since, which.until
+    )
 
 
 def _samples(which: SeriesFilter) -> Select[Any]:
     query: Select[Any] = (
         select(
             literal_column("'sample'").label("kind"),
-            Sample.run_id,
-            Sample.ordinal,
-            Sample.started_at,
-            Host.name.label("host"),
-            Case.key.label("name"),
-            Interpreter.label.label("by"),
-            Sample.outcome.label("status"),
+            SampleTable.run_id,
+            SampleTable.ordinal,
+            SampleTable.started_at,
+            HostTable.name.label("host"),
+            CaseTable.key.label("name"),
+            InterpreterTable.label.label("by"),
+            SampleTable.outcome.label("status"),
             literal_column("NULL").label("cause"),
-            Sample.error,
+            SampleTable.error,
         )
-        .select_from(Sample)
-        .join(Case)
-        .join(Interpreter)
-        .join(Run, Sample.run_id == Run.id)
-        .join(Host)
-        .where(failed(Sample.outcome, SAMPLE_FAILURES))
+        .select_from(SampleTable)
+        .join(CaseTable)
+        .join(InterpreterTable)
+        .join(RunTable, SampleTable.run_id == RunTable.id)
+        .join(HostTable)
+        .where(failed(SampleTable.outcome, SAMPLE_FAILURES))
         .where(*of_case(which.case), *of_interpreters(which.interpreters), *of_hosts(which.hosts))
     )
-    return within(query.order_by(Sample.started_at.desc()), Sample.started_at, which.since, which.until)
+    return within(query.order_by(SampleTable.started_at.desc()), SampleTable.started_at, which.since, which.until)
 
 
 def _verdicts(which: SeriesFilter) -> Select[Any]:
     query: Select[Any] = (
         select(
             literal_column("'verdict'").label("kind"),
-            Verdict.run_id,
-            Verdict.ordinal,
-            Verdict.checked_at.label("started_at"),
-            Host.name.label("host"),
-            Verdict.name,
-            (Verdict.kind + " in " + Vault.path).label("by"),
-            Verdict.status,
+            VerdictTable.run_id,
+            VerdictTable.ordinal,
+            VerdictTable.checked_at.label("started_at"),
+            HostTable.name.label("host"),
+            VerdictTable.name,
+            (VerdictTable.kind + " in " + VaultTable.path).label("by"),
+            VerdictTable.status,
             literal_column("NULL").label("cause"),
-            func.coalesce(Verdict.error, Verdict.path).label("error"),
+            func.coalesce(VerdictTable.error, VerdictTable.path).label("error"),
         )
-        .select_from(Verdict)
-        .join(Vault)
-        .join(Run, Verdict.run_id == Run.id)
-        .join(Host)
-        .where(failed(Verdict.status, VERDICT_FAULTS), *of_hosts(which.hosts))
+        .select_from(VerdictTable)
+        .join(VaultTable)
+        .join(RunTable, VerdictTable.run_id == RunTable.id)
+        .join(HostTable)
+        .where(failed(VerdictTable.status, VERDICT_FAULTS), *of_hosts(which.hosts))
     )
-    return within(query.order_by(Verdict.checked_at.desc()), Verdict.checked_at, which.since, which.until)
+    return within(query.order_by(VerdictTable.checked_at.desc()), VerdictTable.checked_at, which.since, which.until)

@@ -6,15 +6,15 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from heapq import nlargest, nsmallest
+from heapq import nsmallest
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, func, select
 
-from db.history.filters import at_or_below, in_portions, unindexed
-from db.history.vaults import Vaults
-from db.models import Encryption, Run, Vault, Verdict
-from db.rows import ProofRow
+from db.answers import ProofRow, ProofTotalsRow
+from db.history.reader import at_or_below, in_portions, unindexed
+from db.history.vaults import VaultReads
+from db.tables import EncryptionTable, RunTable, VaultTable, VerdictTable
 
 _ROWS_AT_ONCE = 2_000
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -34,17 +34,11 @@ class _Object(NamedTuple):
         return self.proven_at or _NEVER, self.encrypted_at or _NEVER, self.name
 
 
-class Proofs(Vaults):
+class ProofReads(VaultReads):
     """When each object was last proven."""
 
     def proofs(
-        self,
-        *,
-        path: bytes | None = None,
-        vault_id: str | None = None,
-        never: bool = False,
-        oldest_first: bool = True,
-        limit: int | None = 20,
+        self, *, path: bytes | None = None, vault_id: str | None = None, never: bool = False, limit: int | None = 20
     ) -> list[ProofRow]:
         """When each object that is in a vault was last found whole: those that never were come before all others.
 
@@ -55,21 +49,39 @@ class Proofs(Vaults):
             path: only objects of this file, or of everything below this folder.
             vault_id: only this vault's.
             never: only those that were never proven.
-            oldest_first: otherwise the other way round.
             limit: how many at the most.
         """
         if self.empty:
             return []
         with self._reading() as connection:
-            query = select(Vault.id, Vault.vault_id, Vault.path).order_by(Vault.id)
-            vaults = connection.execute(query if vault_id is None else query.where(Vault.vault_id == vault_id)).all()
+            query = select(VaultTable.id, VaultTable.vault_id, VaultTable.path).order_by(VaultTable.id)
+            vaults = connection.execute(
+                query if vault_id is None else query.where(VaultTable.vault_id == vault_id)
+            ).all()
             objects = (one for vault in vaults for one in known_objects(connection, vault, path))
             wanted = (one for one in objects if not (never and one.proven_at))
             if limit is None:
-                chosen = sorted(wanted, key=lambda one: one.age, reverse=not oldest_first)
+                chosen = sorted(wanted, key=lambda one: one.age)
             else:
-                chosen = (nsmallest if oldest_first else nlargest)(limit, wanted, key=lambda one: one.age)
+                chosen = nsmallest(limit, wanted, key=lambda one: one.age)
             return _described(connection, chosen)
+
+    def proof_totals(self, vault_id: str) -> ProofTotalsRow:
+        """All objects that `proofs` would list of a vault, in constant memory."""
+        objects = never = 0
+        oldest = None
+        if self.empty:
+            return ProofTotalsRow(objects, never, oldest)
+        with self._reading() as connection:
+            query = select(VaultTable.id, VaultTable.vault_id, VaultTable.path).where(VaultTable.vault_id == vault_id)
+            for vault in connection.execute(query).all():
+                for one in known_objects(connection, vault):
+                    objects += 1
+                    if one.proven_at is None:
+                        never += 1
+                    elif oldest is None or one.proven_at < oldest:
+                        oldest = one.proven_at
+        return ProofTotalsRow(objects, never, oldest)
 
 
 def known_objects(connection: Connection, vault: Row[Any], path: bytes | None = None) -> Iterator[_Object]:
@@ -78,8 +90,8 @@ def known_objects(connection: Connection, vault: Row[Any], path: bytes | None = 
         yield from _merged(vault, _streamed(connection, _encrypted(vault)), _streamed(connection, _looked_at(vault)))
         return
     for names in in_portions(sorted(_names_of(connection, vault, path))):
-        encrypted = connection.execute(_encrypted(vault).where(Encryption.digest.in_(_digests(names))))
-        yield from _merged(vault, encrypted, connection.execute(_looked_at(vault).where(Verdict.name.in_(names))))
+        encrypted = connection.execute(_encrypted(vault).where(EncryptionTable.digest.in_(_digests(names))))
+        yield from _merged(vault, encrypted, connection.execute(_looked_at(vault).where(VerdictTable.name.in_(names))))
 
 
 def _merged(vault: Row[Any], encrypted: Iterable[Row[Any]], looked_at: Iterable[Row[Any]]) -> Iterator[_Object]:
@@ -112,37 +124,37 @@ def _streamed(connection: Connection, query: Select[Any]) -> Iterable[Row[Any]]:
 
 def _encrypted(vault: Row[Any]) -> Select[Any]:
     return (
-        select(Encryption.digest, func.max(Encryption.started_at).label("encrypted_at"))
-        .where(Encryption.vault_id == vault.id, Encryption.digest.is_not(None))
-        .group_by(Encryption.digest)
-        .order_by(Encryption.digest)
+        select(EncryptionTable.digest, func.max(EncryptionTable.started_at).label("encrypted_at"))
+        .where(EncryptionTable.vault_id == vault.id, EncryptionTable.digest.is_not(None))
+        .group_by(EncryptionTable.digest)
+        .order_by(EncryptionTable.digest)
     )
 
 
 def _looked_at(vault: Row[Any]) -> Select[Any]:
-    newest = func.max(Verdict.checked_at)
+    newest = func.max(VerdictTable.checked_at)
     return (
         select(
-            Verdict.name,
+            VerdictTable.name,
             newest.label("seen_at"),
-            newest.filter(Verdict.status == "ok").label("proven_at"),
-            newest.filter(Verdict.status == "removed").label("removed_at"),
+            newest.filter(VerdictTable.status == "ok").label("proven_at"),
+            newest.filter(VerdictTable.status == "removed").label("removed_at"),
         )
-        .where(Verdict.vault_id == vault.id, Verdict.kind == "object")
-        .group_by(Verdict.name)
-        .order_by(Verdict.name)
+        .where(VerdictTable.vault_id == vault.id, VerdictTable.kind == "object")
+        .group_by(VerdictTable.name)
+        .order_by(VerdictTable.name)
     )
 
 
 def _names_of(connection: Connection, vault: Row[Any], path: bytes) -> set[str]:
     """Of all objects that this path, or what is below it, was ever encrypted to, or that a verdict says it of."""
     names: set[str] = set()
-    for named in at_or_below(Encryption.name, path):
-        encrypted = select(Encryption.digest).where(named, unindexed(Encryption.vault_id) == vault.id)
+    for named in at_or_below(EncryptionTable.name, path):
+        encrypted = select(EncryptionTable.digest).where(named, unindexed(EncryptionTable.vault_id) == vault.id)
         names.update(row.digest.hex() for row in connection.execute(encrypted) if row.digest)
-    for named in at_or_below(Verdict.path, path):
-        looked_at = select(Verdict.name).where(named, unindexed(Verdict.vault_id) == vault.id)
-        names.update(connection.execute(looked_at.where(unindexed(Verdict.kind) == "object").distinct()).scalars())
+    for named in at_or_below(VerdictTable.path, path):
+        looked_at = select(VerdictTable.name).where(named, unindexed(VerdictTable.vault_id) == vault.id)
+        names.update(connection.execute(looked_at.where(unindexed(VerdictTable.kind) == "object").distinct()).scalars())
     return names
 
 
@@ -162,10 +174,10 @@ def _described(connection: Connection, chosen: Sequence[_Object]) -> list[ProofR
 
 
 def _paths(connection: Connection, vault: Row[Any], names: Sequence[str]) -> dict[str, str]:
-    query = select(Encryption.digest, Encryption.name).where(
-        Encryption.vault_id == vault.id, Encryption.digest.in_(_digests(names))
+    query = select(EncryptionTable.digest, EncryptionTable.name).where(
+        EncryptionTable.vault_id == vault.id, EncryptionTable.digest.in_(_digests(names))
     )
-    found = connection.execute(query.order_by(Encryption.digest, Encryption.started_at))
+    found = connection.execute(query.order_by(EncryptionTable.digest, EncryptionTable.started_at))
     # The newest comes last, and stays.
     return {row.digest.hex(): row.name for row in found}
 
@@ -173,12 +185,12 @@ def _paths(connection: Connection, vault: Row[Any], names: Sequence[str]) -> dic
 def _verdicts(connection: Connection, vault: Row[Any], names: Sequence[str]) -> dict[str, list[Row[Any]]]:
     """Oldest first."""
     query = (
-        select(Verdict.name, Verdict.status, Verdict.path, Verdict.run_id, Run.flow)
-        .join(Run)
-        .where(Verdict.vault_id == vault.id, Verdict.kind == "object", Verdict.name.in_(names))
+        select(VerdictTable.name, VerdictTable.status, VerdictTable.path, VerdictTable.run_id, RunTable.flow)
+        .join(RunTable)
+        .where(VerdictTable.vault_id == vault.id, VerdictTable.kind == "object", VerdictTable.name.in_(names))
     )
     found: dict[str, list[Row[Any]]] = defaultdict(list)
-    for row in connection.execute(query.order_by(Verdict.name, Verdict.checked_at)):
+    for row in connection.execute(query.order_by(VerdictTable.name, VerdictTable.checked_at)):
         found[row.name].append(row)
     return found
 

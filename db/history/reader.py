@@ -1,19 +1,24 @@
-"""Opening the record for reading, and one place that runs its queries."""
+"""How the record is read: opening it, the filters of the questions, and the conditions that express them in SQL."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Select
+from sqlalchemy import ColumnElement, Connection, Row, Select, String, and_, literal_column, or_
+from sqlalchemy.orm import InstrumentedAttribute
 
 from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
+from db.rows import display_name
 from db.schema import check_readable
+from db.tables import CaseTable, HostTable, InterpreterTable
 
 
-class Reader:
+class RecordReader:
     """The reading side of one history database. A database that is not there yet reads as an empty one."""
 
     def __init__(self, url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> None:
@@ -60,3 +65,169 @@ class Reader:
 
 def _exists(path: str | None) -> bool:
     return path is not None and os.path.exists(path)
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadFilter:
+    """Which payloads to list; what is empty or None does not filter.
+
+    `path` matches the very file and everything below it as a folder. `failed` keeps failed and unstable ones. The
+    times are those at which the payload's chain started: `since` is part of what is kept, `until` is not.
+    """
+
+    path: bytes | None = None
+    since: datetime | None = None
+    suites: Sequence[str] = ()
+    failed: bool = False
+    run_id: int | None = None
+    until: datetime | None = None
+    backends: Sequence[str] = ()
+    hosts: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFilter:
+    """Which samples to list; what is empty or None does not filter.
+
+    `case` maps axes (`experiment`, `executor`, `workload`, `shape`, `guard`, `workers`) to the wanted values.
+    `interpreters` are labels or beginnings of versions: `3.13t`, `3.12`, `3.11.7`.
+    """
+
+    case: Mapping[str, Sequence[str | int]] = field(default_factory=dict)
+    interpreters: Sequence[str] = ()
+    hosts: Sequence[str] = ()
+    since: datetime | None = None
+    run_id: int | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFilter:
+    """Which snapshots to list; what is empty or None does not filter. `vault_id` is 32 hex digits.
+
+    The times are those at which the snapshot was made, `until` not included.
+    """
+
+    vault_id: str | None = None
+    run_id: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictFilter:
+    """Which verdicts to list; what is empty or None does not filter. `vault_id` is 32 hex digits.
+
+    `path` matches the very path and everything below it as a folder; `faults` keeps what is wrong with a vault. The
+    times are those at which it was looked, `until` not included.
+    """
+
+    vault_id: str | None = None
+    run_id: int | None = None
+    name: str | None = None
+    path: bytes | None = None
+    kinds: Sequence[str] = ()
+    faults: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFilter:
+    """Which series to look at, of experiments and of encryptions alike; what is empty or None does not filter.
+
+    `case` and `interpreters`, as in `SampleFilter`, leave no series of encryptions; `suites` and `backends` leave no
+    series of experiments. The times are those at which a run started, `until` not included.
+    """
+
+    case: Mapping[str, Sequence[str | int]] = field(default_factory=dict)
+    interpreters: Sequence[str] = ()
+    suites: Sequence[str] = ()
+    backends: Sequence[str] = ()
+    hosts: Sequence[str] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+    series_ids: Sequence[int] = ()
+
+    @property
+    def of_samples(self) -> bool:
+        """Whether it leaves only series of experiments."""
+        return bool(self.case or self.interpreters)
+
+    @property
+    def of_payloads(self) -> bool:
+        """Whether it leaves only series of encryptions."""
+        return bool(self.suites or self.backends)
+
+
+# Enough for a long listing, few enough to stay under every database's bound on parameters.
+_PORTION = 500
+
+
+def in_portions(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Values for `IN (…)`, not too many at once."""
+    for start in range(0, len(values), _PORTION):
+        yield values[start : start + _PORTION]
+
+
+def within(
+    query: Select[Any], column: InstrumentedAttribute[datetime], since: datetime | None, until: datetime | None
+) -> Select[Any]:
+    """The query, kept to a time."""
+    if since is not None:
+        query = query.where(column >= since)
+    if until is not None:
+        query = query.where(column < until)
+    return query
+
+
+def failed(column: InstrumentedAttribute[str], words: Sequence[str]) -> ColumnElement[bool]:
+    """One of these words, which stand in the statement: only then is an index used that has only such rows."""
+    return column.in_([literal_column(f"'{word}'") for word in words])
+
+
+def unindexed(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+    """The column's value, out of reach for an index that has it first.
+
+    Planners that know nothing of how often a value occurs like such an index too much: where few rows have failed, or
+    belong to a run, those are to be found first, and not all that have a suite.
+    """
+    nothing = "''" if isinstance(column.type, String) else "0"
+    return column + literal_column(nothing)
+
+
+def at_or_below(column: InstrumentedAttribute[Any], path: bytes) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """A path as it is, and everything below it: two conditions, each of which an index can answer."""
+    name, _ = display_name(path)
+    below = name.rstrip("/") + "/"
+    # A range; LIKE could not be answered by an index, and would have to be escaped.
+    return column == name, and_(column >= below, column < below[:-1] + "0")
+
+
+def of_case(case: Mapping[str, Sequence[str | int]]) -> Iterator[ColumnElement[bool]]:
+    """Conditions on `case`, an axis each."""
+    for name, wanted in case.items():
+        yield getattr(CaseTable, name).in_(wanted)
+
+
+def of_interpreters(interpreters: Sequence[str]) -> Iterator[ColumnElement[bool]]:
+    """The condition on `interpreter`, if there is one."""
+    if interpreters:
+        yield or_(*(_is_interpreter(wanted) for wanted in interpreters))
+
+
+def of_hosts(hosts: Sequence[str]) -> Iterator[ColumnElement[bool]]:
+    """The condition on `host`, if there is one."""
+    if hosts:
+        yield HostTable.name.in_(hosts)
+
+
+def _is_interpreter(wanted: str) -> ColumnElement[bool]:
+    """A label as it is, or a version or a beginning of one; with a `t` at its end, of a free-threaded build."""
+    version = wanted.removesuffix("t")
+    free_threaded = version != wanted
+    same = or_(InterpreterTable.version == version, InterpreterTable.version.startswith(f"{version}.", autoescape=True))
+    return or_(InterpreterTable.label == wanted, and_(same, InterpreterTable.gil_build.is_(not free_threaded)))

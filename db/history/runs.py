@@ -1,21 +1,23 @@
-"""Reads of runs, and of what they came to."""
+"""Reads of runs, and of their payloads."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, Select, func, select
 
-from db.history.filters import of_hosts, within
-from db.history.reader import Reader
-from db.models import Encryption, Host, Run
-from db.rows import PayloadCount, RunRow
+from db.answers import PayloadCount
+from db.history.reader import PayloadFilter, RecordReader, at_or_below, failed, in_portions, of_hosts, unindexed, within
+from db.rows import PayloadRow, RunRow, StageRow, display_name
+from db.tables import EncryptionTable, HostTable, RunTable, StageTable, VaultTable
+from db.words import PAYLOAD_FAILURES
 
 
-class Runs(Reader):
+class RunReads(RecordReader):
     """Runs, newest first."""
 
     def runs(
@@ -28,37 +30,129 @@ class Runs(Reader):
         hosts: Sequence[str] = (),
     ) -> list[RunRow]:
         """The newest runs that started in a time, ended in one of these ways, on one of these hosts."""
-        query = within(_RUNS.where(*of_hosts(hosts)), Run.started_at, since, until)
-        query = query.order_by(Run.started_at.desc(), Run.id.desc()).limit(limit)
+        query = within(_RUNS.where(*of_hosts(hosts)), RunTable.started_at, since, until)
+        query = query.order_by(RunTable.started_at.desc(), RunTable.id.desc()).limit(limit)
         # One query per status: each walks its part of the index from the newest on, and stops at the limit.
-        queries = [query.where(Run.status == status) for status in dict.fromkeys(statuses)] or [query]
+        queries = [query.where(RunTable.status == status) for status in dict.fromkeys(statuses)] or [query]
         rows = [_run_row(row) for one in queries for row in self._rows(one)]
         return sorted(rows, key=lambda row: (row.started_at, row.id), reverse=True)[:limit]
 
     def run(self, run_id: int) -> RunRow | None:
         """One run by its number."""
-        return next((_run_row(row) for row in self._rows(_RUNS.where(Run.id == run_id))), None)
+        return next((_run_row(row) for row in self._rows(_RUNS.where(RunTable.id == run_id))), None)
 
     def run_of_flow(self, flow_run_id: str) -> RunRow | None:
         """The last attempt of a Prefect flow run."""
-        query = _RUNS.where(Run.flow_run_id == flow_run_id).order_by(Run.attempt.desc()).limit(1)
+        query = _RUNS.where(RunTable.flow_run_id == flow_run_id).order_by(RunTable.attempt.desc()).limit(1)
         return next((_run_row(row) for row in self._rows(query)), None)
 
     def counts(self, run_id: int) -> list[PayloadCount]:
         """How the payloads of a run ended."""
         query = (
-            select(Encryption.status, Encryption.cause, func.count(), func.coalesce(func.sum(Encryption.size_bytes), 0))
-            .where(Encryption.run_id == run_id)
-            .group_by(Encryption.status, Encryption.cause)
-            .order_by(Encryption.status, Encryption.cause)
+            select(
+                EncryptionTable.status,
+                EncryptionTable.cause,
+                func.count(),
+                func.coalesce(func.sum(EncryptionTable.size_bytes), 0),
+            )
+            .where(EncryptionTable.run_id == run_id)
+            .group_by(EncryptionTable.status, EncryptionTable.cause)
+            .order_by(EncryptionTable.status, EncryptionTable.cause)
         )
         return [PayloadCount(status, cause, count, int(size)) for status, cause, count, size in self._rows(query)]
 
 
 _RUNS = select(
-    *(getattr(Run, field.name) for field in fields(RunRow) if field.name != "host"), Host.name.label("host")
-).join(Host)
+    *(getattr(RunTable, field.name) for field in fields(RunRow) if field.name != "host"), HostTable.name.label("host")
+).join(HostTable)
 
 
 def _run_row(row: Row[Any]) -> RunRow:
     return RunRow(**row._asdict())
+
+
+class PayloadReads(RecordReader):
+    """Payloads, newest first."""
+
+    def payloads(self, which: PayloadFilter, *, limit: int | None = 20) -> list[PayloadRow]:
+        """Payloads with their stages, newest first; those of one run in their order."""
+        query = within(_PAYLOADS, EncryptionTable.started_at, which.since, which.until).limit(limit)
+        if which.backends:
+            query = query.where(EncryptionTable.backend.in_(which.backends))
+        if which.hosts:
+            query = query.join(RunTable).join(HostTable).where(*of_hosts(which.hosts))
+        if which.failed:
+            query = query.where(failed(EncryptionTable.status, PAYLOAD_FAILURES))
+        if which.run_id is not None:
+            return self._with_stages(self._rows(_of_run(query, which.run_id, which.suites)))
+        query = query.order_by(EncryptionTable.started_at.desc(), EncryptionTable.id.desc())
+        return self._with_stages(self._newest(query, which, limit))
+
+    def _newest(self, query: Select[Any], which: PayloadFilter, limit: int | None) -> Sequence[Row[Any]]:
+        """Each of the queries that make up the answer walks its part of an index and stops at the limit."""
+        suites = tuple(dict.fromkeys(which.suites))
+        queries = [query]
+        if which.path is not None:
+            queries = [query.where(one) for one in at_or_below(EncryptionTable.name, which.path)]
+        if suites and (which.path is not None or which.failed):
+            queries = [one.where(unindexed(EncryptionTable.suite).in_(suites)) for one in queries]
+        elif suites:
+            queries = [query.where(EncryptionTable.suite == suite) for suite in suites]
+        rows = [row for one in queries for row in self._rows(one)]
+        return sorted(rows, key=lambda row: (row.started_at, row.id), reverse=True)[:limit] if queries[1:] else rows
+
+    def last_digest(self, name: bytes) -> PayloadRow | None:
+        """The newest good encryption of a file, by its absolute path."""
+        text, name_bytes = display_name(name)
+        query = _PAYLOADS.where(EncryptionTable.name == text, EncryptionTable.status == "ok")
+        query = query.where(EncryptionTable.kind == "file")
+        query = query.where(
+            EncryptionTable.name_bytes.is_(None) if name_bytes is None else EncryptionTable.name_bytes == name_bytes
+        )
+        rows = self._rows(query.order_by(EncryptionTable.started_at.desc(), EncryptionTable.id.desc()).limit(1))
+        return next(iter(self._with_stages(rows)), None)
+
+    def done_before(self, flow_run_id: str) -> frozenset[tuple[bytes, str, str]]:
+        """What earlier attempts of a Prefect flow run have recorded as good: (name, suite, backend)."""
+        query = (
+            select(EncryptionTable.name, EncryptionTable.name_bytes, EncryptionTable.suite, EncryptionTable.backend)
+            .join(RunTable)
+            .where(RunTable.flow_run_id == flow_run_id, EncryptionTable.status == "ok")
+        )
+        return frozenset((row.name_bytes or row.name.encode(), row.suite, row.backend) for row in self._rows(query))
+
+    def _with_stages(self, rows: Sequence[Row[Any]]) -> list[PayloadRow]:
+        stages: dict[int, list[StageRow]] = defaultdict(list)
+        for some in in_portions([row.id for row in rows]):
+            query = (
+                select(StageTable)
+                .where(StageTable.encryption_id.in_(some))
+                .order_by(StageTable.encryption_id, StageTable.position)
+            )
+            for row in self._rows(query):
+                stages[row.encryption_id].append(StageRow(row.program, row.exit_code, row.wall_ns, row.cpu_ns))
+        return [_payload_row(row, stages[row.id]) for row in rows]
+
+
+_OWN = tuple(one.name for one in fields(PayloadRow) if one.name not in {"stages", "vault_id", "kept_in"})
+_PAYLOADS = (
+    select(
+        EncryptionTable.id,
+        *(getattr(EncryptionTable, name) for name in _OWN),
+        VaultTable.vault_id,
+        VaultTable.path.label("kept_in"),
+    )
+    .select_from(EncryptionTable)
+    .outerjoin(VaultTable)
+)
+
+
+def _of_run(query: Select[Any], run_id: int, suites: Sequence[str]) -> Select[Any]:
+    if suites:
+        query = query.where(unindexed(EncryptionTable.suite).in_(suites))
+    return query.where(EncryptionTable.run_id == run_id).order_by(EncryptionTable.ordinal)
+
+
+def _payload_row(row: Row[Any], stages: Sequence[StageRow]) -> PayloadRow:
+    values = {field.name: getattr(row, field.name) for field in fields(PayloadRow) if field.name != "stages"}
+    return PayloadRow(**values, stages=tuple(stages))

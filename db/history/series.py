@@ -9,26 +9,25 @@ from typing import Any
 
 from sqlalchemy import Row, Select, or_, select
 
-from db.history.filters import SeriesFilter, in_portions, of_case, of_hosts, of_interpreters, within
-from db.history.reader import Reader
-from db.models import Case, Host, Interpreter, Series, Summary
-from db.rows import MedianRow, SeriesRow, SummaryRow
+from db.answers import MedianRow, SeriesRow, SummaryRow
+from db.history.reader import RecordReader, SeriesFilter, in_portions, of_case, of_hosts, of_interpreters, within
+from db.tables import CaseTable, HostTable, InterpreterTable, SeriesTable, SummaryTable
 
 
-class SeriesOverTime(Reader):
+class SeriesReads(RecordReader):
     """Series of experiments and of encryptions, as they went on."""
 
     def series(self, which: SeriesFilter) -> list[SeriesRow]:
         """The series that match, whenever they were measured: those of encryptions first, then by case."""
         query = _SERIES.where(*of_case(which.case), *of_interpreters(which.interpreters), *of_hosts(which.hosts))
         if which.suites:
-            query = query.where(Series.suite.in_(which.suites))
+            query = query.where(SeriesTable.suite.in_(which.suites))
         if which.backends:
-            query = query.where(Series.backend.in_(which.backends))
+            query = query.where(SeriesTable.backend.in_(which.backends))
         if which.series_ids:
-            query = query.where(Series.id.in_(which.series_ids))
-        payloads = (Series.suite, Series.backend, Series.kept, Series.size_class)
-        order = (Series.kind, *payloads, Case.key, Interpreter.label, Series.id)
+            query = query.where(SeriesTable.id.in_(which.series_ids))
+        payloads = (SeriesTable.suite, SeriesTable.backend, SeriesTable.kept, SeriesTable.size_class)
+        order = (SeriesTable.kind, *payloads, CaseTable.key, InterpreterTable.label, SeriesTable.id)
         return [SeriesRow(**row._asdict()) for row in self._rows(query.order_by(*order))]
 
     def summaries(
@@ -55,7 +54,7 @@ class SeriesOverTime(Reader):
             limit: only the newest runs of each series.
         """
         series = self.series(which)
-        timed = _MEDIANS.where(Summary.median_ns.is_not(None))
+        timed = _MEDIANS.where(SummaryTable.median_ns.is_not(None))
         rows = self._summary_rows(timed, [one.series_id for one in series], which, None, limit)
         return [MedianRow(one, *row[1:]) for one in series for row in rows[one.series_id]]
 
@@ -68,17 +67,19 @@ class SeriesOverTime(Reader):
         limit: int | None,
     ) -> Mapping[int, list[Row[Any]]]:
         """Columns of `summary`, of which the first is `series_id`: by series, oldest first."""
-        newest = (Summary.started_at.desc(), Summary.run_id.desc())
+        newest = (SummaryTable.started_at.desc(), SummaryTable.run_id.desc())
         # A run in which the interpreter could not do the case at all says nothing about the series.
-        query = columns.where(or_(Summary.n > 0, Summary.failed > 0, Summary.noisy > 0)).order_by(*newest)
-        query = within(query, Summary.started_at, which.since, which.until)
+        query = columns.where(or_(SummaryTable.n > 0, SummaryTable.failed > 0, SummaryTable.noisy > 0)).order_by(
+            *newest
+        )
+        query = within(query, SummaryTable.started_at, which.since, which.until)
         queries: Iterable[Select[Any]]
         if run_id is not None:
-            queries = [query.where(Summary.run_id == run_id)]
+            queries = [query.where(SummaryTable.run_id == run_id)]
         elif limit is not None:
-            queries = (query.where(Summary.series_id == one).limit(limit) for one in series_ids)
+            queries = (query.where(SummaryTable.series_id == one).limit(limit) for one in series_ids)
         else:
-            queries = (query.where(Summary.series_id.in_(some)) for some in in_portions(series_ids))
+            queries = (query.where(SummaryTable.series_id.in_(some)) for some in in_portions(series_ids))
         rows: dict[int, list[Row[Any]]] = defaultdict(list)
         for one in queries:
             for row in reversed(self._rows(one)):
@@ -89,23 +90,23 @@ class SeriesOverTime(Reader):
 _AXES = ("experiment", "executor", "workload", "shape", "guard", "workers", "count", "workload_version")
 _SERIES = (
     select(
-        Series.id.label("series_id"),
-        Series.kind,
-        Series.track,
-        Series.suite,
-        Series.backend,
-        Series.size_class,
-        Series.kept,
-        *(getattr(Case, name) for name in _AXES),
-        Interpreter.label.label("interpreter"),
-        Interpreter.version.label("interpreter_version"),
-        Host.name.label("host"),
+        SeriesTable.id.label("series_id"),
+        SeriesTable.kind,
+        SeriesTable.track,
+        SeriesTable.suite,
+        SeriesTable.backend,
+        SeriesTable.size_class,
+        SeriesTable.kept,
+        *(getattr(CaseTable, name) for name in _AXES),
+        InterpreterTable.label.label("interpreter"),
+        InterpreterTable.version.label("interpreter_version"),
+        HostTable.name.label("host"),
     )
-    .join(Host)
-    .outerjoin(Case, Series.case_id == Case.id)
-    .outerjoin(Interpreter, Series.interpreter_id == Interpreter.id)
+    .join(HostTable)
+    .outerjoin(CaseTable, SeriesTable.case_id == CaseTable.id)
+    .outerjoin(InterpreterTable, SeriesTable.interpreter_id == InterpreterTable.id)
 )
-_MEDIANS = select(Summary.series_id, Summary.run_id, Summary.started_at, Summary.median_ns)
+_MEDIANS = select(SummaryTable.series_id, SummaryTable.run_id, SummaryTable.started_at, SummaryTable.median_ns)
 _SUMMARIES = select(
-    Summary.series_id, *(getattr(Summary, one.name) for one in fields(SummaryRow) if one.name != "series")
+    SummaryTable.series_id, *(getattr(SummaryTable, one.name) for one in fields(SummaryRow) if one.name != "series")
 )

@@ -1,4 +1,4 @@
-"""Reads of the slowest payloads and samples."""
+"""Reads of the slowest payloads and samples, and of the single times of a run."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Row, Select, literal_column, or_, select
 
-from db.history.filters import SeriesFilter, in_portions, unindexed, within
-from db.history.series import SeriesOverTime
-from db.models import Encryption, Sample, Series, Summary
-from db.rows import SeriesRow, SlowRow
-from db.summaries import TIMED_OUTCOMES
+from db.answers import SeriesRow, SlowRow, TimeRow
+from db.history.reader import SeriesFilter, in_portions, unindexed, within
+from db.history.series import SeriesReads
+from db.summaries import size_class_of
+from db.tables import EncryptionTable, SampleTable, SeriesTable, SummaryTable
+from db.words import TIMED_OUTCOMES
 
 
 class _Place(NamedTuple):
@@ -27,7 +28,7 @@ class _Place(NamedTuple):
     median_ns: float
 
 
-class Slowest(SeriesOverTime):
+class SlowestReads(SeriesReads):
     """What took long."""
 
     def slowest(self, which: SeriesFilter, *, absolute: bool = False, limit: int = 20) -> list[SlowRow]:
@@ -49,11 +50,13 @@ class Slowest(SeriesOverTime):
 
     def _places(self, which: SeriesFilter) -> Iterator[_Place]:
         series = {one.series_id: one for one in self.series(which)}
-        columns = (Summary.series_id, Summary.run_id, Summary.greatest_ns, Summary.median_ns)
-        query = within(select(*columns).where(Summary.median_ns > 0), Summary.started_at, which.since, which.until)
+        columns = (SummaryTable.series_id, SummaryTable.run_id, SummaryTable.greatest_ns, SummaryTable.median_ns)
+        query = within(
+            select(*columns).where(SummaryTable.median_ns > 0), SummaryTable.started_at, which.since, which.until
+        )
         for some in in_portions([*series]):
             found: dict[int, list[Row[Any]]] = defaultdict(list)
-            for row in self._rows(query.where(Summary.series_id.in_(some))):
+            for row in self._rows(query.where(SummaryTable.series_id.in_(some))):
                 found[row.series_id].append(row)
             for series_id, rows in found.items():
                 median_ns = statistics.median(row.median_ns for row in rows)
@@ -69,35 +72,84 @@ class Slowest(SeriesOverTime):
             yield SlowRow(place.series, place.run_id, ordinal, started_at, name, wall_ns, place.median_ns, ratio)
 
     def _remembered(self, place: _Place) -> Iterator[tuple[None, datetime, None, int]]:
-        query = select(Summary.started_at).where(
-            Summary.series_id == place.series.series_id, Summary.run_id == place.run_id
+        query = select(SummaryTable.started_at).where(
+            SummaryTable.series_id == place.series.series_id, SummaryTable.run_id == place.run_id
         )
         for row in self._rows(query):
             yield None, row.started_at, None, round(place.greatest_ns)
 
+    def times(self, run_id: int) -> list[TimeRow]:
+        """The times that the summaries of a closed run were made of; none where its rows were removed."""
+        identity = (
+            SeriesTable.case_id,
+            SeriesTable.interpreter_id,
+            SeriesTable.suite,
+            SeriesTable.backend,
+            SeriesTable.size_class,
+            SeriesTable.kept,
+        )
+        query = select(SeriesTable.id, *identity).join(SummaryTable).where(SummaryTable.run_id == run_id)
+        of_samples: dict[tuple[int, int], int] = {}
+        of_payloads: dict[tuple[str, str, int, bool], int] = {}
+        for one in self._rows(query):
+            of_samples[one.case_id, one.interpreter_id] = one.id
+            of_payloads[one.suite, one.backend, one.size_class, one.kept] = one.id
+        return [*self._payload_times(run_id, of_payloads), *self._sample_times(run_id, of_samples)]
+
+    def _payload_times(self, run_id: int, series: dict[tuple[str, str, int, bool], int]) -> Iterator[TimeRow]:
+        query = select(
+            EncryptionTable.suite,
+            EncryptionTable.backend,
+            EncryptionTable.size_bytes,
+            EncryptionTable.vault_id.is_not(None).label("kept"),
+            EncryptionTable.name,
+            EncryptionTable.wall_ns,
+        ).where(EncryptionTable.run_id == run_id, EncryptionTable.status == "ok")
+        for row in self._rows(query.order_by(EncryptionTable.ordinal)):
+            series_id = series.get((row.suite, row.backend, size_class_of(row.size_bytes), row.kept))
+            if series_id is not None:
+                yield TimeRow(series_id, f"{row.name} {row.size_bytes}", row.wall_ns)
+
+    def _sample_times(self, run_id: int, series: dict[tuple[int, int], int]) -> Iterator[TimeRow]:
+        query = select(SampleTable.case_id, SampleTable.interpreter_id, SampleTable.round, SampleTable.wall_ns).where(
+            SampleTable.run_id == run_id,
+            SampleTable.outcome.in_(TIMED_OUTCOMES),
+            SampleTable.noisy.is_(False),
+            SampleTable.wall_ns > 0,
+        )
+        for row in self._rows(query.order_by(SampleTable.ordinal)):
+            series_id = series.get((row.case_id, row.interpreter_id))
+            if series_id is not None:
+                yield TimeRow(series_id, str(row.round), row.wall_ns)
+
 
 def _samples(one: _Place) -> Select[Any]:
-    same = select(Series.case_id, Series.interpreter_id).where(Series.id == one.series.series_id).subquery()
+    same = (
+        select(SeriesTable.case_id, SeriesTable.interpreter_id).where(SeriesTable.id == one.series.series_id).subquery()
+    )
     return (
-        select(Sample.ordinal, Sample.started_at, literal_column("NULL").label("name"), Sample.wall_ns)
-        .join(same, (unindexed(Sample.case_id) == same.c.case_id) & (Sample.interpreter_id == same.c.interpreter_id))
-        .where(Sample.run_id == one.run_id, Sample.outcome.in_(sorted(TIMED_OUTCOMES)), Sample.noisy.is_(False))
-        .order_by(Sample.wall_ns.desc())
+        select(SampleTable.ordinal, SampleTable.started_at, literal_column("NULL").label("name"), SampleTable.wall_ns)
+        .join(
+            same,
+            (unindexed(SampleTable.case_id) == same.c.case_id) & (SampleTable.interpreter_id == same.c.interpreter_id),
+        )
+        .where(SampleTable.run_id == one.run_id, SampleTable.outcome.in_(TIMED_OUTCOMES), SampleTable.noisy.is_(False))
+        .order_by(SampleTable.wall_ns.desc())
     )
 
 
 def _payloads(one: _Place) -> Select[Any]:
     size_class = one.series.size_class or 1
-    sized = Encryption.size_bytes.between(size_class // 2, size_class - 1)
+    sized = EncryptionTable.size_bytes.between(size_class // 2, size_class - 1)
     return (
-        select(Encryption.ordinal, Encryption.started_at, Encryption.name, Encryption.wall_ns)
+        select(EncryptionTable.ordinal, EncryptionTable.started_at, EncryptionTable.name, EncryptionTable.wall_ns)
         .where(
-            Encryption.run_id == one.run_id,
-            Encryption.status == "ok",
-            unindexed(Encryption.suite) == one.series.suite,
-            Encryption.backend == one.series.backend,
-            Encryption.vault_id.is_not(None) if one.series.kept else Encryption.vault_id.is_(None),
-            or_(sized, Encryption.size_bytes.is_(None)) if size_class == 1 else sized,
+            EncryptionTable.run_id == one.run_id,
+            EncryptionTable.status == "ok",
+            unindexed(EncryptionTable.suite) == one.series.suite,
+            EncryptionTable.backend == one.series.backend,
+            EncryptionTable.vault_id.is_not(None) if one.series.kept else EncryptionTable.vault_id.is_(None),
+            or_(sized, EncryptionTable.size_bytes.is_(None)) if size_class == 1 else sized,
         )
-        .order_by(Encryption.wall_ns.desc())
+        .order_by(EncryptionTable.wall_ns.desc())
     )

@@ -10,23 +10,23 @@ from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Row, func, select
 
-from db.history.filters import SeriesFilter, in_portions
-from db.history.series import SeriesOverTime
-from db.models import DaySummary, Series, Summary
-from db.rows import SeriesRow, TrendRow
+from db.answers import SeriesRow, TrendRow
+from db.history.reader import SeriesFilter, in_portions
+from db.history.series import SeriesReads
 from db.summaries import day_rows
+from db.tables import DaySummaryTable, SeriesTable, SummaryTable
 
 _DAY = timedelta(days=1)
 _FIGURES = ("n", "failed", "noisy", "lower_ns", "median_ns", "upper_ns", "size_bytes")
 _PER_RUN = ("series_id", "started_at", "run_id", *_FIGURES, "mad_ns", "lost_share")
-_RUNS = select(*(getattr(Summary, name) for name in _PER_RUN))
+_RUNS = select(*(getattr(SummaryTable, name) for name in _PER_RUN))
 _PER_DAY = ("series_id", "day", "runs", *_FIGURES)
-_DAYS = select(*(getattr(DaySummary, name) for name in _PER_DAY))
+_DAYS = select(*(getattr(DaySummaryTable, name) for name in _PER_DAY))
 _Days = dict[int, list[TrendRow]]
 _T = TypeVar("_T")
 
 
-class Trends(SeriesOverTime):
+class TrendReads(SeriesReads):
     """How series went on."""
 
     def trend(
@@ -55,13 +55,13 @@ class Trends(SeriesOverTime):
     def _rolled_up(self, series: Sequence[SeriesRow], begin: date | None, end: date | None, limit: int | None) -> _Days:
         query = _DAYS
         if begin is not None:
-            query = query.where(DaySummary.day >= begin)
+            query = query.where(DaySummaryTable.day >= begin)
         if end is not None:
-            query = query.where(DaySummary.day <= end)
-        query = query.order_by(DaySummary.day.desc()).limit(limit)
+            query = query.where(DaySummaryTable.day <= end)
+        query = query.order_by(DaySummaryTable.day.desc()).limit(limit)
         days: _Days = defaultdict(list)
         for one in series:
-            rows = self._rows(query.where(DaySummary.series_id == one.series_id))
+            rows = self._rows(query.where(DaySummaryTable.series_id == one.series_id))
             days[one.series_id] = [_day(one, row.day, row.runs, row) for row in reversed(rows)]
         return days
 
@@ -72,7 +72,7 @@ class Trends(SeriesOverTime):
 
         A series that had one run on a day is on that day what it is in that run; else the day's rows are added up.
         """
-        last = next((row[0] for row in self._rows(select(func.max(DaySummary.day)))), None)
+        last = next((row[0] for row in self._rows(select(func.max(DaySummaryTable.day)))), None)
         if last is not None:
             begin = max(begin or last, last + _DAY)
         rows = self._summary_rows(_RUNS, [one.series_id for one in series], _whole_days(begin, end), None, None)
@@ -97,7 +97,10 @@ class Trends(SeriesOverTime):
             return {}
         ids: dict[str, int] = {}
         for some in in_portions([one.series_id for one in series]):
-            ids |= {row.key: row.id for row in self._rows(select(Series.key, Series.id).where(Series.id.in_(some)))}
+            ids |= {
+                row.key: row.id
+                for row in self._rows(select(SeriesTable.key, SeriesTable.id).where(SeriesTable.id.in_(some)))
+            }
         found: dict[tuple[int, date], SimpleNamespace] = {}
         with self._reading() as connection:
             for day in days:

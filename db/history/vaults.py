@@ -9,63 +9,57 @@ from typing import Any
 
 from sqlalchemy import Row, Select, func, select
 
-from db.history.filters import (
-    VERDICT_FAULTS,
-    VERDICT_KINDS,
-    SnapshotFilter,
-    VerdictFilter,
-    at_or_below,
-    failed,
-    unindexed,
-    within,
-)
-from db.history.reader import Reader
-from db.models import Snapshot, Vault, Verdict
-from db.rows import SnapshotRow, VaultRow, VerdictCount, VerdictRow
+from db.answers import VerdictCount
+from db.history.reader import RecordReader, SnapshotFilter, VerdictFilter, at_or_below, failed, unindexed, within
+from db.rows import SnapshotRow, VaultRow, VerdictRow
+from db.tables import SnapshotTable, VaultTable, VerdictTable
+from db.words import VERDICT_FAULTS, VERDICT_KINDS
 
 _ROWS_AT_ONCE = 2_000
 
 
-class Vaults(Reader):
+class VaultReads(RecordReader):
     """Vaults, snapshots and verdicts."""
 
     def vault(self, vault_id: str) -> VaultRow | None:
         """A vault with its high-water mark; None if no run has recorded anything of it."""
-        return next((VaultRow(*row) for row in self._rows(_VAULTS.where(Vault.vault_id == vault_id))), None)
+        return next((VaultRow(*row) for row in self._rows(_VAULTS.where(VaultTable.vault_id == vault_id))), None)
 
     def vaults(self) -> list[VaultRow]:
         """All vaults that were ever seen, in the order in which they were."""
-        return [VaultRow(*row) for row in self._rows(_VAULTS.order_by(Vault.id))]
+        return [VaultRow(*row) for row in self._rows(_VAULTS.order_by(VaultTable.id))]
 
     def snapshots(self, which: SnapshotFilter, *, limit: int | None = 20) -> list[SnapshotRow]:
         """What runs put into vaults, newest first."""
-        query = within(_SNAPSHOTS, Snapshot.created_at, which.since, which.until)
+        query = within(_SNAPSHOTS, SnapshotTable.created_at, which.since, which.until)
         if which.vault_id is not None:
-            query = query.where(Vault.vault_id == which.vault_id)
+            query = query.where(VaultTable.vault_id == which.vault_id)
         if which.run_id is not None:
-            query = query.where(Snapshot.run_id == which.run_id)
-        query = query.order_by(Snapshot.created_at.desc(), Snapshot.id.desc()).limit(limit)
+            query = query.where(SnapshotTable.run_id == which.run_id)
+        query = query.order_by(SnapshotTable.created_at.desc(), SnapshotTable.id.desc()).limit(limit)
         return [_snapshot_row(row) for row in self._rows(query)]
 
     def verdicts(self, which: VerdictFilter, *, limit: int | None = 20) -> list[VerdictRow]:
         """What runs found in vaults, newest first; that of one run in its order."""
-        query = within(_VERDICTS, Verdict.checked_at, which.since, which.until).limit(limit)
+        query = within(_VERDICTS, VerdictTable.checked_at, which.since, which.until).limit(limit)
         if which.kinds:
-            query = query.where(unindexed(Verdict.kind).in_(which.kinds))
+            query = query.where(unindexed(VerdictTable.kind).in_(which.kinds))
         if which.faults:
-            query = query.where(failed(Verdict.status, VERDICT_FAULTS))
+            query = query.where(failed(VerdictTable.status, VERDICT_FAULTS))
         if which.run_id is not None:
             return self._of_run(query, which)
-        query = query.order_by(Verdict.checked_at.desc(), Verdict.id.desc())
+        query = query.order_by(VerdictTable.checked_at.desc(), VerdictTable.id.desc())
         if which.name is not None:
             # The index has them by vault and kind first.
-            vaults = select(Vault.id).where(*_of_vault(which.vault_id))
+            vaults = select(VaultTable.id).where(*_of_vault(which.vault_id))
             query = query.where(
-                Verdict.vault_id.in_(vaults), Verdict.kind.in_(VERDICT_KINDS), Verdict.name == which.name
+                VerdictTable.vault_id.in_(vaults), VerdictTable.kind.in_(VERDICT_KINDS), VerdictTable.name == which.name
             )
         else:
             query = query.where(*_of_vault(which.vault_id))
-        queries = [query] if which.path is None else [query.where(one) for one in at_or_below(Verdict.path, which.path)]
+        queries = (
+            [query] if which.path is None else [query.where(one) for one in at_or_below(VerdictTable.path, which.path)]
+        )
         rows = [row for one in queries for row in self._rows(one)]
         rows.sort(key=lambda row: (row.checked_at, row.id), reverse=True)
         return [_verdict_row(row) for row in rows[:limit]]
@@ -73,10 +67,15 @@ class Vaults(Reader):
     def verdict_counts(self, run_id: int) -> list[VerdictCount]:
         """What a run found, by kind and status."""
         query = (
-            select(Verdict.kind, Verdict.status, func.count(), func.coalesce(func.sum(Verdict.size_bytes), 0))
-            .where(Verdict.run_id == run_id)
-            .group_by(Verdict.kind, Verdict.status)
-            .order_by(Verdict.kind, Verdict.status)
+            select(
+                VerdictTable.kind,
+                VerdictTable.status,
+                func.count(),
+                func.coalesce(func.sum(VerdictTable.size_bytes), 0),
+            )
+            .where(VerdictTable.run_id == run_id)
+            .group_by(VerdictTable.kind, VerdictTable.status)
+            .order_by(VerdictTable.kind, VerdictTable.status)
         )
         return [VerdictCount(kind, status, count, int(size)) for kind, status, count, size in self._rows(query)]
 
@@ -88,52 +87,53 @@ class Vaults(Reader):
         if self.empty:
             return
         with self._reading() as connection:
-            row_id = connection.execute(select(Vault.id).where(Vault.vault_id == vault_id)).scalar()
+            row_id = connection.execute(select(VaultTable.id).where(VaultTable.vault_id == vault_id)).scalar()
             query = proven_objects(row_id or 0).execution_options(yield_per=_ROWS_AT_ONCE)
-            yield from connection.execute(query).tuples()
+            for row in connection.execute(query):
+                yield row[0], row[1]
 
     def damaged(self, vault_id: str) -> frozenset[str]:
         """Objects (64 hex digits) of a vault that were found at fault, and neither found whole nor removed since."""
         # In the order in which they were recorded: clocks are put back at times.
-        newest = func.max(Verdict.id)
-        at_fault = failed(Verdict.status, VERDICT_FAULTS)
-        ever = select(Verdict.name).where(at_fault, unindexed(Verdict.kind) == "object").distinct()
+        newest = func.max(VerdictTable.id)
+        at_fault = failed(VerdictTable.status, VERDICT_FAULTS)
+        ever = select(VerdictTable.name).where(at_fault, unindexed(VerdictTable.kind) == "object").distinct()
         query = (
-            select(Verdict.name)
-            .join(Vault)
-            .where(Vault.vault_id == vault_id, Verdict.kind == "object", Verdict.name.in_(ever))
-            .group_by(Verdict.name)
+            select(VerdictTable.name)
+            .join(VaultTable)
+            .where(VaultTable.vault_id == vault_id, VerdictTable.kind == "object", VerdictTable.name.in_(ever))
+            .group_by(VerdictTable.name)
             .having(newest == newest.filter(at_fault))
         )
         return frozenset(row.name for row in self._rows(query))
 
     def _of_run(self, query: Select[Any], which: VerdictFilter) -> list[VerdictRow]:
-        query = query.where(Verdict.run_id == which.run_id, *_of_vault(which.vault_id))
+        query = query.where(VerdictTable.run_id == which.run_id, *_of_vault(which.vault_id))
         if which.name is not None:
-            query = query.where(unindexed(Verdict.name) == which.name)
+            query = query.where(unindexed(VerdictTable.name) == which.name)
         if which.path is not None:
-            very, below = at_or_below(Verdict.path, which.path)
+            very, below = at_or_below(VerdictTable.path, which.path)
             query = query.where(very | below)
-        return [_verdict_row(row) for row in self._rows(query.order_by(Verdict.ordinal))]
+        return [_verdict_row(row) for row in self._rows(query.order_by(VerdictTable.ordinal))]
 
 
 def proven_objects(vault: int) -> Select[Any]:
     """By the number of a vault's row: name and time of the newest good verdict of each object, by name."""
     return (
-        select(Verdict.name, func.max(Verdict.checked_at).label("proven_at"))
-        .where(Verdict.vault_id == vault, Verdict.kind == "object", Verdict.status == "ok")
-        .group_by(Verdict.name)
-        .order_by(Verdict.name)
+        select(VerdictTable.name, func.max(VerdictTable.checked_at).label("proven_at"))
+        .where(VerdictTable.vault_id == vault, VerdictTable.kind == "object", VerdictTable.status == "ok")
+        .group_by(VerdictTable.name)
+        .order_by(VerdictTable.name)
     )
 
 
 def _of_vault(vault_id: str | None) -> Iterator[Any]:
     if vault_id is not None:
-        yield Vault.vault_id == vault_id
+        yield VaultTable.vault_id == vault_id
 
 
-_VAULTS = select(*(getattr(Vault, field.name) for field in fields(VaultRow)))
-_JOINED = (Vault.vault_id, Vault.path.label("vault_path"))
+_VAULTS = select(*(getattr(VaultTable, field.name) for field in fields(VaultRow)))
+_JOINED = (VaultTable.vault_id, VaultTable.path.label("vault_path"))
 
 
 def _own(table: Any, row_type: type) -> Sequence[Any]:
@@ -141,8 +141,10 @@ def _own(table: Any, row_type: type) -> Sequence[Any]:
     return [getattr(table, name) for name in names if name not in {"vault_id", "vault_path"}]
 
 
-_SNAPSHOTS = select(*_own(Snapshot, SnapshotRow), *_JOINED).select_from(Snapshot).join(Vault)
-_VERDICTS = select(Verdict.id, *_own(Verdict, VerdictRow), *_JOINED).select_from(Verdict).join(Vault)
+_SNAPSHOTS = select(*_own(SnapshotTable, SnapshotRow), *_JOINED).select_from(SnapshotTable).join(VaultTable)
+_VERDICTS = (
+    select(VerdictTable.id, *_own(VerdictTable, VerdictRow), *_JOINED).select_from(VerdictTable).join(VaultTable)
+)
 
 
 def _snapshot_row(row: Row[Any]) -> SnapshotRow:

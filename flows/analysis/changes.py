@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from db.answers import MedianRow, SeriesRow, SummaryRow
 from db.history import History, SeriesFilter
-from db.rows import MedianRow, SeriesRow, SummaryRow
 from flows.analysis.intervals import (
     LEAST_DIFFERENCE,
     MIN_PAIRS,

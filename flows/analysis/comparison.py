@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from db.answers import SeriesRow, SummaryRow
 from db.history import History, SeriesFilter
-from db.rows import SeriesRow, SummaryRow
 from flows.analysis.changes import MOST_RUNS, Changed, changed
 from flows.analysis.intervals import (
     MIN_PAIRS,

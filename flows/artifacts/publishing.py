@@ -11,6 +11,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from db.history import History, PayloadFilter, SampleFilter, VerdictFilter
 from db.rows import PayloadRow, RunRow, SampleRow
+from db.words import PAYLOAD_FAILURES
 from flows.jobs.vault_state import VaultState
 from flows.show.finding_tables import RACES, SPEEDUPS, race_rows, speedup_rows
 from flows.show.markdown import artifact_of, as_markdown, markdown_of
@@ -24,7 +25,6 @@ _ROWS = 500
 _READ = 100_000
 # The server took 64 MB, but the UI's page of artifacts loads the newest version of every key, and loads it again.
 _REPORT_BYTES = 1 << 20
-_FAULTY = frozenset({"failed", "unstable"})
 # A message names what failed; the tables have it first.
 _MESSAGE_LETTERS = 300
 
@@ -92,9 +92,9 @@ def _publish_payloads(of: _Published) -> None:
     """Publish the payloads, those that need attention first."""
     counts = of.history.counts(of.run.id)
     faulty: list[PayloadRow] = []
-    if any(count.status in _FAULTY for count in counts):
+    if any(count.status in PAYLOAD_FAILURES for count in counts):
         faulty = of.history.payloads(PayloadFilter(run_id=of.run.id, failed=True), limit=_ROWS)
-    rows = faulty + [row for row in of.payloads[:_ROWS] if row.status not in _FAULTY]
+    rows = faulty + [row for row in of.payloads[:_ROWS] if row.status not in PAYLOAD_FAILURES]
     total = sum(count.count for count in counts)
     table = PAYLOADS.fill(rows[:_ROWS], without=("run", "started"))
     _publish_table(of, "payloads", table, total, f"history show {of.run.id} --limit {total}")

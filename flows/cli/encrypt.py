@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -15,9 +16,10 @@ from flows.cli.options import Flag, Json, Names, Patterns, Via, Whole
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
 from flows.errors import RequestRefused
-from flows.jobs.keeping import encryption_job, preview
+from flows.jobs.encryption import encrypt as encrypt_job
 from flows.jobs.names import check_backends, check_suites
 from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file, vault_request
+from flows.jobs.run import Job
 from flows.settings import Settings, load_settings
 from flows.show.tables import PAYLOADS
 from flows.show.terminal import print_json, print_table, say
@@ -89,7 +91,7 @@ def encrypt(
         done = run_by_prefect(settings, progress, lambda: _call_flow(request, discard=discard))
     else:
         flow = "encrypt_files" if request.random is None else "encrypt_payloads"
-        done = run_directly(flow, settings, progress, encryption_job(request))
+        done = run_directly(flow, settings, progress, _job(request))
     history = settings.open_history()
     code = exit_code_of(history, done.run_id)
     if json:
@@ -101,9 +103,20 @@ def encrypt(
     return code
 
 
+def _job(request: EncryptionRequest) -> Job:
+    if request.vault is None:
+        return partial(encrypt_job, request)
+    # Late: a run without a vault loads nothing of it.
+    from flows.jobs.keep import encrypt_into_vault
+
+    return partial(encrypt_into_vault, request, request.vault)
+
+
 def _print_preview(request: EncryptionRequest, *, json: bool) -> int:
     if request.vault is None:
         raise RequestRefused("--dry-run is for a vault: give --vault DIR or set THREADMILL_VAULT")
+    from flows.jobs.keep import preview
+
     found = preview(request, request.vault)
     if json:
         print_json(found)

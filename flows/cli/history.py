@@ -7,8 +7,10 @@ from typing import Annotated, get_args
 
 from cyclopts import Parameter
 
+from db.answers import FailureRow, PayloadCount
 from db.history import FailureKind, History, PayloadFilter, SampleFilter, SnapshotFilter, VerdictFilter
-from db.rows import FailureRow, PayloadCount, PayloadRow, RunDetail, RunRow, SampleRow
+from db.rows import PayloadRow, RunDetail, RunRow, SampleRow
+from db.words import RUN_STATUSES
 from flows.cli.options import (
     ALL_CASES,
     ALL_CHAINS,
@@ -35,7 +37,6 @@ from flows.show.tables import FAILURES, PAYLOADS, RUNS, SAMPLES, SNAPSHOTS, VERD
 from flows.show.terminal import print_csv, print_json, print_table, say
 from flows.text import local
 
-_STATUSES = ("running", "completed", "failed", "cancelled", "crashed")
 _SHOWN = 20
 
 
@@ -84,7 +85,7 @@ def print_rows(
 
 def runs(
     *,
-    status: Annotated[Names, Parameter(help=", ".join(_STATUSES))] = [],  # noqa: B006 - never changed
+    status: Annotated[Names, Parameter(help=", ".join(RUN_STATUSES))] = [],  # noqa: B006 - never changed
     hosts: Hosts = ALL_HOSTS,
     times: Times = ANY_TIME,
     limit: Whole = 20,
@@ -99,8 +100,8 @@ def runs(
     Args:
         limit: how many at the most
     """
-    if unknown := [name for name in status if name not in _STATUSES]:
-        raise RequestRefused(f"unknown status {unknown[0]!r}; there are: {', '.join(_STATUSES)}")
+    if unknown := [name for name in status if name not in RUN_STATUSES]:
+        raise RequestRefused(f"unknown status {unknown[0]!r}; there are: {', '.join(RUN_STATUSES)}")
     since, until = times.span()
     history = open_history(limit)
     rows = history.runs(limit=limit, since=since, until=until, statuses=status, hosts=hosts.host)

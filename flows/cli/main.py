@@ -18,7 +18,6 @@ from flows.errors import Terminated
 from flows.settings import records_closed_at_the_end
 from flows.show.terminal import say
 from flows.version import code_version
-from tasks.threads.errors import ExperimentError
 
 app = CommandGroup(
     name="threadmill",
@@ -114,8 +113,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = _complain(f"{' '.join(str(error).split())} (see --help)", 2)
         except ThreadmillError as error:
             code = _complain(str(error), error.exit_code)
-        except ExperimentError as error:
-            code = _complain(str(error), 2)
         except KeyboardInterrupt:
             code = _complain("interrupted; what was done by then is on record", 128 + signal.SIGINT)
         except Terminated:

@@ -14,7 +14,7 @@ from cyclopts import Parameter, Token
 from db.history import SeriesFilter
 from flows.errors import RequestRefused
 from flows.jobs.names import check_suites
-from flows.text import AGE_UNITS
+from flows.text import parse_age
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.crypto.suites import SUITES
 
@@ -65,10 +65,9 @@ def point_in_time(text: str) -> datetime:
         RequestRefused: it is none of these.
     """
     text = text.strip()
-    age = re.fullmatch(r"(\d{1,6})([mhdw])", text)
     try:
-        if age:
-            return datetime.now(UTC) - int(age[1]) * AGE_UNITS[age[2]]
+        if text[-1:] in ("m", "h", "d", "w"):
+            return datetime.now(UTC) - parse_age(text)
         return (_day(text) or datetime.fromisoformat(text)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise RequestRefused(

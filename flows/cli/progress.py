@@ -64,8 +64,8 @@ class ProgressReporter:
         if self._bar:
             self._bar.update(self._task, description=escape(visible(work.verb)), total=work.total, completed=0)
         else:
-            much = f", {size(work.size_bytes)}" if work.size_bytes else ""
-            self.say(f"{work.verb} {plural(work.total, work.noun)}{much}")
+            count = f" {plural(work.total, work.noun)}" if work.total else ""
+            self.say(f"{work.verb}{count}" + (f", {size(work.size_bytes)}" if work.size_bytes else ""))
 
     def started(self, run_id: int) -> None:
         """See `Reporter`."""

@@ -8,10 +8,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from db.answers import ProofRow
 from db.history import History, SnapshotFilter
-from db.ledger import Fault, Verdict
-from db.names import storable
-from db.rows import ProofRow, SnapshotRow
+from db.ledger import LedgerCheck, LedgerFault
+from db.rows import SnapshotRow, storable
 from flows.cli.history import open_history, print_rows, say_if_empty
 from flows.cli.options import ANY_TIME, FOR_PEOPLE, Flag, Form, Times, Whole
 from flows.errors import RequestRefused
@@ -52,13 +52,13 @@ def verify(
     if form.json:
         print_json(found)
     elif form.csv:
-        print_csv(Fault, found.faults)
+        print_csv(LedgerFault, found.faults)
     else:
         _print_verdict(found)
     return 1 if found.faults else 0
 
 
-def _print_verdict(found: Verdict) -> None:
+def _print_verdict(found: LedgerCheck) -> None:
     for fault in found.faults:
         say(("the ledger" if fault.run_id is None else f"run {fault.run_id}") + f": {fault.what}")
     verdict = plural(len(found.faults), "fault") if found.faults else "all as it was sealed"

@@ -54,7 +54,7 @@ def check() -> int:
 
     Example: threadmill db check
     """
-    from db.integrity import faults
+    from db.health import faults
     from db.schema import HEAD
 
     settings = load_settings()
@@ -156,7 +156,7 @@ def export(*, format: str = "csv", output: str | None = None, since: str | None 
         output: folder or file to write (default: threadmill-export, threadmill-export.sqlite)
         since: only runs that began then or later, and what belongs to them: 7d, 2026-11-22, … (default: all)
     """
-    from db.export import export_csv, export_sqlite
+    from db.transfer import export_csv, export_sqlite
 
     formats = {"csv": (export_csv, "threadmill-export"), "sqlite": (export_sqlite, "threadmill-export.sqlite")}
     if format not in formats:
@@ -270,7 +270,7 @@ _POSTGRESQL = (
 
 
 def _serve(path: str, port: int) -> None:
-    from flows.explore.server import LOOPBACK, listen, serve
+    from flows.explore import LOOPBACK, listen, serve
 
     try:
         listener = listen(port)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
+
 from db.engine import parse_url, shown
 from flows.cli.options import Json
-from flows.settings import Settings, load_settings
+from flows.settings import load_settings, variable
 from flows.show.tables import SETTINGS
 from flows.show.terminal import print_json, print_table
 
@@ -19,13 +21,10 @@ def settings(*, json: Json = False) -> int:
     Example: threadmill settings --json
     """
     in_force = load_settings()
-    values = in_force.model_dump() | {"database_url": shown(parse_url(in_force.history_url))}
+    values = asdict(in_force) | {"database_url": shown(parse_url(in_force.history_url))}
     if json:
         print_json(values)
     else:
-        rows = (
-            (f"THREADMILL_{name.upper()}", values[name], field.description)
-            for name, field in Settings.model_fields.items()
-        )
+        rows = ((variable(field.name), values[field.name], field.metadata["description"]) for field in fields(in_force))
         print_table(SETTINGS.fill(rows))
     return 0

@@ -165,7 +165,7 @@ def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[t
         if snapshot == LATEST:
             # Here, since a snapshot that is named is opened without the record, and sooner.
             from db.errors import RecordError
-            from flows.jobs.vaults import NAME_ANOTHER, need_latest
+            from flows.jobs.vault import NAME_ANOTHER, need_latest
 
             settings = load_settings()
             history = settings.open_history()

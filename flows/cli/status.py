@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from db.answers import RecordSize
 from db.history import History
-from db.rows import RecordSize, RunRow
+from db.rows import RunRow
 from flows.cli.encrypt import with_overrides
 from flows.cli.options import Flag, Json
 from flows.cli.vaults import KeyOption, VaultOption

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from db.answers import SlowRow, TrendRow
 from db.history import History
-from db.rows import SlowRow, TrendRow
 from flows.analysis.changes import Change, find_changes
 from flows.analysis.comparison import Compared, Comparison, Side
 from flows.analysis.comparison import compare as compare_sides

@@ -14,13 +14,13 @@ from flows.cli.options import Flag, Json, Via, Whole
 from flows.cli.progress import ProgressReporter
 from flows.cli.via import Done, by_prefect, run_by_prefect, run_directly
 from flows.errors import RequestRefused
-from flows.jobs.pruning import PruningRequest, preview
-from flows.jobs.pruning import prune as prune_job
 from flows.jobs.request import need_key_file, need_path, need_vault
-from flows.jobs.restoration import RestorationRequest
-from flows.jobs.restoration import restore as restore_job
-from flows.jobs.verification import VerificationRequest
-from flows.jobs.verification import verify as verify_job
+from flows.jobs.restore import RestorationRequest
+from flows.jobs.restore import restore as restore_job
+from flows.jobs.vault import PruningRequest, preview_prune
+from flows.jobs.vault import prune as prune_job
+from flows.jobs.verify import VerificationRequest
+from flows.jobs.verify import verify as verify_job
 from flows.settings import Settings, load_settings
 from flows.show.tables import VAULT_SNAPSHOTS
 from flows.show.terminal import print_json, print_table, say
@@ -179,7 +179,7 @@ def _print_preview(request: PruningRequest, history: History, *, json: bool) -> 
     # Here, because that module takes options from this one.
     from flows.cli.snapshots import snapshot_line
 
-    removal = preview(request, history, CancelToken())
+    removal = preview_prune(request, history, CancelToken())
     if json:
         print_json(
             {"remove": [one.name for one in removal.snapshots], "keep": removal.kept, "objects": removal.objects}

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from db.errors import ThreadmillError
-from db.history import VERDICT_FAULTS, History
+from db.history import History
 from db.rows import NewRun
+from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS
 from flows.cli.progress import ProgressReporter
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.run import LISTENER, Job, Tools
@@ -20,7 +21,6 @@ from flows.serving.api import Api
 from flows.settings import Settings
 from flows.version import code_version
 from tasks.cancel import CancelToken
-from tasks.threads.errors import ExperimentError
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -54,7 +54,7 @@ def run_directly(flow: str, settings: Settings, progress: ProgressReporter, job:
             tools = Tools(store, history, runner, progress, CancelToken())
             opened = job(NewRun(flow, "direct", {}, code_version()), tools)
             return Done(opened.run_id, opened.message)
-    except (ThreadmillError, ExperimentError) as error:
+    except ThreadmillError as error:
         if progress.run_id is None:
             raise
         # Not refused: it had begun.
@@ -91,7 +91,7 @@ def exit_code_of(history: History, run_id: int) -> int:
         return 1
     if any(found.status in VERDICT_FAULTS for found in history.verdict_counts(run_id)):
         return 1
-    if any(count.status in ("failed", "unstable") for count in counts):
+    if any(count.status in PAYLOAD_FAILURES for count in counts):
         return 3
     run = history.run(run_id)
     return 0 if run is not None and run.status == "completed" else 1

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Protocol
+from typing import TypeVar
 
 from db.rows import NewRun
 from db.store import Store
@@ -16,27 +16,12 @@ from flows.jobs.plan import Done, Plan, make_plan
 from flows.jobs.request import EncryptionRequest
 from flows.jobs.run import MoreDone, OpenRun, PlannedWork, Tools, counted, open_run
 from flows.jobs.runner import Here, Step, at_once
-from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.secret import KeySource
 from tasks.crypto.summary import BatchSummary, summarise, total
 from tasks.rows import payload_rows
 
-if TYPE_CHECKING:
-    from tasks.vault.vault import Vault
-
-EncryptBatch = Callable[[Batch, KeySource, Limits, CancelToken], tuple[Encryption, ...]]
-
-
-class Keep(Protocol):
-    """Encrypts batches so that their ciphertext is kept in a vault."""
-
-    @property
-    def vault(self) -> Vault:
-        """The vault."""
-
-    def encrypt(self, batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken) -> tuple[Encryption, ...]:
-        """See `encrypt_batch`."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +73,39 @@ def encrypt(request: EncryptionRequest, run: NewRun, tools: Tools) -> OpenRun:
         done_before: frozenset[Done] = frozenset()
         if run.flow_run_id is not None and run.attempt > 1:
             done_before = tools.history.done_before(run.flow_run_id)
-        opened.outcomes.append(run_batches(plan, opened, done_before))
+        opened.outcomes.append(encrypt_batches(plan, opened, done_before))
     return opened
 
 
+def encrypt_batches(plan: Plan, run: OpenRun, done_before: frozenset[Done] = frozenset()) -> EncryptionOutcome:
+    """Encrypt the payloads of a plan, and discard the ciphertext."""
+    return run_batches(plan, run, partial(batch_step, plan.request), tuple, done_before)
+
+
 def run_batches(
-    plan: Plan, run: OpenRun, done_before: frozenset[Done] = frozenset(), keep: Keep | None = None
+    plan: Plan,
+    run: OpenRun,
+    step_of: Callable[[Batch], Step[T]],
+    take: Callable[[T], Sequence[Encryption]],
+    done_before: frozenset[Done] = frozenset(),
 ) -> EncryptionOutcome:
-    """Do batch after batch, at most as many at once as the part has workers, and sum up their results."""
+    """Do batch after batch, at most as many at once as the part has workers, and sum up their results.
+
+    Args:
+        plan: what to do.
+        run: the run that it belongs to.
+        step_of: makes the step of a batch.
+        take: called with the result of a step once it is recorded; gives the encryptions in it.
+        done_before: left out.
+    """
     summaries: list[BatchSummary] = []
     for part, of_part in itertools.groupby(plan.batches(done_before), key=itemgetter(0)):
         # Suites and backends are compared with each other, so they do not run side by side.
         batches = (batch for _, batch in of_part)
-        running = at_once(
-            batches, lambda batch: run.start(batch_step(batch, plan.request, keep)), part.workers, run.tools.cancel
-        )
+        running = at_once(batches, lambda batch: run.start(step_of(batch)), part.workers, run.tools.cancel)
         with closing(running) as ended:
-            for batch, encryptions in ended:
-                summaries.append(summarise(encryptions))
+            for batch, done in ended:
+                summaries.append(summarise(take(done)))
                 run.tools.reporter.progressed(_more_done(batch, summaries[-1], several=len(plan.parts) > 1))
     return EncryptionOutcome(total(summaries))
 
@@ -125,24 +125,20 @@ def _more_done(batch: Batch, summary: BatchSummary, *, several: bool) -> MoreDon
     return MoreDone(summary.payloads, summary.size_bytes, line, faults)
 
 
-def batch_step(batch: Batch, request: EncryptionRequest, keep: Keep | None = None) -> Step[tuple[Encryption, ...]]:
+def batch_step(request: EncryptionRequest, batch: Batch) -> Step[tuple[Encryption, ...]]:
     """The step that encrypts a batch. Its names are ASCII: the font of the UI's graph has little else."""
     return Step(
         kind="encrypt-batch",
         name=f"encrypt batch {batch.number}: {len(batch.payloads)} x {batch.suite} on {batch.chosen.backend}",
         recorded_as=f"record batch {batch.number}",
-        work=partial(_encrypt, keep.encrypt if keep else encrypt_batch, batch, request.key, request.limits),
-        record=partial(_record, *((keep.vault.id, keep.vault.root) if keep else (None, None))),
+        work=partial(_encrypt, batch, request.key, request.limits),
+        record=_record,
     )
 
 
-def _encrypt(
-    encrypt_batch: EncryptBatch, batch: Batch, key: KeySource, limits: Limits, here: Here
-) -> tuple[Encryption, ...]:
+def _encrypt(batch: Batch, key: KeySource, limits: Limits, here: Here) -> tuple[Encryption, ...]:
     return encrypt_batch(batch, key, limits, here.cancel)
 
 
-def _record(
-    vault_id: str | None, vault_path: str | None, store: Store, run_id: int, encryptions: tuple[Encryption, ...]
-) -> None:
-    store.record_payloads(payload_rows(run_id, encryptions, vault_id, vault_path))
+def _record(store: Store, run_id: int, encryptions: tuple[Encryption, ...]) -> None:
+    store.record_payloads(payload_rows(run_id, encryptions))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from db.ledger import Fault, Verdict
+from db.ledger import LedgerCheck, LedgerFault
 from db.rows import NewRun
 from flows.errors import RequestRefused
 from flows.jobs.run import OpenRun, Tools, open_run
 from flows.settings import KEEP_FORM
+from flows.text import parse_age
 
 # The message is one line; all of them: threadmill history verify.
 _FAULTS_NAMED = 5
@@ -35,7 +36,7 @@ class Maintained:
     days: int
     removed: int
     keep: str | None
-    verdict: Verdict
+    verdict: LedgerCheck
 
     @property
     def exit_code(self) -> int:
@@ -74,7 +75,7 @@ def maintain(request: MaintenanceRequest, run: NewRun, tools: Tools) -> OpenRun:
         RecordError: the record cannot be read or written.
     """
     with open_run(replace(run, parameters=request.parameters()), tools) as opened:
-        _, days = tools.store.refresh_summaries()
+        days = tools.store.roll_up_days()
         verdict = tools.history.verify()
         removed = tools.store.remove_runs(_before(request.keep)) if request.keep else 0
         tools.store.optimise()
@@ -83,10 +84,10 @@ def maintain(request: MaintenanceRequest, run: NewRun, tools: Tools) -> OpenRun:
 
 
 def _before(keep: str) -> datetime:
-    return datetime.now(UTC) - int(keep[:-1]) * timedelta(**{{"d": "days", "w": "weeks"}[keep[-1]]: 1})
+    return datetime.now(UTC) - parse_age(keep)
 
 
-def _named(faults: Sequence[Fault]) -> str:
+def _named(faults: Sequence[LedgerFault]) -> str:
     words = [f"run {one.run_id} {one.what}" if one.run_id is not None else one.what for one in faults[:_FAULTS_NAMED]]
     more = f" and {len(faults) - _FAULTS_NAMED:,} more" if len(faults) > _FAULTS_NAMED else ""
     return "; ".join(words) + more

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.axes import FAILURES, Outcome
-from tasks.threads.planning import Plan
-from tasks.threads.samples import Sample
+from tasks.threads.cases import Sample
+from tasks.threads.plan import RoundPlan
 
 _FAULTS_KEPT = 5
 # A child's standard error may come with it; all of it is on record.
@@ -61,7 +61,7 @@ class Counting:
         return MeasurementOutcome(dict(self._outcomes), self._noisy, tuple(self._faults))
 
 
-def labels_of(plan: Plan) -> dict[str, str]:
+def labels_of(plan: RoundPlan) -> dict[str, str]:
     """What people call the interpreters of a plan, by fingerprint, sorted by version."""
     found = {key: one for each in plan.rounds for key, one in each.interpreters.items()}
     return {one.fingerprint: one.label for one in sorted(found.values(), key=lambda one: one.sort_key)}

@@ -22,13 +22,11 @@ from flows.text import plural
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.cancel import CancelToken
 from tasks.rows import interpreter_facts, sample_rows
-from tasks.threads.cases import Case
-from tasks.threads.discovery import discover, distinct, select
+from tasks.threads.cases import Case, Sample
 from tasks.threads.errors import ExperimentError
-from tasks.threads.interpreters import Interpreter, probe
-from tasks.threads.measuring import measure_round
-from tasks.threads.planning import QUICK_ROUNDS, ROUNDS, Plan, Round, Selection, book_plan, plan
-from tasks.threads.samples import Sample
+from tasks.threads.interpreters import Interpreter, discover, distinct, probe, select
+from tasks.threads.measure import measure_round
+from tasks.threads.plan import QUICK_ROUNDS, ROUNDS, CaseSelection, Round, RoundPlan, book_plan, plan
 
 # More samples than any round has, retries included: the ordinals of a round do not depend on the others.
 _ORDINALS_PER_ROUND = 100_000
@@ -44,13 +42,13 @@ class ExperimentRequest:
     """
 
     lock: str
-    selection: Selection = field(default_factory=Selection)
+    selection: CaseSelection = field(default_factory=CaseSelection)
     pythons: tuple[str, ...] = ()
     rounds: int | None = None
     seed: int | None = None
     lock_wait_s: float = 3600.0
 
-    def parameters(self, plan: Plan) -> dict[str, object]:
+    def parameters(self, plan: RoundPlan) -> dict[str, object]:
         """For the record, the drawn seed and the interpreters that were found included."""
         chosen = self.selection
         return {
@@ -79,14 +77,14 @@ def check_selection(
     guards: Sequence[str] = (),
     workers: Sequence[int] = (2,),
     quick: bool = False,
-) -> Selection:
+) -> CaseSelection:
     """What is asked for by name; `all`, or nothing, stands for everything of that kind.
 
     Raises:
         RequestRefused: a name is in no table.
     """
     asked = [] if "all" in experiments else experiments
-    return Selection(
+    return CaseSelection(
         experiments=_rows(Experiment, asked, "experiment"),
         workloads=_rows(Workload, workloads, "workload"),
         executors=_rows(Executor, executors, "executor"),
@@ -123,7 +121,7 @@ def find_interpreters(pythons: Sequence[str], cancel: CancelToken) -> tuple[Inte
     return distinct(variant for one in found for variant in one.variants())
 
 
-def make_rounds(request: ExperimentRequest, cancel: CancelToken) -> Plan:
+def make_rounds(request: ExperimentRequest, cancel: CancelToken) -> RoundPlan:
     """All rounds, in a drawn order.
 
     Raises:
@@ -137,7 +135,7 @@ def make_rounds(request: ExperimentRequest, cancel: CancelToken) -> Plan:
         raise RequestRefused(str(error)) from error
 
 
-def book_rounds(rounds: int, cancel: CancelToken) -> Plan:
+def book_rounds(rounds: int, cancel: CancelToken) -> RoundPlan:
     """Items 53 and 54 with the chapter's own numbers, on the running interpreter."""
     (interpreter, *_) = find_interpreters((), cancel)
     return book_plan(interpreter, rounds)
@@ -158,7 +156,7 @@ def measure(request: ExperimentRequest, run: NewRun, tools: Tools) -> OpenRun:
     return opened
 
 
-def run_rounds(rounds: Plan, request: ExperimentRequest, run: OpenRun) -> MeasurementOutcome:
+def run_rounds(rounds: RoundPlan, request: ExperimentRequest, run: OpenRun) -> MeasurementOutcome:
     """Measure and record one round after the other."""
     labels = labels_of(rounds)
     counting = Counting(labels)
@@ -187,7 +185,7 @@ def run_rounds(rounds: Plan, request: ExperimentRequest, run: OpenRun) -> Measur
 class _RoundProgress:
     """Turns samples into events. A sample that is taken again, because the first was noisy, is not counted again."""
 
-    def __init__(self, rounds: Plan, labels: dict[str, str], reporter: Reporter) -> None:
+    def __init__(self, rounds: RoundPlan, labels: dict[str, str], reporter: Reporter) -> None:
         self._rounds = len(rounds.rounds)
         self._labels = labels
         self._reporter = reporter
@@ -214,7 +212,7 @@ class _RoundProgress:
         self._seen.clear()
 
 
-def planned_samples(rounds: Plan) -> PlannedWork:
+def planned_samples(rounds: RoundPlan) -> PlannedWork:
     """The work of a plan, for the reporter."""
     total = sum(len(one.steps) for one in rounds.rounds)
     details = f"{plural(len(rounds.rounds), 'round')} on {', '.join(labels_of(rounds).values())}; seed {rounds.seed}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from flows.errors import RequestRefused
 from flows.jobs.request import EncryptionRequest
@@ -16,9 +17,12 @@ from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import BackendChoice, Chosen, choose_backend
-from tasks.crypto.scan import scan
+from tasks.crypto.scan import scan, source_folders
 from tasks.crypto.suites import SUITES, Suite
-from tasks.vault.add import Addition
+from tasks.files import FolderIdentity
+
+if TYPE_CHECKING:
+    from tasks.vault.add import Addition
 
 # What an earlier attempt of the same flow run has done: name, suite, backend.
 Done = tuple[bytes, str, str]
@@ -62,6 +66,7 @@ class Plan:
     payloads: int
     size_bytes: int
     source: Callable[[], Iterable[Payload]]
+    sources: tuple[FolderIdentity, ...] = ()
 
     @property
     def total(self) -> int:
@@ -82,10 +87,10 @@ class Plan:
                 held.append((ordinal, payload))
                 cost_s += part.cost_s(payload)
                 if cost_s >= part.batch_s or len(held) == _BATCH_PAYLOADS:
-                    yield part, Batch(next(number), part.suite.name, part.chosen, tuple(held))
+                    yield part, Batch(next(number), part.suite.name, part.chosen, tuple(held), self.sources)
                     held, cost_s = [], 0.0
             if held:
-                yield part, Batch(next(number), part.suite.name, part.chosen, tuple(held))
+                yield part, Batch(next(number), part.suite.name, part.chosen, tuple(held), self.sources)
 
 
 def make_plan(request: EncryptionRequest, cancel: CancelToken) -> Plan:
@@ -101,9 +106,8 @@ def make_plan(request: EncryptionRequest, cancel: CancelToken) -> Plan:
     payloads, size_bytes = _count(_payloads(request))
     if not payloads:
         raise nothing_to_encrypt(request)
-    return Plan(
-        request, _parts(request, payloads, size_bytes, cancel), payloads, size_bytes, lambda: _payloads(request)
-    )
+    parts = _parts(request, payloads, size_bytes, cancel)
+    return Plan(request, parts, payloads, size_bytes, lambda: _payloads(request), _sources(request))
 
 
 def plan_addition(request: EncryptionRequest, addition: Addition, cancel: CancelToken) -> Plan:
@@ -117,9 +121,8 @@ def plan_addition(request: EncryptionRequest, addition: Addition, cancel: Cancel
     payloads = found.to_do + found.skipped
     if not payloads + found.unchanged:
         raise nothing_to_encrypt(request)
-    return Plan(
-        request, _parts(request, payloads, found.to_do_bytes, cancel), payloads, found.to_do_bytes, addition.to_do
-    )
+    parts = _parts(request, payloads, found.to_do_bytes, cancel)
+    return Plan(request, parts, payloads, found.to_do_bytes, addition.to_do, _sources(request))
 
 
 def nothing_to_encrypt(request: EncryptionRequest) -> RequestRefused:
@@ -154,6 +157,10 @@ def _payloads(request: EncryptionRequest) -> Iterable[Payload]:
     if request.paths == ("-",):
         return [Payload("stdin", b"-", None)]
     return scan(request.paths)
+
+
+def _sources(request: EncryptionRequest) -> tuple[FolderIdentity, ...]:
+    return () if request.random is not None or request.paths == ("-",) else source_folders(request.paths)
 
 
 def _count(payloads: Iterable[Payload]) -> tuple[int, int]:

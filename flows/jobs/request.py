@@ -16,8 +16,6 @@ from tasks.crypto.scan import missing_paths
 from tasks.crypto.secret import KeyFile, KeySource
 from tasks.crypto.suites import SuiteName
 from tasks.files import absolute
-from tasks.vault.vault import SUITE
-from tasks.vault.walk import BadPattern, Excludes
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _RANDOM = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?\s*x\s*(\d+)", re.IGNORECASE)
@@ -148,6 +146,10 @@ def vault_request(
         if excludes or rehash:
             raise RequestRefused("--exclude and --rehash are for a vault: give --vault DIR or set THREADMILL_VAULT")
         return None
+    # Late: a request without a vault loads nothing of it.
+    from tasks.vault.vault import SUITE
+    from tasks.vault.walk import BadPattern, Excludes
+
     if not paths or "-" in paths:
         raise RequestRefused("a vault keeps files and folders only; leave --vault out, or give --discard")
     if tuple(suites) != (SUITE.name,):

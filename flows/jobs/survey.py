@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from db.rows import NewRun
-from flows.jobs.encryption import planned_work, run_batches
+from flows.jobs.encryption import encrypt_batches, planned_work
 from flows.jobs.measurement import ExperimentRequest, book_rounds, planned_samples, run_rounds
 from flows.jobs.plan import Plan, make_plan
 from flows.jobs.request import EncryptionRequest, RandomSpec
@@ -14,8 +14,7 @@ from flows.settings import Settings
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.secret import ThrowAway
-from tasks.threads.planning import QUICK_ROUNDS
-from tasks.threads.planning import Plan as Rounds
+from tasks.threads.plan import QUICK_ROUNDS, RoundPlan
 
 # Item 52: three chains over 100 random bytes each.
 _ITEM_52 = RandomSpec(size_bytes=100, count=3)
@@ -55,11 +54,11 @@ def survey(request: SurveyRequest, run: NewRun, tools: Tools) -> OpenRun:
     parameters = request.encryption.parameters() | {"rounds": len(rounds.rounds)}
     tools.reporter.planned(planned_work(plan))
     with open_run(replace(run, parameters=parameters), tools) as opened:
-        opened.outcomes.append(run_batches(plan, opened))
+        opened.outcomes.append(encrypt_batches(plan, opened))
         tools.reporter.planned(planned_samples(rounds))
         opened.outcomes.append(run_rounds(rounds, request.experiments, opened))
     return opened
 
 
-def _plans(request: SurveyRequest, cancel: CancelToken) -> tuple[Plan, Rounds]:
+def _plans(request: SurveyRequest, cancel: CancelToken) -> tuple[Plan, RoundPlan]:
     return make_plan(request.encryption, cancel), book_rounds(request.experiments.rounds or QUICK_ROUNDS, cancel)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from db.history import History, SnapshotFilter
-from db.names import storable
-from db.rows import SnapshotRow, VaultRow
-from flows.jobs.vaults import known_snapshot
+from db.rows import SnapshotRow, VaultRow, storable
+from flows.jobs.vault import known_snapshot
 from flows.text import age, shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import CryptoError

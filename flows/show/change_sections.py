@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
 
-from db.history import RUN_FAILURES, History, SeriesFilter
-from db.rows import FailureRow, PayloadRow, RunRow, SampleRow, TrendRow
+from db.answers import FailureRow, TrendRow
+from db.history import History, SeriesFilter
+from db.rows import PayloadRow, RunRow, SampleRow
+from db.words import PAYLOAD_FAILURES, RUN_FAILURES
 from flows.analysis.changes import MOST_RUNS, Change, find_changes
 from flows.analysis.intervals import MIN_PAIRS
 from flows.errors import NumpyMissing
@@ -24,7 +26,6 @@ Ordered = TypeVar("Ordered", PayloadRow, SampleRow)
 # A page that people read; a query gives all.
 LISTED: Final = 200
 _CHANGES_LISTED = 100
-_FAULTY_PAYLOADS = frozenset({"failed", "unstable"})
 
 
 def failures_section(runs: Sequence[RunRow], payloads: Sequence[PayloadRow], samples: Sequence[SampleRow]) -> Section:
@@ -33,7 +34,7 @@ def failures_section(runs: Sequence[RunRow], payloads: Sequence[PayloadRow], sam
         *_listed(
             PAYLOADS,
             "Payloads that failed",
-            [row for row in _newest(payloads) if row.status in _FAULTY_PAYLOADS],
+            [row for row in _newest(payloads) if row.status in PAYLOAD_FAILURES],
             ("started", "bytes", "stages", "time"),
         ),
         *_listed(

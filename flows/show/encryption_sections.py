@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from db.rows import PayloadRow, TrendRow
+from db.answers import TrendRow
+from db.rows import PayloadRow
 from flows.show.charts import Line, LineChart, LinePanel, Moment, StageBar, StageChart
 from flows.show.table import Block, Cell, Paragraph, Plot, Section, Table, table_of
 from flows.show.tables import suite_label

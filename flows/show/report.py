@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from db.history import RUN_FAILURES, History, PayloadFilter, SampleFilter, SeriesFilter
-from db.rows import PayloadRow, RunDetail, RunRow, SampleRow, TrendRow
+from db.answers import TrendRow
+from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
+from db.rows import PayloadRow, RunDetail, RunRow, SampleRow
+from db.words import RUN_FAILURES
 from flows.analysis.intervals import MIN_PAIRS
 from flows.analysis.latest import SURVEY, latest_per_interpreter
 from flows.show.change_sections import (

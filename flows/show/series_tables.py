@@ -11,7 +11,7 @@ from flows.show.tables import suite_label
 from flows.text import day, duration, interval, percent, rate, ratio, size
 
 if TYPE_CHECKING:
-    from db.rows import SeriesRow, SlowRow, TrendRow
+    from db.answers import SeriesRow, SlowRow, TrendRow
     from flows.analysis.changes import Change
     from flows.analysis.comparison import Compared
 

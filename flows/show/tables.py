@@ -10,17 +10,9 @@ from flows.text import duration, percent, size, visible
 from tasks.crypto.suites import SUITES
 
 if TYPE_CHECKING:
-    from db.rows import (
-        FailureRow,
-        PayloadRow,
-        ProofRow,
-        RunRow,
-        SampleRow,
-        SnapshotRow,
-        VerdictCount,
-        VerdictRow,
-    )
-    from db.sizes import TableSize
+    from db.answers import FailureRow, ProofRow, VerdictCount
+    from db.health import TableSize
+    from db.rows import PayloadRow, RunRow, SampleRow, SnapshotRow, VerdictRow
     from flows.cli.snapshots import SnapshotLine
     from flows.jobs.check import Checked
     from flows.jobs.vault_state import VaultState

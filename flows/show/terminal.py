@@ -114,7 +114,7 @@ def _columns(row_type: type, nested: str | None) -> Sequence[str]:
     own = [name for name in _fields(row_type) if name != nested]
     if nested is None:
         return own
-    from db.rows import SeriesRow
+    from db.answers import SeriesRow
 
     return [*_fields(SeriesRow), *own]
 

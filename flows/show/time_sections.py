@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from db.rows import SampleRow, TrendRow
+from db.answers import TrendRow
+from db.rows import SampleRow
 from flows.analysis.findings import by_case
 from flows.analysis.latest import Measured
 from flows.show.charts import Line, LineChart, LinePanel, Moment, TimeBar, TimeChart, TimePanel

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from db.history import VERDICT_FAULTS, History, SnapshotFilter, VerdictFilter
+from db.history import History, SnapshotFilter, VerdictFilter
 from db.rows import RunRow, SnapshotRow, VaultRow, VerdictRow
+from db.words import VERDICT_FAULTS
 from flows.show.change_sections import LISTED
 from flows.show.charts import Line, LineChart, LinePanel, Moment
 from flows.show.table import Block, Paragraph, Plot, Section, Table, table_of

@@ -18,6 +18,7 @@ from tasks.crypto.errors import (
     CryptoError,
     LegacySize,
     SourceChanged,
+    SourceReplaced,
     SourceSkipped,
     StageFailed,
     StageNotStarted,
@@ -27,6 +28,7 @@ from tasks.crypto.inputs import Payload, open_payload
 from tasks.crypto.probe import Chosen
 from tasks.crypto.secret import KeySource, Secret
 from tasks.crypto.suites import SALT_BYTES, SUITES, Suite, SuiteName
+from tasks.files import FolderIdentity
 
 PayloadStatus = Literal["ok", "failed", "skipped", "unstable", "unchanged"]
 
@@ -59,12 +61,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Payloads, each with its ordinal in the run, worked on one after the other under one suite and backend."""
+    """Payloads, each with its ordinal in the run, worked on one after the other under one suite and backend.
+
+    `sources` are the folders that the payloads were found in, as they were when the batch was planned.
+    """
 
     number: int
     suite: SuiteName
     chosen: Chosen
     payloads: tuple[tuple[int, Payload], ...]
+    sources: tuple[FolderIdentity, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +98,13 @@ class Encryption:
 
 
 class Keeper(Protocol):
-    """Keeps the ciphertext of a batch; an error of it that `ends_run` ends the batch."""
+    """Keeps the ciphertext of a batch."""
 
     def salt_of(self, known: str) -> bytes | None:
         """The salt of kept ciphertext, by its digest (hex); None unless it is there and whole."""
 
     def same(self, number: int, known: str, done: Encrypted) -> None:
-        """The payload of that ordinal still is what that ciphertext is of."""
+        """The payload of that ordinal still has the content of that ciphertext."""
 
     def store(self, number: int, encrypt: Callable[[Sink], Encrypted]) -> Encrypted:
         """Have the payload of that ordinal encrypted into new ciphertext."""
@@ -113,8 +119,12 @@ def encrypt_batch(
     ciphertext is discarded.
 
     Raises:
+        SourceReplaced: another folder is at the path of a source than when the batch was planned.
         CryptoError: the keeper cannot go on.
     """
+    for folder in batch.sources:
+        if folder.was_replaced():
+            raise SourceReplaced(folder.path)
     suite = SUITES[batch.suite]
     try:
         backend = batch.chosen.open(suite, cancel)
@@ -123,100 +133,90 @@ def encrypt_batch(
         return ()
     except (CryptoError, OSError) as error:
         # Good when the run was planned, and gone bad since: every payload says so.
-        fault = _Outcome("failed", error=error)
-        return tuple(
-            _encryption(batch, suite, ordinal, payload, time.time_ns(), 0, fault) for ordinal, payload in batch.payloads
-        )
-    way = _Way(suite, backend, secret, limits, cancel)
+        return tuple(_fault(batch, ordinal, payload, time.time_ns(), 0, error) for ordinal, payload in batch.payloads)
+
+    def encrypt(payload: Payload, salt: bytes, store: Sink | None = None) -> Encrypted:
+        return encrypt_payload(payload, suite, backend, secret, salt, limits, cancel, store)
+
     results: list[Encryption] = []
     for ordinal, payload in batch.payloads:
-        started_at_ns, start_ns = time.time_ns(), time.perf_counter_ns()
         try:
-            outcome = _outcome(ordinal, payload, way, keeper)
+            results.append(_encryption(batch, ordinal, payload, encrypt, keeper, cancel))
         except Cancelled:
             break
-        wall_ns = time.perf_counter_ns() - start_ns
-        results.append(_encryption(batch, suite, ordinal, payload, started_at_ns, wall_ns, outcome))
     return tuple(results)
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    status: PayloadStatus
-    salt: bytes | None = None
-    done: Encrypted | None = None
-    error: Exception | None = None
+class _Encrypt(Protocol):
+    def __call__(self, payload: Payload, salt: bytes, store: Sink | None = None) -> Encrypted: ...
 
 
 def _encryption(
-    batch: Batch, suite: Suite, ordinal: int, payload: Payload, started_at_ns: int, wall_ns: int, outcome: _Outcome
+    batch: Batch, ordinal: int, payload: Payload, encrypt: _Encrypt, keeper: Keeper | None, cancel: CancelToken
 ) -> Encryption:
-    done, error = outcome.done, outcome.error
-    facts = (ordinal, payload, suite, batch.chosen, outcome.status, started_at_ns, wall_ns)
-    if done is not None:
-        return Encryption(*facts, done.size_bytes, done.ciphertext_bytes, outcome.salt, done.digest, done.stages)
+    """Encrypt one payload; raises only errors that end the run."""
+    started_at_ns, start_ns = time.time_ns(), time.perf_counter_ns()
+    try:
+        status, salt, done = _try(ordinal, payload, encrypt, keeper, cancel)
+    except (CryptoError, OSError) as error:
+        if isinstance(error, CryptoError) and error.ends_run:
+            raise
+        return _fault(batch, ordinal, payload, started_at_ns, time.perf_counter_ns() - start_ns, error)
+    wall_ns = time.perf_counter_ns() - start_ns
+    facts = ordinal, payload, SUITES[batch.suite], batch.chosen, status, started_at_ns, wall_ns
+    return Encryption(*facts, done.size_bytes, done.ciphertext_bytes, salt, done.digest, done.stages)
+
+
+def _fault(
+    batch: Batch, ordinal: int, payload: Payload, started_at_ns: int, wall_ns: int, error: CryptoError | OSError
+) -> Encryption:
+    status: PayloadStatus = "failed"
+    if isinstance(error, SourceSkipped):
+        status = "skipped"
+    elif isinstance(error, SourceChanged):
+        status = "unstable"
+    facts = ordinal, payload, SUITES[batch.suite], batch.chosen, status, started_at_ns, wall_ns
     if isinstance(error, CryptoError):
         return Encryption(*facts, stages=error.stages, cause=error.cause, error=str(error))
     return Encryption(*facts, cause="system", error=str(error))
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """How the payloads of a batch are encrypted."""
-
-    suite: Suite
-    backend: Backend
-    secret: Secret
-    limits: Limits
-    cancel: CancelToken
-
-    def encrypt(self, payload: Payload, salt: bytes, store: Sink | None = None) -> Encrypted:
-        """See `encrypt_payload`."""
-        return encrypt_payload(
-            payload, self.suite, self.backend, self.secret, salt, self.limits, self.cancel, store=store
-        )
-
-
-def _outcome(ordinal: int, payload: Payload, way: _Way, keeper: Keeper | None) -> _Outcome:
-    """Try a payload, and once more if that can help.
-
-    Raises:
-        CryptoError: the run cannot go on; Cancelled where the token was set.
-    """
+def _try(
+    ordinal: int, payload: Payload, encrypt: _Encrypt, keeper: Keeper | None, cancel: CancelToken
+) -> tuple[PayloadStatus, bytes, Encrypted]:
+    """Try a payload, and once more if that can help."""
     attempts_left = 1 if payload.kind == "stdin" else 2
     while True:
-        if way.cancel.cancelled:
+        if cancel.cancelled:
             raise Cancelled
         attempts_left -= 1
         try:
-            return _attempt(ordinal, payload, way, keeper)
-        except SourceSkipped as error:
-            return _Outcome("skipped", error=error)
+            return _attempt(ordinal, payload, encrypt, keeper)
         except (CryptoError, OSError) as error:
-            if isinstance(error, CryptoError) and error.ends_run:
-                raise
-            if _ended_with_us(error, way.cancel):
+            if _ended_with_us(error, cancel):
                 raise Cancelled from error
             if not (attempts_left and _may_pass(error)):
-                return _Outcome("unstable" if isinstance(error, SourceChanged) else "failed", error=error)
+                raise
         time.sleep(_RETRY_PAUSE_S)
 
 
-def _attempt(ordinal: int, payload: Payload, way: _Way, keeper: Keeper | None) -> _Outcome:
-    """Encrypt a payload under a salt of its own.
+def _attempt(
+    ordinal: int, payload: Payload, encrypt: _Encrypt, keeper: Keeper | None
+) -> tuple[PayloadStatus, bytes, Encrypted]:
+    """Encrypt a payload under a new salt.
 
-    Key and IV come from it, so that one salt over two versions of a file would be a two-time pad. Only to find out
-    whether a file is what an old object is of, the old salt is used again, and what comes out goes nowhere.
+    Key and IV come from the salt, so that one salt over two versions of a file would be a two-time pad. Only to find
+    out whether a file still has the content of an old object, the old salt is used again, and the output is discarded.
     """
     if keeper is not None and payload.known is not None and (old := keeper.salt_of(payload.known)):
-        compared = way.encrypt(payload, old)
+        compared = encrypt(payload, old)
         if compared.digest.hex() == payload.known:
             keeper.same(ordinal, payload.known, compared)
-            return _Outcome("unchanged", old, compared)
+            return "unchanged", old, compared
     salt = os.urandom(SALT_BYTES)
     if keeper is None:
-        return _Outcome("ok", salt, way.encrypt(payload, salt))
-    return _Outcome("ok", salt, keeper.store(ordinal, lambda store: way.encrypt(payload, salt, store)))
+        return "ok", salt, encrypt(payload, salt)
+    return "ok", salt, keeper.store(ordinal, lambda store: encrypt(payload, salt, store))
 
 
 def _ended_with_us(error: Exception, cancel: CancelToken) -> bool:

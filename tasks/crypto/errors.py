@@ -64,6 +64,14 @@ class SourceChanged(CryptoError):
     what: str
 
 
+class SourceReplaced(CryptoError):
+    """{path}: another folder is there than when this run was planned; start it again"""
+
+    cause = "replaced"
+    ends_run = True
+    path: str
+
+
 class InputNotRead(CryptoError):
     """input was read to byte {read_bytes} of {size_bytes}"""
 

@@ -203,7 +203,7 @@ def _pump(source: Input, write_end: int, stop: CancelToken, limit_bytes: int | N
     source.errno = errno.EIO
     try:
         os.set_blocking(write_end, False)
-        while not stop.is_set():
+        while not stop.cancelled:
             if source.descriptor not in wait_readable([stop.fileno(), source.descriptor]):
                 return
             piece = source.take(64 << 10)
@@ -222,6 +222,6 @@ def _pump(source: Input, write_end: int, stop: CancelToken, limit_bytes: int | N
 
 def _write_all(write_end: int, piece: bytes, stop: CancelToken) -> None:
     view = memoryview(piece)
-    while view and not stop.is_set():
+    while view and not stop.cancelled:
         if write_end in wait_writable(write_end, or_readable=stop.fileno()):
             view = view[os.write(write_end, view) :]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from tasks.crypto.inputs import Payload, file_type
-from tasks.files import absolute
+from tasks.files import FolderIdentity, absolute
 
 _LINK = "symbolic link (not followed)"
 
@@ -36,6 +37,16 @@ def scan(paths: Sequence[str]) -> Iterator[Payload]:
             yield from _below(root)
         else:
             yield _payload(root, os.stat(root))
+
+
+def source_folders(paths: Sequence[str]) -> tuple[FolderIdentity, ...]:
+    """The folders that the files at and below the paths are found in, each once; without those that cannot be read."""
+    folders = dict.fromkeys(root if os.path.isdir(root) else os.path.dirname(root) for root in outermost(paths))
+    found = []
+    for folder in folders:
+        with suppress(OSError):
+            found.append(FolderIdentity.of(folder))
+    return tuple(found)
 
 
 def outermost(paths: Sequence[str]) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""The threading experiments: cases measured in fresh interpreters, their samples, and what follows from them.
+"""The experiments engine: cases measured in fresh interpreters, and their samples.
 
 `measured/` is the program that the children run; everything else is the parent's side.
 """

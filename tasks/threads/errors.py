@@ -1,78 +1,46 @@
-"""Errors of this engine: one base, one leaf per cause, each with its data and picklable."""
+"""Errors of the experiments engine; each is its message (see `db.errors`)."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-
-class ExperimentError(Exception):
-    """Base of everything that this package raises on purpose."""
+from tasks.errors import ThreadmillError
 
 
-class InvalidCaseError(ExperimentError):
-    """A combination of choices that is no case."""
-
-    def __init__(self, case: str, reason: str) -> None:
-        super().__init__(case, reason)
-        self.case = case
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.case}: {self.reason}"
+class ExperimentError(ThreadmillError):
+    """Base of everything that this engine raises on purpose."""
 
 
-class InterpreterUnusableError(ExperimentError):
-    """A program that was asked for by path and is no interpreter that the measured program runs on."""
+class InvalidCase(ExperimentError):
+    """{case}: {reason}"""
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path} cannot be used: {self.reason}"
+    case: str
+    reason: str
 
 
-class InterpreterNotFoundError(ExperimentError):
-    """A version that no interpreter found on this host has."""
+class InterpreterUnusable(ExperimentError):
+    """{wanted} cannot be used: {reason}"""
 
-    def __init__(self, wanted: str, found: Sequence[str]) -> None:
-        super().__init__(wanted, tuple(found))
-        self.wanted = wanted
-        self.found = tuple(found)
-
-    def __str__(self) -> str:
-        return f"no Python {self.wanted} here; found: {', '.join(self.found) or 'none'}"
+    wanted: str
+    """The path or version that was asked for."""
+    reason: str
 
 
-class ExperimentCancelledError(ExperimentError):
-    """The caller's cancel token was set; whatever was running has been ended."""
+class MeasuringCancelled(ExperimentError):
+    """cancelled: {what}"""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(what)
-        self.what = what
-
-    def __str__(self) -> str:
-        return f"cancelled: {self.what}"
+    what: str
+    """The work that was cancelled; all of its processes have been ended."""
 
 
-class HostLockTimeoutError(ExperimentError):
-    """Another measurement on this host went on for longer than the caller would wait."""
+class HostBusy(ExperimentError):
+    """{path} is still held by {holder} after {waited_s:.0f} s"""
 
-    def __init__(self, path: str, waited_s: float, holder: str) -> None:
-        super().__init__(path, waited_s, holder)
-        self.path = path
-        self.waited_s = waited_s
-        self.holder = holder
-
-    def __str__(self) -> str:
-        return f"{self.path} is still held by {self.holder or 'someone'} after {self.waited_s:.0f} s"
+    path: str
+    waited_s: float
+    holder: str
 
 
-class DescendantsRemainError(ExperimentError):
-    """Processes of a case that would not die within the bound (they hang in the kernel)."""
+class ProcessesRemain(ExperimentError):
+    """still there after SIGKILL: {pids}"""
 
-    def __init__(self, pids: Sequence[int]) -> None:
-        super().__init__(tuple(pids))
-        self.pids = tuple(pids)
-
-    def __str__(self) -> str:
-        return f"still there after SIGKILL: {', '.join(map(str, self.pids))}"
+    pids: str
+    """The processes of a case that did not die in time, because they hang in the kernel."""

@@ -1,15 +1,23 @@
-"""An interpreter: what it says about itself, and the fingerprint of that."""
+"""Interpreters: their identity and its fingerprint, and those that this host has. Nothing is installed."""
+
+from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 from tasks.axes import Executor, GilSetting
-from tasks.threads.errors import InterpreterUnusableError
-from tasks.threads.launching import Cancel, run_program
+from tasks.cancel import CancelToken
+from tasks.threads.child import run_program
+from tasks.threads.errors import InterpreterUnusable
 
+NAME = re.compile(r"python3(\.\d+)?t?")
+VERSION = re.compile(r"\d+(\.\d+){0,2}t?")
 # A start takes 10 to 100 ms; on a host at its limits it may take a hundred times that.
 PROBE_DEADLINE_S = 20.0
 
@@ -48,7 +56,7 @@ class Interpreter:
 
     @property
     def label(self) -> str:
-        """What a person calls it: 3.13.0, 3.13.0t, 3.13.0t with the GIL, pypy 3.10.14."""
+        """The name for people: 3.13.0, 3.13.0t, 3.13.0t with the GIL, pypy 3.10.14."""
         label = self.version if self.implementation == "cpython" else f"{self.implementation} {self.version}"
         if self.gil_build:
             return label
@@ -56,7 +64,7 @@ class Interpreter:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """Path and options that start it."""
+        """The path and the options to start the interpreter with."""
         if self.gil_setting is GilSetting.DEFAULT:
             return (self.executable,)
         # Not PYTHON_GIL: children run isolated from the environment.
@@ -69,29 +77,34 @@ class Interpreter:
         return (self.implementation, numbers, not self.gil_build, self.gil_setting, self.executable)
 
     def variants(self) -> tuple[Self, ...]:
-        """Itself, and for a free-threaded build the same with the GIL switched the other way."""
+        """The interpreter, and for a free-threaded build the same with the GIL switched the other way."""
         if self.gil_build:
             return (self,)
         other = GilSetting.OFF if self.gil_now else GilSetting.ON
         return (self, replace(self, gil_setting=other, gil_now=other is GilSetting.ON))
 
     def reason_against(self, executor: Executor | None) -> str | None:
-        """Why it cannot run an executor, or None."""
+        """Why the interpreter cannot run an executor, or None."""
         return next((one.reason for one in self.cannot if one.executor is executor), None)
 
 
-def probe(path: str, cancel: Cancel | None = None) -> Interpreter:
-    """Ask the program at `path` what it is; InterpreterUnusableError if it is no Python from 3.6 on."""
+def probe(path: str, cancel: CancelToken | None = None) -> Interpreter:
+    """Start the program at `path` and ask for its identity.
+
+    Raises:
+        InterpreterUnusable: it is no Python from 3.6 on.
+        MeasuringCancelled: the token was set.
+    """
     ended = run_program([path], "null", deadline_s=PROBE_DEADLINE_S, cancel=cancel)
     if ended.fate != "exited":
-        raise InterpreterUnusableError(path, f"no answer within {PROBE_DEADLINE_S:.0f} s")
+        raise InterpreterUnusable(path, f"no answer within {PROBE_DEADLINE_S:.0f} s")
     if ended.exit_code:
         last_line = ended.stderr_tail.strip().rpartition("\n")[2] or "no message"
-        raise InterpreterUnusableError(path, f"exit code {ended.exit_code}, {last_line}")
+        raise InterpreterUnusable(path, f"exit code {ended.exit_code}, {last_line}")
     try:
         return _parsed(ended.stdout)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InterpreterUnusableError(path, f"it answered {ended.stdout[:80]!r}") from error
+        raise InterpreterUnusable(path, f"it answered {ended.stdout[:80]!r}") from error
 
 
 def _parsed(answer: str) -> Interpreter:
@@ -106,3 +119,92 @@ def _parsed(answer: str) -> Interpreter:
         cannot=tuple(Inability(Executor(name), reason) for name, reason in sorted(told["cannot"].items())),
         facts=tuple(sorted(facts.items())),
     )
+
+
+def discover(cancel: CancelToken | None = None) -> tuple[Interpreter, ...]:
+    """The running interpreter, those on PATH and pyenv's, each once, sorted by version."""
+    return distinct(_usable(_candidates(), cancel))
+
+
+def select(wanted: Sequence[str], cancel: CancelToken | None = None) -> tuple[Interpreter, ...]:
+    """The interpreters asked for by path or version (`3.12`, `3.13.0`, `3.13t`), each once.
+
+    A version stands for all interpreters found that have it; without a final `t` it means builds with the GIL.
+
+    Raises:
+        InterpreterUnusable: a path is no Python from 3.6 on, or no interpreter has a version.
+    """
+    paths = [one for one in wanted if not VERSION.fullmatch(one)]
+    chosen = [probe(path, cancel) for path in paths]
+    versions = [one for one in wanted if VERSION.fullmatch(one)]
+    if versions:
+        found = discover(cancel)
+        for version in versions:
+            matching = [one for one in found if _has_version(one, version)]
+            if not matching:
+                labels = ", ".join(one.label for one in found) or "none"
+                raise InterpreterUnusable(f"Python {version}", f"it is not on this host; found: {labels}")
+            chosen += matching
+    return distinct(chosen)
+
+
+def distinct(interpreters: Iterable[Interpreter]) -> tuple[Interpreter, ...]:
+    """Each identity once, sorted."""
+    first = {one.fingerprint: one for one in reversed(list(interpreters))}
+    return tuple(sorted(first.values(), key=lambda one: one.sort_key))
+
+
+def _has_version(interpreter: Interpreter, version: str) -> bool:
+    numbers = version.rstrip("t").split(".")
+    return interpreter.version.split(".")[: len(numbers)] == numbers and interpreter.gil_build is not version.endswith(
+        "t"
+    )
+
+
+def _usable(candidates: Iterable[str], cancel: CancelToken | None) -> Iterator[Interpreter]:
+    """Probe each file once, and leave out those that do not work: nobody asked for them by name."""
+    seen = set()
+    for path in candidates:
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue
+        if (status.st_dev, status.st_ino) in seen or _is_script(path):
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        try:
+            yield probe(path, cancel)
+        except InterpreterUnusable:
+            continue
+
+
+def _candidates() -> Iterator[str]:
+    yield sys.executable
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        yield from _pythons_in(folder)
+    pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+    for version in _names_in(os.path.join(pyenv, "versions")):
+        yield from _pythons_in(os.path.join(pyenv, "versions", version, "bin"))
+
+
+def _pythons_in(folder: str) -> Iterator[str]:
+    for name in _names_in(folder):
+        if NAME.fullmatch(name):
+            yield os.path.join(folder, name)
+
+
+def _names_in(folder: str) -> list[str]:
+    """Sorted names in a folder; none if it cannot be read, as stale PATH entries cannot."""
+    try:
+        return sorted(os.listdir(folder)) if os.path.isabs(folder) else []
+    except OSError:
+        return []
+
+
+def _is_script(path: str) -> bool:
+    """Whether the file is a wrapper, such as pyenv's shims, which start the version that pyenv is set to today."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(2) == b"#!"
+    except OSError:
+        return True

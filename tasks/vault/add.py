@@ -67,6 +67,30 @@ class Added:
     stored_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class AddedBatch:
+    """The results of a batch whose objects are in the vault: for the record, and for the snapshot, by ordinal."""
+
+    encryptions: tuple[Encryption, ...]
+    results: tuple[tuple[int, DraftResult], ...]
+
+
+def add_batch(vault: Vault, batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken) -> AddedBatch:
+    """Encrypt a batch; the objects of good payloads are durably in the vault when this returns, and no other ones.
+
+    The job that plans the batch holds the `writing` lock.
+
+    Raises:
+        VaultUnwritable: the disk does not take it; nothing of the batch is kept.
+        SourceReplaced: as `encrypt_batch`.
+    """
+    with ObjectBatch(vault.root) as objects:
+        keeper = ObjectKeeper(vault, objects)
+        encryptions = encrypt_batch(batch, key, limits, cancel, keeper)
+        objects.commit()
+    return AddedBatch(encryptions, tuple(keeper.results))
+
+
 @contextmanager
 def adding(vault: Vault, selection: SourceSelection, cancel: CancelToken) -> Iterator[Addition]:
     """Walk the sources and hold them against the snapshot before; what is to be done is then `to_do` of the addition.
@@ -130,7 +154,7 @@ def compare(
 
 
 class Addition:
-    """A run's work on a vault, under its lock; what it offers to `encrypt_batch` may be called from any thread."""
+    """A run's work on a vault, under its lock: the files to read, and at the end the snapshot."""
 
     def __init__(
         self, vault: Vault, selection: SourceSelection, began: datetime, found: AdditionPlan, draft: Draft
@@ -142,30 +166,16 @@ class Addition:
         self._draft = draft
 
     def to_do(self) -> Iterator[Payload]:
-        """The files that are to be read; their place in this order is what `keep` calls `number`."""
+        """The files to read; their place in this order is their ordinal."""
         return self._draft.to_do()
 
-    @contextmanager
-    def batch(self) -> Iterator[ObjectKeeper]:
-        """One batch: what is kept in it is in the vault when this ends well, and nothing of it else.
+    def put(self, batch: AddedBatch) -> None:
+        """Enter the objects of a batch into the snapshot; may be called from any thread.
 
         Raises:
             VaultUnwritable: the disk does not take it.
         """
-        with ObjectBatch(self.vault.root) as objects:
-            kept = ObjectKeeper(self.vault, objects)
-            yield kept
-            objects.commit()
-            self._draft.set(kept.results)
-
-    def encrypt(self, batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken) -> tuple[Encryption, ...]:
-        """Encrypt a batch; the ciphertext of good payloads is in the vault when this returns.
-
-        Raises:
-            VaultUnwritable: the disk does not take it; nothing of the batch is kept.
-        """
-        with self.batch() as kept:
-            return encrypt_batch(batch, key, limits, cancel, kept)
+        self._draft.set(batch.results)
 
     def add_snapshot(self, least_sequence: int, cancel: CancelToken) -> Added:
         """Write the snapshot, all of whose objects are on disk by now.

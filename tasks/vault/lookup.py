@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from tasks.crypto.secret import Secret
+from tasks.crypto.secret import KeySource, Secret
 from tasks.files import open_regular
 from tasks.vault.entries import Header, decode_header
 from tasks.vault.errors import NewerFormat, NoSuchSnapshot, NoVault, VaultChanged, VaultError, WrongKey
 from tasks.vault.format import SNAPSHOT_NAME, SNAPSHOTS, BadLine, VaultKey, snapshot_path
 from tasks.vault.snapshots import LONGEST_HEADER, Snapshot, open_snapshot
-from tasks.vault.vault import Vault, open_vault
+from tasks.vault.vault import Place, Vault, open_vault
 from tasks.vault.verdicts import Verdict, judged
 
 # What users say for the newest snapshot.
@@ -120,6 +120,21 @@ def open_or_recover(path: str, secret: Secret | None) -> tuple[Vault, Verdict | 
         if vault is None:
             raise
         return vault, _fault(vault, error)
+
+
+def open_place(place: Place, key: KeySource | None) -> Vault:
+    """Open the vault that a run was planned for, in whichever process.
+
+    Raises:
+        KeyFileError: the key file is not usable.
+        VaultError: as `open_or_recover`; or there is another folder, or another vault, at the path by now.
+    """
+    if place.folder.was_replaced():
+        raise VaultError(place.path, "another folder is there than when this run was planned; start it again")
+    vault, _ = open_or_recover(place.path, None if key is None else key.secret())
+    if vault.id != place.vault_id:
+        raise VaultError(place.path, "another vault is there than when this run was planned; start it again")
+    return vault
 
 
 def _fault(vault: Vault, error: VaultError) -> Verdict:

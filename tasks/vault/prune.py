@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
@@ -15,7 +15,6 @@ from tasks.vault.entries import FileEntry
 from tasks.vault.errors import VaultChanged, VaultUnwritable
 from tasks.vault.format import SNAPSHOTS, object_path, snapshot_path
 from tasks.vault.index import ObjectIndex
-from tasks.vault.locks import sweep
 from tasks.vault.lookup import read_snapshot, snapshot_names
 from tasks.vault.objects import object_names
 from tasks.vault.snapshots import Snapshot, open_snapshot
@@ -104,28 +103,38 @@ def _believed(vault: Vault, name: str) -> Snapshot:
         raise VaultChanged(vault.root, f"{error.reason}; {hint}") from None
 
 
-def remove(vault: Vault, removal: Removal, index: ObjectIndex, cancel: CancelToken) -> Generator[Verdict]:
-    """Remove what was planned, snapshots first: who is killed in between leaves objects that nobody names.
+def remove_snapshots(root: str, names: Sequence[str]) -> Generator[Verdict]:
+    """Remove snapshots. The folder is on disk before this ends: no snapshot must be back without its objects.
 
-    The caller is alone in the vault.
+    The job is alone in the vault, here and in `remove_objects`, which comes after: a run that is killed in between
+    leaves objects that no snapshot names.
 
     Raises:
         VaultUnwritable: something cannot be removed.
-        Cancelled: the token was set; what is gone is gone, and the rest is for the next time.
     """
     try:
-        for snapshot in removal.snapshots:
-            os.unlink(snapshot_path(vault.root, snapshot.name))
-            yield judged("snapshot", snapshot.name, "removed")
-        # Before any object goes: a snapshot must never be back without its objects.
-        sync_folder(f"{vault.root}/{SNAPSHOTS}")
-        for digest in index.unnamed():
+        for name in names:
+            os.unlink(snapshot_path(root, name))
+            yield judged("snapshot", name, "removed")
+        sync_folder(f"{root}/{SNAPSHOTS}")
+    except OSError as error:
+        raise VaultUnwritable(root, error.errno or 0) from None
+
+
+def remove_objects(root: str, digests: Iterable[str], cancel: CancelToken) -> Generator[Verdict]:
+    """Remove objects that no snapshot names.
+
+    Raises:
+        VaultUnwritable: something cannot be removed.
+        Cancelled: the token was set; the rest is for the next time.
+    """
+    try:
+        for digest in digests:
             if cancel.cancelled:
                 raise Cancelled
-            path = object_path(vault.root, digest)
+            path = object_path(root, digest)
             size_bytes = os.lstat(path).st_size
             os.unlink(path)
             yield replace(judged("object", digest, "removed"), size_bytes=size_bytes)
-        sweep(vault.root)
     except OSError as error:
-        raise VaultUnwritable(vault.root, error.errno or 0) from None
+        raise VaultUnwritable(root, error.errno or 0) from None

@@ -7,93 +7,82 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
-from tasks.files import open_new, rename_new, sync_file_system, write_all
+from tasks.files import FolderIdentity, open_new, rename_new, sync_file_system, write_all
 from tasks.vault.entries import Entry, FileEntry, FolderEntry, LinkEntry
 from tasks.vault.errors import TargetUnusable, VaultError
 from tasks.vault.objects import Take, decrypt_once
-from tasks.vault.snapshots import OpenSnapshot
+from tasks.vault.portions import RestorePortion, Wanted, read_portion
 from tasks.vault.target import MODES, Target, on_target
 from tasks.vault.vault import Vault
-from tasks.vault.verdicts import Verdict, judged, status_of
+from tasks.vault.verdicts import Verdict, Verdicts, collect, judged, status_of
 
 # Then none of the files that are still to come would fare better.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-class Wanted:
-    """Which entries are to be restored: all, or those at or below some paths, with the folders on the way to them."""
+@dataclass(frozen=True, slots=True)
+class PortionRestored(Verdicts):
+    """A verdict for each file, and for everything else that could not be restored; `same` files were there already."""
 
-    def __init__(self, paths: Sequence[bytes] = ()) -> None:
-        """Paths as a snapshot has them, relative, or with a slash before them as they were on disk."""
-        stripped = tuple(path.strip(b"/") for path in paths)
-        self._paths = () if b"" in stripped else stripped
-
-    def __contains__(self, entry: Entry) -> bool:
-        if not self._paths:
-            return True
-        below = any(entry.path == path or entry.path.startswith(path + b"/") for path in self._paths)
-        return below or (
-            isinstance(entry, FolderEntry) and any(path.startswith(entry.path + b"/") for path in self._paths)
-        )
-
-    def missing(self, opened: OpenSnapshot) -> tuple[list[bytes], int, int]:
-        """Those paths at which the snapshot has nothing; and how many files, with how many bytes, are wanted.
-
-        Reads all of it, so that a snapshot which is not as it must be is refused before anything is restored.
-
-        Raises:
-            SnapshotInvalid: an entry is not what an entry may be.
-        """
-        left = set(self._paths)
-        files = size_bytes = 0
-        for entry in opened.entries():
-            left.discard(entry.path)
-            if isinstance(entry, FileEntry) and entry in self:
-                files += 1
-                size_bytes += entry.facts.size_bytes
-        return sorted(left), files, size_bytes
+    restored: int = 0
+    same: int = 0
+    links: int = 0
 
 
-class Restoration:
-    """Restores entry after entry; a verdict for each file, and for whatever else could not be restored."""
+def restore_portion(
+    vault: Vault, portion: RestorePortion, wanted: Wanted, target: FolderIdentity, overwrite: bool, cancel: CancelToken
+) -> PortionRestored:
+    """Restore the wanted entries of a portion, after all portions before it; an error that ends it is in the result.
 
-    def __init__(self, vault: Vault, target: str, *, overwrite: bool, cancel: CancelToken) -> None:
-        """`target` is a folder, made if it is not there; `overwrite` lets files and links be replaced.
+    Args:
+        vault: with its key.
+        portion: one of `plan_restore`.
+        wanted: as it was planned.
+        target: the folder of `make_target`.
+        overwrite: replace files and links.
+        cancel: ends it between two entries when set.
 
-        Raises:
-            TargetUnusable: it is no folder, or cannot be made.
-        """
+    Raises:
+        TargetUnusable: the target takes no more, and there is no verdict yet.
+        VaultError: the portion cannot be read.
+    """
+    work = _Restoration(vault, portion.snapshot, Target(target, portion.inside), overwrite=overwrite, cancel=cancel)
+    done = collect(work.restore(portion, wanted))
+    return PortionRestored(done.verdicts, done.error, work.restored, work.same, work.links)
+
+
+class _Restoration:
+    """Restores entry after entry of a portion."""
+
+    def __init__(self, vault: Vault, snapshot: str, target: Target, *, overwrite: bool, cancel: CancelToken) -> None:
         self._vault = vault
-        self._target = Target(target)
+        self._target = target
         self._overwrite = overwrite
         self._cancel = cancel
-        self._name = b""
+        self._name = snapshot.encode()
         self.restored = self.same = self.links = 0
 
-    def restore(self, opened: OpenSnapshot, wanted: Wanted) -> Generator[Verdict]:
-        """Go through the snapshot.
-
-        Raises:
-            TargetUnusable: the target takes no more.
-            VaultError: the snapshot cannot be read any more.
-        """
-        self._name = opened.snapshot.name.encode()
+    def restore(self, portion: RestorePortion, wanted: Wanted) -> Iterator[Verdict]:
+        """Go through the portion; folders that it leaves, or all if it ends early, get their modes and times."""
+        next_path = b""
         try:
-            for entry in opened.entries():
+            for entry in read_portion(self._vault.root, portion):
                 if entry in wanted:
                     if self._cancel.cancelled:
                         raise Cancelled
                     yield from self._restore(entry)
+            next_path = portion.next_path
         finally:
-            self._target.close()
-        with on_target(self._target.path):
-            sync_file_system(self._target.path)
+            self._target.close(next_path)
+        if not next_path:
+            with on_target(self._target.path):
+                sync_file_system(self._target.path)
 
     def _restore(self, entry: Entry) -> Iterator[Verdict]:
         begin, started_ns = time.time_ns(), time.perf_counter_ns()

@@ -54,6 +54,11 @@ class OpenSnapshot:
         self.snapshot = snapshot
 
     @property
+    def entries_at(self) -> int:
+        """Where the first entry begins in the file."""
+        return len(next(self._all_lines()))
+
+    @property
     def size_bytes(self) -> int:
         """Length of the file."""
         return self._content.size_bytes
@@ -80,6 +85,11 @@ class OpenSnapshot:
             SnapshotInvalid: one is not what an entry may be; those before it were good.
             VaultError: as `lines`.
         """
+        for _, entry in self.lines_and_entries():
+            yield entry
+
+    def lines_and_entries(self) -> Iterator[tuple[bytes, Entry]]:
+        """The entries, each with its line. Raises as `entries`."""
         order = Order()
         entries = files = size_bytes = 0
         try:
@@ -90,7 +100,7 @@ class OpenSnapshot:
                 if isinstance(entry, FileEntry):
                     files += 1
                     size_bytes += entry.facts.size_bytes
-                yield entry
+                yield line, entry
         except BadLine as error:
             raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: line {entries + 2} {error}") from None
         if Totals(entries, files, size_bytes) != self.snapshot.totals:

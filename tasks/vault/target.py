@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from tasks.files import FolderIdentity
 from tasks.vault.entries import FolderEntry
 from tasks.vault.errors import TargetUnusable
 
@@ -34,17 +35,24 @@ class _Folder:
 class Target:
     """A folder, and a way through those below it in the order of a snapshot; all paths are relative to it."""
 
-    def __init__(self, path: str) -> None:
-        """Make it, if it is not there.
+    def __init__(self, folder: FolderIdentity, inside: Sequence[FolderEntry] = ()) -> None:
+        """Open the target, and go into folders that an earlier portion has made.
 
         Raises:
-            TargetUnusable: it is no folder, or cannot be made.
+            TargetUnusable: it is gone, or another folder by now.
         """
-        self.path = path
-        with suppress(FileExistsError), on_target(path):
-            os.mkdir(path, 0o700)
-        with on_target(path):
-            self._folders = [_Folder(b"", os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), None)]
+        self.path = folder.path
+        with on_target(self.path):
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._folders = [_Folder(b"", descriptor, None)]
+        if not folder.fits(os.fstat(descriptor)):
+            os.close(descriptor)
+            raise TargetUnusable(self.path, "another folder is there than when this run was planned; start it again")
+        # A folder that cannot be entered is reported by each entry below it.
+        with suppress(OSError):
+            for entry in inside:
+                self.enter(entry.path)
+                self._folders[-1].entry = entry
 
     def enter(self, path: bytes) -> int:
         """The descriptor of an entry's folder, after leaving those that it is not in; missing ones are made.
@@ -103,10 +111,27 @@ class Target:
             else:
                 os.close(found)
 
-    def close(self) -> None:
-        """Leave all of them."""
-        while self._folders:
+    def close(self, next_path: bytes = b"") -> None:
+        """Leave all folders, but without settling those on the way to the entry that the next portion begins with."""
+        while self._folders and not (next_path + b"/").startswith(self._folders[-1].path + b"/"):
             self._leave()
+        for folder in self._folders:
+            if folder.descriptor != _CLOSED:
+                os.close(folder.descriptor)
+        self._folders.clear()
+
+
+def make_target(path: str) -> FolderIdentity:
+    """The folder to restore into; made if it is not there.
+
+    Raises:
+        TargetUnusable: it is no folder, or cannot be made.
+    """
+    with suppress(FileExistsError), on_target(path):
+        os.mkdir(path, 0o700)
+    with on_target(path):
+        os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        return FolderIdentity.of(os.path.abspath(path))
 
 
 def _identity(descriptor: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from tasks.crypto.secret import Secret
 from tasks.crypto.suites import SUITES, Suite
-from tasks.files import open_new, open_regular, rename_new, sync_folder, write_all
+from tasks.files import FolderIdentity, open_new, open_regular, rename_new, sync_folder, write_all
 from tasks.vault.errors import NewerFormat, NoVault, VaultChanged, VaultError, VaultUnwritable, WrongKey
 from tasks.vault.format import (
     FOLDER_MODE,
@@ -47,12 +47,36 @@ _OWN = frozenset((OBJECTS, SNAPSHOTS, TEMPORARY, LOCK, LOST_AND_FOUND))
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A vault as a value: where it was when a run was planned, and its id; `lookup.open_place` opens it again."""
+
+    folder: FolderIdentity
+    vault_id: str
+
+    @property
+    def path(self) -> str:
+        """Its absolute path."""
+        return self.folder.path
+
+
+@dataclass(frozen=True, slots=True)
 class Vault:
-    """An open vault: `root` is its absolute path, `id` 32 hex digits; `key` is None for one who has no secret."""
+    """An open vault: `root` is its absolute path, `id` 32 hex digits; `key` is None without the secret."""
 
     root: str
     id: str
     key: VaultKey | None
+
+    def place(self) -> Place:
+        """Where it is now.
+
+        Raises:
+            VaultError: its folder cannot be looked at.
+        """
+        try:
+            return Place(FolderIdentity.of(self.root), self.id)
+        except OSError as error:
+            raise VaultError(self.root, f"cannot be read: {error.strerror}") from None
 
     def need_key(self) -> VaultKey:
         """The key, where there must be one."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from tasks.crypto.errors import CryptoError
 from tasks.vault.errors import ObjectMissing, SnapshotInvalid, VaultChanged, VaultError
 
 VerdictKind = Literal["vault", "snapshot", "object", "file"]
@@ -39,6 +41,31 @@ class Verdict:
     def is_fault(self) -> bool:
         """Whether it needs eyes."""
         return self.status not in GOOD
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """The verdicts of a step, and the error that ended it before all was done."""
+
+    verdicts: tuple[Verdict, ...]
+    error: CryptoError | None = None
+
+
+def collect(coming: Iterable[Verdict]) -> Verdicts:
+    """Take all verdicts; an error that follows some of them is part of the result, so that those are recorded first.
+
+    Raises:
+        CryptoError: the error came before any verdict.
+    """
+    done: list[Verdict] = []
+    try:
+        for verdict in coming:
+            done.append(verdict)  # noqa: PERF402 - those before an error count
+    except CryptoError as error:
+        if not done:
+            raise
+        return Verdicts(tuple(done), error)
+    return Verdicts(tuple(done))
 
 
 def judged(

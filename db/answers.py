@@ -1,0 +1,202 @@
+"""What `db.history` works out of the rows of the record: counts, series, trends, failures, proofs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSize:
+    """How large a record is: bytes on disk (of the whole database), and runs."""
+
+    size_bytes: int
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadCount:
+    """How many payloads of a run ended in one way; `cause` tells failures apart, `size_bytes` is their sum."""
+
+    status: str
+    cause: str | None
+    count: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRow:
+    """What is comparable over time: `kind` is sample (a case, an interpreter, a host) or encryption.
+
+    Series with the same `track` differ only in the workload's version, in the interpreter's patch release and build,
+    or in facts of the host. `size_class` is the power of two, in bytes, that the payloads' sizes are below, and at
+    least half of; `kept` says that the ciphertext was stored in a vault. What belongs to the other kind is None.
+    """
+
+    series_id: int
+    kind: str
+    track: str
+    host: str
+    experiment: str | None
+    executor: str | None
+    workload: str | None
+    shape: str | None
+    guard: str | None
+    workers: int | None
+    count: int | None
+    workload_version: str | None
+    interpreter: str | None
+    interpreter_version: str | None
+    suite: str | None
+    backend: str | None
+    size_class: int | None
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """A series in one closed run; `*_ns` are of its `n` good and quiet rows, None if there is none.
+
+    `size_bytes` is the sum over those rows. `lost_share` (0 to 1) is the median over all trials of an unlocked race.
+    `covariates` are what a change may be blamed on: code, kernel, host, interpreter, workload, backend.
+    """
+
+    series: SeriesRow
+    run_id: int
+    started_at: datetime
+    n: int
+    failed: int
+    noisy: int
+    size_bytes: int | None
+    lower_ns: float | None
+    median_ns: float | None
+    upper_ns: float | None
+    greatest_ns: float | None
+    mad_ns: float | None
+    lost_share: float | None
+    covariates: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class MedianRow:
+    """The median of a series' good and quiet rows in one closed run."""
+
+    series: SeriesRow
+    run_id: int
+    started_at: datetime
+    median_ns: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrendRow:
+    """A series in one run, or on one day (UTC, `run_id` None); quartiles of its `n` good and quiet rows.
+
+    `bytes_per_s`, of an encryption, is the mean size over the median time. `mad_ns` (median absolute deviation) and
+    `lost_share` are known per run only.
+    """
+
+    series: SeriesRow
+    started_at: datetime
+    run_id: int | None
+    runs: int
+    n: int
+    failed: int
+    noisy: int
+    lower_ns: float | None
+    median_ns: float | None
+    upper_ns: float | None
+    mad_ns: float | None
+    bytes_per_s: float | None
+    lost_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRow:
+    """Something that failed: `kind` is run, payload, sample or verdict.
+
+    `name` is the flow, the payload's name, the case, or what was looked at in a vault; `by` says what it ran under: how
+    the run was started, suite and backend, the interpreter, or the kind of thing and the vault. `status` is that of the
+    run, payload or verdict, or the sample's outcome.
+    """
+
+    kind: str
+    run_id: int
+    ordinal: int | None
+    started_at: datetime
+    host: str
+    name: str
+    by: str
+    status: str
+    cause: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SlowRow:
+    """A payload or sample that took long: `ratio` times the median of its series in that time.
+
+    `name` is the payload's, and None for a sample. `ordinal` is None, and `started_at` the run's, where the run's rows
+    were removed and only its summary, which has the greatest time, is left.
+    """
+
+    series: SeriesRow
+    run_id: int
+    ordinal: int | None
+    started_at: datetime
+    name: str | None
+    wall_ns: int
+    series_median_ns: float
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRow:
+    """One good and quiet time of a series in a run.
+
+    `mate` is what it shares with a time to pair it with: a payload's name and size, or the round of a sample.
+    """
+
+    series_id: int
+    mate: str
+    wall_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictCount:
+    """How many things of a kind a run found in one state; `size_bytes` is their sum."""
+
+    kind: str
+    status: str
+    count: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProofRow:
+    """When an object of a vault was last proven to be whole, None for never; `run_id` and `flow` did that.
+
+    `path` and `encrypted_at` are of the newest payload that was encrypted to it, None where that is not on record any
+    more. `status` is the newest verdict, None if nobody ever looked.
+    """
+
+    vault_id: str
+    vault_path: str
+    name: str
+    path: str | None
+    encrypted_at: datetime | None
+    proven_at: datetime | None
+    run_id: int | None
+    flow: str | None
+    status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProofTotalsRow:
+    """How well a vault is proven as far as the record knows: its objects, and how many of them nobody found whole.
+
+    `oldest_proof` is when the object that was proven longest ago was; None if none ever was.
+    """
+
+    objects: int
+    never: int
+    oldest_proof: datetime | None

@@ -1,0 +1,167 @@
+"""Whether a database is whole, and where its space goes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, inspect, select, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
+
+from db.answers import RecordSize
+from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
+from db.errors import RecordUnusable, SchemaTooNew
+from db.schema import HEAD, found_revision, known_revision
+from db.tables import Base, RunTable
+
+
+def faults(url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> tuple[str, ...]:
+    """What is wrong with the database, a sentence each; none if it is whole. Reads all of a SQLite file.
+
+    Raises:
+        RecordUnusable: the driver of that database is missing.
+        RecordBeforeRelease: a program from before the first release wrote it.
+    """
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite" and not os.path.exists(str(parsed.database)):
+        return (f"{shown(parsed)} is not there",)
+    engine = open_engine(parsed, readonly=True, timeout_s=timeout_s)
+    found: list[str] = []
+    try:
+        for look in (_structure, _references, _revision, _shape):
+            try:
+                with explained(parsed), engine.connect() as connection:
+                    found += look(connection, shown(parsed))
+            except RecordUnusable as error:
+                found.append(error.reason)
+    finally:
+        engine.dispose()
+    # A file that cannot be read at all gives the same reason each time.
+    return tuple(dict.fromkeys(found))
+
+
+def _structure(connection: Connection, _where: str) -> Iterator[str]:
+    """Pages, rows and indexes fit together, as far as SQLite can tell."""
+    if connection.dialect.name == "sqlite":
+        for (report,) in connection.execute(text("PRAGMA integrity_check")):
+            yield from (line for line in report.splitlines() if line != "ok" and not line.startswith("*** in "))
+
+
+def _references(connection: Connection, _where: str) -> Iterator[str]:
+    """Every row's parents are there; PostgreSQL sees to that itself."""
+    if connection.dialect.name == "sqlite":
+        query = text('SELECT "table", parent, count(*) FROM pragma_foreign_key_check GROUP BY 1, 2 ORDER BY 1, 2')
+        for table, parent, count in connection.execute(query):
+            yield f"table {table}: {count:,} rows without their parent in table {parent}"
+
+
+def _revision(connection: Connection, where: str) -> Iterator[str]:
+    try:
+        found = known_revision(connection, where)
+    except SchemaTooNew as error:
+        yield f"schema {error.found} is newer than this program's {HEAD}; use the threadmill that wrote it"
+        return
+    if found is None:
+        yield "has no tables of threadmill"
+    elif found != HEAD:
+        yield f"schema {found} is older than this program's {HEAD}; run: threadmill db upgrade"
+
+
+def _shape(connection: Connection, _where: str) -> Iterator[str]:
+    """Tables, columns and indexes are all there, if the revision says that they should be."""
+    if found_revision(connection) != HEAD:
+        return
+    looking = inspect(connection)
+    there = set(looking.get_table_names())
+    for table in Base.metadata.sorted_tables:
+        if table.name not in there:
+            yield f"table {table.name} is missing"
+            continue
+        columns = {column["name"] for column in looking.get_columns(table.name)}
+        yield from (f"table {table.name}: column {one.name} is missing" for one in table.c if one.name not in columns)
+        indexes = {index["name"] for index in looking.get_indexes(table.name)}
+        yield from (
+            f"table {table.name}: index {one.name} is missing" for one in table.indexes if one.name not in indexes
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """Rows of a table, and its bytes with those of its indexes; None where the database cannot tell bytes apart."""
+
+    table: str
+    rows: int
+    size_bytes: int | None
+    share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordStats:
+    """The record in numbers; `size_bytes` is what it takes on disk, SQLite's write-ahead log included."""
+
+    where: str
+    schema: str
+    size_bytes: int
+    oldest_run_at: datetime | None
+    newest_run_at: datetime | None
+    tables: tuple[TableSize, ...]
+
+
+def size_of(connection: Connection, url: URL) -> RecordSize:
+    """What status needs of it, without reading all."""
+    runs = connection.execute(select(func.count()).select_from(RunTable)).scalar_one()
+    return RecordSize(_bytes(connection, url), runs)
+
+
+def stats_of(connection: Connection, url: URL) -> RecordStats:
+    """Count everything. Reads all of a SQLite file to tell its tables apart."""
+    rows = {
+        table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+        for table in Base.metadata.sorted_tables
+    }
+    oldest, newest = connection.execute(select(func.min(RunTable.started_at), func.max(RunTable.started_at))).one()
+    on_sqlite = connection.dialect.name == "sqlite"
+    sizes = _sqlite_sizes(connection) if on_sqlite else _postgresql_sizes(connection)
+    total = _bytes(connection, url)
+    tables = (
+        TableSize(name, count, sizes.get(name), sizes[name] / total if name in sizes else None)
+        for name, count in rows.items()
+    )
+    largest_first = sorted(tables, key=lambda one: (-(one.size_bytes or 0), -one.rows, one.table))
+    return RecordStats(shown(url), HEAD, total, oldest, newest, tuple(largest_first))
+
+
+def _bytes(connection: Connection, url: URL) -> int:
+    if connection.dialect.name == "sqlite":
+        return _file_bytes(url)
+    return int(connection.execute(select(func.pg_database_size(func.current_database()))).scalar_one())
+
+
+def _sqlite_sizes(connection: Connection) -> Mapping[str, int]:
+    query = text(
+        "SELECT owner.tbl_name, sum(pages.pgsize) FROM dbstat AS pages JOIN sqlite_master AS owner USING (name) "
+        "WHERE pages.aggregate = TRUE GROUP BY 1"
+    )
+    try:
+        return {row[0]: row[1] for row in connection.execute(query)}
+    except OperationalError as error:
+        if "no such table: dbstat" not in str(error):
+            raise
+        # Left out of this build of SQLite.
+        return {}
+
+
+def _postgresql_sizes(connection: Connection) -> Mapping[str, int]:
+    query = text("SELECT pg_total_relation_size(CAST(:name AS regclass))")
+    return {
+        table.name: connection.execute(query, {"name": f'"{table.name}"'}).scalar_one()
+        for table in Base.metadata.sorted_tables
+    }
+
+
+def _file_bytes(url: URL) -> int:
+    """Of the file and its write-ahead log, which is not always there."""
+    return sum(os.path.getsize(path) for path in (f"{url.database}", f"{url.database}-wal") if os.path.exists(path))

@@ -1,1 +1,0 @@
-"""Alembic revisions, applied by `db.schema.upgrade`."""

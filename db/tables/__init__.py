@@ -1,0 +1,26 @@
+"""The tables."""
+
+from __future__ import annotations
+
+from db.tables.base import Base
+from db.tables.experiments import CaseTable, InterpreterTable, SampleTable
+from db.tables.payloads import EncryptionTable, SnapshotTable, StageTable, VaultTable, VerdictTable
+from db.tables.runs import DaySummaryTable, HostTable, LedgerTable, RunTable, SeriesTable, SummaryTable
+
+__all__ = [
+    "Base",
+    "CaseTable",
+    "DaySummaryTable",
+    "EncryptionTable",
+    "HostTable",
+    "InterpreterTable",
+    "LedgerTable",
+    "RunTable",
+    "SampleTable",
+    "SeriesTable",
+    "SnapshotTable",
+    "StageTable",
+    "SummaryTable",
+    "VaultTable",
+    "VerdictTable",
+]

@@ -1,0 +1,157 @@
+"""Hosts, the runs of jobs on them, their seals in the ledger, and their summaries, which outlive them."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint, false, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.tables.base import Base, Key, UtcDateTime
+
+
+class HostTable(Base):
+    """A machine, by what stays the same about it; `fingerprint` is the SHA-256 of `facts`."""
+
+    __tablename__ = "host"
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str]
+    facts: Mapped[dict[str, str | int]] = mapped_column(JSON)
+
+
+class RunTable(Base):
+    """One run of one job; everything recorded hangs off it.
+
+    `attempt` counts the tries of one Prefect flow run (a retry from the UI is a new row). `boot_id`, `pid` and
+    `pid_start` (clock ticks since boot) tell whether the process that wrote the row is still there. `covariates`
+    are readings that may explain a change but identify nothing: load, kernel, versions.
+    """
+
+    __tablename__ = "run"
+    __table_args__ = (
+        UniqueConstraint("flow_run_id", "attempt"),
+        Index("ix_run_started_at", "started_at"),
+        Index("ix_run_status_started_at", "status", "started_at"),
+        Index(
+            "ix_run_running",
+            "host_id",
+            sqlite_where=text("status = 'running'"),
+            postgresql_where=text("status = 'running'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    flow: Mapped[str]
+    flow_run_id: Mapped[str | None]
+    attempt: Mapped[int]
+    deployment: Mapped[str | None]
+    via: Mapped[str]
+    host_id: Mapped[int] = mapped_column(ForeignKey("host.id"))
+    boot_id: Mapped[str]
+    pid: Mapped[int]
+    pid_start: Mapped[int] = mapped_column(BigInteger)
+    code_version: Mapped[str]
+    parameters: Mapped[dict[str, object]] = mapped_column(JSON)
+    covariates: Mapped[dict[str, object]] = mapped_column(JSON)
+    status: Mapped[str]
+    error: Mapped[str | None]
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class LedgerTable(Base):
+    """One entry of the chain of seals; see `db.ledger`. `run_id` stays when the run is removed, hence no foreign key.
+
+    `id` counts from 1 without gaps. `digests` maps a table to the number of the run's rows and their SHA-256; which
+    columns those cover is the `format`.
+    """
+
+    __tablename__ = "ledger"
+    __table_args__ = (Index("ix_ledger_run_id", "run_id"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True, autoincrement=False)
+    kind: Mapped[str]
+    run_id: Mapped[int] = mapped_column(Key)
+    format: Mapped[int]
+    digests: Mapped[dict[str, str]] = mapped_column(JSON)
+    sealed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    head: Mapped[str] = mapped_column(String(64))
+
+
+class SeriesTable(Base):
+    """What is comparable over time: same case, interpreter and host; or same suite, backend, size class and host.
+
+    `track` is the same without what may change under it (releases of the interpreter, facts of the host), so that a
+    step can be blamed on that. `size_class` is the power of two, in bytes, that the payloads' size is below; `kept`
+    says that their ciphertext was stored, which takes time.
+    """
+
+    __tablename__ = "series"
+    __table_args__ = (Index("ix_series_track", "track"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    track: Mapped[str]
+    kind: Mapped[str]
+    host_id: Mapped[int] = mapped_column(ForeignKey("host.id"))
+    case_id: Mapped[int | None] = mapped_column(ForeignKey("case.id"))
+    interpreter_id: Mapped[int | None] = mapped_column(ForeignKey("interpreter.id"))
+    suite: Mapped[str | None]
+    backend: Mapped[str | None]
+    size_class: Mapped[int | None] = mapped_column(BigInteger)
+    kept: Mapped[bool] = mapped_column(server_default=false())
+
+
+class SummaryTable(Base):
+    """A series in one run, from its good and quiet rows; stays when the run is removed, hence no foreign key to it.
+
+    `n` rows are summarised; `failed` and `noisy` ones are not, and are counted. For an unlocked race `lost_share` is
+    the median share of lost updates, noisy trials included. `covariates` are what a step may be blamed on.
+    """
+
+    __tablename__ = "summary"
+    __table_args__ = (
+        UniqueConstraint("series_id", "run_id"),
+        Index("ix_summary_run_id", "run_id"),
+        Index("ix_summary_series", "series_id", "started_at"),
+    )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    run_id: Mapped[int] = mapped_column(Key)
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"))
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    n: Mapped[int]
+    failed: Mapped[int]
+    noisy: Mapped[int]
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    lower_ns: Mapped[float | None]
+    median_ns: Mapped[float | None]
+    upper_ns: Mapped[float | None]
+    greatest_ns: Mapped[float | None]
+    mad_ns: Mapped[float | None]
+    lost_share: Mapped[float | None]
+    covariates: Mapped[dict[str, object]] = mapped_column(JSON)
+
+
+class DaySummaryTable(Base):
+    """A series on one closed day (UTC), from all its good and quiet rows then: not to be had from those of its runs.
+
+    As in `Summary`, `failed` and `noisy` rows are only counted; times are NULL where no row was good and quiet.
+    """
+
+    __tablename__ = "day_summary"
+    __table_args__ = (UniqueConstraint("series_id", "day"), Index("ix_day_summary_day", "day"))
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    series_id: Mapped[int] = mapped_column(ForeignKey("series.id"))
+    day: Mapped[date]
+    runs: Mapped[int]
+    n: Mapped[int]
+    failed: Mapped[int]
+    noisy: Mapped[int]
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    lower_ns: Mapped[float | None]
+    median_ns: Mapped[float | None]
+    upper_ns: Mapped[float | None]

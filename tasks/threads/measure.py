@@ -1,0 +1,224 @@
+"""Measuring: a round under the host's lock, case by case; the end of each child, however it ends, is an outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from tasks.axes import Guard, Outcome
+from tasks.cancel import CancelToken
+from tasks.threads.cases import Case, Sample, is_noisy
+from tasks.threads.child import ChildEnd, run_program, workload_version
+from tasks.threads.errors import HostBusy, InterpreterUnusable, MeasuringCancelled
+from tasks.threads.interpreters import Interpreter
+from tasks.threads.plan import Round
+
+# The slowest cell (a contended lock on an old version and a busy host) takes a tenth of this.
+DEADLINE_S = 120.0
+# The outcomes that the child itself may tell; the others are about its end.
+TOLD_OUTCOMES = frozenset(Outcome) - {Outcome.CRASHED, Outcome.GARBLED, Outcome.TIMED_OUT}
+LONG_NS = 3_000_000_000
+POLL_S = 0.1
+
+
+def measure_round(
+    one: Round, *, lock_path: str, lock_wait_s: float, cancel: CancelToken | None, tell: Callable[[Sample], None]
+) -> tuple[Sample, ...]:
+    """Measure a round as `run_round` does, and tell each sample at once to `tell`."""
+    samples = []
+    for sample in run_round(one, lock_path=lock_path, lock_wait_s=lock_wait_s, cancel=cancel):
+        tell(sample)
+        samples.append(sample)
+    return tuple(samples)
+
+
+def run_round(
+    one: Round,
+    *,
+    lock_path: str,
+    lock_wait_s: float,
+    deadline_s: float = DEADLINE_S,
+    cancel: CancelToken | None = None,
+) -> Iterator[Sample]:
+    """Take the measurements of a round in its order, and give each sample at once.
+
+    A noisy sample is kept, and taken again as often as the round says, so that the round has a quiet one to pair if
+    the host allows it. The host's measuring lock is held until the iterator is exhausted or closed.
+
+    Raises:
+        HostBusy: another measurement took longer than `lock_wait_s`.
+        MeasuringCancelled: the token was set.
+        ProcessesRemain: a descendant of a child does not die.
+    """
+    with host_lock(lock_path, wait_s=lock_wait_s, cancel=cancel):
+        for step in one.steps:
+            for _ in range(1 + one.retries):
+                sample = run_case(
+                    step.case, step.interpreter, round_number=one.number, deadline_s=deadline_s, cancel=cancel
+                )
+                yield sample
+                if not sample.noisy or not _worth_another(sample):
+                    break
+
+
+def _worth_another(sample: Sample) -> bool:
+    """Not for an unlocked race, whose counts noise does not spoil, nor for a long sample, which will be noisy again."""
+    return sample.case.guard is not Guard.NONE and (sample.wall_ns or 0) < LONG_NS
+
+
+def run_case(
+    case: Case,
+    interpreter: Interpreter,
+    *,
+    round_number: int = 0,
+    deadline_s: float = DEADLINE_S,
+    cancel: CancelToken | None = None,
+) -> Sample:
+    """Measure a case once, in a fresh child that is gone with all its descendants when this returns.
+
+    All other errors become outcomes.
+
+    Raises:
+        MeasuringCancelled: the token was set.
+        ProcessesRemain: a descendant does not die.
+    """
+    if cancel is not None and cancel.cancelled:
+        raise MeasuringCancelled(case.key)
+    blank = Sample(
+        case=case,
+        interpreter=interpreter.fingerprint,
+        workload_version=workload_version(),
+        round=round_number,
+        started_at=datetime.now(UTC),
+        outcome=Outcome.SKIPPED,
+    )
+    reason = interpreter.reason_against(case.executor)
+    if reason is not None:
+        return replace(blank, error=reason)
+    try:
+        ended = run_program(interpreter.command, json.dumps(case.request()), deadline_s=deadline_s, cancel=cancel)
+    except InterpreterUnusable as error:
+        return replace(blank, outcome=Outcome.CRASHED, error=str(error))
+    sample = _with_end(blank, ended, deadline_s)
+    return replace(sample, noisy=is_noisy(sample))
+
+
+def _with_end(blank: Sample, ended: ChildEnd, deadline_s: float) -> Sample:
+    """Fill in the outcome from the child's end, or else from its answer."""
+    if ended.fate == "timed-out":
+        text = f"no answer within {deadline_s:g} s"
+        return replace(blank, outcome=Outcome.TIMED_OUT, error=_with_stderr(text, ended))
+    if ended.fate == "flooded":
+        return replace(blank, outcome=Outcome.GARBLED, error=f"more output than {len(ended.stdout)} bytes")
+    if ended.exit_code:
+        return replace(blank, outcome=Outcome.CRASHED, error=_with_stderr(_exit_text(ended.exit_code), ended))
+    try:
+        return _with_answer(blank, ended.stdout)
+    except (ValueError, KeyError, TypeError) as error:
+        text = f"answered {ended.stdout[:200]!r}: {error}"
+        return replace(blank, outcome=Outcome.GARBLED, error=_with_stderr(text, ended))
+
+
+def _exit_text(exit_code: int) -> str:
+    if exit_code > 0:
+        return f"exit code {exit_code}"
+    try:
+        return f"killed by {signal.Signals(-exit_code).name}"
+    except ValueError:
+        return f"killed by signal {-exit_code}"
+
+
+def _with_stderr(text: str, ended: ChildEnd) -> str:
+    tail = ended.stderr_tail.strip()
+    return f"{text}\n{tail}" if tail else text
+
+
+def _with_answer(blank: Sample, stdout: str) -> Sample:
+    """Fill in the one line of the answer; ValueError, KeyError or TypeError if it is not one."""
+    answer = json.loads(stdout)
+    if not isinstance(answer, dict):
+        raise TypeError("not a JSON object")
+    outcome = Outcome(answer["outcome"])
+    if outcome not in TOLD_OUTCOMES:
+        raise ValueError(f"a child cannot know of the outcome {outcome}")
+    if outcome is not Outcome.SKIPPED and _whole(answer, "wall_ns") is None:
+        raise KeyError("wall_ns")
+    gil_on = answer.get("gil_on")
+    if not isinstance(gil_on, bool | None):
+        raise TypeError("gil_on is no boolean")
+    foreign = answer.get("foreign_share")
+    return replace(
+        blank,
+        outcome=outcome,
+        expected=_text(answer, "expected"),
+        found=_text(answer, "found"),
+        error=_text(answer, "error"),
+        wall_ns=_whole(answer, "wall_ns"),
+        cpu_ns=_whole(answer, "cpu_ns"),
+        runq_ns=_whole(answer, "runq_ns"),
+        blocked_ns=_whole(answer, "blocked_ns"),
+        context_switches=_whole(answer, "context_switches"),
+        gil_on=gil_on,
+        foreign_share=None if foreign is None else float(foreign),
+        positive_lost=_whole(answer, "positive_lost"),
+        negative_lost=_whole(answer, "negative_lost"),
+    )
+
+
+def _text(answer: dict[str, object], name: str) -> str | None:
+    value = answer.get(name)
+    if not isinstance(value, str | None):
+        raise TypeError(f"{name} is no text")
+    return value
+
+
+def _whole(answer: dict[str, object], name: str) -> int | None:
+    value = answer.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | None):
+        raise TypeError(f"{name} is no whole number")
+    return value
+
+
+@contextlib.contextmanager
+def host_lock(path: str, *, wait_s: float, cancel: CancelToken | None = None) -> Iterator[None]:
+    """Hold the measuring lock at `path`, created if need be, so that one measurement at a time runs on a host.
+
+    The kernel frees the lock when the process ends, however it ends; children do not inherit it.
+
+    Raises:
+        HostBusy: others held it for longer than `wait_s`.
+        MeasuringCancelled: the token was set.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _wait_for(descriptor, path, wait_s, cancel)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for(descriptor: int, path: str, wait_s: float, cancel: CancelToken | None) -> None:
+    """Poll instead of blocking, so that a cancel gets through."""
+    start = time.monotonic()
+    while True:
+        if cancel is not None and cancel.cancelled:
+            raise MeasuringCancelled(f"waiting for {path}")
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waited_s = time.monotonic() - start
+            if waited_s > wait_s:
+                holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
+                raise HostBusy(path, waited_s, holder or "someone") from None
+            time.sleep(POLL_S)
+        else:
+            return
