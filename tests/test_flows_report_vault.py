@@ -52,7 +52,7 @@ def test_each_vault_has_its_newest_snapshot_and_its_proofs(history: History) -> 
     (newest,) = shown["Newest snapshots"]
     assert (newest["vault"], newest["number"]) == ("/srv/vault", 4)
     assert newest["taken"] == datetime(2026, 10, 31, 3, tzinfo=UTC)
-    assert (newest["files"], newest["new"], newest["unchanged"], newest["stored"]) == (6, 2, 4, "391 KiB")
+    assert (newest["files"], newest["new"], newest["unchanged"], newest["stored"]) == (6, 2, 4, "347 KiB")
     (proofs,) = shown["Proofs"]
     last = next(run for run in history.runs(limit=None) if run.flow == "verify_vault")
     assert (proofs["run"], proofs["proven"], proofs["faults"]) == (str(last.id), 2, 1)
