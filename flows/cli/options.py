@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 from cyclopts import Parameter, Token
 
@@ -22,8 +22,9 @@ from tasks.crypto.suites import SUITES
 _GREATEST = 2**63 - 1
 
 
-def _split(_type: Any, tokens: Sequence[Token]) -> list[str]:
-    return [word.strip() for token in tokens for word in token.value.split(",") if word.strip()]
+def _split(kind: Any, tokens: Sequence[Token]) -> list[str] | tuple[str, ...]:
+    words = [word.strip() for token in tokens for word in token.value.split(",") if word.strip()]
+    return tuple(words) if get_origin(kind) is tuple else words
 
 
 def _whole(_type: Any, tokens: Sequence[Token]) -> int:
@@ -46,7 +47,8 @@ Whole = Annotated[int, Parameter(converter=_whole)]
 # May be repeated.
 Wholes = Annotated[list[int], Parameter(converter=_wholes, negative=(), show_default=False)]
 # May be repeated, or given once with commas.
-Names = Annotated[list[str], Parameter(converter=_split, negative=(), show_default=False, metavar="NAME,…")]
+NAMES = Parameter(converter=_split, negative=(), show_default=False, show_choices=False, metavar="NAME,…")
+Names = Annotated[list[str], NAMES]
 # May be repeated; a comma is part of it.
 Patterns = Annotated[list[str], Parameter(negative=(), show_default=False, metavar="PATTERN")]
 Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, help="print JSON for programs")]

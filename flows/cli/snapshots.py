@@ -12,12 +12,11 @@ from datetime import UTC, datetime, timedelta
 
 from cyclopts import App
 
-from flows.cli.encrypt import with_overrides
 from flows.cli.options import Flag, Json
 from flows.cli.vaults import KeyOption, VaultOption
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.request import need_key_file, need_path, need_vault
-from flows.settings import load_settings
+from flows.settings import load_settings, settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
 from flows.show.terminal import print_json, print_table, say
 from flows.text import if_known, local, plural, shown_path, size, visible
@@ -153,7 +152,7 @@ def _to(output: int) -> Callable[[memoryview], None]:
 
 @contextmanager
 def _opened(vault: str | None, key_file: str | None) -> Iterator[Vault]:
-    settings = with_overrides(load_settings(), None, key_file, vault)
+    settings = settings_with(vault, key_file)
     opened = open_vault(need_vault(settings.vault), need_key_file(settings.key_file).secret())
     with reading(opened.root, CancelToken()):
         yield opened

@@ -12,7 +12,6 @@ from cyclopts import Parameter
 from db.answers import RecordSize
 from db.history import History
 from db.rows import RunRow
-from flows.cli.encrypt import with_overrides
 from flows.cli.options import Flag, Json
 from flows.cli.vaults import KeyOption, VaultOption
 from flows.errors import ApiError, RequestRefused
@@ -20,7 +19,7 @@ from flows.jobs.request import need_vault
 from flows.jobs.vault_state import VaultState, look_at_vault, too_old
 from flows.serving.api import Api
 from flows.serving.server import use_server
-from flows.settings import Settings, load_settings
+from flows.settings import Settings, settings_with
 from flows.show.tables import DEPLOYMENTS
 from flows.show.terminal import print_json, print_table, say
 from flows.text import ago, parse_age, plural, size
@@ -78,7 +77,7 @@ def status(
         proof_age: complain if an object was not verified for longer: 36h, 30d, 8w; default: THREADMILL_PROOF_AGE
         only_vault: look at the vault, and neither at a server nor at deployments
     """
-    settings = with_overrides(load_settings(), key_file=key_file, vault=vault)
+    settings = settings_with(vault, key_file)
     if only_vault:
         need_vault(settings.vault)
     history = settings.open_history()

@@ -5,26 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from functools import partial
-from typing import TYPE_CHECKING
 
 from db.history import History
 from db.rows import PayloadRow, SampleRow
 from flows.cli.encrypt import print_backends
 from flows.cli.findings import print_findings
 from flows.cli.options import Json, Via
-from flows.cli.progress import ProgressReporter
-from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
-from flows.jobs.survey import survey as survey_job
-from flows.jobs.survey import survey_request
+from flows.cli.via import exit_code_of, run_job
+from flows.jobs.parameters import Survey
+from flows.jobs.survey import survey_job
 from flows.settings import load_settings
 from flows.show.table import Cell, table_of
 from flows.show.tables import suite_label
 from flows.show.terminal import print_json, print_table, say
 from flows.text import duration
-
-if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
 
 
 def survey(*, via: Via = None, json: Json = False) -> int:
@@ -38,11 +32,7 @@ def survey(*, via: Via = None, json: Json = False) -> int:
     Example: threadmill survey
     """
     settings = load_settings()
-    progress = ProgressReporter(quiet=json)
-    if by_prefect(via):
-        run_id = run_by_prefect(settings, progress, _call_flow).run_id
-    else:
-        run_id = run_directly("survey", settings, progress, partial(survey_job, survey_request(settings))).run_id
+    run_id = run_job("flows.survey:survey", Survey(), survey_job, settings, via, quiet=json).run_id
     history = settings.open_history()
     detail = history.detail(run_id)
     if json:
@@ -52,13 +42,6 @@ def survey(*, via: Via = None, json: Json = False) -> int:
         _print_items_53_and_54(detail.samples)
         _print_what_next(history, run_id)
     return exit_code_of(history, run_id)
-
-
-def _call_flow() -> State[None]:
-    from flows.survey import survey as flow
-
-    # Typed as a state of a state, which it is not at run time.
-    return flow(return_state=True)  # type: ignore[return-value]
 
 
 def _print_item_52(payloads: tuple[PayloadRow, ...]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, TypeVar
 
 from db.errors import ThreadmillError
 from db.history import History
@@ -14,16 +15,19 @@ from db.rows import NewRun
 from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS
 from flows.cli.progress import ProgressReporter
 from flows.errors import CommandFailed, RequestRefused
+from flows.jobs.parameter_types import JobParameters
 from flows.jobs.run import LISTENER, Job, Tools
 from flows.jobs.runner import DirectRunner
 from flows.serving import server
 from flows.serving.api import Api
-from flows.settings import Settings
+from flows.settings import Settings, in_force
 from flows.version import code_version
 from tasks.cancel import CancelToken
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
+
+P = TypeVar("P", bound=JobParameters)
 
 
 def by_prefect(via: str | None) -> bool:
@@ -45,14 +49,44 @@ class Done:
     message: str
 
 
-def run_directly(flow: str, settings: Settings, progress: ProgressReporter, job: Job) -> Done:
-    """Run the job in this process."""
+def run_job(
+    flow: str,
+    parameters: P,
+    make_job: Callable[[P, Settings], Job],
+    settings: Settings,
+    via: str | None,
+    *,
+    quiet: bool,
+) -> Done:
+    """Run a job in this process, or as a flow run.
+
+    Args:
+        flow: where the flow is, such as `flows.encryption:encrypt_files`.
+        parameters: of the job, checked.
+        make_job: gives the job, or refuses the parameters before anything is started.
+        settings: in force for the job.
+        via: see `by_prefect`.
+        quiet: show no progress.
+
+    Raises:
+        RequestRefused: the parameters are refused, or Prefect's server cannot be reached.
+        CommandFailed: the run had begun, and could not go on.
+    """
+    prefect = by_prefect(via)
+    job = make_job(parameters, settings)
+    progress = ProgressReporter(quiet=quiet)
+    if prefect:
+        return _run_by_prefect(flow, parameters, settings, progress)
+    return _run_directly(flow.partition(":")[2], job, settings, progress)
+
+
+def _run_directly(name: str, job: Job, settings: Settings, progress: ProgressReporter) -> Done:
     store = settings.open_store()
     history = settings.open_history()
     try:
         with progress, closing(DirectRunner(settings.usable_jobs)) as runner:
             tools = Tools(store, history, runner, progress, CancelToken())
-            opened = job(NewRun(flow, "direct", {}, code_version()), tools)
+            opened = job(NewRun(name, "direct", {}, code_version()), tools)
             return Done(opened.run_id, opened.message)
     except ThreadmillError as error:
         if progress.run_id is None:
@@ -61,20 +95,18 @@ def run_directly(flow: str, settings: Settings, progress: ProgressReporter, job:
         raise CommandFailed(str(error)) from error
 
 
-def run_by_prefect(settings: Settings, progress: ProgressReporter, call: Callable[[], State[None]]) -> Done:
-    """Run a flow in this process, on the server that the user has set or on one of our own.
-
-    `call` imports the flow and calls it: importing Prefect costs more than a second, and its settings are read then.
-
-    Raises:
-        RequestRefused: the server cannot be reached, or the flow refused the request.
-        CommandFailed: the flow run crashed or was cancelled.
-    """
-    with progress:
+def _run_by_prefect(flow: str, parameters: JobParameters, settings: Settings, progress: ProgressReporter) -> Done:
+    """Call the flow in this process, on the server that the user has set or on one of our own."""
+    module, _, name = flow.partition(":")
+    with progress, in_force(settings):
         _prepare_prefect(settings, progress)
         listening = LISTENER.set(progress)
         try:
-            state = call()
+            # Only now: importing Prefect costs more than a second, and its settings are read then.
+            call: Callable[..., State[None]] = getattr(importlib.import_module(module), name)
+            state = call(
+                **{field.name: getattr(parameters, field.name) for field in fields(parameters)}, return_state=True
+            )
         finally:
             LISTENER.reset(listening)
     if progress.run_id is None:

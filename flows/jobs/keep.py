@@ -48,7 +48,7 @@ class KeptOutcome:
         words = f"{one.new:,} new, {one.unchanged:,} unchanged, {one.unstable:,} unstable, {one.skipped:,} skipped, "
         words += f"{one.failed:,} failed; {size(one.stored_bytes)} added"
         faults = [f"VAULT NOT AS IT WAS: {fault.error}" for fault in self.faults]
-        named = self.encryption.faults
+        named = self.encryption.named_faults
         return "; ".join(
             [f"snapshot {one.name} (number {one.sequence}): {words}", *([named] if named else []), *faults]
         )
@@ -80,7 +80,7 @@ def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: New
         tools.reporter.planned(planned_work(plan))
         known = known_snapshot(tools.history, addition.vault)
         faults = tuple(_faults(addition, known))
-        with open_run(replace(run, parameters=request.parameters()), tools) as opened:
+        with open_run(replace(run, parameters=dict(request.recorded)), tools) as opened:
             place = addition.vault.place()
             record(place, 0, tools.store, opened.run_id, Verdicts(faults))
 
@@ -91,7 +91,7 @@ def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: New
             outcome = run_batches(plan, opened, partial(batch_into_vault, place, request), take)
             added = addition.add_snapshot(known.sequence + 1 if known else 1, tools.cancel)
             # After it is in the vault: a record that knows more than the vault has would take that for a rollback.
-            snapshot = snapshot_row(opened.run_id, addition, added, outcome.summary.counts)
+            snapshot = snapshot_row(opened.run_id, addition, added, outcome.counts)
             tools.store.record_snapshot(snapshot)
             opened.outcomes.append(KeptOutcome(outcome, snapshot, faults))
     return opened

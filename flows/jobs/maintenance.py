@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from db.ledger import LedgerCheck, LedgerFault
 from db.rows import NewRun
-from flows.errors import RequestRefused
-from flows.jobs.run import OpenRun, Tools, open_run
-from flows.settings import KEEP_FORM
+from flows.jobs.parameters import Maintain
+from flows.jobs.run import Job, OpenRun, Tools, open_run
+from flows.settings import Settings
 from flows.text import parse_age
 
 # The message is one line; all of them: threadmill history verify.
 _FAULTS_NAMED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class MaintenanceRequest:
-    """How long to keep runs, as somebody wrote it (`365d`); None keeps them for ever."""
-
-    keep: str | None = None
-
-    def parameters(self) -> dict[str, object]:
-        """For the run's row."""
-        return {"keep": self.keep}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +43,12 @@ class Maintained:
         return f"{found}; days rolled up: {self.days:,}{removed}"
 
 
-def maintenance_request(keep: str | None) -> MaintenanceRequest:
-    """A request that makes sense.
-
-    Raises:
-        RequestRefused: not an age in days or weeks.
-    """
-    if keep is not None and not re.fullmatch(KEEP_FORM, keep):
-        raise RequestRefused(f"{keep!r} is not an age that runs are kept to; write 365d or 52w")
-    return MaintenanceRequest(keep)
+def maintenance_job(parameters: Maintain, settings: Settings) -> Job:
+    """The job for these parameters; THREADMILL_KEEP says how long to keep runs where they do not."""
+    return partial(maintain, parameters.remove_older_than or settings.keep)
 
 
-def maintain(request: MaintenanceRequest, run: NewRun, tools: Tools) -> OpenRun:
+def maintain(keep: str | None, run: NewRun, tools: Tools) -> OpenRun:
     """Look after the record; the run, closed.
 
     Days are rolled up before anything is removed, or they would be lost; and checked before that, or what is wrong
@@ -74,12 +57,12 @@ def maintain(request: MaintenanceRequest, run: NewRun, tools: Tools) -> OpenRun:
     Raises:
         RecordError: the record cannot be read or written.
     """
-    with open_run(replace(run, parameters=request.parameters()), tools) as opened:
+    with open_run(replace(run, parameters=Maintain(remove_older_than=keep).recorded()), tools) as opened:
         days = tools.store.roll_up_days()
         verdict = tools.history.verify()
-        removed = tools.store.remove_runs(_before(request.keep)) if request.keep else 0
+        removed = tools.store.remove_runs(_before(keep)) if keep else 0
         tools.store.optimise()
-        opened.outcomes.append(Maintained(days, removed, request.keep, verdict))
+        opened.outcomes.append(Maintained(days, removed, keep, verdict))
     return opened
 
 

@@ -8,16 +8,16 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import partial
-from typing import TypeVar
 
 from db.rows import NewRun
 from db.store import Store
 from flows.errors import RequestRefused
 from flows.jobs.measured import Counting, MeasurementOutcome, fault_text, labels_of
-from flows.jobs.run import MoreDone, OpenRun, PlannedWork, Reporter, Tools, counted, open_run
+from flows.jobs.parameters import RunExperiments
+from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Reporter, Tools, counted, open_run
 from flows.jobs.runner import Here, Pending, Step
+from flows.settings import Settings
 from flows.text import plural
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.cancel import CancelToken
@@ -34,73 +34,34 @@ _ORDINALS_PER_ROUND = 100_000
 
 @dataclass(frozen=True, slots=True)
 class ExperimentRequest:
-    """What to measure, where, and how often.
-
-    `pythons` are paths or versions, `all` for every one found on the host, empty for the running one. `rounds`
-    None: as many as `selection` needs for an interval. `lock` is the host's measuring lock, waited for at most
-    `lock_wait_s`.
-    """
+    """The parameters with the settings of this process: `lock` is the host's measuring lock, and how long to wait."""
 
     lock: str
-    selection: CaseSelection = field(default_factory=CaseSelection)
-    pythons: tuple[str, ...] = ()
-    rounds: int | None = None
-    seed: int | None = None
+    parameters: RunExperiments = field(default_factory=RunExperiments)
     lock_wait_s: float = 3600.0
 
-    def parameters(self, plan: RoundPlan) -> dict[str, object]:
-        """For the record, the drawn seed and the interpreters that were found included."""
-        chosen = self.selection
-        return {
-            "experiments": list(chosen.experiments),
-            "workloads": list(chosen.workloads),
-            "executors": list(chosen.executors),
-            "shapes": list(chosen.shapes),
-            "guards": list(chosen.guards),
-            "workers": list(chosen.workers),
-            "quick": chosen.quick,
-            "interpreters": list(labels_of(plan).values()),
-            "rounds": len(plan.rounds),
-            "seed": plan.seed,
-        }
+    def recorded(self, plan: RoundPlan) -> dict[str, object]:
+        """For the record, with the drawn seed and the interpreters that were found."""
+        settled = replace(self.parameters, rounds=len(plan.rounds), seed=plan.seed)
+        return settled.recorded() | {"interpreters": list(labels_of(plan).values())}
 
 
-Row = TypeVar("Row", bound=StrEnum)
+def experiment_job(parameters: RunExperiments, settings: Settings) -> Job:
+    """The job for these parameters."""
+    return partial(measure, ExperimentRequest(settings.measuring_lock, parameters))
 
 
-def check_selection(
-    experiments: Sequence[str],
-    *,
-    workloads: Sequence[str] = (),
-    executors: Sequence[str] = (),
-    shapes: Sequence[str] = (),
-    guards: Sequence[str] = (),
-    workers: Sequence[int] = (2,),
-    quick: bool = False,
-) -> CaseSelection:
-    """What is asked for by name; `all`, or nothing, stands for everything of that kind.
-
-    Raises:
-        RequestRefused: a name is in no table.
-    """
-    asked = [] if "all" in experiments else experiments
+def selection_of(parameters: RunExperiments) -> CaseSelection:
+    """The cases that are asked for."""
     return CaseSelection(
-        experiments=_rows(Experiment, asked, "experiment"),
-        workloads=_rows(Workload, workloads, "workload"),
-        executors=_rows(Executor, executors, "executor"),
-        shapes=_rows(Shape, shapes, "shape"),
-        guards=_rows(Guard, guards, "guard"),
-        workers=tuple(dict.fromkeys(workers)),
-        quick=quick,
+        experiments=tuple(map(Experiment, dict.fromkeys(parameters.experiments))),
+        workloads=tuple(map(Workload, dict.fromkeys(parameters.workloads))),
+        executors=tuple(map(Executor, dict.fromkeys(parameters.executors))),
+        shapes=tuple(map(Shape, dict.fromkeys(parameters.shapes))),
+        guards=tuple(map(Guard, dict.fromkeys(parameters.guards))),
+        workers=tuple(dict.fromkeys(parameters.workers)),
+        quick=parameters.quick,
     )
-
-
-def _rows(table: type[Row], names: Sequence[str], what: str) -> tuple[Row, ...]:
-    known = {str(row): row for row in table}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise RequestRefused(f"unknown {what} {unknown[0]!r}; there are: {', '.join(known)}")
-    return tuple(known[name] for name in dict.fromkeys(names))
 
 
 def find_interpreters(pythons: Sequence[str], cancel: CancelToken) -> tuple[Interpreter, ...]:
@@ -127,10 +88,11 @@ def make_rounds(request: ExperimentRequest, cancel: CancelToken) -> RoundPlan:
     Raises:
         RequestRefused: an interpreter is not there, or what is asked for does not go together.
     """
-    interpreters = find_interpreters(request.pythons, cancel)
-    rounds = request.rounds or (QUICK_ROUNDS if request.selection.quick else ROUNDS)
+    asked = request.parameters
+    interpreters = find_interpreters(asked.pythons, cancel)
+    rounds = asked.rounds or (QUICK_ROUNDS if asked.quick else ROUNDS)
     try:
-        return plan(request.selection, interpreters, rounds, _seed(request.seed))
+        return plan(selection_of(asked), interpreters, rounds, _seed(asked.seed))
     except ExperimentError as error:
         raise RequestRefused(str(error)) from error
 
@@ -151,7 +113,7 @@ def measure(request: ExperimentRequest, run: NewRun, tools: Tools) -> OpenRun:
     """
     rounds = tools.runner.plan(lambda: make_rounds(request, tools.cancel))
     tools.reporter.planned(planned_samples(rounds))
-    with open_run(replace(run, parameters=request.parameters(rounds)), tools) as opened:
+    with open_run(replace(run, parameters=request.recorded(rounds)), tools) as opened:
         opened.outcomes.append(run_rounds(rounds, request, opened))
     return opened
 

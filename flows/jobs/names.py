@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
 
 from flows.errors import RequestRefused
 from flows.text import shown_path
 from tasks.crypto.suites import SUITES, SuiteName
-
-if TYPE_CHECKING:
-    from tasks.crypto.probe import BackendChoice
-
-Name = TypeVar("Name", bound=str)
 
 
 def check_suites(names: Sequence[str]) -> tuple[SuiteName, ...]:
@@ -23,23 +17,10 @@ def check_suites(names: Sequence[str]) -> tuple[SuiteName, ...]:
         RequestRefused: a name is not in the table.
     """
     known = {str(name): name for name in SUITES}
-    return tuple(_known(name, known, "suite") for name in dict.fromkeys(names))
-
-
-def check_backends(names: Sequence[str]) -> tuple[BackendChoice, ...]:
-    """The names without repetitions, all of them known.
-
-    Raises:
-        RequestRefused: a name is not that of a backend.
-    """
-    known: dict[str, BackendChoice] = {"auto": "auto", "openssl": "openssl", "native": "native"}
-    return tuple(_known(name, known, "backend") for name in dict.fromkeys(names))
-
-
-def _known(name: str, known: Mapping[str, Name], what: str) -> Name:
-    if name not in known:
-        raise RequestRefused(f"unknown {what} {name!r}; there are: {', '.join(known)}")
-    return known[name]
+    for name in names:
+        if name not in known:
+            raise RequestRefused(f"unknown suite {name!r}; there are: {', '.join(known)}")
+    return tuple(known[name] for name in dict.fromkeys(names))
 
 
 def need_outside(path: str, vault: str) -> None:

@@ -11,9 +11,12 @@ from functools import partial
 from db.rows import NewRun
 from flows.errors import RequestRefused
 from flows.jobs.names import need_outside
-from flows.jobs.run import OpenRun, PlannedWork, Tools, open_run
+from flows.jobs.parameters import RestoreFiles
+from flows.jobs.request import need_key_file, need_vault
+from flows.jobs.run import Job, OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.runner import Here
 from flows.jobs.vault import NAME_ANOTHER, VaultWork, VerdictTally, need_latest, run_on_vault
+from flows.settings import Settings
 from flows.text import shown_path
 from tasks.crypto.secret import KeyFile
 from tasks.files import FolderIdentity
@@ -70,6 +73,23 @@ class Restored:
         text = f"snapshot {self.snapshot} to {self.target}: files restored: {self.restored:,}, links: {self.links:,}"
         text += f", there already: {self.same:,}" if self.same else ""
         return f"{text}; {self.tally.message}"
+
+
+def restoration_job(parameters: RestoreFiles, settings: Settings) -> Job:
+    """The job for these parameters.
+
+    Raises:
+        RequestRefused: no vault or key file is set.
+    """
+    request = RestorationRequest(
+        need_vault(settings.vault),
+        need_key_file(settings.key_file),
+        parameters.snapshot,
+        parameters.target,
+        parameters.paths,
+        parameters.overwrite,
+    )
+    return partial(restore, request)
 
 
 def restore(request: RestorationRequest, run: NewRun, tools: Tools) -> OpenRun:

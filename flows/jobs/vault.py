@@ -14,8 +14,11 @@ from db.history import History
 from db.rows import NewRun
 from db.store import Store
 from flows.errors import RequestRefused
-from flows.jobs.run import MoreDone, OpenRun, PlannedWork, Tools, open_run
+from flows.jobs.parameters import PruneVault
+from flows.jobs.request import need_key_file, need_vault
+from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.runner import Here, Pending, Step, at_once
+from flows.settings import Settings
 from flows.text import shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
@@ -166,9 +169,6 @@ class PruningRequest:
 
     def __post_init__(self) -> None:
         """Raises RequestRefused."""
-        counts = asdict(self.policy)
-        if min(counts.values()) < 0:
-            raise RequestRefused("what is to be kept is at least 0")
         if self.policy.keeps_nothing:
             raise RequestRefused(
                 "that would keep nothing; say what to keep: --keep-last, --keep-daily, --keep-weekly, --keep-monthly"
@@ -199,6 +199,21 @@ class Pruned:
             f"snapshots: {snapshots:,} removed, {self.kept:,} kept; "
             f"objects: {objects:,} removed, {size(self.tally.size_bytes)}"
         )
+
+
+def pruning_request(parameters: PruneVault, settings: Settings) -> PruningRequest:
+    """The parameters with the settings of this process, checked.
+
+    Raises:
+        RequestRefused: no vault or key file is set, or the policy would keep nothing.
+    """
+    policy = Policy(parameters.keep_last, parameters.keep_daily, parameters.keep_weekly, parameters.keep_monthly)
+    return PruningRequest(need_vault(settings.vault), need_key_file(settings.key_file), policy)
+
+
+def pruning_job(parameters: PruneVault, settings: Settings) -> Job:
+    """The job for these parameters; see `pruning_request`."""
+    return partial(prune, pruning_request(parameters, settings))
 
 
 def prune(request: PruningRequest, run: NewRun, tools: Tools) -> OpenRun:

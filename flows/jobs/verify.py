@@ -10,9 +10,12 @@ from functools import partial
 from db.rows import NewRun
 from db.words import VERDICT_FAULTS
 from flows.errors import RequestRefused
-from flows.jobs.run import OpenRun, PlannedWork, Tools, open_run
+from flows.jobs.parameters import VerifyVault
+from flows.jobs.request import need_vault
+from flows.jobs.run import Job, OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.runner import Here
 from flows.jobs.vault import VaultWork, VerdictTally, known_snapshot, record_at_once, run_on_vault
+from flows.settings import Settings
 from flows.text import shown_path, size
 from tasks.crypto.secret import KeyFile
 from tasks.vault.index import ObjectIndex
@@ -96,6 +99,20 @@ class _VerificationPlan:
     unnamed: int
     count: int
     size_bytes: int
+
+
+def verification_job(parameters: VerifyVault, settings: Settings) -> Job:
+    """The job for these parameters.
+
+    Raises:
+        RequestRefused: no vault is set, or both a sample and no objects are asked for.
+    """
+    if parameters.snapshots_only and parameters.sample is not None:
+        raise RequestRefused("--sample is of objects, and --snapshots leaves them all out: give one of the two")
+    key = KeyFile(settings.key_file) if settings.key_file else None
+    vault = need_vault(settings.vault)
+    request = VerificationRequest(vault, key, parameters.sample, parameters.snapshots_only, settings.usable_jobs)
+    return partial(verify, request)
 
 
 def verify(request: VerificationRequest, run: NewRun, tools: Tools) -> OpenRun:

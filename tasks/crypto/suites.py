@@ -8,6 +8,8 @@ from typing import Literal
 SuiteName = Literal["modern", "modern-blake2", "chacha", "cbc", "classic"]
 Cipher = Literal["aes-256-ctr", "aes-256-cbc", "chacha20", "des-ede3-cbc"]
 Digest = Literal["sha256", "blake2b512", "whirlpool"]
+# `auto` takes openssl where it can run the suite, else native.
+BackendChoice = Literal["auto", "openssl", "native"]
 KeyDerivation = Literal["pbkdf2-hmac-sha256", "evp-bytestokey-sha256"]
 
 # `Salted__` and eight bytes of salt: what `openssl enc -salt` puts before the ciphertext.

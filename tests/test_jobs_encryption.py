@@ -1,19 +1,18 @@
-"""Summaries of batches: counts that add up, and the first few faults."""
+"""Outcomes of batches: counts that add up, and the first few faults."""
 
 from __future__ import annotations
 
 import itertools
-import pickle
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.jobs.encryption import EncryptionOutcome
 from tasks.crypto.encrypt import Encryption, PayloadStatus
 from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import Chosen
 from tasks.crypto.suites import SUITES
-from tasks.crypto.summary import BatchSummary, summarise, total
 from tests.crypto_fakes import modest
 
 STATUSES: list[PayloadStatus] = ["ok", "failed", "skipped", "unstable", "unchanged"]
@@ -32,15 +31,22 @@ def result(
     return Encryption(0, payload, SUITES["modern"], NATIVE, status, 0, 0, size_bytes=size, cause=cause, error=error)
 
 
+def outcome_of(*batches: list[Encryption]) -> EncryptionOutcome:
+    outcome = EncryptionOutcome()
+    for batch in batches:
+        outcome.add(batch)
+    return outcome
+
+
 def test_nothing_is_nothing() -> None:
-    """No payloads give a summary of zeros."""
-    assert summarise([]) == total([]) == BatchSummary()
-    assert BatchSummary().payloads == 0
+    """No payloads give an outcome of zeros."""
+    assert outcome_of() == outcome_of([]) == EncryptionOutcome()
+    assert (outcome_of().exit_code, outcome_of().message) == (0, "nothing left to do")
 
 
 def test_a_batch_is_counted() -> None:
     """Counts by status, the bytes of good payloads, and the unreadable ones among the failed."""
-    summary = summarise(
+    summary = outcome_of(
         [
             result("ok", size=10),
             result("ok", size=0),
@@ -52,7 +58,7 @@ def test_a_batch_is_counted() -> None:
         ]
     )
     assert summary.counts == {"ok": 3, "failed": 2, "skipped": 1, "unstable": 1}
-    assert (summary.payloads, summary.size_bytes, summary.unreadable) == (7, 15, 1)
+    assert (summary.counts.total(), summary.size_bytes, summary.unreadable) == (7, 15, 1)
     assert [(fault.status, fault.cause, fault.error) for fault in summary.faults] == [
         ("failed", "unreadable", "cannot be read"),
         ("failed", "stage", "exited with 1"),
@@ -61,25 +67,19 @@ def test_a_batch_is_counted() -> None:
 
 
 def test_only_the_first_faults_are_kept() -> None:
-    """However many payloads fail, a summary stays small, within a batch and over batches."""
+    """However many payloads fail, an outcome stays small, within a batch and over batches."""
     many = [result("failed", name=b"/%d" % number, error="bad") for number in range(100)]
-    assert [fault.name for fault in summarise(many).faults] == ["/0", "/1", "/2", "/3", "/4"]
-    together = total([summarise(many[:2]), summarise(many[2:4]), summarise(many[4:])])
-    assert [fault.name for fault in together.faults] == ["/0", "/1", "/2", "/3", "/4"]
+    assert outcome_of(many).faults == many[:5]
+    together = outcome_of(many[:2], many[2:4], many[4:])
+    assert together.faults == many[:5]
+    assert together.message.endswith("/4 (bad) and 95 more")
     assert together.counts == {"failed": 100}
 
 
 @pytest.mark.parametrize(("name", "shown"), [(b"/\xff", "/\\xff"), ("/é".encode(), "/é")])
 def test_any_name_can_be_shown(name: bytes, shown: str) -> None:
     """A name that is not UTF-8 is shown with its bytes escaped."""
-    (fault,) = summarise([result("failed", name=name, error="bad")]).faults
-    assert fault.name == shown
-
-
-def test_summaries_travel() -> None:
-    """A summary pickles."""
-    summary = summarise([result("failed", error="bad")])
-    assert pickle.loads(pickle.dumps(summary)) == summary  # noqa: S301 - our own bytes
+    assert outcome_of([result("failed", name=name, error="bad")]).message == f"1 failed: {shown} (bad)"
 
 
 @modest
@@ -101,4 +101,4 @@ def test_batches_do_not_matter(rows: list[tuple[PayloadStatus, int]], cuts: list
     ]
     edges = [0, *sorted(min(cut, len(results)) for cut in cuts), len(results)]
     batches = [results[start:end] for start, end in itertools.pairwise(edges)]
-    assert total(map(summarise, batches)) == summarise(results)
+    assert outcome_of(*batches) == outcome_of(results)
