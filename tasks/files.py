@@ -31,6 +31,16 @@ def _renameat2(*_arguments: object) -> int:
 _renameat2 = getattr(_libc, "renameat2", _renameat2)
 
 
+def absolute(path: str) -> bytes:
+    """The absolute path as the kernel would find it, links kept but for those before a `..`."""
+    name = os.fsencode(path)
+    if b".." not in name.split(b"/"):
+        return os.path.abspath(name)
+    # `link/..` is not the folder that the link lies in.
+    folder, last = os.path.split(os.path.join(os.getcwdb(), name))
+    return os.path.realpath(name) if last in {b"..", b"."} else os.path.join(os.path.realpath(folder), last)
+
+
 def open_regular(path: str) -> tuple[int, int]:
     """A descriptor to read a file, and how many bytes that has.
 
@@ -197,13 +207,3 @@ class ReadTwice:
             return os.pread(self._descriptor, length, at)
         except OSError as error:
             raise ReadFailed(error.strerror) from None
-
-
-def absolute(path: str) -> bytes:
-    """The absolute path as the kernel would find it, links kept but for those before a `..`."""
-    name = os.fsencode(path)
-    if b".." not in name.split(b"/"):
-        return os.path.abspath(name)
-    # `link/..` is not the folder that the link lies in.
-    folder, last = os.path.split(os.path.join(os.getcwdb(), name))
-    return os.path.realpath(name) if last in {b"..", b"."} else os.path.join(os.path.realpath(folder), last)

@@ -174,7 +174,6 @@ def test_encrypt_starts_with_few_modules(encrypting: set[str]) -> None:
     assert len(encrypting) <= 60
 
 
-@pytest.mark.xfail(strict=True, reason="filters check the names of suites")
 def test_history_needs_no_engine(reading: set[str]) -> None:
     """It reads rows."""
     assert of(reading, "tasks.crypto", "tasks.vault", "tasks.threads") == []

@@ -36,6 +36,7 @@ from flows.show.table import Table
 from flows.show.tables import FAILURES, PAYLOADS, RUNS, SAMPLES, SNAPSHOTS, VERDICTS, took
 from flows.show.terminal import print_csv, print_json, print_table, say
 from flows.text import local
+from tasks.files import absolute
 
 _SHOWN = 20
 
@@ -214,8 +215,6 @@ def payloads(
         run: only this run, by its number
         limit: how many at the most
     """
-    from tasks.files import absolute
-
     since, until = times.span()
     which = PayloadFilter(
         path=None if path is None else absolute(path),

@@ -16,7 +16,7 @@ from flows.errors import RequestRefused
 from flows.jobs.names import check_suites
 from flows.text import parse_age
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
-from tasks.crypto.suites import SUITES
+from tasks.suites import SUITES
 
 # What a database takes.
 _GREATEST = 2**63 - 1

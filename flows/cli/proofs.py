@@ -18,6 +18,7 @@ from flows.errors import RequestRefused
 from flows.show.tables import PROOFS, SNAPSHOTS
 from flows.show.terminal import print_csv, print_json, say
 from flows.text import plural, shown_path
+from tasks.files import absolute
 
 # So many vaults are named where another one was asked for.
 _SOME = 5
@@ -106,8 +107,6 @@ def proofs(
         path: only objects of this file, or of everything below this folder
         limit: how many at the most
     """
-    from tasks.files import absolute
-
     history = open_history(limit)
     vault_id = _vault_on_record(history, vault)
     rows = history.proofs(path=None if path is None else absolute(path), vault_id=vault_id, never=never, limit=limit)

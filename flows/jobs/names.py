@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from flows.errors import RequestRefused
 from flows.text import shown_path
-from tasks.crypto.suites import SUITES, SuiteName
+from tasks.suites import SUITES, SuiteName
 
 
 def check_suites(names: Sequence[str]) -> tuple[SuiteName, ...]:

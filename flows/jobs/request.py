@@ -15,8 +15,8 @@ from flows.text import shown_path
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.scan import missing_paths
 from tasks.crypto.secret import KeyFile, KeySource, ThrowAway
-from tasks.crypto.suites import BackendChoice, SuiteName
 from tasks.files import absolute
+from tasks.suites import BackendChoice, SuiteName
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _RANDOM = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?\s*x\s*(\d+)", re.IGNORECASE)

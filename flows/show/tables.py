@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flows.show.table import Cell, Column, Table, TableOf, table_of
 from flows.text import duration, percent, size, visible
-from tasks.crypto.suites import SUITES
+from tasks.suites import SUITES
 
 if TYPE_CHECKING:
     from db.answers import FailureRow, ProofRow, VerdictCount

@@ -10,7 +10,7 @@ from tasks.cancel import CancelToken
 from tasks.crypto.chain import Sink, StageResult
 from tasks.crypto.inputs import Input
 from tasks.crypto.secret import Secret
-from tasks.crypto.suites import Suite
+from tasks.suites import Suite
 
 BackendName = Literal["openssl", "native"]
 

@@ -27,8 +27,8 @@ from tasks.crypto.errors import (
 from tasks.crypto.inputs import Payload, open_payload
 from tasks.crypto.probe import Chosen
 from tasks.crypto.secret import KeySource, Secret
-from tasks.crypto.suites import SALT_BYTES, SUITES, Suite, SuiteName
 from tasks.files import FolderIdentity
+from tasks.suites import SALT_BYTES, SUITES, Suite, SuiteName
 
 PayloadStatus = Literal["ok", "failed", "skipped", "unstable", "unchanged"]
 

@@ -15,8 +15,8 @@ from tasks.crypto.chain import Sink
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.secret import KeySource
-from tasks.crypto.suites import HEADER_BYTES, SALT_BYTES
 from tasks.files import open_new, open_regular, sync_folder
+from tasks.suites import HEADER_BYTES, SALT_BYTES
 from tasks.vault.draft import Draft, DraftResult
 from tasks.vault.entries import FileFacts, Header, Totals
 from tasks.vault.errors import VaultError, VaultUnwritable

@@ -13,7 +13,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Self
 
-from tasks.crypto.suites import HEADER_BYTES
+from tasks.suites import HEADER_BYTES
 from tasks.vault.errors import NoSuchSnapshot, ScratchFull, VaultError
 from tasks.vault.format import object_path
 from tasks.vault.lookup import snapshot_names

@@ -18,8 +18,8 @@ from tasks.cancel import CancelToken
 from tasks.crypto.ciphers import ENCRYPTORS, Encryptor, derive
 from tasks.crypto.errors import Cancelled
 from tasks.crypto.secret import Secret
-from tasks.crypto.suites import HEADER_BYTES, MAGIC
 from tasks.files import ReadFailed, ReadTwice, open_new, open_regular, sync_file_system, sync_folder, write_all
+from tasks.suites import HEADER_BYTES, MAGIC
 from tasks.vault.errors import ObjectMissing, VaultChanged, VaultError, VaultUnwritable
 from tasks.vault.format import FOLDER_MODE, OBJECT_NAME, OBJECTS, TEMPORARY, object_path
 from tasks.vault.vault import SUITE, Vault

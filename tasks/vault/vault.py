@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tasks.crypto.secret import Secret
-from tasks.crypto.suites import SUITES, Suite
 from tasks.files import FolderIdentity, open_new, open_regular, rename_new, sync_folder, write_all
+from tasks.suites import SUITES, Suite
 from tasks.vault.errors import NewerFormat, NoVault, VaultChanged, VaultError, VaultUnwritable, WrongKey
 from tasks.vault.format import (
     FOLDER_MODE,

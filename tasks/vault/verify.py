@@ -15,8 +15,8 @@ from functools import partial
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
-from tasks.crypto.suites import HEADER_BYTES
 from tasks.files import open_regular
+from tasks.suites import HEADER_BYTES
 from tasks.vault.entries import FileEntry
 from tasks.vault.errors import VaultError
 from tasks.vault.format import (

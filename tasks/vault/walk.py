@@ -16,7 +16,7 @@ from pathspec.patterns.gitignore import GitIgnorePatternError
 
 from tasks.crypto.inputs import Payload, file_type
 from tasks.crypto.scan import outermost, parents
-from tasks.crypto.suites import HEADER_BYTES
+from tasks.suites import HEADER_BYTES
 from tasks.vault.entries import (
     FileFacts,
     FolderEntry,
