@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from db.history import History
 from db.rows import RunRow
 from flows.cli.via import Done, exit_code_of
 from flows.show.terminal import print_json, say
+
+if TYPE_CHECKING:
+    from db.history import History
 
 
 @dataclass(frozen=True, slots=True)

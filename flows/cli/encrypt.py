@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from db.history import History, PayloadFilter
 from db.rows import PayloadRow
 from flows.cli.options import Flag, Json, Names, Via
 from flows.cli.via import by_prefect, exit_code_of, run_job
 from flows.errors import RequestRefused
-from flows.jobs.encryption import encryption_job
-from flows.jobs.names import parse_random
+from flows.jobs.names import check_paths, parse_random
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
-from flows.jobs.request import EncryptionRequest, encryption_request
 from flows.settings import settings_with
 from flows.show.tables import PAYLOADS
 from flows.show.terminal import print_json, print_table, say
 from flows.text import plural, size
+
+if TYPE_CHECKING:
+    from db.history import History
+    from flows.jobs.request import EncryptionRequest
 
 _DEFAULTS = EncryptFiles()
 _SHOWN = 20
@@ -57,6 +58,10 @@ def encrypt(
     """
     parameters, flow = _parameters(paths, random, options, vault)
     settings = settings_with(vault, key_file, options.jobs)
+    # The engine is loaded for what is not refused.
+    from flows.jobs.encryption import encryption_job
+    from flows.jobs.request import encryption_request
+
     if dry_run:
         if not isinstance(parameters, EncryptFiles):
             raise RequestRefused("--dry-run is for a vault, which takes files and folders")
@@ -90,8 +95,7 @@ def _parameters(
         raise RequestRefused("a vault keeps files and folders; leave out --vault, --exclude and --rehash for this")
     options.check()
     if not random:
-        if not paths:
-            raise RequestRefused("nothing to encrypt: name files or folders, or use --random SIZExCOUNT")
+        check_paths(paths)
         return replace(options, paths=paths, discard=discarded), "flows.encryption:encrypt_files"
     size_bytes, count = parse_random(random[0])
     drawn = EncryptPayloads(
@@ -124,6 +128,8 @@ def _print_preview(request: EncryptionRequest, *, json: bool) -> int:
 
 def _print_outcome(history: History, run_id: int) -> None:
     """Print the first payloads with their digests, and the counts."""
+    from db.history import PayloadFilter
+
     shown = history.payloads(PayloadFilter(run_id=run_id), limit=_SHOWN)
     if shown:
         print_table(PAYLOADS.fill(shown, f"run {run_id}", without=("run", "started", "stages")))

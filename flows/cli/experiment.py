@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from cyclopts import Parameter
 
-from db.history import SampleFilter
 from flows.cli.findings import print_findings
 from flows.cli.options import Json, Names, Via
 from flows.cli.via import exit_code_of, run_job
 from flows.errors import RequestRefused
-from flows.jobs.measurement import experiment_job
 from flows.jobs.parameters import RunExperiments
 from flows.settings import load_settings
 from flows.show.terminal import print_json, say
@@ -44,6 +42,9 @@ def experiment(
         question: speedup, race, ceiling, or all
         workers: of pools and of ceiling, such as 1,2,4
     """
+    from db.history import SampleFilter
+    from flows.jobs.measurement import experiment_job
+
     # Names until they are checked.
     experiments = () if "all" in question else cast("tuple[Experiment, ...]", question)
     parameters = replace(options, experiments=experiments, workers=_numbers(workers)).check()

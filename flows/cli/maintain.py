@@ -9,7 +9,6 @@ from cyclopts import Parameter
 from flows.cli.done import print_done
 from flows.cli.options import Json, Via
 from flows.cli.via import run_job
-from flows.jobs.maintenance import maintenance_job
 from flows.jobs.parameters import Maintain
 from flows.settings import load_settings
 
@@ -28,6 +27,8 @@ def maintain(
 
     Example: threadmill maintain --remove-older-than 365d
     """
+    from flows.jobs.maintenance import maintenance_job
+
     settings = load_settings()
     done = run_job("flows.maintain:maintain", options, maintenance_job, settings, via, quiet=json)
     return print_done(settings.open_history(), done, json=json)

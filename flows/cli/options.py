@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 from cyclopts import Parameter, Token
 
-from db.history import SeriesFilter
 from flows.errors import RequestRefused
 from flows.jobs.names import check_suites
 from flows.text import parse_age
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.suites import SUITES
+
+if TYPE_CHECKING:
+    from db.history import SeriesFilter
 
 # What a database takes.
 _GREATEST = 2**63 - 1
@@ -246,10 +248,11 @@ class Selection(Times, Machines, Chains, Cases):
         Raises:
             RequestRefused: a value makes no sense, or the filters leave nothing whatever is on record.
         """
+        axes, suites, backends = self.axes(), self.suites(), self.backends()
         since, until = self.span()
-        which = SeriesFilter(
-            self.axes(), self.interpreter, self.suites(), self.backends(), self.host, since=since, until=until
-        )
+        from db.history import SeriesFilter
+
+        which = SeriesFilter(axes, self.interpreter, suites, backends, self.host, since=since, until=until)
         if which.of_samples and which.of_payloads:
             raise RequestRefused("--suite and --backend are of encryptions, the other filters of experiments: not both")
         return which

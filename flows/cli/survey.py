@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
-from db.history import History
 from db.rows import PayloadRow, SampleRow
 from flows.cli.encrypt import print_backends
 from flows.cli.findings import print_findings
 from flows.cli.options import Json, Via
 from flows.cli.via import exit_code_of, run_job
 from flows.jobs.parameters import Survey
-from flows.jobs.survey import survey_job
 from flows.settings import load_settings
 from flows.show.table import Cell, table_of
 from flows.show.tables import suite_label
 from flows.show.terminal import print_json, print_table, say
 from flows.text import duration
+
+if TYPE_CHECKING:
+    from db.history import History
 
 
 def survey(*, via: Via = None, json: Json = False) -> int:
@@ -31,6 +33,8 @@ def survey(*, via: Via = None, json: Json = False) -> int:
 
     Example: threadmill survey
     """
+    from flows.jobs.survey import survey_job
+
     settings = load_settings()
     run_id = run_job("flows.survey:survey", Survey(), survey_job, settings, via, quiet=json).run_id
     history = settings.open_history()

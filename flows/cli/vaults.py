@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from db.history import History
 from flows.cli.done import print_done
 from flows.cli.options import Flag, Json, Via, Whole
 from flows.cli.via import run_job
 from flows.jobs.names import need_path
 from flows.jobs.parameters import PruneVault, RestoreFiles, VerifyVault
-from flows.jobs.restore import restoration_job
-from flows.jobs.vault import PruningRequest, preview_prune, pruning_job, pruning_request
-from flows.jobs.verify import verification_job
 from flows.settings import settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
 from flows.show.terminal import print_json, print_table, say
 from flows.text import plural
 from tasks.cancel import CancelToken
+
+if TYPE_CHECKING:
+    from db.history import History
+    from flows.jobs.vault import PruningRequest
 
 VaultOption = Annotated[str | None, Parameter(help="folder of the vault; default: THREADMILL_VAULT")]
 KeyOption = Annotated[str | None, Parameter(help="the one that it was made with; default: THREADMILL_KEY_FILE")]
@@ -48,6 +48,8 @@ def verify(
     Args:
         jobs: objects at once (default: usable CPUs)
     """
+    from flows.jobs.verify import verification_job
+
     settings = settings_with(vault, key_file, jobs)
     done = run_job("flows.vault:verify_vault", options.check(), verification_job, settings, via, quiet=json)
     return print_done(settings.open_history(), done, json=json)
@@ -79,6 +81,8 @@ def restore(
         target: folder, made if it is not there
         paths: only these and what is below them, as they were when they were encrypted
     """
+    from flows.jobs.restore import restoration_job
+
     settings = settings_with(vault, key_file)
     given = replace(options, snapshot=snapshot, target=need_path(target), paths=tuple(map(need_path, paths)))
     done = run_job("flows.vault:restore_files", given, restoration_job, settings, via, quiet=json)
@@ -106,6 +110,8 @@ def prune(
     Args:
         dry_run: say what would be removed, and remove nothing
     """
+    from flows.jobs.vault import pruning_job, pruning_request
+
     settings = settings_with(vault, key_file)
     options.check()
     if dry_run:
@@ -117,6 +123,7 @@ def prune(
 def _print_preview(request: PruningRequest, history: History, *, json: bool) -> int:
     # Here, because that module takes options from this one.
     from flows.cli.snapshots import snapshot_line
+    from flows.jobs.vault import preview_prune
 
     removal = preview_prune(request, history, CancelToken())
     if json:

@@ -10,22 +10,20 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, TypeVar
 
 from db.errors import ThreadmillError
-from db.history import History
 from db.rows import NewRun
 from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS
-from flows.cli.progress import ProgressReporter
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.parameter_types import JobParameters
-from flows.jobs.run import LISTENER, Job, Tools
-from flows.jobs.runner import DirectRunner
-from flows.serving import server
-from flows.serving.api import Api
 from flows.settings import Settings, in_force
 from flows.version import code_version
 from tasks.cancel import CancelToken
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
+
+    from db.history import History
+    from flows.cli.progress import ProgressReporter
+    from flows.jobs.run import Job
 
 P = TypeVar("P", bound=JobParameters)
 
@@ -72,6 +70,8 @@ def run_job(
         RequestRefused: the parameters are refused, or Prefect's server cannot be reached.
         CommandFailed: the run had begun, and could not go on.
     """
+    from flows.cli.progress import ProgressReporter
+
     prefect = by_prefect(via)
     job = make_job(parameters, settings)
     progress = ProgressReporter(quiet=quiet)
@@ -81,6 +81,9 @@ def run_job(
 
 
 def _run_directly(name: str, job: Job, settings: Settings, progress: ProgressReporter) -> Done:
+    from flows.jobs.run import Tools
+    from flows.jobs.runner import DirectRunner
+
     store = settings.open_store()
     history = settings.open_history()
     try:
@@ -97,6 +100,8 @@ def _run_directly(name: str, job: Job, settings: Settings, progress: ProgressRep
 
 def _run_by_prefect(flow: str, parameters: JobParameters, settings: Settings, progress: ProgressReporter) -> Done:
     """Call the flow in this process, on the server that the user has set or on one of our own."""
+    from flows.jobs.run import LISTENER
+
     module, _, name = flow.partition(":")
     with progress, in_force(settings):
         _prepare_prefect(settings, progress)
@@ -131,6 +136,9 @@ def exit_code_of(history: History, run_id: int) -> int:
 
 def _prepare_prefect(settings: Settings, progress: ProgressReporter) -> None:
     """Put Prefect's settings in place before it is imported; see what the server says, where there is one."""
+    from flows.serving import server
+    from flows.serving.api import Api
+
     # The flow's state is reported by the command itself; a fault in the flow's code comes as an exception.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     if server.wait_for_server(settings.home, progress.say):

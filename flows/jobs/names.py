@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from flows.errors import RequestRefused
 from flows.text import shown_path
-from tasks.crypto.scan import missing_paths
-from tasks.crypto.secret import KeyFile
 from tasks.files import absolute
 from tasks.suites import SUITES, SuiteName
+
+if TYPE_CHECKING:
+    from tasks.crypto.secret import KeyFile
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _RANDOM = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?\s*x\s*(\d+)", re.IGNORECASE)
@@ -70,6 +72,8 @@ def check_paths(paths: Sequence[str]) -> tuple[str, ...]:
         raise RequestRefused("nothing to encrypt: name files or folders, or use --random SIZExCOUNT")
     if "-" in paths and len(paths) > 1:
         raise RequestRefused("standard input (-) cannot be combined with other paths")
+    from tasks.crypto.scan import missing_paths
+
     missing = [] if "-" in paths else missing_paths(paths)
     if missing:
         hint = " (options: see --help)" if missing[0].startswith("-") else ""
@@ -111,6 +115,8 @@ def need_key_file(path: str | None) -> KeyFile:
             "files need a key file: make one with `threadmill keygen PATH`, "
             "then give --key-file PATH or set THREADMILL_KEY_FILE"
         )
+    from tasks.crypto.secret import KeyFile
+
     key = KeyFile(path)
     key.secret()
     return key
