@@ -12,9 +12,9 @@ from db.history import History, PayloadFilter
 from db.rows import PayloadRow
 from flows.cli.options import Flag, Json, Names, Via
 from flows.cli.output import print_json, print_table, say
-from flows.cli.via import by_prefect, exit_code_of, run_job
+from flows.cli.run import by_prefect, exit_code_of, run_job
 from flows.errors import RequestRefused
-from flows.jobs.encryption import encryption_job
+from flows.jobs.encrypt import encryption_job
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.request import EncryptionRequest, encryption_request, parse_random
 from flows.settings import settings_with

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flows.cli.options import Json, Names
 from flows.cli.output import print_json, print_table
-from flows.jobs.measurement import find_interpreters
+from flows.jobs.experiment import find_interpreters
 from tasks.cancel import CancelToken
 
 

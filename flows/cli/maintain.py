@@ -6,10 +6,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.done import print_done
 from flows.cli.options import Json, Via
-from flows.cli.via import run_job
-from flows.jobs.maintenance import maintenance_job
+from flows.cli.run import print_done, run_job
+from flows.jobs.maintain import maintenance_job
 from flows.jobs.parameters import Maintain
 from flows.settings import load_settings
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from db.answers import RecordSize
 from db.history import History
 from db.rows import RunRow
-from flows.cli.options import Flag, Json
+from flows.cli.options import Flag, Json, KeyOption, VaultOption
 from flows.cli.output import print_json, print_table, say
 from flows.cli.vault_status import Age, VaultReport, look, print_vault
-from flows.cli.vaults import KeyOption, VaultOption
 from flows.errors import ApiError
 from flows.jobs.request import need_vault
 from flows.serving.api import Api

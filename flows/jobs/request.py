@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flows.errors import RequestRefused
-from flows.jobs.names import need_outside
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.settings import Settings
 from flows.text import shown_path
@@ -205,3 +204,12 @@ def need_key_file(path: str | None) -> KeyFile:
     key = KeyFile(path)
     key.secret()
     return key
+
+
+def need_outside(path: str, vault: str) -> None:
+    """Raises RequestRefused for a path that is a vault's folder, or in it."""
+    root = os.path.realpath(vault)
+    if os.path.commonpath([root, os.path.realpath(path)]) == root:
+        raise RequestRefused(
+            f"{shown_path(path)} is in the vault itself; name something outside of {shown_path(vault)}"
+        )

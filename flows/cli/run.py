@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from db.errors import ThreadmillError
 from db.history import History
-from db.rows import NewRun
+from db.rows import NewRun, RunRow
 from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS
+from flows.cli.output import print_json, say
 from flows.cli.progress import ProgressReporter
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.parameter_types import JobParameters
@@ -138,3 +139,20 @@ def _prepare_prefect(settings: Settings, progress: ProgressReporter) -> None:
         return
     progress.say("starting Prefect's embedded server (about 10 s)")
     os.environ.update(server.prefect_environment(settings.home, os.environ))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `--json` prints."""
+
+    run: RunRow | None
+    message: str
+
+
+def print_done(history: History, done: Done, *, json: bool) -> int:
+    """Print it; the exit code."""
+    if json:
+        print_json(Report(history.run(done.run_id), done.message))
+    else:
+        say(f"run {done.run_id}: {done.message}")
+    return exit_code_of(history, done.run_id)

@@ -8,10 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from db.history import History
-from flows.cli.done import print_done
-from flows.cli.options import Flag, Json, Via, Whole
+from flows.cli.options import Flag, Json, KeyOption, VaultOption, Via, Whole
 from flows.cli.output import print_json, print_table, say
-from flows.cli.via import run_job
+from flows.cli.run import print_done, run_job
 from flows.jobs.parameters import PruneVault, RestoreFiles, VerifyVault
 from flows.jobs.request import need_path
 from flows.jobs.restore import restoration_job
@@ -20,9 +19,6 @@ from flows.jobs.verify import verification_job
 from flows.settings import settings_with
 from flows.text import plural
 from tasks.cancel import CancelToken
-
-VaultOption = Annotated[str | None, Parameter(help="folder of the vault; default: THREADMILL_VAULT")]
-KeyOption = Annotated[str | None, Parameter(help="the one that it was made with; default: THREADMILL_KEY_FILE")]
 
 
 def verify(
