@@ -10,21 +10,16 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from cyclopts import Parameter
 
-from db.history import History, SampleFilter
-from db.rows import PayloadRow, SampleRow
-from flows.cli.encrypt import print_backends
-from flows.cli.findings import print_findings
 from flows.cli.options import Json, Names, Via
 from flows.cli.output import print_json, print_table, say
-from flows.cli.run import exit_code_of, run_job
 from flows.errors import RequestRefused
-from flows.jobs.experiment import experiment_job
 from flows.jobs.parameters import RunExperiments, Survey
-from flows.jobs.survey import survey_job
 from flows.settings import load_settings
 from flows.text import duration
 
 if TYPE_CHECKING:
+    from db.history import History
+    from db.rows import PayloadRow, SampleRow
     from tasks.axes import Experiment
 
 _DEFAULTS = RunExperiments()
@@ -54,6 +49,12 @@ def experiment(
     experiments = () if "all" in question else cast("tuple[Experiment, ...]", question)
     parameters = replace(options, experiments=experiments, workers=_numbers(workers)).check()
     settings = load_settings()
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from db.history import SampleFilter
+    from flows.cli.findings import print_findings
+    from flows.cli.run import exit_code_of, run_job
+    from flows.jobs.experiment import experiment_job
+
     run_id = run_job("flows.experiments:run_experiments", parameters, experiment_job, settings, via, quiet=json).run_id
     history = settings.open_history()
     if json:
@@ -85,6 +86,10 @@ def survey(*, via: Via = None, json: Json = False) -> int:
     Example: threadmill survey
     """
     settings = load_settings()
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from flows.cli.run import exit_code_of, run_job
+    from flows.jobs.survey import survey_job
+
     run_id = run_job("flows.survey:survey", Survey(), survey_job, settings, via, quiet=json).run_id
     history = settings.open_history()
     detail = history.detail(run_id)
@@ -98,6 +103,8 @@ def survey(*, via: Via = None, json: Json = False) -> int:
 
 
 def _print_item_52(payloads: tuple[PayloadRow, ...]) -> None:
+    from flows.cli.encrypt import print_backends
+
     print_table(
         "Item 52, child processes: 100 random bytes → encrypt → hash, three times",
         ("suite", "cipher → digest", "backend", "digest's last ten bytes", "encrypt", "hash", "chain"),
@@ -116,6 +123,8 @@ def _line(row: PayloadRow) -> tuple[object, ...]:
 
 
 def _print_items_53_and_54(samples: tuple[SampleRow, ...]) -> None:
+    from flows.cli.findings import print_findings
+
     say()
     say("Items 53 and 54, threads and locks: four numbers factorized; five threads, a million updates each")
     print_findings(samples)

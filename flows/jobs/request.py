@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,13 +15,6 @@ from tasks.crypto.scan import absolute, missing_paths
 from tasks.crypto.secret import KeyFile, KeySource, ThrowAway
 from tasks.crypto.suites import BackendChoice, SuiteName
 
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-_RANDOM = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?\s*x\s*(\d+)", re.IGNORECASE)
-
-# Random payloads lie in memory while they are encrypted.
-_RANDOM_BYTES = 1 << 30
-_RANDOM_COUNT = 1_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class RandomSpec:
@@ -30,23 +22,6 @@ class RandomSpec:
 
     size_bytes: int
     count: int
-
-
-def parse_random(text: str) -> tuple[int, int]:
-    """Size in bytes and count of `100x3` or `4KiBx1000`.
-
-    Raises:
-        RequestRefused: it is not of that form, or over the bounds.
-    """
-    match = _RANDOM.fullmatch(text.strip())
-    if match is None:
-        raise RequestRefused(f"random payloads are given as SIZExCOUNT, such as 100x3 or 4KiBx1000, not {text!r}")
-    size_bytes, count = int(match[1]) * _UNITS[(match[2] or "").lower()], int(match[3])
-    if size_bytes > _RANDOM_BYTES:
-        raise RequestRefused("a random payload has at most 1 GiB (it is held in memory)")
-    if not 1 <= count <= _RANDOM_COUNT:
-        raise RequestRefused(f"the number of random payloads is between 1 and {_RANDOM_COUNT:,}")
-    return size_bytes, count
 
 
 @dataclass(frozen=True, slots=True)
