@@ -15,7 +15,7 @@ from tasks.crypto.encrypt import Batch, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import choose_backend
 from tasks.crypto.secret import KeyFile, write_key_file
-from tasks.crypto.suites import SUITES, BackendChoice
+from tasks.suites import SUITES, BackendChoice
 
 CPUS = len(os.sched_getaffinity(0))
 PIPELINE = (

@@ -14,7 +14,7 @@ from tasks.crypto.errors import BackendUnavailable, Cancelled
 from tasks.crypto.inputs import Payload
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.probe import Chosen, choose_backend
-from tasks.crypto.suites import SUITES, BackendChoice, SuiteName
+from tasks.suites import SUITES, BackendChoice, SuiteName
 from tests.crypto_fakes import OPENSSL, encrypt_bytes, needs_openssl, run_batch, script
 
 

@@ -12,7 +12,7 @@ from flows.jobs.encrypt import EncryptionOutcome
 from tasks.crypto.encrypt import Encryption, PayloadStatus
 from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import Chosen
-from tasks.crypto.suites import SUITES
+from tasks.suites import SUITES
 from tests.crypto_fakes import modest
 
 STATUSES: list[PayloadStatus] = ["ok", "failed", "skipped", "unstable", "unchanged"]

@@ -163,7 +163,6 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return kept | {"THREADMILL_HOME": str(tmp_path_factory.mktemp("home"))}
 
 
-@pytest.mark.xfail(strict=True, reason="jobs import all engines")
 def test_encrypt_needs_no_other_engine(encrypting: set[str]) -> None:
     """A random payload goes into no vault and is no experiment."""
     assert of(encrypting, "tasks.threads", "tasks.vault") == []

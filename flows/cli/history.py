@@ -20,7 +20,7 @@ from flows.cli.selection import ALL_CHAINS, ALL_HOSTS, ANY_TIME, FOR_PEOPLE, Cha
 from flows.cli.vault_record import print_snapshots, print_verdicts
 from flows.errors import RequestRefused
 from flows.text import duration, local
-from tasks.crypto.scan import absolute
+from tasks.files import absolute
 
 
 def runs(

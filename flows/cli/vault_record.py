@@ -18,7 +18,7 @@ from flows.cli.record import open_history, say_if_empty
 from flows.cli.selection import ANY_TIME, FOR_PEOPLE, Form, Times
 from flows.errors import RequestRefused
 from flows.text import duration, local, shown_path, size
-from tasks.crypto.scan import absolute
+from tasks.files import absolute
 
 # So many vaults are named where another one was asked for.
 _SOME = 5

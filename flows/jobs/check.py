@@ -19,7 +19,7 @@ from tasks.crypto.inputs import Payload
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.scan import scan
 from tasks.crypto.secret import KeyFile, Secret
-from tasks.crypto.suites import SUITES
+from tasks.suites import SUITES
 
 Verdict = Literal["same", "differs", "not recorded", "unreadable", "unstable", "skipped", "failed"]
 

@@ -17,7 +17,7 @@ from flows.cli.options import NAMES, Flag, Whole
 from flows.jobs.parameter_types import JobParameters, Matches
 from flows.text import KEEP_FORM
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
-from tasks.crypto.suites import BackendChoice, SuiteName
+from tasks.suites import BackendChoice, SuiteName
 
 Jobs = Annotated[
     Annotated[Whole, Interval(ge=1, le=256)] | None,

@@ -18,8 +18,8 @@ from tasks.crypto.encrypt import Batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import Chosen, choose_backend
 from tasks.crypto.scan import scan, source_folders
-from tasks.crypto.suites import SUITES, BackendChoice, Suite
 from tasks.files import FolderIdentity
+from tasks.suites import SUITES, BackendChoice, Suite
 
 if TYPE_CHECKING:
     from tasks.vault.add import Addition

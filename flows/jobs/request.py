@@ -11,9 +11,10 @@ from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.settings import Settings
 from flows.text import shown_path
 from tasks.crypto.encrypt import Limits
-from tasks.crypto.scan import absolute, missing_paths
+from tasks.crypto.scan import missing_paths
 from tasks.crypto.secret import KeyFile, KeySource, ThrowAway
-from tasks.crypto.suites import BackendChoice, SuiteName
+from tasks.files import absolute
+from tasks.suites import BackendChoice, SuiteName
 
 
 @dataclass(frozen=True, slots=True)

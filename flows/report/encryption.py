@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from db.rows import PayloadRow
 from flows.report.blocks import Cell, Paragraph, Section, Table, columns
 from flows.text import megabytes, milliseconds, number
-from tasks.crypto.suites import SUITES
+from tasks.suites import SUITES
 
 _LEGACY = frozenset(str(name) for name, suite in SUITES.items() if suite.legacy)
 

@@ -28,7 +28,7 @@ from tasks.crypto.inputs import memory_input
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.openssl import OpensslBackend, Recipe, ShortOutput, complaint
 from tasks.crypto.secret import Secret
-from tasks.crypto.suites import SALT_BYTES, BackendChoice, Suite
+from tasks.suites import SALT_BYTES, BackendChoice, Suite
 
 _LEGACY = ("-provider", "legacy", "-provider", "default")
 _RECIPES = (
