@@ -14,11 +14,7 @@ from db.history import SeriesFilter
 from flows.cli.options import Csv, Json, Names, end_in_time, point_in_time
 from flows.errors import RequestRefused
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
-<<<<<<< HEAD
-from tasks.crypto.suites import SUITES, SuiteName
-=======
-from tasks.suites import SUITES
->>>>>>> main
+from tasks.suites import SUITES, SuiteName
 
 _WHEN = "7d, 12h, today, 2026-11-22, 2026-11-22T03:00"
 # What the record calls them; `auto` is a choice, not a backend.
