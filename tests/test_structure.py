@@ -174,13 +174,11 @@ def test_encrypt_starts_with_few_modules(encrypting: set[str]) -> None:
     assert len(encrypting) <= 60
 
 
-@pytest.mark.xfail(strict=True, reason="filters check the names of suites")
 def test_history_needs_no_engine(reading: set[str]) -> None:
     """It reads rows."""
     assert of(reading, "tasks.crypto", "tasks.vault", "tasks.threads") == []
 
 
-@pytest.mark.xfail(strict=True, reason="62 modules")
 def test_history_starts_with_few_modules(reading: set[str]) -> None:
     """Each takes its millisecond at every start."""
     assert len(reading) <= 45

@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from flows.cli.options import Flag, Json, Names, Via
+<<<<<<< HEAD
 from flows.cli.output import print_json, print_table, say
+=======
+from flows.cli.via import by_prefect, exit_code_of, run_job
+>>>>>>> main
 from flows.errors import RequestRefused
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.settings import settings_with
-from flows.text import duration, plural, size
+from flows.show.tables import PAYLOADS
+from flows.show.terminal import print_json, print_table, say
+from flows.text import plural, size
 
 if TYPE_CHECKING:
     from db.history import History
@@ -150,12 +156,16 @@ def _print_preview(request: EncryptionRequest, *, json: bool) -> int:
 
 
 def _print_outcome(history: History, run_id: int) -> None:
+<<<<<<< HEAD
     """The first payloads with their digests, every payload that needs eyes, and the counts."""
     from db.history import PayloadFilter
 
+=======
+    """Print the first payloads with their digests, and the counts."""
+>>>>>>> main
     shown = history.payloads(PayloadFilter(run_id=run_id), limit=_SHOWN)
     if shown:
-        _print_payloads(run_id, shown)
+        print_table(PAYLOADS.fill(shown, f"run {run_id}", without=("run", "started", "stages")))
     print_backends(shown)
     counts = history.counts(run_id)
     total = sum(count.count for count in counts)
@@ -164,25 +174,6 @@ def _print_outcome(history: History, run_id: int) -> None:
     if total > len(shown):
         say(f"the first {len(shown)} are shown; all of them: threadmill history show {run_id} --limit {total}")
     say(f"recorded in {history.where}")
-
-
-def _print_payloads(run_id: int, shown: Sequence[PayloadRow]) -> None:
-    print_table(
-        f"run {run_id}",
-        ("payload", "bytes", "suite", "backend", "status", "digest", "time"),
-        (
-            (
-                row.name,
-                row.size_bytes,
-                row.suite,
-                row.backend,
-                row.status,
-                row.digest.hex() if row.digest else row.error,
-                duration(row.wall_ns),
-            )
-            for row in shown
-        ),
-    )
 
 
 def print_backends(payloads: Sequence[PayloadRow]) -> None:

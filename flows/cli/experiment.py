@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING, Annotated, cast
 from cyclopts import Parameter
 
 from flows.cli.options import Json, Names, Via
+<<<<<<< HEAD
 from flows.cli.output import print_json, print_table, say
+=======
+from flows.cli.via import exit_code_of, run_job
+>>>>>>> main
 from flows.errors import RequestRefused
 from flows.jobs.parameters import RunExperiments, Survey
 from flows.settings import load_settings
+<<<<<<< HEAD
 from flows.text import duration
+=======
+from flows.show.terminal import print_json, say
+>>>>>>> main
 
 if TYPE_CHECKING:
     from db.history import History

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from flows.cli.options import Flag, Json, KeyOption, VaultOption, Via, Whole
-from flows.cli.output import print_json, print_table, say
 from flows.jobs.parameters import PruneVault, RestoreFiles, VerifyVault
 from flows.settings import settings_with
+from flows.show.tables import VAULT_SNAPSHOTS
+from flows.show.terminal import print_json, print_table, say
 from flows.text import plural
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def prune(
 
 
 def _print_preview(request: PruningRequest, history: History, *, json: bool) -> int:
+    from flows.cli.snapshots import snapshot_line
     from flows.jobs.vault import preview_prune
     from tasks.cancel import CancelToken
 
@@ -130,11 +132,7 @@ def _print_preview(request: PruningRequest, history: History, *, json: bool) -> 
         )
         return 0
     if removal.snapshots:
-        print_table(
-            "snapshots that would go",
-            ("snapshot", "number", "files", "bytes"),
-            ((one.name, one.header.sequence, one.totals.files, one.totals.size_bytes) for one in removal.snapshots),
-        )
+        print_table(VAULT_SNAPSHOTS.fill((snapshot_line(one) for one in removal.snapshots), "snapshots that would go"))
     say(
         f"{plural(len(removal.snapshots), 'snapshot')} and {plural(removal.objects, 'object')} would go, "
         f"{plural(removal.kept, 'snapshot')} would stay; nothing was done"
