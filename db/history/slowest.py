@@ -29,18 +29,18 @@ class _Place(NamedTuple):
 
 
 class SlowestReads(SeriesReads):
-    """What took long."""
+    """Slow payloads and samples, and single times."""
 
     def slowest(self, which: SeriesFilter, *, absolute: bool = False, limit: int = 20) -> list[SlowRow]:
         """The payloads and samples that took longest against the median of their series in that time.
 
-        Failed and noisy ones are left out. Each of those that took longest is in one of the `limit` runs with the
-        greatest times: so summaries say where to look, and few raw rows are read.
+        Failed and noisy rows are left out. Every row of the answer is in one of the `limit` runs with the greatest
+        times: so summaries say where to look, and few raw rows are read.
 
         Args:
             which: series, and the time of the runs.
             absolute: longest by time, not by the ratio to the median.
-            limit: how many at the most.
+            limit: the length of the list.
         """
         places = nlargest(
             limit, self._places(which), key=lambda one: one.greatest_ns / (1 if absolute else one.median_ns)
@@ -64,7 +64,7 @@ class SlowestReads(SeriesReads):
                     yield _Place(series[series_id], row.run_id, row.greatest_ns, median_ns)
 
     def _slowest_in(self, place: _Place, limit: int) -> Iterator[SlowRow]:
-        """The slowest rows of a series in a run; where they were removed, the one that its summary remembers."""
+        """The slowest rows of a series in a run; if they were removed, the greatest time in its summary."""
         query = _samples(place) if place.series.kind == "sample" else _payloads(place)
         found = [(row.ordinal, row.started_at, row.name, row.wall_ns) for row in self._rows(query.limit(limit))]
         for ordinal, started_at, name, wall_ns in found or self._remembered(place):
@@ -79,7 +79,7 @@ class SlowestReads(SeriesReads):
             yield None, row.started_at, None, round(place.greatest_ns)
 
     def times(self, run_id: int) -> list[TimeRow]:
-        """The times that the summaries of a closed run were made of; none where its rows were removed."""
+        """The single times behind the summaries of a closed run; none if its rows were removed."""
         identity = (
             SeriesTable.case_id,
             SeriesTable.interpreter_id,

@@ -27,20 +27,20 @@ _T = TypeVar("_T")
 
 
 class TrendReads(SeriesReads):
-    """How series went on."""
+    """Series over time."""
 
     def trend(
         self, which: SeriesFilter, *, by: Literal["day", "run"] = "day", limit: int | None = 30
     ) -> list[TrendRow]:
-        """How each series went on: a row per day (UTC) or run, series by series, from the oldest to the newest.
+        """Each series over time: a row per day (UTC) or run, series by series, from the oldest to the newest.
 
-        A day's quartiles are those of all its good and quiet rows, which cannot be had from its runs' quartiles: they
-        come from the roll-up of closed days, else from raw rows. Days are whole: the one in which `since` lies counts
-        from its beginning, and the one in which `until` lies to its end. Runs that go on are in neither.
+        A day's quartiles are those of all its good and quiet rows, which do not follow from its runs' quartiles: they
+        come from the roll-up of closed days, else from raw rows. Days are whole: the day of `since` counts from its
+        beginning, and the day of `until` to its end. Open runs do not count.
 
         Args:
             which: series and time.
-            by: what a row stands for.
+            by: whether a row stands for a day or a run.
             limit: only the newest days or runs of each series.
         """
         series = self.series(which)
@@ -70,7 +70,7 @@ class TrendReads(SeriesReads):
     ) -> _Days:
         """Days after the last one that was rolled up.
 
-        A series that had one run on a day is on that day what it is in that run; else the day's rows are added up.
+        If a series has one run on a day, its summary is that of the day; else the day's rows are added up.
         """
         last = next((row[0] for row in self._rows(select(func.max(DaySummaryTable.day)))), None)
         if last is not None:
@@ -123,7 +123,7 @@ def _days_of(which: SeriesFilter) -> tuple[date | None, date | None]:
 
 
 def _whole_days(begin: date | None, end: date | None) -> SeriesFilter:
-    """From the beginning of the one to the end of the other."""
+    """From the beginning of the first day to the end of the last."""
     return SeriesFilter(
         since=None if begin is None else _midnight(begin), until=None if end is None else _midnight(end + _DAY)
     )

@@ -1,4 +1,4 @@
-"""The encryption job into a vault: only what is new or changed is encrypted, and at the end there is a snapshot."""
+"""The encryption job into a vault: new and changed files are encrypted, and a snapshot is added at the end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tasks.vault.walk import Excludes, has_files, sources_of
 
 @dataclass(frozen=True, slots=True)
 class KeptOutcome:
-    """What came of the files, and the snapshot that has them; `faults` are of the vault, noticed on the way."""
+    """The outcome of the files, and the snapshot that has them; `faults` of the vault were noticed on the way."""
 
     encryption: EncryptionOutcome
     snapshot: SnapshotRow
@@ -43,7 +43,7 @@ class KeptOutcome:
 
     @property
     def message(self) -> str:
-        """The snapshot, how many of what, and the first of those that need eyes."""
+        """The snapshot, files by status, and the first faults."""
         one = self.snapshot
         words = f"{one.new:,} new, {one.unchanged:,} unchanged, {one.unstable:,} unstable, {one.skipped:,} skipped, "
         words += f"{one.failed:,} failed; {size(one.stored_bytes)} added"
@@ -55,9 +55,9 @@ class KeptOutcome:
 
 
 def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: NewRun, tools: Tools) -> OpenRun:
-    """Encrypt what is new since the vault's last snapshot of the same paths, and add a snapshot; the run, closed.
+    """Encrypt files that are new or changed since the last snapshot of the same paths, and add one; the run, closed.
 
-    A further attempt of a flow run begins anew: what earlier ones have put into the vault belongs to no snapshot.
+    A further attempt of a flow run begins anew: no snapshot names the objects of an earlier attempt.
 
     Raises:
         RequestRefused, CryptoError: refused before any work; or, once the run has a row, the vault takes no more.
@@ -113,10 +113,10 @@ def _record(place: Place, store: Store, run_id: int, done: AddedBatch) -> None:
 
 
 def preview(request: EncryptionRequest, vault: VaultRequest) -> AdditionPlan:
-    """What encrypting would do: nothing is written, and a vault that is not there is not made.
+    """Plan an encryption into a vault without writing anything; a missing vault is not made.
 
     Raises:
-        RequestRefused, CryptoError: what would be refused.
+        RequestRefused, CryptoError: the encryption would be refused.
     """
     secret = request.key.secret()
     selection = selection_of(request, vault)
@@ -134,7 +134,7 @@ def _has_files(request: EncryptionRequest, vault: VaultRequest) -> bool:
 
 
 def selection_of(request: EncryptionRequest, vault: VaultRequest) -> SourceSelection:
-    """What the snapshot is to be of."""
+    """The content of the snapshot to be."""
     return SourceSelection(sources_of(request.paths), vault.excludes, vault.rehash)
 
 

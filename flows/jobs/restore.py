@@ -53,7 +53,7 @@ class RestorationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came back."""
+    """The numbers of restored files and links."""
 
     snapshot: str
     target: str
@@ -69,7 +69,7 @@ class Restored:
 
     @property
     def message(self) -> str:
-        """How much, from where, and what is missing."""
+        """Snapshot, target, numbers and faults."""
         text = f"snapshot {self.snapshot} to {self.target}: files restored: {self.restored:,}, links: {self.links:,}"
         text += f", there already: {self.same:,}" if self.same else ""
         return f"{text}; {self.tally.message}"

@@ -37,7 +37,7 @@ from tasks.vault.verify import KnownSnapshot, rolled_back
 _STEP_REMOVALS = 5_000
 # The message of a run is one line; all of it: threadmill history failures.
 _FAULTS_NAMED = 5
-# For somebody who wants the latest snapshot of a vault that was set back.
+# For a user who wants the latest snapshot of a vault that was set back.
 NAME_ANOTHER = "put it back from a copy, or name the one that you want: threadmill snapshots"
 
 V = TypeVar("V", bound=Verdicts)
@@ -45,9 +45,9 @@ V = TypeVar("V", bound=Verdicts)
 
 @dataclass(slots=True)
 class VerdictTally:
-    """What all verdicts of a run come to; `ordinal` is that of the next one, `faults` the first few in words.
+    """The verdicts of a run, counted; `ordinal` is that of the next one, `faults` are the first few in words.
 
-    `size_bytes` is of the objects that are no fault: a snapshot has a size too, and is not what was proven or freed.
+    `size_bytes` is that of the objects without a fault; the size of snapshots does not count.
     """
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -81,7 +81,7 @@ class VerdictTally:
 
 
 def shown(verdict: Verdict) -> str:
-    """A fault in words: what, which one, how, and of what path."""
+    """A fault in words: kind, name, path and error."""
     path = verdict.path
     of = "" if path is None or verdict.kind != "object" else f" of {path.decode(errors='backslashreplace')}"
     return f"{verdict.kind} {verdict.name}{of} {verdict.status}" + (f" ({verdict.error})" if verdict.error else "")
@@ -161,7 +161,7 @@ def record_at_once(verdicts: Sequence[Verdict], place: Place, run: OpenRun, tall
 
 @dataclass(frozen=True, slots=True)
 class PruningRequest:
-    """Which vault, and what is to be kept of it."""
+    """The vault, and the policy that says which snapshots stay."""
 
     vault: str
     key: KeyFile
@@ -181,7 +181,7 @@ class PruningRequest:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What went and what stays."""
+    """The numbers of removed and kept snapshots and objects."""
 
     tally: VerdictTally
     kept: int
@@ -193,7 +193,7 @@ class Pruned:
 
     @property
     def message(self) -> str:
-        """How many of what."""
+        """One line for people."""
         snapshots, objects = self.tally.count("snapshot", "removed"), self.tally.count("object", "removed")
         return (
             f"snapshots: {snapshots:,} removed, {self.kept:,} kept; "
@@ -261,10 +261,10 @@ def _remove_objects(place: Place, key: KeyFile, digests: tuple[str, ...], here: 
 
 
 def preview_prune(request: PruningRequest, history: History, cancel: CancelToken) -> Removal:
-    """What would be removed; nothing is.
+    """Plan a removal, and remove nothing.
 
     Raises:
-        CryptoError: what would be refused.
+        CryptoError: the removal would be refused.
     """
     vault = open_vault(request.vault, request.key.secret())
     with reading(vault.root, cancel), ObjectIndex() as index:
@@ -272,7 +272,7 @@ def preview_prune(request: PruningRequest, history: History, cancel: CancelToken
 
 
 def _plan_prune(vault: Vault, policy: Policy, index: ObjectIndex, history: History, cancel: CancelToken) -> Removal:
-    """Of a vault that was set back nothing is removed: what its newest snapshot needs is still there, perhaps."""
+    """Refuse a vault that was set back: objects of its lost newest snapshot may still be there."""
     hint = "nothing is removed; put it back from a copy, or go on without it: threadmill encrypt"
     need_latest(vault, newest_snapshot(vault), history, hint)
     return plan_removal(vault, policy, index, cancel)

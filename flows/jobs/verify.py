@@ -1,4 +1,4 @@
-"""The verify job: is everything in the vault what it is said to be? Each verdict is a row."""
+"""The verify job: parameters, snapshots and objects are checked, and each verdict is a row."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tasks.vault.vault import Place
 from tasks.vault.verdicts import Verdict, Verdicts
 from tasks.vault.verify import check_objects, inspect
 
-# What a step may take: about a second of hashing on one core, or of opening files.
+# A step takes about a second of hashing on one core, or of opening files.
 _STEP_BYTES = 1 << 30
 _STEP_OBJECTS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationRequest:
-    """Which vault, and what of it: all objects, a `sample` of those proven longest ago, or `snapshots_only`.
+    """The vault, and how much of it: all objects, a `sample` of those verified least recently, or `snapshots_only`.
 
     Without a key, digests are checked, and MACs are not.
     """
@@ -60,7 +60,7 @@ class VerificationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was found, and of how many objects how many were looked at; of `unnamed` ones no snapshot knows."""
+    """The verdicts, how many objects there are, and how many no snapshot names."""
 
     tally: VerdictTally
     objects: int
@@ -74,7 +74,7 @@ class Verified:
 
     @property
     def message(self) -> str:
-        """What is whole, then what is not."""
+        """Good objects and snapshots, then faults."""
         whole = self.tally.count("object", "ok")
         text = f"objects: {whole:,} of {self.objects:,} proven, {size(self.tally.size_bytes)}; snapshots: "
         snapshots = self.tally.count("snapshot", "ok")
@@ -90,7 +90,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class _VerificationPlan:
-    """A vault that was looked over: what was found by that, and its objects, `count` of which are to be hashed."""
+    """The verdicts of planning, and the objects of the vault, `count` of which are to be hashed."""
 
     place: Place
     index: ObjectIndex

@@ -21,7 +21,7 @@ def missing_paths(paths: Iterable[str]) -> list[str]:
 def scan(paths: Sequence[str]) -> Iterator[Payload]:
     """Every file at or below the paths, sorted folder by folder, each once.
 
-    What has no content (FIFO, socket, device, link) comes as a payload with `skip`, what cannot be listed as one
+    A thing without content (FIFO, socket, device, link) comes as a payload with `skip`, an unreadable folder as one
     with `errno`. A link that is itself a path named by the user is followed, one below it is not.
     """
     for root in outermost(paths):
@@ -50,7 +50,7 @@ def source_folders(paths: Sequence[str]) -> tuple[FolderIdentity, ...]:
 
 
 def outermost(paths: Sequence[str]) -> list[bytes]:
-    """Absolute, in the order given, without those that the walk of another one comes to."""
+    """Absolute paths in the order given, without paths that the walk of another one comes to."""
     roots = list(dict.fromkeys(absolute(path) for path in paths))
     folders = {root for root in roots if os.path.isdir(root)}
     return [root for root in roots if not _is_met(root, folders)]

@@ -18,7 +18,7 @@ class VaultError(CryptoError):
 
 
 class NoVault(VaultError):
-    """There is no vault at that path, and none can be made there."""
+    """No vault is at that path, and none can be made there."""
 
 
 class VaultBusy(VaultError):
@@ -42,7 +42,7 @@ class ObjectMissing(VaultError):
 
 
 class SnapshotInvalid(VaultChanged):
-    """A snapshot says what no snapshot may say, although it is authentic (or the key is not there to tell)."""
+    """A snapshot breaks the format, although it is authentic (or the key to check that is not given)."""
 
 
 class NoSuchSnapshot(VaultError):
@@ -50,7 +50,7 @@ class NoSuchSnapshot(VaultError):
 
 
 class VaultUnwritable(VaultError):
-    """The disk does not take what is to be kept, or the vault is gone: the run cannot go on."""
+    """The disk takes no more, or the vault is gone: the run cannot go on."""
 
     cause = "store"
     ends_run = True

@@ -1,4 +1,4 @@
-"""What was found out about one thing in a vault."""
+"""Verdicts on single things in a vault."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GOOD: frozenset[VerdictStatus] = frozenset(("ok", "leftover", "removed"))
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a thing is found to be.
+    """The verdict on a vault, a snapshot, an object or a file.
 
     `name` is a vault's id, a snapshot's name, an object's 64 hex digits, or the path of a file, relative to the vault
     or, when it was to be restored, to the target. `path` is a file, by its absolute path when it was encrypted, that an
@@ -39,7 +39,7 @@ class Verdict:
 
     @property
     def is_fault(self) -> bool:
-        """Whether it needs eyes."""
+        """Whether it needs attention."""
         return self.status not in GOOD
 
 
@@ -76,7 +76,7 @@ def judged(
 
 
 def status_of(error: VaultError) -> VerdictStatus:
-    """What a snapshot or object is found to be that could not be read to its end."""
+    """The status of a snapshot or object that could not be read to its end."""
     if isinstance(error, SnapshotInvalid):
         return "invalid"
     if isinstance(error, VaultChanged):
