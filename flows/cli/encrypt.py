@@ -10,11 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from flows.cli.options import Flag, Json, Names, Via
-<<<<<<< HEAD
-from flows.cli.output import print_json, print_table, say
-=======
-from flows.cli.via import by_prefect, exit_code_of, run_job
->>>>>>> main
 from flows.errors import RequestRefused
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.settings import settings_with
@@ -156,13 +151,9 @@ def _print_preview(request: EncryptionRequest, *, json: bool) -> int:
 
 
 def _print_outcome(history: History, run_id: int) -> None:
-<<<<<<< HEAD
-    """The first payloads with their digests, every payload that needs eyes, and the counts."""
+    """Print the first payloads with their digests, and the counts."""
     from db.history import PayloadFilter
 
-=======
-    """Print the first payloads with their digests, and the counts."""
->>>>>>> main
     shown = history.payloads(PayloadFilter(run_id=run_id), limit=_SHOWN)
     if shown:
         print_table(PAYLOADS.fill(shown, f"run {run_id}", without=("run", "started", "stages")))

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from flows.cli.options import Json, Names
-<<<<<<< HEAD
-from flows.cli.output import print_json, print_table
 from flows.jobs.experiment import find_interpreters
-=======
-from flows.jobs.measurement import find_interpreters
 from flows.show.tables import INTERPRETERS
 from flows.show.terminal import print_json, print_table
->>>>>>> main
 from tasks.cancel import CancelToken
 
 

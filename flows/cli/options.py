@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 from cyclopts import Parameter, Token
 
-from db.history import SeriesFilter
 from flows.errors import RequestRefused
-from flows.jobs.names import check_suites
 from flows.text import parse_age
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.suites import SUITES
+
+if TYPE_CHECKING:
+    from db.history import SeriesFilter
 
 # What a database takes.
 _GREATEST = 2**63 - 1
@@ -192,7 +193,10 @@ class Chains:
 
     def suites(self) -> Sequence[str]:
         """Suites that there are."""
-        return check_suites(self.suite)
+        for name in self.suite:
+            if name not in [str(known) for known in SUITES]:
+                raise RequestRefused(f"unknown suite {name!r}; there are: {', '.join(SUITES)}")
+        return list(dict.fromkeys(self.suite))
 
     def backends(self) -> Sequence[str]:
         """Backends that a payload can have run under."""
@@ -249,6 +253,8 @@ class Selection(Times, Machines, Chains, Cases):
             RequestRefused: a value makes no sense, or the filters leave nothing whatever is on record.
         """
         since, until = self.span()
+        from db.history import SeriesFilter
+
         which = SeriesFilter(
             self.axes(), self.interpreter, self.suites(), self.backends(), self.host, since=since, until=until
         )

@@ -13,7 +13,6 @@ from db.errors import ThreadmillError
 from db.history import History
 from db.rows import NewRun, RunRow
 from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS
-from flows.cli.output import print_json, say
 from flows.cli.progress import ProgressReporter
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.parameter_types import JobParameters
@@ -22,6 +21,7 @@ from flows.jobs.runner import DirectRunner
 from flows.serving import server
 from flows.serving.api import Api
 from flows.settings import Settings, in_force
+from flows.show.terminal import print_json, say
 from flows.version import code_version
 from tasks.cancel import CancelToken
 

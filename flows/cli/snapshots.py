@@ -12,13 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from cyclopts import App
 
-<<<<<<< HEAD
 from flows.cli.options import Flag, Json, KeyOption, VaultOption
-from flows.cli.output import print_json, print_table, say
-=======
-from flows.cli.options import Flag, Json
-from flows.cli.vaults import KeyOption, VaultOption
->>>>>>> main
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.request import need_key_file, need_path, need_vault
 from flows.settings import load_settings, settings_with

@@ -12,16 +12,8 @@ from cyclopts import Parameter
 from db.answers import RecordSize
 from db.history import History
 from db.rows import RunRow
-<<<<<<< HEAD
 from flows.cli.options import Flag, Json, KeyOption, VaultOption
-from flows.cli.output import print_json, print_table, say
-from flows.cli.vault_status import Age, VaultReport, look, print_vault
-from flows.errors import ApiError
-=======
-from flows.cli.options import Flag, Json
-from flows.cli.vaults import KeyOption, VaultOption
 from flows.errors import ApiError, RequestRefused
->>>>>>> main
 from flows.jobs.request import need_vault
 from flows.jobs.vault_state import VaultState, look_at_vault, too_old
 from flows.serving.api import Api
