@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from db.history import History
 from db.rows import RunRow
-from flows.cli.output import print_json, say
 from flows.cli.via import Done, exit_code_of
+from flows.show.terminal import print_json, say
 
 
 @dataclass(frozen=True, slots=True)

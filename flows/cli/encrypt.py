@@ -11,14 +11,15 @@ from cyclopts import Parameter
 from db.history import History, PayloadFilter
 from db.rows import PayloadRow
 from flows.cli.options import Flag, Json, Names, Via
-from flows.cli.output import print_json, print_table, say
 from flows.cli.via import by_prefect, exit_code_of, run_job
 from flows.errors import RequestRefused
 from flows.jobs.encryption import encryption_job
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.request import EncryptionRequest, encryption_request, parse_random
 from flows.settings import settings_with
-from flows.text import duration, plural, size
+from flows.show.tables import PAYLOADS
+from flows.show.terminal import print_json, print_table, say
+from flows.text import plural, size
 
 _DEFAULTS = EncryptFiles()
 _SHOWN = 20
@@ -121,10 +122,10 @@ def _print_preview(request: EncryptionRequest, *, json: bool) -> int:
 
 
 def _print_outcome(history: History, run_id: int) -> None:
-    """The first payloads with their digests, every payload that needs eyes, and the counts."""
+    """Print the first payloads with their digests, and the counts."""
     shown = history.payloads(PayloadFilter(run_id=run_id), limit=_SHOWN)
     if shown:
-        _print_payloads(run_id, shown)
+        print_table(PAYLOADS.fill(shown, f"run {run_id}", without=("run", "started", "stages")))
     print_backends(shown)
     counts = history.counts(run_id)
     total = sum(count.count for count in counts)
@@ -133,25 +134,6 @@ def _print_outcome(history: History, run_id: int) -> None:
     if total > len(shown):
         say(f"the first {len(shown)} are shown; all of them: threadmill history show {run_id} --limit {total}")
     say(f"recorded in {history.where}")
-
-
-def _print_payloads(run_id: int, shown: Sequence[PayloadRow]) -> None:
-    print_table(
-        f"run {run_id}",
-        ("payload", "bytes", "suite", "backend", "status", "digest", "time"),
-        (
-            (
-                row.name,
-                row.size_bytes,
-                row.suite,
-                row.backend,
-                row.status,
-                row.digest.hex() if row.digest else row.error,
-                duration(row.wall_ns),
-            )
-            for row in shown
-        ),
-    )
 
 
 def print_backends(payloads: Sequence[PayloadRow]) -> None:

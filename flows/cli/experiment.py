@@ -11,12 +11,12 @@ from cyclopts import Parameter
 from db.history import SampleFilter
 from flows.cli.findings import print_findings
 from flows.cli.options import Json, Names, Via
-from flows.cli.output import print_json, say
 from flows.cli.via import exit_code_of, run_job
 from flows.errors import RequestRefused
 from flows.jobs.measurement import experiment_job
 from flows.jobs.parameters import RunExperiments
 from flows.settings import load_settings
+from flows.show.terminal import print_json, say
 
 if TYPE_CHECKING:
     from tasks.axes import Experiment

@@ -11,11 +11,13 @@ from db.rows import PayloadRow, SampleRow
 from flows.cli.encrypt import print_backends
 from flows.cli.findings import print_findings
 from flows.cli.options import Json, Via
-from flows.cli.output import print_json, print_table, say
 from flows.cli.via import exit_code_of, run_job
 from flows.jobs.parameters import Survey
 from flows.jobs.survey import survey_job
 from flows.settings import load_settings
+from flows.show.table import Cell, table_of
+from flows.show.tables import suite_label
+from flows.show.terminal import print_json, print_table, say
 from flows.text import duration
 
 
@@ -44,20 +46,21 @@ def survey(*, via: Via = None, json: Json = False) -> int:
 
 def _print_item_52(payloads: tuple[PayloadRow, ...]) -> None:
     print_table(
-        "Item 52, child processes: 100 random bytes → encrypt → hash, three times",
-        ("suite", "cipher → digest", "backend", "digest's last ten bytes", "encrypt", "hash", "chain"),
-        (_line(row) for row in payloads),
+        table_of(
+            "Item 52, child processes: 100 random bytes → encrypt → hash, three times",
+            ("suite", "cipher → digest", "backend", "digest's last ten bytes", "#encrypt", "#hash", "#chain"),
+            map(_line, payloads),
+        )
     )
     print_backends(payloads)
 
 
-def _line(row: PayloadRow) -> tuple[object, ...]:
+def _line(row: PayloadRow) -> tuple[Cell, ...]:
     tail = repr(row.digest[-10:]) if row.digest else row.error
     # The native backend does both in this process, so only the whole has a time.
     encrypt, hash_ = (duration(stage.wall_ns) for stage in row.stages) if len(row.stages) == 2 else ("–", "–")
-    name = f"{row.suite} (legacy)" if row.suite == "classic" else row.suite
     chain = f"{row.cipher} → {row.digest_algorithm}"
-    return name, chain, row.backend, tail, encrypt, hash_, duration(row.wall_ns)
+    return suite_label(row.suite), chain, row.backend, tail, encrypt, hash_, duration(row.wall_ns)
 
 
 def _print_items_53_and_54(samples: tuple[SampleRow, ...]) -> None:

@@ -10,7 +10,6 @@ from cyclopts import Parameter
 from db.history import History
 from flows.cli.done import print_done
 from flows.cli.options import Flag, Json, Via, Whole
-from flows.cli.output import print_json, print_table, say
 from flows.cli.via import run_job
 from flows.jobs.parameters import PruneVault, RestoreFiles, VerifyVault
 from flows.jobs.request import need_path
@@ -18,6 +17,8 @@ from flows.jobs.restore import restoration_job
 from flows.jobs.vault import PruningRequest, preview_prune, pruning_job, pruning_request
 from flows.jobs.verify import verification_job
 from flows.settings import settings_with
+from flows.show.tables import VAULT_SNAPSHOTS
+from flows.show.terminal import print_json, print_table, say
 from flows.text import plural
 from tasks.cancel import CancelToken
 
@@ -114,6 +115,9 @@ def prune(
 
 
 def _print_preview(request: PruningRequest, history: History, *, json: bool) -> int:
+    # Here, because that module takes options from this one.
+    from flows.cli.snapshots import snapshot_line
+
     removal = preview_prune(request, history, CancelToken())
     if json:
         print_json(
@@ -121,11 +125,7 @@ def _print_preview(request: PruningRequest, history: History, *, json: bool) -> 
         )
         return 0
     if removal.snapshots:
-        print_table(
-            "snapshots that would go",
-            ("snapshot", "number", "files", "bytes"),
-            ((one.name, one.header.sequence, one.totals.files, one.totals.size_bytes) for one in removal.snapshots),
-        )
+        print_table(VAULT_SNAPSHOTS.fill((snapshot_line(one) for one in removal.snapshots), "snapshots that would go"))
     say(
         f"{plural(len(removal.snapshots), 'snapshot')} and {plural(removal.objects, 'object')} would go, "
         f"{plural(removal.kept, 'snapshot')} would stay; nothing was done"
