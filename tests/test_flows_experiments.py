@@ -112,7 +112,7 @@ def test_bad_choices_are_one_line_and_exit_code_2(threadmill: Command) -> None:
         (("speedup", "--executor", "gpu"), "unknown executor 'gpu'"),
         (("race", "--workers", "0"), "--workers"),
         (("race", "--rounds", "0"), "--rounds"),
-        (("race", "--python", "1.5"), "no Python 1.5"),
+        (("race", "--python", "1.5"), "Python 1.5 cannot be used: it is not on this host"),
         (("race", "--python", "/bin/false"), "/bin/false"),
     ):
         result = threadmill("experiment", *arguments)

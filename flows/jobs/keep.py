@@ -38,7 +38,7 @@ class KeptOutcome:
 
     @property
     def exit_code(self) -> int:
-        """See `Outcome`."""
+        """See `PartResult`."""
         return 1 if self.faults else self.encryption.exit_code
 
     @property

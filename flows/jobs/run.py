@@ -100,7 +100,7 @@ class Tee:
             one.progressed(more)
 
 
-class Outcome(Protocol):
+class PartResult(Protocol):
     """What a part of a job came to."""
 
     @property
@@ -133,7 +133,7 @@ class OpenRun:
 
     run_id: int
     tools: Tools
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[PartResult] = field(default_factory=list)
     head: str | None = None
 
     def start(

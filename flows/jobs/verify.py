@@ -69,7 +69,7 @@ class Verified:
 
     @property
     def exit_code(self) -> int:
-        """See `Outcome`."""
+        """See `PartResult`."""
         return 1 if self.tally.faulty else 0
 
     @property
