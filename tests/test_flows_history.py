@@ -156,7 +156,7 @@ def test_kept_series_have_a_name_of_their_own(threadmill: Command) -> None:
     """A trend tells those that were stored from those that were discarded."""
     shown = threadmill("history", "trend", "--backend", "native").stdout
     assert "modern native kept, < 512 KiB" in shown
-    assert "classic native, < 8 KiB" in shown
+    assert "classic (legacy) native, < 8 KiB" in shown
 
 
 @pytest.mark.usefixtures("on_example")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 from flows.cli.options import Json, Whole
-from flows.cli.output import print_json, print_table, say
 from flows.errors import RequestRefused
 from flows.jobs.check import check as check_files
 from flows.jobs.request import check_paths, need_key_file
 from flows.settings import settings_with
-from flows.text import if_known, local
+from flows.show.tables import CHECKED
+from flows.show.terminal import print_json, print_table, say
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Limits
 
@@ -42,22 +42,7 @@ def check(*paths: str, key_file: str | None = None, jobs: Whole | None = None, j
     if json:
         print_json(results)
     else:
-        print_table(
-            "checked",
-            ("file", "verdict", "recorded in run", "on", "suite", "digest", "why"),
-            (
-                (
-                    row.name,
-                    row.verdict,
-                    row.run_id,
-                    if_known(local, row.recorded_at),
-                    row.suite,
-                    row.recorded_digest,
-                    row.error,
-                )
-                for row in results
-            ),
-        )
+        print_table(CHECKED.fill(results))
         say(", ".join(f"{count:,} {verdict}" for verdict, count in counts.most_common()))
     if not counts.keys() - {"not recorded", "skipped"}:
         raise RequestRefused("none of these files is on record; encrypt them first: threadmill encrypt PATH")

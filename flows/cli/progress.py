@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from flows.cli.output import console
 from flows.jobs.run import MoreDone, PlannedWork
+from flows.show.terminal import console
 from flows.text import plural, size, visible
 
 _LINE_EVERY_S = 5.0
