@@ -188,7 +188,7 @@ class Pruned:
 
     @property
     def exit_code(self) -> int:
-        """See `Outcome`."""
+        """See `PartOutcome`."""
         return 0
 
     @property
