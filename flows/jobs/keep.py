@@ -9,7 +9,7 @@ from functools import partial
 
 from db.rows import NewRun, SnapshotRow
 from db.store import Store
-from flows.jobs.encryption import EncryptionOutcome, batch_step, planned_work, run_batches
+from flows.jobs.encrypt import EncryptionOutcome, batch_step, planned_work, run_batches
 from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition
 from flows.jobs.request import EncryptionRequest, VaultRequest
 from flows.jobs.run import OpenRun, Tools, open_run
