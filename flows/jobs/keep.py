@@ -37,7 +37,7 @@ class KeptOutcome:
 
     @property
     def exit_code(self) -> int:
-        """See `Outcome`."""
+        """See `PartOutcome`."""
         return 1 if self.faults else self.encryption.exit_code
 
     @property

@@ -187,7 +187,7 @@ class Pruned:
 
     @property
     def exit_code(self) -> int:
-        """See `Outcome`."""
+        """See `PartOutcome`."""
         return 0
 
     @property

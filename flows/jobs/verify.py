@@ -69,7 +69,7 @@ class Verified:
 
     @property
     def exit_code(self) -> int:
-        """See `Outcome`."""
+        """See `PartOutcome`."""
         return 1 if self.tally.faulty else 0
 
     @property
