@@ -63,7 +63,7 @@ class Restored:
 
     @property
     def exit_code(self) -> int:
-        """See `PartResult`."""
+        """See `PartOutcome`."""
         return 1 if self.tally.faulty else 0
 
     @property
