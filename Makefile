@@ -41,6 +41,8 @@ screenshots: .venv/.dev ## make the pictures of docs/images anew; needs chromium
 clean: ## remove the environment
 	@rm -rf .venv
 
+# constraints.txt is made by: uv pip compile --universal --python-version 3.11 --all-extras --no-header --no-annotate
+# pyproject.toml -o constraints.txt (with no constraints.txt there, or its versions stay).
 # uv installs in seconds; where it cannot be had, pip does the same in a minute. Byte code is written here once, also where
 # the environment forbids it later: without it Prefect takes twice as long to import.
 define install

@@ -13,9 +13,9 @@ from benchmarks.rounds import alternate, ratio, show, verdict
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
-from tasks.crypto.probe import BackendChoice, choose_backend
+from tasks.crypto.probe import choose_backend
 from tasks.crypto.secret import KeyFile, write_key_file
-from tasks.crypto.suites import SUITES
+from tasks.suites import SUITES, BackendChoice
 
 CPUS = len(os.sched_getaffinity(0))
 PIPELINE = (

@@ -17,8 +17,8 @@ from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Limits
 from tasks.crypto.probe import choose_backend
 from tasks.crypto.secret import KeyFile, write_key_file
-from tasks.crypto.suites import SUITES
 from tasks.files import open_new, sync_file_system
+from tasks.suites import SUITES
 from tasks.vault.add import SourceSelection, add_batch, adding
 from tasks.vault.index import ObjectIndex
 from tasks.vault.vault import make_vault, open_vault

@@ -1,1 +1,1 @@
-"""The record: models, engine, all writes (`store`), all reads (`history`), migrations."""
+"""The record: tables, engine, all writes (`store`), all reads (`history`), migrations."""

@@ -26,11 +26,11 @@ class PayloadCount:
 
 @dataclass(frozen=True, slots=True)
 class SeriesRow:
-    """What is comparable over time: `kind` is sample (a case, an interpreter, a host) or encryption.
+    """Measurements that are comparable over time; `kind` is sample (a case, an interpreter, a host) or encryption.
 
     Series with the same `track` differ only in the workload's version, in the interpreter's patch release and build,
-    or in facts of the host. `size_class` is the power of two, in bytes, that the payloads' sizes are below, and at
-    least half of; `kept` says that the ciphertext was stored in a vault. What belongs to the other kind is None.
+    or in facts of the host. Payloads of a `size_class` are smaller than that many bytes, a power of two, and at
+    least half as large; `kept` says that their ciphertext was stored in a vault. Fields of the other kind are None.
     """
 
     series_id: int
@@ -55,10 +55,10 @@ class SeriesRow:
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """A series in one closed run; `*_ns` are of its `n` good and quiet rows, None if there is none.
+    """A series in one closed run; `*_ns` are of its `n` good and quiet rows, None if it has none.
 
     `size_bytes` is the sum over those rows. `lost_share` (0 to 1) is the median over all trials of an unlocked race.
-    `covariates` are what a change may be blamed on: code, kernel, host, interpreter, workload, backend.
+    `covariates` are possible causes of a change: code, kernel, host, interpreter, workload, backend.
     """
 
     series: SeriesRow
@@ -114,8 +114,8 @@ class TrendRow:
 class FailureRow:
     """Something that failed: `kind` is run, payload, sample or verdict.
 
-    `name` is the flow, the payload's name, the case, or what was looked at in a vault; `by` says what it ran under: how
-    the run was started, suite and backend, the interpreter, or the kind of thing and the vault. `status` is that of the
+    `name` is the flow, the payload's name, the case, or the thing in a vault; `by` says how the run was started, or
+    names suite and backend, the interpreter, or the kind of the thing and its vault. `status` is that of the
     run, payload or verdict, or the sample's outcome.
     """
 
@@ -135,8 +135,8 @@ class FailureRow:
 class SlowRow:
     """A payload or sample that took long: `ratio` times the median of its series in that time.
 
-    `name` is the payload's, and None for a sample. `ordinal` is None, and `started_at` the run's, where the run's rows
-    were removed and only its summary, which has the greatest time, is left.
+    `name` is the payload's, and None for a sample. If the run's rows were removed, only its summary is left, which has
+    the greatest time: then `ordinal` is None, and `started_at` is the run's.
     """
 
     series: SeriesRow
@@ -153,7 +153,7 @@ class SlowRow:
 class TimeRow:
     """One good and quiet time of a series in a run.
 
-    `mate` is what it shares with a time to pair it with: a payload's name and size, or the round of a sample.
+    Two times with the same `mate`, a payload's name and size or the round of a sample, make a pair.
     """
 
     series_id: int
@@ -173,10 +173,10 @@ class VerdictCount:
 
 @dataclass(frozen=True, slots=True)
 class ProofRow:
-    """When an object of a vault was last proven to be whole, None for never; `run_id` and `flow` did that.
+    """When an object of a vault was last proven to be whole, None for never; `run_id` and `flow` proved it.
 
-    `path` and `encrypted_at` are of the newest payload that was encrypted to it, None where that is not on record any
-    more. `status` is the newest verdict, None if nobody ever looked.
+    `path` and `encrypted_at` are of the newest payload that was encrypted to it, None if that is no longer on record.
+    `status` is the newest verdict, None if there is none.
     """
 
     vault_id: str
@@ -192,9 +192,9 @@ class ProofRow:
 
 @dataclass(frozen=True, slots=True)
 class ProofTotalsRow:
-    """How well a vault is proven as far as the record knows: its objects, and how many of them nobody found whole.
+    """The objects of a vault that the record knows, and how many of them were never proven to be whole.
 
-    `oldest_proof` is when the object that was proven longest ago was; None if none ever was.
+    `oldest_proof` is the time of the least recent proof; None if no object was ever proven.
     """
 
     objects: int

@@ -23,7 +23,7 @@ _PAGES_AT_ONCE = 1024
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """What was written; `schema` and `head` (of the ledger) are None where the record has none yet."""
+    """A written copy; `schema` and `head` (of the ledger) are None if the record has none yet."""
 
     path: str
     size_bytes: int
@@ -64,14 +64,14 @@ def dump_command(url: URL, path: str) -> str:
 def _copy(source: str, part: str, path: str, timeout_s: float) -> None:
     reading, writing = _open(source, "mode=ro", timeout_s), _open(part, "mode=rw", timeout_s)
     try:
-        # One read transaction for all steps: else the copy begins anew whenever somebody writes in between.
+        # One read transaction for all steps: without it, the copy starts again whenever another process writes.
         reading.execute("BEGIN")
         reading.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        # Nobody sees the file before it is whole, and it is synchronised then.
+        # No other process sees the file before it is whole, and then it is synchronised.
         writing.execute("PRAGMA journal_mode=OFF")
         writing.execute("PRAGMA synchronous=OFF")
         reading.backup(writing, pages=_PAGES_AT_ONCE, progress=_look_at_signals)
-        # The copy has the original's write-ahead log switched on, and whoever reads it would get two files beside it.
+        # The copy inherits the write-ahead log from the original, and a reader would put two files beside it.
         writing.execute("PRAGMA journal_mode=DELETE")
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorname", "") in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
@@ -83,8 +83,8 @@ def _copy(source: str, part: str, path: str, timeout_s: float) -> None:
 
 
 def _checked(part: str, source: str) -> tuple[str | None, str | None]:
-    """Schema and head of a copy whose structure is whole; in a record of an old schema there is no ledger."""
-    # Immutable: nobody else has it open, and nothing is put beside it.
+    """Check the structure of a copy; its schema and head, None if it has none."""
+    # Immutable: no other process has it open, and no file is put beside it.
     connection = _open(part, "immutable=1", 0)
     try:
         fault = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
@@ -111,11 +111,11 @@ def _open(path: str, how: str, timeout_s: float) -> sqlite3.Connection:
 
 
 def _look_at_signals(_status: int, _remaining: int, _total: int) -> None:
-    """Being called is enough: Python looks for signals between two of its own functions."""
+    """Do nothing: Python handles signals whenever it calls one of its own functions."""
 
 
-# What SQLite keeps beside a database that is in use; it would be taken for that of the new file of the same name. Who
-# may only read leaves an empty one, which says nothing.
+# Files that SQLite keeps beside a database in use; it would take them for those of the new file of that name. A reader
+# without the right to write leaves an empty one, which does no harm.
 _COMPANIONS = ("-wal", "-journal")
 
 
@@ -124,7 +124,7 @@ def new_file(path: str, *, overwrite: bool = False) -> Iterator[str]:
     """The temporary name of an empty file (mode 0600) that becomes `path` at the end, or is gone after an error.
 
     Raises:
-        NotReplaced: there is something, and it is not to be overwritten, or must not be.
+        NotReplaced: something is at that path, and it is not to be overwritten, or must not be.
         NotWritten: the disk does not take it.
     """
     _check_free(path, overwrite=overwrite)
@@ -147,7 +147,7 @@ def new_folder(path: str) -> Iterator[str]:
     """The temporary name of an empty folder (mode 0700) that becomes `path` at the end, or is gone after an error.
 
     Raises:
-        NotReplaced: there is something.
+        NotReplaced: something is at that path.
         NotWritten: the disk does not take it.
     """
     _check_free(path, overwrite=False)
@@ -178,7 +178,7 @@ def _check_free(path: str, *, overwrite: bool) -> None:
     if os.path.lexists(path) and not overwrite:
         raise NotReplaced(path, "is there already, and is not overwritten")
     if os.path.lexists(path) and not os.path.isfile(path):
-        # Who may write to /dev would put a file in the place of a device.
+        # A user with the right to write to /dev would replace a device by a file.
         raise NotReplaced(path, "is no regular file, and is not overwritten")
     for companion in _COMPANIONS:
         with suppress(FileNotFoundError):
@@ -195,7 +195,7 @@ def _folder(path: str) -> str:
 
 
 def _synchronise(path: str) -> None:
-    """On disk before the name says that it is there."""
+    """Write a file or folder to the disk, before its name is there."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

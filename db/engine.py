@@ -26,7 +26,7 @@ BUSY_TIMEOUT_S = 30.0
 
 _VARIABLE = "THREADMILL_DATABASE_URL"
 _FORMS = "sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
-# Any number will do, as long as nobody else takes the same lock in the same PostgreSQL database.
+# Any number, as long as no other program takes the same lock in the same PostgreSQL database.
 _WRITE_LOCK = 0x7468726D
 
 
@@ -34,7 +34,7 @@ def parse_url(url: str) -> URL:
     """The URL of a supported database; `postgresql://` means our driver.
 
     Raises:
-        RecordUnusable: it is not one. What cannot be taken apart is not shown: it may hold a password.
+        RecordUnusable: it is none. A URL that cannot be parsed is not shown: it may hold a password.
     """
     try:
         parsed = make_url(url)
@@ -110,7 +110,7 @@ def _sqlite_engine(url: URL, *, readonly: bool, timeout_s: float) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: SqliteConnection, _entry: ConnectionPoolEntry) -> None:
-        # The driver's own transactions off: ours begin below.
+        # Switch the driver's own transactions off: ours begin below.
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys=ON")
         if not readonly:
@@ -127,7 +127,7 @@ def _sqlite_engine(url: URL, *, readonly: bool, timeout_s: float) -> Engine:
 
 
 def _begin_immediate(connection: Connection, timeout_s: float) -> None:
-    """Take the write lock; whoever waits has the same chance as all others, however long it has waited.
+    """Take the write lock; all that wait for it have the same chance, however long each has waited.
 
     SQLite's own waiting looks again after 1 ms at first and after 100 ms later on, so that among many writers newcomers
     are served first: of sixteen that wrote for a minute on a busy machine, one waited for more than 30 s.
@@ -136,20 +136,20 @@ def _begin_immediate(connection: Connection, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     driver.execute("PRAGMA busy_timeout=0")
     try:
-        # Past SQLAlchemy, whose errors cost more than the wait: sixteen that look often must leave time to the writer.
+        # Past SQLAlchemy, whose errors cost more than the wait: sixteen that try often must leave time to the writer.
         while _busy(driver):
             if time.monotonic() > deadline:
                 break
             time.sleep(random.uniform(0.002, 0.010))  # noqa: S311 - a moment
         if not driver.in_transaction:
-            # For its error, which is to be SQLAlchemy's.
+            # Again, so that SQLAlchemy raises the error.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
     finally:
         driver.execute(f"PRAGMA busy_timeout={round(timeout_s * 1000)}")
 
 
 def _busy(driver: Any) -> bool:
-    """Whether another has the lock; if not, either it is ours now or there is another error, to be met anew."""
+    """Whether another process has the lock; if not, it is ours now, or there is another error, which comes again."""
     try:
         driver.execute("BEGIN IMMEDIATE")
     except driver.DatabaseError as error:
@@ -158,7 +158,7 @@ def _busy(driver: Any) -> bool:
 
 
 def _use_wal(connection: SqliteConnection, timeout_s: float) -> None:
-    """Readers beside writers. The switch, once per file, does not honour the busy time-out, so wait here."""
+    """Let readers work beside writers. The switch, once per file, ignores the busy time-out, so wait here."""
     deadline = time.monotonic() + timeout_s
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
@@ -169,7 +169,7 @@ def _use_wal(connection: SqliteConnection, timeout_s: float) -> None:
             time.sleep(0.05)
 
 
-# What drivers say (a pattern) → what it means for the user, and what to do; whether it may pass by itself.
+# A pattern for a driver's message → its meaning for the user and what to do; whether it may pass by itself.
 _MEANINGS = (
     ("database is locked", "is locked by another process; try again when that has finished", True),
     ("lock timeout", "is locked by another process; try again when that has finished", True),
@@ -213,10 +213,10 @@ def explained(url: URL) -> Iterator[None]:
                 break
         raise RecordUnusable(shown(url), reason, transient) from error
     except OverflowError as error:
-        # Comes from the driver as it is, for a number that a user wrote; PostgreSQL's is a DBAPIError.
+        # SQLite's driver raises this unwrapped, for a number that a user wrote; PostgreSQL's raises a DBAPIError.
         raise RecordUnusable(shown(url), f"cannot be asked for so great a number ({error})") from error
     except UnicodeDecodeError as error:
-        # Comes from the driver as it is.
+        # The driver raises this unwrapped.
         raise RecordUnusable(shown(url), f"the file is damaged ({error}); restore it from a backup") from error
 
 

@@ -1,4 +1,4 @@
-"""Errors: the one base of all that is raised on purpose, and what can be wrong with the record.
+"""Errors: the one base of every error that is raised on purpose, and the errors of the record.
 
 The base stands here because every layer may import this module, and it imports nothing. A leaf is its message: the
 docstring is the line that users read, a template over the leaf's own fields, which are its arguments.
@@ -11,7 +11,7 @@ from typing import ClassVar, dataclass_transform
 
 @dataclass_transform(eq_default=False)
 class ThreadmillError(Exception):
-    """Base of everything that is raised on purpose.
+    """Base of every error that is raised on purpose.
 
     A leaf declares its fields as annotations, in the order of its arguments. Its docstring is the message, one line
     that says what to do; a leaf whose message depends on its data overrides `__str__`. All leaves can be pickled.
@@ -38,7 +38,7 @@ class ThreadmillError(Exception):
 
 
 class RecordError(ThreadmillError):
-    """Base of everything that is wrong with the record."""
+    """Base of the errors of the record."""
 
 
 class RecordUnusable(RecordError):

@@ -19,7 +19,7 @@ from db.tables import Base, RunTable
 
 
 def faults(url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> tuple[str, ...]:
-    """What is wrong with the database, a sentence each; none if it is whole. Reads all of a SQLite file.
+    """The faults of the database, a sentence each; none if it is whole. Reads all of a SQLite file.
 
     Raises:
         RecordUnusable: the driver of that database is missing.
@@ -44,14 +44,14 @@ def faults(url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> tuple[str, ...]:
 
 
 def _structure(connection: Connection, _where: str) -> Iterator[str]:
-    """Pages, rows and indexes fit together, as far as SQLite can tell."""
+    """Pages, rows or indexes that do not fit together, as far as SQLite can tell."""
     if connection.dialect.name == "sqlite":
         for (report,) in connection.execute(text("PRAGMA integrity_check")):
             yield from (line for line in report.splitlines() if line != "ok" and not line.startswith("*** in "))
 
 
 def _references(connection: Connection, _where: str) -> Iterator[str]:
-    """Every row's parents are there; PostgreSQL sees to that itself."""
+    """Rows whose parents are missing; PostgreSQL does not allow them."""
     if connection.dialect.name == "sqlite":
         query = text('SELECT "table", parent, count(*) FROM pragma_foreign_key_check GROUP BY 1, 2 ORDER BY 1, 2')
         for table, parent, count in connection.execute(query):
@@ -71,7 +71,7 @@ def _revision(connection: Connection, where: str) -> Iterator[str]:
 
 
 def _shape(connection: Connection, _where: str) -> Iterator[str]:
-    """Tables, columns and indexes are all there, if the revision says that they should be."""
+    """Tables, columns and indexes that the revision has, and that are missing."""
     if found_revision(connection) != HEAD:
         return
     looking = inspect(connection)
@@ -111,7 +111,7 @@ class RecordStats:
 
 
 def size_of(connection: Connection, url: URL) -> RecordSize:
-    """What status needs of it, without reading all."""
+    """The size of the record, without reading all of it."""
     runs = connection.execute(select(func.count()).select_from(RunTable)).scalar_one()
     return RecordSize(_bytes(connection, url), runs)
 
@@ -150,7 +150,7 @@ def _sqlite_sizes(connection: Connection) -> Mapping[str, int]:
     except OperationalError as error:
         if "no such table: dbstat" not in str(error):
             raise
-        # Left out of this build of SQLite.
+        # This build of SQLite has no dbstat.
         return {}
 
 
@@ -163,5 +163,5 @@ def _postgresql_sizes(connection: Connection) -> Mapping[str, int]:
 
 
 def _file_bytes(url: URL) -> int:
-    """Of the file and its write-ahead log, which is not always there."""
+    """The bytes of the file and its write-ahead log, which is not always there."""
     return sum(os.path.getsize(path) for path in (f"{url.database}", f"{url.database}-wal") if os.path.exists(path))

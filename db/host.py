@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class HostIdentity:
-    """Facts that stay the same while the machine does; a volatile one (MHz, say) would split its history."""
+    """The lasting facts of a machine; a volatile one (such as MHz) would split its history."""
 
     name: str
     facts: dict[str, str | int]
@@ -24,9 +24,9 @@ class HostIdentity:
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """A process, told from a later one with the same number by its start (clock ticks since boot).
+    """A process; its start (clock ticks since boot) tells it from a later process with the same number.
 
-    `boot_id` is the kernel's, followed by the process namespace, outside of which the number means nothing.
+    `boot_id` is the kernel's, followed by the process namespace, outside of which the number has no meaning.
     """
 
     boot_id: str
@@ -35,7 +35,7 @@ class ProcessIdentity:
 
 
 def this_host() -> HostIdentity:
-    """The machine that this runs on."""
+    """The identity of this machine."""
     name = platform.node()
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return HostIdentity(
@@ -52,13 +52,13 @@ def this_host() -> HostIdentity:
 
 
 def this_process() -> ProcessIdentity:
-    """The process that this runs in."""
+    """The identity of this process."""
     pid = os.getpid()
     return ProcessIdentity(_boot_id(), pid, process_start(pid) or 0)
 
 
 def readings() -> dict[str, object]:
-    """What may explain a change of speed but identifies nothing."""
+    """Readings that may explain a change of speed, and identify nothing."""
     return {"kernel": platform.release(), "python": platform.python_version(), "load_1m": round(os.getloadavg()[0], 2)}
 
 

@@ -32,6 +32,7 @@ from db.tables import (
     VaultTable,
     VerdictTable,
 )
+from db.tables.base import columns
 
 EntryKind = Literal["sealed", "removed"]
 GENESIS = "0" * 64
@@ -50,7 +51,7 @@ class _Seal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LedgerFault:
-    """Something that is not as it was sealed; `run_id` is None where it concerns the chain itself."""
+    """A difference from what was sealed; `run_id` is None if it concerns the chain itself."""
 
     run_id: int | None
     what: str
@@ -100,7 +101,7 @@ def verify(connection: Connection, kept_head: str | None = None) -> LedgerCheck:
 
     Args:
         connection: where the record is.
-        kept_head: a head that was noted elsewhere; one that is not in the chain means that the chain was rewritten.
+        kept_head: a head that was kept elsewhere; if it is not in the chain, the chain was rewritten.
     """
     faults: list[LedgerFault] = []
     heads = {GENESIS}
@@ -151,7 +152,7 @@ def _run_faults(connection: Connection, run_id: int, sealed: _Seal) -> Iterator[
     try:
         found = _table_digests(connection, run_id)
     except (SQLAlchemyError, ValueError, TypeError) as error:
-        # Or PostgreSQL would refuse to read the next run too.
+        # Without this, PostgreSQL refuses to read the next run too.
         connection.rollback()
         yield LedgerFault(run_id, f"cannot be read: {_first_line(error)}")
         return
@@ -166,7 +167,7 @@ def _rows(digest: str) -> str:
 
 
 def _unsealed(connection: Connection, sealed: Mapping[int, object], removed: set[int]) -> Iterator[LedgerFault]:
-    """Runs that are closed and that nobody sealed were put in from outside, and so were those that were removed."""
+    """Find closed runs without a seal, and runs whose removal is sealed: they were put in from outside."""
     for run_id, status in connection.execute(select(RunTable.id, RunTable.status).order_by(RunTable.id)):
         if run_id not in sealed and (status != "running" or run_id in removed):
             yield LedgerFault(
@@ -175,7 +176,7 @@ def _unsealed(connection: Connection, sealed: Mapping[int, object], removed: set
 
 
 def _strays(connection: Connection) -> Iterator[LedgerFault]:
-    """Rows whose run is gone, and stages whose payload is, of which nobody can say to which run they belonged."""
+    """Find rows whose run is gone, and stages whose payload is gone."""
     for table in (EncryptionTable, SampleTable, SnapshotTable, VerdictTable):
         query = (
             select(table.run_id, func.count())
@@ -222,7 +223,7 @@ def _line(values: list[object]) -> bytes:
 
 
 def _fixed(value: object) -> str:
-    """The one text form of what JSON has no type for."""
+    """The one text form of a value for which JSON has no type."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     if isinstance(value, bytes):
@@ -230,39 +231,35 @@ def _fixed(value: object) -> str:
     raise TypeError(f"{type(value).__name__} has no fixed form")
 
 
-# Made once: `json.dumps` with arguments makes one per line.
+# Made once: `json.dumps` with arguments makes an encoder per line.
 _encoded = json.JSONEncoder(default=_fixed, sort_keys=True, separators=(",", ":")).encode
 
 
-def _columns(table: Any, names: str) -> tuple[Any, ...]:
-    return tuple(getattr(table, name) for name in names.split())
-
-
 _RUN = (
-    *_columns(RunTable, "flow flow_run_id attempt deployment via boot_id pid pid_start code_version parameters"),
-    *_columns(RunTable, "covariates status error started_at finished_at"),
-    *_columns(HostTable, "fingerprint name facts"),
+    *columns(RunTable, "flow flow_run_id attempt deployment via boot_id pid pid_start code_version parameters"),
+    *columns(RunTable, "covariates status error started_at finished_at"),
+    *columns(HostTable, "fingerprint name facts"),
 )
 _ENCRYPTION = (
-    *_columns(EncryptionTable, "ordinal name name_bytes kind size_bytes ciphertext_bytes suite cipher"),
-    *_columns(EncryptionTable, "digest_algorithm kdf iterations salt digest backend backend_detail backend_reason"),
-    *_columns(EncryptionTable, "status cause error started_at wall_ns"),
+    *columns(EncryptionTable, "ordinal name name_bytes kind size_bytes ciphertext_bytes suite cipher"),
+    *columns(EncryptionTable, "digest_algorithm kdf iterations salt digest backend backend_detail backend_reason"),
+    *columns(EncryptionTable, "status cause error started_at wall_ns"),
     VaultTable.vault_id,
 )
-_STAGE = (EncryptionTable.ordinal, *_columns(StageTable, "position program exit_code wall_ns cpu_ns"))
+_STAGE = (EncryptionTable.ordinal, *columns(StageTable, "position program exit_code wall_ns cpu_ns"))
 _SAMPLE = (
-    *_columns(SampleTable, "ordinal round started_at outcome expected found error wall_ns cpu_ns runq_ns blocked_ns"),
-    *_columns(SampleTable, "context_switches gil_on foreign_share positive_lost negative_lost noisy"),
-    *_columns(CaseTable, "key workload_version experiment executor workload shape guard workers count"),
-    *_columns(InterpreterTable, "fingerprint label version implementation gil_build"),
+    *columns(SampleTable, "ordinal round started_at outcome expected found error wall_ns cpu_ns runq_ns blocked_ns"),
+    *columns(SampleTable, "context_switches gil_on foreign_share positive_lost negative_lost noisy"),
+    *columns(CaseTable, "key workload_version experiment executor workload shape guard workers count"),
+    *columns(InterpreterTable, "fingerprint label version implementation gil_build"),
 )
 _SNAPSHOT = (
-    *_columns(SnapshotTable, "name sequence mac created_at sources entries files new unchanged unstable skipped"),
-    *_columns(SnapshotTable, "failed size_bytes stored_bytes"),
+    *columns(SnapshotTable, "name sequence mac created_at sources entries files new unchanged unstable skipped"),
+    *columns(SnapshotTable, "failed size_bytes stored_bytes"),
     VaultTable.vault_id,
 )
 _VERDICT = (
-    *_columns(VerdictTable, "ordinal kind name status size_bytes path path_bytes error checked_at wall_ns"),
+    *columns(VerdictTable, "ordinal kind name status size_bytes path path_bytes error checked_at wall_ns"),
     VaultTable.vault_id,
 )
 # By table, the rows of a run in their order, and the column that says to which run a row belongs. The joins are outer

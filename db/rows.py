@@ -103,7 +103,7 @@ class InterpreterRow:
 
 @dataclass(frozen=True, slots=True)
 class SampleRow:
-    """One timed execution of a case. Readings are None where they could not be had; `*_ns` are nanoseconds.
+    """One timed execution of a case. Readings are None if they are not available; `*_ns` are nanoseconds.
 
     `case` is the name that only equal cases share. `expected` and `found` are counts in a race, else text.
     """
@@ -141,7 +141,7 @@ class SampleRow:
 
 @dataclass(frozen=True, slots=True)
 class VaultRow:
-    """A vault and its high-water mark: the newest snapshot that any run put in, None if no run here did.
+    """A vault and its high-water mark: the newest snapshot that any run added, None if no run on record did.
 
     `vault_id` is 32 hex digits, `path` where it was last seen, `last_mac` hex. The mark survives removed runs; a vault
     whose newest snapshot has a lower sequence number was rolled back.
@@ -157,9 +157,9 @@ class VaultRow:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRow:
-    """What a run put into a vault; `vault_path` is where that was last seen.
+    """The snapshot that a run added to a vault; `vault_path` is where the vault was last seen.
 
-    `entries` are files, folders and links; of the `files`, `new` ones were encrypted and `unchanged` ones taken over.
+    `entries` are files, folders and links; of the `files`, `new` were encrypted and `unchanged` taken over.
     `size_bytes` is the plaintext of all files in it, `stored_bytes` the ciphertext that the run added.
     """
 
@@ -184,10 +184,10 @@ class SnapshotRow:
 
 @dataclass(frozen=True, slots=True)
 class VerdictRow:
-    """What a run found at one thing in a vault; `kind` is vault, snapshot, object or file.
+    """The verdict of a run on one thing in a vault; `kind` is vault, snapshot, object or file.
 
-    `path` is one path that it is about, as text for people; `path_bytes` holds the path where the text is not exact.
-    `wall_ns` is how long it took to look.
+    `path` is one path that the thing is about, as text for people; `path_bytes` holds it where the text is not exact.
+    `wall_ns` is the time that the look took.
     """
 
     run_id: int
@@ -207,9 +207,9 @@ class VerdictRow:
 
 @dataclass(frozen=True, slots=True)
 class RunDetail:
-    """A run with everything that hangs off it; `head` is the ledger's when the run was sealed, None before that.
+    """A run with its payloads, samples, snapshot and verdicts.
 
-    `snapshot` is what it put into a vault, `verdicts` what it found in one.
+    `head` is the ledger's when the run was sealed, None before that.
     """
 
     run: RunRow
@@ -221,18 +221,18 @@ class RunDetail:
 
 
 def count_or_text(text: str | None) -> int | str | None:
-    """What a race counted, as a number; a child that is broken may have said anything."""
+    """The count of a race as a number; other text, which a broken child may have printed, as it is."""
     return int(text) if text is not None and text.isdecimal() and text.isascii() else text
 
 
 def display_name(name: bytes) -> tuple[str, bytes | None]:
-    r"""Text for people, and the bytes where the text is not them: not UTF-8 (shown as `\xff`), or a NUL inside."""
+    r"""A name as text for people; also its bytes, if it is not UTF-8 (shown as `\xff`) or has a NUL inside."""
     text = name.decode(errors="backslashreplace").replace("\0", r"\x00")
     return text, None if text.encode() == name else name
 
 
 def storable(text: str | None) -> str | None:
-    r"""Text that every database takes: lone surrogates and NULs are written out (`\udcff`, `\x00`)."""
+    r"""The text in a form that every database takes: lone surrogates and NULs are escaped (`\udcff`, `\x00`)."""
     if text is None or text.isprintable():
         return text
     return text.encode(errors="backslashreplace").decode().replace("\0", r"\x00")

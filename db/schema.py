@@ -1,4 +1,4 @@
-"""The schema's version, and bringing a database to it; Alembic is imported only when there is something to do."""
+"""The version of the schema, and upgrades to it; Alembic is imported only when a database has to be changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Oldest first; the last one is what this program reads and writes.
 REVISIONS = ("1000",)
 HEAD = REVISIONS[-1]
-# Nobody has records of these but who tried a threadmill before its first release; there is no way up from them.
+# Revisions from before the first release; their records cannot be upgraded.
 _BEFORE_RELEASE = frozenset({"0001", "0002", "0003", "0004"})
 
 
@@ -60,7 +60,7 @@ def upgrade(engine: Engine, where: str) -> bool:
 
 
 def configuration(connection: Connection) -> Config:
-    """What Alembic's commands take, for this database; there is no file of it."""
+    """The configuration for Alembic's commands on this database; it is in no file."""
     from alembic.config import Config
 
     config = Config()

@@ -1,6 +1,6 @@
 """All writes to the record: one transaction per batch, none held while anything else runs.
 
-What is written is in `db.writes`; here is when, and in which transaction.
+`db.writes` has the statements; this module has the transactions around them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Store:
             upgrade(self._engine, self.where)
 
     def __reduce__(self) -> tuple[Callable[..., Store], tuple[str]]:
-        # Another process opens its own.
+        # Another process opens its own connections.
         url = self._url.render_as_string(hide_password=False)
         return functools.partial(type(self), timeout_s=self._timeout_s), (url,)
 
@@ -53,24 +53,24 @@ class Store:
         self._engine.dispose()
 
     def start_run(self, new: NewRun) -> int:
-        """Write the row of a run that starts now, after marking those whose process is gone; its id."""
+        """Write the row of a run that starts now, after marking the runs of dead processes; the new run's id."""
         with self._transaction() as connection:
             return writes.start_run(connection, new)
 
     def finish_run(self, run_id: int, status: RunStatus, error: str | None = None) -> str | None:
-        """Close a run, sum it up, and seal it; the ledger's head then. One that is closed already stays as it is."""
+        """Close a run, sum it up, and seal it; the ledger's head then. A run that is closed already stays as it is."""
         with self._transaction() as connection:
             return writes.close_run(connection, run_id, status, error)
 
     def remove_runs(self, before: datetime) -> int:
-        """Remove whole closed runs that began before a time; their summaries and ledger entries stay. How many.
+        """Remove whole closed runs that began before a time; their number. Their summaries and ledger entries stay.
 
         The newest run is never removed, so that no number is given twice.
         """
         with self._transaction() as connection:
             run_ids = writes.removable_runs(connection, before)
         for run_id in run_ids:
-            # One transaction each: none is held for long, and a run is there or gone as a whole.
+            # One transaction per run: no lock is held for long, and a run is there or gone as a whole.
             with self._transaction() as connection:
                 writes.remove_run(connection, run_id)
         return len(run_ids)
@@ -84,7 +84,7 @@ class Store:
         """Bring the database's own statistics up to date, and SQLite's write-ahead log back into the file."""
         with explained(self._url), self._engine.connect() as connection:
             if self._url.get_backend_name() == "sqlite":
-                # Past SQLAlchemy, which would begin a transaction: the log cannot be taken in inside of one.
+                # Past SQLAlchemy, which would begin a transaction: the log cannot be emptied within one.
                 driver = connection.connection.driver_connection
                 driver.execute("PRAGMA optimize")  # type: ignore[union-attr]
                 driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]

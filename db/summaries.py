@@ -1,7 +1,7 @@
-"""Summaries per run and per day: what stays, and what is fast, when raw rows are many or gone.
+"""Summaries per run and per day: they are fast to read where raw rows are many, and stay when raw rows are removed.
 
-Quartiles are interpolated (R's type 7), as `statistics.quantiles(method="inclusive")` gives them, and are worked out
-here and not in SQL: so they are the same on every database.
+Quartiles are interpolated (R's type 7), as `statistics.quantiles(method="inclusive")` gives them. They are computed
+here and not in SQL, so that they are the same on every database.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from db.tables import (
     SeriesTable,
     SummaryTable,
 )
+from db.tables.base import columns
 from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES, TIMED_OUTCOMES, UNLOCKED_OUTCOMES
 
 _ROWS_AT_ONCE = 10_000
@@ -35,7 +36,7 @@ _KEYS_AT_ONCE = 500
 
 @dataclass(slots=True)
 class _Tally:
-    """Rows of one series, as they come by."""
+    """The rows of one series, added up one by one."""
 
     series: dict[str, object]
     covariates: dict[str, object]
@@ -48,7 +49,7 @@ class _Tally:
 
 
 def summarise_run(connection: Connection, run_id: int) -> None:
-    """Write the summaries of a run that is closed; those that it has are replaced. Within a write transaction."""
+    """Write the summaries of a closed run, in place of those that it has. The caller holds a write transaction."""
     run = connection.execute(select(RunTable.started_at).where(RunTable.id == run_id)).one()
     connection.execute(delete(SummaryTable).where(SummaryTable.run_id == run_id))
     tallies = _tallies(connection, (run_id,))
@@ -62,7 +63,7 @@ def summarise_run(connection: Connection, run_id: int) -> None:
 
 
 def roll_up_closed_days(connection: Connection, today: date) -> int:
-    """Write the days before `today` (UTC) that are not there yet and of which no run goes on; how many days.
+    """Sum up the days before `today` (UTC) that are not summed up yet and on which no open run began; their number.
 
     A row counts on the day on which its run began.
     """
@@ -81,7 +82,7 @@ def roll_up_closed_days(connection: Connection, today: date) -> int:
 
 
 def day_rows(connection: Connection, day: date) -> list[dict[str, object]]:
-    """What the rows of a day's closed runs add up to, by series; written nowhere."""
+    """Add up the rows of a day's closed runs, by series; nothing is written."""
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
     query = select(RunTable.id).where(RunTable.started_at >= begin, RunTable.started_at < begin + timedelta(days=1))
     tallies = _tallies(connection, connection.execute(query.where(RunTable.status != "running")).scalars().all())
@@ -127,7 +128,7 @@ def _tallies(connection: Connection, run_ids: Iterable[int]) -> dict[str, _Tally
             _add_payload(tallies, run, row, kept=keeps)
         of_series: dict[tuple[int, int], _Tally] = {}
         for row in _streamed(connection, _SAMPLES.where(SampleTable.run_id == run_id)):
-            # Found by numbers: to write the key of every row would take longer than all the rest.
+            # Looked up by ids: to build the key for every row would take longer than all the rest.
             numbers = row.case_id, row.interpreter_id
             if numbers not in of_series:
                 of_series[numbers] = _sample_tally(tallies, run, row)
@@ -145,9 +146,9 @@ def size_class_of(size_bytes: int | None) -> int:
 
 
 def _add_payload(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any], *, kept: bool) -> None:
-    """What failed is in no vault, and is counted where the run's good payloads are."""
+    """Add a payload. One that failed is in no vault, and is counted in the series of the run's good payloads."""
     size_class = size_class_of(row.size_bytes)
-    # Absent from the keys of those that are discarded: they are as they were before anything was kept.
+    # The keys of series without a vault have no such word.
     kept_word = ["kept"] * kept
     key = json.dumps([row.suite, row.backend, size_class, run.fingerprint, *kept_word])
     if key not in tallies:
@@ -202,7 +203,7 @@ def _add_sample(tally: _Tally, row: Row[Any]) -> None:
 
 
 def _covariates(run: Row[Any]) -> dict[str, object]:
-    """What a step in a series may be blamed on."""
+    """Possible causes of a step in a series."""
     return {"code": run.code_version, "kernel": run.covariates.get("kernel"), "host": run.fingerprint[:12]}
 
 
@@ -231,7 +232,7 @@ def _quartiles(walls: array[int]) -> tuple[float, float, float]:
 
 
 def _series_ids(connection: Connection, wanted: Sequence[Mapping[str, object]]) -> dict[object, int]:
-    """Their numbers, by key; new ones are written. A run may have hundreds, so they are not looked up one by one."""
+    """The ids of series, by key; new series are written. They are looked up many at once: a run may have hundreds."""
     ids: dict[object, int] = {}
     for start in range(0, len(wanted), _KEYS_AT_ONCE):
         keys = [one["key"] for one in wanted[start : start + _KEYS_AT_ONCE]]
@@ -245,31 +246,17 @@ def _series_ids(connection: Connection, wanted: Sequence[Mapping[str, object]]) 
     return ids
 
 
-# A run keeps all that it encrypts, or nothing.
+# A run keeps all of its ciphertext, or none.
 _KEPT = select(EncryptionTable.id).where(EncryptionTable.vault_id.is_not(None))
-_PAYLOADS = select(
-    EncryptionTable.suite,
-    EncryptionTable.backend,
-    EncryptionTable.backend_detail,
-    EncryptionTable.size_bytes,
-    EncryptionTable.status,
-    EncryptionTable.wall_ns,
-).order_by(EncryptionTable.ordinal)
+_PAYLOADS = select(*columns(EncryptionTable, "suite backend backend_detail size_bytes status wall_ns")).order_by(
+    EncryptionTable.ordinal
+)
 _SAMPLES = (
     select(
-        SampleTable.case_id,
-        SampleTable.interpreter_id,
-        SampleTable.outcome,
-        SampleTable.expected,
-        SampleTable.found,
-        SampleTable.wall_ns,
-        SampleTable.noisy,
-        CaseTable.key,
-        CaseTable.workload_version,
-        CaseTable.guard,
+        *columns(SampleTable, "case_id interpreter_id outcome expected found wall_ns noisy"),
+        *columns(CaseTable, "key workload_version guard"),
         InterpreterTable.fingerprint.label("interpreter"),
-        InterpreterTable.version,
-        InterpreterTable.label,
+        *columns(InterpreterTable, "version label"),
     )
     .join(CaseTable)
     .join(InterpreterTable)

@@ -56,7 +56,7 @@ ROWS_AT_ONCE = 2_000
 
 @contextmanager
 def snapshot(url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> Iterator[Connection]:
-    """A connection that sees the record as it is now, whatever others write meanwhile.
+    """A connection that sees the record as it is now, whatever other processes write meanwhile.
 
     Raises:
         RecordError: there is none, or it cannot be read.
@@ -74,7 +74,7 @@ def snapshot(url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> Iterator[Connect
 
 
 def rows(connection: Connection, table: Table, since: datetime | None = None) -> Result[Any]:
-    """A table's rows by their keys; of what belongs to runs, those whose run began at or after `since`."""
+    """A table's rows in the order of their keys; rows of runs only if the run began at or after `since`."""
     query = select(table).order_by(*table.primary_key)
     if since is not None and table.name in _OF_RUNS:
         query = query.where(_OF_RUNS[table.name](since))
@@ -82,7 +82,7 @@ def rows(connection: Connection, table: Table, since: datetime | None = None) ->
 
 
 def copy_rows(source: Connection, target: Connection, path: str, since: datetime | None = None) -> dict[str, int]:
-    """Insert all rows into tables that are there and empty; the number of them by table.
+    """Insert all rows into empty tables; their number by table.
 
     Raises:
         NotWritten: the target, called `path`, does not take them.
@@ -100,7 +100,7 @@ def copy_rows(source: Connection, target: Connection, path: str, since: datetime
 
 @contextmanager
 def writing(path: str) -> Iterator[None]:
-    """Tell faults of what is written from those of what is read."""
+    """Tell errors of the target from errors of the source."""
     try:
         yield
     except DBAPIError as error:
@@ -133,7 +133,7 @@ def import_record(path: str, url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> 
 
 
 def _continue_numbers(target: Connection) -> None:
-    """PostgreSQL counts by itself, and does not see the numbers that were given."""
+    """Let PostgreSQL's own counters go on after the ids that were inserted."""
     for table in TABLES:
         key = table.c.id
         if key.autoincrement:
@@ -145,7 +145,7 @@ def _continue_numbers(target: Connection) -> None:
 
 
 def stamp(connection: Connection) -> None:
-    """Say which schema the tables have, as a migration would."""
+    """Note the schema of the tables, as a migration does."""
     connection.execute(
         text(
             "CREATE TABLE alembic_version "
@@ -181,9 +181,9 @@ Cell = str | int | float | None
 def export_csv(
     url: str, path: str, *, since: datetime | None = None, timeout_s: float = BUSY_TIMEOUT_S
 ) -> dict[str, int]:
-    """A folder, or a file if it ends in `.zip`, with one CSV file per table; the number of rows by table.
+    """Write a folder, or a file if the path ends in `.zip`, with one CSV file per table; the number of rows by table.
 
-    With a line of headings; NULL is an empty cell, bytes are hex, times ISO 8601 in UTC, JSON as it is.
+    Each file has a line of headings; NULL is an empty cell, bytes are hex, times ISO 8601 in UTC, JSON as it is.
 
     Raises:
         RecordError: the record cannot be read.
@@ -203,9 +203,9 @@ def export_csv(
 def export_sqlite(
     url: str, path: str, *, since: datetime | None = None, timeout_s: float = BUSY_TIMEOUT_S
 ) -> dict[str, int]:
-    """A SQLite file with the same tables and indexes, which is a record itself; the number of rows by table.
+    """Write a SQLite file with the same tables and indexes, a record itself; the number of rows by table.
 
-    All of a SQLite record is copied by its pages, which is many times faster than by its rows.
+    A whole SQLite record is copied by pages, which is many times faster than by rows.
 
     Raises:
         RecordError: the record cannot be read.
@@ -222,7 +222,7 @@ def export_sqlite(
                 target.execute(CreateTable(table))
         counts = copy_rows(source, target, path, since)
         with writing(path):
-            # Sorted once is faster than row by row.
+            # To sort the rows once is faster than to add them to an index one by one.
             for index in (index for table in TABLES for index in sorted(table.indexes, key=lambda one: str(one.name))):
                 target.execute(CreateIndex(index))
             stamp(target)
@@ -258,7 +258,7 @@ def _converter(kind: TypeEngine[Any]) -> Callable[[Any], Cell] | None:
 
 
 def _time(value: datetime) -> str:
-    """Always of the same length, so that text sorts as time does."""
+    """A time as text of one length, so that text sorts as time does."""
     return value.astimezone(UTC).isoformat(timespec="microseconds")
 
 
@@ -273,7 +273,7 @@ _FORMS: Mapping[type[TypeEngine[Any]], Callable[[Any], Cell]] = {
 
 @contextmanager
 def _new_database(part: str, path: str) -> Iterator[Connection]:
-    """A transaction on a file that nobody else knows yet: no journal, synchronised when it is done."""
+    """A transaction on a file that no other process knows yet: no journal, synchronised when it is done."""
     engine = create_engine(f"sqlite:///{part}")
 
     @event.listens_for(engine, "connect")

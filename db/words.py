@@ -1,6 +1,6 @@
-"""The words that the record uses for what became of runs, payloads, samples and things in vaults.
+"""The words of the record for the outcomes of runs, payloads, samples and looks at vaults.
 
-Which of them are failures stands here and nowhere else. A set of words is a tuple, in the order in which the partial
+This module alone says which of them are failures. A set of words is a tuple, in the order in which the partial
 indexes of `db.tables` name them.
 """
 
@@ -19,12 +19,12 @@ PAYLOAD_FAILURES = ("failed", "unstable")
 
 # A lost update of an unlocked counter is no failure.
 SAMPLE_FAILURES = ("wrong-output", "broken", "crashed", "garbled", "timed-out")
-# The time of such a sample stands for something: its output was right, or it is an unlocked race's.
+# Outcomes with a time that counts: the output was right, or the sample is an unlocked race.
 TIMED_OUTCOMES = ("ok", "lost", "none-observed")
 UNLOCKED_OUTCOMES = ("lost", "none-observed")
 
 VERDICT_KINDS = ("vault", "snapshot", "object", "file")
-# A leftover of a run that died is no fault, nor is a thing that was removed on purpose.
+# A leftover of a run that died is no fault, nor is a thing that `prune` removed.
 VERDICT_FAULTS = ("changed", "missing", "foreign", "unreadable", "invalid", "rolled-back", "not-written")
 
 

@@ -1,4 +1,4 @@
-"""What `db.store` writes; each function works within the transaction of its caller."""
+"""The statements of `db.store`; each function works within the transaction of its caller."""
 
 from __future__ import annotations
 

@@ -7,18 +7,15 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from flows.errors import RequestRefused
-from flows.text import parse_age
+from flows.text import KEEP_FORM, parse_age
 
 if TYPE_CHECKING:
     from db.history import History
     from db.store import Store
-
-# Months and minutes both begin with an m, and what is removed is gone: days and weeks only.
-KEEP_FORM = r"[1-9]\d{0,4}[dw]"
 
 
 def _whole_number(text: str) -> int:
@@ -146,6 +143,20 @@ class Settings:
         return self.jobs or len(os.sched_getaffinity(0))
 
 
+# Settings that a command has changed by its options, for a flow that it runs in this process.
+_IN_FORCE: ContextVar[Settings | None] = ContextVar("_IN_FORCE", default=None)
+
+
+@contextmanager
+def in_force(settings: Settings) -> Iterator[None]:
+    """Have `load_settings` give these settings in the body."""
+    before = _IN_FORCE.set(settings)
+    try:
+        yield
+    finally:
+        _IN_FORCE.reset(before)
+
+
 _CLOSED_LATER: ContextVar[ExitStack | None] = ContextVar("_CLOSED_LATER", default=None)
 
 
@@ -179,11 +190,13 @@ def make_folder(path: str) -> str:
 
 
 def load_settings() -> Settings:
-    """The settings in force.
+    """The settings in force: those of the command that runs in this process, or else of the environment.
 
     Raises:
         RequestRefused: a variable has a value that makes no sense.
     """
+    if (settings := _IN_FORCE.get()) is not None:
+        return settings
     given: dict[str, Any] = {}
     wrong = []
     for one in fields(Settings):
@@ -197,6 +210,22 @@ def load_settings() -> Settings:
     if wrong:
         raise RequestRefused(f"settings: {'; '.join(wrong)}")
     return Settings(**given)
+
+
+def settings_with(vault: str | None = None, key_file: str | None = None, jobs: int | None = None) -> Settings:
+    """The settings in force, but for the options that are given.
+
+    Raises:
+        RequestRefused: a number that makes no sense, or an empty path. In the environment, empty is as good as unset.
+    """
+    for option, path in (("--key-file", key_file), ("--vault", vault)):
+        # Of a shell variable that is not set: the ciphertext would be kept nowhere, without a word.
+        if path == "":
+            raise RequestRefused(f"{option} is empty: give a path, or leave it out")
+    if jobs is not None and not 1 <= jobs <= 256:
+        raise RequestRefused("--jobs is between 1 and 256")
+    before = load_settings()
+    return replace(before, vault=vault or before.vault, key_file=key_file or before.key_file, jobs=jobs or before.jobs)
 
 
 def variable(name: str) -> str:

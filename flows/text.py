@@ -148,6 +148,10 @@ def ago(time: datetime) -> str:
     return f"{local(time)} ({age(datetime.now(UTC) - time)} ago)"
 
 
+# Months and minutes both begin with an m, and what is removed is gone: days and weeks only.
+KEEP_FORM = r"[1-9]\d{0,4}[dw]"
+
+
 def parse_age(text: str) -> timedelta:
     """`30m`, `36h`, `2d`, `4w`.
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 class CancelToken:
     """Set once, from any thread or signal handler; readable for ever after.
 
-    An event descriptor that nobody reads: however many chains poll it, each sees it.
+    An event descriptor that is never read: each of any number of chains that poll it sees it.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ LONGEST_S = (2**31 - 1) / 1000
 
 
 def wait_readable(descriptors: Sequence[int], timeout_s: float | None = None) -> set[int]:
-    """Those that can be read (or are at their end), after at most `timeout_s`; empty if none can."""
+    """The descriptors that can be read (or are at their end), after at most `timeout_s`."""
     poll = select.poll()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-# What holds ciphertext, secrets or plaintext is for its owner only.
+# Files with ciphertext, secrets or plaintext are for their owner only.
 FILE_MODE = 0o600
 
-# What file systems say of that which they cannot do.
+# Errors of file systems that lack an operation.
 _CANNOT = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
@@ -29,6 +29,16 @@ def _renameat2(*_arguments: object) -> int:
 
 # A C library may be older than it.
 _renameat2 = getattr(_libc, "renameat2", _renameat2)
+
+
+def absolute(path: str) -> bytes:
+    """The absolute path as the kernel would find it, links kept but for those before a `..`."""
+    name = os.fsencode(path)
+    if b".." not in name.split(b"/"):
+        return os.path.abspath(name)
+    # `link/..` is not the folder that the link lies in.
+    folder, last = os.path.split(os.path.join(os.getcwdb(), name))
+    return os.path.realpath(name) if last in {b"..", b"."} else os.path.join(os.path.realpath(folder), last)
 
 
 def open_regular(path: str) -> tuple[int, int]:
@@ -71,12 +81,12 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
 def rename_new(part: str | bytes, name: str | bytes, folder: int | None = None) -> None:
     """Rename a file or link to a name that nothing has: unlike rename(2), this replaces nothing.
 
-    Where there are no hard links (FAT, SMB) the kernel is asked for it, and where it cannot either (some of FUSE) it is
-    looked first: then what somebody makes at the same moment is replaced.
+    Where there are no hard links (FAT, SMB) the kernel is asked for it. Where it cannot either (some of FUSE), the name
+    is looked up first: a file that is made at the same moment is then replaced.
 
     Args:
-        part: what it is called until now.
-        name: what it is to be called.
+        part: its name until now.
+        name: its new name.
         folder: a descriptor that both start from, where they are relative.
 
     Raises:
@@ -125,7 +135,7 @@ class FolderIdentity:
         return (status.st_dev, status.st_ino) == (self.device, self.inode)
 
     def was_replaced(self) -> bool:
-        """Whether another folder is at the path by now; False if none is, or nobody can tell."""
+        """Whether another folder is at the path by now; False if none is, or it cannot be read."""
         with suppress(OSError):
             return not self.fits(os.stat(self.path))
         return False
@@ -160,13 +170,13 @@ def sync_file_system(folder: str) -> None:
 
 
 class ReadFailed(Exception):
-    """The operating system does not give the bytes, or not the same ones; tells it from faults of who takes them."""
+    """The operating system does not give the bytes, or not the same ones."""
 
 
 class ReadTwice:
     """A file whose second reading is held, piece by piece, against the first one.
 
-    Whoever may write to a vault could change a file between its check and its use; 32 bytes for each MiB prevent that
+    An attacker who writes to a vault could change a file between its check and its use; 32 bytes a MiB prevent that
     without keeping the content in memory.
     """
 

@@ -22,7 +22,7 @@ from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Input, Payload, memory_input
 from tasks.crypto.probe import Chosen, choose_backend
 from tasks.crypto.secret import KeySource, Secret, ThrowAway
-from tasks.crypto.suites import SUITES, SuiteName
+from tasks.suites import SUITES, SuiteName
 
 ROOT = Path(__file__).parent.parent
 VECTORS = ROOT.parent / "shared" / "vectors"

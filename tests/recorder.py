@@ -21,8 +21,8 @@ from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import choose_backend
 from tasks.crypto.secret import ThrowAway
-from tasks.crypto.suites import SUITES
 from tasks.rows import interpreter_facts, payload_rows, sample_rows
+from tasks.suites import SUITES
 from tasks.threads.cases import Case, Sample
 from tasks.threads.interpreters import Interpreter
 

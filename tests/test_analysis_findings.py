@@ -14,7 +14,7 @@ from db.rows import SampleRow
 from flows.analysis.findings import by_interpreter, is_known, lost_share, race_findings, speedup_findings, update_ns
 from flows.analysis.intervals import Ratio, SpeedVerdict, verdict_on_speedup
 from flows.analysis.sentences import race_sentences, speedup_sentences
-from flows.cli.samples import pyperf_document
+from flows.cli.findings import pyperf_document
 from flows.errors import RequestRefused
 from tasks.axes import Executor, Guard, Outcome, Shape, Workload
 from tasks.rows import sample_rows

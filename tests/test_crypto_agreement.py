@@ -15,7 +15,7 @@ import pytest
 from tasks.crypto.backend import Backend
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.secret import Secret
-from tasks.crypto.suites import HEADER_BYTES, MAGIC, SUITES, SuiteName
+from tasks.suites import HEADER_BYTES, MAGIC, SUITES, SuiteName
 from tests.crypto_fakes import CLI_ENC, encrypt_input, file_input, needs_openssl, opened, openssl, stock_digest
 
 SEED = 20_261_122

@@ -13,8 +13,8 @@ from tasks.crypto import probe
 from tasks.crypto.errors import BackendUnavailable, Cancelled
 from tasks.crypto.inputs import Payload
 from tasks.crypto.native import NativeBackend
-from tasks.crypto.probe import BackendChoice, Chosen, choose_backend
-from tasks.crypto.suites import SUITES, SuiteName
+from tasks.crypto.probe import Chosen, choose_backend
+from tasks.suites import SUITES, BackendChoice, SuiteName
 from tests.crypto_fakes import OPENSSL, encrypt_bytes, needs_openssl, run_batch, script
 
 

@@ -24,7 +24,7 @@ from tasks.crypto.native import NativeBackend
 from tasks.crypto.probe import Chosen
 from tasks.crypto.scan import scan, source_folders
 from tasks.crypto.secret import KeyFile, Secret, write_key_file
-from tasks.crypto.suites import SUITES, Suite, SuiteName
+from tasks.suites import SUITES, Suite, SuiteName
 from tests.crypto_fakes import (
     BACKENDS,
     BOUND_S,

@@ -39,7 +39,7 @@ from tasks.crypto.probe import choose_backend
 from tasks.crypto.encrypt import Batch, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.secret import ThrowAway
-from tasks.crypto.suites import SUITES
+from tasks.suites import SUITES
 
 token = CancelToken()
 kind, path, size = sys.argv[1], sys.argv[2].encode(), int(sys.argv[3])

@@ -21,7 +21,7 @@ from tasks.crypto.errors import Cancelled, CryptoError, DeadlineExceeded, Legacy
 from tasks.crypto.inputs import Input, memory_input
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.secret import Secret, write_key_file
-from tasks.crypto.suites import CIPHERS, HEADER_BYTES, MAGIC, SUITES, Cipher, Suite, SuiteName
+from tasks.suites import CIPHERS, HEADER_BYTES, MAGIC, SUITES, Cipher, Suite, SuiteName
 from tests.crypto_fakes import (
     CLI_ENC,
     SALT,

@@ -20,7 +20,7 @@ from tasks.crypto.inputs import Input, Payload
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.openssl import complaint
 from tasks.crypto.secret import Secret, write_key_file
-from tasks.crypto.suites import SUITES, SuiteName
+from tasks.suites import SUITES, SuiteName
 from tests.crypto_fakes import (
     BOUND_S,
     CLI_ENC,

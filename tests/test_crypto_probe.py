@@ -13,7 +13,7 @@ from tasks.crypto import probe
 from tasks.crypto.errors import BackendUnavailable, Cancelled
 from tasks.crypto.openssl import OpensslBackend, Recipe
 from tasks.crypto.probe import OpensslProgram, find_program, find_recipe, prove_native
-from tasks.crypto.suites import SUITES, SuiteName
+from tasks.suites import SUITES, SuiteName
 from tests.crypto_fakes import (
     BOUND_S,
     OPENSSL,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.crypto.ciphers import ENCRYPTORS, HASHES
-from tasks.crypto.suites import CIPHERS, DIGEST_BYTES, HEADER_BYTES, SUITES, SuiteName
+from tasks.suites import CIPHERS, DIGEST_BYTES, HEADER_BYTES, SUITES, SuiteName
 from tests.crypto_fakes import modest
 
 

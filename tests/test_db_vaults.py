@@ -19,8 +19,8 @@ from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import choose_backend
 from tasks.crypto.secret import ThrowAway
-from tasks.crypto.suites import SUITES
 from tasks.rows import payload_rows
+from tasks.suites import SUITES
 from tests.vault_fakes import AT, START, VAULT_ID, Snapshot, Vault, Verdict, name_of, verdict_rows
 
 RUN = NewRun("verify_vault", "direct", {}, "test")

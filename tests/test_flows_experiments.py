@@ -44,7 +44,7 @@ def test_result_is_a_table_and_sentences(threadmill: Command) -> None:
     """A person sees what was lost, what an update takes, and one sentence per case."""
     result = threadmill(*QUICK_RACE)
     assert result.returncode == 0, result.stderr
-    assert "races: updates lost, and what a guard costs" in result.stdout
+    assert "races: updates lost (median of trials), and what a guard costs" in result.stdout
     assert ", shard: no update lost in" in result.stdout
     rows = read_json(threadmill("history", "race", "--json"))
     assert {(row["guard"], row["lost_share"], row["failures"]) for row in rows} == {

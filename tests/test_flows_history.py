@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import random
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,22 @@ def test_documented_sql_is_that_of_explore() -> None:
         shipped.append(sql)
     assert [one.question.strip() for one in examples() if one.language == "sql"] == shipped
     assert len(shipped) == 12
+
+
+@pytest.mark.usefixtures("on_example")
+def test_history_starts_without_the_engines(environment: dict[str, str]) -> None:
+    """No question to the record imports what encrypts, keeps vaults or measures, nor Prefect."""
+    program = (
+        "import sys\nfrom flows.cli.main import main\n"
+        f"for command in {[*LISTS, 'show latest', 'verify', 'samples --json']!r}:\n"
+        "    assert main(['history', *command.split()]) == 0, command\n"
+        "heavy = ('tasks.crypto', 'tasks.vault', 'tasks.threads', 'prefect', 'alembic')\n"
+        "print(sorted(name for name in sys.modules if name.startswith(heavy)), file=sys.stderr)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.stderr.splitlines()[-1] == "[]"
 
 
 @pytest.mark.usefixtures("on_example")
@@ -138,7 +156,7 @@ def test_kept_series_have_a_name_of_their_own(threadmill: Command) -> None:
     """A trend tells those that were stored from those that were discarded."""
     shown = threadmill("history", "trend", "--backend", "native").stdout
     assert "modern native kept, < 512 KiB" in shown
-    assert "classic native, < 8 KiB" in shown
+    assert "classic (legacy) native, < 8 KiB" in shown
 
 
 @pytest.mark.usefixtures("on_example")

@@ -14,7 +14,7 @@ import pytest
 
 from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
 from flows.errors import RequestRefused
-from flows.jobs.maintenance import maintenance_request
+from flows.jobs.parameters import Maintain
 from tests.conftest import Command, read_json
 from tests.small_record import DAYS, RUNS, make_small
 
@@ -102,7 +102,7 @@ def test_as_a_flow_it_does_the_same(
 def test_an_age_is_in_days_or_weeks(age: str) -> None:
     """What might be months or minutes, or nothing at all, removes nothing."""
     with pytest.raises(RequestRefused, match="write 365d or 52w"):
-        maintenance_request(age)
+        Maintain(remove_older_than=age).check()
 
 
 def test_a_setting_that_makes_no_sense_is_refused_everywhere(threadmill: Command, environment: dict[str, str]) -> None:

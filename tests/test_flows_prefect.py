@@ -324,20 +324,21 @@ def test_rounds_follow_each_other_and_progress_is_shown(
     assert {key.removeprefix("run-experiments-"): one["type"] for key, one in artifacts.items()} == {
         "progress": "progress",
         "samples": "table",
-        "experiments": "table",
+        "speedups": "table",
         "report": "markdown",
     }
     progress = artifacts["run-experiments-progress"]
     assert (progress["data"], progress["description"]) == (100, "32 of 32 samples")
     assert progress["task_run_id"] is None
     assert progress["created"] < progress["updated"]
-    findings = {row["case"]: row for row in json.loads(artifacts["run-experiments-experiments"]["data"])}
-    assert findings.keys() == {"wait, serial", "wait, thread"}
+    rows = json.loads(artifacts["run-experiments-speedups"]["data"])
+    findings = {row["executor"]: row for row in rows}
+    assert [(row["workload"], row["executor"]) for row in rows] == [("wait", "serial"), ("wait", "thread")]
     # As the terminal says it.
     (row,) = read_json(threadmill("history", "speedup", "--run", str(run["id"]), "--executor", "thread", "--json"))
     expected = None if row["speedup"] is None else f"{row['speedup']:.2f}×"
-    assert (findings["wait, thread"]["speed-up"], findings["wait, thread"]["workers"]) == (expected, row["workers"])
-    assert f"`threadmill history show {run['id']}`" in artifacts["run-experiments-experiments"]["description"]
+    assert (findings["thread"]["speed-up"], findings["thread"]["workers"]) == (expected, row["workers"])
+    assert f"`threadmill history show {run['id']}`" in artifacts["run-experiments-speedups"]["description"]
     report = artifacts["run-experiments-report"]["data"]
     assert "| wait |" in report or "Workload wait" in report
     assert "](data:image/png;base64,iVBOR" in report or "matplotlib is not installed" in report
@@ -366,7 +367,7 @@ def test_broken_guard_is_a_failed_flow_run(
     assert "race/shard/5x500000 on " in state["message"]
     assert any(line.startswith("30 race/shard/5x500000 on ") for line in log_of(ask, flow_run_id))
     artifacts = artifacts_of(ask, flow_run_id)
-    (finding,) = json.loads(artifacts["run-experiments-experiments"]["data"])
+    (finding,) = json.loads(artifacts["run-experiments-races"]["data"])
     assert finding["verdict"].startswith("FAILED: ")
     assert json.loads(artifacts["run-experiments-samples"]["data"])[0]["outcome"] == "broken"
 

@@ -16,16 +16,23 @@ import pytest
 from markdown_it import MarkdownIt
 
 from db.rows import InterpreterRow, PayloadRow, RunRow, SampleRow
-from flows.report import plots
-from flows.report.blocks import Plot, Table
-from flows.report.charts import CellState, Chart
-from flows.report.contents import contents
-from flows.report.latest import latest_per_interpreter
-from flows.report.markdown import report_markdown
-from flows.report.page import report_page
-from flows.report.races import loss_map, race_results, race_table
-from flows.report.speedups import executor_map, scaling_chart, speedup_results, speedup_table
-from flows.report.times import time_chart, time_table
+from flows.analysis.latest import latest_per_interpreter
+from flows.show import plots
+from flows.show.charts import CellState, Chart
+from flows.show.experiment_sections import (
+    executor_map,
+    loss_map,
+    race_results,
+    race_table,
+    scaling_chart,
+    speedup_results,
+    speedup_table,
+)
+from flows.show.markdown import markdown_of
+from flows.show.page import page_of
+from flows.show.report import TITLE, contents
+from flows.show.table import Cell, Plot, Table
+from flows.show.time_sections import time_chart, time_table
 from flows.text import visible
 from tasks.axes import Experiment, Workload
 
@@ -154,7 +161,12 @@ def payload(name: str, status: str = "ok", ordinal: int = 0) -> PayloadRow:
 
 
 def page(samples: Sequence[SampleRow] = (), payloads: Sequence[PayloadRow] = (), runs: Sequence[RunRow] = ()) -> str:
-    return report_page(runs, payloads, samples, made_at=NOON, where="history.sqlite")
+    return page_of(TITLE, contents(runs, payloads, samples, made_at=NOON, where="history.sqlite"))
+
+
+def lines(table: Table) -> list[dict[str, Cell]]:
+    """Rows; a cell by its heading."""
+    return [dict(zip((heading.text for heading in table.headings), row, strict=True)) for row in table.rows]
 
 
 def charts(samples: Sequence[SampleRow]) -> list[Chart]:
@@ -224,7 +236,7 @@ def test_what_the_record_says_is_text() -> None:
 def test_markdown_takes_nothing_from_the_record_for_markup() -> None:
     """The same in markdown: names of markup, of an address and of Python come out of a table's cells as they are."""
     names = (HOSTILE, "a|b/__init__.py", "<b>&amp; *x* ~~y~~ ![z](z.png)\\", "www.a.example/``|`")
-    text = report_markdown([], [payload(name, "failed") for name in names], [], made_at=NOON)
+    text = markdown_of(TITLE, contents([], [payload(name, "failed") for name in names], [], made_at=NOON))
     parsed = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
     inline = [part for token in parsed for part in token.children or []]
     assert {part.type for part in inline} == {"text", "code_inline", "strong_open", "strong_close"}
@@ -262,18 +274,23 @@ def test_encryption_is_summed_up_by_suite_and_backend() -> None:
 def test_speedups_are_the_same_in_map_curves_and_table() -> None:
     """Each value and interval of the table is what the heat map has written on it and the curve goes through."""
     results = speedup_results(latest_per_interpreter(rows(), Experiment.SPEEDUP))
-    table = {(row[0], row[1]): row for row in speedup_table(Workload.FACTORIZE, results).rows}
+    table = {
+        (row["interpreter"], row["executor"], row["workers"]): row
+        for row in lines(speedup_table(Workload.FACTORIZE, results))
+    }
     chart = executor_map(Workload.FACTORIZE, results)
     assert chart.rows == ("threads", "processes (2)", "sub-interpreters (2)")
-    for name, line in zip(chart.rows[:2], chart.cells, strict=False):
+    for executor, line in zip((("thread", 4), ("process-pool", 2)), chart.cells, strict=False):
         for label, cell in zip(chart.columns, line, strict=True):
-            assert (cell.lines[0], cell.lines[1].replace("–", " to ")) == table[label, name][3:5]
+            row = table[label, *executor]
+            assert (cell.lines[0], cell.lines[1].replace("–", " to ")) == (row["speed-up"], row["interval"])
     assert [cell.state for cell in chart.cells[2]] == [CellState.SKIPPED] * 2
-    row = table["3.13.0", "processes (2)"]
-    assert (row[2], row[3], row[5], *row[7:]) == ("200.00", "1.50×", "1.60×", 8, "helps here", None)
+    row = table["3.13.0", "process-pool", 2]
+    assert (row["time"], row["speed-up"], row["possible"]) == ("200 ms", "1.50×", "1.60×")
+    assert (row["pairs"], row["verdict"], row["samples"]) == (8, "helps here", "8 ok")
     panel = scaling_chart(results[1]).panels[0]
     processes = panel.curves[1].points[0]
-    assert (f"{processes.ratio.value:.2f}×", processes.workers) == (row[3], 2)
+    assert (f"{processes.ratio.value:.2f}×", processes.workers) == (row["speed-up"], 2)
     assert {"1.50×", "0.95×", "skipped", "3.9.18", "processes (2)"} <= set(texts(plots.svg(plots.figure(chart))))
 
 
@@ -282,9 +299,8 @@ def test_what_is_skipped_with_any_number_of_workers_is_said_once() -> None:
     more = replace(skipped("3.13.0"), workers=4)
     results = speedup_results(latest_per_interpreter([*rows(), more], Experiment.SPEEDUP))
     assert executor_map(Workload.FACTORIZE, results).rows[2:] == ("sub-interpreters (2)",)
-    executors = [row[1] for row in speedup_table(Workload.FACTORIZE, results).rows]
-    assert executors.count("sub-interpreters (2)") == 2
-    assert "sub-interpreters (4)" not in executors
+    pools = [row for row in lines(speedup_table(Workload.FACTORIZE, results)) if row["executor"] == "interpreter-pool"]
+    assert [(row["workers"], row["verdict"]) for row in pools] == [(2, "skipped: came with Python 3.14")] * 2
 
 
 def test_only_what_is_sure_has_a_colour() -> None:
@@ -297,13 +313,14 @@ def test_only_what_is_sure_has_a_colour() -> None:
 def test_losses_are_the_same_in_map_and_table() -> None:
     """Half of the updates lost on 3.9, none observed on 3.13, and what one lock costs: 4.5 times the time."""
     results = race_results(latest_per_interpreter(rows(), Experiment.RACE))
-    table = {(row[0], row[1]): row for row in race_table(results).rows}
+    table = {(row["interpreter"], row["guard"]): row for row in lines(race_table(results))}
     lost, none = loss_map(results).cells[0]
     assert (lost.lines, none.lines) == (("50 %", "in 8 of 8"), ("none", "observed", "in 8"))
     assert none.state is CellState.NONE_OBSERVED
-    assert table["3.9.18", "none"][5:8] == ("8 of 8", "50 %", None)
-    assert table["3.13.0", "none"][5:8] == ("0 of 8", None, "to 31 % per trial")
-    assert table["3.13.0", "lock"][9:11] == ("180", "4.50×")
+    columns = ("trials with loss", "lost", "not excluded")
+    assert tuple(table["3.9.18", "none"][one] for one in columns) == ("8 of 8", "50 %", None)
+    assert tuple(table["3.13.0", "none"][one] for one in columns) == ("0 of 8", "0 %", "loss in 31 % of trials")
+    assert (table["3.13.0", "lock"]["per update"], table["3.13.0", "lock"]["cost"]) == ("180 ns", "4.50×")
     written = " ".join(texts(plots.svg(plots.figure(loss_map(results)))))
     assert "50 %" in written
     assert "observed" in written
@@ -365,7 +382,7 @@ def test_few_pairs_have_no_interval() -> None:
     few = [row for row in rows() if row.round < 5]
     results = speedup_results(latest_per_interpreter(few, Experiment.SPEEDUP))
     assert executor_map(Workload.FACTORIZE, results).cells[1][0].lines == ("1.50×", "no interval")
-    assert "none: 5 of 6 pairs" in {row[4] for row in speedup_table(Workload.FACTORIZE, results).rows}
+    assert "none: 5 of 6 pairs" in {row["interval"] for row in lines(speedup_table(Workload.FACTORIZE, results))}
     assert plots.png(plots.figure(scaling_chart(results[0]))).startswith(b"\x89PNG")
 
 
@@ -419,7 +436,7 @@ def test_the_book_s_update_and_select_are_explained() -> None:
     text = page([*rows(), *(replace(row, found="returned at once") for row in selects)])
     assert "3.9.18, <code>self.count += offset</code> without a lock, 5 threads: loses updates, 50&nbsp;%" in text
     assert "3.13.0, <code>self.count += offset</code> without a lock, 5 threads: none observed in 8 trials" in text
-    assert "five times: returns at once, 0.30 ms for all five" in text
+    assert "five times: returns at once, 300 µs for all five" in text
     assert "an accident of the implementation" in text
     assert "--workload wait-book,wait" in page(rows())
 
@@ -433,28 +450,29 @@ def test_failed_samples_are_listed_by_name() -> None:
         error="factors are wrong",
     )
     line = next(line for line in page([wrong]).splitlines() if "factors are wrong" in line)
-    assert "speedup/factorize/serial/1x1" in line
+    assert re.findall(r">(speedup|factorize|serial|3.13.0|wrong-output)<", line) == [
+        "speedup", "factorize", "serial", "3.13.0", "wrong-output",
+    ]  # fmt: skip
     assert "1 101" in line
 
 
 def test_markdown_has_the_same_tables_and_its_plots_inside() -> None:
     """Every table of the page as a markdown table of the same cells, every plot as a PNG data address."""
-    text = report_markdown([run()], [payload("/a")], rows(), made_at=NOON)
     sections = contents([run()], [payload("/a")], rows(), made_at=NOON)
+    text = markdown_of(TITLE, sections)
     tables = [block for section in sections for block in section.blocks if isinstance(block, Table)]
     assert text.count("\n|") == sum(2 + len(table.rows) for table in tables)
     assert text.count("](data:image/png;base64,iVBOR") == len(charts(rows()))
-    assert "| 3.13.0 | processes (2) | 200.00 | 1.50× |" in text
+    assert "| 3.13.0 | process-pool | 2 | 200 ms | 1.50× |" in text
     assert "<svg" not in text
 
 
 WITHOUT = """
 import sys
 sys.modules["matplotlib"] = None
-from tests.test_flows_report import NOON, page, rows
-from flows.report.markdown import report_markdown
+from tests.test_flows_report import NOON, TITLE, contents, markdown_of, page, rows
 sys.stdout.write(page(rows()))
-sys.stdout.write(report_markdown([], [], rows(), made_at=NOON))
+sys.stdout.write(markdown_of(TITLE, contents([], [], rows(), made_at=NOON)))
 """
 
 
@@ -475,6 +493,9 @@ def test_without_matplotlib_there_are_tables_and_a_word_about_it() -> None:
 
 def test_the_report_loads_neither_prefect_nor_matplotlib_before_it_draws() -> None:
     """Its import, and a page with nothing to draw, cost neither of the two."""
-    made = "report_page([], [], [], made_at=datetime.now(UTC))"
-    start = "import sys; from datetime import UTC, datetime; from flows.report.page import report_page; "
+    made = "page_of('report', contents([], [], [], made_at=datetime.now(UTC)))"
+    start = (
+        "import sys; from datetime import UTC, datetime; from flows.show.page import page_of; "
+        "from flows.show.report import contents; "
+    )
     assert run_python(f"{start}{made}; print([m for m in ('prefect', 'matplotlib') if m in sys.modules])") == "[]\n"

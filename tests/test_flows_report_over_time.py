@@ -17,12 +17,13 @@ from playwright.sync_api import Browser, sync_playwright
 
 from db.history import History, SampleFilter, SeriesFilter
 from db.store import Store
-from flows.report.blocks import Cell, Paragraph, Plot, Section, Table
-from flows.report.charts import LineChart
-from flows.report.latest import latest_per_interpreter
-from flows.report.over_time import over_time
-from flows.report.page import page_of
-from flows.report.throughput import speeds_of
+from flows.analysis.latest import latest_per_interpreter
+from flows.show.charts import LineChart
+from flows.show.encryption_sections import speeds_of
+from flows.show.page import page_of
+from flows.show.report import TITLE, over_time
+from flows.show.table import Cell, Paragraph, Plot, Section, Table
+from flows.text import utc
 from tasks.axes import Experiment
 from tests.conftest import Command
 from tests.example_record import FIRST_DAY, LAST_DAY, NEW_OPENSSL, example
@@ -83,8 +84,9 @@ def test_the_planted_step_is_found_and_drawn(shown: tuple[Section, ...]) -> None
     steps = tables(shown)["Steps, newest first"]
     assert len(steps) == 4
     for row in steps:
-        assert row[1] == f"{NEW_OPENSSL} 02:00 UTC"
-        assert row[6:8] == ("slower", "backend OpenSSL 3.0.18 → OpenSSL 3.0.19")
+        assert isinstance(row[1], datetime)
+        assert utc(row[1]) == f"{NEW_OPENSSL} 02:00 UTC"
+        assert row[-2:] == ("slower", "backend OpenSSL 3.0.18 → OpenSSL 3.0.19")
     charts = [block.chart for one in shown for block in one.blocks if isinstance(block, Plot)]
     modern = next(one for one in charts if isinstance(one, LineChart) and "modern" in one.title)
     assert {at.date() for panel in modern.panels for at in panel.steps} == {NEW_OPENSSL}
@@ -101,8 +103,8 @@ def test_failures_are_listed_as_the_record_lists_them(record: str, shown: tuple[
     """The same rows in the same order, the unreadable payload among them, and a sentence that counts them."""
     failures = History(record).failures(SeriesFilter(since=SINCE, until=UNTIL), limit=None)
     rows = tables(shown)["Failures, newest first"]
-    assert [(row[0], row[2], row[3], row[6]) for row in rows] == [
-        (one.run_id, one.kind, one.name, one.status) for one in failures
+    assert [(row[1], row[2], row[3], row[6]) for row in rows] == [
+        (str(one.run_id), one.kind, one.name, one.status) for one in failures
     ]
     assert "unreadable" in {row[7] for row in rows}
     assert "Failed in this time: runs 5, payloads 2, samples 1." in prose(shown, "Failures")
@@ -113,7 +115,7 @@ def test_experiments_are_those_of_the_newest_runs(record: str, shown: tuple[Sect
     history = History(record)
     samples, runs = history.samples(SampleFilter(), limit=None), history.runs(limit=None)
     expected = {
-        (one.label, experiment, one.run_id)
+        (one.label, experiment, str(one.run_id))
         for experiment in (Experiment.SPEEDUP, Experiment.RACE)
         for one in latest_per_interpreter(samples, experiment, runs)
     }
@@ -155,8 +157,8 @@ WITHOUT = """
 import sys
 for name in ("matplotlib", "numpy"):
     sys.modules[name] = None
-from tests.test_flows_report_over_time import page_of, sections
-sys.stdout.write(page_of(sections(sys.argv[1])))
+from tests.test_flows_report_over_time import TITLE, page_of, sections
+sys.stdout.write(page_of(TITLE, sections(sys.argv[1])))
 """
 
 
@@ -207,7 +209,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def page_file(shown: tuple[Section, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page_of(shown), encoding="utf-8")
+    path.write_text(page_of(TITLE, shown), encoding="utf-8")
     return path
 
 

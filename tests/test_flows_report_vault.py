@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,12 @@ from markdown_it import MarkdownIt
 from db.history import History
 from db.rows import NewRun
 from db.store import Store
-from flows.report.blocks import Cell, Plot, Section, Table
-from flows.report.charts import LineChart
-from flows.report.markdown import report_markdown
-from flows.report.page import page_of
-from flows.report.vault_run import vault_run_sections
-from flows.report.vaults import vault_sections
+from flows.show.charts import LineChart
+from flows.show.markdown import markdown_of
+from flows.show.page import page_of
+from flows.show.report import TITLE, contents
+from flows.show.table import Cell, Plot, Section, Table
+from flows.show.vault_sections import vault_run_sections, vault_sections
 from tests.example_record import example
 from tests.test_flows_report import HOSTILE, NOON, tags
 from tests.test_flows_report_over_time import SINCE, UNTIL
@@ -40,7 +41,7 @@ def tables(sections: Sequence[Section]) -> dict[str, list[dict[str, Cell]]]:
     """Rows by title; a cell by its column."""
     found = [block for section in sections for block in section.blocks if isinstance(block, Table)]
     return {
-        table.title: [dict(zip((one.title for one in table.columns), row, strict=True)) for row in table.rows]
+        table.title: [dict(zip((one.text for one in table.headings), row, strict=True)) for row in table.rows]
         for table in found
     }
 
@@ -49,13 +50,14 @@ def test_each_vault_has_its_newest_snapshot_and_its_proofs(history: History) -> 
     """The newest with its counts, what the last verification found, the oldest proof and how long ago it was."""
     shown = tables(of(history))
     (newest,) = shown["Newest snapshots"]
-    assert (newest["vault"], newest["number"], newest["taken"]) == ("/srv/vault", 4, "2026-10-31 03:00 UTC")
-    assert (newest["files"], newest["new"], newest["unchanged"], newest["MB added"]) == (6, 2, 4, "0.4")
+    assert (newest["vault"], newest["number"]) == ("/srv/vault", 4)
+    assert newest["taken"] == datetime(2026, 10, 31, 3, tzinfo=UTC)
+    assert (newest["files"], newest["new"], newest["unchanged"], newest["stored"]) == (6, 2, 4, "347 KiB")
     (proofs,) = shown["Proofs"]
     last = next(run for run in history.runs(limit=None) if run.flow == "verify_vault")
-    assert (proofs["run"], proofs["proven"], proofs["faults"]) == (last.id, 2, 1)
+    assert (proofs["run"], proofs["proven"], proofs["faults"]) == (str(last.id), 2, 1)
     assert (proofs["objects"], proofs["never proven"]) == (9, 3)
-    assert (proofs["oldest proof"], proofs["days ago"]) == ("2026-10-29 05:00 UTC", 2)
+    assert (proofs["oldest proof"], proofs["days ago"]) == (datetime(2026, 10, 29, 5, tzinfo=UTC), 2)
 
 
 def test_snapshots_of_the_time_are_drawn_and_listed(history: History) -> None:
@@ -72,7 +74,7 @@ def test_faults_are_listed_with_their_runs(history: History) -> None:
     """The object that was changed, by its path and its name."""
     ((fault,),) = (rows for title, rows in tables(of(history)).items() if title.startswith("Faults of vaults: 1"))
     assert (fault["what"], fault["status"], fault["path"]) == ("object", "changed", "/srv/documents/ledger.csv")
-    run = history.run(int(fault["run"] or 0))
+    run = history.run(int(str(fault["run"])))
     assert run is not None
     assert (run.flow, run.status) == ("verify_vault", "failed")
 
@@ -118,10 +120,10 @@ def test_what_the_record_says_of_a_vault_is_text(hostile: tuple[History, int]) -
         *vault_sections(history, history.runs(), None, None, made_at=NOON),
         *vault_run_sections(history, run_id),
     )
-    page = page_of(sections)
+    page = page_of(TITLE, sections)
     assert "script" not in tags(page)
     assert "<script" not in page
-    text = report_markdown(history.runs(), [], [], made_at=NOON, one_run=True, more=sections)
+    text = markdown_of(TITLE, contents(history.runs(), [], [], made_at=NOON, one_run=True, more=sections))
     parsed = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
     inline = {part.type for token in parsed for part in token.children or []}
     assert inline == {"text", "code_inline", "strong_open", "strong_close"}

@@ -292,7 +292,7 @@ def test_files_come_from_the_settings(protected: Served) -> None:
 
 
 def test_status_tells_deployments_with_what_is_wrong(protected: Served) -> None:
-    """All is well after a start and a good run; a failed run needs eyes and is named."""
+    """All is well after a start and a good run; a failed run needs attention and is named."""
     wait_until(lambda: protected.threadmill("status").returncode == 0, "all is not well", PATIENCE_S)
     report = read_json(protected.threadmill("status", "--json"))
     states = {state["name"]: state for state in report["deployments"]["states"]}
@@ -302,7 +302,7 @@ def test_status_tells_deployments_with_what_is_wrong(protected: Served) -> None:
     flow_run = protected.request("encrypt-payloads", size_bytes=9 << 20, count=1, suites=["classic"])
     wait_until(lambda: protected.threadmill("status").returncode == 1, "the failed run is not told", PATIENCE_S)
     said = protected.threadmill("status").stdout
-    assert "needs eyes: encrypt-payloads: last run Failed" in said
+    assert "needs attention: encrypt-payloads: last run Failed" in said
     assert "8 MiB" in said
     run = read_json(protected.threadmill("history", "show", flow_run, "--json"))["run"]
     assert (run["deployment"], run["status"]) == ("encrypt-payloads", "failed")

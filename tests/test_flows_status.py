@@ -14,7 +14,7 @@ def test_without_a_server_nothing_is_scheduled(threadmill: Command, environment:
     result = threadmill("status")
     assert result.returncode == 1
     assert "1 run, " in result.stdout
-    assert "needs eyes: no Prefect server" in result.stdout
+    assert "needs attention: no Prefect server" in result.stdout
     environment["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
     report = read_json(threadmill("status", "--json"))
     assert report["size"]["runs"] == 1

@@ -101,7 +101,7 @@ def test_what_was_stored_long_ago_and_never_proven_needs_eyes(site: Site) -> Non
     os.utime(other, (old, old))
     result = site.threadmill("status", THREADMILL_PROOF_AGE="5w")
     assert result.returncode == 1
-    assert f"needs eyes: vault {site.vault}: there are objects that nobody has proven for 40 days" in result.stdout
+    assert f"needs attention: vault {site.vault}: there are objects that nobody has proven for 40 days" in result.stdout
     assert site.threadmill("verify").returncode == 0
     assert read_json(site.threadmill("status", "--json", THREADMILL_PROOF_AGE="5w"))["vault"]["complaints"] == []
 
@@ -119,7 +119,7 @@ def test_ages_are_held_against_what_is_there() -> None:
 
 
 def test_a_vault_that_is_gone_is_told_from_the_record(site: Site) -> None:
-    """That it is gone needs eyes; what went into it last is on record."""
+    """That it is gone needs attention; what went into it last is on record."""
     shutil.rmtree(site.vault)
     state = look_at_vault(str(site.vault), str(site.key_file), site.history)
     assert (state.snapshots, state.objects) == (None, None)
@@ -127,7 +127,7 @@ def test_a_vault_that_is_gone_is_told_from_the_record(site: Site) -> None:
     assert (state.on_record.sequence, state.on_record.files) == (2, 3)
     result = site.threadmill("status")
     assert result.returncode == 1
-    assert f"needs eyes: vault {site.vault}: is not there" in result.stdout
+    assert f"needs attention: vault {site.vault}: is not there" in result.stdout
     assert f"on record: newest snapshot {state.on_record.name} of " in result.stdout
 
 

@@ -166,7 +166,8 @@ def test_names_reach_the_terminal_as_text(threadmill: Command, vault: Path, tmp_
     payloads = read_json(threadmill("encrypt", str(odd), "--json"))["payloads"]
     assert {os.path.basename(row["name"]) for row in payloads} == set(names)
     for path in objects(vault):
-        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     printed = []
     for command in (
         ("encrypt", str(odd), "--discard"),

@@ -155,7 +155,7 @@ def test_artifacts_say_what_is_in_the_vault_and_what_was_found(life: Life, ask: 
         0,
     )
     assert facts["oldest proof"].endswith("UTC")
-    assert "NEEDS EYES" not in facts
+    assert "NEEDS ATTENTION" not in facts
     verdicts = json.loads(artifacts["verify-vault-verdicts"]["data"])
     assert Counter((row["what"], row["status"]) for row in verdicts) == {
         ("vault", "ok"): 1,
@@ -206,7 +206,7 @@ def test_a_fault_fails_the_flow_run_by_name(life: Life, ask: Ask) -> None:
     # One of Prefect's UIs takes a cell for markdown, in which what is indented is code.
     assert (first["status"], first["name"], first["path"]) == ("changed", fault.name, f"    {path}")
     facts = [(row["what"], row["value"]) for row in json.loads(artifacts["verify-vault-vault"]["data"])]
-    assert any(what == "NEEDS EYES" and "not whole" in value for what, value in facts)
+    assert any(what == "NEEDS ATTENTION" and "not whole" in value for what, value in facts)
     assert "**Faults of vaults: 1**" in artifacts["verify-vault-report"]["data"]
 
 

@@ -16,9 +16,10 @@ import pytest
 from db.history import History, PayloadFilter, SampleFilter, VerdictFilter
 from db.rows import NewRun
 from db.store import Store
-from flows.jobs.encryption import encrypt
+from flows.jobs.encrypt import encrypt
+from flows.jobs.experiment import ExperimentRequest, measure
 from flows.jobs.keep import encrypt_into_vault
-from flows.jobs.measurement import ExperimentRequest, measure
+from flows.jobs.parameters import RunExperiments
 from flows.jobs.request import EncryptionRequest, RandomSpec, VaultRequest
 from flows.jobs.restore import RestorationRequest, restore
 from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Tools
@@ -30,11 +31,12 @@ from tasks.axes import Executor, Experiment, Outcome, Workload
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile, Secret, ThrowAway, write_key_file
 from tasks.threads.cases import Sample
-from tasks.threads.plan import CaseSelection, Round
+from tasks.threads.plan import Round
 from tasks.vault.prune import Policy
 from tests.fresh_process import FreshProcessRunner
 from tests.vaults import everything
 
+ASKED = RunExperiments(experiments=(Experiment.SPEEDUP,), workloads=(Workload.WAIT,), executors=(Executor.THREAD,))
 # Drawn or measured anew by every run.
 _DIFFERENT = (
     "run_id", "salt", "digest", "started_at", "wall_ns", "cpu_ns", "runq_ns", "blocked_ns", "context_switches",
@@ -109,11 +111,8 @@ def jobs_of(name: str, tmp_path: Path) -> Job:
     if name == "random":
         return partial(encrypt, random)
     if name == "survey":
-        return partial(survey, SurveyRequest(random, ExperimentRequest(lock, rounds=1)))
-    selection = CaseSelection(
-        (Experiment.SPEEDUP,), workloads=(Workload.WAIT,), executors=(Executor.THREAD,), quick=True
-    )
-    return partial(measure, ExperimentRequest(lock, selection, rounds=2, seed=1))
+        return partial(survey, SurveyRequest(random, ExperimentRequest(lock, RunExperiments(rounds=1))))
+    return partial(measure, ExperimentRequest(lock, replace(ASKED, quick=True, rounds=2, seed=1)))
 
 
 @pytest.mark.parametrize("name", ["files", "random", "experiment", pytest.param("survey", marks=pytest.mark.slow)])
@@ -209,10 +208,9 @@ def test_a_sample_that_is_taken_again_is_not_counted_again(
             tell(sample)
         return tuple(samples)
 
-    monkeypatch.setattr("flows.jobs.measurement.measure_round", all_noisy)
+    monkeypatch.setattr("flows.jobs.experiment.measure_round", all_noisy)
     heard = Heard()
-    selection = CaseSelection((Experiment.SPEEDUP,), workloads=(Workload.WAIT,), executors=(Executor.THREAD,))
-    request = ExperimentRequest(str(tmp_path / "lock"), selection, rounds=3)
+    request = ExperimentRequest(str(tmp_path / "lock"), replace(ASKED, rounds=3))
     tools = Tools(store, history, DirectRunner(1), heard, CancelToken())
     done = measure(request, NewRun("test", "direct", {}, "test"), tools)
     (work,), (counts,) = heard.work, heard.counts

@@ -163,7 +163,6 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return kept | {"THREADMILL_HOME": str(tmp_path_factory.mktemp("home"))}
 
 
-@pytest.mark.xfail(strict=True, reason="jobs import all engines")
 def test_encrypt_needs_no_other_engine(encrypting: set[str]) -> None:
     """A random payload goes into no vault and is no experiment."""
     assert of(encrypting, "tasks.threads", "tasks.vault") == []
@@ -175,13 +174,11 @@ def test_encrypt_starts_with_few_modules(encrypting: set[str]) -> None:
     assert len(encrypting) <= 60
 
 
-@pytest.mark.xfail(strict=True, reason="filters check the names of suites")
 def test_history_needs_no_engine(reading: set[str]) -> None:
     """It reads rows."""
     assert of(reading, "tasks.crypto", "tasks.vault", "tasks.threads") == []
 
 
-@pytest.mark.xfail(strict=True, reason="62 modules")
 def test_history_starts_with_few_modules(reading: set[str]) -> None:
     """Each takes its millisecond at every start."""
     assert len(reading) <= 45

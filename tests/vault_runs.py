@@ -13,14 +13,13 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.cli.encrypt import encrypt
-from flows.cli.vaults import prune, restore, verify
+from flows.cli.main import main
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 
-def main(tree: Path, folder: Path) -> None:
+def live(tree: Path, folder: Path) -> None:
     """The life: twice encrypted, verified, restored, pruned, damaged, and asked for what there is not."""
     from flows.encryption import encrypt_files
     from flows.vault import prune_vault, restore_files, verify_vault
@@ -45,14 +44,14 @@ def main(tree: Path, folder: Path) -> None:
         both(
             step,
             lambda: encrypt_files([str(tree)], jobs=1, return_state=True),
-            lambda: encrypt(str(tree), jobs=1, via="direct"),
+            lambda: main(["encrypt", str(tree), "--jobs", "1", "--via", "direct"]),
         )
 
     def verify_both(step: str) -> None:
         both(
             step,
             lambda: verify_vault(return_state=True),
-            lambda: verify(via="direct"),
+            lambda: main(["verify", "--via", "direct"]),
         )
 
     encrypt_both("first")
@@ -62,12 +61,12 @@ def main(tree: Path, folder: Path) -> None:
     both(
         "restore",
         lambda: restore_files(str(folder / "back by prefect"), return_state=True),
-        lambda: restore("latest", str(folder / "back directly"), via="direct"),
+        lambda: main(["restore", "latest", str(folder / "back directly"), "--via", "direct"]),
     )
     both(
         "prune",
         lambda: prune_vault(keep_last=1, keep_daily=0, keep_weekly=0, keep_monthly=0, return_state=True),
-        lambda: prune(keep_last=1, via="direct"),
+        lambda: main(["prune", "--keep-last", "1", "--via", "direct"]),
     )
     for vault in ("prefect", "direct"):
         damage(folder / vault)
@@ -89,4 +88,4 @@ def damage(vault: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    live(Path(sys.argv[1]), Path(sys.argv[2]))

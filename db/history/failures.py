@@ -30,15 +30,15 @@ class FailureReads(RecordReader):
     def failures(
         self, which: SeriesFilter, *, kinds: Sequence[FailureKind] = (), limit: int | None = 20
     ) -> list[FailureRow]:
-        """Runs that failed or crashed, payloads that failed or would not hold still, broken samples, faults of vaults.
+        """Runs that failed or crashed, payloads that failed or changed while read, broken samples, faults of vaults.
 
-        They are one list, newest first by the time at which each started. A filter by suite or backend leaves payloads
-        only, one by case or interpreter samples only.
+        They are one list, newest first by the time at which each started. A filter by suite or backend leaves only
+        payloads, a filter by case or interpreter only samples.
 
         Args:
             which: the filters.
-            kinds: only these, `run`, `payload`, `sample` or `verdict`; empty for all that the filters leave.
-            limit: of the whole list.
+            kinds: only these, `run`, `payload`, `sample` or `verdict`; empty for all kinds that the filters leave.
+            limit: the length of the whole list.
         """
         queries: list[Select[Any]] = []
         if (not kinds or "run" in kinds) and not which.of_samples and not which.of_payloads:
@@ -54,7 +54,7 @@ class FailureReads(RecordReader):
 
 
 def _runs(which: SeriesFilter, status: str) -> Select[Any]:
-    # One query per status: each walks its part of the index from the newest on, and stops at the limit.
+    # One query per status: each walks its part of the index from the newest row on, and stops at the limit.
     query: Select[Any] = (
         select(
             literal_column("'run'").label("kind"),

@@ -30,7 +30,7 @@ class _Object(NamedTuple):
 
     @property
     def age(self) -> tuple[datetime, datetime, str]:
-        """The longer unproven, the less; what was never proven counts from when it was encrypted."""
+        """A key for sorting: least recently proven first; objects that were never proven by the time of encryption."""
         return self.proven_at or _NEVER, self.encrypted_at or _NEVER, self.name
 
 
@@ -40,15 +40,15 @@ class ProofReads(VaultReads):
     def proofs(
         self, *, path: bytes | None = None, vault_id: str | None = None, never: bool = False, limit: int | None = 20
     ) -> list[ProofRow]:
-        """When each object that is in a vault was last found whole: those that never were come before all others.
+        """When each object in a vault was last found whole: never proven ones first, then the least recently proven.
 
-        Known are objects that a run encrypted or looked at; those whose newest verdict is that they were removed are
+        The record knows the objects that a run encrypted or looked at; objects whose newest verdict is `removed` are
         left out. Takes the memory of the answer, however many objects there are.
 
         Args:
             path: only objects of this file, or of everything below this folder.
             vault_id: only this vault's.
-            never: only those that were never proven.
+            never: only objects that were never proven.
             limit: how many at the most.
         """
         if self.empty:
@@ -67,7 +67,7 @@ class ProofReads(VaultReads):
             return _described(connection, chosen)
 
     def proof_totals(self, vault_id: str) -> ProofTotalsRow:
-        """All objects that `proofs` would list of a vault, in constant memory."""
+        """Count the objects that `proofs` lists of a vault, in constant memory."""
         objects = never = 0
         oldest = None
         if self.empty:
@@ -85,7 +85,7 @@ class ProofReads(VaultReads):
 
 
 def known_objects(connection: Connection, vault: Row[Any], path: bytes | None = None) -> Iterator[_Object]:
-    """Those that are in a vault as far as the record knows, in the order of their names."""
+    """The objects that are in a vault as far as the record knows, in the order of their names."""
     if path is None:
         yield from _merged(vault, _streamed(connection, _encrypted(vault)), _streamed(connection, _looked_at(vault)))
         return
@@ -95,7 +95,7 @@ def known_objects(connection: Connection, vault: Row[Any], path: bytes | None = 
 
 
 def _merged(vault: Row[Any], encrypted: Iterable[Row[Any]], looked_at: Iterable[Row[Any]]) -> Iterator[_Object]:
-    """Both come in the order of the names; an object may be in either or in both."""
+    """Merge two streams in the order of the names; an object may be in either or in both."""
     verdicts = iter(looked_at)
     verdict = next(verdicts, None)
     for row in encrypted:
@@ -147,7 +147,7 @@ def _looked_at(vault: Row[Any]) -> Select[Any]:
 
 
 def _names_of(connection: Connection, vault: Row[Any], path: bytes) -> set[str]:
-    """Of all objects that this path, or what is below it, was ever encrypted to, or that a verdict says it of."""
+    """All objects that a path, or a path below it, was encrypted to, or for which a verdict names such a path."""
     names: set[str] = set()
     for named in at_or_below(EncryptionTable.name, path):
         encrypted = select(EncryptionTable.digest).where(named, unindexed(EncryptionTable.vault_id) == vault.id)
@@ -159,7 +159,7 @@ def _names_of(connection: Connection, vault: Row[Any], path: bytes) -> set[str]:
 
 
 def _digests(names: Sequence[str]) -> list[bytes]:
-    """What is no digest, some program has named so that is not ours."""
+    """The names as bytes, without names that are no digests: another program has given them."""
     return [bytes.fromhex(name) for name in names if re.fullmatch("(?:[0-9a-f]{2})+", name)]
 
 
@@ -178,7 +178,7 @@ def _paths(connection: Connection, vault: Row[Any], names: Sequence[str]) -> dic
         EncryptionTable.vault_id == vault.id, EncryptionTable.digest.in_(_digests(names))
     )
     found = connection.execute(query.order_by(EncryptionTable.digest, EncryptionTable.started_at))
-    # The newest comes last, and stays.
+    # The newest row comes last, and replaces the others.
     return {row.digest.hex(): row.name for row in found}
 
 

@@ -1,4 +1,4 @@
-"""How the record is read: opening it, the filters of the questions, and the conditions that express them in SQL."""
+"""The record is opened for reading here; the filters of the questions, and the SQL conditions that express them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class RecordReader:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        """One state of the record, from the first query to the last; not for an empty one."""
+        """A transaction that sees one state of the record; not for an empty record."""
         with explained(self._url), self._engine.connect() as connection:
             yield connection
 
@@ -72,10 +72,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class PayloadFilter:
-    """Which payloads to list; what is empty or None does not filter.
+    """Which payloads to list; an empty field, or None, does not filter.
 
-    `path` matches the very file and everything below it as a folder. `failed` keeps failed and unstable ones. The
-    times are those at which the payload's chain started: `since` is part of what is kept, `until` is not.
+    `path` matches the very file and everything below it as a folder. `failed` keeps failed and unstable payloads.
+    A payload's time is the start of its chain; `since` is included, `until` is not.
     """
 
     path: bytes | None = None
@@ -90,7 +90,7 @@ class PayloadFilter:
 
 @dataclass(frozen=True, slots=True)
 class SampleFilter:
-    """Which samples to list; what is empty or None does not filter.
+    """Which samples to list; an empty field, or None, does not filter.
 
     `case` maps axes (`experiment`, `executor`, `workload`, `shape`, `guard`, `workers`) to the wanted values.
     `interpreters` are labels or beginnings of versions: `3.13t`, `3.12`, `3.11.7`.
@@ -106,9 +106,9 @@ class SampleFilter:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotFilter:
-    """Which snapshots to list; what is empty or None does not filter. `vault_id` is 32 hex digits.
+    """Which snapshots to list; an empty field, or None, does not filter. `vault_id` is 32 hex digits.
 
-    The times are those at which the snapshot was made, `until` not included.
+    A snapshot's time is when it was made; `until` is not included.
     """
 
     vault_id: str | None = None
@@ -119,10 +119,10 @@ class SnapshotFilter:
 
 @dataclass(frozen=True, slots=True)
 class VerdictFilter:
-    """Which verdicts to list; what is empty or None does not filter. `vault_id` is 32 hex digits.
+    """Which verdicts to list; an empty field, or None, does not filter. `vault_id` is 32 hex digits.
 
-    `path` matches the very path and everything below it as a folder; `faults` keeps what is wrong with a vault. The
-    times are those at which it was looked, `until` not included.
+    `path` matches the very path and everything below it as a folder; `faults` keeps only faults. A verdict's
+    time is that of the look; `until` is not included.
     """
 
     vault_id: str | None = None
@@ -137,10 +137,10 @@ class VerdictFilter:
 
 @dataclass(frozen=True, slots=True)
 class SeriesFilter:
-    """Which series to look at, of experiments and of encryptions alike; what is empty or None does not filter.
+    """Which series to look at, of experiments and of encryptions alike; an empty field, or None, does not filter.
 
     `case` and `interpreters`, as in `SampleFilter`, leave no series of encryptions; `suites` and `backends` leave no
-    series of experiments. The times are those at which a run started, `until` not included.
+    series of experiments. The time is the start of the run; `until` is not included.
     """
 
     case: Mapping[str, Sequence[str | int]] = field(default_factory=dict)
@@ -163,12 +163,12 @@ class SeriesFilter:
         return bool(self.suites or self.backends)
 
 
-# Enough for a long listing, few enough to stay under every database's bound on parameters.
+# Enough for a long listing, and below every database's limit on parameters.
 _PORTION = 500
 
 
 def in_portions(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Values for `IN (…)`, not too many at once."""
+    """Split values for `IN (…)` into portions."""
     for start in range(0, len(values), _PORTION):
         yield values[start : start + _PORTION]
 
@@ -176,7 +176,7 @@ def in_portions(values: Sequence[T]) -> Iterator[Sequence[T]]:
 def within(
     query: Select[Any], column: InstrumentedAttribute[datetime], since: datetime | None, until: datetime | None
 ) -> Select[Any]:
-    """The query, kept to a time."""
+    """The query, limited to a time."""
     if since is not None:
         query = query.where(column >= since)
     if until is not None:
@@ -185,15 +185,15 @@ def within(
 
 
 def failed(column: InstrumentedAttribute[str], words: Sequence[str]) -> ColumnElement[bool]:
-    """One of these words, which stand in the statement: only then is an index used that has only such rows."""
+    """The column is one of these words. They stand in the statement: only then is a partial index of such rows used."""
     return column.in_([literal_column(f"'{word}'") for word in words])
 
 
 def unindexed(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
-    """The column's value, out of reach for an index that has it first.
+    """The column's value, written so that no index that begins with the column is used.
 
-    Planners that know nothing of how often a value occurs like such an index too much: where few rows have failed, or
-    belong to a run, those are to be found first, and not all that have a suite.
+    A planner without statistics prefers such an index too often: where few rows have failed, or belong to a run, those
+    rows are to be found first, and not all rows of a suite.
     """
     nothing = "''" if isinstance(column.type, String) else "0"
     return column + literal_column(nothing)
@@ -203,12 +203,12 @@ def at_or_below(column: InstrumentedAttribute[Any], path: bytes) -> tuple[Column
     """A path as it is, and everything below it: two conditions, each of which an index can answer."""
     name, _ = display_name(path)
     below = name.rstrip("/") + "/"
-    # A range; LIKE could not be answered by an index, and would have to be escaped.
+    # A range: no index answers LIKE, whose pattern would have to be escaped besides.
     return column == name, and_(column >= below, column < below[:-1] + "0")
 
 
 def of_case(case: Mapping[str, Sequence[str | int]]) -> Iterator[ColumnElement[bool]]:
-    """Conditions on `case`, an axis each."""
+    """The conditions on `case`, one per axis."""
     for name, wanted in case.items():
         yield getattr(CaseTable, name).in_(wanted)
 
@@ -226,7 +226,7 @@ def of_hosts(hosts: Sequence[str]) -> Iterator[ColumnElement[bool]]:
 
 
 def _is_interpreter(wanted: str) -> ColumnElement[bool]:
-    """A label as it is, or a version or a beginning of one; with a `t` at its end, of a free-threaded build."""
+    """A label, a version, or the beginning of a version; a `t` at its end means a free-threaded build."""
     version = wanted.removesuffix("t")
     free_threaded = version != wanted
     same = or_(InterpreterTable.version == version, InterpreterTable.version.startswith(f"{version}.", autoescape=True))

@@ -29,10 +29,10 @@ class RunReads(RecordReader):
         statuses: Sequence[str] = (),
         hosts: Sequence[str] = (),
     ) -> list[RunRow]:
-        """The newest runs that started in a time, ended in one of these ways, on one of these hosts."""
+        """The newest runs that started in a time, with one of the statuses, on one of the hosts."""
         query = within(_RUNS.where(*of_hosts(hosts)), RunTable.started_at, since, until)
         query = query.order_by(RunTable.started_at.desc(), RunTable.id.desc()).limit(limit)
-        # One query per status: each walks its part of the index from the newest on, and stops at the limit.
+        # One query per status: each walks its part of the index from the newest row on, and stops at the limit.
         queries = [query.where(RunTable.status == status) for status in dict.fromkeys(statuses)] or [query]
         rows = [_run_row(row) for one in queries for row in self._rows(one)]
         return sorted(rows, key=lambda row: (row.started_at, row.id), reverse=True)[:limit]
@@ -75,7 +75,7 @@ class PayloadReads(RecordReader):
     """Payloads, newest first."""
 
     def payloads(self, which: PayloadFilter, *, limit: int | None = 20) -> list[PayloadRow]:
-        """Payloads with their stages, newest first; those of one run in their order."""
+        """Payloads with their stages, newest first; the payloads of one run in their order."""
         query = within(_PAYLOADS, EncryptionTable.started_at, which.since, which.until).limit(limit)
         if which.backends:
             query = query.where(EncryptionTable.backend.in_(which.backends))
@@ -89,7 +89,7 @@ class PayloadReads(RecordReader):
         return self._with_stages(self._newest(query, which, limit))
 
     def _newest(self, query: Select[Any], which: PayloadFilter, limit: int | None) -> Sequence[Row[Any]]:
-        """Each of the queries that make up the answer walks its part of an index and stops at the limit."""
+        """Run one query per path or suite: each walks its part of an index and stops at the limit."""
         suites = tuple(dict.fromkeys(which.suites))
         queries = [query]
         if which.path is not None:
@@ -113,7 +113,7 @@ class PayloadReads(RecordReader):
         return next(iter(self._with_stages(rows)), None)
 
     def done_before(self, flow_run_id: str) -> frozenset[tuple[bytes, str, str]]:
-        """What earlier attempts of a Prefect flow run have recorded as good: (name, suite, backend)."""
+        """The good payloads of earlier attempts of a Prefect flow run: (name, suite, backend)."""
         query = (
             select(EncryptionTable.name, EncryptionTable.name_bytes, EncryptionTable.suite, EncryptionTable.backend)
             .join(RunTable)

@@ -14,8 +14,8 @@ from db.rows import InterpreterRow, SampleRow, count_or_text
 from db.tables import CaseTable, HostTable, InterpreterTable, RunTable, SampleTable, SeriesTable, SummaryTable
 from db.words import SAMPLE_FAILURES
 
-# Up to so many pairs of case and interpreter, the newest samples of each are looked up by the index of series; more of
-# them make up so much of the record that walking it from the newest sample on meets enough of them soon.
+# Up to so many pairs of case and interpreter, the newest samples of each pair are looked up by the index of series.
+# Samples of more pairs are so many that a walk from the newest sample on soon meets enough of them.
 _PAIRS_LOOKED_UP = 100
 _ROWS_LOOKED_UP = 500
 
@@ -24,7 +24,7 @@ class SampleReads(RecordReader):
     """Samples, newest first."""
 
     def samples(self, which: SampleFilter, *, limit: int | None = 20) -> list[SampleRow]:
-        """Samples, newest first; those of one run in their order."""
+        """Samples, newest first; the samples of one run in their order."""
         if which.run_id is not None:
             query = _SAMPLES.where(SampleTable.run_id == which.run_id, *_conditions(which)).order_by(
                 SampleTable.ordinal
@@ -38,12 +38,12 @@ class SampleReads(RecordReader):
         return [_sample_row(row) for row in self._rows(query.limit(limit))]
 
     def runs_with(self, which: SampleFilter, *, limit: int = 5) -> list[int]:
-        """Numbers of the newest runs that have such samples; the times are those at which the runs started."""
+        """The ids of the newest runs that have such samples; the time is the start of the run."""
         such = (*of_case(which.case), *of_interpreters(which.interpreters))
         if not self._rows(select(CaseTable.id).where(*of_case(which.case)).limit(1)):
             return []
-        # Walks the runs from the newest on. Closed ones have few summaries, which are faster to look through than
-        # their samples.
+        # Walks the runs from the newest on. Closed runs have few summaries, which are faster to search than their
+        # samples.
         summary = select(SummaryTable.id).join(SeriesTable).join(CaseTable, SeriesTable.case_id == CaseTable.id)
         summary = summary.join(InterpreterTable, SeriesTable.interpreter_id == InterpreterTable.id)
         summary = summary.where(*such, SummaryTable.run_id == RunTable.id)
@@ -61,12 +61,12 @@ class SampleReads(RecordReader):
         ]
 
     def failed_samples(self, run_id: int) -> int:
-        """Samples of a run that say that something is broken."""
+        """How many samples of a run say that something is broken."""
         query = select(func.count()).where(SampleTable.run_id == run_id, SampleTable.outcome.in_(SAMPLE_FAILURES))
         return next((int(row[0]) for row in self._rows(query)), 0)
 
     def _few_pairs(self, which: SampleFilter) -> list[tuple[int, int]] | None:
-        """Every wanted case with every wanted interpreter; None where they are many, or all are wanted."""
+        """Every wanted case with every wanted interpreter; None if they are many, or if all are wanted."""
         if not which.case and not which.interpreters:
             return None
         cases = self._rows(select(CaseTable.id).where(*of_case(which.case)).limit(_PAIRS_LOOKED_UP + 1))

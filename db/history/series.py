@@ -15,10 +15,10 @@ from db.tables import CaseTable, HostTable, InterpreterTable, SeriesTable, Summa
 
 
 class SeriesReads(RecordReader):
-    """Series of experiments and of encryptions, as they went on."""
+    """Series of experiments and of encryptions, run by run."""
 
     def series(self, which: SeriesFilter) -> list[SeriesRow]:
-        """The series that match, whenever they were measured: those of encryptions first, then by case."""
+        """The series that match, whenever they were measured: series of encryptions first, the others by case."""
         query = _SERIES.where(*of_case(which.case), *of_interpreters(which.interpreters), *of_hosts(which.hosts))
         if which.suites:
             query = query.where(SeriesTable.suite.in_(which.suites))
@@ -33,7 +33,7 @@ class SeriesReads(RecordReader):
     def summaries(
         self, which: SeriesFilter, *, run_id: int | None = None, limit: int | None = None
     ) -> list[SummaryRow]:
-        """What each series came to in each closed run, also in those that were removed since.
+        """The summary of each series in each closed run, removed runs included.
 
         They come series by series, in the order of `series`, and within a series from the oldest run to the newest.
 
@@ -47,7 +47,7 @@ class SeriesReads(RecordReader):
         return [SummaryRow(one, *row[1:]) for one in series for row in rows[one.series_id]]
 
     def medians(self, which: SeriesFilter, *, limit: int) -> list[MedianRow]:
-        """Of `summaries` only the medians, where there are any: a third of the time, for questions to all series.
+        """The medians of `summaries` alone, where there are any: a third of the time, for questions about all series.
 
         Args:
             which: series and time.
@@ -66,7 +66,7 @@ class SeriesReads(RecordReader):
         run_id: int | None,
         limit: int | None,
     ) -> Mapping[int, list[Row[Any]]]:
-        """Columns of `summary`, of which the first is `series_id`: by series, oldest first."""
+        """Select columns of `summary`, the first of which is `series_id`: by series, oldest first."""
         newest = (SummaryTable.started_at.desc(), SummaryTable.run_id.desc())
         # A run in which the interpreter could not do the case at all says nothing about the series.
         query = columns.where(or_(SummaryTable.n > 0, SummaryTable.failed > 0, SummaryTable.noisy > 0)).order_by(

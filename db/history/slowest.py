@@ -16,6 +16,7 @@ from db.history.reader import SeriesFilter, in_portions, unindexed, within
 from db.history.series import SeriesReads
 from db.summaries import size_class_of
 from db.tables import EncryptionTable, SampleTable, SeriesTable, SummaryTable
+from db.tables.base import columns
 from db.words import TIMED_OUTCOMES
 
 
@@ -29,18 +30,18 @@ class _Place(NamedTuple):
 
 
 class SlowestReads(SeriesReads):
-    """What took long."""
+    """Slow payloads and samples, and single times."""
 
     def slowest(self, which: SeriesFilter, *, absolute: bool = False, limit: int = 20) -> list[SlowRow]:
         """The payloads and samples that took longest against the median of their series in that time.
 
-        Failed and noisy ones are left out. Each of those that took longest is in one of the `limit` runs with the
-        greatest times: so summaries say where to look, and few raw rows are read.
+        Failed and noisy rows are left out. Every row of the answer is in one of the `limit` runs with the greatest
+        times: so summaries say where to look, and few raw rows are read.
 
         Args:
             which: series, and the time of the runs.
             absolute: longest by time, not by the ratio to the median.
-            limit: how many at the most.
+            limit: the length of the list.
         """
         places = nlargest(
             limit, self._places(which), key=lambda one: one.greatest_ns / (1 if absolute else one.median_ns)
@@ -50,10 +51,8 @@ class SlowestReads(SeriesReads):
 
     def _places(self, which: SeriesFilter) -> Iterator[_Place]:
         series = {one.series_id: one for one in self.series(which)}
-        columns = (SummaryTable.series_id, SummaryTable.run_id, SummaryTable.greatest_ns, SummaryTable.median_ns)
-        query = within(
-            select(*columns).where(SummaryTable.median_ns > 0), SummaryTable.started_at, which.since, which.until
-        )
+        query = select(*columns(SummaryTable, "series_id run_id greatest_ns median_ns"))
+        query = within(query.where(SummaryTable.median_ns > 0), SummaryTable.started_at, which.since, which.until)
         for some in in_portions([*series]):
             found: dict[int, list[Row[Any]]] = defaultdict(list)
             for row in self._rows(query.where(SummaryTable.series_id.in_(some))):
@@ -64,7 +63,7 @@ class SlowestReads(SeriesReads):
                     yield _Place(series[series_id], row.run_id, row.greatest_ns, median_ns)
 
     def _slowest_in(self, place: _Place, limit: int) -> Iterator[SlowRow]:
-        """The slowest rows of a series in a run; where they were removed, the one that its summary remembers."""
+        """The slowest rows of a series in a run; if they were removed, the greatest time in its summary."""
         query = _samples(place) if place.series.kind == "sample" else _payloads(place)
         found = [(row.ordinal, row.started_at, row.name, row.wall_ns) for row in self._rows(query.limit(limit))]
         for ordinal, started_at, name, wall_ns in found or self._remembered(place):
@@ -79,15 +78,8 @@ class SlowestReads(SeriesReads):
             yield None, row.started_at, None, round(place.greatest_ns)
 
     def times(self, run_id: int) -> list[TimeRow]:
-        """The times that the summaries of a closed run were made of; none where its rows were removed."""
-        identity = (
-            SeriesTable.case_id,
-            SeriesTable.interpreter_id,
-            SeriesTable.suite,
-            SeriesTable.backend,
-            SeriesTable.size_class,
-            SeriesTable.kept,
-        )
+        """The single times behind the summaries of a closed run; none if its rows were removed."""
+        identity = columns(SeriesTable, "case_id interpreter_id suite backend size_class kept")
         query = select(SeriesTable.id, *identity).join(SummaryTable).where(SummaryTable.run_id == run_id)
         of_samples: dict[tuple[int, int], int] = {}
         of_payloads: dict[tuple[str, str, int, bool], int] = {}
@@ -98,12 +90,8 @@ class SlowestReads(SeriesReads):
 
     def _payload_times(self, run_id: int, series: dict[tuple[str, str, int, bool], int]) -> Iterator[TimeRow]:
         query = select(
-            EncryptionTable.suite,
-            EncryptionTable.backend,
-            EncryptionTable.size_bytes,
+            *columns(EncryptionTable, "suite backend size_bytes name wall_ns"),
             EncryptionTable.vault_id.is_not(None).label("kept"),
-            EncryptionTable.name,
-            EncryptionTable.wall_ns,
         ).where(EncryptionTable.run_id == run_id, EncryptionTable.status == "ok")
         for row in self._rows(query.order_by(EncryptionTable.ordinal)):
             series_id = series.get((row.suite, row.backend, size_class_of(row.size_bytes), row.kept))

@@ -26,11 +26,11 @@ class VaultReads(RecordReader):
         return next((VaultRow(*row) for row in self._rows(_VAULTS.where(VaultTable.vault_id == vault_id))), None)
 
     def vaults(self) -> list[VaultRow]:
-        """All vaults that were ever seen, in the order in which they were."""
+        """All vaults on record, in the order in which they were first seen."""
         return [VaultRow(*row) for row in self._rows(_VAULTS.order_by(VaultTable.id))]
 
     def snapshots(self, which: SnapshotFilter, *, limit: int | None = 20) -> list[SnapshotRow]:
-        """What runs put into vaults, newest first."""
+        """Snapshots that runs added to vaults, newest first."""
         query = within(_SNAPSHOTS, SnapshotTable.created_at, which.since, which.until)
         if which.vault_id is not None:
             query = query.where(VaultTable.vault_id == which.vault_id)
@@ -40,7 +40,7 @@ class VaultReads(RecordReader):
         return [_snapshot_row(row) for row in self._rows(query)]
 
     def verdicts(self, which: VerdictFilter, *, limit: int | None = 20) -> list[VerdictRow]:
-        """What runs found in vaults, newest first; that of one run in its order."""
+        """Verdicts on vaults, newest first; the verdicts of one run in their order."""
         query = within(_VERDICTS, VerdictTable.checked_at, which.since, which.until).limit(limit)
         if which.kinds:
             query = query.where(unindexed(VerdictTable.kind).in_(which.kinds))
@@ -50,7 +50,7 @@ class VaultReads(RecordReader):
             return self._of_run(query, which)
         query = query.order_by(VerdictTable.checked_at.desc(), VerdictTable.id.desc())
         if which.name is not None:
-            # The index has them by vault and kind first.
+            # The index begins with vault and kind.
             vaults = select(VaultTable.id).where(*_of_vault(which.vault_id))
             query = query.where(
                 VerdictTable.vault_id.in_(vaults), VerdictTable.kind.in_(VERDICT_KINDS), VerdictTable.name == which.name
@@ -65,7 +65,7 @@ class VaultReads(RecordReader):
         return [_verdict_row(row) for row in rows[:limit]]
 
     def verdict_counts(self, run_id: int) -> list[VerdictCount]:
-        """What a run found, by kind and status."""
+        """The verdicts of a run, counted by kind and status."""
         query = (
             select(
                 VerdictTable.kind,
@@ -82,7 +82,7 @@ class VaultReads(RecordReader):
     def proven(self, vault_id: str) -> Iterator[tuple[str, datetime]]:
         """Each object (64 hex digits) of a vault that was ever found whole, and when last; in the order of the names.
 
-        In constant memory. The record is being read until the last one is taken, or the iterator is closed.
+        In constant memory. A read transaction is open until the last one is taken, or the iterator is closed.
         """
         if self.empty:
             return
@@ -93,8 +93,8 @@ class VaultReads(RecordReader):
                 yield row[0], row[1]
 
     def damaged(self, vault_id: str) -> frozenset[str]:
-        """Objects (64 hex digits) of a vault that were found at fault, and neither found whole nor removed since."""
-        # In the order in which they were recorded: clocks are put back at times.
+        """Objects (64 hex digits) of a vault whose newest verdict is a fault."""
+        # By the order of recording: a clock may have been set back.
         newest = func.max(VerdictTable.id)
         at_fault = failed(VerdictTable.status, VERDICT_FAULTS)
         ever = select(VerdictTable.name).where(at_fault, unindexed(VerdictTable.kind) == "object").distinct()
@@ -118,7 +118,7 @@ class VaultReads(RecordReader):
 
 
 def proven_objects(vault: int) -> Select[Any]:
-    """By the number of a vault's row: name and time of the newest good verdict of each object, by name."""
+    """The query for the newest good verdict of each object of a vault, by name: name and time."""
     return (
         select(VerdictTable.name, func.max(VerdictTable.checked_at).label("proven_at"))
         .where(VerdictTable.vault_id == vault, VerdictTable.kind == "object", VerdictTable.status == "ok")

@@ -1,4 +1,4 @@
-"""What all tables share. Durations are integer nanoseconds, sizes bytes, times UTC; choices are text."""
+"""The base of all tables. Durations are integer nanoseconds, sizes bytes, times UTC; choices are text."""
 
 from __future__ import annotations
 
@@ -30,8 +30,13 @@ class Base(DeclarativeBase):
     )
 
 
+def columns(table: Any, names: str) -> tuple[Any, ...]:
+    """Columns of a table by their names, which are separated by blanks."""
+    return tuple(getattr(table, name) for name in names.split())
+
+
 class UtcDateTime(TypeDecorator[datetime]):
-    """A point in time, UTC, aware in Python; refuses naive values, which would be somebody's local time."""
+    """A point in time, UTC, aware in Python; refuses naive values, which would be local times."""
 
     impl = DateTime(timezone=True)
     cache_ok = True

@@ -30,7 +30,7 @@ class InterpreterTable(Base):
 class CaseTable(Base):
     """One cell of an experiment, as one version of the measured program does it.
 
-    `count` is how often each item is done, or the updates per thread; axes that an experiment has not are NULL.
+    `count` is how often each item is done, or the updates per thread; axes that an experiment does not have are NULL.
     """
 
     __tablename__ = "case"
@@ -49,9 +49,9 @@ class CaseTable(Base):
 
 
 class SampleTable(Base):
-    """One timed execution of a case in one interpreter, and the outcome of checking what came out.
+    """One timed execution of a case in one interpreter, and the outcome of checking its output.
 
-    Raw readings are NULL where they could not be had.
+    Raw readings are NULL if they are not available.
     """
 
     __tablename__ = "sample"

@@ -1,4 +1,4 @@
-"""Payloads and the child processes that worked on them; vaults, what runs put into them, and what runs found there."""
+"""Payloads and the child processes that worked on them; vaults, their snapshots, and verdicts on their objects."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _KEPT = text("vault_id IS NOT NULL")
 
 
 class EncryptionTable(Base):
-    """One payload of a run: what it was, what ran, what came out, or why not.
+    """One payload of a run: its source, the suite and backend, and its result or error.
 
-    `name` is text for people; `name_bytes` holds the file's name where that is not UTF-8. `cause` is a short word
+    `name` is text for people; `name_bytes` holds the file's name if that is not UTF-8. `cause` is a short word
     for `error`. `ordinal` counts the payloads of the run, so that a batch that is tried again is recorded once.
     `vault_id` says in which vault the ciphertext was kept, under its digest; NULL if it was discarded.
     """
@@ -29,7 +29,7 @@ class EncryptionTable(Base):
         Index("ix_encryption_started_at", "started_at"),
         Index("ix_encryption_suite_started_at", "suite", "started_at"),
         Index("ix_encryption_failed", "started_at", sqlite_where=_FAILED, postgresql_where=_FAILED),
-        # What was encrypted to which object, and when.
+        # Answers which payload was encrypted to which object, and when.
         Index("ix_encryption_kept", "vault_id", "digest", "started_at", sqlite_where=_KEPT, postgresql_where=_KEPT),
     )
 
@@ -78,10 +78,10 @@ _FAULTY = text(sql_in("status", VERDICT_FAULTS))
 
 
 class VaultTable(Base):
-    """A vault by the id that it has in itself, where it was last seen, and the newest snapshot that it ever had.
+    """A vault by the id in its `vault.json`, the path where it was last seen, and the newest snapshot it ever had.
 
-    That high-water mark (`last_*`, NULL if no run here has put anything in) never goes down and outlives the runs: a
-    vault that offers an older snapshot as its newest was rolled back. `vault_id` is 32 hex digits, `last_mac` hex.
+    That high-water mark (`last_*`, NULL if no run on record added a snapshot) never goes down and outlives the runs: a
+    vault whose newest snapshot is older was rolled back. `vault_id` is 32 hex digits, `last_mac` hex.
     """
 
     __tablename__ = "vault"
@@ -96,7 +96,7 @@ class VaultTable(Base):
 
 
 class SnapshotTable(Base):
-    """What one run put into a vault; `sequence` counts the vault's snapshots, `mac` is hex.
+    """The snapshot that one run added to a vault; `sequence` counts the vault's snapshots, `mac` is hex.
 
     `sources` are texts for people. `entries` are files, folders and links; of the files, `new` were encrypted,
     `unchanged` taken over from an earlier snapshot; `unstable`, `skipped` and `failed` are not in it. `size_bytes` is
@@ -126,17 +126,17 @@ class SnapshotTable(Base):
 
 
 class VerdictTable(Base):
-    """What a run found when it looked at one thing in a vault; `ordinal` counts them within the run.
+    """The verdict of a run on one thing in a vault; `ordinal` counts the verdicts of the run.
 
     `kind` is vault, snapshot, object or file; `name` an object's digest (64 hex digits), a snapshot's name, or a file's
-    path in the vault. `path` is text for people: one path that the thing is about; `path_bytes` holds it where it is
+    path in the vault. `path` is text for people: one path that the thing is about; `path_bytes` holds it if it is
     not UTF-8.
     """
 
     __tablename__ = "verdict"
     __table_args__ = (
         UniqueConstraint("run_id", "ordinal"),
-        # Has all that "when was each object last proven" takes, in the order of the answer.
+        # Holds every column that "when was each object last proven" needs, in the order of the answer.
         Index("ix_verdict_name", "vault_id", "kind", "name", "checked_at", "status"),
         Index("ix_verdict_checked_at", "checked_at"),
         Index(

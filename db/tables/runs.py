@@ -11,7 +11,7 @@ from db.tables.base import Base, Key, UtcDateTime
 
 
 class HostTable(Base):
-    """A machine, by what stays the same about it; `fingerprint` is the SHA-256 of `facts`."""
+    """A machine, by its lasting facts; `fingerprint` is the SHA-256 of `facts`."""
 
     __tablename__ = "host"
 
@@ -64,8 +64,8 @@ class RunTable(Base):
 class LedgerTable(Base):
     """One entry of the chain of seals; see `db.ledger`. `run_id` stays when the run is removed, hence no foreign key.
 
-    `id` counts from 1 without gaps. `digests` maps a table to the number of the run's rows and their SHA-256; which
-    columns those cover is the `format`.
+    `id` counts from 1 without gaps. `digests` maps a table to the number of the run's rows and their SHA-256;
+    `format` says which columns they cover.
     """
 
     __tablename__ = "ledger"
@@ -81,11 +81,11 @@ class LedgerTable(Base):
 
 
 class SeriesTable(Base):
-    """What is comparable over time: same case, interpreter and host; or same suite, backend, size class and host.
+    """Comparable measurements over time: same case, interpreter and host; or same suite, backend, size class and host.
 
-    `track` is the same without what may change under it (releases of the interpreter, facts of the host), so that a
-    step can be blamed on that. `size_class` is the power of two, in bytes, that the payloads' size is below; `kept`
-    says that their ciphertext was stored, which takes time.
+    Series of one `track` differ in releases of the interpreter or facts of the host, so that a change can be traced to
+    them. Payloads of a `size_class` are smaller than that many bytes, a power of two; `kept` says that their ciphertext
+    was stored, which takes time.
     """
 
     __tablename__ = "series"
@@ -107,8 +107,8 @@ class SeriesTable(Base):
 class SummaryTable(Base):
     """A series in one run, from its good and quiet rows; stays when the run is removed, hence no foreign key to it.
 
-    `n` rows are summarised; `failed` and `noisy` ones are not, and are counted. For an unlocked race `lost_share` is
-    the median share of lost updates, noisy trials included. `covariates` are what a step may be blamed on.
+    `n` rows are summarised; `failed` and `noisy` rows are only counted. For an unlocked race `lost_share` is the median
+    share of lost updates, noisy trials included. `covariates` are possible causes of a step.
     """
 
     __tablename__ = "summary"
@@ -136,9 +136,9 @@ class SummaryTable(Base):
 
 
 class DaySummaryTable(Base):
-    """A series on one closed day (UTC), from all its good and quiet rows then: not to be had from those of its runs.
+    """A series on one closed day (UTC), from all its good and quiet rows; quartiles of runs do not add up to it.
 
-    As in `Summary`, `failed` and `noisy` rows are only counted; times are NULL where no row was good and quiet.
+    As in `SummaryTable`, `failed` and `noisy` rows are only counted; times are NULL where no row was good and quiet.
     """
 
     __tablename__ = "day_summary"

@@ -12,10 +12,11 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from db.history import History, PayloadFilter, SampleFilter, VerdictFilter
 from db.rows import PayloadRow, RunRow, SampleRow
 from db.words import PAYLOAD_FAILURES
-from flows.artifacts.tables import Line, finding_lines, literally, payload_line, sample_line
-from flows.artifacts.vault_tables import vault_lines, verdict_line
 from flows.jobs.vault_state import VaultState
-from flows.report.escaping import as_markdown
+from flows.show.finding_tables import RACES, SPEEDUPS, race_rows, speedup_rows
+from flows.show.markdown import artifact_of, as_markdown, markdown_of
+from flows.show.table import Table
+from flows.show.tables import PAYLOADS, SAMPLES, VERDICTS, vault_table
 from tasks.axes import Outcome
 
 # The UI pages and searches a table, but is sent all of it: 500 payloads are 150 KB.
@@ -58,7 +59,7 @@ def publish(
     head: str | None,
     look: Callable[[], VaultState] | None = None,
 ) -> None:
-    """A run's artifacts: `payloads`, `samples`, `experiments` and `verdicts`, where there are any, and `report`.
+    """A run's artifacts: `payloads`, `samples`, `speedups`, `races` and `verdicts`, where there are any, and `report`.
 
     Of a run on a vault there is `vault` too.
 
@@ -88,68 +89,75 @@ def publish(
 
 
 def _publish_payloads(of: _Published) -> None:
-    """Those that need eyes come first."""
+    """Publish the payloads, those that need attention first."""
     counts = of.history.counts(of.run.id)
     faulty: list[PayloadRow] = []
     if any(count.status in PAYLOAD_FAILURES for count in counts):
         faulty = of.history.payloads(PayloadFilter(run_id=of.run.id, failed=True), limit=_ROWS)
     rows = faulty + [row for row in of.payloads[:_ROWS] if row.status not in PAYLOAD_FAILURES]
     total = sum(count.count for count in counts)
-    lines = [payload_line(row) for row in rows[:_ROWS]]
-    _publish_table(of, "payloads", lines, total, f"history show {of.run.id} --limit {total}")
+    table = PAYLOADS.fill(rows[:_ROWS], without=("run", "started"))
+    _publish_table(of, "payloads", table, total, f"history show {of.run.id} --limit {total}")
 
 
 def _publish_samples(of: _Published) -> None:
-    """Those that say that something is broken come first."""
+    """Publish the samples, those first that say that something is broken."""
     rows = sorted(of.samples, key=lambda row: not Outcome(row.outcome).is_failure)
-    lines = [sample_line(row) for row in rows[:_ROWS]]
-    _publish_table(of, "samples", lines, len(rows), f"history samples --run {of.run.id} --limit {len(rows)}")
+    table = SAMPLES.fill(rows[:_ROWS], without=("run", "started"))
+    _publish_table(of, "samples", table, len(rows), f"history samples --run {of.run.id} --limit {len(rows)}")
 
 
 def _publish_findings(of: _Published) -> None:
-    lines = list(finding_lines(of.samples))
-    _publish_table(of, "experiments", lines[:_ROWS], len(lines), f"history show {of.run.id}")
+    """Publish what the samples add up to."""
+    speedups, races = [*speedup_rows(of.samples)], [*race_rows(of.samples)]
+    for what, table, total in (
+        ("speedups", SPEEDUPS.fill(speedups[:_ROWS], without=("run",)), len(speedups)),
+        ("races", RACES.fill(races[:_ROWS], without=("run",)), len(races)),
+    ):
+        _publish_table(of, what, table, total, f"history show {of.run.id}")
 
 
 def _publish_verdicts(of: _Published) -> None:
-    """Faults come first."""
+    """Publish the verdicts, faults first."""
     total = sum(found.count for found in of.history.verdict_counts(of.run.id))
     if not total:
         return
     faults = of.history.verdicts(VerdictFilter(run_id=of.run.id, faults=True), limit=_ROWS)
     named = {row.ordinal for row in faults}
     rows = of.history.verdicts(VerdictFilter(run_id=of.run.id), limit=_ROWS)
-    lines = [verdict_line(row) for row in [*faults, *(row for row in rows if row.ordinal not in named)][:_ROWS]]
-    _publish_table(of, "verdicts", lines, total, f"history show {of.run.id} --limit {total}")
+    shown = [*faults, *(row for row in rows if row.ordinal not in named)][:_ROWS]
+    table = VERDICTS.fill(shown, without=("run", "vault"))
+    _publish_table(of, "verdicts", table, total, f"history show {of.run.id} --limit {total}")
 
 
 def _publish_vault(of: _Published, state: VaultState) -> None:
     says = of.says("How the vault was when the run had ended; how it is now: `threadmill status`")
-    create_table_artifact(key=of.key("vault"), table=list(map(literally, vault_lines(state))), description=says)
+    create_table_artifact(key=of.key("vault"), table=artifact_of(vault_table(state)), description=says)
 
 
-def _publish_table(of: _Published, what: str, lines: list[Line], total: int, command: str) -> None:
-    if lines:
-        shown = f"All {total:,}" if len(lines) == total else f"The first {len(lines):,} of {total:,}"
+def _publish_table(of: _Published, what: str, table: Table, total: int, command: str) -> None:
+    if table.rows:
+        number = len(table.rows)
+        shown = f"All {total:,}" if number == total else f"The first {number:,} of {total:,}"
         says = of.says(f"{shown} {what}; all by command: `threadmill {command}`")
-        create_table_artifact(key=of.key(what), table=[literally(line) for line in lines], description=says)
+        create_table_artifact(key=of.key(what), table=artifact_of(table), description=says)
 
 
 def _publish_report(of: _Published) -> None:
     # Here, because only this task run needs it; with plots to draw it takes a second, for matplotlib.
-    from flows.report.markdown import report_markdown
-    from flows.report.vault_run import vault_run_sections
+    from flows.show.report import TITLE, contents
+    from flows.show.vault_sections import vault_run_sections
 
-    text = report_markdown(
+    sections = contents(
         [of.run],
         of.payloads,
         of.samples,
         made_at=datetime.now(UTC),
         where=of.history.where,
         one_run=True,
-        most_bytes=_REPORT_BYTES,
         more=tuple(vault_run_sections(of.history, of.run.id)),
     )
+    text = markdown_of(TITLE, sections, most_bytes=_REPORT_BYTES)
     partial = (
         f"From the first {_READ:,} payloads or samples only. " if _READ in {len(of.payloads), len(of.samples)} else ""
     )

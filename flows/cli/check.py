@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from flows.cli.encrypt import with_overrides
 from flows.cli.options import Json, Whole
-from flows.cli.output import print_json, print_table, say
 from flows.errors import RequestRefused
 from flows.jobs.check import check as check_files
 from flows.jobs.request import check_paths, need_key_file
-from flows.settings import load_settings
-from flows.text import if_known, local
+from flows.settings import settings_with
+from flows.show.tables import CHECKED
+from flows.show.terminal import print_json, print_table, say
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Limits
 
@@ -31,7 +30,7 @@ def check(*paths: str, key_file: str | None = None, jobs: Whole | None = None, j
         key_file: the one that they were encrypted with; default: THREADMILL_KEY_FILE
         jobs: files at once (default: usable CPUs)
     """
-    settings = with_overrides(load_settings(), jobs, key_file)
+    settings = settings_with(None, key_file, jobs)
     if "-" in paths:
         raise RequestRefused("standard input has no record to be held against: name files or folders")
     named, key = check_paths(paths), need_key_file(settings.key_file)
@@ -43,22 +42,7 @@ def check(*paths: str, key_file: str | None = None, jobs: Whole | None = None, j
     if json:
         print_json(results)
     else:
-        print_table(
-            "checked",
-            ("file", "verdict", "recorded in run", "on", "suite", "digest", "why"),
-            (
-                (
-                    row.name,
-                    row.verdict,
-                    row.run_id,
-                    if_known(local, row.recorded_at),
-                    row.suite,
-                    row.recorded_digest,
-                    row.error,
-                )
-                for row in results
-            ),
-        )
+        print_table(CHECKED.fill(results))
         say(", ".join(f"{count:,} {verdict}" for verdict, count in counts.most_common()))
     if not counts.keys() - {"not recorded", "skipped"}:
         raise RequestRefused("none of these files is on record; encrypt them first: threadmill encrypt PATH")

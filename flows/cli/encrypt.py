@@ -2,50 +2,44 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from db.history import History, PayloadFilter
-from db.rows import PayloadRow
-from flows.cli.options import Flag, Json, Names, Patterns, Via, Whole
-from flows.cli.output import print_json, print_table, say
-from flows.cli.progress import ProgressReporter
-from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
+from flows.cli.options import Flag, Json, Names, Via
 from flows.errors import RequestRefused
-from flows.jobs.encryption import encrypt as encrypt_job
-from flows.jobs.names import check_backends, check_suites
-from flows.jobs.request import EncryptionRequest, RandomSpec, check_paths, need_key_file, vault_request
-from flows.jobs.run import Job
-from flows.settings import Settings, load_settings
-from flows.text import duration, plural, size
-from tasks.crypto.encrypt import Limits
-from tasks.crypto.secret import ThrowAway
+from flows.jobs.parameters import EncryptFiles, EncryptPayloads
+from flows.settings import settings_with
+from flows.show.tables import PAYLOADS
+from flows.show.terminal import print_json, print_table, say
+from flows.text import plural, size
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
+    from db.history import History
+    from db.rows import PayloadRow
+    from flows.jobs.request import EncryptionRequest
 
+_DEFAULTS = EncryptFiles()
 _SHOWN = 20
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_RANDOM = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?\s*x\s*(\d+)", re.IGNORECASE)
+# Random payloads lie in memory while they are encrypted.
+_RANDOM_BYTES = 1 << 30
+_RANDOM_COUNT = 1_000_000
 
 
 def encrypt(
     # Hyphens for `-` itself; an option that is mistyped is then a path at which there is nothing.
     *paths: Annotated[str, Parameter(allow_leading_hyphen=True)],
     random: Names = [],  # noqa: B006 - never changed
-    suite: Names = ["modern"],  # noqa: B006 - never changed
-    backend: Names = ["auto"],  # noqa: B006 - never changed
-    jobs: Whole | None = None,
     key_file: str | None = None,
-    allow_legacy_size: Flag = False,
     vault: str | None = None,
-    exclude: Patterns = [],  # noqa: B006 - never changed
-    rehash: Flag = False,
+    options: Annotated[EncryptFiles, Parameter(name="*")] = _DEFAULTS,
     dry_run: Flag = False,
-    discard: Flag = False,
     via: Via = None,
     json: Json = False,
 ) -> int:
@@ -63,52 +57,80 @@ def encrypt(
     Args:
         paths: files and folders (all files below them), or - for standard input
         random: encrypt random payloads with a throw-away key: SIZExCOUNT, such as 100x3 or 4KiBx1000
-        suite: modern, modern-blake2, chacha, cbc, classic; several are run one after the other
-        backend: auto (openssl where it can run the suite), openssl, native; several are run one after the other
-        jobs: chains at once (default: usable CPUs)
         key_file: made by threadmill keygen; default: THREADMILL_KEY_FILE
-        allow_legacy_size: let the suite classic take payloads over 8 MiB
         vault: folder to keep the ciphertext in; default: THREADMILL_VAULT
-        exclude: what to leave out of the vault, in the syntax of gitignore, relative to each path; may be repeated
-        rehash: read files that look unchanged too, and encrypt those whose content has changed
         dry_run: say what would be encrypted into the vault, and do nothing
-        discard: keep nothing, although THREADMILL_VAULT is set
     """
-    settings = with_overrides(load_settings(), jobs, key_file, vault)
-    request = _request(settings, list(paths), random, suite, backend, allow_legacy_size)
-    if not (discard or random or (paths == ("-",) and vault is None)):
-        kept = vault_request(settings.vault, paths, request.suites, request.backends, exclude, rehash=rehash)
-        request = replace(request, vault=kept)
-    elif vault is not None or exclude or rehash:
-        raise RequestRefused("a vault keeps files and folders; leave out --vault, --exclude and --rehash for this")
+    parameters, flow = _parameters(paths, random, options, vault)
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from flows.cli.run import by_prefect, exit_code_of, run_job
+    from flows.jobs.encrypt import encryption_job
+    from flows.jobs.request import encryption_request
+
+    settings = settings_with(vault, key_file, options.jobs)
     if dry_run:
-        return _print_preview(request, json=json)
-    progress = ProgressReporter(quiet=json)
-    if by_prefect("direct" if via is None and "-" in paths else via):
-        if "-" in paths:
-            raise RequestRefused("standard input can be read only with --via direct")
-        done = run_by_prefect(settings, progress, lambda: _call_flow(request, discard=discard))
-    else:
-        flow = "encrypt_files" if request.random is None else "encrypt_payloads"
-        done = run_directly(flow, settings, progress, _job(request))
+        if not isinstance(parameters, EncryptFiles):
+            raise RequestRefused("--dry-run is for a vault, which takes files and folders")
+        return _print_preview(encryption_request(parameters, settings), json=json)
+    by_prefect(via)
+    if "-" in paths and via == "prefect":
+        raise RequestRefused("standard input can be read only with --via direct")
+    done = run_job(flow, parameters, encryption_job, settings, "direct" if "-" in paths else via, quiet=json)
     history = settings.open_history()
     code = exit_code_of(history, done.run_id)
     if json:
         print_json(history.detail(done.run_id))
     else:
         _print_outcome(history, done.run_id)
-        if request.vault is not None:
-            say(f"vault {request.vault.path}: {done.message}")
+        if settings.vault is not None and isinstance(parameters, EncryptFiles) and not parameters.discard:
+            say(f"vault {settings.vault}: {done.message}")
     return code
 
 
-def _job(request: EncryptionRequest) -> Job:
-    if request.vault is None:
-        return partial(encrypt_job, request)
-    # Late: a run without a vault loads nothing of it.
-    from flows.jobs.keep import encrypt_into_vault
+def _parameters(
+    paths: tuple[str, ...], random: list[str], options: EncryptFiles, vault: str | None
+) -> tuple[EncryptFiles | EncryptPayloads, str]:
+    """The parameters, checked, and the flow that has them."""
+    if paths and random:
+        raise RequestRefused("give either paths or --random, not both")
+    if len(random) > 1:
+        raise RequestRefused("give --random once")
+    # Standard input is kept nowhere, whatever is set; it is refused where it is to be kept on purpose.
+    discarded = options.discard or bool(random) or (paths == ("-",) and vault is None)
+    if discarded and (vault is not None or options.exclude or options.rehash):
+        raise RequestRefused("a vault keeps files and folders; leave out --vault, --exclude and --rehash for this")
+    options.check()
+    if not random:
+        if not paths:
+            raise RequestRefused("nothing to encrypt: name files or folders, or use --random SIZExCOUNT")
+        return replace(options, paths=paths, discard=discarded), "flows.encryption:encrypt_files"
+    size_bytes, count = _parse_random(random[0])
+    drawn = EncryptPayloads(
+        size_bytes=size_bytes,
+        count=count,
+        suites=options.suites,
+        backends=options.backends,
+        jobs=options.jobs,
+        allow_legacy_size=options.allow_legacy_size,
+    )
+    return drawn, "flows.encryption:encrypt_payloads"
 
-    return partial(encrypt_into_vault, request, request.vault)
+
+def _parse_random(text: str) -> tuple[int, int]:
+    """Size in bytes and count of `100x3` or `4KiBx1000`.
+
+    Raises:
+        RequestRefused: it is not of that form, or over the bounds.
+    """
+    match = _RANDOM.fullmatch(text.strip())
+    if match is None:
+        raise RequestRefused(f"random payloads are given as SIZExCOUNT, such as 100x3 or 4KiBx1000, not {text!r}")
+    size_bytes, count = int(match[1]) * _UNITS[(match[2] or "").lower()], int(match[3])
+    if size_bytes > _RANDOM_BYTES:
+        raise RequestRefused("a random payload has at most 1 GiB (it is held in memory)")
+    if not 1 <= count <= _RANDOM_COUNT:
+        raise RequestRefused(f"the number of random payloads is between 1 and {_RANDOM_COUNT:,}")
+    return size_bytes, count
 
 
 def _print_preview(request: EncryptionRequest, *, json: bool) -> int:
@@ -128,73 +150,13 @@ def _print_preview(request: EncryptionRequest, *, json: bool) -> int:
     return 0
 
 
-def with_overrides(
-    settings: Settings, jobs: int | None = None, key_file: str | None = None, vault: str | None = None
-) -> Settings:
-    """Options over the environment; into the environment, where a flow run in this process finds them too.
-
-    Raises:
-        RequestRefused: a number that makes no sense, or an empty path. In the environment, empty is as good as unset.
-    """
-    for option, path in (("--key-file", key_file), ("--vault", vault)):
-        # Of a shell variable that is not set: what was to be kept would be kept nowhere, and nobody told.
-        if path == "":
-            raise RequestRefused(f"{option} is empty: give a path, or leave it out")
-    if jobs is not None and not 1 <= jobs <= 256:
-        raise RequestRefused("--jobs is between 1 and 256")
-    given = {"KEY_FILE": key_file, "JOBS": jobs, "VAULT": vault}
-    changed = {f"THREADMILL_{name}": str(value) for name, value in given.items() if value is not None}
-    os.environ.update(changed)
-    return load_settings() if changed else settings
-
-
-def _request(
-    settings: Settings, paths: list[str], random: list[str], suite: list[str], backend: list[str], legacy: bool
-) -> EncryptionRequest:
-    if paths and random:
-        raise RequestRefused("give either paths or --random, not both")
-    if len(random) > 1:
-        raise RequestRefused("give --random once")
-    # Random payloads are not kept, so neither is what they were encrypted with.
-    named = () if random else check_paths(paths)
-    key = ThrowAway() if random else need_key_file(settings.key_file)
-    return EncryptionRequest(
-        key,
-        paths=named,
-        random=RandomSpec.parse(random[0]) if random else None,
-        suites=check_suites(suite),
-        backends=check_backends(backend),
-        openssl=settings.openssl,
-        jobs=settings.usable_jobs,
-        limits=Limits(settings.chain_timeout_s, legacy),
-    )
-
-
-def _call_flow(request: EncryptionRequest, *, discard: bool) -> State[None]:
-    from flows.encryption import encrypt_files, encrypt_payloads
-
-    # Lists, as the UI's form gives them; the key file and the rest of the settings are in the environment.
-    shared = {
-        "suites": list(request.suites),
-        "backends": list(request.backends),
-        "jobs": request.jobs,
-        "allow_legacy_size": request.limits.allow_legacy_size,
-    }
-    # Typed as a state of a state, which it is not at run time.
-    if request.random is None:
-        kept = request.vault
-        vault = {"exclude": list(kept.excludes) if kept else [], "rehash": bool(kept and kept.rehash)}
-        paths = list(request.paths)
-        return encrypt_files(paths, **shared, **vault, discard=discard, return_state=True)  # type: ignore[return-value]
-    random = {"size_bytes": request.random.size_bytes, "count": request.random.count}
-    return encrypt_payloads(**random, **shared, return_state=True)  # type: ignore[return-value]
-
-
 def _print_outcome(history: History, run_id: int) -> None:
-    """The first payloads with their digests, every payload that needs eyes, and the counts."""
+    """Print the first payloads with their digests, and the counts."""
+    from db.history import PayloadFilter
+
     shown = history.payloads(PayloadFilter(run_id=run_id), limit=_SHOWN)
     if shown:
-        _print_payloads(run_id, shown)
+        print_table(PAYLOADS.fill(shown, f"run {run_id}", without=("run", "started", "stages")))
     print_backends(shown)
     counts = history.counts(run_id)
     total = sum(count.count for count in counts)
@@ -203,25 +165,6 @@ def _print_outcome(history: History, run_id: int) -> None:
     if total > len(shown):
         say(f"the first {len(shown)} are shown; all of them: threadmill history show {run_id} --limit {total}")
     say(f"recorded in {history.where}")
-
-
-def _print_payloads(run_id: int, shown: Sequence[PayloadRow]) -> None:
-    print_table(
-        f"run {run_id}",
-        ("payload", "bytes", "suite", "backend", "status", "digest", "time"),
-        (
-            (
-                row.name,
-                row.size_bytes,
-                row.suite,
-                row.backend,
-                row.status,
-                row.digest.hex() if row.digest else row.error,
-                duration(row.wall_ns),
-            )
-            for row in shown
-        ),
-    )
 
 
 def print_backends(payloads: Sequence[PayloadRow]) -> None:

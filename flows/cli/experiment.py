@@ -1,36 +1,36 @@
-"""`threadmill experiment`."""
+"""`threadmill experiment` and `threadmill survey`: what measures."""
 
 from __future__ import annotations
 
 import os
-from functools import partial
-from typing import TYPE_CHECKING
+import shutil
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, cast
 
-from db.history import SampleFilter
-from flows.cli.findings import print_findings
-from flows.cli.options import Flag, Json, Names, Via, Whole
-from flows.cli.output import print_json, say
-from flows.cli.progress import ProgressReporter
-from flows.cli.via import by_prefect, exit_code_of, run_by_prefect, run_directly
+from cyclopts import Parameter
+
+from flows.cli.options import Json, Names, Via
 from flows.errors import RequestRefused
-from flows.jobs.measurement import ExperimentRequest, check_selection, measure
+from flows.jobs.parameters import RunExperiments, Survey
 from flows.settings import load_settings
+from flows.show.table import Cell, table_of
+from flows.show.tables import suite_label
+from flows.show.terminal import print_json, print_table, say
+from flows.text import duration
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import State
+    from db.history import History
+    from db.rows import PayloadRow, SampleRow
+    from tasks.axes import Experiment
+
+_DEFAULTS = RunExperiments()
 
 
 def experiment(
     *question: str,
-    workload: Names = [],  # noqa: B006 - never changed
-    executor: Names = [],  # noqa: B006 - never changed
-    shape: Names = [],  # noqa: B006 - never changed
-    guard: Names = [],  # noqa: B006 - never changed
     workers: Names = ["2"],  # noqa: B006 - never changed
-    python: Names = [],  # noqa: B006 - never changed
-    rounds: Whole | None = None,
-    seed: Whole | None = None,
-    quick: Flag = False,
+    options: Annotated[RunExperiments, Parameter(name="*")] = _DEFAULTS,
     via: Via = None,
     json: Json = False,
 ) -> int:
@@ -45,29 +45,19 @@ def experiment(
 
     Args:
         question: speedup, race, ceiling, or all
-        workload: of speedup: factorize, digest, wait, wait-book, child (default: all)
-        executor: of speedup: serial, thread, thread-pool, process-pool, asyncio, interpreter-pool (default: all)
-        shape: of race: augmented, expanded, computed (default: all)
-        guard: of race: none, lock, rlock, shard, queue, atomic (default: all)
         workers: of pools and of ceiling, such as 1,2,4
-        python: paths or versions (3.12, 3.13t), or all that are found; default: the running one
-        rounds: how often every case is measured (default: 20, with --quick 6)
-        seed: of the order of cases; drawn and recorded unless given
-        quick: lower counts and fewer rounds
     """
+    # Names until they are checked.
+    experiments = () if "all" in question else cast("tuple[Experiment, ...]", question)
+    parameters = replace(options, experiments=experiments, workers=_numbers(workers)).check()
     settings = load_settings()
-    counts = _numbers(workers)
-    selection = check_selection(
-        question, workloads=workload, executors=executor, shapes=shape, guards=guard, workers=counts, quick=quick
-    )
-    request = ExperimentRequest(settings.measuring_lock, selection, tuple(python), rounds, seed)
-    if rounds is not None and not 1 <= rounds <= 10_000:
-        raise RequestRefused("--rounds is between 1 and 10,000")
-    progress = ProgressReporter(quiet=json)
-    if by_prefect(via):
-        run_id = run_by_prefect(settings, progress, lambda: _call_flow(request)).run_id
-    else:
-        run_id = run_directly("run_experiments", settings, progress, partial(measure, request)).run_id
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from db.history import SampleFilter
+    from flows.cli.findings import print_findings
+    from flows.cli.run import exit_code_of, run_job
+    from flows.jobs.experiment import experiment_job
+
+    run_id = run_job("flows.experiments:run_experiments", parameters, experiment_job, settings, via, quiet=json).run_id
     history = settings.open_history()
     if json:
         print_json(history.detail(run_id))
@@ -80,27 +70,78 @@ def experiment(
     return code
 
 
-def _numbers(words: list[str]) -> list[int]:
-    if not all(word.isdecimal() and 1 <= int(word) <= 4 * (os.cpu_count() or 1) for word in words):
-        raise RequestRefused(f"--workers are numbers from 1 to {4 * (os.cpu_count() or 1)}, such as 1,2,4")
-    return [int(word) for word in words]
+def _numbers(words: list[str]) -> tuple[int, ...]:
+    most = 4 * (os.cpu_count() or 1)
+    if not words or not all(word.isdecimal() and 1 <= int(word) <= most for word in words):
+        raise RequestRefused(f"--workers are numbers from 1 to {most}, such as 1,2,4")
+    return tuple(map(int, words))
 
 
-def _call_flow(request: ExperimentRequest) -> State[None]:
-    from flows.experiments import run_experiments
+def survey(*, via: Via = None, json: Json = False) -> int:
+    """Run the chapter's examples on this host and interpreter.
 
-    chosen = request.selection
-    # Typed as a state of a state, which it is not at run time.
-    return run_experiments(  # type: ignore[return-value]
-        experiments=list(chosen.experiments),
-        workloads=list(chosen.workloads),
-        executors=list(chosen.executors),
-        shapes=list(chosen.shapes),
-        guards=list(chosen.guards),
-        workers=list(chosen.workers),
-        pythons=list(request.pythons),
-        rounds=request.rounds,
-        seed=request.seed,
-        quick=chosen.quick,
-        return_state=True,
+    They are of child processes, threads and locks, with the chapter's own numbers. Everything goes on record. --json
+    prints the run with its payloads and samples, as history show does.
+
+    Exit codes: 0 done, 1 something failed, 2 refused before any work.
+
+    Example: threadmill survey
+    """
+    settings = load_settings()
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from flows.cli.run import exit_code_of, run_job
+    from flows.jobs.survey import survey_job
+
+    run_id = run_job("flows.survey:survey", Survey(), survey_job, settings, via, quiet=json).run_id
+    history = settings.open_history()
+    detail = history.detail(run_id)
+    if json:
+        print_json(detail)
+    elif detail is not None:
+        _print_item_52(detail.payloads)
+        _print_items_53_and_54(detail.samples)
+        _print_what_next(history, run_id)
+    return exit_code_of(history, run_id)
+
+
+def _print_item_52(payloads: tuple[PayloadRow, ...]) -> None:
+    from flows.cli.encrypt import print_backends
+
+    print_table(
+        table_of(
+            "Item 52, child processes: 100 random bytes → encrypt → hash, three times",
+            ("suite", "cipher → digest", "backend", "digest's last ten bytes", "#encrypt", "#hash", "#chain"),
+            map(_line, payloads),
+        )
     )
+    print_backends(payloads)
+
+
+def _line(row: PayloadRow) -> tuple[Cell, ...]:
+    tail = repr(row.digest[-10:]) if row.digest else row.error
+    # The native backend does both in this process, so only the whole has a time.
+    encrypt, hash_ = (duration(stage.wall_ns) for stage in row.stages) if len(row.stages) == 2 else ("–", "–")
+    chain = f"{row.cipher} → {row.digest_algorithm}"
+    return suite_label(row.suite), chain, row.backend, tail, encrypt, hash_, duration(row.wall_ns)
+
+
+def _print_items_53_and_54(samples: tuple[SampleRow, ...]) -> None:
+    from flows.cli.findings import print_findings
+
+    say()
+    say("Items 53 and 54, threads and locks: four numbers factorized; five threads, a million updates each")
+    print_findings(samples)
+
+
+def _print_what_next(history: History, run_id: int) -> None:
+    me = "threadmill" if shutil.which("threadmill") else os.path.relpath(sys.argv[0])
+    say()
+    say(f"recorded as run {run_id} in {history.where}")
+    say("next:")
+    for arguments, why in (
+        (f"history show {run_id}", "this run, payload by payload"),
+        ("keygen KEY", "a key file: files are encrypted with one"),
+        ("encrypt FOLDER --key-file KEY", "fingerprint the ciphertext of every file below a folder"),
+        ("check FOLDER --key-file KEY", "are they still what was recorded?"),
+    ):
+        say(f"  {me} {arguments:32}{why}")

@@ -1,26 +1,87 @@
-"""`threadmill history …`: the record, newest first."""
+"""`threadmill history runs|show|payloads|samples|failures`: the record, newest first."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, get_args
 
 from cyclopts import Parameter
 
-from db.history import History, PayloadFilter, SampleFilter, SnapshotFilter, VerdictFilter
-from db.rows import PayloadRow, RunDetail, RunRow
+from db.answers import FailureRow, PayloadCount
+from db.history import FailureKind, History, PayloadFilter, SampleFilter, SnapshotFilter, VerdictFilter
+from db.rows import PayloadRow, RunDetail, RunRow, SampleRow
 from db.words import RUN_STATUSES
-from flows.cli.findings import print_findings
-from flows.cli.listing import print_rows
-from flows.cli.options import Flag, Names, Whole
-from flows.cli.output import columns_of, print_csv, print_json, print_table, say
-from flows.cli.payload_tables import print_payloads
-from flows.cli.record import need_runs, open_history, say_if_empty
-from flows.cli.selection import ALL_CHAINS, ALL_HOSTS, ANY_TIME, FOR_PEOPLE, Chains, Form, Hosts, Times
-from flows.cli.vault_record import print_snapshots, print_verdicts
+from flows.cli.options import (
+    ALL_CASES,
+    ALL_CHAINS,
+    ALL_HOSTS,
+    ALL_MACHINES,
+    ANY_TIME,
+    EVERYTHING,
+    FOR_PEOPLE,
+    Cases,
+    Chains,
+    Flag,
+    Form,
+    Hosts,
+    Machines,
+    Names,
+    Selection,
+    Times,
+    Whole,
+)
 from flows.errors import RequestRefused
-from flows.text import duration, local
-from tasks.crypto.scan import absolute
+from flows.settings import load_settings
+from flows.show.table import Table
+from flows.show.tables import FAILURES, PAYLOADS, RUNS, SAMPLES, SNAPSHOTS, VERDICTS, took
+from flows.show.terminal import print_csv, print_json, print_table, say
+from flows.text import local
+from tasks.files import absolute
+
+_SHOWN = 20
+
+
+def open_history(limit: int | None) -> History:
+    """The record of this process's settings; raises RequestRefused for a limit under 1."""
+    if limit is not None and limit < 1:
+        raise RequestRefused("--limit is at least 1")
+    settings = load_settings()
+    return settings.open_history()
+
+
+def say_if_empty(history: History) -> None:
+    """Hint at the first run on standard error, if there was none yet."""
+    if history.empty:
+        say(_empty(history), error=True)
+
+
+def need_runs(history: History) -> None:
+    """Raises RequestRefused if nothing is recorded yet."""
+    if history.empty:
+        raise RequestRefused(_empty(history))
+
+
+def _empty(history: History) -> str:
+    return f"nothing is recorded in {history.where} yet; try: threadmill survey"
+
+
+def print_rows(
+    rows: Sequence[object],
+    row_type: type,
+    form: Form,
+    table: Callable[[], Table],
+    nothing: str = "nothing on record matches",
+) -> int:
+    """Print rows as JSON, as CSV, or as a table; or say that there are none. The exit code is always 0."""
+    if form.json:
+        print_json(rows)
+    elif form.csv:
+        print_csv(row_type, rows)
+    elif rows:
+        print_table(table())
+    else:
+        say(nothing)
+    return 0
 
 
 def runs(
@@ -46,18 +107,7 @@ def runs(
     history = open_history(limit)
     rows = history.runs(limit=limit, since=since, until=until, statuses=status, hosts=hosts.host)
     say_if_empty(history)
-    return print_rows(rows, RunRow, form, lambda: _print_runs(rows))
-
-
-def _print_runs(rows: Sequence[RunRow]) -> None:
-    print_table(
-        "runs",
-        ("run", "flow", "via", "deployment", "started", "took", "status", "error"),
-        (
-            (row.id, row.flow, row.via, row.deployment, local(row.started_at), _took(row), row.status, row.error)
-            for row in rows
-        ),
-    )
+    return print_rows(rows, RunRow, form, lambda: RUNS.fill(rows, without=("host",)))
 
 
 def show(run: str, /, *, limit: Whole | None = None, form: Form = FOR_PEOPLE) -> int:
@@ -78,7 +128,7 @@ def show(run: str, /, *, limit: Whole | None = None, form: Form = FOR_PEOPLE) ->
     found = _find(history, run)
     head = history.head(found.id)
     if limit is None and not form.json and not form.csv:
-        limit = 20
+        limit = _SHOWN
     payloads = history.payloads(PayloadFilter(run_id=found.id), limit=limit)
     samples = history.samples(SampleFilter(run_id=found.id), limit=None)
     snapshots = history.snapshots(SnapshotFilter(run_id=found.id))
@@ -87,21 +137,57 @@ def show(run: str, /, *, limit: Whole | None = None, form: Form = FOR_PEOPLE) ->
         snapshot = next(iter(snapshots), None)
         print_json(RunDetail(found, tuple(payloads), tuple(samples[:limit]), head, snapshot, tuple(verdicts)))
     elif form.csv:
-        print_csv(columns_of(PayloadRow), payloads)
+        print_csv(PayloadRow, payloads)
     else:
         _print_run(found, head)
         if payloads:
-            print_payloads(payloads)
+            print_table(PAYLOADS.fill(payloads))
         if samples:
+            # Here, because statistics are not needed for anything else.
+            from flows.cli.findings import print_findings
+
             print_findings(samples)
         if snapshots:
-            print_snapshots(snapshots)
+            print_table(SNAPSHOTS.fill(snapshots))
         if verdicts:
-            print_verdicts(verdicts, history.verdict_counts(found.id))
+            print_table(VERDICTS.fill(verdicts, without=("run",)))
+            for one in history.verdict_counts(found.id):
+                say(f"{one.count:,} {one.kind} {one.status}, {one.size_bytes:,} bytes")
         for count in history.counts(found.id):
-            cause = f" ({count.cause})" if count.cause else ""
-            say(f"{count.count:,} {count.status}{cause}, {count.size_bytes:,} bytes")
+            say(f"{in_words(count)}, {count.size_bytes:,} bytes")
     return 0
+
+
+def in_words(count: PayloadCount) -> str:
+    """`3 failed (unreadable)`."""
+    return f"{count.count:,} {count.status}" + (f" ({count.cause})" if count.cause else "")
+
+
+def _find(history: History, run: str) -> RunRow:
+    if run == "latest":
+        found = next(iter(history.runs(limit=1)), None)
+    elif run.isdecimal() and len(run) < 19:
+        found = history.run(int(run))
+    else:
+        found = history.run_of_flow(run)
+    need_runs(history)
+    if found is None:
+        raise RequestRefused(f"there is no run {run}; see: threadmill history runs")
+    return found
+
+
+def _print_run(row: RunRow, head: str | None) -> None:
+    facts = {
+        "run": f"{row.id}, {row.status}" + (f": {row.error}" if row.error else ""),
+        "flow": row.flow + (f", deployment {row.deployment}" if row.deployment else "") + f", via {row.via}",
+        "flow run": row.flow_run_id and f"{row.flow_run_id}, attempt {row.attempt}",
+        "started": f"{local(row.started_at)}, took {took(row) or '…'}, on {row.host}, code {row.code_version}",
+        "parameters": ", ".join(f"{name}={value}" for name, value in row.parameters.items()),
+        "seal": head,
+    }
+    for name, fact in facts.items():
+        if fact:
+            say(f"{name + ':':12}{fact}")
 
 
 def payloads(
@@ -143,35 +229,73 @@ def payloads(
     history = open_history(limit)
     rows = history.payloads(which, limit=limit)
     say_if_empty(history)
-    return print_rows(rows, PayloadRow, form, lambda: print_payloads(rows))
+    return print_rows(rows, PayloadRow, form, lambda: PAYLOADS.fill(rows))
 
 
-def _find(history: History, run: str) -> RunRow:
-    if run == "latest":
-        found = next(iter(history.runs(limit=1)), None)
-    elif run.isdecimal() and len(run) < 19:
-        found = history.run(int(run))
-    else:
-        found = history.run_of_flow(run)
-    need_runs(history)
-    if found is None:
-        raise RequestRefused(f"there is no run {run}; see: threadmill history runs")
-    return found
+def samples(
+    *,
+    cases: Cases = ALL_CASES,
+    machines: Machines = ALL_MACHINES,
+    run: Whole | None = None,
+    times: Times = ANY_TIME,
+    limit: Whole = 20,
+    form: Form = FOR_PEOPLE,
+    pyperf: Flag = False,
+) -> int:
+    """List samples of the experiments, newest first.
+
+    With --run, the samples of one run are listed in their order.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history samples --workload factorize --interpreter 3.13t
+
+    Args:
+        run: only this run, by its number
+        limit: how many at the most
+        pyperf: print the samples of one case as JSON that pyperf stats and pyperf compare_to read
+    """
+    since, until = times.span()
+    which = SampleFilter(cases.axes(), machines.interpreter, machines.host, since=since, until=until, run_id=run)
+    history = open_history(limit)
+    rows = history.samples(which, limit=limit)
+    say_if_empty(history)
+    if pyperf:
+        from flows.cli.findings import print_pyperf
+
+        print_pyperf(rows)
+        return 0
+    return print_rows(rows, SampleRow, form, lambda: SAMPLES.fill(rows, without=("expected",)))
 
 
-def _took(row: RunRow) -> str | None:
-    return None if row.finished_at is None else duration((row.finished_at - row.started_at).total_seconds() * 1e9)
+def failures(
+    *,
+    kind: Annotated[Names, Parameter(help="run, payload, sample, verdict")] = [],  # noqa: B006 - never changed
+    which: Selection = EVERYTHING,
+    limit: Whole = 20,
+    form: Form = FOR_PEOPLE,
+) -> int:
+    """List what failed, newest first.
+
+    That is: runs, payloads and samples, and faults that were found in vaults. A filter by suite or backend leaves
+    payloads only, one by case or interpreter leaves samples only.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history failures --since 7d
+
+    Args:
+        limit: how many at the most
+    """
+    asked = which.filter()
+    history = open_history(limit)
+    rows = history.failures(asked, kinds=_kinds(kind), limit=limit)
+    say_if_empty(history)
+    return print_rows(rows, FailureRow, form, lambda: FAILURES.fill(rows), "nothing failed")
 
 
-def _print_run(row: RunRow, head: str | None) -> None:
-    facts = {
-        "run": f"{row.id}, {row.status}" + (f": {row.error}" if row.error else ""),
-        "flow": row.flow + (f", deployment {row.deployment}" if row.deployment else "") + f", via {row.via}",
-        "flow run": row.flow_run_id and f"{row.flow_run_id}, attempt {row.attempt}",
-        "started": f"{local(row.started_at)}, took {_took(row) or '…'}, on {row.host}, code {row.code_version}",
-        "parameters": ", ".join(f"{name}={value}" for name, value in row.parameters.items()),
-        "seal": head,
-    }
-    for name, fact in facts.items():
-        if fact:
-            say(f"{name + ':':12}{fact}")
+def _kinds(names: Sequence[str]) -> list[FailureKind]:
+    known: dict[str, FailureKind] = {one: one for one in get_args(FailureKind)}
+    if unknown := [name for name in names if name not in known]:
+        raise RequestRefused(f"unknown kind {unknown[0]!r}; there are: {', '.join(known)}")
+    return [known[name] for name in names]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from flows.cli.options import Json, Names
-from flows.cli.output import print_json, print_table
-from flows.jobs.measurement import find_interpreters
+from flows.jobs.experiment import find_interpreters
+from flows.show.tables import INTERPRETERS
+from flows.show.terminal import print_json, print_table
 from tasks.cancel import CancelToken
 
 
@@ -23,20 +24,6 @@ def interpreters(*, python: Names = [], json: Json = False) -> int:  # noqa: B00
     found = find_interpreters(python or ["all"], CancelToken())
     if json:
         print_json(found)
-        return 0
-    print_table(
-        "interpreters on this host",
-        ("name", "implementation", "build", "GIL now", "path", "cannot"),
-        (
-            (
-                one.label,
-                one.implementation,
-                "with the GIL" if one.gil_build else "free-threaded",
-                {True: "on", False: "off", None: "does not tell"}[one.gil_now],
-                one.executable,
-                "; ".join(f"{inability.executor}: {inability.reason}" for inability in one.cannot),
-            )
-            for one in found
-        ),
-    )
+    else:
+        print_table(INTERPRETERS.fill(found))
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows.cli.output import say
+from flows.show.terminal import say
 from tasks.crypto.secret import write_key_file
 
 

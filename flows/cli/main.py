@@ -14,9 +14,9 @@ from cyclopts import CycloptsError
 
 from db.errors import ThreadmillError
 from flows.cli.help import CommandGroup
-from flows.cli.output import say
 from flows.errors import Terminated
 from flows.settings import records_closed_at_the_end
+from flows.show.terminal import say
 from flows.version import code_version
 
 app = CommandGroup(
@@ -41,12 +41,12 @@ database = CommandGroup(name="db", help="Look after the history database.")
 # A command is a function in a file of its own, and a line here.
 app.add(
     {
-        "survey": "flows.cli.survey:survey",
+        "survey": "flows.cli.experiment:survey",
         "encrypt": "flows.cli.encrypt:encrypt",
-        "verify": "flows.cli.vaults:verify",
-        "restore": "flows.cli.vaults:restore",
+        "verify": "flows.cli.vault:verify",
+        "restore": "flows.cli.vault:restore",
         "cat": "flows.cli.snapshots:cat",
-        "prune": "flows.cli.vaults:prune",
+        "prune": "flows.cli.vault:prune",
         "snapshots": "flows.cli.snapshots:app",
         "experiment": "flows.cli.experiment:experiment",
         "serve": "flows.cli.serve:serve",
@@ -54,9 +54,9 @@ app.add(
         "status": "flows.cli.status:status",
         "check": "flows.cli.check:check",
         "keygen": "flows.cli.keygen:keygen",
-        "report": "flows.cli.report:report",
-        "export": "flows.cli.export:export",
-        "explore": "flows.cli.explore:explore",
+        "report": "flows.cli.record:report",
+        "export": "flows.cli.record:export",
+        "explore": "flows.cli.record:explore",
         "maintain": "flows.cli.maintain:maintain",
         "settings": "flows.cli.settings:settings",
     }
@@ -66,26 +66,26 @@ history.add(
         "runs": "flows.cli.history:runs",
         "show": "flows.cli.history:show",
         "payloads": "flows.cli.history:payloads",
-        "samples": "flows.cli.samples:samples",
-        "speedup": "flows.cli.samples:speedup",
-        "race": "flows.cli.samples:race",
-        "trend": "flows.cli.trend:trend",
-        "compare": "flows.cli.compare:compare",
-        "changes": "flows.cli.changes:changes",
-        "snapshots": "flows.cli.vault_record:snapshots",
-        "proofs": "flows.cli.vault_record:proofs",
-        "failures": "flows.cli.failures:failures",
-        "slowest": "flows.cli.failures:slowest",
-        "verify": "flows.cli.ledger:verify",
+        "samples": "flows.cli.history:samples",
+        "speedup": "flows.cli.findings:speedup",
+        "race": "flows.cli.findings:race",
+        "trend": "flows.cli.trends:trend",
+        "compare": "flows.cli.trends:compare",
+        "changes": "flows.cli.trends:changes",
+        "snapshots": "flows.cli.proofs:snapshots",
+        "proofs": "flows.cli.proofs:proofs",
+        "failures": "flows.cli.history:failures",
+        "slowest": "flows.cli.trends:slowest",
+        "verify": "flows.cli.proofs:verify",
     }
 )
 database.add(
     {
-        "upgrade": "flows.cli.db:upgrade",
-        "check": "flows.cli.db:check",
-        "backup": "flows.cli.db:backup",
-        "stats": "flows.cli.db:stats",
-        "import": "flows.cli.db:import_",
+        "upgrade": "flows.cli.record:upgrade",
+        "check": "flows.cli.record:check",
+        "backup": "flows.cli.record:backup",
+        "stats": "flows.cli.record:stats",
+        "import": "flows.cli.record:import_",
     }
 )
 app.command(history)

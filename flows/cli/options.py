@@ -1,23 +1,31 @@
-"""Options that several commands have, written once."""
+"""Options that several commands have; each dataclass is a group of options that a command takes as a whole."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 from cyclopts import Parameter, Token
 
 from flows.errors import RequestRefused
 from flows.text import parse_age
+from tasks.axes import Executor, Experiment, Guard, Shape, Workload
+from tasks.suites import SUITES
+
+if TYPE_CHECKING:
+    from db.history import SeriesFilter
 
 # What a database takes.
 _GREATEST = 2**63 - 1
 
 
-def _split(_type: Any, tokens: Sequence[Token]) -> list[str]:
-    return [word.strip() for token in tokens for word in token.value.split(",") if word.strip()]
+def _split(kind: Any, tokens: Sequence[Token]) -> list[str] | tuple[str, ...]:
+    words = [word.strip() for token in tokens for word in token.value.split(",") if word.strip()]
+    return tuple(words) if get_origin(kind) is tuple else words
 
 
 def _whole(_type: Any, tokens: Sequence[Token]) -> int:
@@ -40,12 +48,15 @@ Whole = Annotated[int, Parameter(converter=_whole)]
 # May be repeated.
 Wholes = Annotated[list[int], Parameter(converter=_wholes, negative=(), show_default=False)]
 # May be repeated, or given once with commas.
-Names = Annotated[list[str], Parameter(converter=_split, negative=(), show_default=False, metavar="NAME,…")]
+NAMES = Parameter(converter=_split, negative=(), show_default=False, show_choices=False, metavar="NAME,…")
+Names = Annotated[list[str], NAMES]
 # May be repeated; a comma is part of it.
 Patterns = Annotated[list[str], Parameter(negative=(), show_default=False, metavar="PATTERN")]
 Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, help="print JSON for programs")]
 Csv = Annotated[bool, Parameter(name="--csv", negative=(), show_default=False, help="print CSV for programs")]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+VaultOption = Annotated[str | None, Parameter(help="folder of the vault; default: THREADMILL_VAULT")]
+KeyOption = Annotated[str | None, Parameter(help="the one that it was made with; default: THREADMILL_KEY_FILE")]
 Via = Annotated[
     str | None,
     Parameter(help="prefect: as a flow run; direct: without Prefect, same rows (default: prefect if PREFECT_API_URL)"),
@@ -90,3 +101,175 @@ def _day(text: str) -> datetime | None:
     if text == "yesterday":
         return midnight - timedelta(days=1)
     return datetime.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else None
+
+
+_WHEN = "7d, 12h, today, 2026-11-22, 2026-11-22T03:00"
+# What the record calls them; `auto` is a choice, not a backend.
+_BACKENDS = ("openssl", "native")
+_AXES: Mapping[str, type[StrEnum]] = {
+    "experiment": Experiment, "workload": Workload, "executor": Executor, "shape": Shape, "guard": Guard,
+}  # fmt: skip
+
+
+class Axes:
+    """Those axes of the experiments that a command has."""
+
+    def axes(self) -> dict[str, Sequence[str | int]]:
+        """The wanted values, by axis, of those that were asked for.
+
+        Raises:
+            RequestRefused: there is no such value.
+        """
+        wanted: dict[str, Sequence[str | int]] = {}
+        for axis, known in _AXES.items():
+            if names := getattr(self, axis, ()):
+                if unknown := [name for name in names if name not in list(known)]:
+                    raise RequestRefused(f"unknown {axis} {unknown[0]!r}; there are: {', '.join(known)}")
+                wanted[axis] = names
+        return wanted
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Experiments(Axes):
+    """Which of the three questions."""
+
+    experiment: Annotated[Names, Parameter(help=", ".join(Experiment))] = field(default_factory=list)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Workloads(Axes):
+    """The axes of `speedup`."""
+
+    workload: Annotated[Names, Parameter(help=", ".join(Workload))] = field(default_factory=list)
+    executor: Annotated[Names, Parameter(help=", ".join(Executor))] = field(default_factory=list)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Updates(Axes):
+    """The axes of `race`."""
+
+    shape: Annotated[Names, Parameter(help=", ".join(Shape))] = field(default_factory=list)
+    guard: Annotated[Names, Parameter(help=", ".join(Guard))] = field(default_factory=list)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Cases(Updates, Workloads, Experiments):
+    """All axes of the experiments."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Interpreters:
+    """On which interpreters."""
+
+    interpreter: Annotated[Names, Parameter(help="versions such as 3.12, 3.13.0, 3.13t")] = field(default_factory=list)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Hosts:
+    """On which machines."""
+
+    host: Annotated[Names, Parameter(help="only these machines")] = field(default_factory=list)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Machines(Hosts, Interpreters):
+    """Interpreters and machines."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Chains:
+    """What encrypted."""
+
+    suite: Annotated[Names, Parameter(help=", ".join(SUITES))] = field(default_factory=list)
+    backend: Annotated[Names, Parameter(help="openssl, native")] = field(default_factory=list)
+
+    def suites(self) -> Sequence[str]:
+        """Suites that there are."""
+        for name in self.suite:
+            if name not in [str(known) for known in SUITES]:
+                raise RequestRefused(f"unknown suite {name!r}; there are: {', '.join(SUITES)}")
+        return list(dict.fromkeys(self.suite))
+
+    def backends(self) -> Sequence[str]:
+        """Backends that a payload can have run under."""
+        for name in self.backend:
+            if name not in _BACKENDS:
+                raise RequestRefused(f"unknown backend {name!r}; recorded are: {', '.join(_BACKENDS)}")
+        return self.backend
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Times:
+    """A span of time."""
+
+    since: Annotated[str | None, Parameter(help=_WHEN)] = None
+    until: Annotated[str | None, Parameter(help="likewise; a day counts to its end")] = None
+
+    def span(self) -> tuple[datetime | None, datetime | None]:
+        """Begin and end, the end not included.
+
+        Raises:
+            RequestRefused: one of them is no time, or there is nothing between them.
+        """
+        begin = None if self.since is None else point_in_time(self.since)
+        end = None if self.until is None else end_in_time(self.until)
+        if begin is not None and end is not None and begin >= end:
+            raise RequestRefused(f"there is no time between --since {self.since} and --until {self.until}")
+        return begin, end
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Form:
+    """For people, or for programs."""
+
+    json: Json = False
+    csv: Csv = False
+
+    def __post_init__(self) -> None:
+        """Raises RequestRefused for both at once."""
+        if self.json and self.csv:
+            raise RequestRefused("--json or --csv, not both")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Selection(Times, Machines, Chains, Cases):
+    """Everything that selects series of experiments and of encryptions."""
+
+    def filter(self) -> SeriesFilter:
+        """What the record is asked for.
+
+        Raises:
+            RequestRefused: a value makes no sense, or the filters leave nothing whatever is on record.
+        """
+        since, until = self.span()
+        from db.history import SeriesFilter
+
+        which = SeriesFilter(
+            self.axes(), self.interpreter, self.suites(), self.backends(), self.host, since=since, until=until
+        )
+        if which.of_samples and which.of_payloads:
+            raise RequestRefused("--suite and --backend are of encryptions, the other filters of experiments: not both")
+        return which
+
+
+# Nothing selected, as default of a command's parameter.
+ALL_CASES = Cases()
+ALL_WORKLOADS = Workloads()
+ALL_UPDATES = Updates()
+ALL_MACHINES = Machines()
+ALL_HOSTS = Hosts()
+ALL_CHAINS = Chains()
+ANY_TIME = Times()
+FOR_PEOPLE = Form()
+EVERYTHING = Selection()

@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from flows.cli.output import console
 from flows.jobs.run import MoreDone, PlannedWork
+from flows.show.terminal import console
 from flows.text import plural, size, visible
 
 _LINE_EVERY_S = 5.0
@@ -64,8 +64,9 @@ class ProgressReporter:
         if self._bar:
             self._bar.update(self._task, description=escape(visible(work.verb)), total=work.total, completed=0)
         else:
-            count = f" {plural(work.total, work.noun)}" if work.total else ""
-            self.say(f"{work.verb}{count}" + (f", {size(work.size_bytes)}" if work.size_bytes else ""))
+            number = f" {plural(work.total, work.noun)}" if work.total else ""
+            much = f", {size(work.size_bytes)}" if work.size_bytes else ""
+            self.say(f"{work.verb}{number}{much}")
 
     def started(self, run_id: int) -> None:
         """See `Reporter`."""

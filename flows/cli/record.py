@@ -1,32 +1,286 @@
-"""Opening the record for a command that reads."""
+"""`threadmill db …`, `export`, `report` and `explore`: the record as a whole."""
 
 from __future__ import annotations
 
-from db.history import History
-from flows.cli.output import say
-from flows.errors import RequestRefused
+import gc
+import importlib.util
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from db.engine import parse_url, shown
+from flows.cli.history import need_runs
+from flows.cli.options import ANY_TIME, Flag, Json, Times, Whole, point_in_time
+from flows.errors import RequestRefused, Terminated
 from flows.settings import load_settings
+from flows.show.tables import TABLE_SIZES
+from flows.show.terminal import print_json, print_table, say
+from flows.text import if_known, local, plural, size
+
+_USUAL = timedelta(days=30)
+# A year's rows and plots are many objects that stay: looking through them at the usual pace took a fifth of the time.
+_OBJECTS_BETWEEN_COLLECTIONS = 200_000
 
 
-def open_history(limit: int | None) -> History:
-    """The record of this process's settings; raises RequestRefused for a limit under 1."""
-    if limit is not None and limit < 1:
-        raise RequestRefused("--limit is at least 1")
+def upgrade() -> int:
+    """Create the history database, or bring it to this program's schema.
+
+    There is no way back: make a backup first.
+
+    Exit codes: 0 done, 2 refused: the database cannot be used.
+
+    Example: threadmill db upgrade
+    """
+    from db.schema import HEAD
+
     settings = load_settings()
-    return settings.open_history()
+    store = settings.open_store()
+    say(f"{store.where} is at schema {HEAD}")
+    return 0
 
 
-def say_if_empty(history: History) -> None:
-    """Hint at the first run on standard error, if there was none yet."""
-    if history.empty:
-        say(_empty(history), error=True)
+def check() -> int:
+    """Say whether the database is whole.
+
+    Its structure, its references and its schema are checked. All of it is read, which takes minutes for gigabytes.
+    Whether its contents are what was recorded is another question: threadmill history verify. Each fault is one line.
+
+    Exit codes: 0 whole, 1 a fault was found, 2 refused: the database cannot be used.
+
+    Example: threadmill db check
+    """
+    from db.health import faults
+    from db.schema import HEAD
+
+    settings = load_settings()
+    _let_signals_end_this()
+    where = shown(parse_url(settings.history_url))
+    found = faults(settings.history_url, timeout_s=settings.database_timeout_s)
+    for fault in found:
+        say(f"threadmill: {where}: {fault}", error=True)
+    if not found:
+        say(f"{where} is whole, at schema {HEAD}; to check its contents: threadmill history verify")
+    return 1 if found else 0
 
 
-def need_runs(history: History) -> None:
-    """Raises RequestRefused if nothing is recorded yet."""
-    if history.empty:
-        raise RequestRefused(_empty(history))
+def backup(path: str, /, *, overwrite: Flag = False) -> int:
+    """Copy the record to a file while others go on writing.
+
+    The file has mode 0600. The copy is checked before it gets its name.
+
+    Exit codes: 0 written, 1 the file could not be written, 2 refused before any work.
+
+    Example: threadmill db backup /backup/history.sqlite
+
+    Args:
+        path: file to write
+        overwrite: replace a file that is there
+    """
+    from db.backup import back_up
+
+    settings = load_settings()
+    done = back_up(settings.history_url, path, overwrite=overwrite, timeout_s=settings.database_timeout_s)
+    say(f"wrote {done.path}: {size(done.size_bytes)}, schema {done.schema}, ledger's head {done.head}")
+    return 0
 
 
-def _empty(history: History) -> str:
-    return f"nothing is recorded in {history.where} yet; try: threadmill survey"
+def import_(path: str, /) -> int:
+    """Take a SQLite record (a backup, an export) into an empty one.
+
+    The record in force has to be empty, and gets all rows or none. This moves a record to PostgreSQL, where it verifies
+    as the original does.
+
+    Exit codes: 0 done, 2 refused: the file or the database cannot be used.
+
+    Example: THREADMILL_DATABASE_URL=postgresql+psycopg://localhost/history threadmill db import history.sqlite
+
+    Args:
+        path: file to read
+    """
+    from db.transfer import import_record
+
+    settings = load_settings()
+    counts = import_record(path, settings.history_url, timeout_s=settings.database_timeout_s)
+    where = shown(parse_url(settings.history_url))
+    say(f"took {plural(counts['run'], 'run')}, {plural(sum(counts.values()), 'row')} in all, into {where}")
+    return 0
+
+
+def stats(*, json: Json = False) -> int:
+    """Count runs and rows, and say where the space goes.
+
+    All of a SQLite file is read.
+
+    Exit codes: 0 done, 2 refused: the database cannot be used.
+
+    Example: threadmill db stats
+    """
+    settings = load_settings()
+    _let_signals_end_this()
+    found = settings.open_history().stats()
+    if json:
+        print_json(found)
+    elif found is None:
+        say(f"nothing is recorded in {shown(parse_url(settings.history_url))} yet", error=True)
+    else:
+        say(f"{found.where}: {size(found.size_bytes)}, schema {found.schema}")
+        oldest, newest = (if_known(local, one) or "–" for one in (found.oldest_run_at, found.newest_run_at))
+        say(f"oldest run {oldest}, newest {newest}")
+        print_table(TABLE_SIZES.fill(found.tables))
+    return 0
+
+
+def _let_signals_end_this() -> None:
+    """Let signals end the process: SQLite stays in C for minutes, and reading leaves nothing to tidy up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def export(*, format: str = "csv", output: str | None = None, since: str | None = None) -> int:  # noqa: A002
+    """Write the record as CSV files, or as one SQLite file.
+
+    The files are new, and for their owner only: nothing that is there is overwritten. Units are in the columns' names;
+    in CSV times are ISO 8601 in UTC, bytes hex, an empty cell is NULL.
+
+    Exit codes: 0 written, 1 the files could not be written, 2 refused before any work.
+
+    Example: threadmill export --format sqlite --output record.sqlite
+
+    Args:
+        format: csv, one file per table in a folder (a zip file if the output ends in .zip); sqlite, one file
+        output: folder or file to write (default: threadmill-export, threadmill-export.sqlite)
+        since: only runs that began then or later, and what belongs to them: 7d, 2026-11-22, … (default: all)
+    """
+    from db.transfer import export_csv, export_sqlite
+
+    formats = {"csv": (export_csv, "threadmill-export"), "sqlite": (export_sqlite, "threadmill-export.sqlite")}
+    if format not in formats:
+        raise RequestRefused(f"--format is {' or '.join(formats)}, not {format!r}")
+    write, usual = formats[format]
+    begin = None if since is None else point_in_time(since)
+    path = output or usual
+    settings = load_settings()
+    counts = write(settings.history_url, path, since=begin, timeout_s=settings.database_timeout_s)
+    say(f"wrote {path}: {plural(counts['run'], 'run')}, {plural(sum(counts.values()), 'row')} in {len(counts)} tables")
+    return 0
+
+
+def report(
+    *,
+    when: Times = ANY_TIME,
+    run: Whole | None = None,
+    output: Annotated[str, Parameter(alias="-o")] = "threadmill-report.html",
+) -> int:
+    """Write one static HTML page of tables and plots about what is on record.
+
+    Without --since, the page is about the 30 days before --until, or before now.
+
+    Exit codes: 0 written, 2 refused, or the file cannot be written.
+
+    Example: threadmill report --since 7d --output week.html
+
+    Args:
+        run: only this run, by its number
+        output: file to write
+    """
+    from flows.show.page import page_of
+    from flows.show.plots import why_no_plots
+    from flows.show.report import TITLE, over_time, sections_of_run
+
+    if run is not None and (when.since or when.until):
+        raise RequestRefused("--run is about one run: --since and --until do not go with it")
+    since, until = when.span()
+    history = load_settings().open_history()
+    made_at = datetime.now(UTC)
+    with _fewer_collections():
+        if run is None:
+            sections = over_time(history, since or (until or made_at) - _USUAL, until, made_at=made_at)
+        else:
+            detail = history.detail(run)
+            if detail is None:
+                raise RequestRefused(f"there is no run {run}; see: threadmill history runs")
+            sections = sections_of_run(history, detail, made_at=made_at)
+        page = page_of(TITLE, sections)
+    _write(output, page)
+    say(f"wrote {output}" + (f" without plots: {reason}" if (reason := why_no_plots()) else ""))
+    return 0
+
+
+@contextmanager
+def _fewer_collections() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _write(path: str, page: str) -> None:
+    """Write to a temporary name first, so that a report is whole. A pipe or a device is written to as it is."""
+    is_file = os.path.isfile(path) or not os.path.exists(path)
+    part = f"{path}.part" if is_file else path
+    try:
+        with open(part, "w", encoding="utf-8") as file:
+            file.write(page)
+        if is_file:
+            os.replace(part, path)
+    except OSError as error:
+        if is_file:
+            with suppress(OSError):
+                os.unlink(part)
+        raise RequestRefused(f"{path} cannot be written: {error.strerror}") from None
+
+
+def explore(*, port: Whole = 8001) -> int:
+    """Browse the record in a web browser, read-only.
+
+    It is served to this machine only, until Ctrl-C. Every table and column is described, the questions that users ask
+    most are ready, and any SELECT can be run.
+
+    Exit codes: 0 ended by a signal, 2 refused before any work.
+
+    Example: threadmill explore --port 0
+
+    Args:
+        port: where to listen; 0 takes any port that is free
+    """
+    settings = load_settings()
+    url = parse_url(settings.history_url)
+    if url.get_backend_name() != "sqlite":
+        raise RequestRefused(_POSTGRESQL)
+    if importlib.util.find_spec("datasette") is None:
+        raise RequestRefused("explore needs datasette; install the extra: pip install -e '.[explore]'")
+    history = settings.open_history()
+    need_runs(history)
+    history.close()
+    _serve(history.where, port)
+    return 0
+
+
+_POSTGRESQL = (
+    "explore reads SQLite; export first: threadmill export --format sqlite --output record.sqlite; "
+    "then: THREADMILL_DATABASE_URL=sqlite:///record.sqlite threadmill explore"
+)
+
+
+def _serve(path: str, port: int) -> None:
+    from flows.explore import LOOPBACK, listen, serve
+
+    try:
+        listener = listen(port)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RequestRefused(f"port {port} cannot be used ({reason}); choose another by --port") from None
+    address = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
+    say(f"{path} is at {address} for browsers on this machine; Ctrl-C ends it", flush=True)
+    try:
+        serve(path, listener)
+    except (KeyboardInterrupt, Terminated):
+        # How it is meant to end.
+        return

@@ -13,9 +13,8 @@ from cyclopts import Parameter
 from db.history import SeriesFilter
 from flows.cli.options import Csv, Json, Names, end_in_time, point_in_time
 from flows.errors import RequestRefused
-from flows.jobs.names import check_suites
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
-from tasks.crypto.suites import SUITES
+from tasks.suites import SUITES, SuiteName
 
 _WHEN = "7d, 12h, today, 2026-11-22, 2026-11-22T03:00"
 # What the record calls them; `auto` is a choice, not a backend.
@@ -107,7 +106,7 @@ class Chains:
 
     def suites(self) -> Sequence[str]:
         """Suites that there are."""
-        return check_suites(self.suite)
+        return _check_suites(self.suite)
 
     def backends(self) -> Sequence[str]:
         """Backends that a payload can have run under."""
@@ -182,3 +181,16 @@ ALL_CHAINS = Chains()
 ANY_TIME = Times()
 FOR_PEOPLE = Form()
 EVERYTHING = Selection()
+
+
+def _check_suites(names: Sequence[str]) -> tuple[SuiteName, ...]:
+    """The names without repetitions, all of them known.
+
+    Raises:
+        RequestRefused: a name is not in the table.
+    """
+    known = {str(name): name for name in SUITES}
+    for name in names:
+        if name not in known:
+            raise RequestRefused(f"unknown suite {name!r}; there are: {', '.join(known)}")
+    return tuple(known[name] for name in dict.fromkeys(names))

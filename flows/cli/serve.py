@@ -6,11 +6,11 @@ import os
 
 from db.engine import parse_url, shown
 from flows.cli.options import Whole
-from flows.cli.output import print_table, say
 from flows.serving.serve import Serving
 from flows.serving.serve import serve as run
 from flows.settings import Settings, load_settings
-from flows.text import if_known, local
+from flows.show.tables import UPCOMING
+from flows.show.terminal import print_table, say
 
 
 def serve(*, port: Whole = 4200, limit: Whole | None = None) -> int:
@@ -38,19 +38,7 @@ def _tell(line: str) -> None:
 
 
 def _show(settings: Settings, serving: Serving) -> None:
-    print_table(
-        "deployments",
-        ("deployment", "schedule", "queue", "next run"),
-        (
-            (
-                row.name,
-                ", ".join(row.schedules),
-                row.queue,
-                "paused" if not row.scheduled else if_known(local, row.next_at) or "not planned yet",
-            )
-            for row in serving.upcoming
-        ),
-    )
+    print_table(UPCOMING.fill(serving.upcoming))
     _tell(f"UI      {serving.url}")
     _tell(f"record  {shown(parse_url(settings.history_url))}")
     _tell(f"logs    {serving.logs}/server.log and worker.log")

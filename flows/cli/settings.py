@@ -6,8 +6,9 @@ from dataclasses import asdict, fields
 
 from db.engine import parse_url, shown
 from flows.cli.options import Json
-from flows.cli.output import print_json, print_table
 from flows.settings import load_settings, variable
+from flows.show.tables import SETTINGS
+from flows.show.terminal import print_json, print_table
 
 
 def settings(*, json: Json = False) -> int:
@@ -24,9 +25,6 @@ def settings(*, json: Json = False) -> int:
     if json:
         print_json(values)
     else:
-        print_table(
-            "settings",
-            ("variable", "value", "what"),
-            ((variable(field.name), values[field.name], field.metadata["description"]) for field in fields(in_force)),
-        )
+        rows = ((variable(field.name), values[field.name], field.metadata["description"]) for field in fields(in_force))
+        print_table(SETTINGS.fill(rows))
     return 0

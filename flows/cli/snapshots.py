@@ -12,13 +12,12 @@ from datetime import UTC, datetime, timedelta
 
 from cyclopts import App
 
-from flows.cli.encrypt import with_overrides
-from flows.cli.options import Flag, Json
-from flows.cli.output import print_json, print_table, say
-from flows.cli.vaults import KeyOption, VaultOption
+from flows.cli.options import Flag, Json, KeyOption, VaultOption
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.request import need_key_file, need_path, need_vault
-from flows.settings import load_settings
+from flows.settings import load_settings, settings_with
+from flows.show.tables import VAULT_SNAPSHOTS
+from flows.show.terminal import print_json, print_table, say
 from flows.text import if_known, local, plural, shown_path, size, visible
 from tasks.cancel import CancelToken
 from tasks.files import write_all
@@ -59,22 +58,14 @@ def list_snapshots(*, vault: VaultOption = None, key_file: KeyOption = None, jso
         lines, faults = [], []
         for name in reversed(snapshot_names(opened.root)):
             try:
-                lines.append(_line(read_snapshot(opened, name)))
+                lines.append(snapshot_line(read_snapshot(opened, name)))
             except VaultError as error:
                 faults.append(str(error))
     lines.sort(key=lambda line: line.sequence, reverse=True)
     if json:
         print_json(lines)
     elif lines:
-        columns = ("snapshot", "number", "taken", "files", "size", "of")
-        print_table(
-            f"vault {opened.root}",
-            columns,
-            (
-                (one.name, one.sequence, local(one.created), one.files, size(one.size_bytes), ", ".join(one.sources))
-                for one in lines
-            ),
-        )
+        print_table(VAULT_SNAPSHOTS.fill(lines, f"vault {opened.root}"))
     elif not faults:
         say(f"vault {opened.root} has no snapshot yet")
     if faults:
@@ -160,7 +151,7 @@ def _to(output: int) -> Callable[[memoryview], None]:
 
 @contextmanager
 def _opened(vault: str | None, key_file: str | None) -> Iterator[Vault]:
-    settings = with_overrides(load_settings(), None, key_file, vault)
+    settings = settings_with(vault, key_file)
     opened = open_vault(need_vault(settings.vault), need_key_file(settings.key_file).secret())
     with reading(opened.root, CancelToken()):
         yield opened
@@ -183,7 +174,8 @@ def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[t
         yield opened, found
 
 
-def _line(snapshot: Snapshot) -> SnapshotLine:
+def snapshot_line(snapshot: Snapshot) -> SnapshotLine:
+    """What is shown of a snapshot."""
     header, totals = snapshot.header, snapshot.totals
     sources = tuple(_shown(source) for source in header.sources)
     return SnapshotLine(

@@ -4,25 +4,41 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from db.answers import RecordSize
 from db.history import History
 from db.rows import RunRow
-from flows.cli.encrypt import with_overrides
-from flows.cli.options import Flag, Json
-from flows.cli.output import print_json, print_table, say
-from flows.cli.vault_status import Age, VaultReport, look, print_vault
-from flows.cli.vaults import KeyOption, VaultOption
-from flows.errors import ApiError
+from flows.cli.options import Flag, Json, KeyOption, VaultOption
+from flows.errors import ApiError, RequestRefused
 from flows.jobs.request import need_vault
+from flows.jobs.vault_state import VaultState, look_at_vault, too_old
 from flows.serving.api import Api
 from flows.serving.server import use_server
-from flows.settings import Settings, load_settings
-from flows.text import if_known, local, plural, size
+from flows.settings import Settings, settings_with
+from flows.show.tables import DEPLOYMENTS
+from flows.show.terminal import print_json, print_table, say
+from flows.text import ago, parse_age, plural, size
 
 if TYPE_CHECKING:
-    from flows.serving.deployments import Deployments, DeploymentState
+    from flows.serving.deployments import Deployments
+
+
+# With hyphens, so that -5d is refused as an age, and not as an option that there is not.
+Age = Annotated[str | None, Parameter(metavar="AGE", allow_leading_hyphen=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class VaultReport:
+    """What `status --json` says of the vault; `complaints` are all that there are, of its state and of its ages."""
+
+    state: VaultState
+    snapshot_age: str | None
+    proof_age: str | None
+    complaints: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +76,11 @@ def status(
         proof_age: complain if an object was not verified for longer: 36h, 30d, 8w; default: THREADMILL_PROOF_AGE
         only_vault: look at the vault, and neither at a server nor at deployments
     """
-    settings = with_overrides(load_settings(), key_file=key_file, vault=vault)
+    settings = settings_with(vault, key_file)
     if only_vault:
         need_vault(settings.vault)
     history = settings.open_history()
-    kept = look(settings, history, snapshot_age, proof_age)
+    kept = _look(settings, history, snapshot_age, proof_age)
     deployments, complaint = (None, None) if only_vault else _ask(settings)
     complaints = (complaint,) if complaint else deployments.complaints if deployments else ()
     last = next(iter(history.runs(limit=1)), None)
@@ -99,28 +115,81 @@ def _print(report: Status, history: History) -> None:
     deployments = report.deployments
     if deployments is not None:
         say(f"Prefect: {deployments.api}, workers online: {deployments.workers_online}")
-        print_table(
-            "deployments",
-            ("deployment", "last run", "state", "started", "on record as run", "next", "late"),
-            (_line(one, history) for one in deployments.states),
-        )
+        recorded = (history.run_of_flow(one.last.flow_run_id) if one.last else None for one in deployments.states)
+        runs = (run.id if run else None for run in recorded)
+        print_table(DEPLOYMENTS.fill(zip(deployments.states, runs, strict=True)))
     if report.vault is not None:
-        print_vault(report.vault)
+        _print_vault(report.vault)
     for complaint in report.complaints:
-        say(f"needs eyes: {complaint}")
+        say(f"needs attention: {complaint}")
     if not report.complaints:
         say("all is well")
 
 
-def _line(state: DeploymentState, history: History) -> tuple[object, ...]:
-    last = state.last
-    recorded = history.run_of_flow(last.flow_run_id) if last else None
-    return (
-        state.name,
-        last.name if last else "–",
-        last.state if last else "–",
-        if_known(local, last.started_at if last else None),
-        recorded.id if recorded else None,
-        if_known(local, state.next_at) if state.scheduled else "paused",
-        state.late or None,
+def _look(settings: Settings, history: History, snapshot_age: str | None, proof_age: str | None) -> VaultReport | None:
+    """The vault of the settings; None without one.
+
+    Raises:
+        RequestRefused: an age is none, or is given without a vault.
+        RecordError: the record cannot be read.
+    """
+    # What is refused is refused before anything is read.
+    _check(snapshot_age, "--snapshot-age")
+    _check(proof_age, "--proof-age")
+    if settings.vault is None:
+        if snapshot_age or proof_age:
+            raise RequestRefused("ages are those of a vault: give --vault DIR or set THREADMILL_VAULT")
+        return None
+    snapshot_age, proof_age = snapshot_age or settings.snapshot_age, proof_age or settings.proof_age
+    state = look_at_vault(settings.vault, settings.key_file, history)
+    old = too_old(state, _bound(snapshot_age), _bound(proof_age), datetime.now(UTC))
+    return VaultReport(state, snapshot_age, proof_age, (*state.complaints, *old))
+
+
+def _print_vault(report: VaultReport) -> None:
+    """Print the state of the vault in a few lines."""
+    state = report.state
+    if state.snapshots is None:
+        say(f"vault: {state.path}" + (f"; {state.note}" if state.note else ""))
+        _print_on_record(state)
+        return
+    say(
+        f"vault: {state.path}, {plural(state.snapshots, 'snapshot')}, {plural(state.objects or 0, 'object')}, "
+        f"{size(state.stored_bytes or 0)}" + (f"; {state.note}" if state.note else "")
     )
+    if state.newest_at is not None:
+        files = plural(state.newest_files or 0, "file")
+        say(
+            f"newest snapshot: {state.newest_name} of {ago(state.newest_at)}: {files}, "
+            f"{size(state.newest_bytes or 0)}{_counts(state)}"
+        )
+    if state.objects:
+        never = f"{state.never_proven:,} never proven" if state.never_proven else "all proven"
+        oldest = f", the oldest proof of {ago(state.oldest_proof)}" if state.oldest_proof else ""
+        since = f"; longest unproven: since {ago(state.unproven_since)}" if state.unproven_since else ""
+        say(f"objects: {never}{oldest}{since if state.never_proven else ''}")
+
+
+def _print_on_record(state: VaultState) -> None:
+    row = state.on_record
+    if row is not None:
+        files = plural(row.files, "file")
+        say(f"on record: newest snapshot {row.name} of {ago(row.created_at)}: {files}{_counts(state)}")
+
+
+def _counts(state: VaultState) -> str:
+    row = state.on_record
+    if row is None:
+        return ""
+    return f" ({row.new:,} new, {row.unchanged:,} unchanged, {row.unstable:,} unstable, {row.failed:,} failed)"
+
+
+def _bound(text: str | None) -> timedelta | None:
+    return None if text is None else parse_age(text)
+
+
+def _check(text: str | None, option: str) -> None:
+    try:
+        _bound(text)
+    except ValueError as error:
+        raise RequestRefused(f"{option} {text!r}: {error}") from None

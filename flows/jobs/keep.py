@@ -1,4 +1,4 @@
-"""The encryption job into a vault: only what is new or changed is encrypted, and at the end there is a snapshot."""
+"""The encryption job into a vault: new and changed files are encrypted, and a snapshot is added at the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 
 from db.rows import NewRun, SnapshotRow
 from db.store import Store
-from flows.jobs.encryption import EncryptionOutcome, batch_step, planned_work, run_batches
+from flows.jobs.encrypt import EncryptionOutcome, batch_step, planned_work, run_batches
 from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition
 from flows.jobs.request import EncryptionRequest, VaultRequest
 from flows.jobs.run import OpenRun, Tools, open_run
@@ -20,17 +20,16 @@ from tasks.crypto.encrypt import Batch, Encryption, Limits
 from tasks.crypto.secret import KeySource
 from tasks.rows import payload_rows, snapshot_row
 from tasks.vault.add import AddedBatch, Addition, AdditionPlan, SourceSelection, add_batch, adding, compare
-from tasks.vault.errors import NoVault
+from tasks.vault.errors import NoVault, Verdict, Verdicts, judged
 from tasks.vault.lookup import newest_snapshot, open_place
 from tasks.vault.vault import Place, is_vault, make_vault, open_vault, why_no_vault
-from tasks.vault.verdicts import Verdict, Verdicts, judged
 from tasks.vault.verify import KnownSnapshot, rolled_back
 from tasks.vault.walk import Excludes, has_files, sources_of
 
 
 @dataclass(frozen=True, slots=True)
 class KeptOutcome:
-    """What came of the files, and the snapshot that has them; `faults` are of the vault, noticed on the way."""
+    """The outcome of the files, and the snapshot that has them; `faults` of the vault were noticed on the way."""
 
     encryption: EncryptionOutcome
     snapshot: SnapshotRow
@@ -38,26 +37,26 @@ class KeptOutcome:
 
     @property
     def exit_code(self) -> int:
-        """See `Outcome`."""
+        """See `PartOutcome`."""
         return 1 if self.faults else self.encryption.exit_code
 
     @property
     def message(self) -> str:
-        """The snapshot, how many of what, and the first of those that need eyes."""
+        """The snapshot, files by status, and the first faults."""
         one = self.snapshot
         words = f"{one.new:,} new, {one.unchanged:,} unchanged, {one.unstable:,} unstable, {one.skipped:,} skipped, "
         words += f"{one.failed:,} failed; {size(one.stored_bytes)} added"
         faults = [f"VAULT NOT AS IT WAS: {fault.error}" for fault in self.faults]
-        named = self.encryption.faults
+        named = self.encryption.named_faults
         return "; ".join(
             [f"snapshot {one.name} (number {one.sequence}): {words}", *([named] if named else []), *faults]
         )
 
 
 def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: NewRun, tools: Tools) -> OpenRun:
-    """Encrypt what is new since the vault's last snapshot of the same paths, and add a snapshot; the run, closed.
+    """Encrypt files that are new or changed since the last snapshot of the same paths, and add one; the run, closed.
 
-    A further attempt of a flow run begins anew: what earlier ones have put into the vault belongs to no snapshot.
+    A further attempt of a flow run begins anew: no snapshot names the objects of an earlier attempt.
 
     Raises:
         RequestRefused, CryptoError: refused before any work; or, once the run has a row, the vault takes no more.
@@ -80,7 +79,7 @@ def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: New
         tools.reporter.planned(planned_work(plan))
         known = known_snapshot(tools.history, addition.vault)
         faults = tuple(_faults(addition, known))
-        with open_run(replace(run, parameters=request.parameters()), tools) as opened:
+        with open_run(replace(run, parameters=dict(request.recorded)), tools) as opened:
             place = addition.vault.place()
             record(place, 0, tools.store, opened.run_id, Verdicts(faults))
 
@@ -91,7 +90,7 @@ def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: New
             outcome = run_batches(plan, opened, partial(batch_into_vault, place, request), take)
             added = addition.add_snapshot(known.sequence + 1 if known else 1, tools.cancel)
             # After it is in the vault: a record that knows more than the vault has would take that for a rollback.
-            snapshot = snapshot_row(opened.run_id, addition, added, outcome.summary.counts)
+            snapshot = snapshot_row(opened.run_id, addition, added, outcome.counts)
             tools.store.record_snapshot(snapshot)
             opened.outcomes.append(KeptOutcome(outcome, snapshot, faults))
     return opened
@@ -113,10 +112,10 @@ def _record(place: Place, store: Store, run_id: int, done: AddedBatch) -> None:
 
 
 def preview(request: EncryptionRequest, vault: VaultRequest) -> AdditionPlan:
-    """What encrypting would do: nothing is written, and a vault that is not there is not made.
+    """Plan an encryption into a vault without writing anything; a missing vault is not made.
 
     Raises:
-        RequestRefused, CryptoError: what would be refused.
+        RequestRefused, CryptoError: the encryption would be refused.
     """
     secret = request.key.secret()
     selection = selection_of(request, vault)
@@ -134,7 +133,7 @@ def _has_files(request: EncryptionRequest, vault: VaultRequest) -> bool:
 
 
 def selection_of(request: EncryptionRequest, vault: VaultRequest) -> SourceSelection:
-    """What the snapshot is to be of."""
+    """The content of the snapshot to be."""
     return SourceSelection(sources_of(request.paths), vault.excludes, vault.rehash)
 
 

@@ -16,10 +16,10 @@ from flows.text import shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch
 from tasks.crypto.inputs import Payload
-from tasks.crypto.probe import BackendChoice, Chosen, choose_backend
+from tasks.crypto.probe import Chosen, choose_backend
 from tasks.crypto.scan import scan, source_folders
-from tasks.crypto.suites import SUITES, Suite
 from tasks.files import FolderIdentity
+from tasks.suites import SUITES, BackendChoice, Suite
 
 if TYPE_CHECKING:
     from tasks.vault.add import Addition

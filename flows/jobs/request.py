@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from flows.errors import RequestRefused
-from flows.jobs.names import need_outside
+from flows.jobs.parameters import EncryptFiles, EncryptPayloads
+from flows.settings import Settings
 from flows.text import shown_path
 from tasks.crypto.encrypt import Limits
-from tasks.crypto.probe import BackendChoice
-from tasks.crypto.scan import absolute, missing_paths
-from tasks.crypto.secret import KeyFile, KeySource
-from tasks.crypto.suites import SuiteName
-
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-_RANDOM = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?\s*x\s*(\d+)", re.IGNORECASE)
-
-# Random payloads lie in memory while they are encrypted.
-_RANDOM_BYTES = 1 << 30
-_RANDOM_COUNT = 1_000_000
+from tasks.crypto.scan import missing_paths
+from tasks.crypto.secret import KeyFile, KeySource, ThrowAway
+from tasks.files import absolute
+from tasks.suites import BackendChoice, SuiteName
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,26 +24,6 @@ class RandomSpec:
     size_bytes: int
     count: int
 
-    @classmethod
-    def parse(cls, text: str) -> RandomSpec:
-        """`100x3` or `4KiBx1000`.
-
-        Raises:
-            RequestRefused: it is not of that form, or over the bounds.
-        """
-        match = _RANDOM.fullmatch(text.strip())
-        if match is None:
-            raise RequestRefused(f"random payloads are given as SIZExCOUNT, such as 100x3 or 4KiBx1000, not {text!r}")
-        spec = cls(int(match[1]) * _UNITS[(match[2] or "").lower()], int(match[3]))
-        if spec.size_bytes > _RANDOM_BYTES:
-            raise RequestRefused("a random payload has at most 1 GiB (it is held in memory)")
-        if not 1 <= spec.count <= _RANDOM_COUNT:
-            raise RequestRefused(f"the number of random payloads is between 1 and {_RANDOM_COUNT:,}")
-        return spec
-
-    def __str__(self) -> str:
-        return f"{self.size_bytes}x{self.count}"
-
 
 @dataclass(frozen=True, slots=True)
 class VaultRequest:
@@ -59,10 +32,6 @@ class VaultRequest:
     path: str
     excludes: tuple[str, ...] = ()
     rehash: bool = False
-
-    def parameters(self) -> dict[str, object]:
-        """For the record."""
-        return {"vault": shown_path(self.path), "exclude": list(self.excludes), "rehash": self.rehash}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +51,42 @@ class EncryptionRequest:
     jobs: int = 1
     limits: Limits = field(default_factory=Limits)
     vault: VaultRequest | None = None
+    recorded: Mapping[str, object] = field(default_factory=dict)
 
-    def parameters(self) -> dict[str, object]:
-        """For the record: JSON values, no secret."""
-        source: dict[str, object] = (
-            {"paths": [shown_path(path) for path in self.paths]}
-            if self.random is None
-            else {"random": str(self.random)}
+
+def encryption_request(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> EncryptionRequest:
+    """The parameters with the settings of this process, checked.
+
+    Raises:
+        RequestRefused: there is nothing at a path, or it cannot go into the vault.
+        KeyFileError: the key file is not usable.
+    """
+    jobs = parameters.jobs or settings.usable_jobs
+    recorded = replace(parameters, jobs=jobs).recorded()
+    shared = EncryptionRequest(
+        ThrowAway(),
+        suites=tuple(dict.fromkeys(parameters.suites)),
+        backends=tuple(dict.fromkeys(parameters.backends)),
+        openssl=settings.openssl,
+        jobs=jobs,
+        limits=Limits(settings.chain_timeout_s, parameters.allow_legacy_size),
+        recorded=recorded | {"key": "throw-away"},
+    )
+    if isinstance(parameters, EncryptPayloads):
+        return replace(shared, random=RandomSpec(parameters.size_bytes, parameters.count))
+    paths = parameters.paths or settings.path_list
+    if not paths:
+        raise RequestRefused("nothing to encrypt: name paths, or set THREADMILL_PATHS for the worker")
+    vault = None
+    named = check_paths(paths)
+    key = need_key_file(settings.key_file)
+    if not parameters.discard:
+        vault = vault_request(
+            settings.vault, named, shared.suites, shared.backends, parameters.exclude, rehash=parameters.rehash
         )
-        return source | {
-            "suites": list(self.suites),
-            "backends": list(self.backends),
-            "jobs": self.jobs,
-            "key": "key file" if isinstance(self.key, KeyFile) else "throw-away",
-            **(self.vault.parameters() if self.vault else {}),
-        }
+    recorded |= {"paths": [shown_path(path) for path in named], "key": "key file"}
+    recorded |= {"vault": shown_path(vault.path)} if vault else {}
+    return replace(shared, key=key, paths=named, vault=vault, recorded=recorded)
 
 
 def check_paths(paths: Sequence[str]) -> tuple[str, ...]:
@@ -190,3 +180,12 @@ def need_key_file(path: str | None) -> KeyFile:
     key = KeyFile(path)
     key.secret()
     return key
+
+
+def need_outside(path: str, vault: str) -> None:
+    """Raises RequestRefused for a path that is a vault's folder, or in it."""
+    root = os.path.realpath(vault)
+    if os.path.commonpath([root, os.path.realpath(path)]) == root:
+        raise RequestRefused(
+            f"{shown_path(path)} is in the vault itself; name something outside of {shown_path(vault)}"
+        )

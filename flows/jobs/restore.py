@@ -10,10 +10,12 @@ from functools import partial
 
 from db.rows import NewRun
 from flows.errors import RequestRefused
-from flows.jobs.names import need_outside
-from flows.jobs.run import OpenRun, PlannedWork, Tools, open_run
+from flows.jobs.parameters import RestoreFiles
+from flows.jobs.request import need_key_file, need_outside, need_vault
+from flows.jobs.run import Job, OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.runner import Here
 from flows.jobs.vault import NAME_ANOTHER, VaultWork, VerdictTally, need_latest, run_on_vault
+from flows.settings import Settings
 from flows.text import shown_path
 from tasks.crypto.secret import KeyFile
 from tasks.files import FolderIdentity
@@ -50,7 +52,7 @@ class RestorationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came back."""
+    """The numbers of restored files and links."""
 
     snapshot: str
     target: str
@@ -61,15 +63,32 @@ class Restored:
 
     @property
     def exit_code(self) -> int:
-        """See `Outcome`."""
+        """See `PartOutcome`."""
         return 1 if self.tally.faulty else 0
 
     @property
     def message(self) -> str:
-        """How much, from where, and what is missing."""
+        """Snapshot, target, numbers and faults."""
         text = f"snapshot {self.snapshot} to {self.target}: files restored: {self.restored:,}, links: {self.links:,}"
         text += f", there already: {self.same:,}" if self.same else ""
         return f"{text}; {self.tally.message}"
+
+
+def restoration_job(parameters: RestoreFiles, settings: Settings) -> Job:
+    """The job for these parameters.
+
+    Raises:
+        RequestRefused: no vault or key file is set.
+    """
+    request = RestorationRequest(
+        need_vault(settings.vault),
+        need_key_file(settings.key_file),
+        parameters.snapshot,
+        parameters.target,
+        parameters.paths,
+        parameters.overwrite,
+    )
+    return partial(restore, request)
 
 
 def restore(request: RestorationRequest, run: NewRun, tools: Tools) -> OpenRun:

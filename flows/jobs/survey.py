@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from db.rows import NewRun
-from flows.jobs.encryption import encrypt_batches, planned_work
-from flows.jobs.measurement import ExperimentRequest, book_rounds, planned_samples, run_rounds
+from flows.jobs.encrypt import encrypt_batches, planned_work
+from flows.jobs.experiment import ExperimentRequest, book_rounds, planned_samples, run_rounds
+from flows.jobs.parameters import EncryptPayloads, RunExperiments, Survey
 from flows.jobs.plan import Plan, make_plan
-from flows.jobs.request import EncryptionRequest, RandomSpec
-from flows.jobs.run import OpenRun, Tools, open_run
+from flows.jobs.request import EncryptionRequest, encryption_request
+from flows.jobs.run import Job, OpenRun, Tools, open_run
 from flows.settings import Settings
 from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import Limits
-from tasks.crypto.secret import ThrowAway
 from tasks.threads.plan import QUICK_ROUNDS, RoundPlan
 
 # Item 52: three chains over 100 random bytes each.
-_ITEM_52 = RandomSpec(size_bytes=100, count=3)
+_ITEM_52 = EncryptPayloads(size_bytes=100, count=3, suites=("classic", "modern"))
+_ITEMS_53_AND_54 = RunExperiments(rounds=QUICK_ROUNDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +29,13 @@ class SurveyRequest:
     experiments: ExperimentRequest
 
 
-def survey_request(settings: Settings) -> SurveyRequest:
+def survey_job(parameters: Survey, settings: Settings) -> Job:
     """The chapter, with the settings of this process."""
-    return SurveyRequest(
-        EncryptionRequest(
-            ThrowAway(),
-            random=_ITEM_52,
-            suites=("classic", "modern"),
-            openssl=settings.openssl,
-            jobs=settings.usable_jobs,
-            limits=Limits(settings.chain_timeout_s),
-        ),
-        ExperimentRequest(settings.measuring_lock, rounds=QUICK_ROUNDS),
+    del parameters
+    request = SurveyRequest(
+        encryption_request(_ITEM_52, settings), ExperimentRequest(settings.measuring_lock, _ITEMS_53_AND_54)
     )
+    return partial(survey, request)
 
 
 def survey(request: SurveyRequest, run: NewRun, tools: Tools) -> OpenRun:
@@ -51,7 +46,7 @@ def survey(request: SurveyRequest, run: NewRun, tools: Tools) -> OpenRun:
         RecordError: the record cannot be written.
     """
     plan, rounds = tools.runner.plan(lambda: _plans(request, tools.cancel))
-    parameters = request.encryption.parameters() | {"rounds": len(rounds.rounds)}
+    parameters = dict(request.encryption.recorded) | {"rounds": len(rounds.rounds)}
     tools.reporter.planned(planned_work(plan))
     with open_run(replace(run, parameters=parameters), tools) as opened:
         opened.outcomes.append(encrypt_batches(plan, opened))
@@ -61,4 +56,6 @@ def survey(request: SurveyRequest, run: NewRun, tools: Tools) -> OpenRun:
 
 
 def _plans(request: SurveyRequest, cancel: CancelToken) -> tuple[Plan, RoundPlan]:
-    return make_plan(request.encryption, cancel), book_rounds(request.experiments.rounds or QUICK_ROUNDS, cancel)
+    return make_plan(request.encryption, cancel), book_rounds(
+        request.experiments.parameters.rounds or QUICK_ROUNDS, cancel
+    )

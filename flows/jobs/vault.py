@@ -14,27 +14,29 @@ from db.history import History
 from db.rows import NewRun
 from db.store import Store
 from flows.errors import RequestRefused
-from flows.jobs.run import MoreDone, OpenRun, PlannedWork, Tools, open_run
+from flows.jobs.parameters import PruneVault
+from flows.jobs.request import need_key_file, need_vault
+from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.runner import Here, Pending, Step, at_once
+from flows.settings import Settings
 from flows.text import shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.rows import verdict_rows
-from tasks.vault.errors import VaultChanged
+from tasks.vault.errors import VaultChanged, Verdict, Verdicts, collect
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import alone, reading, sweep
 from tasks.vault.lookup import newest_snapshot, open_place
 from tasks.vault.prune import Policy, Removal, plan_removal, remove_objects, remove_snapshots
 from tasks.vault.snapshots import Snapshot
 from tasks.vault.vault import Place, Vault, open_vault
-from tasks.vault.verdicts import Verdict, Verdicts, collect
 from tasks.vault.verify import KnownSnapshot, rolled_back
 
 # A step should take about a second: Prefect costs 25 ms for each.
 _STEP_REMOVALS = 5_000
 # The message of a run is one line; all of it: threadmill history failures.
 _FAULTS_NAMED = 5
-# For somebody who wants the latest snapshot of a vault that was set back.
+# For a user who wants the latest snapshot of a vault that was set back.
 NAME_ANOTHER = "put it back from a copy, or name the one that you want: threadmill snapshots"
 
 V = TypeVar("V", bound=Verdicts)
@@ -42,9 +44,9 @@ V = TypeVar("V", bound=Verdicts)
 
 @dataclass(slots=True)
 class VerdictTally:
-    """What all verdicts of a run come to; `ordinal` is that of the next one, `faults` the first few in words.
+    """The verdicts of a run, counted; `ordinal` is that of the next one, `faults` are the first few in words.
 
-    `size_bytes` is of the objects that are no fault: a snapshot has a size too, and is not what was proven or freed.
+    `size_bytes` is that of the objects without a fault; the size of snapshots does not count.
     """
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -78,7 +80,7 @@ class VerdictTally:
 
 
 def shown(verdict: Verdict) -> str:
-    """A fault in words: what, which one, how, and of what path."""
+    """A fault in words: kind, name, path and error."""
     path = verdict.path
     of = "" if path is None or verdict.kind != "object" else f" of {path.decode(errors='backslashreplace')}"
     return f"{verdict.kind} {verdict.name}{of} {verdict.status}" + (f" ({verdict.error})" if verdict.error else "")
@@ -158,7 +160,7 @@ def record_at_once(verdicts: Sequence[Verdict], place: Place, run: OpenRun, tall
 
 @dataclass(frozen=True, slots=True)
 class PruningRequest:
-    """Which vault, and what is to be kept of it."""
+    """The vault, and the policy that says which snapshots stay."""
 
     vault: str
     key: KeyFile
@@ -166,9 +168,6 @@ class PruningRequest:
 
     def __post_init__(self) -> None:
         """Raises RequestRefused."""
-        counts = asdict(self.policy)
-        if min(counts.values()) < 0:
-            raise RequestRefused("what is to be kept is at least 0")
         if self.policy.keeps_nothing:
             raise RequestRefused(
                 "that would keep nothing; say what to keep: --keep-last, --keep-daily, --keep-weekly, --keep-monthly"
@@ -181,24 +180,39 @@ class PruningRequest:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What went and what stays."""
+    """The numbers of removed and kept snapshots and objects."""
 
     tally: VerdictTally
     kept: int
 
     @property
     def exit_code(self) -> int:
-        """See `Outcome`."""
+        """See `PartOutcome`."""
         return 0
 
     @property
     def message(self) -> str:
-        """How many of what."""
+        """One line for people."""
         snapshots, objects = self.tally.count("snapshot", "removed"), self.tally.count("object", "removed")
         return (
             f"snapshots: {snapshots:,} removed, {self.kept:,} kept; "
             f"objects: {objects:,} removed, {size(self.tally.size_bytes)}"
         )
+
+
+def pruning_request(parameters: PruneVault, settings: Settings) -> PruningRequest:
+    """The parameters with the settings of this process, checked.
+
+    Raises:
+        RequestRefused: no vault or key file is set, or the policy would keep nothing.
+    """
+    policy = Policy(parameters.keep_last, parameters.keep_daily, parameters.keep_weekly, parameters.keep_monthly)
+    return PruningRequest(need_vault(settings.vault), need_key_file(settings.key_file), policy)
+
+
+def pruning_job(parameters: PruneVault, settings: Settings) -> Job:
+    """The job for these parameters; see `pruning_request`."""
+    return partial(prune, pruning_request(parameters, settings))
 
 
 def prune(request: PruningRequest, run: NewRun, tools: Tools) -> OpenRun:
@@ -246,10 +260,10 @@ def _remove_objects(place: Place, key: KeyFile, digests: tuple[str, ...], here: 
 
 
 def preview_prune(request: PruningRequest, history: History, cancel: CancelToken) -> Removal:
-    """What would be removed; nothing is.
+    """Plan a removal, and remove nothing.
 
     Raises:
-        CryptoError: what would be refused.
+        CryptoError: the removal would be refused.
     """
     vault = open_vault(request.vault, request.key.secret())
     with reading(vault.root, cancel), ObjectIndex() as index:
@@ -257,7 +271,7 @@ def preview_prune(request: PruningRequest, history: History, cancel: CancelToken
 
 
 def _plan_prune(vault: Vault, policy: Policy, index: ObjectIndex, history: History, cancel: CancelToken) -> Removal:
-    """Of a vault that was set back nothing is removed: what its newest snapshot needs is still there, perhaps."""
+    """Refuse a vault that was set back: objects of its lost newest snapshot may still be there."""
     hint = "nothing is removed; put it back from a copy, or go on without it: threadmill encrypt"
     need_latest(vault, newest_snapshot(vault), history, hint)
     return plan_removal(vault, policy, index, cancel)

@@ -1,4 +1,4 @@
-"""How a vault is right now: what is in it, how long nobody has proven it, and what is wrong at a glance."""
+"""The state of a vault: its content, the age of its last verification, and faults that show at a glance."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from tasks.vault.verify import rolled_back
 
 @dataclass(frozen=True, slots=True)
 class VaultState:
-    """What is known of a vault. Everything but `path` is None, or empty, where it cannot be told.
+    """The state of a vault. Everything but `path` is None, or empty, where it is unknown.
 
     Attributes:
         path: where it is, or was.
-        vault_id: 32 hex digits; of a vault that is not there, of the one that the record saw there last.
+        vault_id: 32 hex digits; if no vault is there, the id of the last one on record.
         authenticated: whether the snapshots' MACs were checked; without the key they are taken at their word.
         snapshots: how many there are.
-        newest_name: the newest one that can be believed, and its number, when it was taken, and its files.
+        newest_name: the newest good snapshot, and its number, its time, and its files.
         objects: how many a snapshot names and that are there; `stored_bytes` is their size.
-        never_proven: how many of those nobody has ever found whole.
-        oldest_proof: when the one that was proven longest ago was.
-        unproven_since: the same, where one that was never proven counts from when it was stored.
-        on_record: what the record has of the newest snapshot (of a vault that cannot be read: of the last one).
+        never_proven: how many of these were never verified.
+        oldest_proof: the time of the oldest verification.
+        unproven_since: the same, but an object that was never verified counts from when it was stored.
+        on_record: the row of the newest snapshot (of an unreadable vault: of the last one).
         note: why less is said than could be, where nothing is wrong.
-        complaints: what is wrong, in words.
+        complaints: faults in words.
     """
 
     path: str
@@ -83,7 +83,7 @@ def look_at_vault(path: str, key_file: str | None, history: History) -> VaultSta
 def too_old(
     state: VaultState, snapshot_age: timedelta | None, proof_age: timedelta | None, now: datetime
 ) -> Iterator[str]:
-    """What is older than it may be, in words."""
+    """Complaints about a newest snapshot or a verification that is too old."""
     newest_at = state.newest_at
     if state.snapshots is None and state.on_record is not None:
         newest_at = state.on_record.created_at
@@ -149,7 +149,7 @@ def _state(vault: Vault, census: Census, history: History, complaints: list[str]
 
 
 def _off_record(root: str, history: History, complaints: list[str], note: str | None = None) -> VaultState:
-    """What the record says of a vault that cannot be looked at."""
+    """The state of an unreadable vault, from the record."""
     known: list[VaultRow] = [row for row in history.vaults() if row.path == storable(root)]
     vault_id = known[-1].vault_id if known else None
     rows = history.snapshots(SnapshotFilter(vault_id=vault_id), limit=1) if vault_id else []

@@ -1,4 +1,4 @@
-"""The verify job: is everything in the vault what it is said to be? Each verdict is a row."""
+"""The verify job: parameters, snapshots and objects are checked, and each verdict is a row."""
 
 from __future__ import annotations
 
@@ -10,26 +10,29 @@ from functools import partial
 from db.rows import NewRun
 from db.words import VERDICT_FAULTS
 from flows.errors import RequestRefused
-from flows.jobs.run import OpenRun, PlannedWork, Tools, open_run
+from flows.jobs.parameters import VerifyVault
+from flows.jobs.request import need_vault
+from flows.jobs.run import Job, OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.runner import Here
 from flows.jobs.vault import VaultWork, VerdictTally, known_snapshot, record_at_once, run_on_vault
+from flows.settings import Settings
 from flows.text import shown_path, size
 from tasks.crypto.secret import KeyFile
+from tasks.vault.errors import Verdict, Verdicts
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import reading
 from tasks.vault.lookup import open_or_recover, open_place
 from tasks.vault.vault import Place
-from tasks.vault.verdicts import Verdict, Verdicts
 from tasks.vault.verify import check_objects, inspect
 
-# What a step may take: about a second of hashing on one core, or of opening files.
+# A step takes about a second of hashing on one core, or of opening files.
 _STEP_BYTES = 1 << 30
 _STEP_OBJECTS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationRequest:
-    """Which vault, and what of it: all objects, a `sample` of those proven longest ago, or `snapshots_only`.
+    """The vault, and how much of it: all objects, a `sample` of those verified least recently, or `snapshots_only`.
 
     Without a key, digests are checked, and MACs are not.
     """
@@ -57,7 +60,7 @@ class VerificationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was found, and of how many objects how many were looked at; of `unnamed` ones no snapshot knows."""
+    """The verdicts, how many objects there are, and how many no snapshot names."""
 
     tally: VerdictTally
     objects: int
@@ -66,12 +69,12 @@ class Verified:
 
     @property
     def exit_code(self) -> int:
-        """See `Outcome`."""
+        """See `PartOutcome`."""
         return 1 if self.tally.faulty else 0
 
     @property
     def message(self) -> str:
-        """What is whole, then what is not."""
+        """Good objects and snapshots, then faults."""
         whole = self.tally.count("object", "ok")
         text = f"objects: {whole:,} of {self.objects:,} proven, {size(self.tally.size_bytes)}; snapshots: "
         snapshots = self.tally.count("snapshot", "ok")
@@ -87,7 +90,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class _VerificationPlan:
-    """A vault that was looked over: what was found by that, and its objects, `count` of which are to be hashed."""
+    """The verdicts of planning, and the objects of the vault, `count` of which are to be hashed."""
 
     place: Place
     index: ObjectIndex
@@ -96,6 +99,20 @@ class _VerificationPlan:
     unnamed: int
     count: int
     size_bytes: int
+
+
+def verification_job(parameters: VerifyVault, settings: Settings) -> Job:
+    """The job for these parameters.
+
+    Raises:
+        RequestRefused: no vault is set, or both a sample and no objects are asked for.
+    """
+    if parameters.snapshots_only and parameters.sample is not None:
+        raise RequestRefused("--sample is of objects, and --snapshots leaves them all out: give one of the two")
+    key = KeyFile(settings.key_file) if settings.key_file else None
+    vault = need_vault(settings.vault)
+    request = VerificationRequest(vault, key, parameters.sample, parameters.snapshots_only, settings.usable_jobs)
+    return partial(verify, request)
 
 
 def verify(request: VerificationRequest, run: NewRun, tools: Tools) -> OpenRun:

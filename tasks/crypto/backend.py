@@ -1,4 +1,4 @@
-"""What a backend is: something that turns an open input into ciphertext and a digest of that ciphertext."""
+"""A backend turns an open input into ciphertext and the digest of that ciphertext."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from tasks.cancel import CancelToken
 from tasks.crypto.chain import Sink, StageResult
 from tasks.crypto.inputs import Input
 from tasks.crypto.secret import Secret
-from tasks.crypto.suites import Suite
+from tasks.suites import Suite
 
 BackendName = Literal["openssl", "native"]
 
 
 @dataclass(frozen=True, slots=True)
 class Encrypted:
-    """What came out: the digest of the ciphertext stream with its header, and the lengths that were seen.
+    """The result of a backend: the digest of the ciphertext with its header, and the lengths that it counted.
 
-    `ciphertext_bytes` is None where nobody could count (a kernel without I/O accounts). `stages` is empty where no
-    child process ran. `status` is what the file was when it was read, None for what is no file.
+    `ciphertext_bytes` is None where it could not be counted (a kernel without I/O accounts). `stages` is empty where no
+    child process ran. `status` is that of a file when it was read, else None.
     """
 
     digest: bytes

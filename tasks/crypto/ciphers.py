@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers import CipherAlgorithm, algorithms, 
 
 from tasks.crypto.errors import BackendUnavailable
 from tasks.crypto.secret import Secret
-from tasks.crypto.suites import Cipher, Digest, Suite
+from tasks.suites import Cipher, Digest, Suite
 
 # ISO/IEC 10118-3, Whirlpool of the three letters "abc".
 _ABC = bytes.fromhex(

@@ -27,8 +27,8 @@ from tasks.crypto.errors import (
 from tasks.crypto.inputs import Payload, open_payload
 from tasks.crypto.probe import Chosen
 from tasks.crypto.secret import KeySource, Secret
-from tasks.crypto.suites import SALT_BYTES, SUITES, Suite, SuiteName
 from tasks.files import FolderIdentity
+from tasks.suites import SALT_BYTES, SUITES, Suite, SuiteName
 
 PayloadStatus = Literal["ok", "failed", "skipped", "unstable", "unchanged"]
 
@@ -75,7 +75,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Encryption:
-    """What became of one payload.
+    """The result of one payload.
 
     `started_at_ns` is UTC since the epoch; `wall_ns` is from the first start to the last reap, key derivation
     included. Sizes, `salt` and `digest` are None unless `status` is ok; `cause` is the short word for `error`.
@@ -249,7 +249,7 @@ def encrypt_payload(
     cancel: CancelToken,
     store: Sink | None = None,
 ) -> Encrypted:
-    """Encrypt one payload under a given salt, and check all that can be checked about what came out.
+    """Encrypt one payload under a given salt, and check the result as far as possible.
 
     `store` takes each piece of ciphertext, header first; None discards it.
 

@@ -57,7 +57,7 @@ class Input:
 
     @property
     def status(self) -> os.stat_result | None:
-        """What the operating system said of it when it was opened; None for a pipe."""
+        """The status of the file when it was opened; None for a pipe."""
         return self._before
 
     def take(self, count: int) -> bytes:
@@ -79,7 +79,7 @@ class Input:
 
         Raises:
             SourceUnreadable: reading the pipe failed.
-            SourceChanged: the file is not what it was when it was opened.
+            SourceChanged: the file changed since it was opened.
             InputNotRead: the reader stopped early (`openssl enc` exits 0 after a read error).
         """
         if self.errno is not None:
@@ -127,7 +127,7 @@ def _open_file(payload: Payload) -> tuple[int, os.stat_result]:
         raise SourceSkipped(payload.skip)
     if payload.errno is not None:
         raise SourceUnreadable(payload.errno)
-    # O_NONBLOCK: what was a file when planned may be a FIFO now, and opening one would wait for its writer.
+    # O_NONBLOCK: the planned file may be a FIFO now, and opening one would wait for its writer.
     try:
         descriptor = os.open(payload.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -158,7 +158,7 @@ def _random_pieces(size_bytes: int) -> Iterator[bytes]:
 
 
 def file_type(mode: int) -> str:
-    """`file` for a regular file, else what stands in its place, for people."""
+    """The type of a file for people: `file` for a regular one."""
     for test, what in (
         (stat.S_ISREG, "file"),
         (stat.S_ISDIR, "folder"),

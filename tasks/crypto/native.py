@@ -20,7 +20,7 @@ from tasks.crypto.ciphers import ENCRYPTORS, HASHES, derive
 from tasks.crypto.errors import Cancelled, DeadlineExceeded, LegacySize, SourceUnreadable
 from tasks.crypto.inputs import Input
 from tasks.crypto.secret import Secret
-from tasks.crypto.suites import MAGIC, Suite
+from tasks.suites import MAGIC, Suite
 
 _PIECE_BYTES = 256 << 10
 _BUFFERS = 4

@@ -14,7 +14,7 @@ from tasks.crypto.ciphers import HASHES
 from tasks.crypto.errors import CryptoError, LegacySize, StageFailed, WrongLength
 from tasks.crypto.inputs import Input, pumped
 from tasks.crypto.secret import Secret
-from tasks.crypto.suites import HEADER_BYTES, MAGIC, Suite
+from tasks.suites import HEADER_BYTES, MAGIC, Suite
 
 # setpriv adds about 1.5 ms to a stage's start. A smaller input, fed from a file, is done in a fraction of the two
 # seconds that a child may outlive threadmill, even through 3DES (30 MB/s).

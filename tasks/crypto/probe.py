@@ -11,7 +11,6 @@ import os
 import shutil
 import threading
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from tasks.cancel import CancelToken
 from tasks.crypto.backend import Backend, BackendName, Encrypted
@@ -29,7 +28,7 @@ from tasks.crypto.inputs import memory_input
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.openssl import OpensslBackend, Recipe, ShortOutput, complaint
 from tasks.crypto.secret import Secret
-from tasks.crypto.suites import SALT_BYTES, Suite
+from tasks.suites import SALT_BYTES, BackendChoice, Suite
 
 _LEGACY = ("-provider", "legacy", "-provider", "default")
 _RECIPES = (
@@ -150,9 +149,6 @@ def _identity(path: str) -> _Identity:
     except OSError as error:
         raise BackendUnavailable("openssl", f"{path}: {os.strerror(error.errno or errno.ENOENT)}") from None
     return path, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-BackendChoice = Literal["auto", "openssl", "native"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from tasks.crypto.inputs import Payload, file_type
-from tasks.files import FolderIdentity
+from tasks.files import FolderIdentity, absolute
 
 _LINK = "symbolic link (not followed)"
 
@@ -21,7 +21,7 @@ def missing_paths(paths: Iterable[str]) -> list[str]:
 def scan(paths: Sequence[str]) -> Iterator[Payload]:
     """Every file at or below the paths, sorted folder by folder, each once.
 
-    What has no content (FIFO, socket, device, link) comes as a payload with `skip`, what cannot be listed as one
+    A thing without content (FIFO, socket, device, link) comes as a payload with `skip`, an unreadable folder as one
     with `errno`. A link that is itself a path named by the user is followed, one below it is not.
     """
     for root in outermost(paths):
@@ -49,18 +49,8 @@ def source_folders(paths: Sequence[str]) -> tuple[FolderIdentity, ...]:
     return tuple(found)
 
 
-def absolute(path: str) -> bytes:
-    """The absolute path as the kernel would find it, links kept but for those before a `..`."""
-    name = os.fsencode(path)
-    if b".." not in name.split(b"/"):
-        return os.path.abspath(name)
-    # `link/..` is not the folder that the link lies in.
-    folder, last = os.path.split(os.path.join(os.getcwdb(), name))
-    return os.path.realpath(name) if last in {b"..", b"."} else os.path.join(os.path.realpath(folder), last)
-
-
 def outermost(paths: Sequence[str]) -> list[bytes]:
-    """Absolute, in the order given, without those that the walk of another one comes to."""
+    """Absolute paths in the order given, without paths that the walk of another one comes to."""
     roots = list(dict.fromkeys(absolute(path) for path in paths))
     folders = {root for root in roots if os.path.isdir(root)}
     return [root for root in roots if not _is_met(root, folders)]

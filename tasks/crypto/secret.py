@@ -20,7 +20,7 @@ _NO_SUCH_FILE = "no such file; make one with: threadmill keygen PATH (it opens n
 
 
 class Secret:
-    """64 lower-case hex digits (256 random bits); shows itself to nobody and cannot be pickled."""
+    """64 lower-case hex digits (256 random bits); never shows itself and cannot be pickled."""
 
     __slots__ = ("password",)
 
@@ -49,7 +49,7 @@ class KeyFile:
         """Read and check the file.
 
         Raises:
-            KeyFileError: missing, readable by others, somebody else's, or not what `keygen` writes.
+            KeyFileError: missing, readable by others, of another user, or not in the form that `keygen` writes.
         """
         # O_NONBLOCK, so that a FIFO is refused below and does not hang here.
         try:

@@ -1,1 +1,1 @@
-"""The vault: a folder of ciphertext objects, and authenticated snapshots of what they are (docs/vault-format.md)."""
+"""The vault: a folder of ciphertext objects, and authenticated snapshots that list them (docs/vault-format.md)."""

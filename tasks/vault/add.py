@@ -15,8 +15,8 @@ from tasks.crypto.chain import Sink
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.secret import KeySource
-from tasks.crypto.suites import HEADER_BYTES, SALT_BYTES
 from tasks.files import open_new, open_regular, sync_folder
+from tasks.suites import HEADER_BYTES, SALT_BYTES
 from tasks.vault.draft import Draft, DraftResult
 from tasks.vault.entries import FileFacts, Header, Totals
 from tasks.vault.errors import VaultError, VaultUnwritable
@@ -33,7 +33,7 @@ _PIECE_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class SourceSelection:
-    """What a snapshot is to be of: `sources` as `sources_of` gives them; `rehash` reads also what looks unchanged.
+    """The content of a snapshot to be: `sources` as `sources_of` gives them; `rehash` also reads unchanged files.
 
     Files whose object is among the `distrusted` ones (64 hex digits) are encrypted anew.
     """
@@ -46,7 +46,7 @@ class SourceSelection:
 
 @dataclass(frozen=True, slots=True)
 class AdditionPlan:
-    """What a walk came to. `damaged` are newer snapshots of the same sources that cannot be believed."""
+    """The result of a walk. `damaged` are newer snapshots of the same sources that cannot be believed."""
 
     unchanged: int
     unchanged_bytes: int
@@ -93,9 +93,9 @@ def add_batch(vault: Vault, batch: Batch, key: KeySource, limits: Limits, cancel
 
 @contextmanager
 def adding(vault: Vault, selection: SourceSelection, cancel: CancelToken) -> Iterator[Addition]:
-    """Walk the sources and hold them against the snapshot before; what is to be done is then `to_do` of the addition.
+    """Walk the sources and compare them with the snapshot before; the addition has the files to encrypt.
 
-    While this lasts nothing is removed from the vault. Leaving it removes whatever is not in it by then.
+    The `writing` lock is held until the end. Leaving without `add_snapshot` discards the draft.
 
     Raises:
         VaultError: one of its leaves.
@@ -112,7 +112,7 @@ def adding(vault: Vault, selection: SourceSelection, cancel: CancelToken) -> Ite
 
 
 def _forget(_one: object) -> None:
-    """For one who only wants to know how many there are."""
+    """For a preview, which only counts."""
 
 
 def compare(
@@ -181,7 +181,7 @@ class Addition:
         """Write the snapshot, all of whose objects are on disk by now.
 
         Args:
-            least_sequence: its number is at least this, whatever the vault says: what the record knows of, plus 1.
+            least_sequence: its number is at least this, so that it is higher than every number on record.
             cancel: ends waiting for others that are adding one.
 
         Raises:
@@ -234,14 +234,14 @@ def _need_short(vault: Vault, selection: SourceSelection) -> None:
 
 
 def _previous(vault: Vault, sources: Sequence[bytes], stack: ExitStack) -> tuple[OpenSnapshot | None, tuple[str, ...]]:
-    """The newest snapshot of these sources that can be believed, and those that may be newer and cannot."""
+    """The newest good snapshot of these sources, and damaged snapshots that may be newer."""
     headers = {name: peek(vault.root, name) for name in snapshot_names(vault.root)}
     newest_first = sorted(headers, key=lambda name: (headers[name].sequence, name), reverse=True)
     for name in newest_first:
         if headers[name].sources == tuple(sources):
             with suppress(VaultError):
                 return stack.enter_context(open_snapshot(vault, name)), tuple(unbelievable(vault, name))
-    # There is none. Whatever is as new as the newest of other sources may have been one.
+    # No good one. A damaged snapshot as new as the newest of other sources may have been one.
     return None, tuple(unbelievable(vault, newest_first[0])) if newest_first else ()
 
 
@@ -266,7 +266,7 @@ class ObjectKeeper:
             return None
 
     def same(self, number: int, known: str, done: Encrypted) -> None:
-        """A file was read, and is what this object is of."""
+        """See `Keeper`; the snapshot names the old object."""
         assert done.status is not None  # noqa: S101 - a file has one
         self.results.append((number, DraftResult(known, FileFacts.of(done.status), same=True)))
 

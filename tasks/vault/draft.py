@@ -1,4 +1,4 @@
-"""A snapshot in the making: what a walk found, and for each file that is to be encrypted a place for its object.
+"""The draft of a snapshot: the entries that a walk found, and a place for the object of each file to encrypt.
 
 Both are files without a name in `tmp/`: a million entries take no memory, batches may end in any order, and nobody else
 can open what is to be authenticated at the end.
@@ -23,7 +23,7 @@ from tasks.vault.errors import VaultUnwritable
 from tasks.vault.format import LONGEST_LINE, TEMPORARY, encode_json, split_lines
 
 # Before the line of a file that has no object yet: then come its path, as it will stand in the entry, a tab (which is
-# in no JSON text), and what else is known of it.
+# in no JSON text), and its other facts.
 _OPEN = b"?"
 # Status, digest, mode, mtime and ctime (seconds, nanoseconds), inode, size.
 _RESULT = struct.Struct("<B32sIqIqIQQ")
@@ -84,9 +84,9 @@ class Draft:
                 yield Payload("file", _name(json.loads(path)), *json.loads(values))
 
     def set(self, results: Sequence[tuple[int, DraftResult]]) -> None:
-        """What became of the files of one batch, by their numbers, ascending; no other batch has one in between.
+        """Enter the results of one batch by ordinal, ascending; no other batch has an ordinal in between.
 
-        Those of which nothing is said are left out of the snapshot.
+        A file without a result is left out of the snapshot.
         """
         if not results:
             return
@@ -109,7 +109,7 @@ class Draft:
             written = os.pwrite(self._results.fileno(), records, _RESULT.size * first)
         except OSError as error:
             raise VaultUnwritable(self._root, error.errno or 0) from None
-        # What is written in part, on a disk that is just full, would be taken for less.
+        # A partial write, on a disk that is just full, would be taken for fewer results.
         if written < len(records):
             raise VaultUnwritable(self._root, errno.ENOSPC)
 
@@ -126,7 +126,7 @@ class Draft:
     def close(self) -> None:
         """Both files are gone."""
         for file in self._files:
-            # On a full disk it tries once more to write what it holds; nobody needs it any more.
+            # On a full disk `close` tries once more to write its buffer, which is not needed any more.
             with suppress(OSError):
                 file.close()
 
@@ -134,7 +134,7 @@ class Draft:
         return split_lines(_pieces(self._lines, _PIECE_BYTES), LONGEST_LINE)
 
     def _all_results(self) -> Iterator[DraftResult | None]:
-        """Without end: what lies beyond those that were set has none."""
+        """The results by ordinal, then None without end."""
         for piece in _pieces(self._results, _PIECE_BYTES // _RESULT.size * _RESULT.size):
             for status, digest, mode, mtime_s, mtime_ns, ctime_s, ctime_ns, inode, size in _RESULT.iter_unpack(piece):
                 if status == _NOTHING:

@@ -1,4 +1,4 @@
-"""What stands in a snapshot: its header, then files, folders and links in the order of a walk, then the totals."""
+"""The lines of a snapshot: a header, then files, folders and links in the order of a walk, then the totals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TIME = -(2**63) * 10**9, 2**63 * 10**9 - 1
 _FOLDER_KEYS = frozenset(("path", "type", "mode", "mtime_ns"))
 _LINK_KEYS = frozenset(("path", "type", "mtime_ns", "target"))
 _FILE_KEYS = frozenset(("path", "type", "mode", "mtime_ns", "ctime_ns", "inode", "size", "object"))
-# What nearly all lines are: a file with a path of plain characters, and numbers well within their bounds. It says the
+# Nearly all lines are of this form: a file with a path of plain characters, and numbers in their bounds. It says the
 # same as the JSON of it, and reading it like this takes a quarter of the time.
 _PLAIN_FILE = re.compile(
     rb'\{"path":"([ !#-\[\]-~]+)","type":"file","mode":(0|[1-9][0-9]{0,2}|[1-3][0-9]{3}|40[0-8][0-9]|409[0-5]),'
@@ -55,7 +55,7 @@ class FolderEntry:
     mtime_ns: int
 
     def line(self) -> bytes:
-        """As it stands in a snapshot."""
+        """Its line in a snapshot."""
         return encode_line(
             {"path": encode_path(self.path), "type": "folder", "mode": self.mode, "mtime_ns": self.mtime_ns}
         )
@@ -63,14 +63,14 @@ class FolderEntry:
 
 @dataclass(frozen=True, slots=True)
 class LinkEntry:
-    """A symbolic link, and where it points to, which nobody follows."""
+    """A symbolic link and its target, which is not followed."""
 
     path: bytes
     mtime_ns: int
     target: bytes
 
     def line(self) -> bytes:
-        """As it stands in a snapshot."""
+        """Its line in a snapshot."""
         return encode_line(
             {
                 "path": encode_path(self.path),
@@ -83,7 +83,7 @@ class LinkEntry:
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What tells whether a file is the one that it was, and what is given back to it when it is restored."""
+    """The facts by which a changed file is known, and which a restore gives back to it."""
 
     mode: int
     mtime_ns: int
@@ -106,12 +106,12 @@ class FileEntry:
     object: str
 
     def line(self) -> bytes:
-        """As it stands in a snapshot."""
+        """Its line in a snapshot."""
         return begin_file(path_field(b"/" + self.path), self.facts) + end_file(self.object)
 
 
 def path_field(path: bytes) -> bytes:
-    """The JSON of an absolute path, as it stands in an entry: without its first slash."""
+    """The JSON of an absolute path in an entry: without its first slash."""
     return encode_json(encode_path(path[1:]))
 
 
@@ -180,7 +180,7 @@ def order_key(path: bytes) -> bytes:
 
 
 class Order:
-    """Sees to it that entries come in the order of a walk, each once, and none below something that is no folder."""
+    """Checks that entries come in the order of a walk, each once, and none below a file or link."""
 
     def __init__(self) -> None:
         self._last = b""
@@ -195,7 +195,7 @@ class Order:
         key = order_key(entry.path)
         if key <= self._last:
             raise BadLine("is out of order, or lists a path twice")
-        # What is below a path follows it at once.
+        # Entries below a path follow it at once.
         if self._barrier is not None and key.startswith(self._barrier):
             raise BadLine("has a path below a file or a link")
         self._last = key
@@ -214,7 +214,7 @@ class Header:
 
     @property
     def name(self) -> str:
-        """What the file is called."""
+        """The name of the file."""
         return f"{self.created:%Y%m%dT%H%M%SZ}-{self.id}"
 
     @property
@@ -223,7 +223,7 @@ class Header:
         return int(self.created.timestamp()) * 10**9 + self.created.microsecond * 1000
 
     def values(self) -> dict[str, Json]:
-        """As it stands in the file."""
+        """The values of its line."""
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -237,14 +237,14 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The line before the last: what all entries come to."""
+    """The line before the last: the sums over all entries."""
 
     entries: int
     files: int
     size_bytes: int
 
     def values(self) -> dict[str, Json]:
-        """As it stands in the file."""
+        """The values of its line."""
         return {"entries": self.entries, "files": self.files, "size_bytes": self.size_bytes}
 
 

@@ -26,7 +26,7 @@ OBJECTS = "objects"
 SNAPSHOTS = "snapshots"
 TEMPORARY = "tmp"
 LOCK = "lock"
-# What a new ext4 file system has at its root.
+# A new ext4 file system has this folder at its root.
 LOST_AND_FOUND = "lost+found"
 OBJECT_NAME = re.compile(r"[0-9a-f]{64}")
 SNAPSHOT_NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")
@@ -62,7 +62,7 @@ def encode_line(value: Mapping[str, Json]) -> bytes:
 
 
 def split_lines(pieces: Iterable[bytes], longest: int) -> Iterator[bytes]:
-    """The lines of a file that comes in pieces, each with its newline; what follows the last newline is left out.
+    """The lines of a file that comes in pieces, each with its newline; bytes after the last newline are left out.
 
     Raises:
         BadLine: one has more than `longest` bytes.
@@ -176,7 +176,7 @@ def snapshot_path(root: str, name: str) -> str:
 
 
 class VaultKey:
-    """The secret and the MAC key of one vault; like the secret it shows itself to nobody and cannot be pickled."""
+    """The secret and the MAC key of one vault; like the secret it never shows itself and cannot be pickled."""
 
     __slots__ = ("_mac_key", "key_check", "secret")
 

@@ -13,7 +13,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Self
 
-from tasks.crypto.suites import HEADER_BYTES
+from tasks.suites import HEADER_BYTES
 from tasks.vault.errors import NoSuchSnapshot, ScratchFull, VaultError
 from tasks.vault.format import object_path
 from tasks.vault.lookup import snapshot_names
@@ -30,13 +30,13 @@ _REMEMBERED = 200_000
 
 
 class ObjectIndex:
-    """Objects by their 64 hex digits. SQLite has it in memory as long as it is small; its file goes with it.
+    """Objects by their 64 hex digits. SQLite keeps a small index in memory, and a large one in a file without a name.
 
     Each method raises ScratchFull where there is no room for the file.
     """
 
     def __init__(self) -> None:
-        # No name: a private file that nobody else can open.
+        # No name: a private file that no other process can open.
         self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         with _explained():
             self._connection.execute("PRAGMA journal_mode=OFF")
@@ -54,7 +54,7 @@ class ObjectIndex:
         self._add(_THERE, ((digest, 0) for digest in digests))
 
     def prove(self, proofs: Iterable[tuple[str, datetime]]) -> None:
-        """When objects were last found whole; those that are neither named nor there are passed over."""
+        """Enter when objects were last found whole; unknown objects are ignored."""
         rows = ((time.isoformat(), bytes.fromhex(digest)) for digest, time in proofs)
         self._many("UPDATE object SET proven = ? WHERE digest = ?", rows)
 
@@ -67,7 +67,7 @@ class ObjectIndex:
         return self._digests(_THERE)
 
     def whole(self, sample: int | None = None) -> Iterator[tuple[str, int]]:
-        """Named and there, with the size of their file: all by their digest, or those that were proven longest ago."""
+        """Named and there, with the size of their file: all by digest, or those verified least recently."""
         query = "SELECT digest, size_bytes FROM object WHERE state = ? ORDER BY "
         query += "digest" if sample is None else "proven IS NOT NULL, proven, digest LIMIT ?"
         values = (_NAMED | _THERE,) if sample is None else (_NAMED | _THERE, sample)
@@ -86,7 +86,7 @@ class ObjectIndex:
         return count, size_bytes
 
     def oldest_proof(self) -> tuple[int, str | None]:
-        """Of those that are named and there, how many were never proven, and when the one proven longest ago was."""
+        """Of the named objects that are there: how many were never verified, and the oldest time of the others."""
         query = "SELECT count(*) - count(proven), min(proven) FROM object WHERE state = ?"
         with _explained():
             never, oldest = self._connection.execute(query, (_NAMED | _THERE,)).fetchone()
@@ -137,10 +137,11 @@ def _explained() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """What is in a vault; `damaged` are snapshots that cannot be believed, `newest` is of the others.
+    """The content of a vault; `damaged` are snapshots that are not authentic or break the format.
 
-    `objects` are named by a snapshot and there, `missing` named and not there. `oldest_proof` is when the object that
-    was proven longest ago was. Of those that were never proven, `unproven_since` is when the first one was stored.
+    `newest` is of the good snapshots. `objects` are named by a snapshot and there, `missing` are named and not there.
+    `oldest_proof` is the time of the oldest verification. `unproven_since` is when the first object that was never
+    verified was stored.
     """
 
     snapshots: int
@@ -194,7 +195,7 @@ def _read_snapshots(vault: Vault, index: ObjectIndex) -> tuple[list[Snapshot], l
                 index.name(_objects(opened, seen))
                 good.append(opened.snapshot)
         except NoSuchSnapshot:
-            # Removed since it was listed, on a file system on which nobody can be kept from that.
+            # Removed since it was listed: some file systems have no locks.
             continue
         except VaultError:
             damaged.append(name)
@@ -202,7 +203,7 @@ def _read_snapshots(vault: Vault, index: ObjectIndex) -> tuple[list[Snapshot], l
 
 
 def _objects(opened: OpenSnapshot, seen: set[bytes]) -> Iterator[tuple[str, int]]:
-    """Those that were not seen a while ago."""
+    """The objects of a snapshot, without most of those that an earlier snapshot named."""
     for line in opened.lines():
         found = _OBJECT.search(line)
         if found is None or found[2] in seen:

@@ -1,4 +1,4 @@
-"""Who may work on a vault beside whom: many that add and read, or one that removes."""
+"""Locks of a vault: many processes add and read at once, or one removes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tasks.files import FILE_MODE
 from tasks.vault.errors import VaultBusy, VaultChanged, VaultUnwritable
 from tasks.vault.format import FOLDER_MODE, LOCK, SNAPSHOTS, TEMPORARY
 
-# How long to wait for somebody else, and how often to look.
+# How long to wait for another process, and how often to look.
 WAIT_S = 60.0
 _POLL_S = 0.1
 
 
 @contextmanager
 def reading(root: str, cancel: CancelToken) -> Iterator[None]:
-    """While this lasts nothing is removed from the vault. On a read-only file system there is nobody to fear.
+    """Keep others from removing anything. A read-only file system needs no lock: nothing can be removed there.
 
     Raises:
-        VaultBusy: somebody is removing, and does not end.
+        VaultBusy: another process removes, and does not end.
     """
     try:
         descriptor = _open(root, os.O_RDONLY)
@@ -41,10 +41,10 @@ def reading(root: str, cancel: CancelToken) -> Iterator[None]:
 
 @contextmanager
 def writing(root: str, cancel: CancelToken) -> Iterator[None]:
-    """The same for one that adds; who is alone at its begin takes away what dead ones left in `tmp/`.
+    """Keep others from removing anything while this process adds; if it is alone at first, it empties `tmp/`.
 
     Raises:
-        VaultBusy: somebody is removing, and does not end.
+        VaultBusy: another process removes, and does not end.
         VaultUnwritable: the vault cannot be written to.
     """
     with _closing(_open(root, os.O_RDWR)) as descriptor:
@@ -60,10 +60,10 @@ def writing(root: str, cancel: CancelToken) -> Iterator[None]:
 
 @contextmanager
 def alone(root: str, cancel: CancelToken) -> Iterator[None]:
-    """While this lasts nobody else works on the vault.
+    """Keep all others out of the vault.
 
     Raises:
-        VaultBusy: somebody does, and does not end.
+        VaultBusy: another process holds the lock, and does not end.
         VaultUnwritable: the vault cannot be written to.
     """
     with _closing(_open(root, os.O_RDWR)) as descriptor:
@@ -73,10 +73,10 @@ def alone(root: str, cancel: CancelToken) -> Iterator[None]:
 
 @contextmanager
 def numbering(root: str, cancel: CancelToken) -> Iterator[None]:
-    """While this lasts nobody else adds a snapshot, so that each gets a number of its own.
+    """Keep others from adding a snapshot, so that each gets a number of its own.
 
     Raises:
-        VaultBusy: somebody does, and does not end.
+        VaultBusy: another process holds the lock, and does not end.
         VaultUnwritable: the vault cannot be written to.
     """
     try:
@@ -89,7 +89,7 @@ def numbering(root: str, cancel: CancelToken) -> Iterator[None]:
 
 
 def sweep(root: str) -> int:
-    """Remove what is in `tmp/`; how many files. For one that is alone, or is about to share with others."""
+    """Remove the files in `tmp/`; how many. The caller is alone in the vault."""
     folder = f"{root}/{TEMPORARY}"
     try:
         # A program that copied the vault may have left it out: it is empty as a rule.
@@ -97,7 +97,7 @@ def sweep(root: str) -> int:
             os.mkdir(folder, FOLDER_MODE)
         names = os.listdir(folder)
         for name in names:
-            # What is no file stays, for `verify` to name.
+            # Anything but a file stays, for `verify` to report.
             with suppress(IsADirectoryError, PermissionError):
                 os.unlink(f"{folder}/{name}")
     except OSError as error:

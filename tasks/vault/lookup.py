@@ -10,11 +10,10 @@ from datetime import UTC, datetime
 from tasks.crypto.secret import KeySource, Secret
 from tasks.files import open_regular
 from tasks.vault.entries import Header, decode_header
-from tasks.vault.errors import NewerFormat, NoSuchSnapshot, NoVault, VaultChanged, VaultError, WrongKey
+from tasks.vault.errors import NewerFormat, NoSuchSnapshot, NoVault, VaultChanged, VaultError, Verdict, WrongKey, judged
 from tasks.vault.format import SNAPSHOT_NAME, SNAPSHOTS, BadLine, VaultKey, snapshot_path
 from tasks.vault.snapshots import LONGEST_HEADER, Snapshot, open_snapshot
 from tasks.vault.vault import Place, Vault, open_vault
-from tasks.vault.verdicts import Verdict, judged
 
 # What users say for the newest snapshot.
 LATEST = "latest"
@@ -34,13 +33,13 @@ def snapshot_names(root: str) -> list[str]:
 
 
 def read_snapshot(vault: Vault, name: str) -> Snapshot:
-    """Check one, and give what it says of itself. Raises as `open_snapshot`."""
+    """Check a snapshot, and give its header and totals. Raises as `open_snapshot`."""
     with open_snapshot(vault, name) as opened:
         return opened.snapshot
 
 
 def find_snapshot(vault: Vault, wanted: str) -> str:
-    """The name of the snapshot that somebody means: `latest`, a name, its id, or the beginning of either.
+    """The name of the snapshot that a user means: `latest`, a name, its id, or the beginning of either.
 
     Raises:
         NoSuchSnapshot: there is none, or there are several.
@@ -60,7 +59,7 @@ def find_snapshot(vault: Vault, wanted: str) -> str:
 
 
 def newest_snapshot(vault: Vault) -> Snapshot | None:
-    """The one with the highest number, of those that can be believed."""
+    """The good snapshot with the highest number."""
     numbers = [(peek(vault.root, name).sequence, name) for name in snapshot_names(vault.root)]
     for _, name in sorted(numbers, reverse=True):
         with suppress(VaultError):
@@ -70,14 +69,14 @@ def newest_snapshot(vault: Vault) -> Snapshot | None:
 
 def _latest(vault: Vault, names: Sequence[str]) -> str:
     newest = max(names, key=lambda name: (peek(vault.root, name).sequence, name))
-    # Whoever opens one that may be the latest is told what became of it.
+    # Opening a damaged snapshot that may be the latest says what is wrong with it.
     return next(iter(unbelievable(vault, newest)), newest)
 
 
 def unbelievable(vault: Vault, since: str) -> list[str]:
-    """Snapshots as young as one, or younger, by the seconds in their names, that cannot be believed; newest first.
+    """Damaged snapshots as young as a given one, or younger, by the seconds in their names; newest first.
 
-    What such a one says of its number and sources is worth nothing: it may come after the other, and be of the same.
+    Their numbers and sources cannot be trusted: each may come after the given one, and be of the same sources.
     """
     second = since.partition("-")[0]
     younger = (name for name in snapshot_names(vault.root) if name != since and name.partition("-")[0] >= second)
@@ -108,7 +107,7 @@ def peek(root: str, name: str) -> Header:
 
 
 def open_or_recover(path: str, secret: Secret | None) -> tuple[Vault, Verdict | None]:
-    """The vault, and what is wrong with its `vault.json`, where its snapshots tell what that must have been.
+    """The vault, and the fault of its `vault.json`, if its snapshots tell what that must have been.
 
     Raises:
         VaultError: as `open_vault`; and no snapshot is authentic under the secret.

@@ -18,8 +18,8 @@ from tasks.cancel import CancelToken
 from tasks.crypto.ciphers import ENCRYPTORS, Encryptor, derive
 from tasks.crypto.errors import Cancelled
 from tasks.crypto.secret import Secret
-from tasks.crypto.suites import HEADER_BYTES, MAGIC
 from tasks.files import ReadFailed, ReadTwice, open_new, open_regular, sync_file_system, sync_folder, write_all
+from tasks.suites import HEADER_BYTES, MAGIC
 from tasks.vault.errors import ObjectMissing, VaultChanged, VaultError, VaultUnwritable
 from tasks.vault.format import FOLDER_MODE, OBJECT_NAME, OBJECTS, TEMPORARY, object_path
 from tasks.vault.vault import SUITE, Vault
@@ -30,7 +30,7 @@ _PIECE_BYTES = 256 << 10
 
 
 class NewObject:
-    """Ciphertext on its way into the vault; `write` is what a backend's `store` takes."""
+    """Ciphertext on its way into the vault; `write` is the `store` of a backend."""
 
     __slots__ = ("_descriptor", "_root", "path")
 
@@ -51,7 +51,7 @@ class NewObject:
             raise VaultUnwritable(self._root, error.errno or 0) from None
 
     def close(self) -> None:
-        """There is no more; raises VaultUnwritable."""
+        """End it; raises VaultUnwritable."""
         try:
             os.close(self._descriptor)
         except OSError as error:
@@ -61,7 +61,7 @@ class NewObject:
 class ObjectBatch:
     """The objects of one batch: none has its name before all of them are on disk.
 
-    Leaving it without `commit` removes what was written.
+    Leaving without `commit` removes the written files.
     """
 
     def __init__(self, root: str) -> None:
@@ -89,7 +89,7 @@ class ObjectBatch:
         """Data on disk, then names, then the folders of the names on disk.
 
         Raises:
-            VaultUnwritable: the disk did not take all of it; what has no name yet gets none.
+            VaultUnwritable: the disk did not take all of it; no further object gets its name.
         """
         if not self._waiting:
             return
@@ -140,7 +140,7 @@ def _move(path: str, new: str) -> None:
 def object_names(root: str) -> Iterator[str]:
     """The digests of all objects that are there, sorted; a folder of them at a time is in memory.
 
-    What cannot be listed is not there; `verify` says why.
+    An unreadable folder has none; `verify` reports it.
     """
     objects = f"{root}/{OBJECTS}"
     for folder in _listed(objects, folders=True):
@@ -160,7 +160,7 @@ def _listed(folder: str, *, folders: bool) -> list[str]:
 
 
 def digest_of(descriptor: int, size_bytes: int, buffer: bytearray) -> str:
-    """SHA-256 of the first bytes of an open file, of as many as there are; `buffer` is what it is read into.
+    """SHA-256 of the first bytes of an open file, as far as it goes; it is read into `buffer`.
 
     Raises:
         OSError: reading failed.
@@ -188,7 +188,7 @@ def decrypt_once(vault: Vault, digest: str, size_bytes: int, take: Take, cancel:
         cancel: ends it when set.
 
     Raises:
-        VaultChanged: the object is not what it is named for; what was given out is to be thrown away.
+        VaultChanged: the object does not fit its name; the plaintext must be thrown away.
         ObjectMissing: it is not there.
         VaultError: it cannot be read.
     """
@@ -199,7 +199,7 @@ def decrypt_once(vault: Vault, digest: str, size_bytes: int, take: Take, cancel:
         decryptor = _decryptor(vault.need_key().secret, header)
         data = memoryview(bytearray(min(_PIECE_BYTES, size_bytes + 1)))
         plain = bytearray(len(data))
-        # None if it does not begin as an object does: then the digest of what was read does not fit either.
+        # None if it does not begin as an object does: then its digest does not fit either.
         while decryptor is not None and (count := _read(descriptor, data)):
             if cancel.cancelled:
                 raise Cancelled
@@ -216,7 +216,7 @@ def decrypt_checked(vault: Vault, digest: str, size_bytes: int, take: Take, canc
     """The same in two passes: nothing is given out before the whole object was checked. For output that stays.
 
     Raises:
-        VaultChanged: the object is not what it is named for; nothing was given out, unless it changed meanwhile.
+        VaultChanged: the object does not fit its name; nothing was given out, unless it changed meanwhile.
         ObjectMissing: it is not there.
         VaultError: it cannot be read.
     """
@@ -239,7 +239,7 @@ def decrypt_checked(vault: Vault, digest: str, size_bytes: int, take: Take, canc
 
 
 def _decryptor(secret: Secret, header: bytes) -> Encryptor | None:
-    """In counter mode decrypting is encrypting. None for what does not begin as an object does."""
+    """In counter mode decrypting is encrypting. None unless the header is that of an object."""
     if len(header) != HEADER_BYTES or not header.startswith(MAGIC):
         return None
     return ENCRYPTORS[SUITE.cipher](*derive(SUITE, secret, header[len(MAGIC) :]))
@@ -259,7 +259,7 @@ def _opened(vault: Vault, digest: str, size_bytes: int) -> Iterator[int]:
     except OSError as error:
         raise VaultError(vault.root, f"object {digest} cannot be read: {error.strerror}") from None
     try:
-        # By its size first: what somebody made a petabyte of nothing is not read to its end.
+        # Check the size first, so that a huge sparse object is not read to its end.
         if length != HEADER_BYTES + size_bytes:
             reason = f"object {digest} has not the {HEADER_BYTES + size_bytes:,} bytes of its file"
             raise VaultChanged(vault.root, reason)

@@ -12,14 +12,13 @@ from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.files import sync_folder
 from tasks.vault.entries import FileEntry
-from tasks.vault.errors import VaultChanged, VaultUnwritable
+from tasks.vault.errors import VaultChanged, VaultUnwritable, Verdict, judged
 from tasks.vault.format import SNAPSHOTS, object_path, snapshot_path
 from tasks.vault.index import ObjectIndex
 from tasks.vault.lookup import read_snapshot, snapshot_names
 from tasks.vault.objects import object_names
 from tasks.vault.snapshots import Snapshot, open_snapshot
 from tasks.vault.vault import Vault
-from tasks.vault.verdicts import Verdict, judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ _PERIODS: dict[str, Callable[[datetime], object]] = {
 
 
 def to_remove(snapshots: Sequence[Snapshot], policy: Policy) -> list[Snapshot]:
-    """Those that the policy does not keep, oldest first. The newest one of each set of sources always stays."""
+    """Snapshots that the policy does not keep, oldest first. The newest of each set of sources always stays."""
     by_sources: dict[tuple[bytes, ...], list[Snapshot]] = defaultdict(list)
     for snapshot in sorted(snapshots, key=lambda one: one.header.sequence, reverse=True):
         by_sources[snapshot.header.sources].append(snapshot)
@@ -67,7 +66,7 @@ def _kept(newest_first: Sequence[Snapshot], policy: Policy) -> Iterator[Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What is to go, settled before anything goes: snapshots, then objects, which come from the index one by one."""
+    """The plan of a removal: the snapshots that go, how many stay, and how many objects go."""
 
     snapshots: tuple[Snapshot, ...]
     kept: int
@@ -75,10 +74,10 @@ class Removal:
 
 
 def plan_removal(vault: Vault, policy: Policy, index: ObjectIndex, cancel: CancelToken) -> Removal:
-    """Read every snapshot, and enter into the index which objects those that stay name.
+    """Read every snapshot, and enter the objects of the remaining snapshots into the index.
 
     Raises:
-        VaultError: a snapshot cannot be believed: then it is not known which objects it needs, and nothing is removed.
+        VaultError: a snapshot is damaged: the objects that it needs are unknown, so nothing is removed.
     """
     snapshots = [_believed(vault, name) for name in snapshot_names(vault.root)]
     removed = to_remove(snapshots, policy)

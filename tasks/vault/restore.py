@@ -15,14 +15,13 @@ from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.files import FolderIdentity, open_new, rename_new, sync_file_system, write_all
 from tasks.vault.entries import Entry, FileEntry, FolderEntry, LinkEntry
-from tasks.vault.errors import TargetUnusable, VaultError
+from tasks.vault.errors import TargetUnusable, VaultError, Verdict, Verdicts, collect, judged, status_of
 from tasks.vault.objects import Take, decrypt_once
 from tasks.vault.portions import RestorePortion, Wanted, read_portion
 from tasks.vault.target import MODES, Target, on_target
 from tasks.vault.vault import Vault
-from tasks.vault.verdicts import Verdict, Verdicts, collect, judged, status_of
 
-# Then none of the files that are still to come would fare better.
+# After one of these, the remaining files would fail as well.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -170,9 +169,9 @@ class _Restoration:
         decrypt_once(self._vault, entry.object, entry.facts.size_bytes, take, self._cancel)
 
     def _part_name(self, name: bytes) -> bytes:
-        """The same for the same name, so that a further try removes what an interrupted one left.
+        """The same for the same name, so that a further try removes the rest of an interrupted one.
 
-        Another one for each snapshot: what was left in a tree that is encrypted again is a file like any other.
+        Each snapshot has other names: a rest in a tree that is encrypted again is a file like any other.
         """
         return b".threadmill-" + hashlib.sha256(self._name + b"/" + name).hexdigest()[:16].encode() + b".part"
 
@@ -191,7 +190,7 @@ def _settle(entry: FileEntry, descriptor: int) -> None:
     try:
         os.fchmod(descriptor, entry.facts.mode & MODES)
     except PermissionError:
-        # Who may change it and is refused has a file system without modes.
+        # If the owner is refused, the file system has no modes.
         if os.geteuid() not in (0, os.fstat(descriptor).st_uid):
             raise
     os.utime(descriptor, ns=(entry.facts.mtime_ns, entry.facts.mtime_ns))

@@ -32,7 +32,7 @@ FOOTER = b'{"entries":'
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One whose MAC was checked (`mac` is 64 hex digits), or of a vault whose secret is not known."""
+    """A snapshot whose MAC (64 hex digits) was checked, unless the vault was opened without its key."""
 
     header: Header
     totals: Totals
@@ -40,7 +40,7 @@ class Snapshot:
 
     @property
     def name(self) -> str:
-        """What the file is called."""
+        """The name of the file."""
         return self.header.name
 
 
@@ -82,7 +82,7 @@ class OpenSnapshot:
         """The entries, each checked, and at the end their totals.
 
         Raises:
-            SnapshotInvalid: one is not what an entry may be; those before it were good.
+            SnapshotInvalid: an entry breaks the format; those before it were good.
             VaultError: as `lines`.
         """
         for _, entry in self.lines_and_entries():
@@ -129,7 +129,7 @@ def open_snapshot(vault: Vault, name: str) -> Iterator[OpenSnapshot]:
     Raises:
         NoSuchSnapshot: there is none of that name.
         VaultChanged: its MAC does not fit, or it is not where it belongs.
-        SnapshotInvalid: its first or last line is not what it must be.
+        SnapshotInvalid: its first or last line breaks the format.
         VaultError: it cannot be read.
     """
     try:
@@ -149,7 +149,7 @@ def open_snapshot(vault: Vault, name: str) -> Iterator[OpenSnapshot]:
 
 
 def _authenticate(vault: Vault, name: str, content: ReadTwice, size_bytes: int) -> tuple[str, bytes, bytes]:
-    """The MAC that the last line has, checked where that can be; the beginning, and what stands before the MAC."""
+    """The MAC of the last line, checked if the key is given; the first bytes, and the last ones before the MAC."""
     mac = None if vault.key is None else vault.key.mac()
     left = size_bytes - MAC_LINE_BYTES
     head = tail = b""
@@ -192,7 +192,7 @@ def _ends(vault: Vault, name: str, head: bytes, tail: bytes) -> tuple[Header, To
 
 
 class SnapshotWriter:
-    """Lines, a few KiB at a time, and their MAC; what the disk does not take is an OSError."""
+    """Lines, a few KiB at a time, and their MAC; raises OSError where the disk takes no more."""
 
     def __init__(self, descriptor: int, vault: Vault) -> None:
         self._descriptor = descriptor

@@ -1,4 +1,4 @@
-"""The folder that files are brought back into, and those in it: entered one by one, and never by way of a link."""
+"""The folder to restore into, and the folders in it: entered one by one, and never through a link."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks.files import FolderIdentity
 from tasks.vault.entries import FolderEntry
 from tasks.vault.errors import TargetUnusable
 
-# Neither setuid nor setgid: a file comes back as one of whoever restores it.
+# Neither setuid nor setgid: a restored file belongs to the user who restores it.
 MODES = 0o1777
 # A process may have 1,024 open files as a rule, and a path 2,000 parts.
 _OPEN_FOLDERS = 64
@@ -21,7 +21,7 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(slots=True)
 class _Folder:
-    """A folder of the target on the way to the entry at hand, and what it is to be like in the end.
+    """A folder of the target on the way to the current entry, and the entry that it gets its mode and time from.
 
     `descriptor` is `_CLOSED` for one far above; `identity` (device, inode) then tells whether it is found again.
     """
@@ -87,7 +87,7 @@ class Target:
             above.descriptor = _CLOSED
 
     def _leave(self) -> None:
-        """Its own mode and time come last: what is put into a folder changes both."""
+        """Set mode and time last: putting a file into a folder changes both."""
         folder = self._folders.pop()
         if folder.descriptor == _CLOSED:
             return
@@ -141,7 +141,7 @@ def _identity(descriptor: int) -> tuple[int, int]:
 
 @contextmanager
 def on_target(target: str) -> Iterator[None]:
-    """Raises TargetUnusable for what the operating system says, but that there is something already."""
+    """Raises TargetUnusable for errors of the operating system, except FileExistsError."""
     try:
         yield
     except FileExistsError:

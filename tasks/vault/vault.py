@@ -1,4 +1,4 @@
-"""Making and opening a vault; `vault.json` says what it is, and is authenticated like a snapshot."""
+"""Making and opening a vault; `vault.json` has its id and format, and is authenticated like a snapshot."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tasks.crypto.secret import Secret
-from tasks.crypto.suites import SUITES, Suite
 from tasks.files import FolderIdentity, open_new, open_regular, rename_new, sync_folder, write_all
+from tasks.suites import SUITES, Suite
 from tasks.vault.errors import NewerFormat, NoVault, VaultChanged, VaultError, VaultUnwritable, WrongKey
 from tasks.vault.format import (
     FOLDER_MODE,
@@ -91,13 +91,13 @@ def is_vault(path: str) -> bool:
 
 
 def open_vault(path: str, secret: Secret | None) -> Vault:
-    """Open the vault at a path; with a secret, what can be authenticated is.
+    """Open the vault at a path; a secret is checked, and authenticates `vault.json`.
 
     Raises:
         NoVault: there is none.
-        WrongKey: the secret is not its.
+        WrongKey: the vault has another secret.
         VaultChanged: `vault.json` is not what threadmill wrote.
-        NewerFormat: it is what a newer threadmill wrote.
+        NewerFormat: a newer threadmill wrote it.
     """
     root = os.path.realpath(path)
     if not is_vault(root):
@@ -133,7 +133,7 @@ def _has_lost(root: str, there: set[str]) -> bool:
 
 
 def make_vault(path: str, secret: Secret) -> Vault:
-    """Make a vault in a folder that is empty or not there; one that is there is opened.
+    """Make a vault in a folder that is empty or not there, or open the vault that is there.
 
     Safe when several processes start at once, and when it is killed in the middle: `vault.json` comes last.
 

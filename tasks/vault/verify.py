@@ -15,10 +15,10 @@ from functools import partial
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
-from tasks.crypto.suites import HEADER_BYTES
 from tasks.files import open_regular
+from tasks.suites import HEADER_BYTES
 from tasks.vault.entries import FileEntry
-from tasks.vault.errors import VaultError
+from tasks.vault.errors import VaultError, Verdict, VerdictStatus, judged, status_of
 from tasks.vault.format import (
     LOCK,
     LOST_AND_FOUND,
@@ -36,7 +36,6 @@ from tasks.vault.lookup import snapshot_names
 from tasks.vault.objects import digest_of
 from tasks.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot
 from tasks.vault.vault import Vault
-from tasks.vault.verdicts import Verdict, VerdictStatus, judged, status_of
 
 # Whether a name is of a form.
 Form = Callable[[str], object]
@@ -48,7 +47,7 @@ _PATHS_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class KnownSnapshot:
-    """The newest snapshot that somebody else knows of."""
+    """The newest snapshot on record."""
 
     sequence: int
     name: str
@@ -58,8 +57,8 @@ class KnownSnapshot:
 def inspect(vault: Vault, index: ObjectIndex, known: KnownSnapshot | None, cancel: CancelToken) -> Iterator[Verdict]:
     """Look at all but the content of objects, and enter into the index which there are and which are named.
 
-    Without the vault's key, snapshots are read for the objects that they name, and a verdict is given on those alone
-    that are not what a snapshot can be.
+    Without the key, snapshots are read only for the objects that they name; a verdict is given on a snapshot that
+    breaks the format.
     """
     if vault.key is not None:
         yield judged("vault", vault.id, "ok")
@@ -85,7 +84,7 @@ def inspect(vault: Vault, index: ObjectIndex, known: KnownSnapshot | None, cance
 
 
 def check_objects(vault: Vault, objects: Sequence[tuple[str, int]], cancel: CancelToken) -> tuple[Verdict, ...]:
-    """Hash each object (its 64 hex digits, the size of its file) anew; when the token is set, those done by then."""
+    """Hash each object (its 64 hex digits, the size of its file) anew; when the token is set, the verdicts so far."""
     buffer = bytearray(_PIECE_BYTES)
     verdicts = []
     for digest, size_bytes in objects:
@@ -145,9 +144,9 @@ def _objects(opened: OpenSnapshot) -> Iterator[tuple[str, int]]:
 def rolled_back(
     vault: Vault, snapshots: Iterable[Snapshot | None], known: KnownSnapshot | None, damaged: Collection[str] = ()
 ) -> str | None:
-    """What is wrong if the vault's good snapshots are older than what somebody else knows of; None if they are not.
+    """The fault, if the vault's good snapshots are older than the newest one on record; else None.
 
-    None too if that one is among the `damaged` ones, of which each has been told by itself.
+    None too if that one is `damaged`, which has a verdict of its own.
     """
     if known is None or known.name in damaged:
         return None
@@ -164,7 +163,7 @@ def rolled_back(
 
 
 def _look_around(root: str, index: ObjectIndex) -> Iterator[Verdict]:
-    """What is in the folder and does not belong there, what should be and is not, and what interrupted runs left.
+    """Verdicts on files that do not belong into the vault, on missing folders, and on leftovers of interrupted runs.
 
     The objects go into the index.
     """
@@ -198,7 +197,7 @@ def _none(_name: str) -> bool:
 
 
 def _look_into(root: str, folder: str, files: Form, folders: Form, why: str) -> Generator[Verdict, None, list[str]]:
-    """Hold what is in one folder against the forms of names that files and folders in it have; gives those that fit."""
+    """Compare the names in a folder with the forms of its files and folders; returns the names that fit."""
     here = root if folder == "." else f"{root}/{folder}"
     fitting: list[str] = []
     try:
@@ -229,7 +228,7 @@ def _check(root: str, digest: str, size_bytes: int, buffer: bytearray) -> Verdic
     try:
         descriptor, length = open_regular(object_path(root, digest))
         try:
-            # By its size first: what somebody made a petabyte of nothing is not read to its end.
+            # Check the size first, so that a huge sparse object is not read to its end.
             found = digest_of(descriptor, length, buffer) if length == size_bytes + HEADER_BYTES else None
         finally:
             os.close(descriptor)

@@ -16,7 +16,7 @@ from pathspec.patterns.gitignore import GitIgnorePatternError
 
 from tasks.crypto.inputs import Payload, file_type
 from tasks.crypto.scan import outermost, parents
-from tasks.crypto.suites import HEADER_BYTES
+from tasks.suites import HEADER_BYTES
 from tasks.vault.entries import (
     FileFacts,
     FolderEntry,
@@ -44,7 +44,7 @@ class BadPattern(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """Something that there is: `path` is absolute; without `status` it could not be looked at, and `errno` says why.
+    """A file, folder, link or other thing: `path` is absolute; without `status` it is unreadable, and `errno` tells.
 
     `skip` says why nothing is kept of it.
     """
@@ -66,7 +66,7 @@ class Excludes:
             raise BadPattern(str(error)) from None
 
     def match(self, source: bytes, path: bytes, *, folder: bool) -> bool:
-        """Whether a path is to be left out; what is below a folder that is left out is not asked for."""
+        """Whether to leave a path out; paths below such a folder are not asked for."""
         if self._spec is None:
             return False
         below = _on_one_line(os.fsdecode(path[len(source.rstrip(b"/")) + 1 :]))
@@ -131,7 +131,7 @@ def _visit(source: bytes, first: Walked, excludes: Excludes, vault: tuple[int, i
         elif (found.status.st_dev, found.status.st_ino) == vault:
             yield Walked(found.path, found.status, skip="the vault itself")
         else:
-            # First the folder, whatever becomes of its listing: what is below it follows.
+            # First the folder, even if it cannot be listed: its content follows.
             yield found
             try:
                 names = sorted(os.listdir(found.path))
@@ -199,7 +199,7 @@ class Changes:
                 yield self._payload(Payload("file", found.path, 0, skip=file_type(status.st_mode)))
 
     def _file(self, path: bytes, status: os.stat_result) -> bytes | Payload:
-        # The line as it would be, up to its object: what stands like this in the snapshot before is the same file.
+        # The beginning of its line as of now: if a line of the snapshot before begins the same, the file is unchanged.
         begin = begin_file(path_field(path), FileFacts.of(status))
         line = self._line_of(path, begin)
         end = _OBJECT_END.fullmatch(line, len(begin))

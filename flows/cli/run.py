@@ -1,0 +1,158 @@
+"""`--via`: the same job as a Prefect flow run, or directly in this process."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, TypeVar
+
+from db.errors import ThreadmillError
+from db.history import History
+from db.rows import NewRun, RunRow
+from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS
+from flows.cli.progress import ProgressReporter
+from flows.errors import CommandFailed, RequestRefused
+from flows.jobs.parameter_types import JobParameters
+from flows.jobs.run import LISTENER, Job, Tools
+from flows.jobs.runner import DirectRunner
+from flows.serving import server
+from flows.serving.api import Api
+from flows.settings import Settings, in_force
+from flows.show.terminal import print_json, say
+from flows.version import code_version
+from tasks.cancel import CancelToken
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+P = TypeVar("P", bound=JobParameters)
+
+
+def by_prefect(via: str | None) -> bool:
+    """Whether Prefect runs the job; by default where the user has set up a server.
+
+    Raises:
+        RequestRefused: not a known way.
+    """
+    if via not in (None, "prefect", "direct"):
+        raise RequestRefused(f"--via is prefect or direct, not {via!r}")
+    return via == "prefect" or (via is None and bool(os.environ.get("PREFECT_API_URL")))
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A run that is closed: its number, and what it came to in a line (for one that completed, the only place)."""
+
+    run_id: int
+    message: str
+
+
+def run_job(
+    flow: str,
+    parameters: P,
+    make_job: Callable[[P, Settings], Job],
+    settings: Settings,
+    via: str | None,
+    *,
+    quiet: bool,
+) -> Done:
+    """Run a job in this process, or as a flow run.
+
+    Args:
+        flow: where the flow is, such as `flows.encryption:encrypt_files`.
+        parameters: of the job, checked.
+        make_job: gives the job, or refuses the parameters before anything is started.
+        settings: in force for the job.
+        via: see `by_prefect`.
+        quiet: show no progress.
+
+    Raises:
+        RequestRefused: the parameters are refused, or Prefect's server cannot be reached.
+        CommandFailed: the run had begun, and could not go on.
+    """
+    prefect = by_prefect(via)
+    job = make_job(parameters, settings)
+    progress = ProgressReporter(quiet=quiet)
+    if prefect:
+        return _run_by_prefect(flow, parameters, settings, progress)
+    return _run_directly(flow.partition(":")[2], job, settings, progress)
+
+
+def _run_directly(name: str, job: Job, settings: Settings, progress: ProgressReporter) -> Done:
+    store = settings.open_store()
+    history = settings.open_history()
+    try:
+        with progress, closing(DirectRunner(settings.usable_jobs)) as runner:
+            tools = Tools(store, history, runner, progress, CancelToken())
+            opened = job(NewRun(name, "direct", {}, code_version()), tools)
+            return Done(opened.run_id, opened.message)
+    except ThreadmillError as error:
+        if progress.run_id is None:
+            raise
+        # Not refused: it had begun.
+        raise CommandFailed(str(error)) from error
+
+
+def _run_by_prefect(flow: str, parameters: JobParameters, settings: Settings, progress: ProgressReporter) -> Done:
+    """Call the flow in this process, on the server that the user has set or on one of our own."""
+    module, _, name = flow.partition(":")
+    with progress, in_force(settings):
+        _prepare_prefect(settings, progress)
+        listening = LISTENER.set(progress)
+        try:
+            # Only now: importing Prefect costs more than a second, and its settings are read then.
+            call: Callable[..., State[None]] = getattr(importlib.import_module(module), name)
+            state = call(
+                **{field.name: getattr(parameters, field.name) for field in fields(parameters)}, return_state=True
+            )
+        finally:
+            LISTENER.reset(listening)
+    if progress.run_id is None:
+        raise RequestRefused(state.message or "the flow run was refused")
+    if state.type.value not in ("COMPLETED", "FAILED"):
+        raise CommandFailed(f"the flow run ended {state.name}: {state.message or ''}")
+    return Done(progress.run_id, state.message or "")
+
+
+def exit_code_of(history: History, run_id: int) -> int:
+    """What a run's rows mean for the exit code: 1 something failed, 3 a source was unreadable or unstable, 0 done."""
+    counts = history.counts(run_id)
+    if history.failed_samples(run_id) or any(c.status == "failed" and c.cause != "unreadable" for c in counts):
+        return 1
+    if any(found.status in VERDICT_FAULTS for found in history.verdict_counts(run_id)):
+        return 1
+    if any(count.status in PAYLOAD_FAILURES for count in counts):
+        return 3
+    run = history.run(run_id)
+    return 0 if run is not None and run.status == "completed" else 1
+
+
+def _prepare_prefect(settings: Settings, progress: ProgressReporter) -> None:
+    """Put Prefect's settings in place before it is imported; see what the server says, where there is one."""
+    # The flow's state is reported by the command itself; a fault in the flow's code comes as an exception.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    if server.wait_for_server(settings.home, progress.say):
+        server.check(Api(os.environ))
+        return
+    progress.say("starting Prefect's embedded server (about 10 s)")
+    os.environ.update(server.prefect_environment(settings.home, os.environ))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `--json` prints."""
+
+    run: RunRow | None
+    message: str
+
+
+def print_done(history: History, done: Done, *, json: bool) -> int:
+    """Print it; the exit code."""
+    if json:
+        print_json(Report(history.run(done.run_id), done.message))
+    else:
+        say(f"run {done.run_id}: {done.message}")
+    return exit_code_of(history, done.run_id)

@@ -1,0 +1,222 @@
+"""`threadmill history trend|compare|changes|slowest`: what is measured again and again."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from db.answers import SlowRow, TrendRow
+from db.history import History
+from flows.analysis.changes import Change, find_changes
+from flows.analysis.comparison import Compared, Comparison, Side
+from flows.analysis.comparison import compare as compare_sides
+from flows.analysis.intervals import SpeedVerdict
+from flows.cli.history import need_runs, open_history, print_rows, say_if_empty
+from flows.cli.options import EVERYTHING, FOR_PEOPLE, Flag, Form, Selection, Whole, Wholes, end_in_time, point_in_time
+from flows.errors import RequestRefused
+from flows.show.series_tables import CHANGES, COMPARED, SLOWEST, said_once, trend_table
+from flows.show.terminal import say
+
+_DEFAULT = 30
+_RECENT = timedelta(days=30)
+_FORMS = "a run (12, latest), an interpreter (3.13), host:NAME, or a span of time (2026-10-01..2026-10-31)"
+# `30d` means a little later in the second word than in the first.
+_TOGETHER = timedelta(seconds=1)
+_CLOSED = ("completed", "failed", "cancelled", "crashed")
+
+
+def trend(
+    *,
+    by: Annotated[Literal["day", "run"], Parameter(help="what a row stands for; days are UTC")] = "day",
+    which: Selection = EVERYTHING,
+    series: Annotated[Wholes, Parameter(help="only this one, by the number in the table")] = [],  # noqa: B006 - never changed
+    limit: Whole | None = None,
+    form: Form = FOR_PEOPLE,
+) -> int:
+    """Show how times went on, day by day or run by run.
+
+    Each row has the median and the quartiles of payloads and samples that are good and not noisy.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history trend --suite modern --since 30d
+
+    Args:
+        limit: the newest days or runs of each series (default: 30, or all --since that time)
+    """
+    asked = replace(which.filter(), series_ids=series)
+    history = open_history(limit)
+    if limit is None and asked.since is None:
+        limit = _DEFAULT
+    rows = history.trend(asked, by=by, limit=limit)
+    say_if_empty(history)
+    return print_rows(rows, TrendRow, form, lambda: trend_table(rows, by))
+
+
+def compare(a: str, b: str, /, *, which: Selection = EVERYTHING, limit: Whole = 40, form: Form = FOR_PEOPLE) -> int:
+    """Compare two runs, interpreters, hosts or spans of time.
+
+    Wherever A and B measured the same, the ratio of their times is given with its 95 % interval. Faster or slower is
+    said only where the whole interval lies beyond 5 %. The newest 1,000 runs of each series are looked at on either
+    side.
+
+    Exit codes: 0 done, 2 refused, or nothing to compare.
+
+    Example: threadmill history compare 3.11 3.13t --workload factorize
+
+    Args:
+        a: a run (12, latest), an interpreter (3.11), host:NAME, or a span of time (2026-10-01..2026-10-31)
+        b: another of that kind
+        limit: series at the most, the greatest differences first
+    """
+    asked = which.filter()
+    history = open_history(limit)
+    need_runs(history)
+    one, other = both_sides(history, a, b)
+    if one.kind == "interpreter" and (asked.interpreters or asked.of_payloads):
+        raise RequestRefused("interpreters are compared: --interpreter, --suite and --backend do not go with that")
+    if (one.kind == "host" and asked.hosts) or (one.kind == "time" and (asked.since or asked.until)):
+        raise RequestRefused(f"{one.kind}s are compared: the option for it does not go with that")
+    found = compare_sides(history, one, other, asked)
+    if not found.rows:
+        raise RequestRefused(_nothing(found, one, other))
+    rows = found.rows[:limit]
+    title = f"B = {other.text} against A = {one.text}: ratio of times, 95 % interval"
+    without = said_once(row.series for row in rows)
+    code = print_rows(rows, Compared, form, lambda: COMPARED.fill(rows, title, without=without))
+    if not (form.json or form.csv):
+        _print_counts(found)
+    return code
+
+
+def _nothing(found: Comparison, a: Side, b: Side) -> str:
+    for side, only in ((a, found.only_a), (b, found.only_b)):
+        if not only:
+            return f"nothing with a time is on record for {side.text}; see: threadmill history runs"
+    hint = "; different hosts or interpreters are compared by: host:A host:B, or 3.11 3.13" if a.kind == "run" else ""
+    return f"{a.text} and {b.text} have no series in common{hint}"
+
+
+def _print_counts(found: Comparison) -> None:
+    counts = Counter(row.verdict for row in found.rows)
+    words = [f"{counts[one]} {one}" for one in SpeedVerdict if counts[one]]
+    only = [f"{number} only in {side}" for number, side in ((found.only_a, "A"), (found.only_b, "B")) if number]
+    say(f"{len(found.rows)} series on both sides: {', '.join(words)}" + (f"; {', '.join(only)}" if only else ""))
+
+
+def both_sides(history: History, a: str, b: str) -> tuple[Side, Side]:
+    """The two sides, of one kind and not the same.
+
+    Raises:
+        RequestRefused: they cannot be compared, or one is none of the forms.
+    """
+    one, other = _side(history, a), _side(history, b)
+    if one.kind != other.kind:
+        raise RequestRefused(f"{a} ({one.kind}) and {b} ({other.kind}) are not of one kind")
+    if (one.text, one.run_id) == (other.text, other.run_id):
+        raise RequestRefused(f"{a} and {b} are the same")
+    if one.kind == "time" and not (_before(one, other) or _before(other, one)):
+        raise RequestRefused(f"{a} and {b} overlap")
+    return one, other
+
+
+def _side(history: History, text: str) -> Side:
+    text = text.strip()
+    if text == "latest" or text.isdecimal():
+        return _run(history, text)
+    if text.startswith("host:") and text != "host:":
+        return Side("host", text.removeprefix("host:"))
+    if ".." in text:
+        begin, _, end = text.partition("..")
+        return _time(text, begin, end)
+    if re.fullmatch(r"\d{4}-\d\d-\d\d|today|yesterday", text):
+        return _time(text, text, text)
+    # A label may have more to it: pypy 3.10.14, 3.13.0t with the GIL.
+    if re.search(r"\d+\.\d+", text):
+        return Side("interpreter", text)
+    raise RequestRefused(f"{text!r} cannot be compared; write {_FORMS}")
+
+
+def _run(history: History, text: str) -> Side:
+    """By its number also one that was removed: its summaries are still there."""
+    if text == "latest":
+        newest = history.runs(limit=1, statuses=_CLOSED)
+        if not newest:
+            raise RequestRefused("no run has ended yet")
+        text = str(newest[0].id)
+    if len(text) >= 19:
+        raise RequestRefused(f"there is no run {text}; see: threadmill history runs")
+    return Side("run", f"run {int(text)}", run_id=int(text))
+
+
+def _time(text: str, begin: str, end: str) -> Side:
+    since = point_in_time(begin) if begin else None
+    until = end_in_time(end) if end else None
+    if (since is None and until is None) or (since is not None and until is not None and since >= until):
+        raise RequestRefused(f"{text!r} is no span of time")
+    return Side("time", text, since=since, until=until)
+
+
+def _before(one: Side, other: Side) -> bool:
+    """Whether one ends where the other begins, or earlier."""
+    return one.until is not None and other.since is not None and one.until <= other.since + _TOGETHER
+
+
+def changes(*, which: Selection = EVERYTHING, limit: Whole = 20, form: Form = FOR_PEOPLE) -> int:
+    """Find since when something takes longer or less, and what changed then.
+
+    Steps of more than 5 % in the medians of runs are listed with the changes at that point that are on record. The
+    newest 1,000 runs of each series are looked at; patch releases of an interpreter follow each other as one series. A
+    step needs six runs on either side, and the extra: pip install -e '.[changes]'
+
+    Exit codes: 0 done, 2 refused, or numpy is missing.
+
+    Example: threadmill history changes --since 90d
+
+    Args:
+        limit: steps at the most, newest first
+    """
+    asked = which.filter()
+    history = open_history(limit)
+    rows = find_changes(history, asked)[:limit]
+    say_if_empty(history)
+    return print_rows(
+        rows,
+        Change,
+        form,
+        lambda: CHANGES.fill(rows, without=said_once(row.series for row in rows)),
+        "no step of more than 5 % is shown",
+    )
+
+
+def slowest(
+    *,
+    absolute: Annotated[Flag, Parameter(help="by time, whatever is usual for it")] = False,
+    which: Selection = EVERYTHING,
+    limit: Whole = 20,
+    form: Form = FOR_PEOPLE,
+) -> int:
+    """List what took longest, against what is usual for it.
+
+    Payloads and samples are ordered by their time as a multiple of the median of their series. Failed and noisy ones
+    are left out. Without --since, the last 30 days are looked at.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history slowest --limit 5
+
+    Args:
+        limit: how many at the most
+    """
+    asked = which.filter()
+    if asked.since is None:
+        asked = replace(asked, since=(asked.until or datetime.now(UTC)) - _RECENT)
+    history = open_history(limit)
+    rows = history.slowest(asked, absolute=absolute, limit=limit)
+    say_if_empty(history)
+    return print_rows(rows, SlowRow, form, lambda: SLOWEST.fill(rows, without=said_once(row.series for row in rows)))

@@ -1,0 +1,140 @@
+"""`threadmill verify|restore|prune`: what runs on a vault."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from flows.cli.options import Flag, Json, KeyOption, VaultOption, Via, Whole
+from flows.jobs.parameters import PruneVault, RestoreFiles, VerifyVault
+from flows.settings import settings_with
+from flows.show.tables import VAULT_SNAPSHOTS
+from flows.show.terminal import print_json, print_table, say
+from flows.text import plural
+
+if TYPE_CHECKING:
+    from db.history import History
+    from flows.jobs.vault import PruningRequest
+
+
+def verify(
+    *,
+    options: Annotated[VerifyVault, Parameter(name="*")] = VerifyVault(),  # noqa: B008 - frozen
+    vault: VaultOption = None,
+    key_file: KeyOption = None,
+    jobs: Whole | None = None,
+    via: Via = None,
+    json: Json = False,
+) -> int:
+    """Check that a vault is whole.
+
+    Every object is hashed again, every snapshot is authenticated, and files that do not belong are found. Each verdict
+    goes on record. Without a key file the digests of objects are checked, and the MACs of snapshots are not. --json
+    prints the run and what it came to.
+
+    Exit codes: 0 whole, 1 something is not as it was written, 2 refused before any work.
+
+    Example: threadmill verify --vault VAULT --key-file KEY --sample 1000
+
+    Args:
+        jobs: objects at once (default: usable CPUs)
+    """
+    settings = settings_with(vault, key_file, jobs)
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from flows.cli.run import print_done, run_job
+    from flows.jobs.verify import verification_job
+
+    done = run_job("flows.vault:verify_vault", options.check(), verification_job, settings, via, quiet=json)
+    return print_done(settings.open_history(), done, json=json)
+
+
+def restore(
+    snapshot: str,
+    target: str,
+    /,
+    *paths: str,
+    options: Annotated[RestoreFiles, Parameter(name="*")] = RestoreFiles(),  # noqa: B008 - frozen
+    vault: VaultOption = None,
+    key_file: KeyOption = None,
+    via: Via = None,
+    json: Json = False,
+) -> int:
+    """Bring files back from a vault.
+
+    Modes, times, links and empty folders come back too. Each file lies below the target by the whole path that it had.
+    A file gets its name there once its digest has been checked, and replaces nothing; a file that is there already and
+    is the same counts as restored. --json prints the run and what it came to.
+
+    Exit codes: 0 everything is there, 1 something could not be restored, 2 refused before any work.
+
+    Example: threadmill restore latest TARGET --vault VAULT --key-file KEY
+
+    Args:
+        snapshot: latest, or the beginning of a snapshot's name (see threadmill snapshots)
+        target: folder, made if it is not there
+        paths: only these and what is below them, as they were when they were encrypted
+    """
+    settings = settings_with(vault, key_file)
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from flows.cli.run import print_done, run_job
+    from flows.jobs.request import need_path
+    from flows.jobs.restore import restoration_job
+
+    given = replace(options, snapshot=snapshot, target=need_path(target), paths=tuple(map(need_path, paths)))
+    done = run_job("flows.vault:restore_files", given, restoration_job, settings, via, quiet=json)
+    return print_done(settings.open_history(), done, json=json)
+
+
+def prune(
+    *,
+    options: Annotated[PruneVault, Parameter(name="*")] = PruneVault(),  # noqa: B008 - frozen
+    dry_run: Flag = False,
+    vault: VaultOption = None,
+    key_file: KeyOption = None,
+    via: Via = None,
+    json: Json = False,
+) -> int:
+    """Remove snapshots that no rule keeps from a vault.
+
+    Objects that only these snapshots named are removed with them. Each set of paths is looked at by itself, and its
+    newest snapshot always stays. Days, weeks (ISO) and months are in UTC. --json prints the run and what it came to.
+
+    Exit codes: 0 done, 1 the vault could not be pruned, 2 refused before any work.
+
+    Example: threadmill prune --vault VAULT --key-file KEY --keep-daily 7 --keep-weekly 5 --dry-run
+
+    Args:
+        dry_run: say what would be removed, and remove nothing
+    """
+    settings = settings_with(vault, key_file)
+    options.check()
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from flows.cli.run import print_done, run_job
+    from flows.jobs.vault import pruning_job, pruning_request
+
+    if dry_run:
+        return _print_preview(pruning_request(options, settings), settings.open_history(), json=json)
+    done = run_job("flows.vault:prune_vault", options, pruning_job, settings, via, quiet=json)
+    return print_done(settings.open_history(), done, json=json)
+
+
+def _print_preview(request: PruningRequest, history: History, *, json: bool) -> int:
+    from flows.cli.snapshots import snapshot_line
+    from flows.jobs.vault import preview_prune
+    from tasks.cancel import CancelToken
+
+    removal = preview_prune(request, history, CancelToken())
+    if json:
+        print_json(
+            {"remove": [one.name for one in removal.snapshots], "keep": removal.kept, "objects": removal.objects}
+        )
+        return 0
+    if removal.snapshots:
+        print_table(VAULT_SNAPSHOTS.fill((snapshot_line(one) for one in removal.snapshots), "snapshots that would go"))
+    say(
+        f"{plural(len(removal.snapshots), 'snapshot')} and {plural(removal.objects, 'object')} would go, "
+        f"{plural(removal.kept, 'snapshot')} would stay; nothing was done"
+    )
+    return 0

@@ -1,0 +1,190 @@
+"""The encryption job: plan, start batches, wait, close the run."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from operator import itemgetter
+from typing import TypeVar
+
+from db.rows import NewRun
+from db.store import Store
+from flows.jobs.parameters import EncryptFiles, EncryptPayloads
+from flows.jobs.plan import Done, Plan, make_plan
+from flows.jobs.request import EncryptionRequest, encryption_request
+from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Tools, counted, open_run
+from flows.jobs.runner import Here, Step, at_once
+from flows.settings import Settings
+from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch
+from tasks.crypto.secret import KeySource
+from tasks.rows import payload_rows
+
+T = TypeVar("T")
+
+
+# The message of a run, and the log of a batch, name so many; all of them: threadmill history failures.
+_FAULTS_NAMED = 5
+
+
+@dataclass(slots=True)
+class EncryptionOutcome:
+    """What the payloads of a run, or of one batch, came to; small enough for a run of a million payloads.
+
+    Attributes:
+        counts: payloads by status.
+        unreadable: those of the failed ones that the operating system would not let us read.
+        size_bytes: the sum over good payloads.
+        faults: the first few that failed or were unstable.
+    """
+
+    counts: Counter[PayloadStatus] = field(default_factory=Counter)
+    unreadable: int = 0
+    size_bytes: int = 0
+    faults: list[Encryption] = field(default_factory=list)
+
+    def add(self, encryptions: Sequence[Encryption]) -> None:
+        """Count some more."""
+        self.counts.update(one.status for one in encryptions)
+        self.size_bytes += sum(one.size_bytes or 0 for one in encryptions)
+        faults = [one for one in encryptions if one.status in ("failed", "unstable")]
+        self.unreadable += sum(one.cause == "unreadable" for one in faults)
+        self.faults += faults[: _FAULTS_NAMED - len(self.faults)]
+
+    @property
+    def more(self) -> int:
+        """How many faults there are beyond the first few."""
+        return self.counts["failed"] + self.counts["unstable"] - len(self.faults)
+
+    @property
+    def exit_code(self) -> int:
+        """See `PartOutcome`."""
+        failed = self.counts["failed"]
+        if failed > self.unreadable:
+            return 1
+        return 3 if failed or self.counts["unstable"] else 0
+
+    @property
+    def message(self) -> str:
+        """How many of what, and the first of those that need attention."""
+        text = counted(self.counts) or "nothing left to do"
+        return f"{text}: {self.named_faults}" if self.faults else text
+
+    @property
+    def named_faults(self) -> str:
+        """The first payloads that need attention; empty if there are none."""
+        text = "; ".join(f"{one.payload.name.decode(errors='backslashreplace')} ({one.error})" for one in self.faults)
+        return f"{text} and {self.more:,} more" if self.more else text
+
+
+def encryption_job(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> Job:
+    """The job for these parameters, with or without a vault.
+
+    Raises:
+        RequestRefused, CryptoError: see `encryption_request`.
+    """
+    request = encryption_request(parameters, settings)
+    if request.vault is None:
+        return partial(encrypt, request)
+    # Late: a run without a vault loads nothing of it.
+    from flows.jobs.keep import encrypt_into_vault
+
+    return partial(encrypt_into_vault, request, request.vault)
+
+
+def encrypt(request: EncryptionRequest, run: NewRun, tools: Tools) -> OpenRun:
+    """Encrypt every payload of the request and record what became of it; the run, closed.
+
+    A further attempt of a flow run does only what earlier ones have not done.
+
+    Args:
+        request: what to encrypt and how.
+        run: what the run's row says; its parameters are taken from the request.
+        tools: what to work with. When cancelled, batches in work are recorded as far as they came.
+
+    Raises:
+        RequestRefused, CryptoError: refused before any work, and before the run has a row.
+        RecordError: the record cannot be written.
+    """
+    plan = tools.runner.plan(lambda: make_plan(request, tools.cancel))
+    tools.reporter.planned(planned_work(plan))
+    with open_run(replace(run, parameters=dict(request.recorded)), tools) as opened:
+        done_before: frozenset[Done] = frozenset()
+        if run.flow_run_id is not None and run.attempt > 1:
+            done_before = tools.history.done_before(run.flow_run_id)
+        opened.outcomes.append(encrypt_batches(plan, opened, done_before))
+    return opened
+
+
+def encrypt_batches(plan: Plan, run: OpenRun, done_before: frozenset[Done] = frozenset()) -> EncryptionOutcome:
+    """Encrypt the payloads of a plan, and discard the ciphertext."""
+    return run_batches(plan, run, partial(batch_step, plan.request), tuple, done_before)
+
+
+def run_batches(
+    plan: Plan,
+    run: OpenRun,
+    step_of: Callable[[Batch], Step[T]],
+    take: Callable[[T], Sequence[Encryption]],
+    done_before: frozenset[Done] = frozenset(),
+) -> EncryptionOutcome:
+    """Do batch after batch, at most as many at once as the part has workers, and sum up their results.
+
+    Args:
+        plan: what to do.
+        run: the run that it belongs to.
+        step_of: makes the step of a batch.
+        take: called with the result of a step once it is recorded; gives the encryptions in it.
+        done_before: left out.
+    """
+    outcome = EncryptionOutcome()
+    for part, of_part in itertools.groupby(plan.batches(done_before), key=itemgetter(0)):
+        # Suites and backends are compared with each other, so they do not run side by side.
+        batches = (batch for _, batch in of_part)
+        running = at_once(batches, lambda batch: run.start(step_of(batch)), part.workers, run.tools.cancel)
+        with closing(running) as ended:
+            for batch, done in ended:
+                encryptions = take(done)
+                outcome.add(encryptions)
+                run.tools.reporter.progressed(_more_done(batch, encryptions, several=len(plan.parts) > 1))
+    return outcome
+
+
+def planned_work(plan: Plan) -> PlannedWork:
+    """The work of a plan, for the reporter."""
+    ways = "; ".join(f"{part.suite.name} on {part.chosen.backend} ({part.chosen.reason})" for part in plan.parts)
+    return PlannedWork("encrypting", "payload", plan.total, plan.size_bytes * len(plan.parts), ways)
+
+
+def _more_done(batch: Batch, encryptions: Sequence[Encryption], *, several: bool) -> MoreDone:
+    way = f" ({batch.suite} on {batch.chosen.backend})" if several else ""
+    outcome = EncryptionOutcome()
+    outcome.add(encryptions)
+    faults = [
+        f"{one.payload.name.decode(errors='backslashreplace')} {one.status}: {one.error}" for one in outcome.faults
+    ]
+    faults += [f"and {outcome.more:,} more payloads of batch {batch.number}"] if outcome.more else []
+    line = f"batch {batch.number}{way}: {counted(outcome.counts)}"
+    return MoreDone(len(encryptions), outcome.size_bytes, line, faults)
+
+
+def batch_step(request: EncryptionRequest, batch: Batch) -> Step[tuple[Encryption, ...]]:
+    """The step that encrypts a batch. Its names are ASCII: the font of the UI's graph has little else."""
+    return Step(
+        kind="encrypt-batch",
+        name=f"encrypt batch {batch.number}: {len(batch.payloads)} x {batch.suite} on {batch.chosen.backend}",
+        recorded_as=f"record batch {batch.number}",
+        work=partial(_encrypt, batch, request.key, request.limits),
+        record=_record,
+    )
+
+
+def _encrypt(batch: Batch, key: KeySource, limits: Limits, here: Here) -> tuple[Encryption, ...]:
+    return encrypt_batch(batch, key, limits, here.cancel)
+
+
+def _record(store: Store, run_id: int, encryptions: tuple[Encryption, ...]) -> None:
+    store.record_payloads(payload_rows(run_id, encryptions))

@@ -1,0 +1,268 @@
+"""The experiments' job: find interpreters, plan rounds, measure and record them one at a time."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from db.rows import NewRun
+from db.store import Store
+from flows.errors import RequestRefused
+from flows.jobs.parameters import RunExperiments
+from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Reporter, Tools, counted, open_run
+from flows.jobs.runner import Here, Pending, Step
+from flows.settings import Settings
+from flows.text import plural
+from tasks.axes import FAILURES, Executor, Experiment, Guard, Outcome, Shape, Workload
+from tasks.cancel import CancelToken
+from tasks.rows import interpreter_facts, sample_rows
+from tasks.threads.cases import Case, Sample
+from tasks.threads.errors import ExperimentError
+from tasks.threads.interpreters import Interpreter, discover, distinct, probe, select
+from tasks.threads.measure import measure_round
+from tasks.threads.plan import QUICK_ROUNDS, ROUNDS, CaseSelection, Round, RoundPlan, book_plan, plan
+
+# More samples than any round has, retries included: the ordinals of a round do not depend on the others.
+_ORDINALS_PER_ROUND = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRequest:
+    """The parameters with the settings of this process: `lock` is the host's measuring lock, and how long to wait."""
+
+    lock: str
+    parameters: RunExperiments = field(default_factory=RunExperiments)
+    lock_wait_s: float = 3600.0
+
+    def recorded(self, plan: RoundPlan) -> dict[str, object]:
+        """For the record, with the drawn seed and the interpreters that were found."""
+        settled = replace(self.parameters, rounds=len(plan.rounds), seed=plan.seed)
+        return settled.recorded() | {"interpreters": list(labels_of(plan).values())}
+
+
+def experiment_job(parameters: RunExperiments, settings: Settings) -> Job:
+    """The job for these parameters."""
+    return partial(measure, ExperimentRequest(settings.measuring_lock, parameters))
+
+
+def selection_of(parameters: RunExperiments) -> CaseSelection:
+    """The cases that are asked for."""
+    return CaseSelection(
+        experiments=tuple(map(Experiment, dict.fromkeys(parameters.experiments))),
+        workloads=tuple(map(Workload, dict.fromkeys(parameters.workloads))),
+        executors=tuple(map(Executor, dict.fromkeys(parameters.executors))),
+        shapes=tuple(map(Shape, dict.fromkeys(parameters.shapes))),
+        guards=tuple(map(Guard, dict.fromkeys(parameters.guards))),
+        workers=tuple(dict.fromkeys(parameters.workers)),
+        quick=parameters.quick,
+    )
+
+
+def find_interpreters(pythons: Sequence[str], cancel: CancelToken) -> tuple[Interpreter, ...]:
+    """The interpreters to measure, free-threaded ones with the GIL on and off.
+
+    Raises:
+        RequestRefused: one that is asked for is not there, or is no Python from 3.6 on.
+    """
+    try:
+        if not pythons:
+            found: Sequence[Interpreter] = (probe(sys.executable, cancel),)
+        elif list(pythons) == ["all"]:
+            found = discover(cancel)
+        else:
+            found = select(pythons, cancel)
+    except ExperimentError as error:
+        raise RequestRefused(str(error)) from error
+    return distinct(variant for one in found for variant in one.variants())
+
+
+def make_rounds(request: ExperimentRequest, cancel: CancelToken) -> RoundPlan:
+    """All rounds, in a drawn order.
+
+    Raises:
+        RequestRefused: an interpreter is not there, or what is asked for does not go together.
+    """
+    asked = request.parameters
+    interpreters = find_interpreters(asked.pythons, cancel)
+    rounds = asked.rounds or (QUICK_ROUNDS if asked.quick else ROUNDS)
+    try:
+        return plan(selection_of(asked), interpreters, rounds, _seed(asked.seed))
+    except ExperimentError as error:
+        raise RequestRefused(str(error)) from error
+
+
+def book_rounds(rounds: int, cancel: CancelToken) -> RoundPlan:
+    """Items 53 and 54 with the chapter's own numbers, on the running interpreter."""
+    (interpreter, *_) = find_interpreters((), cancel)
+    return book_plan(interpreter, rounds)
+
+
+def measure(request: ExperimentRequest, run: NewRun, tools: Tools) -> OpenRun:
+    """Measure all rounds of the request and record every sample; the run, closed.
+
+    Raises:
+        RequestRefused: refused before any work, and before the run has a row.
+        ExperimentError: somebody else measures on this host and does not end.
+        RecordError: the record cannot be written.
+    """
+    rounds = tools.runner.plan(lambda: make_rounds(request, tools.cancel))
+    tools.reporter.planned(planned_samples(rounds))
+    with open_run(replace(run, parameters=request.recorded(rounds)), tools) as opened:
+        opened.outcomes.append(run_rounds(rounds, request, opened))
+    return opened
+
+
+def run_rounds(rounds: RoundPlan, request: ExperimentRequest, run: OpenRun) -> MeasurementOutcome:
+    """Measure and record one round after the other."""
+    labels = labels_of(rounds)
+    counting = Counting(labels)
+    progress = _RoundProgress(rounds, labels, run.tools.reporter)
+    pending: Pending[tuple[Sample, ...]] | None = None
+    for one in rounds.rounds:
+        pending = run.start(round_step(one, request), progress.tell, after=pending)
+        try:
+            samples = pending.result()
+        except BaseException:
+            # Let the children be ended before the run is closed.
+            run.tools.cancel.cancel()
+            with suppress(Exception):
+                pending.result()
+            raise
+        progress.end(one, samples)
+        counting.add(samples)
+    outcome = counting.outcome
+    taken = sum(outcome.outcomes.values())
+    if 2 * outcome.noisy > taken:
+        text = f"{outcome.noisy:,} of {plural(taken, 'sample')} are noisy: something else ran on this host; "
+        run.tools.reporter.progressed(MoreDone(faults=(text + "they are recorded, and no figure rests on them",)))
+    return outcome
+
+
+class _RoundProgress:
+    """Turns samples into events. A sample that is taken again, because the first was noisy, is not counted again."""
+
+    def __init__(self, rounds: RoundPlan, labels: dict[str, str], reporter: Reporter) -> None:
+        self._rounds = len(rounds.rounds)
+        self._labels = labels
+        self._reporter = reporter
+        self._seen: set[tuple[Case, str]] = set()
+
+    def tell(self, sample: object) -> None:
+        """A sample was taken; called from the thread that measures."""
+        assert isinstance(sample, Sample)  # noqa: S101 - a round tells nothing else
+        key = sample.case, sample.interpreter
+        count = 0 if key in self._seen else 1
+        self._seen.add(key)
+        faults = [fault_text(sample, self._labels[sample.interpreter])] if sample.outcome.is_failure else []
+        self._reporter.progressed(MoreDone(count, faults=faults, item=sample.case.key))
+
+    def end(self, one: Round, samples: Sequence[Sample]) -> None:
+        """A round is recorded; what was not told while it was measured is counted now."""
+        counts = counted(Counter(sample.outcome.value for sample in samples))
+        noisy = sum(sample.noisy for sample in samples)
+        line = f"round {one.number + 1} of {self._rounds}: {counts}; {noisy} of them noisy"
+        reasons = {sample.error for sample in samples if sample.outcome is Outcome.SKIPPED}
+        for reason in sorted(filter(None, reasons)):
+            line += f"; skipped: {reason}"
+        self._reporter.progressed(MoreDone(len(one.steps) - len(self._seen), line=line))
+        self._seen.clear()
+
+
+def planned_samples(rounds: RoundPlan) -> PlannedWork:
+    """The work of a plan, for the reporter."""
+    total = sum(len(one.steps) for one in rounds.rounds)
+    details = f"{plural(len(rounds.rounds), 'round')} on {', '.join(labels_of(rounds).values())}; seed {rounds.seed}"
+    return PlannedWork("measuring", "sample", total, details=details)
+
+
+def round_step(one: Round, request: ExperimentRequest) -> Step[tuple[Sample, ...]]:
+    """The step that measures a round."""
+    return Step(
+        kind="measure-round",
+        name=f"measure round {one.number}",
+        recorded_as=f"record round {one.number}",
+        work=partial(_measure, one, request.lock, request.lock_wait_s),
+        record=partial(_record, one),
+    )
+
+
+def _measure(one: Round, lock: str, lock_wait_s: float, here: Here) -> tuple[Sample, ...]:
+    return measure_round(one, lock_path=lock, lock_wait_s=lock_wait_s, cancel=here.cancel, tell=here.tell)
+
+
+def _record(one: Round, store: Store, run_id: int, samples: tuple[Sample, ...]) -> None:
+    rows = sample_rows(run_id, one.number * _ORDINALS_PER_ROUND, samples, one.interpreters)
+    store.record_samples(rows, interpreter_facts(one.interpreters))
+
+
+def _seed(asked: int | None) -> int:
+    return random.SystemRandom().getrandbits(32) if asked is None else asked
+
+
+_FAULTS_KEPT = 5
+# A child's standard error may come with it; all of it is on record.
+_FAULT_LETTERS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementOutcome:
+    """What all samples of a run came to: counts by outcome, and the first that say that something is broken."""
+
+    outcomes: dict[Outcome, int]
+    noisy: int
+    faults: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a sample says that something is broken: wrong output, a guard that leaked, a child that died."""
+        return 1 if self.outcomes.keys() & FAILURES else 0
+
+    @property
+    def message(self) -> str:
+        """How many samples ended how, and the first faults."""
+        counts = ", ".join(f"{count:,} {outcome}" for outcome, count in self.outcomes.items())
+        text = f"{sum(self.outcomes.values()):,} samples ({counts}; {self.noisy:,} noisy)"
+        return text + (": " + "; ".join(self.faults) if self.faults else "")
+
+
+class Counting:
+    """Samples counted by outcome, the first faults kept; `labels` are those of the interpreters, by fingerprint."""
+
+    def __init__(self, labels: dict[str, str]) -> None:
+        self._labels = labels
+        self._outcomes: Counter[Outcome] = Counter()
+        self._noisy = 0
+        self._faults: list[str] = []
+
+    def add(self, samples: Sequence[Sample]) -> None:
+        """Take in what a round came to."""
+        for sample in samples:
+            self._outcomes[sample.outcome] += 1
+            self._noisy += sample.noisy
+            if sample.outcome.is_failure and len(self._faults) < _FAULTS_KEPT:
+                text = fault_text(sample, self._labels[sample.interpreter])
+                # The same in every round is said once.
+                self._faults += [] if text in self._faults else [text]
+
+    @property
+    def outcome(self) -> MeasurementOutcome:
+        """All of it so far."""
+        return MeasurementOutcome(dict(self._outcomes), self._noisy, tuple(self._faults))
+
+
+def labels_of(plan: RoundPlan) -> dict[str, str]:
+    """What people call the interpreters of a plan, by fingerprint, sorted by version."""
+    found = {key: one for each in plan.rounds for key, one in each.interpreters.items()}
+    return {one.fingerprint: one.label for one in sorted(found.values(), key=lambda one: one.sort_key)}
+
+
+def fault_text(sample: Sample, label: str) -> str:
+    """What is wrong with a sample of the interpreter called `label`, in one line."""
+    why = " ".join((sample.error or f"{sample.found} instead of {sample.expected}").split())
+    why = why if len(why) <= _FAULT_LETTERS else f"{why[:_FAULT_LETTERS]} …"
+    return f"{sample.case.key} on {label} {sample.outcome} ({why})"

@@ -1,0 +1,209 @@
+"""Parameters of the jobs: a class is at once the options of a command, the form of a flow, and a run's parameters.
+
+A field's type has its bounds and choices, and its text is the help of the option and the description in the form.
+Paths of secrets and of the vault are no parameters: they are settings of the process that runs the job. This module
+imports no engine, so that a command line is refused quickly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Interval, Le, MinLen
+from cyclopts import Parameter
+
+from flows.cli.options import NAMES, Flag, Whole
+from flows.jobs.parameter_types import JobParameters, Matches
+from flows.text import KEEP_FORM
+from tasks.axes import Executor, Experiment, Guard, Shape, Workload
+from tasks.suites import SUITES, BackendChoice, SuiteName
+
+Jobs = Annotated[
+    Annotated[Whole, Interval(ge=1, le=256)] | None,
+    Parameter(help="chains at once, 1 to 256 (default: usable CPUs)"),
+]
+Suites = Annotated[
+    tuple[SuiteName, ...],
+    MinLen(1),
+    NAMES,
+    Parameter(name="--suite", help=f"{', '.join(SUITES)}; several are run one after the other"),
+]
+Backends = Annotated[
+    tuple[BackendChoice, ...],
+    MinLen(1),
+    NAMES,
+    Parameter(
+        name="--backend",
+        help="auto (openssl where it can run the suite), openssl, native; several are run one after the other",
+    ),
+]
+LegacySize = Annotated[Flag, Parameter(help="let the suite classic take payloads over 8 MiB")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncryptFiles(JobParameters):
+    """Encrypt files and folders."""
+
+    paths: Annotated[
+        tuple[str, ...],
+        Parameter(
+            parse=False,
+            help="files and folders on the machine that runs the flow; a folder stands for all files below it; "
+            "empty for those in THREADMILL_PATHS",
+        ),
+    ] = ()
+    suites: Suites = ("modern",)
+    backends: Backends = ("auto",)
+    jobs: Jobs = None
+    allow_legacy_size: LegacySize = False
+    exclude: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative=(),
+            show_default=False,
+            metavar="PATTERN",
+            help="what to leave out of the vault, in the syntax of gitignore, relative to each path; may be repeated",
+        ),
+    ] = ()
+    rehash: Annotated[
+        Flag, Parameter(help="read files that look unchanged too, and encrypt those whose content has changed")
+    ] = False
+    discard: Annotated[Flag, Parameter(help="keep nothing, although THREADMILL_VAULT is set")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncryptPayloads(JobParameters):
+    """Encrypt random payloads, which lie in memory meanwhile."""
+
+    size_bytes: Annotated[int, Interval(ge=0, le=1 << 30), Parameter(help="size of each payload, at most 1 GiB")] = 100
+    count: Annotated[
+        int,
+        Interval(ge=1, le=1_000_000),
+        Parameter(help="how many payloads under every suite and backend, at most 1,000,000"),
+    ] = 3
+    suites: Suites = ("modern",)
+    backends: Backends = ("auto",)
+    jobs: Jobs = None
+    allow_legacy_size: LegacySize = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyVault(JobParameters):
+    """Check a vault."""
+
+    sample: Annotated[
+        Annotated[Whole, Ge(1)] | None,
+        Parameter(help="check only this many objects, the ones that were verified least recently (default: all)"),
+    ] = None
+    snapshots_only: Annotated[
+        Flag, Parameter(name="--snapshots", help="check everything but the content of objects")
+    ] = False
+
+
+Count = Annotated[Whole, Ge(0), Le(100_000)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneVault(JobParameters):
+    """Remove snapshots from a vault."""
+
+    keep_last: Annotated[Count, Parameter(help="keep the newest N snapshots")] = 0
+    keep_daily: Annotated[
+        Count, Parameter(help="keep the newest snapshot of each of the last N days that have one")
+    ] = 0
+    keep_weekly: Annotated[
+        Count, Parameter(help="keep the newest snapshot of each of the last N weeks that have one")
+    ] = 0
+    keep_monthly: Annotated[
+        Count, Parameter(help="keep the newest snapshot of each of the last N months that have one")
+    ] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreFiles(JobParameters):
+    """Bring files back from a vault."""
+
+    target: Annotated[
+        str, Parameter(parse=False, help="folder on the machine that runs the flow, made if it is not there")
+    ] = ""
+    snapshot: Annotated[
+        str, Parameter(parse=False, help="latest, or the beginning of a snapshot's name (see threadmill snapshots)")
+    ] = "latest"
+    paths: Annotated[
+        tuple[str, ...], Parameter(parse=False, help="only these and what is below them; empty for all")
+    ] = ()
+    overwrite: Annotated[Flag, Parameter(help="replace files and links that are there")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maintain(JobParameters):
+    """Look after the record."""
+
+    remove_older_than: Annotated[
+        Annotated[str, Matches(KEEP_FORM, "is not an age that runs are kept to; write 365d or 52w")] | None,
+        Parameter(help="age in days or weeks, such as 365d (default: THREADMILL_KEEP; without it nothing is removed)"),
+    ] = None
+
+
+Workers = Annotated[int, Interval(ge=1, le=512)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunExperiments(JobParameters):
+    """Measure the chosen cases in the chosen interpreters; an empty choice stands for all."""
+
+    experiments: Annotated[
+        tuple[Experiment, ...],
+        Parameter(parse=False, help="the questions: speedup, race; ceiling is part of every round; empty for all"),
+    ] = ()
+    workloads: Annotated[
+        tuple[Workload, ...],
+        NAMES,
+        Parameter(name="--workload", help=f"of speedup: {', '.join(Workload)} (default: all)"),
+    ] = ()
+    executors: Annotated[
+        tuple[Executor, ...],
+        NAMES,
+        Parameter(
+            name="--executor",
+            help=f"of speedup: {', '.join(Executor)} (default: all); serial is always there to compare with",
+        ),
+    ] = ()
+    shapes: Annotated[
+        tuple[Shape, ...],
+        NAMES,
+        Parameter(name="--shape", help=f"of race: {', '.join(Shape)} (default: all)"),
+    ] = ()
+    guards: Annotated[
+        tuple[Guard, ...],
+        NAMES,
+        Parameter(name="--guard", help=f"of race: {', '.join(Guard)} (default: all)"),
+    ] = ()
+    workers: Annotated[
+        tuple[Workers, ...],
+        MinLen(1),
+        Parameter(parse=False, help="of pools and of ceiling, 1 to 512 each"),
+    ] = (2,)
+    pythons: Annotated[
+        tuple[str, ...],
+        NAMES,
+        Parameter(
+            name="--python",
+            help="paths or versions (3.12, 3.13t) on the machine that measures, or all that are found "
+            "(default: the running one)",
+        ),
+    ] = ()
+    rounds: Annotated[
+        Annotated[Whole, Interval(ge=1, le=10_000)] | None,
+        Parameter(help="how often every case is measured, 1 to 10,000 (default: 20, with quick 6)"),
+    ] = None
+    seed: Annotated[
+        Whole | None, Parameter(help="of the order of cases, any number; drawn and recorded unless given")
+    ] = None
+    quick: Annotated[Flag, Parameter(help="lower counts and fewer rounds")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey(JobParameters):
+    """The chapter has its own numbers."""

@@ -1,0 +1,1 @@
+"""Jobs as Prefect flows: everything that imports Prefect, but for the flows and tasks themselves."""

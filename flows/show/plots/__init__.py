@@ -1,0 +1,139 @@
+"""Charts drawn with matplotlib, as SVG to stand in a page and as PNG: the only module that imports it.
+
+Plain `Figure` objects, because pyplot is state of the whole process; settings of the user's own are left aside, so
+that the same findings give the same bytes everywhere.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from flows.show.charts import Chart, HeatMap, LineChart, ScalingChart, StageChart
+from flows.show.plots.bars import draw_heatmap, draw_stages, draw_times, heatmap_size, stages_size, times_size
+from flows.show.plots.lines import draw_lines, draw_scaling, lines_size, scaling_size
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DPI = 100
+_COLOURS = 96
+_TITLE_LETTERS_PER_INCH = 9
+_SETTINGS = {
+    # Text stays text: it can be found, copied and read aloud. DejaVu comes with matplotlib, and as few fonts are
+    # wider, what fits here fits with another font as well.
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana"],
+    # A dollar in a label is a dollar.
+    "text.parse_math": False,
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "figure.titlesize": 11.0,
+    "text.color": "#1a1a1a",
+    "axes.labelcolor": "#1a1a1a",
+    "axes.edgecolor": "#555555",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "hatch.linewidth": 0.7,
+    "hatch.color": "#777777",
+    # Dates with no more digits than tell them apart.
+    "date.converter": "concise",
+}
+_METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
+
+
+def why_no_plots() -> str | None:
+    """A sentence if matplotlib cannot be imported here, else None."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        return (
+            "The plots are left out, because matplotlib is not installed here: `pip install -e '.[plots]'`. "
+            "The tables have the same numbers."
+        )
+    return None
+
+
+def figure(chart: Chart) -> Figure:
+    """A chart, drawn. Raises ImportError without matplotlib (see `why_no_plots`)."""
+    from matplotlib.figure import Figure
+
+    with _settings(chart.title):
+        if isinstance(chart, ScalingChart):
+            drawn = Figure(figsize=scaling_size(chart), layout="constrained")
+            draw_scaling(drawn, chart)
+        elif isinstance(chart, HeatMap):
+            drawn = Figure(figsize=heatmap_size(chart), layout="constrained")
+            draw_heatmap(drawn, chart)
+        elif isinstance(chart, LineChart):
+            drawn = Figure(figsize=lines_size(chart), layout="constrained")
+            draw_lines(drawn, chart)
+        elif isinstance(chart, StageChart):
+            drawn = Figure(figsize=stages_size(chart), layout="constrained")
+            draw_stages(drawn, chart)
+        else:
+            drawn = Figure(figsize=times_size(chart), layout="constrained")
+            draw_times(drawn, chart)
+        # On a phone the left of a wide plot is what is seen of it first.
+        place = {"x": 0.01, "ha": "left"} if isinstance(chart, LineChart | StageChart) else {}
+        drawn.suptitle(_wrapped(chart.title, drawn.get_figwidth()), fontweight="bold", **place)
+        _lay_out(drawn)
+    drawn.set_label(chart.title)
+    return drawn
+
+
+def _lay_out(figure: Figure) -> None:
+    """Once and for all: a figure with a layout still to be worked out is drawn twice when it is saved."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine(None)
+
+
+def _wrapped(title: str, width_inches: float) -> str:
+    return textwrap.fill(title, int(width_inches * _TITLE_LETTERS_PER_INCH), max_lines=2, placeholder=" …")
+
+
+def svg(figure: Figure) -> str:
+    """An `svg` element, the same bytes for the same chart: no prolog, no date, no drawn ids, no address but xmlns."""
+    buffer = io.StringIO()
+    title = str(figure.get_label())
+    with _settings(title):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    # Its addresses (of the vocabulary) say nothing about the plot.
+    text = _METADATA.sub("", text[text.index("<svg") :]).rstrip()
+    return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1)
+
+
+def png(figure: Figure) -> bytes:
+    """A PNG file, the same bytes for the same chart."""
+    # It comes with matplotlib.
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with _settings(str(figure.get_label())):
+        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    # A palette makes it a third of the size: an artifact has a score of them, and is sent whole.
+    smaller = io.BytesIO()
+    with Image.open(buffer) as image:
+        image.convert("RGB").quantize(_COLOURS).save(smaller, format="png", optimize=True)
+    return smaller.getvalue()
+
+
+@contextmanager
+def _settings(title: str) -> Iterator[None]:
+    """Its defaults and ours; ids are hashed with the title, so that no two plots of a page share one."""
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        # Its stub lists the names, other ones in every version.
+        ours: Any = _SETTINGS | {"svg.hashsalt": title}
+        mpl.rcParams.update(ours)
+        yield

@@ -1,0 +1,254 @@
+"""The report: its sections in their order, about one run, about rows at hand, or about all that happened in a time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from db.answers import TrendRow
+from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
+from db.rows import PayloadRow, RunDetail, RunRow, SampleRow
+from db.words import RUN_FAILURES
+from flows.analysis.intervals import MIN_PAIRS
+from flows.analysis.latest import SURVEY, latest_per_interpreter
+from flows.show.change_sections import (
+    LISTED,
+    changes_section,
+    failures_over_time,
+    failures_section,
+    look_for_changes,
+)
+from flows.show.encryption_sections import encryption_section, stages_section, throughput_section
+from flows.show.experiment_sections import (
+    COMPARED,
+    book_section,
+    race_results,
+    race_sections,
+    speedup_results,
+    speedup_sections,
+)
+from flows.show.plots import why_no_plots
+from flows.show.table import Block, Cell, Paragraph, Plot, Section, table_of
+from flows.show.time_sections import measured_section, speedups_over_time_section
+from flows.show.vault_sections import vault_run_sections, vault_sections
+from flows.text import plural, utc
+from tasks.axes import Experiment
+
+TITLE = "threadmill report"
+# Enough for shares that stay the same when more are read.
+_PAYLOADS_READ = 200
+# Among so many newest runs of a series is one with rounds enough, or there is hardly any.
+_RUNS_RANKED = 30
+_GOOD = "completed"
+
+
+def contents(
+    runs: Sequence[RunRow],
+    payloads: Sequence[PayloadRow],
+    samples: Sequence[SampleRow],
+    *,
+    made_at: datetime,
+    where: str = "",
+    one_run: bool = False,
+    more: Sequence[Section] = (),
+) -> tuple[Section, ...]:
+    """All sections, from rows in any order.
+
+    Args:
+        runs: the runs to count; they also tell the samples of a survey from others.
+        payloads: the payloads to sum up.
+        samples: the samples of one run or of many; of each interpreter on each host one run is shown, see `latest`.
+        made_at: now, in UTC; the same rows and the same time give the same report.
+        where: the record's place, for people.
+        one_run: leave a kind of work out that was not done, rather than say how to do it.
+        more: further sections, to follow the summary.
+    """
+    summary = _summary(runs, payloads, samples, made_at, where)
+    if not (runs or payloads or samples):
+        return (summary,)
+    return (
+        summary,
+        *more,
+        *((encryption_section(payloads),) if payloads or not one_run else ()),
+        *(_experiment_sections(samples, runs) if samples or not one_run else ()),
+        failures_section(runs, payloads, samples),
+    )
+
+
+def sections_of_run(history: History, detail: RunDetail, *, made_at: datetime) -> tuple[Section, ...]:
+    """All sections about one run."""
+    more = tuple(vault_run_sections(history, detail.run.id))
+    return contents(
+        [detail.run],
+        detail.payloads,
+        detail.samples,
+        made_at=made_at,
+        where=history.where,
+        # A run that looked after a vault did nothing else.
+        one_run=bool(more),
+        more=more,
+    )
+
+
+def over_time(history: History, since: datetime, until: datetime | None, *, made_at: datetime) -> tuple[Section, ...]:
+    """All sections about what started from `since` on and before `until`."""
+    which = SeriesFilter(since=since, until=until)
+    runs = history.runs(limit=None, since=since, until=until)
+    days = history.trend(which, limit=None)
+    span = f"about what started from {utc(since)} to {utc(until or made_at)}"
+    summary = _summary_of(runs, days, span, made_at, history.where)
+    if not (runs or days):
+        return (summary,)
+    found = look_for_changes(history, which, days)
+    samples = _samples_shown(history, which, runs)
+    sections = [
+        throughput_section([row for row in days if not _of_sample(row)], found.steps()),
+        stages_section([*_payloads_shown(history, since, until, days)]),
+        *filter(None, [speedups_over_time_section([row for row in days if _of_sample(row)], COMPARED)]),
+    ]
+    kept = [*vault_sections(history, runs, since, until, made_at=made_at)]
+    if missing := why_no_plots():
+        said = [] if samples else [Section("Plots", (Paragraph(missing),))]
+        sections, kept = [*said, *map(_without_plots, sections)], [*map(_without_plots, kept)]
+    return (
+        summary,
+        *kept,
+        *sections,
+        changes_section(found),
+        *_experiment_sections(samples, runs),
+        failures_over_time(history.failures(which, limit=LISTED), _failure_counts(runs, days)),
+    )
+
+
+def _of_sample(row: TrendRow) -> bool:
+    return row.series.kind == "sample"
+
+
+def _rows(row: TrendRow) -> int:
+    return row.n + row.failed + row.noisy
+
+
+def _summary_of(runs: Sequence[RunRow], days: Sequence[TrendRow], span: str, made_at: datetime, where: str) -> Section:
+    payloads = sum(_rows(row) for row in days if not _of_sample(row))
+    samples = sum(_rows(row) for row in days if _of_sample(row))
+    return _summary_over_time(runs, payloads, samples, span=span, made_at=made_at, where=where)
+
+
+def _failure_counts(runs: Sequence[RunRow], days: Sequence[TrendRow]) -> str:
+    payloads = sum(row.failed for row in days if not _of_sample(row))
+    samples = sum(row.failed for row in days if _of_sample(row))
+    failed = sum(run.status in RUN_FAILURES for run in runs)
+    return f"Failed in this time: runs {failed:,}, payloads {payloads:,}, samples {samples:,}."
+
+
+def _payloads_shown(
+    history: History, since: datetime, until: datetime | None, days: Sequence[TrendRow]
+) -> Iterator[PayloadRow]:
+    """The newest of each suite and backend."""
+    chains = {(row.series.suite or "", row.series.backend or "") for row in days if not _of_sample(row)}
+    for suite, backend in sorted(chains):
+        yield from history.payloads(
+            PayloadFilter(since=since, until=until, suites=(suite,), backends=(backend,)), limit=_PAYLOADS_READ
+        )
+
+
+def _samples_shown(history: History, which: SeriesFilter, runs: Sequence[RunRow]) -> list[SampleRow]:
+    """All samples of the runs that `latest_per_interpreter` would choose from all runs, and of few others.
+
+    Whatever run it takes for an interpreter is the best run of the series that has most rounds there.
+    """
+    known = {run.id: run for run in runs}
+    best: dict[int, tuple[bool, bool, datetime, int]] = {}
+    for row in history.trend(which, by="run", limit=_RUNS_RANKED):
+        run = known.get(row.run_id or 0)
+        if _of_sample(row) and run is not None:
+            rank = (run.flow != SURVEY, _rows(row) >= MIN_PAIRS, row.started_at, run.id)
+            series_id = row.series.series_id
+            best[series_id] = max(best.get(series_id, rank), rank)
+    shown = sorted({run_id for *_, run_id in best.values()})
+    return [row for run_id in shown for row in history.samples(SampleFilter(run_id=run_id), limit=None)]
+
+
+def _experiment_sections(samples: Sequence[SampleRow], runs: Sequence[RunRow]) -> Iterator[Section]:
+    """What the newest measurement of each interpreter says, and from which runs it comes."""
+    speedups = speedup_results(latest_per_interpreter(samples, Experiment.SPEEDUP, runs))
+    races = race_results(latest_per_interpreter(samples, Experiment.RACE, runs))
+    if not (speedups or races):
+        yield Section("Experiments", (Paragraph(_NOTHING_MEASURED),))
+        return
+    sections = [*speedup_sections(speedups), *race_sections(races)]
+    missing = why_no_plots()
+    if missing:
+        yield Section("Plots", (Paragraph(missing),))
+        sections = [_without_plots(section) for section in sections]
+    yield from sections
+    yield book_section(speedups, races)
+    shown = [(Experiment.SPEEDUP, one.measured) for one in speedups]
+    shown += [(Experiment.RACE, one.measured) for one in races]
+    yield measured_section(shown)
+
+
+def _without_plots(section: Section) -> Section:
+    """The section's tables and prose."""
+    return replace(section, blocks=tuple(block for block in section.blocks if not isinstance(block, Plot)))
+
+
+def _summary(
+    runs: Sequence[RunRow], payloads: Sequence[PayloadRow], samples: Sequence[SampleRow], made_at: datetime, where: str
+) -> Section:
+    """Counts, times, hosts, and what to run where there is nothing."""
+    start = f"Made {utc(made_at)} from {where}. " if where else f"Made {utc(made_at)}. "
+    if not (runs or payloads or samples):
+        return Section("Summary", (Paragraph(start + _EMPTY),))
+    hosts = sorted({run.host for run in runs} | {sample.host for sample in samples})
+    times = [run.started_at for run in runs]
+    times += [row.started_at for row in payloads]
+    times += [row.started_at for row in samples]
+    covers = ", ".join((plural(len(runs), "run"), plural(len(payloads), "payload"), plural(len(samples), "sample")))
+    text = (
+        f"{start}It covers {covers}, from {utc(min(times))} to {utc(max(times))}, on {', '.join(hosts) or 'no host'}."
+    )
+    return Section("Summary", (Paragraph(text), *_runs(runs)))
+
+
+def _summary_over_time(
+    runs: Sequence[RunRow], payloads: int, samples: int, *, span: str, made_at: datetime, where: str
+) -> Section:
+    """The same over a time; `payloads` and `samples` are counted with those of runs that were removed since."""
+    start = f"Made {utc(made_at)} from {where}, {span}. "
+    if not (runs or payloads or samples):
+        return Section("Summary", (Paragraph(start + _EMPTY),))
+    text = (
+        f"{start}On record are {plural(len(runs), 'run')}. Summed up, with what was removed since, are "
+        f"{plural(payloads, 'payload')} and {plural(samples, 'sample')}; those that were skipped are not counted."
+    )
+    return Section("Summary", (Paragraph(text), *_runs(runs)))
+
+
+def _runs(runs: Sequence[RunRow]) -> Iterator[Block]:
+    if not runs:
+        return
+    groups: dict[tuple[str, str], list[RunRow]] = defaultdict(list)
+    for run in runs:
+        groups[run.flow, run.host].append(run)
+    yield table_of(
+        "Runs",
+        ("flow", "host", "#runs", "#completed", "#others", "first started", "last started", "last code version"),
+        ((*key, *_cells(own)) for key, own in sorted(groups.items())),
+    )
+
+
+def _cells(own: Sequence[RunRow]) -> tuple[Cell, ...]:
+    last = max(own, key=lambda run: (run.started_at, run.id))
+    good = sum(run.status == _GOOD for run in own)
+    first = min(run.started_at for run in own)
+    return len(own), good, len(own) - good, first, last.started_at, last.code_version
+
+
+_NOTHING_MEASURED = "Nothing is measured yet: `threadmill experiment all --quick`, with `--python all` everywhere."
+_EMPTY = (
+    "Nothing is recorded yet. `threadmill survey` runs the whole chapter in about a minute, `threadmill encrypt PATH` "
+    "encrypts and fingerprints files, `threadmill experiment all --quick` measures threads, races and locks."
+)

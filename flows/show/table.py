@@ -1,0 +1,138 @@
+"""Tables made from rows, and the other blocks that a report consists of; renderers write them for their readers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from flows.show.charts import Chart
+
+Row = TypeVar("Row")
+# A renderer writes numbers with separators, and times in the zone of its readers. None is an empty cell.
+Cell = str | int | datetime | None
+_CODE = re.compile(r"`([^`]+)`")
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[Row]):
+    """A column of a kind of row.
+
+    Attributes:
+        heading: its title.
+        value: takes the value from a row; None gives an empty cell.
+        write: turns the value into text; without it, numbers and times are left to the renderer.
+        right: whether the cells stand at the right, as figures do.
+        wide: whether a terminal leaves the column out if the table does not fit otherwise.
+        optional: whether the column is left out where no row has a value.
+    """
+
+    heading: str
+    value: Callable[[Row], Any]
+    write: Callable[[Any], str] | None = None
+    right: bool = False
+    wide: bool = False
+    optional: bool = False
+
+    def cell(self, row: Row) -> Cell:
+        """The cell of a row."""
+        value = self.value(row)
+        if value is None or value == "":
+            return None
+        if self.write is not None:
+            return self.write(value)
+        return value if isinstance(value, int | datetime) and not isinstance(value, bool) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A column of a table that has its rows; `right` and `wide` as in `Column`."""
+
+    text: str
+    right: bool = False
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of cells under headings. A page shows only the title of a `folded` table until it is opened."""
+
+    title: str
+    headings: tuple[Heading, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    folded: bool = False
+
+    def narrowed(self) -> Table:
+        """The same without its wide columns."""
+        kept = [place for place, heading in enumerate(self.headings) if not heading.wide]
+        rows = tuple(tuple(row[place] for place in kept) for row in self.rows)
+        return Table(self.title, tuple(self.headings[place] for place in kept), rows, self.folded)
+
+
+@dataclass(frozen=True, slots=True)
+class TableOf(Generic[Row]):
+    """The table of a kind of row, wherever such rows are shown."""
+
+    title: str
+    columns: tuple[Column[Row], ...]
+
+    def fill(
+        self, rows: Iterable[Row], title: str | None = None, *, without: Collection[str] = (), folded: bool = False
+    ) -> Table:
+        """The table of these rows, `without` columns that say nothing here."""
+        rows = tuple(rows)
+        kept = []
+        for column in self.columns:
+            cells = [column.cell(row) for row in rows]
+            if column.heading not in without and not (column.optional and all(cell is None for cell in cells)):
+                kept.append((Heading(column.heading, column.right, column.wide), cells))
+        cells_by_row = tuple(tuple(cells[place] for _, cells in kept) for place in range(len(rows)))
+        return Table(self.title if title is None else title, tuple(one for one, _ in kept), cells_by_row, folded)
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """Prose; the words between backticks are code."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sentences:
+    """Statements of the same kind, one below the other; backticks as in a paragraph."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A chart, for renderers that can draw; a table has the same numbers."""
+
+    chart: Chart
+
+
+Block = Paragraph | Sentences | Table | Plot
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and the blocks below it; `level` 2 is a section of the page, 3 a part of one."""
+
+    title: str
+    blocks: tuple[Block, ...]
+    level: int = 2
+
+
+def table_of(title: str, headings: Iterable[str], rows: Iterable[tuple[Cell, ...]], *, folded: bool = False) -> Table:
+    """A table of cells that are made already; a `#` before a heading marks a column of figures."""
+    columns = tuple(Heading(heading.removeprefix("#"), heading.startswith("#")) for heading in headings)
+    return Table(title, columns, tuple(rows), folded)
+
+
+def with_code(text: str, escape: Callable[[str], str], code: Callable[[str], str]) -> str:
+    """Prose, escaped, with the words between backticks given to `code`."""
+    parts = _CODE.split(text)
+    return "".join(code(part) if number % 2 else escape(part) for number, part in enumerate(parts))
