@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.cli.options import Json, Names
-from flows.jobs.measurement import find_interpreters
+from flows.jobs.experiment import find_interpreters
 from flows.show.tables import INTERPRETERS
 from flows.show.terminal import print_json, print_table
 from tasks.cancel import CancelToken

@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 from cyclopts import Parameter, Token
 
-from db.history import SeriesFilter
 from flows.errors import RequestRefused
-from flows.jobs.names import check_suites
 from flows.text import parse_age
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.suites import SUITES
+
+if TYPE_CHECKING:
+    from db.history import SeriesFilter
 
 # What a database takes.
 _GREATEST = 2**63 - 1
@@ -54,6 +55,8 @@ Patterns = Annotated[list[str], Parameter(negative=(), show_default=False, metav
 Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, help="print JSON for programs")]
 Csv = Annotated[bool, Parameter(name="--csv", negative=(), show_default=False, help="print CSV for programs")]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+VaultOption = Annotated[str | None, Parameter(help="folder of the vault; default: THREADMILL_VAULT")]
+KeyOption = Annotated[str | None, Parameter(help="the one that it was made with; default: THREADMILL_KEY_FILE")]
 Via = Annotated[
     str | None,
     Parameter(help="prefect: as a flow run; direct: without Prefect, same rows (default: prefect if PREFECT_API_URL)"),
@@ -190,7 +193,10 @@ class Chains:
 
     def suites(self) -> Sequence[str]:
         """Suites that there are."""
-        return check_suites(self.suite)
+        for name in self.suite:
+            if name not in [str(known) for known in SUITES]:
+                raise RequestRefused(f"unknown suite {name!r}; there are: {', '.join(SUITES)}")
+        return list(dict.fromkeys(self.suite))
 
     def backends(self) -> Sequence[str]:
         """Backends that a payload can have run under."""
@@ -247,6 +253,8 @@ class Selection(Times, Machines, Chains, Cases):
             RequestRefused: a value makes no sense, or the filters leave nothing whatever is on record.
         """
         since, until = self.span()
+        from db.history import SeriesFilter
+
         which = SeriesFilter(
             self.axes(), self.interpreter, self.suites(), self.backends(), self.host, since=since, until=until
         )

@@ -12,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from cyclopts import App
 
-from flows.cli.options import Flag, Json
-from flows.cli.vaults import KeyOption, VaultOption
+from flows.cli.options import Flag, Json, KeyOption, VaultOption
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.request import need_key_file, need_path, need_vault
 from flows.settings import load_settings, settings_with

@@ -12,8 +12,7 @@ from cyclopts import Parameter
 from db.answers import RecordSize
 from db.history import History
 from db.rows import RunRow
-from flows.cli.options import Flag, Json
-from flows.cli.vaults import KeyOption, VaultOption
+from flows.cli.options import Flag, Json, KeyOption, VaultOption
 from flows.errors import ApiError, RequestRefused
 from flows.jobs.request import need_vault
 from flows.jobs.vault_state import VaultState, look_at_vault, too_old

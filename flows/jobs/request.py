@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flows.errors import RequestRefused
-from flows.jobs.names import need_outside
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.settings import Settings
 from flows.text import shown_path
@@ -18,13 +16,6 @@ from tasks.crypto.secret import KeyFile, KeySource, ThrowAway
 from tasks.files import absolute
 from tasks.suites import BackendChoice, SuiteName
 
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-_RANDOM = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?\s*x\s*(\d+)", re.IGNORECASE)
-
-# Random payloads lie in memory while they are encrypted.
-_RANDOM_BYTES = 1 << 30
-_RANDOM_COUNT = 1_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class RandomSpec:
@@ -32,23 +23,6 @@ class RandomSpec:
 
     size_bytes: int
     count: int
-
-
-def parse_random(text: str) -> tuple[int, int]:
-    """Size in bytes and count of `100x3` or `4KiBx1000`.
-
-    Raises:
-        RequestRefused: it is not of that form, or over the bounds.
-    """
-    match = _RANDOM.fullmatch(text.strip())
-    if match is None:
-        raise RequestRefused(f"random payloads are given as SIZExCOUNT, such as 100x3 or 4KiBx1000, not {text!r}")
-    size_bytes, count = int(match[1]) * _UNITS[(match[2] or "").lower()], int(match[3])
-    if size_bytes > _RANDOM_BYTES:
-        raise RequestRefused("a random payload has at most 1 GiB (it is held in memory)")
-    if not 1 <= count <= _RANDOM_COUNT:
-        raise RequestRefused(f"the number of random payloads is between 1 and {_RANDOM_COUNT:,}")
-    return size_bytes, count
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,3 +180,12 @@ def need_key_file(path: str | None) -> KeyFile:
     key = KeyFile(path)
     key.secret()
     return key
+
+
+def need_outside(path: str, vault: str) -> None:
+    """Raises RequestRefused for a path that is a vault's folder, or in it."""
+    root = os.path.realpath(vault)
+    if os.path.commonpath([root, os.path.realpath(path)]) == root:
+        raise RequestRefused(
+            f"{shown_path(path)} is in the vault itself; name something outside of {shown_path(vault)}"
+        )

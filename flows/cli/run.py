@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from db.errors import ThreadmillError
 from db.history import History
-from db.rows import NewRun
+from db.rows import NewRun, RunRow
 from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS
 from flows.cli.progress import ProgressReporter
 from flows.errors import CommandFailed, RequestRefused
@@ -21,6 +21,7 @@ from flows.jobs.runner import DirectRunner
 from flows.serving import server
 from flows.serving.api import Api
 from flows.settings import Settings, in_force
+from flows.show.terminal import print_json, say
 from flows.version import code_version
 from tasks.cancel import CancelToken
 
@@ -138,3 +139,20 @@ def _prepare_prefect(settings: Settings, progress: ProgressReporter) -> None:
         return
     progress.say("starting Prefect's embedded server (about 10 s)")
     os.environ.update(server.prefect_environment(settings.home, os.environ))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `--json` prints."""
+
+    run: RunRow | None
+    message: str
+
+
+def print_done(history: History, done: Done, *, json: bool) -> int:
+    """Print it; the exit code."""
+    if json:
+        print_json(Report(history.run(done.run_id), done.message))
+    else:
+        say(f"run {done.run_id}: {done.message}")
+    return exit_code_of(history, done.run_id)

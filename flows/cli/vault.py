@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from db.history import History
-from flows.cli.done import print_done
-from flows.cli.options import Flag, Json, Via, Whole
-from flows.cli.via import run_job
+from flows.cli.options import Flag, Json, KeyOption, VaultOption, Via, Whole
 from flows.jobs.parameters import PruneVault, RestoreFiles, VerifyVault
-from flows.jobs.request import need_path
-from flows.jobs.restore import restoration_job
-from flows.jobs.vault import PruningRequest, preview_prune, pruning_job, pruning_request
-from flows.jobs.verify import verification_job
 from flows.settings import settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
 from flows.show.terminal import print_json, print_table, say
 from flows.text import plural
-from tasks.cancel import CancelToken
 
-VaultOption = Annotated[str | None, Parameter(help="folder of the vault; default: THREADMILL_VAULT")]
-KeyOption = Annotated[str | None, Parameter(help="the one that it was made with; default: THREADMILL_KEY_FILE")]
+if TYPE_CHECKING:
+    from db.history import History
+    from flows.jobs.vault import PruningRequest
 
 
 def verify(
@@ -49,6 +42,10 @@ def verify(
         jobs: objects at once (default: usable CPUs)
     """
     settings = settings_with(vault, key_file, jobs)
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from flows.cli.run import print_done, run_job
+    from flows.jobs.verify import verification_job
+
     done = run_job("flows.vault:verify_vault", options.check(), verification_job, settings, via, quiet=json)
     return print_done(settings.open_history(), done, json=json)
 
@@ -80,6 +77,11 @@ def restore(
         paths: only these and what is below them, as they were when they were encrypted
     """
     settings = settings_with(vault, key_file)
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from flows.cli.run import print_done, run_job
+    from flows.jobs.request import need_path
+    from flows.jobs.restore import restoration_job
+
     given = replace(options, snapshot=snapshot, target=need_path(target), paths=tuple(map(need_path, paths)))
     done = run_job("flows.vault:restore_files", given, restoration_job, settings, via, quiet=json)
     return print_done(settings.open_history(), done, json=json)
@@ -108,6 +110,10 @@ def prune(
     """
     settings = settings_with(vault, key_file)
     options.check()
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from flows.cli.run import print_done, run_job
+    from flows.jobs.vault import pruning_job, pruning_request
+
     if dry_run:
         return _print_preview(pruning_request(options, settings), settings.open_history(), json=json)
     done = run_job("flows.vault:prune_vault", options, pruning_job, settings, via, quiet=json)
@@ -115,8 +121,9 @@ def prune(
 
 
 def _print_preview(request: PruningRequest, history: History, *, json: bool) -> int:
-    # Here, because that module takes options from this one.
     from flows.cli.snapshots import snapshot_line
+    from flows.jobs.vault import preview_prune
+    from tasks.cancel import CancelToken
 
     removal = preview_prune(request, history, CancelToken())
     if json:

@@ -1,0 +1,196 @@
+"""Options by which all queries select, written once; each dataclass is a group that a command takes as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from db.history import SeriesFilter
+from flows.cli.options import Csv, Json, Names, end_in_time, point_in_time
+from flows.errors import RequestRefused
+from tasks.axes import Executor, Experiment, Guard, Shape, Workload
+from tasks.suites import SUITES, SuiteName
+
+_WHEN = "7d, 12h, today, 2026-11-22, 2026-11-22T03:00"
+# What the record calls them; `auto` is a choice, not a backend.
+_BACKENDS = ("openssl", "native")
+_AXES: Mapping[str, type[StrEnum]] = {
+    "experiment": Experiment, "workload": Workload, "executor": Executor, "shape": Shape, "guard": Guard,
+}  # fmt: skip
+
+
+class Axes:
+    """Those axes of the experiments that a command has."""
+
+    def axes(self) -> dict[str, Sequence[str | int]]:
+        """The wanted values, by axis, of those that were asked for.
+
+        Raises:
+            RequestRefused: there is no such value.
+        """
+        wanted: dict[str, Sequence[str | int]] = {}
+        for axis, known in _AXES.items():
+            if names := getattr(self, axis, ()):
+                if unknown := [name for name in names if name not in list(known)]:
+                    raise RequestRefused(f"unknown {axis} {unknown[0]!r}; there are: {', '.join(known)}")
+                wanted[axis] = names
+        return wanted
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Experiments(Axes):
+    """Which of the three questions."""
+
+    experiment: Annotated[Names, Parameter(help=", ".join(Experiment))] = field(default_factory=list)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Workloads(Axes):
+    """The axes of `speedup`."""
+
+    workload: Annotated[Names, Parameter(help=", ".join(Workload))] = field(default_factory=list)
+    executor: Annotated[Names, Parameter(help=", ".join(Executor))] = field(default_factory=list)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Updates(Axes):
+    """The axes of `race`."""
+
+    shape: Annotated[Names, Parameter(help=", ".join(Shape))] = field(default_factory=list)
+    guard: Annotated[Names, Parameter(help=", ".join(Guard))] = field(default_factory=list)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Cases(Updates, Workloads, Experiments):
+    """All axes of the experiments."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Interpreters:
+    """On which interpreters."""
+
+    interpreter: Annotated[Names, Parameter(help="versions such as 3.12, 3.13.0, 3.13t")] = field(default_factory=list)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Hosts:
+    """On which machines."""
+
+    host: Annotated[Names, Parameter(help="only these machines")] = field(default_factory=list)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Machines(Hosts, Interpreters):
+    """Interpreters and machines."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Chains:
+    """What encrypted."""
+
+    suite: Annotated[Names, Parameter(help=", ".join(SUITES))] = field(default_factory=list)
+    backend: Annotated[Names, Parameter(help="openssl, native")] = field(default_factory=list)
+
+    def suites(self) -> Sequence[str]:
+        """Suites that there are."""
+        return _check_suites(self.suite)
+
+    def backends(self) -> Sequence[str]:
+        """Backends that a payload can have run under."""
+        for name in self.backend:
+            if name not in _BACKENDS:
+                raise RequestRefused(f"unknown backend {name!r}; recorded are: {', '.join(_BACKENDS)}")
+        return self.backend
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Times:
+    """A span of time."""
+
+    since: Annotated[str | None, Parameter(help=_WHEN)] = None
+    until: Annotated[str | None, Parameter(help="likewise; a day counts to its end")] = None
+
+    def span(self) -> tuple[datetime | None, datetime | None]:
+        """Begin and end, the end not included.
+
+        Raises:
+            RequestRefused: one of them is no time, or there is nothing between them.
+        """
+        begin = None if self.since is None else point_in_time(self.since)
+        end = None if self.until is None else end_in_time(self.until)
+        if begin is not None and end is not None and begin >= end:
+            raise RequestRefused(f"there is no time between --since {self.since} and --until {self.until}")
+        return begin, end
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Form:
+    """For people, or for programs."""
+
+    json: Json = False
+    csv: Csv = False
+
+    def __post_init__(self) -> None:
+        """Raises RequestRefused for both at once."""
+        if self.json and self.csv:
+            raise RequestRefused("--json or --csv, not both")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Selection(Times, Machines, Chains, Cases):
+    """Everything that selects series of experiments and of encryptions."""
+
+    def filter(self) -> SeriesFilter:
+        """What the record is asked for.
+
+        Raises:
+            RequestRefused: a value makes no sense, or the filters leave nothing whatever is on record.
+        """
+        since, until = self.span()
+        which = SeriesFilter(
+            self.axes(), self.interpreter, self.suites(), self.backends(), self.host, since=since, until=until
+        )
+        if which.of_samples and which.of_payloads:
+            raise RequestRefused("--suite and --backend are of encryptions, the other filters of experiments: not both")
+        return which
+
+
+# Nothing selected, as default of a command's parameter.
+ALL_CASES = Cases()
+ALL_WORKLOADS = Workloads()
+ALL_UPDATES = Updates()
+ALL_MACHINES = Machines()
+ALL_HOSTS = Hosts()
+ALL_CHAINS = Chains()
+ANY_TIME = Times()
+FOR_PEOPLE = Form()
+EVERYTHING = Selection()
+
+
+def _check_suites(names: Sequence[str]) -> tuple[SuiteName, ...]:
+    """The names without repetitions, all of them known.
+
+    Raises:
+        RequestRefused: a name is not in the table.
+    """
+    known = {str(name): name for name in SUITES}
+    for name in names:
+        if name not in known:
+            raise RequestRefused(f"unknown suite {name!r}; there are: {', '.join(known)}")
+    return tuple(known[name] for name in dict.fromkeys(names))
