@@ -32,7 +32,7 @@ from tasks.rows import interpreter_facts, payload_rows, sample_rows
 from tasks.suites import SUITES
 from tasks.threads.cases import Case, Sample
 from tasks.threads.interpreters import Interpreter
-from tasks.vault.verdicts import GOOD, VerdictKind, VerdictStatus
+from tasks.vault.errors import GOOD, VerdictKind, VerdictStatus
 
 RUN = NewRun("survey", "direct", {"random": "100x3"}, "0.1.0")
 

@@ -23,14 +23,13 @@ from flows.text import shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.rows import verdict_rows
-from tasks.vault.errors import VaultChanged
+from tasks.vault.errors import VaultChanged, Verdict, Verdicts, collect
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import alone, reading, sweep
 from tasks.vault.lookup import newest_snapshot, open_place
 from tasks.vault.prune import Policy, Removal, plan_removal, remove_objects, remove_snapshots
 from tasks.vault.snapshots import Snapshot
 from tasks.vault.vault import Place, Vault, open_vault
-from tasks.vault.verdicts import Verdict, Verdicts, collect
 from tasks.vault.verify import KnownSnapshot, rolled_back
 
 # A step should take about a second: Prefect costs 25 ms for each.

@@ -18,11 +18,11 @@ from flows.jobs.vault import VaultWork, VerdictTally, known_snapshot, record_at_
 from flows.settings import Settings
 from flows.text import shown_path, size
 from tasks.crypto.secret import KeyFile
+from tasks.vault.errors import Verdict, Verdicts
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import reading
 from tasks.vault.lookup import open_or_recover, open_place
 from tasks.vault.vault import Place
-from tasks.vault.verdicts import Verdict, Verdicts
 from tasks.vault.verify import check_objects, inspect
 
 # A step takes about a second of hashing on one core, or of opening files.
