@@ -32,6 +32,7 @@ from db.tables import (
     VaultTable,
     VerdictTable,
 )
+from db.tables.base import columns
 
 EntryKind = Literal["sealed", "removed"]
 GENESIS = "0" * 64
@@ -234,35 +235,31 @@ def _fixed(value: object) -> str:
 _encoded = json.JSONEncoder(default=_fixed, sort_keys=True, separators=(",", ":")).encode
 
 
-def _columns(table: Any, names: str) -> tuple[Any, ...]:
-    return tuple(getattr(table, name) for name in names.split())
-
-
 _RUN = (
-    *_columns(RunTable, "flow flow_run_id attempt deployment via boot_id pid pid_start code_version parameters"),
-    *_columns(RunTable, "covariates status error started_at finished_at"),
-    *_columns(HostTable, "fingerprint name facts"),
+    *columns(RunTable, "flow flow_run_id attempt deployment via boot_id pid pid_start code_version parameters"),
+    *columns(RunTable, "covariates status error started_at finished_at"),
+    *columns(HostTable, "fingerprint name facts"),
 )
 _ENCRYPTION = (
-    *_columns(EncryptionTable, "ordinal name name_bytes kind size_bytes ciphertext_bytes suite cipher"),
-    *_columns(EncryptionTable, "digest_algorithm kdf iterations salt digest backend backend_detail backend_reason"),
-    *_columns(EncryptionTable, "status cause error started_at wall_ns"),
+    *columns(EncryptionTable, "ordinal name name_bytes kind size_bytes ciphertext_bytes suite cipher"),
+    *columns(EncryptionTable, "digest_algorithm kdf iterations salt digest backend backend_detail backend_reason"),
+    *columns(EncryptionTable, "status cause error started_at wall_ns"),
     VaultTable.vault_id,
 )
-_STAGE = (EncryptionTable.ordinal, *_columns(StageTable, "position program exit_code wall_ns cpu_ns"))
+_STAGE = (EncryptionTable.ordinal, *columns(StageTable, "position program exit_code wall_ns cpu_ns"))
 _SAMPLE = (
-    *_columns(SampleTable, "ordinal round started_at outcome expected found error wall_ns cpu_ns runq_ns blocked_ns"),
-    *_columns(SampleTable, "context_switches gil_on foreign_share positive_lost negative_lost noisy"),
-    *_columns(CaseTable, "key workload_version experiment executor workload shape guard workers count"),
-    *_columns(InterpreterTable, "fingerprint label version implementation gil_build"),
+    *columns(SampleTable, "ordinal round started_at outcome expected found error wall_ns cpu_ns runq_ns blocked_ns"),
+    *columns(SampleTable, "context_switches gil_on foreign_share positive_lost negative_lost noisy"),
+    *columns(CaseTable, "key workload_version experiment executor workload shape guard workers count"),
+    *columns(InterpreterTable, "fingerprint label version implementation gil_build"),
 )
 _SNAPSHOT = (
-    *_columns(SnapshotTable, "name sequence mac created_at sources entries files new unchanged unstable skipped"),
-    *_columns(SnapshotTable, "failed size_bytes stored_bytes"),
+    *columns(SnapshotTable, "name sequence mac created_at sources entries files new unchanged unstable skipped"),
+    *columns(SnapshotTable, "failed size_bytes stored_bytes"),
     VaultTable.vault_id,
 )
 _VERDICT = (
-    *_columns(VerdictTable, "ordinal kind name status size_bytes path path_bytes error checked_at wall_ns"),
+    *columns(VerdictTable, "ordinal kind name status size_bytes path path_bytes error checked_at wall_ns"),
     VaultTable.vault_id,
 )
 # By table, the rows of a run in their order, and the column that says to which run a row belongs. The joins are outer

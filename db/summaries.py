@@ -27,6 +27,7 @@ from db.tables import (
     SeriesTable,
     SummaryTable,
 )
+from db.tables.base import columns
 from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES, TIMED_OUTCOMES, UNLOCKED_OUTCOMES
 
 _ROWS_AT_ONCE = 10_000
@@ -247,29 +248,15 @@ def _series_ids(connection: Connection, wanted: Sequence[Mapping[str, object]]) 
 
 # A run keeps all of its ciphertext, or none.
 _KEPT = select(EncryptionTable.id).where(EncryptionTable.vault_id.is_not(None))
-_PAYLOADS = select(
-    EncryptionTable.suite,
-    EncryptionTable.backend,
-    EncryptionTable.backend_detail,
-    EncryptionTable.size_bytes,
-    EncryptionTable.status,
-    EncryptionTable.wall_ns,
-).order_by(EncryptionTable.ordinal)
+_PAYLOADS = select(*columns(EncryptionTable, "suite backend backend_detail size_bytes status wall_ns")).order_by(
+    EncryptionTable.ordinal
+)
 _SAMPLES = (
     select(
-        SampleTable.case_id,
-        SampleTable.interpreter_id,
-        SampleTable.outcome,
-        SampleTable.expected,
-        SampleTable.found,
-        SampleTable.wall_ns,
-        SampleTable.noisy,
-        CaseTable.key,
-        CaseTable.workload_version,
-        CaseTable.guard,
+        *columns(SampleTable, "case_id interpreter_id outcome expected found wall_ns noisy"),
+        *columns(CaseTable, "key workload_version guard"),
         InterpreterTable.fingerprint.label("interpreter"),
-        InterpreterTable.version,
-        InterpreterTable.label,
+        *columns(InterpreterTable, "version label"),
     )
     .join(CaseTable)
     .join(InterpreterTable)

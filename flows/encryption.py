@@ -7,7 +7,7 @@ import os
 from prefect import runtime
 
 from flows.errors import RequestRefused
-from flows.jobs.encryption import encryption_job
+from flows.jobs.encrypt import encryption_job
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.run import Job
 from flows.orchestration.flow_run import job_flow, now

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import runtime
 
-from flows.jobs.measurement import experiment_job
+from flows.jobs.experiment import experiment_job
 from flows.jobs.parameters import RunExperiments
 from flows.jobs.run import Job
 from flows.orchestration.flow_run import job_flow, now

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows.jobs.maintenance import maintenance_job
+from flows.jobs.maintain import maintenance_job
 from flows.jobs.parameters import Maintain
 from flows.jobs.run import Job
 from flows.orchestration.flow_run import job_flow, timed_name

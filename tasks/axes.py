@@ -18,20 +18,20 @@ class Experiment(StrEnum):
 
 
 class Workload(StrEnum):
-    """What is done to each item, in one or several rounds of the same (`repeats`)."""
+    """The work that is done on each item, once or several times (`repeats`)."""
 
     items: int
-    """Items that the work consists of."""
+    """The number of items."""
     repeats: int
-    """How often each item is done in a sample."""
+    """How often the work is done on each item in a sample."""
     quick_repeats: int
     cpu_bound: bool
-    """Whether it computes all the time: then it is held against the ceiling, and a wait in it is noise."""
+    """Whether the work computes all the time. Then the ceiling is its limit, and a wait in it is noise."""
 
     def __new__(
         cls, name: str, items: int = 0, repeats: int = 0, quick_repeats: int = 0, cpu_bound: bool = False
     ) -> Self:
-        """Take a row: the value, then what belongs to it."""
+        """Take a row: the name, then the attributes."""
         member = str.__new__(cls, name)
         member._value_ = name
         member.items, member.repeats, member.quick_repeats = items, repeats, quick_repeats
@@ -46,15 +46,15 @@ class Workload(StrEnum):
 
 
 class Executor(StrEnum):
-    """How the items get done."""
+    """The way in which the items are worked on."""
 
     family: str
-    """What a person calls it."""
+    """The name for people."""
     scales: bool
-    """Whether the number of workers is a choice; else it is one, or one per item (`thread`)."""
+    """Whether the number of workers is a choice; else there is one worker, or one per item (`thread`)."""
 
     def __new__(cls, name: str, family: str = "", scales: bool = False) -> Self:
-        """Take a row: the value, then what belongs to it."""
+        """Take a row: the name, then the attributes."""
         member = str.__new__(cls, name)
         member._value_ = name
         member.family, member.scales = family, scales
@@ -69,12 +69,12 @@ class Executor(StrEnum):
 
 
 class Shape(StrEnum):
-    """How an update is written."""
+    """The way in which an update is written."""
 
     source: str
 
     def __new__(cls, name: str, source: str = "") -> Self:
-        """Take a row: the value, then what belongs to it."""
+        """Take a row: the name, then the attributes."""
         member = str.__new__(cls, name)
         member._value_ = name
         member.source = source
@@ -86,7 +86,7 @@ class Shape(StrEnum):
 
 
 class Guard(StrEnum):
-    """What keeps updates apart: a lock around a shape, or another way to count that has no shape."""
+    """The protection of updates: none, a lock around a shape, or another way to count, which has no shape."""
 
     updates: int
     """Updates per thread in a sample."""
@@ -94,13 +94,13 @@ class Guard(StrEnum):
     shaped: bool
 
     def __new__(cls, name: str, updates: int = 0, quick_updates: int = 0, shaped: bool = False) -> Self:
-        """Take a row: the value, then what belongs to it."""
+        """Take a row: the name, then the attributes."""
         member = str.__new__(cls, name)
         member._value_ = name
         member.updates, member.quick_updates, member.shaped = updates, quick_updates, shaped
         return member
 
-    # Below 10**6 per thread some trials show nothing where there is something to show, hence no quick count.
+    # With fewer than 10**6 updates per thread some trials show no loss where there are losses, hence no quick count.
     NONE = "none", 1_000_000, 1_000_000, True
     # A contended lock costs up to 6 µs an update on old versions, a queue up to 20 µs.
     LOCK = "lock", 200_000, 20_000, True
@@ -111,7 +111,7 @@ class Guard(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of a sample."""
+    """The result of a sample."""
 
     OK = "ok"
     WRONG_OUTPUT = "wrong-output"
@@ -127,14 +127,15 @@ class Outcome(StrEnum):
     @property
     def is_failure(self) -> bool:
         """Whether the sample says that something is broken (exit code 1): a lost unlocked update is not."""
-        return self in FAILURES
+        return self in _FAILURES
 
 
-FAILURES = frozenset({Outcome.WRONG_OUTPUT, Outcome.BROKEN, Outcome.CRASHED, Outcome.GARBLED, Outcome.TIMED_OUT})
+# The record has the same words in `db.words`.
+_FAILURES = frozenset({Outcome.WRONG_OUTPUT, Outcome.BROKEN, Outcome.CRASHED, Outcome.GARBLED, Outcome.TIMED_OUT})
 
 
 class GilSetting(StrEnum):
-    """What a free-threaded build is told about the GIL (`-X gil`); other builds know `default` only."""
+    """The GIL setting that a free-threaded build starts with (`-X gil`); other builds have `default` only."""
 
     DEFAULT = "default"
     ON = "on"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tasks.threads.cases import Sample
     from tasks.threads.interpreters import Interpreter
     from tasks.vault.add import Added, Addition
-    from tasks.vault.verdicts import Verdict
+    from tasks.vault.errors import Verdict
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from sqlalchemy import text
@@ -20,9 +21,10 @@ from db.errors import RecordUnusable, SchemaTooNew
 from db.history import History, PayloadFilter, SampleFilter
 from db.rows import NewRun
 from db.store import Store
+from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES, VERDICT_FAULTS, VERDICT_KINDS
 from tasks.axes import Guard, Outcome, Shape
 from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
+from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import choose_backend
 from tasks.crypto.secret import ThrowAway
@@ -30,6 +32,7 @@ from tasks.rows import interpreter_facts, payload_rows, sample_rows
 from tasks.suites import SUITES
 from tasks.threads.cases import Case, Sample
 from tasks.threads.interpreters import Interpreter
+from tasks.vault.errors import GOOD, VerdictKind, VerdictStatus
 
 RUN = NewRun("survey", "direct", {"random": "100x3"}, "0.1.0")
 
@@ -277,3 +280,11 @@ def test_unwritable_database_is_one_clear_line(sqlite_store: Store, file: Path) 
     file.parent.chmod(0o755)
     assert "read-only" in ended.stdout or "cannot be opened" in ended.stdout, ended.stderr
     assert len(ended.stdout.splitlines()) == 1
+
+
+def test_engines_and_record_agree_on_failures() -> None:
+    """The engines do not know the record, so each has its words; they are the same."""
+    assert set(SAMPLE_FAILURES) == {str(outcome) for outcome in Outcome if outcome.is_failure}
+    assert set(VERDICT_FAULTS) == set(get_args(VerdictStatus)) - GOOD
+    assert set(VERDICT_KINDS) == set(get_args(VerdictKind))
+    assert set(PAYLOAD_FAILURES) < set(get_args(PayloadStatus))

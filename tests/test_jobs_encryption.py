@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.jobs.encryption import EncryptionOutcome
+from flows.jobs.encrypt import EncryptionOutcome
 from tasks.crypto.encrypt import Encryption, PayloadStatus
 from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import Chosen

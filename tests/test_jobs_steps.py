@@ -16,9 +16,9 @@ import pytest
 from db.history import History, PayloadFilter, SampleFilter, VerdictFilter
 from db.rows import NewRun
 from db.store import Store
-from flows.jobs.encryption import encrypt
+from flows.jobs.encrypt import encrypt
+from flows.jobs.experiment import ExperimentRequest, measure
 from flows.jobs.keep import encrypt_into_vault
-from flows.jobs.measurement import ExperimentRequest, measure
 from flows.jobs.parameters import RunExperiments
 from flows.jobs.request import EncryptionRequest, RandomSpec, VaultRequest
 from flows.jobs.restore import RestorationRequest, restore
@@ -208,7 +208,7 @@ def test_a_sample_that_is_taken_again_is_not_counted_again(
             tell(sample)
         return tuple(samples)
 
-    monkeypatch.setattr("flows.jobs.measurement.measure_round", all_noisy)
+    monkeypatch.setattr("flows.jobs.experiment.measure_round", all_noisy)
     heard = Heard()
     request = ExperimentRequest(str(tmp_path / "lock"), replace(ASKED, rounds=3))
     tools = Tools(store, history, DirectRunner(1), heard, CancelToken())

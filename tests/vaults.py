@@ -20,6 +20,7 @@ from tasks.crypto.encrypt import Batch, Encryption, Limits
 from tasks.crypto.secret import KeyFile, Secret
 from tasks.vault import add as engine
 from tasks.vault.entries import Entry, FileEntry, Header
+from tasks.vault.errors import Verdict
 from tasks.vault.format import Json, encode_line, encode_mac, object_path, snapshot_path
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import alone, sweep
@@ -31,7 +32,6 @@ from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
 from tasks.vault.vault import Vault, make_vault
-from tasks.vault.verdicts import Verdict
 from tasks.vault.verify import KnownSnapshot, check_objects, inspect
 from tasks.vault.walk import sources_of
 from tests.crypto_fakes import BOUND_S, SECRET, chosen

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.torture.places import NEVER, Place, scratch
 from tasks.crypto.secret import KeyFile
 from tasks.vault.entries import FileEntry
-from tasks.vault.errors import VaultError
+from tasks.vault.errors import VaultError, Verdict, judged
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import reading
 from tasks.vault.lookup import newest_snapshot, open_or_recover
@@ -19,7 +19,6 @@ from tasks.vault.restore import restore_portion
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
 from tasks.vault.vault import open_vault
-from tasks.vault.verdicts import Verdict, judged
 from tasks.vault.verify import KnownSnapshot, check_objects, inspect
 
 

@@ -16,6 +16,7 @@ from db.history.reader import SeriesFilter, in_portions, unindexed, within
 from db.history.series import SeriesReads
 from db.summaries import size_class_of
 from db.tables import EncryptionTable, SampleTable, SeriesTable, SummaryTable
+from db.tables.base import columns
 from db.words import TIMED_OUTCOMES
 
 
@@ -50,10 +51,8 @@ class SlowestReads(SeriesReads):
 
     def _places(self, which: SeriesFilter) -> Iterator[_Place]:
         series = {one.series_id: one for one in self.series(which)}
-        columns = (SummaryTable.series_id, SummaryTable.run_id, SummaryTable.greatest_ns, SummaryTable.median_ns)
-        query = within(
-            select(*columns).where(SummaryTable.median_ns > 0), SummaryTable.started_at, which.since, which.until
-        )
+        query = select(*columns(SummaryTable, "series_id run_id greatest_ns median_ns"))
+        query = within(query.where(SummaryTable.median_ns > 0), SummaryTable.started_at, which.since, which.until)
         for some in in_portions([*series]):
             found: dict[int, list[Row[Any]]] = defaultdict(list)
             for row in self._rows(query.where(SummaryTable.series_id.in_(some))):
@@ -80,14 +79,7 @@ class SlowestReads(SeriesReads):
 
     def times(self, run_id: int) -> list[TimeRow]:
         """The single times behind the summaries of a closed run; none if its rows were removed."""
-        identity = (
-            SeriesTable.case_id,
-            SeriesTable.interpreter_id,
-            SeriesTable.suite,
-            SeriesTable.backend,
-            SeriesTable.size_class,
-            SeriesTable.kept,
-        )
+        identity = columns(SeriesTable, "case_id interpreter_id suite backend size_class kept")
         query = select(SeriesTable.id, *identity).join(SummaryTable).where(SummaryTable.run_id == run_id)
         of_samples: dict[tuple[int, int], int] = {}
         of_payloads: dict[tuple[str, str, int, bool], int] = {}
@@ -98,12 +90,8 @@ class SlowestReads(SeriesReads):
 
     def _payload_times(self, run_id: int, series: dict[tuple[str, str, int, bool], int]) -> Iterator[TimeRow]:
         query = select(
-            EncryptionTable.suite,
-            EncryptionTable.backend,
-            EncryptionTable.size_bytes,
+            *columns(EncryptionTable, "suite backend size_bytes name wall_ns"),
             EncryptionTable.vault_id.is_not(None).label("kept"),
-            EncryptionTable.name,
-            EncryptionTable.wall_ns,
         ).where(EncryptionTable.run_id == run_id, EncryptionTable.status == "ok")
         for row in self._rows(query.order_by(EncryptionTable.ordinal)):
             series_id = series.get((row.suite, row.backend, size_class_of(row.size_bytes), row.kept))

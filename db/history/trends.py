@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from types import SimpleNamespace
 from typing import Any, Literal, TypeVar
@@ -62,7 +63,7 @@ class TrendReads(SeriesReads):
         days: _Days = defaultdict(list)
         for one in series:
             rows = self._rows(query.where(DaySummaryTable.series_id == one.series_id))
-            days[one.series_id] = [_day(one, row.day, row.runs, row) for row in reversed(rows)]
+            days[one.series_id] = [_day(one, _midnight(row.day), row.runs, row) for row in reversed(rows)]
         return days
 
     def _not_rolled_up(
@@ -87,9 +88,9 @@ class TrendReads(SeriesReads):
         for one in series:
             for day, many in runs[one.series_id].items():
                 if len(many) == 1:
-                    days[one.series_id].append(_day(one, day, 1, many[0]))
+                    days[one.series_id].append(_day(one, _midnight(day), 1, many[0]))
                 elif total := added_up.get((one.series_id, day)):
-                    days[one.series_id].append(_day(one, day, total.runs, total))
+                    days[one.series_id].append(_day(one, _midnight(day), total.runs, total))
         return days
 
     def _added_up(self, series: Sequence[SeriesRow], days: set[date]) -> Mapping[tuple[int, date], SimpleNamespace]:
@@ -134,37 +135,13 @@ def _midnight(day: date) -> datetime:
 
 
 def _run(series: SeriesRow, row: Row[Any]) -> TrendRow:
-    return _trend_row(series, row.started_at, row.run_id, 1, row, row.mad_ns, row.lost_share)
+    one = _day(series, row.started_at, 1, row)
+    return replace(one, run_id=row.run_id, mad_ns=row.mad_ns, lost_share=row.lost_share)
 
 
-def _day(series: SeriesRow, day: date, runs: int, row: Any) -> TrendRow:
-    return _trend_row(series, _midnight(day), None, runs, row)
-
-
-def _trend_row(
-    series: SeriesRow,
-    started_at: datetime,
-    run_id: int | None,
-    runs: int,
-    row: Any,
-    mad_ns: float | None = None,
-    lost_share: float | None = None,
-) -> TrendRow:
-    return TrendRow(
-        series,
-        started_at,
-        run_id,
-        runs,
-        row.n,
-        row.failed,
-        row.noisy,
-        row.lower_ns,
-        row.median_ns,
-        row.upper_ns,
-        mad_ns,
-        _speed(row),
-        lost_share,
-    )
+def _day(series: SeriesRow, started_at: datetime, runs: int, row: Any) -> TrendRow:
+    counts, quartiles = (runs, row.n, row.failed, row.noisy), (row.lower_ns, row.median_ns, row.upper_ns)
+    return TrendRow(series, started_at, None, *counts, *quartiles, None, _speed(row), None)
 
 
 def _speed(row: Any) -> float | None:

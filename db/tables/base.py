@@ -30,6 +30,11 @@ class Base(DeclarativeBase):
     )
 
 
+def columns(table: Any, names: str) -> tuple[Any, ...]:
+    """Columns of a table by their names, which are separated by blanks."""
+    return tuple(getattr(table, name) for name in names.split())
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """A point in time, UTC, aware in Python; refuses naive values, which would be local times."""
 

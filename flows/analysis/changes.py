@@ -21,13 +21,13 @@ from flows.analysis.intervals import (
 )
 from flows.analysis.steps import find_steps, may_differ
 
-# So many newest runs of a series are looked at: more say no more about now, and take longer to read.
+# The number of newest runs of a series that are read: older ones say no more about now, and take longer to read.
 MOST_RUNS = 1000
-# So many runs on either side say what was usual there.
+# The number of runs on either side of a step whose facts are compared.
 _NEAR = 5
-# Where the level before a step begins, the step, where its level ends.
+# The begin of the level before a step, the step, the end of the level after it, and the ratio of both levels.
 _Finding = tuple[int, int, int, Ratio]
-# What a summary calls it → what a person does.
+# The names of facts: in a summary, and for people.
 _NAMES = {
     "backend": "backend",
     "interpreter": "interpreter",
@@ -40,7 +40,7 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Something that is not the same before and after."""
+    """A fact that differs before and after."""
 
     what: str
     before: str
@@ -54,9 +54,9 @@ class Changed:
 class Change:
     """A step: from the run `run_id` on, a series took `ratio` times as long as before.
 
-    `low` and `high` bound the 95 % interval of `ratio`; the medians are of the medians of `before_runs` and
-    `after_runs` runs, those between the steps before and after. `changed` is what changed at that point in the
-    interpreter, the backend, the host, the workload or the code; empty if nothing is known.
+    `low` and `high` bound the 95 % interval of `ratio`. The medians are over the medians of the `before_runs` and
+    `after_runs` runs between this step and its neighbours. `changed` has the facts that changed at that point:
+    interpreter, backend, host, workload, code. It is empty if none is known.
     """
 
     series: SeriesRow
@@ -74,10 +74,10 @@ class Change:
 
 
 def find_changes(history: History, which: SeriesFilter) -> list[Change]:
-    """Every step of more than 5 %, newest first, in the newest 1,000 runs of what matches.
+    """Find every step of more than 5 % in the newest 1,000 runs of the series that match, newest first.
 
     Successive series that differ only in the interpreter's patch release, the workload's version or the host's facts
-    are looked at as one: such a change is what may have made the step.
+    count as one series, because such a change may be the cause of a step.
 
     Raises:
         NumpyMissing: the extra that finds steps is not installed.
@@ -93,7 +93,7 @@ def find_changes(history: History, which: SeriesFilter) -> list[Change]:
 
 
 def _summaries(history: History, which: SeriesFilter, medians: Sequence[MedianRow]) -> list[SummaryRow]:
-    """What these runs are known by; read only for tracks that have a step, which are few."""
+    """The summaries of these runs, which have their facts; read only for the few tracks that have a step."""
     ids = sorted({row.series.series_id for row in medians})
     rows = history.summaries(replace(which, since=medians[0].started_at, series_ids=ids))
     known = {(row.series.series_id, row.run_id): row for row in rows}
@@ -120,9 +120,9 @@ def _change(edges: _Finding, rows: Sequence[SummaryRow]) -> Change:
 
 
 def _findings(medians: Sequence[float]) -> list[_Finding]:
-    """Steps that may be called faster or slower: where the level before it begins, the step, where its level ends.
+    """The steps whose interval shows a difference.
 
-    One that may not be called so is no step, and its two sides are one level: the weakest goes first.
+    A step without a difference is dropped, the weakest first, and the levels on its two sides become one.
     """
     steps = find_steps(medians) if may_differ(medians, MIN_PAIRS, 1 + LEAST_DIFFERENCE) else []
     ratios: dict[tuple[int, int, int], Ratio] = {}
@@ -130,7 +130,7 @@ def _findings(medians: Sequence[float]) -> list[_Finding]:
         edges = [0, *steps, len(medians)]
         places = [*zip(edges, edges[1:], edges[2:], strict=False)]
         for begin, step, end in places:
-            # Of those of the round before, all but two are the same.
+            # All but two are the same as in the round before.
             if (begin, step, end) not in ratios:
                 ratios[begin, step, end] = ratio_of_medians(medians[begin:step], medians[step:end])
         found = [(*place, ratios[place]) for place in places]
@@ -145,7 +145,7 @@ def _findings(medians: Sequence[float]) -> list[_Finding]:
 
 
 def _tracks(rows: Sequence[MedianRow]) -> Iterator[list[MedianRow]]:
-    """Runs in their order, track by track; where a run has two series of one track, each series is one of its own."""
+    """The runs of each track in order; where a run has two series of a track, each series is a track of its own."""
     tracks: dict[str, list[MedianRow]] = defaultdict(list)
     for row in rows:
         if row.median_ns:
@@ -166,7 +166,7 @@ def _middle(rows: Sequence[SummaryRow]) -> float:
 def changed(
     before: Sequence[SummaryRow], after: Sequence[SummaryRow], apart_from: Iterable[str] = ()
 ) -> tuple[Changed, ...]:
-    """What most runs before and most runs after had differently."""
+    """The facts that differ between most runs before and most runs after."""
     found = []
     for key, name in _NAMES.items():
         one, other = _usual(before, key), _usual(after, key)
@@ -176,7 +176,7 @@ def changed(
 
 
 def _usual(rows: Sequence[SummaryRow], key: str) -> str:
-    """The value of most runs; of as many, that of the last."""
+    """The most frequent value; the latest one of equally frequent values."""
     counts = Counter(str(row.covariates[key]) for row in rows if row.covariates.get(key) is not None)
     latest = [str(row.covariates.get(key)) for row in rows]
     return max(counts, key=lambda value: (counts[value], len(latest) - latest[::-1].index(value)), default="unknown")

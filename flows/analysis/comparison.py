@@ -28,7 +28,7 @@ SideKind = Literal["run", "interpreter", "host", "time"]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two that are compared; `text` is what it was asked for by: a label, a host's name, or for people."""
+    """One side of a comparison; `text` is an interpreter's label, a host's name, or a name for people."""
 
     kind: SideKind
     text: str
@@ -37,7 +37,7 @@ class Side:
     until: datetime | None = None
 
     def narrowed(self, which: SeriesFilter) -> SeriesFilter:
-        """The filter, kept to this side."""
+        """The filter, narrowed to this side."""
         match self.kind:
             case "interpreter":
                 return replace(which, interpreters=(self.text,))
@@ -52,8 +52,8 @@ class Side:
 class Compared:
     """A series on both sides: B took `ratio` times as long as A; `low` and `high` bound its 95 % interval.
 
-    `basis` says what the interval comes from, or why there is none. The medians are of the medians of the runs. Of
-    `changed`, what is compared is left out.
+    `basis` says which values the interval comes from, or why there is none. The medians are over the medians of the
+    runs. `changed` has the facts that differ, without the compared one.
     """
 
     series: SeriesRow
@@ -71,28 +71,28 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What both sides have, the greatest differences first, and how many series only one of them has."""
+    """The series that both sides have, the greatest differences first, and the number that only one side has."""
 
     rows: tuple[Compared, ...]
     only_a: int
     only_b: int
 
 
-# What is compared is no news in `changed`.
+# The facts that are compared, by kind: they are no news in `changed`.
 _COMPARED = {"run": (), "time": (), "interpreter": ("interpreter",), "host": ("host",)}
 _Groups = dict[tuple[object, ...], list[SummaryRow]]
 
 
 def compare(history: History, a: Side, b: Side, which: SeriesFilter) -> Comparison:
-    """B against A, wherever the same was measured on both sides.
+    """Compare B with A in every series that both sides have.
 
-    The same is: the case, the host and the minor release of the interpreter, or suite, backend, size class and host;
-    but for what is compared. It rests on the medians of closed runs, which stay when their rows are removed; of each
-    series on either side on those of the newest 1,000.
+    Series match if they have the same case, host and minor release of the interpreter, or the same suite, backend,
+    size class and host, but for the compared fact. The medians of the newest 1,000 closed runs of each series on
+    either side are read; these medians stay when the rows of a run are removed.
     """
     ours = _groups(history.summaries(a.narrowed(which), run_id=a.run_id, limit=MOST_RUNS), a)
     theirs = _groups(history.summaries(b.narrowed(which), run_id=b.run_id, limit=MOST_RUNS), b)
-    times = RawTimes(history)
+    times = _RawTimes(history)
     rows = [_compared(times, ours[key], theirs[key], _COMPARED[a.kind]) for key in ours if key in theirs]
     rows.sort(key=lambda row: (not row.verdict.is_difference, -abs(math.log(row.ratio))))
     return Comparison(tuple(rows), len(ours.keys() - theirs.keys()), len(theirs.keys() - ours.keys()))
@@ -107,7 +107,7 @@ def _groups(rows: Sequence[SummaryRow], side: Side) -> _Groups:
 
 
 def _key(series: SeriesRow, side: Side) -> tuple[object, ...]:
-    """What must be the same on both sides: the track without what is compared, which stands third or last in it."""
+    """The key by which series match: the track without the compared fact, which stands third or last in it."""
     track = json.loads(series.track)
     if side.kind == "host":
         return tuple(track[:-1])
@@ -122,8 +122,8 @@ def _variant(series: SeriesRow, wanted: str) -> str:
     return "" if label == wanted else label.replace(series.interpreter_version or "", "", 1).removeprefix("t").strip()
 
 
-def _compared(times: RawTimes, a: list[SummaryRow], b: list[SummaryRow], compared: Sequence[str]) -> Compared:
-    ratio, basis = evidence(times, a, b)
+def _compared(times: _RawTimes, a: list[SummaryRow], b: list[SummaryRow], compared: Sequence[str]) -> Compared:
+    ratio, basis = _evidence(times, a, b)
     a.sort(key=lambda row: row.started_at)
     b.sort(key=lambda row: row.started_at)
     return Compared(
@@ -141,11 +141,11 @@ def _compared(times: RawTimes, a: list[SummaryRow], b: list[SummaryRow], compare
     )
 
 
-# Times by what pairs them.
+# Times by the key that pairs them: a payload, or a round.
 _Mates = Mapping[str, Sequence[int]]
 
 
-class RawTimes:
+class _RawTimes:
     """Single times of series in runs, each run read once."""
 
     def __init__(self, history: History) -> None:
@@ -169,12 +169,12 @@ class RawTimes:
         return self._runs[run_id]
 
 
-def evidence(times: RawTimes, a: Sequence[SummaryRow], b: Sequence[SummaryRow]) -> tuple[Ratio, str]:
-    """How B's times are to A's, and what the interval rests on, in words.
+def _evidence(times: _RawTimes, a: Sequence[SummaryRow], b: Sequence[SummaryRow]) -> tuple[Ratio, str]:
+    """The ratio of B's times to A's, and the values that its interval rests on, in words.
 
-    Runs that measured both make pairs, since what the host did to both cancels out. Where runs are too few for an
-    interval of their medians, the rounds of such runs do; and two single runs are compared by their rows, which says
-    nothing about other runs of the same.
+    Runs that measured both sides make pairs, since the host's influence on both cancels out. Where there are too few
+    runs for an interval of their medians, the rounds of such runs make pairs. Two single runs are compared by their
+    rows, which says nothing about other runs.
     """
     ours, theirs = _by_run(a), _by_run(b)
     both = [run_id for run_id in ours if run_id in theirs]
@@ -194,7 +194,7 @@ def evidence(times: RawTimes, a: Sequence[SummaryRow], b: Sequence[SummaryRow]) 
     return ratio or Ratio(value, None, None, 0), words
 
 
-def _by_rounds(times: RawTimes, a: Sequence[SummaryRow], b: Sequence[SummaryRow]) -> tuple[Ratio | None, str]:
+def _by_rounds(times: _RawTimes, a: Sequence[SummaryRow], b: Sequence[SummaryRow]) -> tuple[Ratio | None, str]:
     pairs: list[tuple[float, float]] = []
     for run_id in dict.fromkeys(row.run_id for row in a):
         ours = times.of([row for row in a if row.run_id == run_id])
@@ -205,7 +205,7 @@ def _by_rounds(times: RawTimes, a: Sequence[SummaryRow], b: Sequence[SummaryRow]
     return ratio_of_pairs(pairs), f"{len(pairs)} rounds of the same runs"
 
 
-def _by_rows(times: RawTimes, a: Sequence[SummaryRow], b: Sequence[SummaryRow]) -> tuple[Ratio | None, str]:
+def _by_rows(times: _RawTimes, a: Sequence[SummaryRow], b: Sequence[SummaryRow]) -> tuple[Ratio | None, str]:
     ours, theirs = times.of(a), times.of(b)
     if a[0].series.kind == "encryption":
         pairs = _pairs(ours, theirs)
@@ -222,7 +222,7 @@ def _by_rows(times: RawTimes, a: Sequence[SummaryRow], b: Sequence[SummaryRow]) 
 
 
 def _by_run(rows: Sequence[SummaryRow]) -> dict[int, float]:
-    """The median of each run; where it has several series of the kind, such as two patch releases, that of theirs."""
+    """The median of each run; over the medians where a run has several series, such as those of two patch releases."""
     medians: dict[int, list[float]] = defaultdict(list)
     for row in rows:
         medians[row.run_id].append(row.median_ns or 0)

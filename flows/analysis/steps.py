@@ -1,4 +1,4 @@
-"""Steps in a series of numbers: the levels that fit it best at a price per step (numpy, imported only when used)."""
+"""Steps in a series of numbers: the levels that fit it best at a price per step. Imports numpy only when used."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from types import ModuleType
 
 from flows.errors import NumpyMissing
 
-# Fewer values make no level. Measured with this and the penalty below: 80 of 80 planted steps of 12 % found, 0.03
-# found per series without one, with 5 % outliers in the data.
+# The least number of values of a level. Measured with this and the penalty below, with 5 % outliers in the data: 80 of
+# 80 planted steps of 12 % are found, and 0.03 steps per series without one.
 LEAST_VALUES = 5
 _PENALTY = 3
 _NORMAL = 1.4826
-# Where most differences are 0, their spread says nothing; below this share of the median nothing is a step anyway.
+# A lower bound, as a share of the median, for series in which most differences are 0: smaller steps do not count.
 _LEAST_SPREAD = 0.001
 
 
 def find_steps(values: Sequence[float]) -> list[int]:
-    """Where a new level begins: positions of its first value, in order.
+    """The positions of the first value of each new level, in order.
 
     Raises:
         NumpyMissing: the extra is not installed.

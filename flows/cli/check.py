@@ -6,7 +6,7 @@ from collections import Counter
 
 from flows.cli.options import Json, Whole
 from flows.errors import RequestRefused
-from flows.jobs.names import check_paths, need_key_file
+from flows.jobs.arguments import check_paths, need_key_file
 from flows.settings import settings_with
 from flows.show.tables import CHECKED
 from flows.show.terminal import print_json, print_table, say

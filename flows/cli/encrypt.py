@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from db.rows import PayloadRow
 from flows.cli.options import Flag, Json, Names, Via
-from flows.cli.via import by_prefect, exit_code_of, run_job
 from flows.errors import RequestRefused
-from flows.jobs.names import check_paths, parse_random
+from flows.jobs.arguments import check_paths
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.settings import settings_with
 from flows.show.tables import PAYLOADS
@@ -21,10 +20,17 @@ from flows.text import plural, size
 
 if TYPE_CHECKING:
     from db.history import History
+    from db.rows import PayloadRow
     from flows.jobs.request import EncryptionRequest
 
 _DEFAULTS = EncryptFiles()
 _SHOWN = 20
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_RANDOM = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?\s*x\s*(\d+)", re.IGNORECASE)
+# Random payloads lie in memory while they are encrypted.
+_RANDOM_BYTES = 1 << 30
+_RANDOM_COUNT = 1_000_000
 
 
 def encrypt(
@@ -57,11 +63,12 @@ def encrypt(
         dry_run: say what would be encrypted into the vault, and do nothing
     """
     parameters, flow = _parameters(paths, random, options, vault)
-    settings = settings_with(vault, key_file, options.jobs)
-    # The engine is loaded for what is not refused.
-    from flows.jobs.encryption import encryption_job
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from flows.cli.run import by_prefect, exit_code_of, run_job
+    from flows.jobs.encrypt import encryption_job
     from flows.jobs.request import encryption_request
 
+    settings = settings_with(vault, key_file, options.jobs)
     if dry_run:
         if not isinstance(parameters, EncryptFiles):
             raise RequestRefused("--dry-run is for a vault, which takes files and folders")
@@ -97,7 +104,7 @@ def _parameters(
     if not random:
         check_paths(paths)
         return replace(options, paths=paths, discard=discarded), "flows.encryption:encrypt_files"
-    size_bytes, count = parse_random(random[0])
+    size_bytes, count = _parse_random(random[0])
     drawn = EncryptPayloads(
         size_bytes=size_bytes,
         count=count,
@@ -107,6 +114,23 @@ def _parameters(
         allow_legacy_size=options.allow_legacy_size,
     )
     return drawn, "flows.encryption:encrypt_payloads"
+
+
+def _parse_random(text: str) -> tuple[int, int]:
+    """Size in bytes and count of `100x3` or `4KiBx1000`.
+
+    Raises:
+        RequestRefused: it is not of that form, or over the bounds.
+    """
+    match = _RANDOM.fullmatch(text.strip())
+    if match is None:
+        raise RequestRefused(f"random payloads are given as SIZExCOUNT, such as 100x3 or 4KiBx1000, not {text!r}")
+    size_bytes, count = int(match[1]) * _UNITS[(match[2] or "").lower()], int(match[3])
+    if size_bytes > _RANDOM_BYTES:
+        raise RequestRefused("a random payload has at most 1 GiB (it is held in memory)")
+    if not 1 <= count <= _RANDOM_COUNT:
+        raise RequestRefused(f"the number of random payloads is between 1 and {_RANDOM_COUNT:,}")
+    return size_bytes, count
 
 
 def _print_preview(request: EncryptionRequest, *, json: bool) -> int:

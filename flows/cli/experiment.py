@@ -1,22 +1,27 @@
-"""`threadmill experiment`."""
+"""`threadmill experiment` and `threadmill survey`: what measures."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, cast
 
 from cyclopts import Parameter
 
-from flows.cli.findings import print_findings
 from flows.cli.options import Json, Names, Via
-from flows.cli.via import exit_code_of, run_job
 from flows.errors import RequestRefused
-from flows.jobs.parameters import RunExperiments
+from flows.jobs.parameters import RunExperiments, Survey
 from flows.settings import load_settings
-from flows.show.terminal import print_json, say
+from flows.show.table import Cell, table_of
+from flows.show.tables import suite_label
+from flows.show.terminal import print_json, print_table, say
+from flows.text import duration
 
 if TYPE_CHECKING:
+    from db.history import History
+    from db.rows import PayloadRow, SampleRow
     from tasks.axes import Experiment
 
 _DEFAULTS = RunExperiments()
@@ -42,13 +47,16 @@ def experiment(
         question: speedup, race, ceiling, or all
         workers: of pools and of ceiling, such as 1,2,4
     """
-    from db.history import SampleFilter
-    from flows.jobs.measurement import experiment_job
-
     # Names until they are checked.
     experiments = () if "all" in question else cast("tuple[Experiment, ...]", question)
     parameters = replace(options, experiments=experiments, workers=_numbers(workers)).check()
     settings = load_settings()
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from db.history import SampleFilter
+    from flows.cli.findings import print_findings
+    from flows.cli.run import exit_code_of, run_job
+    from flows.jobs.experiment import experiment_job
+
     run_id = run_job("flows.experiments:run_experiments", parameters, experiment_job, settings, via, quiet=json).run_id
     history = settings.open_history()
     if json:
@@ -67,3 +75,73 @@ def _numbers(words: list[str]) -> tuple[int, ...]:
     if not words or not all(word.isdecimal() and 1 <= int(word) <= most for word in words):
         raise RequestRefused(f"--workers are numbers from 1 to {most}, such as 1,2,4")
     return tuple(map(int, words))
+
+
+def survey(*, via: Via = None, json: Json = False) -> int:
+    """Run the chapter's examples on this host and interpreter.
+
+    They are of child processes, threads and locks, with the chapter's own numbers. Everything goes on record. --json
+    prints the run with its payloads and samples, as history show does.
+
+    Exit codes: 0 done, 1 something failed, 2 refused before any work.
+
+    Example: threadmill survey
+    """
+    settings = load_settings()
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from flows.cli.run import exit_code_of, run_job
+    from flows.jobs.survey import survey_job
+
+    run_id = run_job("flows.survey:survey", Survey(), survey_job, settings, via, quiet=json).run_id
+    history = settings.open_history()
+    detail = history.detail(run_id)
+    if json:
+        print_json(detail)
+    elif detail is not None:
+        _print_item_52(detail.payloads)
+        _print_items_53_and_54(detail.samples)
+        _print_what_next(history, run_id)
+    return exit_code_of(history, run_id)
+
+
+def _print_item_52(payloads: tuple[PayloadRow, ...]) -> None:
+    from flows.cli.encrypt import print_backends
+
+    print_table(
+        table_of(
+            "Item 52, child processes: 100 random bytes → encrypt → hash, three times",
+            ("suite", "cipher → digest", "backend", "digest's last ten bytes", "#encrypt", "#hash", "#chain"),
+            map(_line, payloads),
+        )
+    )
+    print_backends(payloads)
+
+
+def _line(row: PayloadRow) -> tuple[Cell, ...]:
+    tail = repr(row.digest[-10:]) if row.digest else row.error
+    # The native backend does both in this process, so only the whole has a time.
+    encrypt, hash_ = (duration(stage.wall_ns) for stage in row.stages) if len(row.stages) == 2 else ("–", "–")
+    chain = f"{row.cipher} → {row.digest_algorithm}"
+    return suite_label(row.suite), chain, row.backend, tail, encrypt, hash_, duration(row.wall_ns)
+
+
+def _print_items_53_and_54(samples: tuple[SampleRow, ...]) -> None:
+    from flows.cli.findings import print_findings
+
+    say()
+    say("Items 53 and 54, threads and locks: four numbers factorized; five threads, a million updates each")
+    print_findings(samples)
+
+
+def _print_what_next(history: History, run_id: int) -> None:
+    me = "threadmill" if shutil.which("threadmill") else os.path.relpath(sys.argv[0])
+    say()
+    say(f"recorded as run {run_id} in {history.where}")
+    say("next:")
+    for arguments, why in (
+        (f"history show {run_id}", "this run, payload by payload"),
+        ("keygen KEY", "a key file: files are encrypted with one"),
+        ("encrypt FOLDER --key-file KEY", "fingerprint the ciphertext of every file below a folder"),
+        ("check FOLDER --key-file KEY", "are they still what was recorded?"),
+    ):
+        say(f"  {me} {arguments:32}{why}")

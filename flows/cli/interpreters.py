@@ -20,7 +20,7 @@ def interpreters(*, python: Names = [], json: Json = False) -> int:  # noqa: B00
     Args:
         python: only these: paths, or versions such as 3.12, 3.13.0, 3.13t
     """
-    from flows.jobs.measurement import find_interpreters
+    from flows.jobs.experiment import find_interpreters
 
     found = find_interpreters(python or ["all"], CancelToken())
     if json:

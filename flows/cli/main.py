@@ -41,12 +41,12 @@ database = CommandGroup(name="db", help="Look after the history database.")
 # A command is a function in a file of its own, and a line here.
 app.add(
     {
-        "survey": "flows.cli.survey:survey",
+        "survey": "flows.cli.experiment:survey",
         "encrypt": "flows.cli.encrypt:encrypt",
-        "verify": "flows.cli.vaults:verify",
-        "restore": "flows.cli.vaults:restore",
+        "verify": "flows.cli.vault:verify",
+        "restore": "flows.cli.vault:restore",
         "cat": "flows.cli.snapshots:cat",
-        "prune": "flows.cli.vaults:prune",
+        "prune": "flows.cli.vault:prune",
         "snapshots": "flows.cli.snapshots:app",
         "experiment": "flows.cli.experiment:experiment",
         "serve": "flows.cli.serve:serve",

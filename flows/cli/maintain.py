@@ -6,9 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.done import print_done
 from flows.cli.options import Json, Via
-from flows.cli.via import run_job
 from flows.jobs.parameters import Maintain
 from flows.settings import load_settings
 
@@ -27,8 +25,10 @@ def maintain(
 
     Example: threadmill maintain --remove-older-than 365d
     """
-    from flows.jobs.maintenance import maintenance_job
-
     settings = load_settings()
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from flows.cli.run import print_done, run_job
+    from flows.jobs.maintain import maintenance_job
+
     done = run_job("flows.maintain:maintain", options, maintenance_job, settings, via, quiet=json)
     return print_done(settings.open_history(), done, json=json)

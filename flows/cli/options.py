@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_origin
 from cyclopts import Parameter, Token
 
 from flows.errors import RequestRefused
-from flows.jobs.names import check_suites
 from flows.text import parse_age
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.suites import SUITES
@@ -56,6 +55,8 @@ Patterns = Annotated[list[str], Parameter(negative=(), show_default=False, metav
 Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, help="print JSON for programs")]
 Csv = Annotated[bool, Parameter(name="--csv", negative=(), show_default=False, help="print CSV for programs")]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+VaultOption = Annotated[str | None, Parameter(help="folder of the vault; default: THREADMILL_VAULT")]
+KeyOption = Annotated[str | None, Parameter(help="the one that it was made with; default: THREADMILL_KEY_FILE")]
 Via = Annotated[
     str | None,
     Parameter(help="prefect: as a flow run; direct: without Prefect, same rows (default: prefect if PREFECT_API_URL)"),
@@ -192,7 +193,10 @@ class Chains:
 
     def suites(self) -> Sequence[str]:
         """Suites that there are."""
-        return check_suites(self.suite)
+        for name in self.suite:
+            if name not in [str(known) for known in SUITES]:
+                raise RequestRefused(f"unknown suite {name!r}; there are: {', '.join(SUITES)}")
+        return list(dict.fromkeys(self.suite))
 
     def backends(self) -> Sequence[str]:
         """Backends that a payload can have run under."""
@@ -248,11 +252,12 @@ class Selection(Times, Machines, Chains, Cases):
         Raises:
             RequestRefused: a value makes no sense, or the filters leave nothing whatever is on record.
         """
-        axes, suites, backends = self.axes(), self.suites(), self.backends()
         since, until = self.span()
         from db.history import SeriesFilter
 
-        which = SeriesFilter(axes, self.interpreter, suites, backends, self.host, since=since, until=until)
+        which = SeriesFilter(
+            self.axes(), self.interpreter, self.suites(), self.backends(), self.host, since=since, until=until
+        )
         if which.of_samples and which.of_payloads:
             raise RequestRefused("--suite and --backend are of encryptions, the other filters of experiments: not both")
         return which

@@ -11,10 +11,9 @@ from cyclopts import Parameter
 
 from db.answers import RecordSize
 from db.rows import RunRow
-from flows.cli.options import Flag, Json
-from flows.cli.vaults import KeyOption, VaultOption
+from flows.cli.options import Flag, Json, KeyOption, VaultOption
 from flows.errors import ApiError, RequestRefused
-from flows.jobs.names import need_vault
+from flows.jobs.arguments import need_vault
 from flows.settings import Settings, settings_with
 from flows.show.tables import DEPLOYMENTS
 from flows.show.terminal import print_json, print_table, say

@@ -11,7 +11,7 @@ from typing import Literal
 
 from db.history import History
 from db.rows import PayloadRow
-from flows.jobs.names import check_suites
+from flows.errors import RequestRefused
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Limits, encrypt_payload
 from tasks.crypto.errors import CryptoError, SourceChanged, SourceSkipped, SourceUnreadable
@@ -79,7 +79,9 @@ def _check(payload: Payload, history: History, secret: Secret, limits: Limits, c
 
 
 def _digest(payload: Payload, recorded: PayloadRow, secret: Secret, limits: Limits, cancel: CancelToken) -> str:
-    suite = SUITES[check_suites([recorded.suite])[0]]
+    suite = next((one for name, one in SUITES.items() if name == recorded.suite), None)
+    if suite is None:
+        raise RequestRefused(f"unknown suite {recorded.suite!r}; there are: {', '.join(SUITES)}")
     return encrypt_payload(payload, suite, NativeBackend(), secret, recorded.salt or b"", limits, cancel).digest.hex()
 
 

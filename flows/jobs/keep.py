@@ -9,7 +9,7 @@ from functools import partial
 
 from db.rows import NewRun, SnapshotRow
 from db.store import Store
-from flows.jobs.encryption import EncryptionOutcome, batch_step, planned_work, run_batches
+from flows.jobs.encrypt import EncryptionOutcome, batch_step, planned_work, run_batches
 from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition
 from flows.jobs.request import EncryptionRequest, VaultRequest
 from flows.jobs.run import OpenRun, Tools, open_run
@@ -20,10 +20,9 @@ from tasks.crypto.encrypt import Batch, Encryption, Limits
 from tasks.crypto.secret import KeySource
 from tasks.rows import payload_rows, snapshot_row
 from tasks.vault.add import AddedBatch, Addition, AdditionPlan, SourceSelection, add_batch, adding, compare
-from tasks.vault.errors import NoVault
+from tasks.vault.errors import NoVault, Verdict, Verdicts, judged
 from tasks.vault.lookup import newest_snapshot, open_place
 from tasks.vault.vault import Place, is_vault, make_vault, open_vault, why_no_vault
-from tasks.vault.verdicts import Verdict, Verdicts, judged
 from tasks.vault.verify import KnownSnapshot, rolled_back
 from tasks.vault.walk import Excludes, has_files, sources_of
 
@@ -38,7 +37,7 @@ class KeptOutcome:
 
     @property
     def exit_code(self) -> int:
-        """See `Outcome`."""
+        """See `PartOutcome`."""
         return 1 if self.faults else self.encryption.exit_code
 
     @property

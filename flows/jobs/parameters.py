@@ -17,7 +17,7 @@ from flows.cli.options import NAMES, Flag, Whole
 from flows.jobs.parameter_types import JobParameters, Matches
 from flows.text import KEEP_FORM
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
-from tasks.suites import BackendChoice, SuiteName
+from tasks.suites import SUITES, BackendChoice, SuiteName
 
 Jobs = Annotated[
     Annotated[Whole, Interval(ge=1, le=256)] | None,
@@ -27,7 +27,7 @@ Suites = Annotated[
     tuple[SuiteName, ...],
     MinLen(1),
     NAMES,
-    Parameter(name="--suite", help="modern, modern-blake2, chacha, cbc, classic; several are run one after the other"),
+    Parameter(name="--suite", help=f"{', '.join(SUITES)}; several are run one after the other"),
 ]
 Backends = Annotated[
     tuple[BackendChoice, ...],
@@ -160,26 +160,25 @@ class RunExperiments(JobParameters):
     workloads: Annotated[
         tuple[Workload, ...],
         NAMES,
-        Parameter(name="--workload", help="of speedup: factorize, digest, wait, wait-book, child (default: all)"),
+        Parameter(name="--workload", help=f"of speedup: {', '.join(Workload)} (default: all)"),
     ] = ()
     executors: Annotated[
         tuple[Executor, ...],
         NAMES,
         Parameter(
             name="--executor",
-            help="of speedup: serial, thread, thread-pool, process-pool, asyncio, interpreter-pool (default: all); "
-            "serial is always there to compare with",
+            help=f"of speedup: {', '.join(Executor)} (default: all); serial is always there to compare with",
         ),
     ] = ()
     shapes: Annotated[
         tuple[Shape, ...],
         NAMES,
-        Parameter(name="--shape", help="of race: augmented, expanded, computed (default: all)"),
+        Parameter(name="--shape", help=f"of race: {', '.join(Shape)} (default: all)"),
     ] = ()
     guards: Annotated[
         tuple[Guard, ...],
         NAMES,
-        Parameter(name="--guard", help="of race: none, lock, rlock, shard, queue, atomic (default: all)"),
+        Parameter(name="--guard", help=f"of race: {', '.join(Guard)} (default: all)"),
     ] = ()
     workers: Annotated[
         tuple[Workers, ...],

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flows.errors import RequestRefused
-from flows.jobs.names import check_paths, need_key_file, need_outside
+from flows.jobs.arguments import check_paths, need_key_file, need_outside
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.settings import Settings
 from flows.text import shown_path

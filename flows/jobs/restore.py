@@ -10,7 +10,7 @@ from functools import partial
 
 from db.rows import NewRun
 from flows.errors import RequestRefused
-from flows.jobs.names import need_key_file, need_outside, need_vault
+from flows.jobs.arguments import need_key_file, need_outside, need_vault
 from flows.jobs.parameters import RestoreFiles
 from flows.jobs.run import Job, OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.runner import Here
@@ -63,7 +63,7 @@ class Restored:
 
     @property
     def exit_code(self) -> int:
-        """See `Outcome`."""
+        """See `PartOutcome`."""
         return 1 if self.tally.faulty else 0
 
     @property

@@ -100,8 +100,8 @@ class Tee:
             one.progressed(more)
 
 
-class Outcome(Protocol):
-    """What a part of a job came to."""
+class PartOutcome(Protocol):
+    """The result of a part of a job."""
 
     @property
     def exit_code(self) -> int:
@@ -133,7 +133,7 @@ class OpenRun:
 
     run_id: int
     tools: Tools
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[PartOutcome] = field(default_factory=list)
     head: str | None = None
 
     def start(

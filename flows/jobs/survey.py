@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from db.rows import NewRun
-from flows.jobs.encryption import encrypt_batches, planned_work
-from flows.jobs.measurement import ExperimentRequest, book_rounds, planned_samples, run_rounds
+from flows.jobs.encrypt import encrypt_batches, planned_work
+from flows.jobs.experiment import ExperimentRequest, book_rounds, planned_samples, run_rounds
 from flows.jobs.parameters import EncryptPayloads, RunExperiments, Survey
 from flows.jobs.plan import Plan, make_plan
 from flows.jobs.request import EncryptionRequest, encryption_request

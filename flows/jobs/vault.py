@@ -14,7 +14,7 @@ from db.history import History
 from db.rows import NewRun
 from db.store import Store
 from flows.errors import RequestRefused
-from flows.jobs.names import need_key_file, need_vault
+from flows.jobs.arguments import need_key_file, need_vault
 from flows.jobs.parameters import PruneVault
 from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.runner import Here, Pending, Step, at_once
@@ -23,14 +23,13 @@ from flows.text import shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.rows import verdict_rows
-from tasks.vault.errors import VaultChanged
+from tasks.vault.errors import VaultChanged, Verdict, Verdicts, collect
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import alone, reading, sweep
 from tasks.vault.lookup import newest_snapshot, open_place
 from tasks.vault.prune import Policy, Removal, plan_removal, remove_objects, remove_snapshots
 from tasks.vault.snapshots import Snapshot
 from tasks.vault.vault import Place, Vault, open_vault
-from tasks.vault.verdicts import Verdict, Verdicts, collect
 from tasks.vault.verify import KnownSnapshot, rolled_back
 
 # A step should take about a second: Prefect costs 25 ms for each.
@@ -188,7 +187,7 @@ class Pruned:
 
     @property
     def exit_code(self) -> int:
-        """See `Outcome`."""
+        """See `PartOutcome`."""
         return 0
 
     @property

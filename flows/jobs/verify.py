@@ -10,7 +10,7 @@ from functools import partial
 from db.rows import NewRun
 from db.words import VERDICT_FAULTS
 from flows.errors import RequestRefused
-from flows.jobs.names import need_vault
+from flows.jobs.arguments import need_vault
 from flows.jobs.parameters import VerifyVault
 from flows.jobs.run import Job, OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.runner import Here
@@ -18,11 +18,11 @@ from flows.jobs.vault import VaultWork, VerdictTally, known_snapshot, record_at_
 from flows.settings import Settings
 from flows.text import shown_path, size
 from tasks.crypto.secret import KeyFile
+from tasks.vault.errors import Verdict, Verdicts
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import reading
 from tasks.vault.lookup import open_or_recover, open_place
 from tasks.vault.vault import Place
-from tasks.vault.verdicts import Verdict, Verdicts
 from tasks.vault.verify import check_objects, inspect
 
 # A step takes about a second of hashing on one core, or of opening files.
@@ -69,7 +69,7 @@ class Verified:
 
     @property
     def exit_code(self) -> int:
-        """See `Outcome`."""
+        """See `PartOutcome`."""
         return 1 if self.tally.faulty else 0
 
     @property

@@ -10,11 +10,10 @@ from datetime import UTC, datetime
 from tasks.crypto.secret import KeySource, Secret
 from tasks.files import open_regular
 from tasks.vault.entries import Header, decode_header
-from tasks.vault.errors import NewerFormat, NoSuchSnapshot, NoVault, VaultChanged, VaultError, WrongKey
+from tasks.vault.errors import NewerFormat, NoSuchSnapshot, NoVault, VaultChanged, VaultError, Verdict, WrongKey, judged
 from tasks.vault.format import SNAPSHOT_NAME, SNAPSHOTS, BadLine, VaultKey, snapshot_path
 from tasks.vault.snapshots import LONGEST_HEADER, Snapshot, open_snapshot
 from tasks.vault.vault import Place, Vault, open_vault
-from tasks.vault.verdicts import Verdict, judged
 
 # What users say for the newest snapshot.
 LATEST = "latest"

@@ -12,14 +12,13 @@ from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.files import sync_folder
 from tasks.vault.entries import FileEntry
-from tasks.vault.errors import VaultChanged, VaultUnwritable
+from tasks.vault.errors import VaultChanged, VaultUnwritable, Verdict, judged
 from tasks.vault.format import SNAPSHOTS, object_path, snapshot_path
 from tasks.vault.index import ObjectIndex
 from tasks.vault.lookup import read_snapshot, snapshot_names
 from tasks.vault.objects import object_names
 from tasks.vault.snapshots import Snapshot, open_snapshot
 from tasks.vault.vault import Vault
-from tasks.vault.verdicts import Verdict, judged
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,11 @@ from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.files import FolderIdentity, open_new, rename_new, sync_file_system, write_all
 from tasks.vault.entries import Entry, FileEntry, FolderEntry, LinkEntry
-from tasks.vault.errors import TargetUnusable, VaultError
+from tasks.vault.errors import TargetUnusable, VaultError, Verdict, Verdicts, collect, judged, status_of
 from tasks.vault.objects import Take, decrypt_once
 from tasks.vault.portions import RestorePortion, Wanted, read_portion
 from tasks.vault.target import MODES, Target, on_target
 from tasks.vault.vault import Vault
-from tasks.vault.verdicts import Verdict, Verdicts, collect, judged, status_of
 
 # After one of these, the remaining files would fail as well.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)

@@ -18,7 +18,7 @@ from tasks.crypto.errors import Cancelled
 from tasks.files import open_regular
 from tasks.suites import HEADER_BYTES
 from tasks.vault.entries import FileEntry
-from tasks.vault.errors import VaultError
+from tasks.vault.errors import VaultError, Verdict, VerdictStatus, judged, status_of
 from tasks.vault.format import (
     LOCK,
     LOST_AND_FOUND,
@@ -36,7 +36,6 @@ from tasks.vault.lookup import snapshot_names
 from tasks.vault.objects import digest_of
 from tasks.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot
 from tasks.vault.vault import Vault
-from tasks.vault.verdicts import Verdict, VerdictStatus, judged, status_of
 
 # Whether a name is of a form.
 Form = Callable[[str], object]

@@ -29,7 +29,7 @@ class Maintained:
 
     @property
     def exit_code(self) -> int:
-        """See `Outcome`: 1 if anything is not as it was sealed."""
+        """See `PartOutcome`: 1 if anything is not as it was sealed."""
         return 1 if self.verdict.faults else 0
 
     @property

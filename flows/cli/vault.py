@@ -7,23 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.done import print_done
-from flows.cli.options import Flag, Json, Via, Whole
-from flows.cli.via import run_job
-from flows.jobs.names import need_path
+from flows.cli.options import Flag, Json, KeyOption, VaultOption, Via, Whole
 from flows.jobs.parameters import PruneVault, RestoreFiles, VerifyVault
 from flows.settings import settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
 from flows.show.terminal import print_json, print_table, say
 from flows.text import plural
-from tasks.cancel import CancelToken
 
 if TYPE_CHECKING:
     from db.history import History
     from flows.jobs.vault import PruningRequest
-
-VaultOption = Annotated[str | None, Parameter(help="folder of the vault; default: THREADMILL_VAULT")]
-KeyOption = Annotated[str | None, Parameter(help="the one that it was made with; default: THREADMILL_KEY_FILE")]
 
 
 def verify(
@@ -48,9 +41,11 @@ def verify(
     Args:
         jobs: objects at once (default: usable CPUs)
     """
+    settings = settings_with(vault, key_file, jobs)
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from flows.cli.run import print_done, run_job
     from flows.jobs.verify import verification_job
 
-    settings = settings_with(vault, key_file, jobs)
     done = run_job("flows.vault:verify_vault", options.check(), verification_job, settings, via, quiet=json)
     return print_done(settings.open_history(), done, json=json)
 
@@ -81,9 +76,12 @@ def restore(
         target: folder, made if it is not there
         paths: only these and what is below them, as they were when they were encrypted
     """
+    settings = settings_with(vault, key_file)
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from flows.cli.run import print_done, run_job
+    from flows.jobs.arguments import need_path
     from flows.jobs.restore import restoration_job
 
-    settings = settings_with(vault, key_file)
     given = replace(options, snapshot=snapshot, target=need_path(target), paths=tuple(map(need_path, paths)))
     done = run_job("flows.vault:restore_files", given, restoration_job, settings, via, quiet=json)
     return print_done(settings.open_history(), done, json=json)
@@ -110,10 +108,12 @@ def prune(
     Args:
         dry_run: say what would be removed, and remove nothing
     """
-    from flows.jobs.vault import pruning_job, pruning_request
-
     settings = settings_with(vault, key_file)
     options.check()
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from flows.cli.run import print_done, run_job
+    from flows.jobs.vault import pruning_job, pruning_request
+
     if dry_run:
         return _print_preview(pruning_request(options, settings), settings.open_history(), json=json)
     done = run_job("flows.vault:prune_vault", options, pruning_job, settings, via, quiet=json)
@@ -121,9 +121,9 @@ def prune(
 
 
 def _print_preview(request: PruningRequest, history: History, *, json: bool) -> int:
-    # Here, because that module takes options from this one.
     from flows.cli.snapshots import snapshot_line
     from flows.jobs.vault import preview_prune
+    from tasks.cancel import CancelToken
 
     removal = preview_prune(request, history, CancelToken())
     if json:

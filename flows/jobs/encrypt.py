@@ -61,7 +61,7 @@ class EncryptionOutcome:
 
     @property
     def exit_code(self) -> int:
-        """See `Outcome`."""
+        """See `PartOutcome`."""
         failed = self.counts["failed"]
         if failed > self.unreadable:
             return 1

@@ -1,4 +1,4 @@
-"""`--via`: the same job as a Prefect flow run, or directly in this process."""
+"""Run a job for a command, as a Prefect flow run or directly in this process (`--via`), and say what it came to."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, TypeVar
 
 from db.errors import ThreadmillError
-from db.rows import NewRun
+from db.history import History
+from db.rows import NewRun, RunRow
 from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS
+from flows.cli.progress import ProgressReporter
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.parameter_types import JobParameters
+from flows.jobs.run import LISTENER, Job, Tools
+from flows.jobs.runner import DirectRunner
 from flows.settings import Settings, in_force
+from flows.show.terminal import print_json, say
 from flows.version import code_version
 from tasks.cancel import CancelToken
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
-
-    from db.history import History
-    from flows.cli.progress import ProgressReporter
-    from flows.jobs.run import Job
 
 P = TypeVar("P", bound=JobParameters)
 
@@ -70,8 +71,6 @@ def run_job(
         RequestRefused: the parameters are refused, or Prefect's server cannot be reached.
         CommandFailed: the run had begun, and could not go on.
     """
-    from flows.cli.progress import ProgressReporter
-
     prefect = by_prefect(via)
     job = make_job(parameters, settings)
     progress = ProgressReporter(quiet=quiet)
@@ -81,9 +80,6 @@ def run_job(
 
 
 def _run_directly(name: str, job: Job, settings: Settings, progress: ProgressReporter) -> Done:
-    from flows.jobs.run import Tools
-    from flows.jobs.runner import DirectRunner
-
     store = settings.open_store()
     history = settings.open_history()
     try:
@@ -100,8 +96,6 @@ def _run_directly(name: str, job: Job, settings: Settings, progress: ProgressRep
 
 def _run_by_prefect(flow: str, parameters: JobParameters, settings: Settings, progress: ProgressReporter) -> Done:
     """Call the flow in this process, on the server that the user has set or on one of our own."""
-    from flows.jobs.run import LISTENER
-
     module, _, name = flow.partition(":")
     with progress, in_force(settings):
         _prepare_prefect(settings, progress)
@@ -146,3 +140,20 @@ def _prepare_prefect(settings: Settings, progress: ProgressReporter) -> None:
         return
     progress.say("starting Prefect's embedded server (about 10 s)")
     os.environ.update(server.prefect_environment(settings.home, os.environ))
+
+
+@dataclass(frozen=True, slots=True)
+class RunAnswer:
+    """The answer of a command whose result is a line, as `--json` prints it."""
+
+    run: RunRow | None
+    message: str
+
+
+def print_done(history: History, done: Done, *, json: bool) -> int:
+    """Print the result of a run whose answer is a line; the exit code."""
+    if json:
+        print_json(RunAnswer(history.run(done.run_id), done.message))
+    else:
+        say(f"run {done.run_id}: {done.message}")
+    return exit_code_of(history, done.run_id)

@@ -1,65 +1,17 @@
-"""Arguments that users give, checked: suites, paths, vaults, key files. Loads no engine, so that a refusal is quick."""
+"""Paths, vaults and key files that users name, checked; loads no engine, so that a refusal is quick."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flows.errors import RequestRefused
 from flows.text import shown_path
 from tasks.files import absolute
-from tasks.suites import SUITES, SuiteName
 
 if TYPE_CHECKING:
     from tasks.crypto.secret import KeyFile
-
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-_RANDOM = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?\s*x\s*(\d+)", re.IGNORECASE)
-
-# Random payloads lie in memory while they are encrypted.
-_RANDOM_BYTES = 1 << 30
-_RANDOM_COUNT = 1_000_000
-
-
-def check_suites(names: Sequence[str]) -> tuple[SuiteName, ...]:
-    """The names without repetitions, all of them known.
-
-    Raises:
-        RequestRefused: a name is not in the table.
-    """
-    known = {str(name): name for name in SUITES}
-    for name in names:
-        if name not in known:
-            raise RequestRefused(f"unknown suite {name!r}; there are: {', '.join(known)}")
-    return tuple(known[name] for name in dict.fromkeys(names))
-
-
-def need_outside(path: str, vault: str) -> None:
-    """Raises RequestRefused for a path that is a vault's folder, or in it."""
-    root = os.path.realpath(vault)
-    if os.path.commonpath([root, os.path.realpath(path)]) == root:
-        raise RequestRefused(
-            f"{shown_path(path)} is in the vault itself; name something outside of {shown_path(vault)}"
-        )
-
-
-def parse_random(text: str) -> tuple[int, int]:
-    """Size in bytes and count of `100x3` or `4KiBx1000`.
-
-    Raises:
-        RequestRefused: it is not of that form, or over the bounds.
-    """
-    match = _RANDOM.fullmatch(text.strip())
-    if match is None:
-        raise RequestRefused(f"random payloads are given as SIZExCOUNT, such as 100x3 or 4KiBx1000, not {text!r}")
-    size_bytes, count = int(match[1]) * _UNITS[(match[2] or "").lower()], int(match[3])
-    if size_bytes > _RANDOM_BYTES:
-        raise RequestRefused("a random payload has at most 1 GiB (it is held in memory)")
-    if not 1 <= count <= _RANDOM_COUNT:
-        raise RequestRefused(f"the number of random payloads is between 1 and {_RANDOM_COUNT:,}")
-    return size_bytes, count
 
 
 def check_paths(paths: Sequence[str]) -> tuple[str, ...]:
@@ -120,3 +72,12 @@ def need_key_file(path: str | None) -> KeyFile:
     key = KeyFile(path)
     key.secret()
     return key
+
+
+def need_outside(path: str, vault: str) -> None:
+    """Raises RequestRefused for a path that is a vault's folder, or in it."""
+    root = os.path.realpath(vault)
+    if os.path.commonpath([root, os.path.realpath(path)]) == root:
+        raise RequestRefused(
+            f"{shown_path(path)} is in the vault itself; name something outside of {shown_path(vault)}"
+        )
