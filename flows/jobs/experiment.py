@@ -18,7 +18,7 @@ from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Reporter, Tools,
 from flows.jobs.runner import Here, Pending, Step
 from flows.settings import Settings
 from flows.text import plural
-from tasks.axes import FAILURES, Executor, Experiment, Guard, Outcome, Shape, Workload
+from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.cancel import CancelToken
 from tasks.rows import interpreter_facts, sample_rows
 from tasks.threads.cases import Case, Sample
@@ -220,7 +220,7 @@ class MeasurementOutcome:
     @property
     def exit_code(self) -> int:
         """1 if a sample says that something is broken: wrong output, a guard that leaked, a child that died."""
-        return 1 if self.outcomes.keys() & FAILURES else 0
+        return 1 if any(outcome.is_failure for outcome in self.outcomes) else 0
 
     @property
     def message(self) -> str:

@@ -1,4 +1,7 @@
-"""Read a run back from the record, and publish its tables and its report."""
+"""Publish the tables and the report of a run in Prefect's UI, read from the record.
+
+Their keys are the same for every run of a flow, so that each run adds a version.
+"""
 
 from __future__ import annotations
 
