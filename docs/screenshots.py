@@ -18,9 +18,9 @@ from typing import Any
 
 from PIL import Image
 
-from tests.conftest import BIN, clean_environment
-from tests.prefect_ui import Ui, find_chromium, prefect_ui
-from tests.served import Served, serving
+from tests.support.commands import BIN, clean_environment
+from tests.support.prefect_ui import Ui, find_chromium, prefect_ui
+from tests.support.served import Served, serving
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"

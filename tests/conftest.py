@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.in_process import run_in_process
-from tests.marking import mark
-from tests.postgres import database_url, postgres_server, postgres_url  # noqa: F401 - fixtures of all tests
-
-BIN = Path(sys.executable).parent
-START_S = 120
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
-
+from tests.support.commands import BIN, Command, clean_environment, running_prefect_server
+from tests.support.in_process import run_in_process
+from tests.support.marking import mark
+from tests.support.postgres import database_url, postgres_server, postgres_url  # noqa: F401 - fixtures of all tests
 
 # A few tests each, and minutes: whoever runs several at once is to begin with them.
 _LONGEST = (
-    "test_flows_serve", "test_flows_workers", "test_flows_browser", "test_flows_prefect", "test_docs",
+    "test_serve", "test_workers", "test_browser", "test_prefect", "test_docs",
 )  # fmt: skip
 
 
@@ -63,11 +52,6 @@ def pytest_report_header(config: pytest.Config) -> str:
 def dice(request: pytest.FixtureRequest) -> random.Random:
     """Draws the same every time, unless `--seed` says otherwise."""
     return random.Random(f"{request.config.getoption('--seed')} {request.node.name}")  # noqa: S311 - no keys
-
-
-def clean_environment() -> dict[str, str]:
-    """The environment without what a developer may have set for either program."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("THREADMILL_", "PREFECT_"))}
 
 
 @pytest.fixture
@@ -118,25 +102,11 @@ def key_file(threadmill: Command, tmp_path: Path, environment: dict[str, str]) -
     return path
 
 
-def read_json(result: subprocess.CompletedProcess[str]) -> Any:
-    """What a command with `--json` printed."""
-    assert result.stdout, result.stderr
-    return json.loads(result.stdout)
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of the browser; without one there is nothing to see, which only a developer may leave at that."""
     # Late: it imports the browser's driver.
-    from tests.prefect_ui import find_chromium
+    from tests.support.prefect_ui import find_chromium
 
     found = find_chromium()
     if found is None:
@@ -150,47 +120,3 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Prefect server, with a database of its own; the URL of its API."""
     with running_prefect_server(tmp_path_factory.mktemp("prefect")) as api:
         yield api
-
-
-@contextmanager
-def running_prefect_server(folder: Path, database: str | None = None) -> Iterator[str]:
-    """One that keeps everything in `folder`, its log as `server.log`; the URL of its API.
-
-    Args:
-        folder: its PREFECT_HOME.
-        database: the URL of another database than SQLite's file there.
-    """
-    port = free_port()
-    environment = clean_environment() | {
-        "PREFECT_HOME": str(folder),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-    }
-    if database is not None:
-        environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
-    with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [BIN / "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/api/health", server)
-            yield f"http://127.0.0.1:{port}/api"
-        finally:
-            server.terminate()
-            server.wait(30)
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_S
-    while True:
-        assert server.poll() is None, "the Prefect server ended by itself"
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own loopback address
-                return
-        except OSError:
-            assert time.monotonic() < deadline, "the Prefect server did not answer"
-            time.sleep(0.2)

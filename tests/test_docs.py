@@ -16,7 +16,7 @@ from cyclopts import App
 from rich.console import Console
 
 from flows.cli.main import app
-from tests.conftest import BIN
+from tests.support.commands import BIN
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -1,0 +1,1 @@
+"""Tests of `flows.cli`, as its users meet it."""

@@ -1,0 +1,1 @@
+"""Tests of what a server is needed for: flows, `serve`, workers, the UI, `explore`."""

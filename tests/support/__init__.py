@@ -1,0 +1,1 @@
+"""What several tests share: records, vaults, servers, the command."""

@@ -1,0 +1,297 @@
+"""Vaults for tests: made by the engine, changed behind its back, or with snapshots that only its key makes."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from tasks.cancel import CancelToken
+from tasks.crypto.encrypt import Batch, Encryption, Limits
+from tasks.crypto.secret import KeyFile, Secret
+from tasks.vault import add as engine
+from tasks.vault.entries import Entry, FileEntry, Header
+from tasks.vault.errors import Verdict
+from tasks.vault.format import Json, encode_line, encode_mac, object_path, snapshot_path
+from tasks.vault.index import ObjectIndex
+from tasks.vault.locks import alone, sweep
+from tasks.vault.lookup import find_snapshot
+from tasks.vault.objects import decrypt_checked
+from tasks.vault.portions import Wanted, plan_restore
+from tasks.vault.prune import Policy, plan_removal, remove_objects, remove_snapshots
+from tasks.vault.restore import PortionRestored, restore_portion
+from tasks.vault.snapshots import open_snapshot
+from tasks.vault.target import make_target
+from tasks.vault.vault import Vault, make_vault
+from tasks.vault.verify import KnownSnapshot, check_objects, inspect
+from tasks.vault.walk import sources_of
+from tests.support.crypto_fakes import BOUND_S, SECRET, chosen
+
+OTHER = Secret(b"f" * 64)
+# What no file of a test has by chance.
+MARK = b"plaintext that nobody may see "
+
+
+def settle() -> None:
+    """Wait until what was written has a time that the next run believes."""
+    time.sleep(0.07)
+
+
+@dataclass(frozen=True)
+class Adding:
+    """What one run came to."""
+
+    name: str
+    found: engine.AdditionPlan
+    added: engine.Added
+    results: tuple[Encryption, ...]
+
+    def statuses(self) -> dict[str, str]:
+        """Of those that were read, by the file's own name."""
+        return {os.path.basename(one.payload.name).decode(): one.status for one in self.results}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A vault, its key file, and a tree to fill it from."""
+
+    vault: Vault
+    key: KeyFile
+    tree: Path
+
+    @property
+    def root(self) -> Path:
+        """The vault's folder."""
+        return Path(self.vault.root)
+
+    def put(self, name: str, content: bytes | None = None) -> Path:
+        """Write a file of the tree."""
+        path = self.tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(MARK + name.encode() if content is None else content)
+        return path
+
+    def add(
+        self, *sources: Path, excludes: Sequence[str] = (), rehash: bool = False, backend: str = "native"
+    ) -> Adding:
+        """Everything that a run does."""
+        names = sources_of([os.fspath(source) for source in sources or (self.tree,)])
+        return add(self.vault, self.key, engine.SourceSelection(names, tuple(excludes), rehash), backend)
+
+    def settled_add(self, *sources: Path) -> Adding:
+        """A run so long after the last change of the tree that the next run takes over what it lists."""
+        settle()
+        return self.add(*sources)
+
+    def faults(self, known: KnownSnapshot | None = None) -> dict[str, str]:
+        """Everything that verify finds wrong: statuses by name."""
+        return {verdict.name: verdict.status for verdict in verify(self.vault, known) if verdict.is_fault}
+
+    def object_of(self, name: str, path: Path) -> Path:
+        """The object of a file in a snapshot."""
+        digest = next(one.object for one in files(self.vault, name) if one.path == bytes(path)[1:])
+        return Path(object_path(self.vault.root, digest))
+
+    def snapshot(self, name: str) -> Path:
+        """The file of a snapshot."""
+        return Path(snapshot_path(self.vault.root, name))
+
+    def restored(self, target: Path, name: str = "latest") -> Path:
+        """The tree as it is brought back below the target, with no fault."""
+        assert not [verdict for verdict in restore(self.vault, name, target) if verdict.is_fault]
+        return Path(f"{target}{self.tree}")
+
+
+def make_place(folder: Path) -> Place:
+    """A new vault in a folder."""
+    key = folder / "key"
+    key.write_bytes(SECRET.password + b"\n")
+    key.chmod(0o600)
+    tree = folder / "tree"
+    tree.mkdir()
+    return Place(make_vault(str(folder / "vault"), SECRET), KeyFile(str(key)), tree)
+
+
+def add(vault: Vault, key: KeyFile, selection: engine.SourceSelection, backend: str = "native") -> Adding:
+    """Encrypt what is to be encrypted, batch by batch, and write the snapshot."""
+    choice, cancel = chosen(backend), CancelToken()
+    results: list[Encryption] = []
+    with engine.adding(vault, selection, cancel) as addition:
+        to_do = enumerate(addition.to_do())
+        while some := tuple(islice(to_do, 50)):
+            batch = Batch(len(results), "modern", choice, some)
+            results += put(addition, batch, key, cancel)
+        added = addition.add_snapshot(1, cancel)
+        return Adding(added.snapshot.name, addition.found, added, tuple(results))
+
+
+def put(
+    addition: engine.Addition, batch: Batch, key: KeyFile, cancel: CancelToken | None = None
+) -> tuple[Encryption, ...]:
+    """Encrypt a batch into a vault and its draft."""
+    done = engine.add_batch(addition.vault, batch, key, Limits(BOUND_S), cancel or CancelToken())
+    addition.put(done)
+    return done.encryptions
+
+
+def entries(vault: Vault, name: str = "latest") -> list[Entry]:
+    """What a snapshot lists."""
+    with open_snapshot(vault, find_snapshot(vault, name)) as opened:
+        return list(opened.entries())
+
+
+def files(vault: Vault, name: str = "latest") -> list[FileEntry]:
+    """The files that a snapshot lists."""
+    return [entry for entry in entries(vault, name) if isinstance(entry, FileEntry)]
+
+
+def verify(vault: Vault, known: KnownSnapshot | None = None) -> list[Verdict]:
+    """All that can be found out about a vault."""
+    cancel = CancelToken()
+    with ObjectIndex() as index:
+        return [*inspect(vault, index, known, cancel), *check_objects(vault, list(index.whole()), cancel)]
+
+
+def restore(vault: Vault, name: str, target: Path, *paths: bytes, overwrite: bool = False) -> list[Verdict]:
+    """Bring a snapshot back, portion after portion; raises the error that ended one."""
+    return [verdict for done in restored(vault, name, target, *paths, overwrite=overwrite) for verdict in done.verdicts]
+
+
+def restored(
+    vault: Vault, name: str, target: Path, *paths: bytes, overwrite: bool = False
+) -> Iterator[PortionRestored]:
+    """The portions of a snapshot as they come back; raises the error that ended one."""
+    with open_snapshot(vault, find_snapshot(vault, name)) as opened:
+        plan = plan_restore(opened, Wanted.below(paths))
+    folder = make_target(str(target))
+    for portion in plan.portions:
+        done = restore_portion(vault, portion, plan.wanted, folder, overwrite, CancelToken())
+        yield done
+        if done.error is not None:
+            raise done.error
+
+
+def prune(vault: Vault, policy: Policy) -> list[Verdict]:
+    """Remove what the policy does not keep, and what nobody names then."""
+    cancel = CancelToken()
+    with alone(vault.root, cancel), ObjectIndex() as index:
+        removal = plan_removal(vault, policy, index, cancel)
+        names = [one.name for one in removal.snapshots]
+        verdicts = [*remove_snapshots(vault.root, names), *remove_objects(vault.root, index.unnamed(), cancel)]
+        sweep(vault.root)
+        return verdicts
+
+
+def content(vault: Vault, entry: FileEntry) -> bytes:
+    """A file's content by way of `decrypt_checked`."""
+    pieces: list[bytes] = []
+    decrypt_checked(
+        vault, entry.object, entry.facts.size_bytes, lambda piece: pieces.append(bytes(piece)), CancelToken()
+    )
+    return b"".join(pieces)
+
+
+def craft(
+    vault: Vault,
+    lines: Iterable[bytes],
+    *,
+    sequence: int = 1,
+    created: datetime | None = None,
+    sources: tuple[bytes, ...] = (b"/x",),
+    totals: tuple[int, int, int] | bytes | None = None,
+    header: Mapping[str, Json] | bytes = {},
+) -> str:
+    """Write a snapshot of just these lines with a MAC that fits, as only a holder of the key can; its name.
+
+    `header` replaces keys of the first line, or the line; `totals` are entries, files, bytes, or the last line.
+    """
+    lines = list(lines)
+    created = created or datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=sequence)
+    facts = Header(vault.id, f"{sequence:016x}", created, sequence, sources)
+    first = header if isinstance(header, bytes) else encode_line(facts.values() | dict(header))
+    entries, files, size_bytes = totals if isinstance(totals, tuple) else (len(lines), 0, 0)
+    last = encode_line({"entries": entries, "files": files, "size_bytes": size_bytes})
+    body = first + b"".join(lines) + (totals if isinstance(totals, bytes) else last)
+    path = Path(snapshot_path(vault.root, facts.name))
+    path.write_bytes(body)
+    seal(vault, path)
+    return facts.name
+
+
+def seal(vault: Vault, path: Path) -> None:
+    """Put a MAC that fits after what is in a file."""
+    mac = vault.need_key().mac()
+    mac.update(path.read_bytes())
+    with path.open("ab") as file:
+        file.write(encode_mac(mac.hexdigest()))
+
+
+def put_in_place(kind: str, path: Path) -> None:
+    """Move a file, if it is there, to `kept` beside the vault, and put a link to it, a FIFO or a folder there."""
+    kept = next(parent for parent in path.parents if parent.name == "vault").with_name("kept")
+    if path.exists():
+        path.rename(kept)
+    if kind == "link":
+        path.symlink_to(kept)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+
+
+def flip(path: Path, at: int, bit: int = 0) -> None:
+    """Change one bit of a file."""
+    with path.open("r+b") as file:
+        file.seek(at)
+        (byte,) = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte ^ 1 << bit]))
+
+
+def everything(folder: Path) -> dict[str, object]:
+    """All that is below a folder: type, mode, time, and content or where a link points to, by path."""
+    found: dict[str, object] = {}
+    for name in sorted(os.listdir(folder)):
+        path = folder / name
+        status = path.lstat()
+        facts: tuple[object, ...] = (stat.S_IFMT(status.st_mode), status.st_mtime_ns)
+        if path.is_symlink():
+            found[name] = (*facts, os.readlink(path))
+        elif path.is_dir():
+            found[name] = (*facts, stat.S_IMODE(status.st_mode))
+            found |= {f"{name}/{below}": fact for below, fact in everything(path).items()}
+        else:
+            found[name] = (*facts, stat.S_IMODE(status.st_mode), path.read_bytes())
+    return found
+
+
+def leaks(folder: Path) -> list[Path]:
+    """Files below a folder that have something of the plaintext."""
+    return [path for path in folder.rglob("*") if path.is_file() and MARK in path.read_bytes()]
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A file system with little room."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def more_room(disk: Path, size: str) -> None:
+    """Give a small disk another size."""
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True)

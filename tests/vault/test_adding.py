@@ -1,0 +1,536 @@
+"""Adding to a vault: what is read, what is taken over, and objects that any openssl opens."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.cancel import CancelToken
+from tasks.crypto.encrypt import Batch
+from tasks.crypto.inputs import Input
+from tasks.vault import add as engine
+from tasks.vault.errors import NoVault, VaultError, VaultUnwritable
+from tasks.vault.objects import NewObject, object_names
+from tasks.vault.vault import open_vault
+from tasks.vault.walk import BadPattern, sources_of
+from tests.support.crypto_fakes import CLI_ENC, SECRET, chosen, needs_openssl, openssl, run_python
+from tests.support.tracing import failing
+from tests.support.vaults import (
+    Place,
+    add,
+    content,
+    entries,
+    everything,
+    files,
+    flip,
+    make_place,
+    more_room,
+    put,
+    small_disk,
+)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A vault and a tree of a few files."""
+    place = make_place(tmp_path)
+    for name in ("a", "b/c", "empty"):
+        place.put(name, b"" if name == "empty" else None)
+    return place
+
+
+def objects(place: Place) -> set[str]:
+    return set(object_names(place.vault.root))
+
+
+@needs_openssl
+@pytest.mark.parametrize("backend", ["native", "openssl"])
+def test_an_object_is_what_openssl_writes(place: Place, backend: str) -> None:
+    """Byte for byte what stock openssl makes of the file under the object's salt; `sha256sum` gives its name."""
+    big = place.put("big", os.urandom(3 << 20))
+    name = place.add(backend=backend).name
+    for path in (place.tree / "a", place.tree / "empty", big):
+        made = place.object_of(name, path)
+        stored = made.read_bytes()
+        assert stored[:8] == b"Salted__"
+        word = f"pass:{SECRET.password.decode()}"
+        stock = openssl("enc", *CLI_ENC["modern"], "-S", stored[8:16].hex(), "-pass", word, stdin=path.read_bytes())
+        # OpenSSL 3 leaves out the header when it is given a salt, 1.1.1 writes it.
+        assert stored in (stock.stdout, stored[:16] + stock.stdout)
+        opened = openssl("enc", "-d", *CLI_ENC["modern"], "-pass", f"file:{place.key.path}", "-in", str(made))
+        assert opened.stdout == path.read_bytes()
+        summed = subprocess.run(["sha256sum", made], capture_output=True, check=True).stdout
+        assert summed[:64].decode() == made.name
+        assert made.parent.name == made.name[:2]
+        assert made.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_run_reads_only_what_changed(place: Place) -> None:
+    """Unchanged files are taken over with their objects, and nothing is stored for them."""
+    first = place.settled_add()
+    assert first.statuses() == {"a": "ok", "c": "ok", "empty": "ok"}
+    before = objects(place)
+    second = place.add()
+    assert second.results == ()
+    assert (second.found.unchanged, second.found.to_do, second.found.previous) == (3, 0, first.name)
+    assert objects(place) == before
+    assert entries(place.vault, first.name) == entries(place.vault, second.name)
+    place.put("a", b"other")
+    third = place.add()
+    assert third.statuses() == {"a": "ok"}
+    assert (third.added.new, third.added.same) == (1, 0)
+    assert content(place.vault, files(place.vault)[0]) == b"other"
+
+
+def put_back(path: Path, change: bytes) -> None:
+    """Change content, keep size and time of change."""
+    status = path.stat()
+    path.write_bytes(change)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_content_changed_under_an_old_time_is_read(place: Place) -> None:
+    """Same size, mtime set back: the inode's own time tells."""
+    path = place.tree / "a"
+    place.settled_add()
+    put_back(path, path.read_bytes()[::-1])
+    assert place.add().statuses() == {"a": "ok"}
+
+
+def test_a_replaced_inode_is_read(place: Place) -> None:
+    """Another file under the same name, size and mtime is read."""
+    path = place.tree / "a"
+    place.settled_add()
+    twin = path.with_name("twin")
+    shutil.copy2(path, twin)
+    twin.rename(path)
+    assert "a" in place.add().statuses()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o4755])
+def test_a_changed_mode_is_kept(place: Place, mode: int) -> None:
+    """A new mode makes a new entry."""
+    place.settled_add()
+    (place.tree / "a").chmod(mode)
+    place.add()
+    assert files(place.vault)[0].facts.mode == mode
+
+
+def test_a_file_touched_within_the_tick_of_a_run_is_read_again(place: Place) -> None:
+    """What was changed just before the run began may change again without a trace in its times."""
+    (place.tree / "a").touch()
+    place.add()
+    assert "a" in place.add().statuses()
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "link", "folder"])
+def test_an_object_that_is_not_there_is_made_again(place: Place, damage: str) -> None:
+    """A file is taken over only if its object is there in full length."""
+    path = place.put("wide", b"x" * (4096 - 16))
+    made = place.object_of(place.settled_add().name, path)
+    if damage == "truncated":
+        os.truncate(made, 4095)
+    else:
+        kept = made.with_name("kept")
+        made.rename(kept)
+        if damage == "link":
+            made.symlink_to("k" * 4095 if damage == "x" else kept.name)
+        elif damage == "folder":
+            made.mkdir()
+            # A folder of one block has the very size of such an object.
+            assert made.lstat().st_size in (4096, 40)
+    second = place.add()
+    assert second.statuses() == {"wide": "ok"}
+    assert place.object_of(second.name, path) != made
+
+
+def test_other_sources_are_another_series(place: Place) -> None:
+    """A snapshot is held against the one before of just these sources."""
+    place.settled_add()
+    narrower = place.add(place.tree / "b")
+    assert narrower.found.previous is None
+    assert narrower.statuses() == {"c": "ok"}
+    assert place.add(place.tree / "b").found.previous == narrower.name
+
+
+def test_a_damaged_snapshot_before_is_passed_over_and_named(place: Place) -> None:
+    """What cannot be believed is not taken over; the one before it is."""
+    first, second = place.settled_add(), place.add()
+    path = place.snapshot(second.name)
+    path.write_bytes(path.read_bytes().replace(b'"mode":', b'"mode": '))
+    third = place.add()
+    assert third.found.previous == first.name
+    assert third.found.damaged == (second.name,)
+    assert third.found.unchanged == 3
+
+
+def test_rehash_keeps_what_is_the_same(place: Place) -> None:
+    """All is read again, nothing is stored; what came from the old objects stays."""
+    first = place.settled_add()
+    before = objects(place)
+    second = place.add(rehash=True)
+    assert set(second.statuses().values()) == {"unchanged"}
+    assert (second.added.new, second.added.same, second.added.stored_bytes) == (0, 3, 0)
+    assert objects(place) == before
+    assert files(place.vault, first.name) == files(place.vault, second.name)
+
+
+def test_rehash_finds_what_changed_behind_the_times(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Content that changed and left no trace in times, size or inode is found, and stored under another salt."""
+    path = place.tree / "a"
+    first = place.settled_add()
+    old = place.object_of(first.name, path)
+    whole = path.stat()
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    stat = os.lstat
+
+    # No system call sets this time: the file is shown as it was, as a disk that lost a bit shows it.
+    def unchanged(name: str | bytes, **options: object) -> os.stat_result:
+        return whole if name == bytes(path) else stat(name, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "lstat", unchanged)
+    assert place.add().results == ()
+    second = place.add(rehash=True)
+    assert second.statuses() == {"a": "ok", "c": "unchanged", "empty": "unchanged"}
+    new = place.object_of(second.name, path)
+    assert new != old
+    assert new.read_bytes()[8:16] != old.read_bytes()[8:16]
+    assert content(place.vault, files(place.vault, second.name)[0]).endswith(b"!")
+
+
+@pytest.mark.parametrize("at", [0, 9, 20])
+def test_a_damaged_object_is_not_kept(place: Place, at: int) -> None:
+    """Where magic, salt or content of an object was changed, `rehash` and a word of who knows both make a new one."""
+    path = place.tree / "a"
+    first = place.settled_add()
+    made = place.object_of(first.name, path)
+    flip(made, at)
+    assert place.add().results == ()
+    second = place.add(rehash=True)
+    assert second.statuses() == {"a": "ok", "c": "unchanged", "empty": "unchanged"}
+    new = place.object_of(second.name, path)
+    assert new != made
+    selection = engine.SourceSelection(sources_of([str(place.tree)]), distrusted=frozenset({new.name}))
+    assert add(place.vault, place.key, selection).statuses() == {"a": "ok"}
+
+
+def test_no_two_objects_share_a_salt(place: Place) -> None:
+    """Every object has a salt of its own, the same content included."""
+    for number in range(300):
+        place.put(f"same/{number}", b"same")
+    place.add()
+    made = [path for path in (place.root / "objects").rglob("*") if path.is_file()]
+    assert len({path.read_bytes()[8:16] for path in made}) == len(made) == 303
+
+
+def test_a_file_that_will_not_hold_still_is_not_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changed while it was read, twice: unstable; it is in no snapshot, and there is no object of it."""
+    path = place.put("log")
+    check = Input.check
+
+    def changing(self: Input) -> int:
+        if os.readlink(f"/proc/self/fd/{self.descriptor}") == str(path):
+            with path.open("ab") as file:
+                file.write(b"x")
+        return check(self)
+
+    monkeypatch.setattr(Input, "check", changing)
+    added = place.add()
+    assert added.statuses()["log"] == "unstable"
+    assert bytes(path)[1:] not in [entry.path for entry in entries(place.vault)]
+    assert len(objects(place)) == 3
+    assert list((place.root / "tmp").iterdir()) == []
+
+
+def test_what_is_no_file_is_skipped_and_said(place: Place) -> None:
+    """A FIFO has a result that says so, and no entry; links and folders are entries."""
+    os.mkfifo(place.tree / "fifo")
+    (place.tree / "dangling").symlink_to("nowhere")
+    (place.tree / "hollow").mkdir()
+    added = place.add()
+    assert added.statuses()["fifo"] == "skipped"
+    assert added.found.skipped == 1
+    listed = [entry.path.rpartition(b"/")[2] for entry in entries(place.vault)]
+    assert listed == [b"tree", b"a", b"b", b"c", b"dangling", b"empty", b"hollow"]
+
+
+def test_a_file_that_is_gone_when_it_is_read_is_left_out(place: Place) -> None:
+    """What was removed, or cannot be read, after it was listed is a failed payload, and no entry."""
+    selection = engine.SourceSelection(sources_of([str(place.tree)]))
+    with engine.adding(place.vault, selection, CancelToken()) as addition:
+        (place.tree / "a").unlink()
+        batch = Batch(1, "modern", chosen("native"), tuple(enumerate(addition.to_do())))
+        results = put(addition, batch, place.key)
+        assert [one.status for one in results] == ["failed", "ok", "ok"]
+        added = addition.add_snapshot(1, CancelToken())
+    assert (added.snapshot.totals.files, added.new) == (2, 2)
+    assert place.faults() == {}
+
+
+def test_a_cancelled_run_leaves_no_snapshot(place: Place) -> None:
+    """What was done by then is in the vault, unnamed; nothing is left in `tmp/`."""
+    selection = engine.SourceSelection(sources_of([str(place.tree)]))
+    cancel = CancelToken()
+    with engine.adding(place.vault, selection, cancel) as addition:
+        work = tuple(enumerate(addition.to_do()))
+        put(addition, Batch(1, "modern", chosen("native"), work[:1]), place.key, cancel)
+        cancel.cancel()
+        assert put(addition, Batch(1, "modern", chosen("native"), work), place.key, cancel) == ()
+    assert len(objects(place)) == 1
+    assert [path.name for path in place.root.rglob("*") if path.parent.name in ("tmp", "snapshots")] == []
+    assert place.faults() == {}
+
+
+def test_patterns_leave_out(place: Place) -> None:
+    """Patterns of gitignore: anywhere, anchored, folders only, taken back by `!`, the last one that fits counts."""
+    for name in (
+        "x.log",
+        "keep.log",
+        "b/x.log",
+        "b/build/y",
+        "build",
+        "top/build/y",
+        "b/top/z",
+        "a b",
+        "#c",
+        "d/e/f/g",
+    ):
+        if name != "build":
+            place.put(name)
+    (place.tree / "build").write_bytes(b"a file, not a folder")
+    patterns = ["*.log", "!keep.log", "build/", "/top", "a b", "\\#c", "# comment", "", "d/**/g"]
+    place.add(excludes=patterns)
+    base = bytes(place.tree)[1:]
+    listed = {entry.path[len(base) + 1 :].decode() for entry in entries(place.vault)}
+    assert listed == {"", "a", "b", "b/c", "b/top", "b/top/z", "build", "empty", "keep.log", "d", "d/e", "d/e/f"}
+
+
+@pytest.mark.parametrize("pattern", ["!", "/", "***/", "a\0"])
+def test_a_pattern_that_is_none_is_said_or_matches_nothing(place: Place, pattern: str) -> None:
+    """A pattern that gitignore's syntax does not have is refused before anything is done; no other error comes."""
+    try:
+        place.add(excludes=[pattern])
+    except BadPattern:
+        assert not list((place.root / "snapshots").iterdir())
+        assert not list((place.root / "tmp").iterdir())
+
+
+def test_a_bad_pattern_is_refused(place: Place) -> None:
+    """An exclamation mark by itself is no pattern."""
+    with pytest.raises(BadPattern):
+        place.add(excludes=["!"])
+
+
+def test_names_that_end_in_a_newline_are_other_names(place: Place) -> None:
+    """A pattern does not fit a name that has a newline more, nor does one in a folder's name hide what is below."""
+    for name in ("a\n", "b\nb/x.log", "b\nb/c"):
+        place.put(name)
+    place.add(excludes=["a", "*.log"])
+    base = bytes(place.tree)[1:]
+    listed = {entry.path[len(base) + 1 :].decode() for entry in entries(place.vault)}
+    assert listed == {"", "a\n", "b", "b/c", "b\nb", "b\nb/c", "empty"}
+
+
+def test_the_vault_itself_is_left_out(tmp_path: Path) -> None:
+    """A vault inside its own source is not encrypted into itself; it is said that it was skipped."""
+    place = make_place(tmp_path)
+    place.put("x")
+    added = place.add(tmp_path)
+    assert added.statuses()["vault"] == "skipped"
+    assert not any(b"/vault" in entry.path for entry in entries(place.vault))
+
+
+def test_a_link_beside_what_it_lies_in_gives_a_good_snapshot(tmp_path: Path) -> None:
+    """Sources that lie inside one another by way of a link (`encrypt docs docs/*`) are each encrypted once."""
+    place = make_place(tmp_path)
+    far = tmp_path / "far"
+    for name in ("folder/x", "file"):
+        (far / name).parent.mkdir(parents=True, exist_ok=True)
+        (far / name).write_bytes(b"far")
+    place.put("in/side")
+    for name, to in (("l1", far / "folder"), ("l2", far / "file"), ("l3", "in"), ("l4", "nowhere"), ("l5", far)):
+        (place.tree / name).symlink_to(to)
+    sources = [place.tree, *place.tree.iterdir(), place.tree / "l5" / "folder" / "x"]
+    place.add(*sources)
+    listed = [f"/{entry.path.decode()}" for entry in entries(place.vault)]
+    assert {
+        str(far / "folder" / "x"),
+        str(far / "file"),
+        str(place.tree / "l1"),
+        str(place.tree / "in" / "side"),
+    } <= set(listed)
+    assert place.faults() == {}
+
+
+def test_sources_that_are_not_there_are_sources(tmp_path: Path) -> None:
+    """What is not there, and what is below a file, stays as it was named."""
+    (tmp_path / "file").touch()
+    named = [str(tmp_path / name) for name in ("file", "file/x", "gone", "gone/x")]
+    assert sources_of(named) == tuple(map(os.fsencode, named))
+
+
+def test_a_full_disk_keeps_nothing_by_halves(tmp_path: Path) -> None:
+    """No room for an object, many small ones, or the list: said; the vault is whole, and takes all with more room."""
+    with small_disk(tmp_path / "disk", "300k") as disk:
+        place = make_place(disk)
+        for tree, sizes in (("big", [400_000]), ("small", [1] * 200), ("long", [])):
+            source = tmp_path / tree
+            source.mkdir()
+            for number, size in enumerate(sizes):
+                (source / f"{number}").write_bytes(b"x" * size)
+            for number in range(0 if sizes else 900):
+                (source / f"{number:0200}").mkdir()
+            with pytest.raises(VaultUnwritable, match="No space left"):
+                place.add(source)
+            assert place.faults() == {}
+            assert list((place.root / "snapshots").iterdir()) == []
+            assert list((place.root / "tmp").iterdir()) == []
+        more_room(disk, "8m")
+        for tree in ("big", "small", "long"):
+            place.add(tmp_path / tree)
+        assert place.faults() == {}
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename", "write", "close"])
+def test_an_error_of_the_disk_is_said(place: Place, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Whichever call the disk fails, nothing is named that may not be whole, and the next run works."""
+    real = getattr(os, call)
+    state = {"armed": False}
+
+    def failing(*arguments: object, **options: object) -> object:
+        first = arguments[0]
+        path = os.readlink(f"/proc/self/fd/{first}") if isinstance(first, int) else str(first)
+        if state["armed"] and "/tmp/" in path.removeprefix(str(place.root.parent)) and not path.endswith(".snapshot"):
+            if call == "close":
+                real(first)
+            raise OSError(errno.EIO, "Input/output error")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(os, call, failing)
+    state["armed"] = True
+    with pytest.raises(VaultUnwritable, match="Input/output error"):
+        place.add()
+    state["armed"] = False
+    assert objects(place) == set()
+    assert place.faults() == {}
+    assert list((place.root / "tmp").iterdir()) == []
+    assert set(place.add().statuses().values()) == {"ok"}
+
+
+def test_short_writes_are_no_loss(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that takes a few bytes at a time gets all of them."""
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, bytes(data[:7])))
+    place.add()
+    monkeypatch.undo()
+    assert place.faults() == {}
+    assert content(place.vault, files(place.vault)[0]) == (place.tree / "a").read_bytes()
+
+
+def test_a_vault_that_is_gone_meanwhile(place: Place) -> None:
+    """The vault is removed during a run: the run says so."""
+    with engine.adding(place.vault, engine.SourceSelection((bytes(place.tree),)), CancelToken()) as addition:
+        shutil.rmtree(place.root)
+        with pytest.raises(VaultUnwritable, match="No such file"):
+            addition.add_snapshot(1, CancelToken())
+    with pytest.raises(NoVault):
+        open_vault(str(place.root), SECRET)
+    with pytest.raises(VaultUnwritable, match="No such file"):
+        place.add()
+
+
+def test_times_of_other_ages_are_kept(tmp_path: Path) -> None:
+    """Before 1970 and after 2262, on files, folders and links: listed and restored."""
+    with small_disk(tmp_path / "disk", "4m") as disk:
+        place = make_place(disk)
+        for name, year in (("old", -(2**33)), ("far", 2**35), ("link", 2**40)):
+            path = place.put(name) if name != "link" else place.tree / name
+            if name == "link":
+                path.symlink_to("x")
+            os.utime(path, ns=(0, year * 10**9 + 5), follow_symlinks=False)
+        os.utime(place.tree, ns=(0, 2**34 * 10**9))
+        place.settled_add()
+        assert place.faults() == {}
+        assert everything(place.restored(disk / "target")) == everything(place.tree)
+        # One of a time to come has not changed either: it would have another time.
+        assert place.add().statuses() == {}
+        far = place.tree / "far"
+        status = far.stat()
+        far.write_bytes(bytes(status.st_size))
+        os.utime(far, ns=(0, status.st_mtime_ns))
+        assert place.add().statuses() == {"far": "ok"}
+
+
+def test_two_runs_at_once_both_have_their_snapshot(place: Place) -> None:
+    """Two additions side by side get two numbers, and remove nothing of each other."""
+    selection = engine.SourceSelection(sources_of([str(place.tree)]))
+    with (
+        engine.adding(place.vault, selection, CancelToken()) as one,
+        engine.adding(place.vault, selection, CancelToken()) as other,
+    ):
+        for addition in (one, other):
+            work = tuple(enumerate(addition.to_do()))
+            put(addition, Batch(1, "modern", chosen("native"), work), place.key)
+        numbers = [addition.add_snapshot(5, CancelToken()).snapshot.header.sequence for addition in (other, one)]
+    assert numbers == [5, 6]
+    assert place.faults() == {}
+
+
+def test_so_many_sources_do_not_fit(place: Place) -> None:
+    """A list of sources that no first line holds is refused before anything is read."""
+    sources = tuple(b"/nowhere/%07d" % number for number in range(80_000))
+    began = time.monotonic()
+    with (
+        pytest.raises(VaultError, match="so many sources"),
+        engine.adding(place.vault, engine.SourceSelection(sources), CancelToken()),
+    ):
+        pass
+    assert time.monotonic() - began < 5
+
+
+def test_an_object_is_written_once(tmp_path: Path) -> None:
+    """A new object never replaces a file, and is for its owner."""
+    made = NewObject(str(tmp_path), str(tmp_path / "x"))
+    made.write(b"abc")
+    made.close()
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o600
+    assert hashlib.sha256((tmp_path / "x").read_bytes()).digest() == hashlib.sha256(b"abc").digest()
+    with pytest.raises(VaultUnwritable, match="File exists"):
+        NewObject(str(tmp_path), str(tmp_path / "x"))
+
+
+ADD = """
+import sys
+from pathlib import Path
+from tasks.crypto.secret import KeyFile
+from tasks.vault.errors import VaultUnwritable
+from tasks.vault.vault import open_vault
+from tests.support.vaults import Place
+key = KeyFile(sys.argv[2])
+try:
+    Place(open_vault(sys.argv[1], key.secret()), key, Path(sys.argv[3])).add()
+except VaultUnwritable as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.parametrize("calls", ["fsync", "syncfs", "mkdir", "rename,renameat,renameat2", "pwrite64"])
+def test_an_error_of_the_kernel_is_said(place: Place, calls: str) -> None:
+    """The same in a real process, whose system calls fail from the first one on."""
+    for number in range(20 if calls == "syncfs" else 0):
+        place.put(f"{number}")
+    ended = run_python(ADD, place.vault.root, place.key.path, str(place.tree), before=failing(EIO=calls))
+    assert ended.returncode == 1
+    assert ended.stderr.decode().strip() == f"vault {place.root}: cannot be written: Input/output error"
+    assert list((place.root / "snapshots").iterdir()) == []
+    # The list of results is written when the objects of a batch have their names.
+    assert objects(place) == set() or calls == "pwrite64"
+    assert place.faults() == {}
+    assert set(place.add().statuses().values()) == {"ok"}

@@ -1,0 +1,446 @@
+"""Bringing files back: as they were, where they belong, over nothing, and again after any end."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.cancel import CancelToken
+from tasks.crypto.errors import Cancelled
+from tasks.vault import portions
+from tasks.vault.entries import FileEntry, LinkEntry
+from tasks.vault.errors import SnapshotInvalid, TargetUnusable, VaultChanged, VaultError
+from tasks.vault.lookup import find_snapshot
+from tasks.vault.portions import Wanted, plan_restore
+from tasks.vault.restore import restore_portion
+from tasks.vault.snapshots import open_snapshot
+from tasks.vault.target import make_target
+from tests.support.crypto_fakes import ROOT, run_python
+from tests.support.tracing import failing
+from tests.support.vaults import (
+    Place,
+    content,
+    craft,
+    entries,
+    everything,
+    files,
+    make_place,
+    more_room,
+    restore,
+    restored,
+    small_disk,
+)
+from tests.vault.test_entries import folder
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A vault and a tree of a few files."""
+    place = make_place(tmp_path)
+    for name in ("a", "b/c", "b/d"):
+        place.put(name)
+    return place
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """Where to."""
+    return tmp_path / "target"
+
+
+def statuses(place: Place, target: Path, *paths: bytes, overwrite: bool = False) -> dict[str, str]:
+    verdicts = restore(place.vault, "latest", target, *paths, overwrite=overwrite)
+    return {os.path.basename(verdict.path or b"").decode(): verdict.status for verdict in verdicts}
+
+
+def test_everything_comes_back(place: Place, target: Path) -> None:
+    """Contents, modes, times, links, empty folders, and names of any bytes; setuid and setgid bits are dropped."""
+    odd = os.fsdecode(bytes(place.tree) + b"/\xff\xfe")
+    Path(odd).write_bytes(b"odd")
+    for name in ("two\nlines", "x" * 255, "ü", "-", "with space", ".hidden", "a.b", "\\", "ends\n"):
+        place.put(name)
+    place.put("empty", b"")
+    place.put("big", os.urandom(3_000_001))
+    (place.tree / "hollow").mkdir()
+    for name, to in (("dangling", "nowhere"), ("out", "/etc/passwd"), ("up", "../.."), ("in", "b"), ("odd", b"\xff")):
+        os.symlink(to, bytes(place.tree / name))
+    for name, mode in (("a", 0o000), ("b/c", 0o777), ("b", 0o555), ("hollow", 0o1777), ("empty", 0o400)):
+        (place.tree / name).chmod(mode)
+    for name, time_s in (("a", -1), ("b/d", 0), ("hollow", -(10**9)), ("dangling", 12345)):
+        os.utime(place.tree / name, ns=(0, time_s * 10**9 + 7), follow_symlinks=False)
+    os.utime(place.tree, ns=(0, 5))
+    place.add()
+    assert everything(place.restored(target)) == everything(place.tree)
+    # Only what is restored has its mode and time; folders on the way are made.
+    assert stat.S_IMODE(target.stat().st_mode) == 0o700
+    (place.tree / "big").chmod(0o7755)
+    (place.tree / "hollow").chmod(0o7755)
+    place.add()
+    place.restored(target)
+    assert [stat.S_IMODE(Path(f"{target}{place.tree}/{name}").stat().st_mode) for name in ("big", "hollow")] == [
+        0o1755
+    ] * 2
+    assert {content(place.vault, one) for one in files(place.vault) if one.path.endswith(b"\xff\xfe")} == {b"odd"}
+
+
+def test_again_restores_nothing(place: Place, target: Path) -> None:
+    """A second time everything is there: proven again, and not written again."""
+    place.add()
+    first = place.restored(target)
+    before = {path: path.stat().st_ino for path in first.rglob("*")}
+    (again,) = restored(place.vault, "latest", target)
+    assert {verdict.status for verdict in again.verdicts} == {"ok"}
+    assert (again.same, again.restored) == (3, 0)
+    assert {path: path.stat().st_ino for path in first.rglob("*")} == before
+
+
+def test_parts_come_back(place: Place, target: Path) -> None:
+    """Paths by their absolute name or as listed, files or folders; what the snapshot does not have is told."""
+    place.add()
+    assert set(statuses(place, target, bytes(place.tree / "b"))) == {"c", "d"}
+    assert set(statuses(place, target, bytes(place.tree / "a")[1:])) == {"a"}
+    with open_snapshot(place.vault, find_snapshot(place.vault, "latest")) as opened:
+        some = plan_restore(opened, Wanted.below([b"/nowhere", bytes(place.tree / "b")]))
+        assert (some.missing, some.files, some.size_bytes) == ((b"nowhere",), 2, 66)
+        everything_wanted = plan_restore(opened, Wanted.below([b"/"]))
+        assert (everything_wanted.missing, everything_wanted.files) == ((), 3)
+
+
+@pytest.mark.parametrize("kind", ["file", "same size", "link", "folder", "fifo"])
+def test_nothing_is_restored_over_anything(place: Place, target: Path, kind: str) -> None:
+    """What is in the way stays and is named; the others are restored. With `overwrite` files and links are replaced."""
+    place.add()
+    way = Path(f"{target}{place.tree}/b/c")
+    way.parent.mkdir(parents=True)
+    elsewhere = target.with_name("elsewhere")
+    elsewhere.write_bytes(b"elsewhere")
+    if kind in ("file", "same size"):
+        way.write_bytes(b"x" * (33 if kind == "same size" else 1))
+    elif kind == "link":
+        way.symlink_to(elsewhere)
+    elif kind == "folder":
+        way.mkdir()
+    else:
+        os.mkfifo(way)
+    before = everything(way.parent)["c"] if kind != "fifo" else None
+    assert statuses(place, target) == {"a": "ok", "c": "not-written", "d": "ok"}
+    if kind != "fifo":
+        assert everything(way.parent)["c"] == before
+    assert sorted(path.name for path in way.parent.iterdir()) == ["c", "d"]
+    assert statuses(place, target, overwrite=True)["c"] == ("not-written" if kind == "folder" else "ok")
+    assert kind == "folder" or way.read_bytes() == (place.tree / "b" / "c").read_bytes()
+    assert elsewhere.read_bytes() == b"elsewhere"
+
+
+RESTORE = """
+import sys
+from pathlib import Path
+from tasks.crypto.secret import KeyFile
+from tasks.vault.vault import open_vault
+from tests.support.vaults import restore
+verdicts = restore(open_vault(sys.argv[1], KeyFile(sys.argv[2]).secret()), "latest", Path(sys.argv[3]))
+print(sorted(verdict.status for verdict in verdicts))
+"""
+
+
+def test_a_target_without_hard_links_and_modes(place: Place, target: Path) -> None:
+    """As on FAT, what can be kept comes back, again too, and over nothing."""
+    place.add()
+    arguments = (place.vault.root, place.key.path, str(target))
+    before = failing(EPERM="link,linkat,fchmod")
+    for _ in range(2):
+        ended = run_python(RESTORE, *arguments, before=before)
+        assert (ended.stdout, ended.stderr) == (b"['ok', 'ok', 'ok']\n", b"")
+    for name in ("a", "b/c", "b/d"):
+        assert Path(f"{target}{place.tree}/{name}").read_bytes() == (place.tree / name).read_bytes()
+    Path(f"{target}{place.tree}/a").write_bytes(b"another")
+    assert run_python(RESTORE, *arguments, before=before).stdout == b"['not-written', 'ok', 'ok']\n"
+    assert Path(f"{target}{place.tree}/a").read_bytes() == b"another"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_nothing_is_written_through_a_link(place: Place, target: Path, overwrite: bool) -> None:
+    """A link where a folder belongs is not followed; all that would be below it is named."""
+    place.add()
+    elsewhere = target.with_name("elsewhere")
+    elsewhere.mkdir()
+    way = Path(f"{target}{place.tree}/b")
+    way.parent.mkdir(parents=True)
+    way.symlink_to(elsewhere)
+    found = statuses(place, target, overwrite=overwrite)
+    assert found == {"a": "ok", "b": "not-written", "c": "not-written", "d": "not-written"}
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_link_that_is_there_is_left(place: Place, target: Path) -> None:
+    """The same link is as it is to be; another one is in the way, and replaced when asked."""
+    (place.tree / "link").symlink_to("a")
+    place.add()
+    way = Path(f"{target}{place.tree}/link")
+    way.parent.mkdir(parents=True)
+    way.symlink_to("b")
+    assert statuses(place, target)["link"] == "not-written"
+    assert os.readlink(way) == "b"
+    assert "link" not in statuses(place, target, overwrite=True)
+    assert os.readlink(way) == "a"
+
+
+def test_links_below_each_other_never_lead_out(place: Place, target: Path) -> None:
+    """A snapshot whose link would be a folder for the next entry is refused."""
+    line = files_of(place)[0]
+    lines = [LinkEntry(b"l", 0, bytes(target.with_name("elsewhere"))).line(), line.replace(b'"path":"', b'"path":"l/')]
+    name = craft(place.vault, lines, sequence=9, totals=(2, 1, 31))
+    target.with_name("elsewhere").mkdir()
+    with pytest.raises(SnapshotInvalid):
+        restore(place.vault, name, target)
+    assert list(target.with_name("elsewhere").iterdir()) == []
+
+
+def files_of(place: Place) -> list[bytes]:
+    place.add()
+    return [entry.line() for entry in entries(place.vault) if isinstance(entry, FileEntry)]
+
+
+def test_a_file_with_the_name_of_a_part_stays(place: Place, target: Path) -> None:
+    """What an interrupted restore left in the tree was encrypted with it; it comes back and is not taken for ours."""
+    place.add()
+    restored = place.restored(target)
+    names: set[str] = set()
+    unlink = os.unlink
+
+    def noting(name: bytes, **options: int) -> None:
+        names.add(os.fsdecode(name))
+        unlink(name, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "unlink", noting)
+        place.restored(target)
+    (restored / "b").joinpath("new").touch()
+    for name in names:
+        place.put(f"b/{name}", b"left")
+    place.add()
+    again = place.restored(target.with_name("again"))
+    assert everything(again) == everything(place.tree)
+
+
+@pytest.mark.parametrize("kind", ["file", "nowhere", "link to a file"])
+def test_a_target_that_is_none_is_said(place: Place, target: Path, kind: str) -> None:
+    """A file, a folder in one that is not there: said, and nothing is made."""
+    place.add()
+    if kind == "file":
+        target.touch()
+    elif kind == "nowhere":
+        target /= "x/y"
+    else:
+        target.symlink_to(place.key.path)
+    with pytest.raises(TargetUnusable, match="cannot be used"):
+        restore(place.vault, "latest", target)
+
+
+def test_a_full_target_is_said(tmp_path: Path) -> None:
+    """No room: said, nothing half-written under a name; with room, doing it again finishes it."""
+    place = make_place(tmp_path)
+    for number in range(4):
+        place.put(f"{number}", os.urandom(100_000))
+    place.add()
+    with small_disk(tmp_path / "disk", "250k") as disk:
+        with pytest.raises(TargetUnusable, match="No space left"):
+            restore(place.vault, "latest", disk / "target")
+        there = [path for path in disk.rglob("*") if path.is_file()]
+        assert {path.name for path in there} == {"0", "1"}
+        assert all(path.read_bytes() == (place.tree / path.name).read_bytes() for path in there)
+        more_room(disk, "4m")
+        assert everything(place.restored(disk / "target")) == everything(place.tree)
+
+
+def test_a_cancelled_restore_leaves_whole_files(place: Place, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends between two files, and folders have their mode by then."""
+    place.add()
+    cancel = CancelToken()
+    with open_snapshot(place.vault, find_snapshot(place.vault, "latest")) as opened:
+        plan = plan_restore(opened, Wanted())
+    rename = os.link
+
+    def cancelling(*names: Any, **folders: Any) -> None:
+        cancel.cancel()
+        rename(*names, **folders)
+
+    monkeypatch.setattr(os, "link", cancelling)
+    folder_ = make_target(str(target))
+    done = restore_portion(place.vault, plan.portions[0], plan.wanted, folder_, overwrite=False, cancel=cancel)
+    assert [verdict.status for verdict in done.verdicts] == ["ok"]
+    assert isinstance(done.error, Cancelled)
+    monkeypatch.undo()
+    assert [path.name for path in target.rglob("*") if path.is_file()] == ["a"]
+    assert everything(place.restored(target)) == everything(place.tree)
+
+
+@pytest.mark.parametrize("entries_each", [1, 2, 3])
+def test_portions_come_to_the_same(
+    place: Place, target: Path, monkeypatch: pytest.MonkeyPatch, entries_each: int
+) -> None:
+    """However a snapshot is cut, folders get their modes and times once they are left, and not before."""
+    monkeypatch.setattr(portions, "PORTION_ENTRIES", entries_each)
+    for name in ("x/y/z/1", "x/y/z/2", "x/y/3", "x/4", "z/5"):
+        place.put(name)
+    for name in ("x/y/z", "x/y", "x", "b"):
+        (place.tree / name).chmod(0o500)
+        os.utime(place.tree / name, ns=(0, len(name)))
+    place.add()
+    done = list(restored(place.vault, "latest", target))
+    assert len(done) >= 14 // entries_each
+    assert {verdict.status for one in done for verdict in one.verdicts} == {"ok"}
+    assert sum(one.restored for one in done) == 8
+    assert everything(Path(f"{target}{place.tree}")) == everything(place.tree)
+
+
+@pytest.mark.parametrize("entries_each", [1, 2])
+def test_a_stretch_without_wanted_entries_is_in_no_portion(
+    place: Place, target: Path, monkeypatch: pytest.MonkeyPatch, entries_each: int
+) -> None:
+    """The first and the last file are wanted: the folder above both is settled at the end."""
+    monkeypatch.setattr(portions, "PORTION_ENTRIES", entries_each)
+    monkeypatch.setattr(portions, "PORTION_LINES_BYTES", 1)
+    for number in range(20):
+        place.put(f"x/{number:02}")
+    (place.tree / "x").chmod(0o500)
+    place.add()
+    with open_snapshot(place.vault, find_snapshot(place.vault, "latest")) as opened:
+        size_bytes = opened.size_bytes
+    wanted = [bytes(place.tree / "x" / name) for name in ("00", "19")]
+    assert [one.status for one in restore(place.vault, "latest", target, *wanted)] == ["ok", "ok"]
+    with open_snapshot(place.vault, find_snapshot(place.vault, "latest")) as opened:
+        plan = plan_restore(opened, Wanted.below(wanted))
+    assert sum(portion.length for portion in plan.portions) < size_bytes / 3
+    assert stat.S_IMODE(Path(f"{target}{place.tree}/x").stat().st_mode) == 0o500
+
+
+def test_a_portion_believes_nothing_but_its_digest(place: Place, target: Path) -> None:
+    """A snapshot that is changed after it was authenticated, even by a holder of the key, restores nothing."""
+    name = place.add().name
+    with open_snapshot(place.vault, name) as opened:
+        plan = plan_restore(opened, Wanted())
+    (portion,) = plan.portions
+    path = place.snapshot(name)
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(b'"mode":420', b'"mode":511'))
+    with pytest.raises(VaultChanged, match="changed while it was restored"):
+        restore_portion(place.vault, portion, plan.wanted, make_target(str(target)), False, CancelToken())
+    assert list(target.rglob("*")) == []
+    path.write_bytes(raw)
+    path.rename(path.with_name("x"))
+    with pytest.raises(VaultError, match="cannot be read"):
+        restore_portion(place.vault, portion, plan.wanted, make_target(str(target)), False, CancelToken())
+
+
+def test_a_target_that_was_replaced_is_refused(place: Place, target: Path) -> None:
+    """Another folder at the path of the target, or none, since the restore was planned."""
+    place.add()
+    with open_snapshot(place.vault, find_snapshot(place.vault, "latest")) as opened:
+        plan = plan_restore(opened, Wanted())
+    folder_ = make_target(str(target))
+    target.rename(target.with_name("moved"))
+    for message in ("No such file", "another folder is there"):
+        with pytest.raises(TargetUnusable, match=message):
+            restore_portion(place.vault, plan.portions[0], plan.wanted, folder_, False, CancelToken())
+        target.mkdir(exist_ok=True)
+    assert list(target.iterdir()) == list(target.with_name("moved").iterdir()) == []
+
+
+def make_deep(base: Path, levels: int) -> None:
+    descriptor = os.open(base, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=descriptor)
+        inner = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    file = os.open("f", os.O_WRONLY | os.O_CREAT, dir_fd=descriptor)
+    os.write(file, b"deep")
+    os.close(file)
+    os.close(descriptor)
+
+
+@pytest.mark.slow
+def test_a_deep_tree_comes_back(place: Place, target: Path) -> None:
+    """1,200 levels, with no more descriptors than a process usually may have."""
+    make_deep(place.tree, 1200)
+    place.add()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+    try:
+        found = statuses(place, target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found == {"a": "ok", "c": "ok", "d": "ok", "f": "ok"}
+    subprocess.run(["diff", "-r", place.tree, f"{target}{place.tree}"], check=True)
+    for tree in (place.tree, target):
+        subprocess.run(["rm", "-rf", tree], check=True)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(place: Place, target: Path, dice: random.Random) -> None:
+    """Twenty restores that are killed: what has its name is whole, and the next one finishes the work."""
+    for number in range(300):
+        place.put(f"many/{number}", os.urandom(3000))
+    place.add()
+    whole = everything(place.tree)
+    command = [sys.executable, "-c", FORK, place.vault.root, place.key.path]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as forker:
+        assert forker.stdin
+        assert forker.stdout
+        killed = 0
+        for turn in range(20):
+            where = target.with_name(f"target{turn}")
+            forker.stdin.write(f"{where}\n")
+            forker.stdin.flush()
+            pid = int(forker.stdout.readline())
+            time.sleep(dice.uniform(0, 0.15))
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            killed += forker.stdout.readline() == "9\n"
+            base = Path(f"{where}{place.tree}")
+            for path in base.rglob("*") if base.exists() else ():
+                if path.is_file() and not path.name.startswith(".threadmill-"):
+                    assert path.read_bytes() == (place.tree / path.relative_to(base)).read_bytes()
+            assert everything(place.restored(where)) == whole
+        forker.stdin.close()
+    assert killed >= 5
+
+
+# One interpreter that is ready forks a child for each: starting twenty takes longer than all that is to be seen.
+FORK = """
+import os, sys
+from pathlib import Path
+from tasks.crypto.secret import KeyFile
+from tasks.vault.vault import open_vault
+from tests.support.vaults import restore
+vault = open_vault(sys.argv[1], KeyFile(sys.argv[2]).secret())
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        restore(vault, "latest", Path(line.strip()))
+        os._exit(0)
+    print(pid, flush=True)
+    print(os.waitpid(pid, 0)[1], flush=True)
+"""
+
+
+def test_folders_that_nobody_listed_are_made(place: Place, target: Path) -> None:
+    """A snapshot of one file has the file alone; the folders on its way are made."""
+    place.add(place.tree / "b" / "c")
+    assert [entry.path for entry in entries(place.vault)] == [bytes(place.tree / "b" / "c")[1:]]
+    assert statuses(place, target) == {"c": "ok"}
+    craft(place.vault, [folder(b"x/y/z").line()], sequence=9)
+    restore(place.vault, "latest", target)
+    assert (target / "x" / "y" / "z").is_dir()
