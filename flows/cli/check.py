@@ -6,13 +6,11 @@ from collections import Counter
 
 from flows.cli.options import Json, Whole
 from flows.errors import RequestRefused
-from flows.jobs.check import check as check_files
-from flows.jobs.request import check_paths, need_key_file
+from flows.jobs.arguments import check_paths, need_key_file
 from flows.settings import settings_with
 from flows.show.tables import CHECKED
 from flows.show.terminal import print_json, print_table, say
 from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import Limits
 
 
 def check(*paths: str, key_file: str | None = None, jobs: Whole | None = None, json: Json = False) -> int:
@@ -34,6 +32,10 @@ def check(*paths: str, key_file: str | None = None, jobs: Whole | None = None, j
     if "-" in paths:
         raise RequestRefused("standard input has no record to be held against: name files or folders")
     named, key = check_paths(paths), need_key_file(settings.key_file)
+    # The engine is loaded for what is not refused.
+    from flows.jobs.check import check as check_files
+    from tasks.crypto.encrypt import Limits
+
     history = settings.open_history()
     # A file that the suite `classic` was allowed to take before may be checked without being asked again.
     limits = Limits(settings.chain_timeout_s, allow_legacy_size=True)

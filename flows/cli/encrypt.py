@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from flows.cli.options import Flag, Json, Names, Via
 from flows.errors import RequestRefused
+from flows.jobs.arguments import check_paths
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.settings import settings_with
 from flows.show.tables import PAYLOADS
@@ -101,8 +102,7 @@ def _parameters(
         raise RequestRefused("a vault keeps files and folders; leave out --vault, --exclude and --rehash for this")
     options.check()
     if not random:
-        if not paths:
-            raise RequestRefused("nothing to encrypt: name files or folders, or use --random SIZExCOUNT")
+        check_paths(paths)
         return replace(options, paths=paths, discard=discarded), "flows.encryption:encrypt_files"
     size_bytes, count = _parse_random(random[0])
     drawn = EncryptPayloads(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from cyclopts import Parameter
 
 from db.answers import FailureRow, PayloadCount
-from db.history import FailureKind, History, PayloadFilter, SampleFilter, SnapshotFilter, VerdictFilter
 from db.rows import PayloadRow, RunDetail, RunRow, SampleRow
 from db.words import RUN_STATUSES
 from flows.cli.options import (
@@ -37,6 +36,9 @@ from flows.show.tables import FAILURES, PAYLOADS, RUNS, SAMPLES, SNAPSHOTS, VERD
 from flows.show.terminal import print_csv, print_json, print_table, say
 from flows.text import local
 from tasks.files import absolute
+
+if TYPE_CHECKING:
+    from db.history import FailureKind, History
 
 _SHOWN = 20
 
@@ -124,6 +126,8 @@ def show(run: str, /, *, limit: Whole | None = None, form: Form = FOR_PEOPLE) ->
         run: its number, the id of a Prefect flow run, or latest
         limit: payloads and verdicts at the most (default: 20 for people, all for programs)
     """
+    from db.history import PayloadFilter, SampleFilter, SnapshotFilter, VerdictFilter
+
     history = open_history(limit)
     found = _find(history, run)
     head = history.head(found.id)
@@ -216,12 +220,15 @@ def payloads(
         limit: how many at the most
     """
     since, until = times.span()
+    suites, backends = chains.suites(), chains.backends()
+    from db.history import PayloadFilter
+
     which = PayloadFilter(
         path=None if path is None else absolute(path),
         since=since,
         until=until,
-        suites=chains.suites(),
-        backends=chains.backends(),
+        suites=suites,
+        backends=backends,
         failed=failed,
         hosts=hosts.host,
         run_id=run,
@@ -255,8 +262,11 @@ def samples(
         limit: how many at the most
         pyperf: print the samples of one case as JSON that pyperf stats and pyperf compare_to read
     """
+    axes = cases.axes()
     since, until = times.span()
-    which = SampleFilter(cases.axes(), machines.interpreter, machines.host, since=since, until=until, run_id=run)
+    from db.history import SampleFilter
+
+    which = SampleFilter(axes, machines.interpreter, machines.host, since=since, until=until, run_id=run)
     history = open_history(limit)
     rows = history.samples(which, limit=limit)
     say_if_empty(history)
@@ -295,6 +305,8 @@ def failures(
 
 
 def _kinds(names: Sequence[str]) -> list[FailureKind]:
+    from db.history import FailureKind
+
     known: dict[str, FailureKind] = {one: one for one in get_args(FailureKind)}
     if unknown := [name for name in names if name not in known]:
         raise RequestRefused(f"unknown kind {unknown[0]!r}; there are: {', '.join(known)}")

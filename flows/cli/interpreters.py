@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flows.cli.options import Json, Names
-from flows.jobs.experiment import find_interpreters
 from flows.show.tables import INTERPRETERS
 from flows.show.terminal import print_json, print_table
 from tasks.cancel import CancelToken
@@ -21,6 +20,8 @@ def interpreters(*, python: Names = [], json: Json = False) -> int:  # noqa: B00
     Args:
         python: only these: paths, or versions such as 3.12, 3.13.0, 3.13t
     """
+    from flows.jobs.experiment import find_interpreters
+
     found = find_interpreters(python or ["all"], CancelToken())
     if json:
         print_json(found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 
-from db.engine import parse_url, shown
 from flows.cli.options import Json
 from flows.settings import load_settings, variable
 from flows.show.tables import SETTINGS
@@ -21,7 +20,7 @@ def settings(*, json: Json = False) -> int:
     Example: threadmill settings --json
     """
     in_force = load_settings()
-    values = asdict(in_force) | {"database_url": shown(parse_url(in_force.history_url))}
+    values = asdict(in_force) | {"database_url": in_force.shown_url}
     if json:
         print_json(values)
     else:

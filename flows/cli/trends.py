@@ -6,21 +6,21 @@ import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from db.answers import SlowRow, TrendRow
-from db.history import History
-from flows.analysis.changes import Change, find_changes
-from flows.analysis.comparison import Compared, Comparison, Side
-from flows.analysis.comparison import compare as compare_sides
 from flows.analysis.intervals import SpeedVerdict
 from flows.cli.history import need_runs, open_history, print_rows, say_if_empty
 from flows.cli.options import EVERYTHING, FOR_PEOPLE, Flag, Form, Selection, Whole, Wholes, end_in_time, point_in_time
 from flows.errors import RequestRefused
 from flows.show.series_tables import CHANGES, COMPARED, SLOWEST, said_once, trend_table
 from flows.show.terminal import say
+
+if TYPE_CHECKING:
+    from db.history import History
+    from flows.analysis.comparison import Comparison, Side
 
 _DEFAULT = 30
 _RECENT = timedelta(days=30)
@@ -74,6 +74,9 @@ def compare(a: str, b: str, /, *, which: Selection = EVERYTHING, limit: Whole = 
         b: another of that kind
         limit: series at the most, the greatest differences first
     """
+    from flows.analysis.comparison import Compared
+    from flows.analysis.comparison import compare as compare_sides
+
     asked = which.filter()
     history = open_history(limit)
     need_runs(history)
@@ -126,6 +129,8 @@ def both_sides(history: History, a: str, b: str) -> tuple[Side, Side]:
 
 
 def _side(history: History, text: str) -> Side:
+    from flows.analysis.comparison import Side
+
     text = text.strip()
     if text == "latest" or text.isdecimal():
         return _run(history, text)
@@ -144,6 +149,8 @@ def _side(history: History, text: str) -> Side:
 
 def _run(history: History, text: str) -> Side:
     """By its number also one that was removed: its summaries are still there."""
+    from flows.analysis.comparison import Side
+
     if text == "latest":
         newest = history.runs(limit=1, statuses=_CLOSED)
         if not newest:
@@ -155,6 +162,8 @@ def _run(history: History, text: str) -> Side:
 
 
 def _time(text: str, begin: str, end: str) -> Side:
+    from flows.analysis.comparison import Side
+
     since = point_in_time(begin) if begin else None
     until = end_in_time(end) if end else None
     if (since is None and until is None) or (since is not None and until is not None and since >= until):
@@ -181,6 +190,8 @@ def changes(*, which: Selection = EVERYTHING, limit: Whole = 20, form: Form = FO
     Args:
         limit: steps at the most, newest first
     """
+    from flows.analysis.changes import Change, find_changes
+
     asked = which.filter()
     history = open_history(limit)
     rows = find_changes(history, asked)[:limit]

@@ -79,7 +79,7 @@ def restore(
     settings = settings_with(vault, key_file)
     # Late, so that a command line is refused before engines and the record are loaded.
     from flows.cli.run import print_done, run_job
-    from flows.jobs.request import need_path
+    from flows.jobs.arguments import need_path
     from flows.jobs.restore import restoration_job
 
     given = replace(options, snapshot=snapshot, target=need_path(target), paths=tuple(map(need_path, paths)))
