@@ -32,8 +32,9 @@ lint: .venv/.dev
 bench: .venv/.dev ## measure against the bare tools; minutes, on an idle machine
 	@$(BIN)/python -m benchmarks
 
-torture: .venv/.dev ## damage vaults, kill commands, fill disks: the table of docs/reliability.md; minutes
+torture: .venv/.dev ## damage vaults, kill commands, fill disks at fresh random places: docs/reliability.md; minutes
 	@$(BIN)/python -m benchmarks.torture
+	@$(PYTEST) -m drawn --seed "$$(date +%s)"
 
 screenshots: .venv/.dev ## make the pictures of docs/images anew; needs chromium, takes minutes
 	@$(BIN)/python -m docs.screenshots

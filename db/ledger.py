@@ -77,16 +77,8 @@ def seal(connection: Connection, run_id: int, kind: EntryKind = "sealed") -> str
     digests = _table_digests(connection, run_id)
     sealed_at = datetime.now(UTC)
     head = _head(before, position, kind, run_id, FORMAT, digests, sealed_at)
-    values = {
-        "id": position,
-        "kind": kind,
-        "run_id": run_id,
-        "format": FORMAT,
-        "digests": digests,
-        "sealed_at": sealed_at,
-        "head": head,
-    }
-    connection.execute(insert(LedgerTable), values)
+    values = {"id": position, "kind": kind, "run_id": run_id, "format": FORMAT, "digests": digests}
+    connection.execute(insert(LedgerTable), values | {"sealed_at": sealed_at, "head": head})
     return head
 
 

@@ -40,18 +40,11 @@ def start_run(connection: Connection, new: NewRun) -> int:
         host_row = {"fingerprint": host.fingerprint, "name": host.name, "facts": host.facts}
         host_id = connection.execute(insert(HostTable).returning(HostTable.id), host_row).scalar_one()
     _mark_crashed(connection, host_id)
-    row = {
-        "flow": new.flow,
-        "flow_run_id": new.flow_run_id,
-        "attempt": new.attempt,
-        "deployment": new.deployment,
-        "via": new.via,
+    row = _of_new_run(new) | {
         "host_id": host_id,
         "boot_id": process.boot_id,
         "pid": process.pid,
         "pid_start": process.start,
-        "code_version": new.code_version,
-        "parameters": new.parameters,
         "covariates": readings(),
         "status": "running",
         "started_at": datetime.now(UTC),
@@ -266,6 +259,7 @@ def _columns_of(row_type: type, table: type[Base]) -> Callable[[object], dict[st
     return lambda row: dict(zip(names, values_of(row), strict=True))
 
 
+_of_new_run = _columns_of(NewRun, RunTable)
 _of_payload = _columns_of(PayloadRow, EncryptionTable)
 _of_stage = _columns_of(StageRow, StageTable)
 _of_sample = _columns_of(SampleRow, SampleTable)

@@ -104,6 +104,13 @@ class Settings:
         return f"sqlite:///{os.path.join(os.path.abspath(self.home), 'history.sqlite')}"
 
     @property
+    def shown_url(self) -> str:
+        """The history database as people may see it: without a password."""
+        from db.engine import parse_url, shown
+
+        return shown(parse_url(self.history_url))
+
+    @property
     def path_list(self) -> tuple[str, ...]:
         """What `paths` names, one by one."""
         return tuple(path for path in (self.paths or "").split(os.pathsep) if path)

@@ -127,10 +127,11 @@ class Outcome(StrEnum):
     @property
     def is_failure(self) -> bool:
         """Whether the sample says that something is broken (exit code 1): a lost unlocked update is not."""
-        return self in FAILURES
+        return self in _FAILURES
 
 
-FAILURES = frozenset({Outcome.WRONG_OUTPUT, Outcome.BROKEN, Outcome.CRASHED, Outcome.GARBLED, Outcome.TIMED_OUT})
+# The record has the same words in `db.words`.
+_FAILURES = frozenset({Outcome.WRONG_OUTPUT, Outcome.BROKEN, Outcome.CRASHED, Outcome.GARBLED, Outcome.TIMED_OUT})
 
 
 class GilSetting(StrEnum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -48,9 +49,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _LONGEST.index(item.path.stem) if item.path.stem in _LONGEST else len(_LONGEST))
 
 
-def pytest_report_header() -> str:
-    """Which Prefect the tests run against."""
-    return f"prefect: {version('prefect')}"
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--seed`, for `make torture`."""
+    parser.addoption("--seed", type=int, default=1, help="of the places and moments that tests draw; default: 1")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Which Prefect the tests run against, and how to draw the same again."""
+    return f"prefect: {version('prefect')}, --seed {config.getoption('--seed')}"
+
+
+@pytest.fixture
+def dice(request: pytest.FixtureRequest) -> random.Random:
+    """Draws the same every time, unless `--seed` says otherwise."""
+    return random.Random(f"{request.config.getoption('--seed')} {request.node.name}")  # noqa: S311 - no keys
 
 
 def clean_environment() -> dict[str, str]:

@@ -24,6 +24,7 @@ from db.tables import (
     StageTable,
     VaultTable,
 )
+from db.words import SAMPLE_FAILURES
 from db.writes import add_snapshot, add_verdicts
 from tasks.threads.cases import Case as NewCase
 from tests.vault_fakes import Snapshot, Verdict, verdict_rows
@@ -167,7 +168,7 @@ class GeneratedRecord:
         rows = []
         for ordinal, one in enumerate(samples):
             updates = one.case.workers * one.case.count if one.case.experiment == "race" else None
-            failed = one.outcome in {"wrong-output", "broken", "crashed", "garbled", "timed-out"}
+            failed = one.outcome in SAMPLE_FAILURES
             row = {
                 "run_id": run_id,
                 "ordinal": ordinal,

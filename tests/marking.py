@@ -10,6 +10,7 @@ import pytest
 # A mark, and the names (of fixtures, or of helpers in this package) that earn it.
 _EARNED_BY = {
     "command": frozenset(("BIN",)),
+    "drawn": frozenset(("dice",)),
     "server": frozenset(("prefect_server", "running_prefect_server", "Served", "postgres_server", "chromium")),
 }
 

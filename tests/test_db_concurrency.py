@@ -145,10 +145,9 @@ def test_sixteen_processes_record_at_once(database_url: str, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_killed_writers_lose_nothing(database_url: str, tmp_path: Path) -> None:
+def test_killed_writers_lose_nothing(database_url: str, tmp_path: Path, dice: random.Random) -> None:
     """`kill -9` of twelve writers: what they acknowledged is there, and the next start closes and seals the rest."""
     Store(database_url).close()
-    draw = random.Random()  # noqa: S311 - moments
     for _ in range(3):
         before = len(acknowledged(tmp_path))
         with recorders(database_url, tmp_path, 4, 600) as four:
@@ -156,7 +155,7 @@ def test_killed_writers_lose_nothing(database_url: str, tmp_path: Path) -> None:
                 assert four.parent.poll() is None
                 time.sleep(0.02)
             for pid in four.pids:
-                time.sleep(draw.uniform(0, 0.2))
+                time.sleep(dice.uniform(0, 0.2))
                 os.kill(pid, signal.SIGKILL)
             assert four.complaints() == ""
     lines = acknowledged(tmp_path)

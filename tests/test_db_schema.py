@@ -170,11 +170,10 @@ def tables_of(bare: Engine) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["before", "inside"])
-def test_killed_while_it_makes_the_tables(how: str, database_url: str, bare: Engine) -> None:
+def test_killed_while_it_makes_the_tables(how: str, database_url: str, bare: Engine, dice: random.Random) -> None:
     """`kill -9` anywhere leaves no table; the next start makes all of them."""
     if how == "inside" and bare.dialect.name != "sqlite":
         pytest.skip("only SQLite runs in this process")
-    draw = random.Random()  # noqa: S311 - places
     killed, steps = 0, 1.0
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, database_url],
@@ -192,7 +191,7 @@ def test_killed_while_it_makes_the_tables(how: str, database_url: str, bare: Eng
                 break
             assert (code, tables_of(bare)) == (-signal.SIGKILL, set()), steps
             killed += 1
-            steps += draw.uniform(1, 4) if how == "before" else steps * draw.uniform(0.05, 0.3)
+            steps += dice.uniform(1, 4) if how == "before" else steps * dice.uniform(0.05, 0.3)
     assert killed > 5
     assert revision_of(bare) == HEAD
     with closing(Store(database_url)), closing(History(database_url)) as history:

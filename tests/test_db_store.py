@@ -22,7 +22,7 @@ from db.history import History, PayloadFilter, SampleFilter
 from db.rows import NewRun
 from db.store import Store
 from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES, VERDICT_FAULTS, VERDICT_KINDS
-from tasks.axes import FAILURES, Guard, Outcome, Shape
+from tasks.axes import Guard, Outcome, Shape
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch
 from tasks.crypto.inputs import Payload
@@ -284,7 +284,7 @@ def test_unwritable_database_is_one_clear_line(sqlite_store: Store, file: Path) 
 
 def test_engines_and_record_agree_on_failures() -> None:
     """The engines do not know the record, so each has its words; they are the same."""
-    assert set(SAMPLE_FAILURES) == {str(outcome) for outcome in FAILURES}
+    assert set(SAMPLE_FAILURES) == {str(outcome) for outcome in Outcome if outcome.is_failure}
     assert set(VERDICT_FAULTS) == set(get_args(VerdictStatus)) - GOOD
     assert set(VERDICT_KINDS) == set(get_args(VerdictKind))
     assert set(PAYLOAD_FAILURES) < set(get_args(PayloadStatus))

@@ -102,26 +102,6 @@ def test_interpreters_are_listed_with_what_they_cannot_do(threadmill: Command) -
     assert running in threadmill("interpreters", "--python", running).stdout
 
 
-def test_bad_choices_are_one_line_and_exit_code_2(threadmill: Command) -> None:
-    """A name that is in no table is refused with those that are, before anything is recorded."""
-    for arguments, says in (
-        (("rac",), "unknown experiment 'rac'; there are: speedup, race, ceiling"),
-        (("race", "--guard", "hope"), "unknown guard 'hope'"),
-        (("race", "--shape", "round"), "unknown shape 'round'"),
-        (("speedup", "--workload", "mine"), "unknown workload 'mine'"),
-        (("speedup", "--executor", "gpu"), "unknown executor 'gpu'"),
-        (("race", "--workers", "0"), "--workers"),
-        (("race", "--rounds", "0"), "--rounds"),
-        (("race", "--python", "1.5"), "no Python 1.5"),
-        (("race", "--python", "/bin/false"), "/bin/false"),
-    ):
-        result = threadmill("experiment", *arguments)
-        assert (result.returncode, result.stdout) == (2, ""), result.stderr
-        assert len(result.stderr.splitlines()) == 1
-        assert says in result.stderr
-    assert read_json(threadmill("history", "runs", "--json")) == []
-
-
 def test_two_runs_do_not_measure_at_once(threadmill: Command, environment: dict[str, str]) -> None:
     """Samples of two runs on one host take turns: rounds do not overlap."""
     command = [str(BIN / "threadmill"), "experiment", "ceiling", "--rounds", "2", "--json"]

@@ -253,7 +253,8 @@ def test_without_datasette_there_is_a_word_about_it(environment: dict[str, str],
     """The extra's name, exit code 2."""
     environment["THREADMILL_DATABASE_URL"] = f"sqlite:///{explorer.record}"
     program = (
-        "import sys; sys.modules['datasette'] = None; sys.argv[1:] = ['explore']; import flows.cli.main as m; m.main()"
+        "import sys; sys.modules['datasette'] = None; sys.argv[1:] = ['explore']; "
+        "from flows.cli.main import main; sys.exit(main())"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120, check=False

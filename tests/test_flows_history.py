@@ -169,39 +169,6 @@ def test_filters_of_findings_choose_the_runs(threadmill: Command) -> None:
 
 
 @pytest.mark.usefixtures("on_example")
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        ("samples --workload nonsense", "there are: factorize, "),
-        ("race --guard none,latch", "unknown guard 'latch'"),
-        ("runs --json --csv", "--json or --csv"),
-        ("runs --since today --until yesterday", "no time between"),
-        ("trend --suite modern --interpreter 3.11", "not both"),
-        ("compare 3.11 12", "not of one kind"),
-        ("compare 1 1", "are the same"),
-        ("compare 2026-09-01..2026-09-20 2026-09-20..", "overlap"),
-        ("compare 1 2", "no series in common"),
-        ("verify --head abc", "64 hex digits"),
-        ("runs --limit 99999999999999999999", "too large"),
-        ("trend --series 99999999999999999999", "too large"),
-        ("trend --series 1.5", "--series takes a whole number, not '1.5'"),
-        ("runs --limit 2.5", "--limit takes a whole number"),
-        ("payloads --run 1e3", "--run takes a whole number"),
-        ("proofs --vault /srv/other", "no vault on record is at /srv/other"),
-        ("snapshots --vault 0123456789", "on record: /srv/vault ("),
-        ("proofs --vault=", "--vault is empty"),
-    ],
-)
-def test_refused_in_one_line(threadmill: Command, arguments: str, reason: str) -> None:
-    """It says what was wrong, and exit code 2."""
-    result = threadmill("history", *arguments.split())
-    assert (result.returncode, result.stdout) == (2, "")
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("threadmill: ")
-    assert reason in line
-
-
-@pytest.mark.usefixtures("on_example")
 def test_a_span_may_end_where_the_other_begins(threadmill: Command) -> None:
     """Whichever is named first, though `45d` means a moment later when it is read the second time."""
     for spans in (("2026-10-05..", "..2026-10-04"), ("45d..", "400d..45d")):

@@ -16,7 +16,7 @@ from db.history import History
 from flows.jobs.vault_state import VaultState, look_at_vault, too_old
 from tasks.cancel import CancelToken
 from tasks.vault import locks
-from tests.conftest import Command, clean_environment, read_json
+from tests.conftest import clean_environment, read_json
 from tests.in_process import run_in_process
 from tests.vaults import settle
 
@@ -198,20 +198,3 @@ def test_the_vault_alone_decides_where_nothing_is_scheduled(site: Site) -> None:
     gone = site.threadmill(*alone)
     assert gone.returncode == 1
     assert "is not there" in gone.stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (("--proof-age", "30"), "an age is a number of minutes, hours, days or weeks: 30m"),
-        (("--snapshot-age", "-5d"), "--snapshot-age '-5d': an age is a number of minutes, hours, days or weeks"),
-        (("--snapshot-age=0m",), "an age is"),
-        (("--snapshot-age", "2d"), "ages are those of a vault"),
-        (("--only-vault",), "which vault? give --vault DIR or set THREADMILL_VAULT"),
-    ],
-)
-def test_what_it_refuses(threadmill: Command, arguments: tuple[str, ...], says: str) -> None:
-    """An age that is none, and one without a vault: one line, exit code 2."""
-    result = threadmill("status", *arguments)
-    assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (2, "", 1)
-    assert says in result.stderr

@@ -87,7 +87,6 @@ def test_there_are_not_too_many_lines() -> None:
     assert sum(module.lines for module in MODULES.values()) <= LINES
 
 
-@pytest.mark.xfail(strict=True, reason="Outcome is two classes")
 def test_a_class_name_means_one_thing() -> None:
     """In all three packages together, private and inner ones too."""
     found = defaultdict(list)

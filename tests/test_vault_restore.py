@@ -391,13 +391,12 @@ def test_a_deep_tree_comes_back(place: Place, target: Path, monkeypatch: pytest.
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment(place: Place, target: Path) -> None:
+def test_killed_at_any_moment(place: Place, target: Path, dice: random.Random) -> None:
     """Twenty restores that are killed: what has its name is whole, and the next one finishes the work."""
     for number in range(300):
         place.put(f"many/{number}", os.urandom(3000))
     place.add()
     whole = everything(place.tree)
-    dice = random.Random(6)  # noqa: S311 - moments, no keys
     command = [sys.executable, "-c", FORK, place.vault.root, place.key.path]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as forker:
         assert forker.stdin

@@ -19,6 +19,7 @@ from db.tables import (
     VaultTable,
     VerdictTable,
 )
+from db.tables.base import columns
 from db.words import PAYLOAD_FAILURES, RUN_FAILURES, SAMPLE_FAILURES, VERDICT_FAULTS
 
 FailureKind = Literal["run", "payload", "sample", "verdict"]
@@ -60,13 +61,11 @@ def _runs(which: SeriesFilter, status: str) -> Select[Any]:
             literal_column("'run'").label("kind"),
             RunTable.id.label("run_id"),
             literal_column("NULL").label("ordinal"),
-            RunTable.started_at,
+            *columns(RunTable, "started_at status error"),
             HostTable.name.label("host"),
             RunTable.flow.label("name"),
             RunTable.via.label("by"),
-            RunTable.status,
             literal_column("NULL").label("cause"),
-            RunTable.error,
         )
         .select_from(RunTable)
         .join(HostTable)
@@ -79,15 +78,9 @@ def _payloads(which: SeriesFilter) -> Select[Any]:
     query: Select[Any] = (
         select(
             literal_column("'payload'").label("kind"),
-            EncryptionTable.run_id,
-            EncryptionTable.ordinal,
-            EncryptionTable.started_at,
+            *columns(EncryptionTable, "run_id ordinal started_at name status cause error"),
             HostTable.name.label("host"),
-            EncryptionTable.name,
             (EncryptionTable.suite + ", " + EncryptionTable.backend).label("by"),
-            EncryptionTable.status,
-            EncryptionTable.cause,
-            EncryptionTable.error,
         )
         .select_from(EncryptionTable)
         .join(RunTable)
@@ -107,15 +100,12 @@ def _samples(which: SeriesFilter) -> Select[Any]:
     query: Select[Any] = (
         select(
             literal_column("'sample'").label("kind"),
-            SampleTable.run_id,
-            SampleTable.ordinal,
-            SampleTable.started_at,
+            *columns(SampleTable, "run_id ordinal started_at error"),
             HostTable.name.label("host"),
             CaseTable.key.label("name"),
             InterpreterTable.label.label("by"),
             SampleTable.outcome.label("status"),
             literal_column("NULL").label("cause"),
-            SampleTable.error,
         )
         .select_from(SampleTable)
         .join(CaseTable)
@@ -132,13 +122,10 @@ def _verdicts(which: SeriesFilter) -> Select[Any]:
     query: Select[Any] = (
         select(
             literal_column("'verdict'").label("kind"),
-            VerdictTable.run_id,
-            VerdictTable.ordinal,
+            *columns(VerdictTable, "run_id ordinal name status"),
             VerdictTable.checked_at.label("started_at"),
             HostTable.name.label("host"),
-            VerdictTable.name,
             (VerdictTable.kind + " in " + VaultTable.path).label("by"),
-            VerdictTable.status,
             literal_column("NULL").label("cause"),
             func.coalesce(VerdictTable.error, VerdictTable.path).label("error"),
         )

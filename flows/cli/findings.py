@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from db.history import SampleFilter
 from db.rows import SampleRow
 from flows.analysis.findings import by_interpreter, race_findings, speedup_findings
 from flows.analysis.sentences import race_sentences, speedup_sentences
@@ -97,6 +96,8 @@ def _findings(
 ) -> list[list[SampleRow]]:
     """Samples of the newest runs that have such cases: of the whole experiment, and of `ceiling` beside it."""
     since, until = times.span()
+    from db.history import SampleFilter
+
     history = open_history(limit)
     case = {"experiment": [experiment], **wanted}
     which = SampleFilter(case, machines.interpreter, machines.host, since=since, until=until)

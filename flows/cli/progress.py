@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from flows.jobs.run import MoreDone, PlannedWork
 from flows.show.terminal import console
 from flows.text import plural, size, visible
+
+if TYPE_CHECKING:
+    from flows.jobs.run import MoreDone, PlannedWork
 
 _LINE_EVERY_S = 5.0
 # A run of which everything fails has enough of them; all are on record.
@@ -24,6 +26,8 @@ class ProgressReporter:
     """A `Reporter` for the command line; `run_id` is set once the run has its row."""
 
     def __init__(self, *, quiet: bool) -> None:
+        from flows.jobs.run import PlannedWork
+
         self.run_id: int | None = None
         self._console = console(error=True)
         self._quiet = quiet

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from db.answers import ProofRow
-from db.history import History, SnapshotFilter
-from db.ledger import LedgerCheck, LedgerFault
 from db.rows import SnapshotRow, storable
 from flows.cli.history import open_history, print_rows, say_if_empty
 from flows.cli.options import ANY_TIME, FOR_PEOPLE, Flag, Form, Times, Whole
@@ -19,6 +17,10 @@ from flows.show.tables import PROOFS, SNAPSHOTS
 from flows.show.terminal import print_csv, print_json, say
 from flows.text import plural, shown_path
 from tasks.files import absolute
+
+if TYPE_CHECKING:
+    from db.history import History
+    from db.ledger import LedgerCheck
 
 # So many vaults are named where another one was asked for.
 _SOME = 5
@@ -45,6 +47,8 @@ def verify(
 
     Example: threadmill history verify
     """
+    from db.ledger import LedgerFault
+
     if head is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", head.strip()):
         raise RequestRefused("--head is 64 hex digits, as history verify prints it")
     history = open_history(None)
@@ -78,6 +82,8 @@ def snapshots(*, vault: OnRecord = None, times: Times = ANY_TIME, limit: Whole =
     Args:
         limit: how many at the most
     """
+    from db.history import SnapshotFilter
+
     since, until = times.span()
     history = open_history(limit)
     which = SnapshotFilter(_vault_on_record(history, vault), since=since, until=until)

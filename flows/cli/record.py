@@ -13,7 +13,6 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from db.engine import parse_url, shown
 from flows.cli.history import need_runs
 from flows.cli.options import ANY_TIME, Flag, Json, Times, Whole, point_in_time
 from flows.errors import RequestRefused, Terminated
@@ -59,7 +58,7 @@ def check() -> int:
 
     settings = load_settings()
     _let_signals_end_this()
-    where = shown(parse_url(settings.history_url))
+    where = settings.shown_url
     found = faults(settings.history_url, timeout_s=settings.database_timeout_s)
     for fault in found:
         say(f"threadmill: {where}: {fault}", error=True)
@@ -106,7 +105,7 @@ def import_(path: str, /) -> int:
 
     settings = load_settings()
     counts = import_record(path, settings.history_url, timeout_s=settings.database_timeout_s)
-    where = shown(parse_url(settings.history_url))
+    where = settings.shown_url
     say(f"took {plural(counts['run'], 'run')}, {plural(sum(counts.values()), 'row')} in all, into {where}")
     return 0
 
@@ -126,7 +125,7 @@ def stats(*, json: Json = False) -> int:
     if json:
         print_json(found)
     elif found is None:
-        say(f"nothing is recorded in {shown(parse_url(settings.history_url))} yet", error=True)
+        say(f"nothing is recorded in {settings.shown_url} yet", error=True)
     else:
         say(f"{found.where}: {size(found.size_bytes)}, schema {found.schema}")
         oldest, newest = (if_known(local, one) or "–" for one in (found.oldest_run_at, found.newest_run_at))
@@ -250,6 +249,8 @@ def explore(*, port: Whole = 8001) -> int:
     Args:
         port: where to listen; 0 takes any port that is free
     """
+    from db.engine import parse_url
+
     settings = load_settings()
     url = parse_url(settings.history_url)
     if url.get_backend_name() != "sqlite":

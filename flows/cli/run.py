@@ -1,4 +1,4 @@
-"""`--via`: the same job as a Prefect flow run, or directly in this process."""
+"""Run a job for a command, as a Prefect flow run or directly in this process (`--via`), and print its result."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.parameter_types import JobParameters
 from flows.jobs.run import LISTENER, Job, Tools
 from flows.jobs.runner import DirectRunner
-from flows.serving import server
-from flows.serving.api import Api
 from flows.settings import Settings, in_force
 from flows.show.terminal import print_json, say
 from flows.version import code_version
@@ -44,7 +42,7 @@ def by_prefect(via: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A run that is closed: its number, and what it came to in a line (for one that completed, the only place)."""
+    """A closed run: its number, and its result in a line, which is recorded nowhere for a run that completed."""
 
     run_id: int
     message: str
@@ -132,6 +130,9 @@ def exit_code_of(history: History, run_id: int) -> int:
 
 def _prepare_prefect(settings: Settings, progress: ProgressReporter) -> None:
     """Put Prefect's settings in place before it is imported; see what the server says, where there is one."""
+    from flows.serving import server
+    from flows.serving.api import Api
+
     # The flow's state is reported by the command itself; a fault in the flow's code comes as an exception.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     if server.wait_for_server(settings.home, progress.say):
@@ -142,17 +143,17 @@ def _prepare_prefect(settings: Settings, progress: ProgressReporter) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What `--json` prints."""
+class RunAnswer:
+    """The answer of a command whose result is a line, as `--json` prints it."""
 
     run: RunRow | None
     message: str
 
 
 def print_done(history: History, done: Done, *, json: bool) -> int:
-    """Print it; the exit code."""
+    """Print the result of a run whose answer is a line; the exit code."""
     if json:
-        print_json(Report(history.run(done.run_id), done.message))
+        print_json(RunAnswer(history.run(done.run_id), done.message))
     else:
         say(f"run {done.run_id}: {done.message}")
     return exit_code_of(history, done.run_id)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from db.engine import parse_url, shown
 from flows.cli.options import Whole
-from flows.serving.serve import Serving
-from flows.serving.serve import serve as run
 from flows.settings import Settings, load_settings
 from flows.show.tables import UPCOMING
 from flows.show.terminal import print_table, say
+
+if TYPE_CHECKING:
+    from flows.serving.serve import Serving
 
 
 def serve(*, port: Whole = 4200, limit: Whole | None = None) -> int:
@@ -26,6 +27,8 @@ def serve(*, port: Whole = 4200, limit: Whole | None = None) -> int:
         port: of the server and its UI, on the loopback address
         limit: flow runs at once (default: as many as are due)
     """
+    from flows.serving.serve import serve as run
+
     settings = load_settings()
     run(settings, os.environ, port=port, limit=limit, tell=_tell, ready=lambda serving: _show(settings, serving))
     _tell("ended, no process is left")
@@ -40,6 +43,6 @@ def _tell(line: str) -> None:
 def _show(settings: Settings, serving: Serving) -> None:
     print_table(UPCOMING.fill(serving.upcoming))
     _tell(f"UI      {serving.url}")
-    _tell(f"record  {shown(parse_url(settings.history_url))}")
+    _tell(f"record  {settings.shown_url}")
     _tell(f"logs    {serving.logs}/server.log and worker.log")
     _tell("running; Ctrl-C ends it")

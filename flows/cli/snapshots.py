@@ -9,25 +9,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from cyclopts import App
 
 from flows.cli.options import Flag, Json, KeyOption, VaultOption
 from flows.errors import CommandFailed, RequestRefused
-from flows.jobs.request import need_key_file, need_path, need_vault
+from flows.jobs.arguments import need_key_file, need_path, need_vault
 from flows.settings import load_settings, settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
 from flows.show.terminal import print_json, print_table, say
 from flows.text import if_known, local, plural, shown_path, size, visible
 from tasks.cancel import CancelToken
 from tasks.files import write_all
-from tasks.vault.entries import Entry, FileEntry, LinkEntry
 from tasks.vault.errors import VaultError
-from tasks.vault.locks import reading
-from tasks.vault.lookup import LATEST, find_snapshot, read_snapshot, snapshot_names
-from tasks.vault.objects import decrypt_checked
-from tasks.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot
-from tasks.vault.vault import Vault, open_vault
+
+if TYPE_CHECKING:
+    from tasks.vault.entries import Entry
+    from tasks.vault.snapshots import OpenSnapshot, Snapshot
+    from tasks.vault.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ def list_snapshots(*, vault: VaultOption = None, key_file: KeyOption = None, jso
 
     Example: threadmill snapshots --vault VAULT --key-file KEY
     """
+    from tasks.vault.lookup import read_snapshot, snapshot_names
+
     with _opened(vault, key_file) as opened:
         lines, faults = [], []
         for name in reversed(snapshot_names(opened.root)):
@@ -118,6 +120,9 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
         snapshot: latest, or the beginning of its name
         path: as it was when it was encrypted
     """
+    from tasks.vault.entries import FileEntry
+    from tasks.vault.objects import decrypt_checked
+
     path = need_path(path)
     wanted = os.fsencode(path).strip(b"/")
     with _found(vault, key_file, snapshot) as (opened, found):
@@ -151,6 +156,9 @@ def _to(output: int) -> Callable[[memoryview], None]:
 
 @contextmanager
 def _opened(vault: str | None, key_file: str | None) -> Iterator[Vault]:
+    from tasks.vault.locks import reading
+    from tasks.vault.vault import open_vault
+
     settings = settings_with(vault, key_file)
     opened = open_vault(need_vault(settings.vault), need_key_file(settings.key_file).secret())
     with reading(opened.root, CancelToken()):
@@ -159,6 +167,9 @@ def _opened(vault: str | None, key_file: str | None) -> Iterator[Vault]:
 
 @contextmanager
 def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[tuple[Vault, OpenSnapshot]]:
+    from tasks.vault.lookup import LATEST, find_snapshot
+    from tasks.vault.snapshots import open_snapshot
+
     with _opened(vault, key_file) as opened, open_snapshot(opened, find_snapshot(opened, snapshot)) as found:
         if snapshot == LATEST:
             # Here, since a snapshot that is named is opened without the record, and sooner.
@@ -185,6 +196,8 @@ def snapshot_line(snapshot: Snapshot) -> SnapshotLine:
 
 def _print_sums(found: OpenSnapshot) -> None:
     """Each object once, however many files have its content."""
+    from tasks.vault.entries import FileEntry
+
     printed: set[str] = set()
     for entry in found.entries():
         if isinstance(entry, FileEntry) and entry.object not in printed:
@@ -194,6 +207,8 @@ def _print_sums(found: OpenSnapshot) -> None:
 
 def _text(entry: Entry) -> str:
     """As `ls -l` would say it, as far as it is known."""
+    from tasks.vault.entries import FileEntry, LinkEntry
+
     if isinstance(entry, FileEntry):
         mode, mtime_ns, size_bytes = stat.S_IFREG | entry.facts.mode, entry.facts.mtime_ns, entry.facts.size_bytes
     elif isinstance(entry, LinkEntry):
@@ -223,6 +238,8 @@ class EntryLine:
 
 
 def _entry_line(entry: Entry) -> EntryLine:
+    from tasks.vault.entries import FileEntry, LinkEntry
+
     path, path_hex = "/" + _shown(entry.path), (b"/" + entry.path).hex()
     if isinstance(entry, FileEntry):
         facts = entry.facts

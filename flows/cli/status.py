@@ -1,29 +1,27 @@
-"""`threadmill status`."""
+"""`threadmill status` and `settings`."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from db.answers import RecordSize
-from db.history import History
 from db.rows import RunRow
 from flows.cli.options import Flag, Json, KeyOption, VaultOption
 from flows.errors import ApiError, RequestRefused
-from flows.jobs.request import need_vault
-from flows.jobs.vault_state import VaultState, look_at_vault, too_old
-from flows.serving.api import Api
-from flows.serving.server import use_server
-from flows.settings import Settings, settings_with
-from flows.show.tables import DEPLOYMENTS
+from flows.jobs.arguments import need_vault
+from flows.settings import Settings, load_settings, settings_with, variable
+from flows.show.tables import DEPLOYMENTS, SETTINGS
 from flows.show.terminal import print_json, print_table, say
 from flows.text import ago, parse_age, plural, size
 
 if TYPE_CHECKING:
+    from db.history import History
+    from flows.jobs.vault_state import VaultState
     from flows.serving.deployments import Deployments
 
 
@@ -98,6 +96,9 @@ _NO_SERVER = "no Prefect server: threadmill serve is not running here, and PREFE
 
 def _ask(settings: Settings) -> tuple[Deployments | None, str | None]:
     """The deployments, or why they cannot be told."""
+    from flows.serving.api import Api
+    from flows.serving.server import use_server
+
     if not use_server(settings.home):
         return None, _NO_SERVER
     from flows.serving.deployments import read_deployments
@@ -133,6 +134,8 @@ def _look(settings: Settings, history: History, snapshot_age: str | None, proof_
         RequestRefused: an age is none, or is given without a vault.
         RecordError: the record cannot be read.
     """
+    from flows.jobs.vault_state import look_at_vault, too_old
+
     # What is refused is refused before anything is read.
     _check(snapshot_age, "--snapshot-age")
     _check(proof_age, "--proof-age")
@@ -193,3 +196,22 @@ def _check(text: str | None, option: str) -> None:
         _bound(text)
     except ValueError as error:
         raise RequestRefused(f"{option} {text!r}: {error}") from None
+
+
+def settings(*, json: Json = False) -> int:
+    """Print the settings in force, and the variables that change them.
+
+    Passwords are masked.
+
+    Exit codes: 0 printed, 2 refused: a variable has a value that makes no sense.
+
+    Example: threadmill settings --json
+    """
+    in_force = load_settings()
+    values = asdict(in_force) | {"database_url": in_force.shown_url}
+    if json:
+        print_json(values)
+    else:
+        rows = ((variable(field.name), values[field.name], field.metadata["description"]) for field in fields(in_force))
+        print_table(SETTINGS.fill(rows))
+    return 0

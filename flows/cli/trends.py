@@ -1,4 +1,4 @@
-"""`threadmill history trend|compare|changes|slowest`: what is measured again and again."""
+"""`threadmill history trend|compare|changes|slowest|failures`: changes over time, and everything that stands out."""
 
 from __future__ import annotations
 
@@ -6,21 +6,35 @@ import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from cyclopts import Parameter
 
-from db.answers import SlowRow, TrendRow
-from db.history import History
-from flows.analysis.changes import Change, find_changes
-from flows.analysis.comparison import Compared, Comparison, Side
-from flows.analysis.comparison import compare as compare_sides
+from db.answers import FailureRow, SlowRow, TrendRow
 from flows.analysis.intervals import SpeedVerdict
 from flows.cli.history import need_runs, open_history, print_rows, say_if_empty
-from flows.cli.options import EVERYTHING, FOR_PEOPLE, Flag, Form, Selection, Whole, Wholes, end_in_time, point_in_time
+from flows.cli.options import (
+    EVERYTHING,
+    FOR_PEOPLE,
+    Flag,
+    Form,
+    Names,
+    Selection,
+    Whole,
+    Wholes,
+    end_in_time,
+    point_in_time,
+)
 from flows.errors import RequestRefused
 from flows.show.series_tables import CHANGES, COMPARED, SLOWEST, said_once, trend_table
+from flows.show.tables import FAILURES
 from flows.show.terminal import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from db.history import FailureKind, History
+    from flows.analysis.comparison import Comparison, Side
 
 _DEFAULT = 30
 _RECENT = timedelta(days=30)
@@ -74,6 +88,9 @@ def compare(a: str, b: str, /, *, which: Selection = EVERYTHING, limit: Whole = 
         b: another of that kind
         limit: series at the most, the greatest differences first
     """
+    from flows.analysis.comparison import Compared
+    from flows.analysis.comparison import compare as compare_sides
+
     asked = which.filter()
     history = open_history(limit)
     need_runs(history)
@@ -126,6 +143,8 @@ def both_sides(history: History, a: str, b: str) -> tuple[Side, Side]:
 
 
 def _side(history: History, text: str) -> Side:
+    from flows.analysis.comparison import Side
+
     text = text.strip()
     if text == "latest" or text.isdecimal():
         return _run(history, text)
@@ -144,6 +163,8 @@ def _side(history: History, text: str) -> Side:
 
 def _run(history: History, text: str) -> Side:
     """By its number also one that was removed: its summaries are still there."""
+    from flows.analysis.comparison import Side
+
     if text == "latest":
         newest = history.runs(limit=1, statuses=_CLOSED)
         if not newest:
@@ -155,6 +176,8 @@ def _run(history: History, text: str) -> Side:
 
 
 def _time(text: str, begin: str, end: str) -> Side:
+    from flows.analysis.comparison import Side
+
     since = point_in_time(begin) if begin else None
     until = end_in_time(end) if end else None
     if (since is None and until is None) or (since is not None and until is not None and since >= until):
@@ -181,6 +204,8 @@ def changes(*, which: Selection = EVERYTHING, limit: Whole = 20, form: Form = FO
     Args:
         limit: steps at the most, newest first
     """
+    from flows.analysis.changes import Change, find_changes
+
     asked = which.filter()
     history = open_history(limit)
     rows = find_changes(history, asked)[:limit]
@@ -220,3 +245,38 @@ def slowest(
     rows = history.slowest(asked, absolute=absolute, limit=limit)
     say_if_empty(history)
     return print_rows(rows, SlowRow, form, lambda: SLOWEST.fill(rows, without=said_once(row.series for row in rows)))
+
+
+def failures(
+    *,
+    kind: Annotated[Names, Parameter(help="run, payload, sample, verdict")] = [],  # noqa: B006 - never changed
+    which: Selection = EVERYTHING,
+    limit: Whole = 20,
+    form: Form = FOR_PEOPLE,
+) -> int:
+    """List what failed, newest first.
+
+    That is: runs, payloads and samples, and faults that were found in vaults. A filter by suite or backend leaves
+    payloads only, one by case or interpreter leaves samples only.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history failures --since 7d
+
+    Args:
+        limit: how many at the most
+    """
+    asked = which.filter()
+    history = open_history(limit)
+    rows = history.failures(asked, kinds=_kinds(kind), limit=limit)
+    say_if_empty(history)
+    return print_rows(rows, FailureRow, form, lambda: FAILURES.fill(rows), "nothing failed")
+
+
+def _kinds(names: Sequence[str]) -> list[FailureKind]:
+    from db.history import FailureKind
+
+    known: dict[str, FailureKind] = {one: one for one in get_args(FailureKind)}
+    if unknown := [name for name in names if name not in known]:
+        raise RequestRefused(f"unknown kind {unknown[0]!r}; there are: {', '.join(known)}")
+    return [known[name] for name in names]

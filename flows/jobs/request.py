@@ -1,19 +1,17 @@
-"""What is asked of an encryption job, checked before any work."""
+"""The request of an encryption job: its parameters with the settings of this process, checked before any work."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flows.errors import RequestRefused
+from flows.jobs.arguments import check_paths, need_key_file, need_outside
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.settings import Settings
 from flows.text import shown_path
 from tasks.crypto.encrypt import Limits
-from tasks.crypto.scan import missing_paths
-from tasks.crypto.secret import KeyFile, KeySource, ThrowAway
-from tasks.files import absolute
+from tasks.crypto.secret import KeySource, ThrowAway
 from tasks.suites import BackendChoice, SuiteName
 
 
@@ -27,7 +25,7 @@ class RandomSpec:
 
 @dataclass(frozen=True, slots=True)
 class VaultRequest:
-    """The vault to keep ciphertext in, patterns of what to leave out, and whether to read what looks unchanged too."""
+    """The vault to keep ciphertext in, patterns of files to leave out, and whether to read unchanged files too."""
 
     path: str
     excludes: tuple[str, ...] = ()
@@ -89,34 +87,6 @@ def encryption_request(parameters: EncryptFiles | EncryptPayloads, settings: Set
     return replace(shared, key=key, paths=named, vault=vault, recorded=recorded)
 
 
-def check_paths(paths: Sequence[str]) -> tuple[str, ...]:
-    """The paths, if there is something at each of them.
-
-    Raises:
-        RequestRefused: no paths, a path at which there is nothing, or `-` beside others.
-    """
-    if not paths:
-        raise RequestRefused("nothing to encrypt: name files or folders, or use --random SIZExCOUNT")
-    if "-" in paths and len(paths) > 1:
-        raise RequestRefused("standard input (-) cannot be combined with other paths")
-    missing = [] if "-" in paths else missing_paths(paths)
-    if missing:
-        hint = " (options: see --help)" if missing[0].startswith("-") else ""
-        raise RequestRefused("no such file or folder: " + ", ".join(shown_path(path) for path in missing) + hint)
-    return tuple(paths)
-
-
-def need_path(path: str) -> str:
-    """The absolute path, as for files that are encrypted, whether or not there is something.
-
-    Raises:
-        RequestRefused: it is empty.
-    """
-    if not path:
-        raise RequestRefused("a path is empty")
-    return os.fsdecode(absolute(path))
-
-
 def vault_request(
     path: str | None,
     paths: Sequence[str],
@@ -126,7 +96,7 @@ def vault_request(
     *,
     rehash: bool = False,
 ) -> VaultRequest | None:
-    """What is to go into the vault at `path`; None without one.
+    """The part of the request that is about the vault at `path`; None without one.
 
     Raises:
         RequestRefused: what is asked for cannot go into a vault, or makes sense only with one.
@@ -152,40 +122,3 @@ def vault_request(
     except BadPattern as error:
         raise RequestRefused(f"--exclude: {error}") from None
     return VaultRequest(path, tuple(excludes), rehash)
-
-
-def need_vault(path: str | None) -> str:
-    """The vault's folder.
-
-    Raises:
-        RequestRefused: none is given.
-    """
-    if path is None:
-        raise RequestRefused("which vault? give --vault DIR or set THREADMILL_VAULT")
-    return path
-
-
-def need_key_file(path: str | None) -> KeyFile:
-    """The key file, if it is one.
-
-    Raises:
-        RequestRefused: none is given.
-        KeyFileError: it is not usable.
-    """
-    if path is None:
-        raise RequestRefused(
-            "files need a key file: make one with `threadmill keygen PATH`, "
-            "then give --key-file PATH or set THREADMILL_KEY_FILE"
-        )
-    key = KeyFile(path)
-    key.secret()
-    return key
-
-
-def need_outside(path: str, vault: str) -> None:
-    """Raises RequestRefused for a path that is a vault's folder, or in it."""
-    root = os.path.realpath(vault)
-    if os.path.commonpath([root, os.path.realpath(path)]) == root:
-        raise RequestRefused(
-            f"{shown_path(path)} is in the vault itself; name something outside of {shown_path(vault)}"
-        )

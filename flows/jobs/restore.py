@@ -10,8 +10,8 @@ from functools import partial
 
 from db.rows import NewRun
 from flows.errors import RequestRefused
+from flows.jobs.arguments import need_key_file, need_outside, need_vault
 from flows.jobs.parameters import RestoreFiles
-from flows.jobs.request import need_key_file, need_outside, need_vault
 from flows.jobs.run import Job, OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.runner import Here
 from flows.jobs.vault import NAME_ANOTHER, VaultWork, VerdictTally, need_latest, run_on_vault

@@ -14,8 +14,8 @@ from db.history import History
 from db.rows import NewRun
 from db.store import Store
 from flows.errors import RequestRefused
+from flows.jobs.arguments import need_key_file, need_vault
 from flows.jobs.parameters import PruneVault
-from flows.jobs.request import need_key_file, need_vault
 from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.runner import Here, Pending, Step, at_once
 from flows.settings import Settings

@@ -10,8 +10,8 @@ from functools import partial
 from db.rows import NewRun
 from db.words import VERDICT_FAULTS
 from flows.errors import RequestRefused
+from flows.jobs.arguments import need_vault
 from flows.jobs.parameters import VerifyVault
-from flows.jobs.request import need_vault
 from flows.jobs.run import Job, OpenRun, PlannedWork, Tools, open_run
 from flows.jobs.runner import Here
 from flows.jobs.vault import VaultWork, VerdictTally, known_snapshot, record_at_once, run_on_vault

@@ -14,10 +14,10 @@ from prefect.states import Completed, Failed
 
 from db.errors import ThreadmillError
 from db.rows import NewRun
-from flows.artifacts import publish
 from flows.jobs.parameter_types import JobParameters, defaults, help_of, hints
 from flows.jobs.run import LISTENER, Job, Tee, Tools
 from flows.jobs.vault_state import look_at_vault
+from flows.orchestration.artifacts import publish
 from flows.orchestration.log import LogReporter, quiet_tasks
 from flows.orchestration.progress import ProgressArtifact
 from flows.orchestration.runner import REFUSED, PrefectRunner

@@ -11,14 +11,13 @@ from typing import Final, TypeVar
 from db.answers import FailureRow, TrendRow
 from db.history import History, SeriesFilter
 from db.rows import PayloadRow, RunRow, SampleRow
-from db.words import PAYLOAD_FAILURES, RUN_FAILURES
+from db.words import PAYLOAD_FAILURES, RUN_FAILURES, SAMPLE_FAILURES
 from flows.analysis.changes import MOST_RUNS, Change, find_changes
 from flows.analysis.intervals import MIN_PAIRS
 from flows.errors import NumpyMissing
 from flows.show.series_tables import CHANGES, said_once
 from flows.show.table import Block, Paragraph, Section, TableOf
 from flows.show.tables import FAILURES, PAYLOADS, RUNS, SAMPLES
-from tasks.axes import FAILURES as SAMPLE_FAILURES
 
 Row = TypeVar("Row")
 Ordered = TypeVar("Ordered", PayloadRow, SampleRow)

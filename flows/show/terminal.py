@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from flows.show.table import Cell, Table
 from flows.text import local, visible
@@ -51,8 +51,11 @@ def _drawn(table: Table) -> RichTable:
     from rich.text import Text
 
     drawn = RichTable(title=Text(visible(table.title), "table.title"), title_justify="left")
-    for heading in table.headings:
-        drawn.add_column(heading.text, justify="right" if heading.right else "left", overflow="fold")
+    for place, heading in enumerate(table.headings):
+        # Names are folded where they must be, figures and times never.
+        whole = heading.right or any(isinstance(row[place], datetime) for row in table.rows)
+        justify: Literal["right", "left"] = "right" if heading.right else "left"
+        drawn.add_column(heading.text, justify=justify, overflow="fold", no_wrap=whole)
     for row in table.rows:
         # Text, because names may hold what rich takes for markup.
         drawn.add_row(*(Text(_written(cell)) for cell in row))
