@@ -1,4 +1,4 @@
-"""`threadmill experiment` and `threadmill survey`: what measures."""
+"""`threadmill experiment`, `survey` and `interpreters`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from flows.errors import RequestRefused
 from flows.jobs.parameters import RunExperiments, Survey
 from flows.settings import load_settings
 from flows.show.table import Cell, table_of
-from flows.show.tables import suite_label
+from flows.show.tables import INTERPRETERS, suite_label
 from flows.show.terminal import print_json, print_table, say
 from flows.text import duration
+from tasks.cancel import CancelToken
 
 if TYPE_CHECKING:
     from db.history import History
@@ -145,3 +146,25 @@ def _print_what_next(history: History, run_id: int) -> None:
         ("check FOLDER --key-file KEY", "are they still what was recorded?"),
     ):
         say(f"  {me} {arguments:32}{why}")
+
+
+def interpreters(*, python: Names = [], json: Json = False) -> int:  # noqa: B006 - never changed
+    """List the interpreters that experiments can run on.
+
+    They are the running one, those on PATH, and pyenv's.
+
+    Exit codes: 0 listed, 2 refused: an interpreter that was asked for is not there.
+
+    Example: threadmill interpreters --python 3.12,3.13t
+
+    Args:
+        python: only these: paths, or versions such as 3.12, 3.13.0, 3.13t
+    """
+    from flows.jobs.experiment import find_interpreters
+
+    found = find_interpreters(python or ["all"], CancelToken())
+    if json:
+        print_json(found)
+    else:
+        print_table(INTERPRETERS.fill(found))
+    return 0

@@ -1,13 +1,13 @@
-"""`threadmill history runs|show|payloads|samples|failures`: the record, newest first."""
+"""`threadmill history runs|show|payloads|samples`: the record, newest first."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from db.answers import FailureRow, PayloadCount
+from db.answers import PayloadCount
 from db.rows import PayloadRow, RunDetail, RunRow, SampleRow
 from db.words import RUN_STATUSES
 from flows.cli.options import (
@@ -16,7 +16,6 @@ from flows.cli.options import (
     ALL_HOSTS,
     ALL_MACHINES,
     ANY_TIME,
-    EVERYTHING,
     FOR_PEOPLE,
     Cases,
     Chains,
@@ -25,20 +24,19 @@ from flows.cli.options import (
     Hosts,
     Machines,
     Names,
-    Selection,
     Times,
     Whole,
 )
 from flows.errors import RequestRefused
 from flows.settings import load_settings
 from flows.show.table import Table
-from flows.show.tables import FAILURES, PAYLOADS, RUNS, SAMPLES, SNAPSHOTS, VERDICTS, took
+from flows.show.tables import PAYLOADS, RUNS, SAMPLES, SNAPSHOTS, VERDICTS, took
 from flows.show.terminal import print_csv, print_json, print_table, say
 from flows.text import local
 from tasks.files import absolute
 
 if TYPE_CHECKING:
-    from db.history import FailureKind, History
+    from db.history import History
 
 _SHOWN = 20
 
@@ -276,38 +274,3 @@ def samples(
         print_pyperf(rows)
         return 0
     return print_rows(rows, SampleRow, form, lambda: SAMPLES.fill(rows, without=("expected",)))
-
-
-def failures(
-    *,
-    kind: Annotated[Names, Parameter(help="run, payload, sample, verdict")] = [],  # noqa: B006 - never changed
-    which: Selection = EVERYTHING,
-    limit: Whole = 20,
-    form: Form = FOR_PEOPLE,
-) -> int:
-    """List what failed, newest first.
-
-    That is: runs, payloads and samples, and faults that were found in vaults. A filter by suite or backend leaves
-    payloads only, one by case or interpreter leaves samples only.
-
-    Exit codes: 0 done, 2 refused.
-
-    Example: threadmill history failures --since 7d
-
-    Args:
-        limit: how many at the most
-    """
-    asked = which.filter()
-    history = open_history(limit)
-    rows = history.failures(asked, kinds=_kinds(kind), limit=limit)
-    say_if_empty(history)
-    return print_rows(rows, FailureRow, form, lambda: FAILURES.fill(rows), "nothing failed")
-
-
-def _kinds(names: Sequence[str]) -> list[FailureKind]:
-    from db.history import FailureKind
-
-    known: dict[str, FailureKind] = {one: one for one in get_args(FailureKind)}
-    if unknown := [name for name in names if name not in known]:
-        raise RequestRefused(f"unknown kind {unknown[0]!r}; there are: {', '.join(known)}")
-    return [known[name] for name in names]

@@ -50,15 +50,15 @@ app.add(
         "snapshots": "flows.cli.snapshots:app",
         "experiment": "flows.cli.experiment:experiment",
         "serve": "flows.cli.serve:serve",
-        "interpreters": "flows.cli.interpreters:interpreters",
+        "interpreters": "flows.cli.experiment:interpreters",
         "status": "flows.cli.status:status",
-        "check": "flows.cli.check:check",
-        "keygen": "flows.cli.keygen:keygen",
+        "check": "flows.cli.encrypt:check",
+        "keygen": "flows.cli.encrypt:keygen",
         "report": "flows.cli.record:report",
         "export": "flows.cli.record:export",
         "explore": "flows.cli.record:explore",
         "maintain": "flows.cli.maintain:maintain",
-        "settings": "flows.cli.settings:settings",
+        "settings": "flows.cli.status:settings",
     }
 )
 history.add(
@@ -74,7 +74,7 @@ history.add(
         "changes": "flows.cli.trends:changes",
         "snapshots": "flows.cli.proofs:snapshots",
         "proofs": "flows.cli.proofs:proofs",
-        "failures": "flows.cli.history:failures",
+        "failures": "flows.cli.trends:failures",
         "slowest": "flows.cli.trends:slowest",
         "verify": "flows.cli.proofs:verify",
     }

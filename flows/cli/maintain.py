@@ -19,7 +19,7 @@ def maintain(
     """Roll up, verify and optimise the record, and remove old runs if asked.
 
     Closed days are summed up, and every sealed run is checked against the ledger. The summaries of removed runs stay on
-    record, and so does their ledger. --json prints the run and what it came to.
+    record, and so does their ledger. --json prints the run and its result.
 
     Exit codes: 0 done, 1 a run is not as it was sealed, 2 refused before any work.
 

@@ -1,4 +1,4 @@
-"""Run a job for a command, as a Prefect flow run or directly in this process (`--via`), and say what it came to."""
+"""Run a job for a command, as a Prefect flow run or directly in this process (`--via`), and print its result."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def by_prefect(via: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A run that is closed: its number, and what it came to in a line (for one that completed, the only place)."""
+    """A closed run: its number, and its result in a line, which is recorded nowhere for a run that completed."""
 
     run_id: int
     message: str

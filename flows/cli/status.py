@@ -1,9 +1,9 @@
-"""`threadmill status`."""
+"""`threadmill status` and `settings`."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +14,8 @@ from db.rows import RunRow
 from flows.cli.options import Flag, Json, KeyOption, VaultOption
 from flows.errors import ApiError, RequestRefused
 from flows.jobs.arguments import need_vault
-from flows.settings import Settings, settings_with
-from flows.show.tables import DEPLOYMENTS
+from flows.settings import Settings, load_settings, settings_with, variable
+from flows.show.tables import DEPLOYMENTS, SETTINGS
 from flows.show.terminal import print_json, print_table, say
 from flows.text import ago, parse_age, plural, size
 
@@ -196,3 +196,22 @@ def _check(text: str | None, option: str) -> None:
         _bound(text)
     except ValueError as error:
         raise RequestRefused(f"{option} {text!r}: {error}") from None
+
+
+def settings(*, json: Json = False) -> int:
+    """Print the settings in force, and the variables that change them.
+
+    Passwords are masked.
+
+    Exit codes: 0 printed, 2 refused: a variable has a value that makes no sense.
+
+    Example: threadmill settings --json
+    """
+    in_force = load_settings()
+    values = asdict(in_force) | {"database_url": in_force.shown_url}
+    if json:
+        print_json(values)
+    else:
+        rows = ((variable(field.name), values[field.name], field.metadata["description"]) for field in fields(in_force))
+        print_table(SETTINGS.fill(rows))
+    return 0

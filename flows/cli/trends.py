@@ -1,4 +1,4 @@
-"""`threadmill history trend|compare|changes|slowest`: what is measured again and again."""
+"""`threadmill history trend|compare|changes|slowest|failures`: changes over time, and everything that stands out."""
 
 from __future__ import annotations
 
@@ -6,20 +6,34 @@ import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from cyclopts import Parameter
 
-from db.answers import SlowRow, TrendRow
+from db.answers import FailureRow, SlowRow, TrendRow
 from flows.analysis.intervals import SpeedVerdict
 from flows.cli.history import need_runs, open_history, print_rows, say_if_empty
-from flows.cli.options import EVERYTHING, FOR_PEOPLE, Flag, Form, Selection, Whole, Wholes, end_in_time, point_in_time
+from flows.cli.options import (
+    EVERYTHING,
+    FOR_PEOPLE,
+    Flag,
+    Form,
+    Names,
+    Selection,
+    Whole,
+    Wholes,
+    end_in_time,
+    point_in_time,
+)
 from flows.errors import RequestRefused
 from flows.show.series_tables import CHANGES, COMPARED, SLOWEST, said_once, trend_table
+from flows.show.tables import FAILURES
 from flows.show.terminal import say
 
 if TYPE_CHECKING:
-    from db.history import History
+    from collections.abc import Sequence
+
+    from db.history import FailureKind, History
     from flows.analysis.comparison import Comparison, Side
 
 _DEFAULT = 30
@@ -231,3 +245,38 @@ def slowest(
     rows = history.slowest(asked, absolute=absolute, limit=limit)
     say_if_empty(history)
     return print_rows(rows, SlowRow, form, lambda: SLOWEST.fill(rows, without=said_once(row.series for row in rows)))
+
+
+def failures(
+    *,
+    kind: Annotated[Names, Parameter(help="run, payload, sample, verdict")] = [],  # noqa: B006 - never changed
+    which: Selection = EVERYTHING,
+    limit: Whole = 20,
+    form: Form = FOR_PEOPLE,
+) -> int:
+    """List what failed, newest first.
+
+    That is: runs, payloads and samples, and faults that were found in vaults. A filter by suite or backend leaves
+    payloads only, one by case or interpreter leaves samples only.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history failures --since 7d
+
+    Args:
+        limit: how many at the most
+    """
+    asked = which.filter()
+    history = open_history(limit)
+    rows = history.failures(asked, kinds=_kinds(kind), limit=limit)
+    say_if_empty(history)
+    return print_rows(rows, FailureRow, form, lambda: FAILURES.fill(rows), "nothing failed")
+
+
+def _kinds(names: Sequence[str]) -> list[FailureKind]:
+    from db.history import FailureKind
+
+    known: dict[str, FailureKind] = {one: one for one in get_args(FailureKind)}
+    if unknown := [name for name in names if name not in known]:
+        raise RequestRefused(f"unknown kind {unknown[0]!r}; there are: {', '.join(known)}")
+    return [known[name] for name in names]

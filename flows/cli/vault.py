@@ -32,7 +32,7 @@ def verify(
 
     Every object is hashed again, every snapshot is authenticated, and files that do not belong are found. Each verdict
     goes on record. Without a key file the digests of objects are checked, and the MACs of snapshots are not. --json
-    prints the run and what it came to.
+    prints the run and its result.
 
     Exit codes: 0 whole, 1 something is not as it was written, 2 refused before any work.
 
@@ -65,7 +65,7 @@ def restore(
 
     Modes, times, links and empty folders come back too. Each file lies below the target by the whole path that it had.
     A file gets its name there once its digest has been checked, and replaces nothing; a file that is there already and
-    is the same counts as restored. --json prints the run and what it came to.
+    is the same counts as restored. --json prints the run and its result.
 
     Exit codes: 0 everything is there, 1 something could not be restored, 2 refused before any work.
 
@@ -99,7 +99,7 @@ def prune(
     """Remove snapshots that no rule keeps from a vault.
 
     Objects that only these snapshots named are removed with them. Each set of paths is looked at by itself, and its
-    newest snapshot always stays. Days, weeks (ISO) and months are in UTC. --json prints the run and what it came to.
+    newest snapshot always stays. Days, weeks (ISO) and months are in UTC. --json prints the run and its result.
 
     Exit codes: 0 done, 1 the vault could not be pruned, 2 refused before any work.
 

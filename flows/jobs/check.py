@@ -1,4 +1,4 @@
-"""The check: does a file still give the digest that is on record, under the recorded salt?"""
+"""The check job: encrypt files again with their recorded salt, and compare the digests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Verdict = Literal["same", "differs", "not recorded", "unreadable", "unstable", "
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The verdict on one file. `recorded_at` and `run_id` say which record it was held against."""
+    """The verdict on one file. `recorded_at` and `run_id` say which record it was compared with."""
 
     name: str
     verdict: Verdict
@@ -41,7 +41,7 @@ class Checked:
 def check(
     paths: Sequence[str], key: KeyFile, history: History, *, jobs: int, limits: Limits, cancel: CancelToken
 ) -> Iterator[Checked]:
-    """Hold every file at or below the paths against its newest record, in order, some at once.
+    """Compare every file at or below the paths with its newest record, in order, some at once.
 
     The native backend re-encrypts: it gives the same bytes as openssl, and needs no child processes.
     """

@@ -211,7 +211,7 @@ _FAULT_LETTERS = 300
 
 @dataclass(frozen=True, slots=True)
 class MeasurementOutcome:
-    """What all samples of a run came to: counts by outcome, and the first that say that something is broken."""
+    """The result of a run's samples: counts by outcome, and the first faults."""
 
     outcomes: dict[Outcome, int]
     noisy: int
@@ -240,7 +240,7 @@ class Counting:
         self._faults: list[str] = []
 
     def add(self, samples: Sequence[Sample]) -> None:
-        """Take in what a round came to."""
+        """Count the samples of a round."""
         for sample in samples:
             self._outcomes[sample.outcome] += 1
             self._noisy += sample.noisy
@@ -256,13 +256,13 @@ class Counting:
 
 
 def labels_of(plan: RoundPlan) -> dict[str, str]:
-    """What people call the interpreters of a plan, by fingerprint, sorted by version."""
+    """The labels of the interpreters of a plan, by fingerprint, sorted by version."""
     found = {key: one for each in plan.rounds for key, one in each.interpreters.items()}
     return {one.fingerprint: one.label for one in sorted(found.values(), key=lambda one: one.sort_key)}
 
 
 def fault_text(sample: Sample, label: str) -> str:
-    """What is wrong with a sample of the interpreter called `label`, in one line."""
+    """Describe the fault of a sample of the interpreter called `label`, in one line."""
     why = " ".join((sample.error or f"{sample.found} instead of {sample.expected}").split())
     why = why if len(why) <= _FAULT_LETTERS else f"{why[:_FAULT_LETTERS]} …"
     return f"{sample.case.key} on {label} {sample.outcome} ({why})"

@@ -20,7 +20,7 @@ _FAULTS_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Maintained:
-    """What maintenance came to."""
+    """The result of maintenance."""
 
     days: int
     removed: int
@@ -34,7 +34,7 @@ class Maintained:
 
     @property
     def message(self) -> str:
-        """What was found, then what was done."""
+        """Say what the check found, then what was done."""
         runs = self.verdict.runs
         found = f"runs checked: {runs:,}, all as they were sealed, head {self.verdict.head}"
         if self.verdict.faults:

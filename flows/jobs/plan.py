@@ -1,4 +1,4 @@
-"""Plan: what there is to do, how much of it, and how it is cut into batches.
+"""Plan an encryption: count the payloads and cut them into batches.
 
 In bounded memory: a tree is walked twice, first to count, then batch by batch.
 """
@@ -111,7 +111,7 @@ def make_plan(request: EncryptionRequest, cancel: CancelToken) -> Plan:
 
 
 def plan_addition(request: EncryptionRequest, addition: Addition, cancel: CancelToken) -> Plan:
-    """The same for what is to go into a vault: only what is new since the snapshot before.
+    """Plan what goes into a vault: only what is new since the snapshot before.
 
     Raises:
         BackendUnavailable: the backend that was asked for cannot run the suite here.
@@ -126,7 +126,7 @@ def plan_addition(request: EncryptionRequest, addition: Addition, cancel: Cancel
 
 
 def nothing_to_encrypt(request: EncryptionRequest) -> RequestRefused:
-    """There are no files."""
+    """The refusal of paths below which there are no files."""
     named = ", ".join(shown_path(path) for path in request.paths)
     why = ", or --exclude leaves all of them out" if request.vault is not None and request.vault.excludes else ""
     return RequestRefused(f"nothing to encrypt: there are no files in {named}{why}")

@@ -1,4 +1,4 @@
-"""What is asked of an encryption job, checked before any work."""
+"""The request of an encryption job: its parameters with the settings of this process, checked before any work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RandomSpec:
 
 @dataclass(frozen=True, slots=True)
 class VaultRequest:
-    """The vault to keep ciphertext in, patterns of what to leave out, and whether to read what looks unchanged too."""
+    """The vault to keep ciphertext in, patterns of files to leave out, and whether to read unchanged files too."""
 
     path: str
     excludes: tuple[str, ...] = ()
@@ -96,7 +96,7 @@ def vault_request(
     *,
     rehash: bool = False,
 ) -> VaultRequest | None:
-    """What is to go into the vault at `path`; None without one.
+    """The part of the request that is about the vault at `path`; None without one.
 
     Raises:
         RequestRefused: what is asked for cannot go into a vault, or makes sense only with one.

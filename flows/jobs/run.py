@@ -105,7 +105,7 @@ class PartOutcome(Protocol):
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 something failed, 3 only sources that could not be read or would not hold still."""
+        """0 all done, 1 something failed, 3 only sources that could not be read or changed while they were read."""
 
     @property
     def message(self) -> str:

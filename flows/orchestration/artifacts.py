@@ -70,7 +70,7 @@ def publish(
         prefix: what the keys begin with, the flow's name
         history: where the run is recorded
         run_id: the run, closed
-        message: what it came to, in a line
+        message: the result of the run, in a line
         head: the ledger's, once the run was sealed
         look: how the vault is that this process works with, if it does with any
 
@@ -164,7 +164,7 @@ def _publish_report(of: _Published) -> None:
     partial = (
         f"From the first {_READ:,} payloads or samples only. " if _READ in {len(of.payloads), len(of.samples)} else ""
     )
-    # Kept by Prefect, in another database: whoever rewrites all of the record contradicts it.
+    # Prefect keeps it in another database: a rewrite of the whole record contradicts it.
     head = f"Ledger's head: `{of.head}`"
     says = of.says(f"{partial}As a page: `threadmill report --run {of.run.id}`. {head}")
     create_markdown_artifact(key=of.key("report"), markdown=text, description=says)

@@ -372,8 +372,10 @@ def make_deep(base: Path, levels: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_deep_tree_comes_back(place: Place, target: Path) -> None:
-    """1,200 levels, with no more descriptors than a process usually may have."""
+@pytest.mark.parametrize("entries_each", [100, 5_000])
+def test_a_deep_tree_comes_back(place: Place, target: Path, monkeypatch: pytest.MonkeyPatch, entries_each: int) -> None:
+    """1,200 levels, in one portion or in twelve, with no more descriptors than a process usually may have."""
+    monkeypatch.setattr(portions, "PORTION_ENTRIES", entries_each)
     make_deep(place.tree, 1200)
     place.add()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

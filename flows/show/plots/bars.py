@@ -6,8 +6,23 @@ import math
 import textwrap
 from typing import TYPE_CHECKING
 
-from flows.show.charts import CellState, HeatCell, HeatMap, Scale, StageChart, TimeChart, TimePanel
-from flows.show.plots.palette import BLUE, GREY, INK, ORANGE, PALE, ink_on, lost_colour, speedup_colour
+from flows.show.charts import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    PALE,
+    CellState,
+    HeatCell,
+    HeatMap,
+    Scale,
+    StageChart,
+    TimeChart,
+    TimePanel,
+    ink_on,
+    lost_colour,
+    speedup_colour,
+)
 from flows.text import percent
 
 if TYPE_CHECKING:

@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from flows.show.charts import Curve, Line, LineChart, LinePanel, Point, ScalingChart, ScalingPanel
-from flows.show.plots.palette import GREY, INK, style_number, style_of
+from flows.show.charts import (
+    GREY,
+    INK,
+    Curve,
+    Line,
+    LineChart,
+    LinePanel,
+    Point,
+    ScalingChart,
+    ScalingPanel,
+    style_number,
+    style_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
