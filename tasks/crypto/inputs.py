@@ -61,11 +61,7 @@ class Input:
         return self._before
 
     def take(self, count: int) -> bytes:
-        """The next bytes of a pipe, at most `count`, counted for `check`; empty at its end.
-
-        Raises:
-            SourceUnreadable: reading failed.
-        """
+        """The next bytes of a pipe, at most `count`, counted for `check`; empty at its end; raises SourceUnreadable."""
         try:
             data = os.read(self.descriptor, count)
         except OSError as error:

@@ -72,11 +72,7 @@ def find_program(name: str, cancel: CancelToken) -> OpensslProgram:
 
 
 def find_recipe(program: OpensslProgram, suite: Suite, cancel: CancelToken) -> Recipe:
-    """How that program runs that suite, tried once.
-
-    Raises:
-        BackendUnavailable: it cannot, with what it said.
-    """
+    """How that program runs that suite, tried once; raises BackendUnavailable."""
     key = (_identity(program.path), suite.name)
     with _lock:
         if key not in _recipes:
