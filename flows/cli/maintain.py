@@ -28,7 +28,7 @@ def maintain(
     settings = load_settings()
     # Late, so that a command line is refused before engines and the record are loaded.
     from flows.cli.run import print_done, run_job
-    from flows.jobs.maintain import maintenance_job
+    from flows.jobs.upkeep import maintenance_job
 
     done = run_job("flows.maintain:maintain", options, maintenance_job, settings, via, quiet=json)
     return print_done(settings.open_history(), done, json=json)
