@@ -20,10 +20,10 @@ from flows.cli.options import (
     Machines,
     Times,
     Updates,
-    Whole,
     Workloads,
 )
 from flows.errors import RequestRefused
+from flows.option_types import Whole
 from flows.show.finding_tables import RACES, SPEEDUPS, RaceRow, SpeedupRow, race_rows, speedup_rows
 from flows.show.terminal import print_table, say
 from tasks.axes import Outcome

@@ -19,15 +19,13 @@ from flows.cli.options import (
     FOR_PEOPLE,
     Cases,
     Chains,
-    Flag,
     Form,
     Hosts,
     Machines,
-    Names,
     Times,
-    Whole,
 )
 from flows.errors import RequestRefused
+from flows.option_types import Flag, Names, Whole
 from flows.settings import load_settings
 from flows.show.table import Table
 from flows.show.tables import PAYLOADS, RUNS, SAMPLES, SNAPSHOTS, VERDICTS, took

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.options import Json, Via
 from flows.jobs.parameters import Maintain
+from flows.option_types import Json, Via
 from flows.settings import load_settings
 
 _DEFAULTS = Maintain()

@@ -11,8 +11,9 @@ from cyclopts import Parameter
 from db.answers import ProofRow
 from db.rows import SnapshotRow, storable
 from flows.cli.history import open_history, print_rows, say_if_empty
-from flows.cli.options import ANY_TIME, FOR_PEOPLE, Flag, Form, Times, Whole
+from flows.cli.options import ANY_TIME, FOR_PEOPLE, Form, Times
 from flows.errors import RequestRefused
+from flows.option_types import Flag, Whole
 from flows.show.tables import PROOFS, SNAPSHOTS
 from flows.show.terminal import print_csv, print_json, say
 from flows.text import plural, shown_path

@@ -14,8 +14,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from flows.cli.history import need_runs
-from flows.cli.options import ANY_TIME, Flag, Json, Times, Whole, point_in_time
+from flows.cli.options import ANY_TIME, Times, point_in_time
 from flows.errors import RequestRefused, Terminated
+from flows.option_types import Flag, Json, Whole
 from flows.settings import load_settings
 from flows.show.tables import TABLE_SIZES
 from flows.show.terminal import print_json, print_table, say

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from flows.cli.options import Whole
+from flows.option_types import Whole
 from flows.settings import Settings, load_settings
 from flows.show.tables import UPCOMING
 from flows.show.terminal import print_table, say

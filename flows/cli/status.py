@@ -11,9 +11,9 @@ from cyclopts import Parameter
 
 from db.answers import RecordSize
 from db.rows import RunRow
-from flows.cli.options import Flag, Json, KeyOption, VaultOption
 from flows.errors import ApiError, RequestRefused
 from flows.jobs.arguments import need_vault
+from flows.option_types import Flag, Json, KeyOption, VaultOption
 from flows.settings import Settings, load_settings, settings_with, variable
 from flows.show.tables import DEPLOYMENTS, SETTINGS
 from flows.show.terminal import print_json, print_table, say

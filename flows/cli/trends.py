@@ -14,19 +14,9 @@ from db.answers import FailureRow, SlowRow, TrendRow
 from db.words import CLOSED_STATUSES
 from flows.analysis.intervals import SpeedVerdict
 from flows.cli.history import need_runs, open_history, print_rows, say_if_empty
-from flows.cli.options import (
-    EVERYTHING,
-    FOR_PEOPLE,
-    Flag,
-    Form,
-    Names,
-    Selection,
-    Whole,
-    Wholes,
-    end_in_time,
-    point_in_time,
-)
+from flows.cli.options import EVERYTHING, FOR_PEOPLE, Form, Selection, end_in_time, point_in_time
 from flows.errors import RequestRefused
+from flows.option_types import Flag, Names, Whole, Wholes
 from flows.show.series_tables import CHANGES, COMPARED, SLOWEST, said_once, trend_table
 from flows.show.tables import FAILURES
 from flows.show.terminal import say

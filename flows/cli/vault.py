@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.options import Flag, Json, KeyOption, VaultOption, Via, Whole
 from flows.jobs.parameters import PruneVault, RestoreFiles, VerifyVault
+from flows.option_types import Flag, Json, KeyOption, VaultOption, Via, Whole
 from flows.settings import settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
 from flows.show.terminal import print_json, print_table, say
