@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 from cyclopts import Parameter
 
 from db.answers import FailureRow, SlowRow, TrendRow
+from db.words import CLOSED_STATUSES
 from flows.analysis.intervals import SpeedVerdict
 from flows.cli.history import need_runs, open_history, print_rows
 from flows.cli.options import EVERYTHING, FOR_PEOPLE, Form, Selection, end_in_time, point_in_time
@@ -31,7 +32,6 @@ _RECENT = timedelta(days=30)
 _FORMS = "a run (12, latest), an interpreter (3.13), host:NAME, or a span of time (2026-10-01..2026-10-31)"
 # `30d` means a little later in the second word than in the first.
 _TOGETHER = timedelta(seconds=1)
-_CLOSED = ("completed", "failed", "cancelled", "crashed")
 
 
 def trend(
@@ -155,7 +155,7 @@ def _run(history: History, text: str) -> Side:
     from flows.analysis.comparison import Side
 
     if text == "latest":
-        newest = history.runs(limit=1, statuses=_CLOSED)
+        newest = history.runs(limit=1, statuses=CLOSED_STATUSES)
         if not newest:
             raise RequestRefused("no run has ended yet")
         text = str(newest[0].id)
