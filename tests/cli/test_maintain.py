@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-import urllib.request
 from contextlib import closing
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,6 +13,7 @@ from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
 from flows.errors import RequestRefused
 from flows.jobs.parameters import Maintain
 from tests.support.commands import Command, read_json
+from tests.support.prefect_api import ask_server
 from tests.support.small_record import DAYS, RUNS, make_small
 
 ROOT = Path(__file__).parents[2]
@@ -91,9 +89,7 @@ def test_as_a_flow_it_does_the_same(
     done = read_json(threadmill_process("maintain", "--json"))
     assert (done["run"]["via"], done["run"]["status"]) == ("prefect", "completed")
     assert done["message"].endswith(f"runs older than 52w removed: {RUNS}")
-    url = f"{prefect_server}/flow_runs/{done['run']['flow_run_id']}"
-    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - our own loopback address
-        flow_run: dict[str, Any] = json.load(answer)
+    flow_run = ask_server(prefect_server, f"flow_runs/{done['run']['flow_run_id']}")
     assert flow_run["name"].startswith("maintain 2")
     assert (flow_run["state"]["type"], flow_run["state"]["message"]) == ("COMPLETED", done["message"])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from db.errors import RecordUnusable
 from db.store import Store
 from tests.support.commands import Command, free_port, read_json
 from tests.support.postgres import PASSWORD, Server
+from tests.support.prefect_api import ask_server
 
 SECRET = "hunter2"
 assert SECRET in PASSWORD
@@ -75,11 +75,7 @@ def test_prefect_does_not_learn_the_password(
         "task_runs": {"flow_runs": {"id": {"any_": [run_id]}}},
         "logs": {"logs": {"flow_run_id": {"any_": [run_id]}}},
     }.items():
-        request = urllib.request.Request(  # noqa: S310 - our own loopback address
-            f"{prefect_server}/{kind}/filter", json.dumps(which).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - likewise
-            told += answer.read().decode()
+        told += json.dumps(ask_server(prefect_server, f"{kind}/filter", which))
     assert run_id in told
     assert SECRET not in told
 

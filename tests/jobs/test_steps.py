@@ -27,8 +27,7 @@ from flows.settings import Settings
 from tasks.axes import Executor, Experiment, Outcome, Workload
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import Secret, write_key_file
-from tasks.threads.cases import Sample
-from tasks.threads.plan import Round
+from tasks.threads.cases import Round, Sample
 from tests.support.fresh_process import FreshProcessRunner
 from tests.support.vaults import everything
 

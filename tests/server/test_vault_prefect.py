@@ -17,15 +17,13 @@ import pytest
 
 from db.history import History, SnapshotFilter, VerdictFilter
 from db.rows import RunRow
-from tests.server import test_prefect
-from tests.server.test_prefect import Ask, artifacts_of, edges, flow_run_of, log_of, task_runs_of
+from tests.server.test_prefect import artifacts_of, edges, flow_run_of, log_of, task_runs_of
 from tests.support.commands import BIN, Command, clean_environment, read_json
+from tests.support.prefect_api import Ask
 from tests.support.processes import hang_on_payloads_only, make_hanging_openssl, wait_until
 from tests.support.small_record import on_small_disk
 
 ROOT = Path(__file__).parents[2]
-# Fixtures.
-ask, on_server = test_prefect.ask, test_prefect.on_server
 # What one of Prefect's UIs would take for a link, and for markup.
 ODD = "www.a.example [x](y) <b>"
 COUNTS = ("entries", "files", "new", "unchanged", "unstable", "skipped", "failed", "size_bytes", "stored_bytes")
@@ -51,12 +49,6 @@ class Life:
         """Kinds, statuses and paths; names of objects have chance in them."""
         rows = self.history.verdicts(VerdictFilter(run_id=run.id), limit=None)
         return Counter((row.kind, row.status, row.path) for row in rows)
-
-
-@pytest.fixture
-def threadmill(threadmill_process: Command) -> Command:
-    """A process for each command: Prefect's threads and loops stay for as long as theirs."""
-    return threadmill_process
 
 
 @pytest.fixture(scope="module")

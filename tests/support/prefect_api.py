@@ -7,7 +7,11 @@ import json
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from typing import Any
+
+# Post to a path below the API: the path, and what is sent.
+Ask = Callable[..., Any]
 
 
 def ask_server(

@@ -1,7 +1,6 @@
 """A reader of vaults by `docs/vault-format.md` alone: the standard library and the openssl program, nothing of ours.
 
-`python tests/support/vault_reader.py VAULT KEY_FILE [SNAPSHOT]` prints what a snapshot lists, with SHA-256 of
-each content.
+`python vault_reader.py VAULT KEY_FILE [SNAPSHOT]` prints what a snapshot lists, with SHA-256 of each content.
 """
 
 from __future__ import annotations
