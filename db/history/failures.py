@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, get_args
 
 from sqlalchemy import Select, func, literal_column, select
 
@@ -41,98 +41,68 @@ class FailureReads(RecordReader):
             kinds: only these, `run`, `payload`, `sample` or `verdict`; empty for all kinds that the filters leave.
             limit: the length of the whole list.
         """
-        queries: list[Select[Any]] = []
-        if (not kinds or "run" in kinds) and not which.of_samples and not which.of_payloads:
-            queries += [_runs(which, status) for status in RUN_FAILURES]
-        if (not kinds or "payload" in kinds) and not which.of_samples:
-            queries.append(_payloads(which))
-        if (not kinds or "sample" in kinds) and not which.of_payloads:
-            queries.append(_samples(which))
-        if (not kinds or "verdict" in kinds) and not which.of_samples and not which.of_payloads:
-            queries.append(_verdicts(which))
-        rows = [FailureRow(**row._asdict()) for query in queries for row in self._rows(query.limit(limit))]
+        rows: list[FailureRow] = []
+        for query, started_at in _queries(which, kinds):
+            newest = query.where(*of_hosts(which.hosts)).order_by(started_at.desc()).limit(limit)
+            found = self._rows(within(newest, started_at, which.since, which.until))
+            rows += [FailureRow(**{"ordinal": None, "cause": None} | row._asdict()) for row in found]
         return sorted(rows, key=lambda row: (row.started_at, row.run_id, row.ordinal or 0), reverse=True)[:limit]
 
 
-def _runs(which: SeriesFilter, status: str) -> Select[Any]:
-    # One query per status: each walks its part of the index from the newest row on, and stops at the limit.
-    query: Select[Any] = (
-        select(
-            literal_column("'run'").label("kind"),
-            RunTable.id.label("run_id"),
-            literal_column("NULL").label("ordinal"),
-            *columns(RunTable, "started_at status error"),
-            HostTable.name.label("host"),
-            RunTable.flow.label("name"),
-            RunTable.via.label("by"),
-            literal_column("NULL").label("cause"),
-        )
-        .select_from(RunTable)
-        .join(HostTable)
-    )
-    query = query.where(RunTable.status == status, *of_hosts(which.hosts)).order_by(RunTable.started_at.desc())
-    return within(query, RunTable.started_at, which.since, which.until)
+def _queries(which: SeriesFilter, kinds: Sequence[FailureKind]) -> Iterator[tuple[Select[Any], Any]]:
+    """The queries for the kinds that the filters leave, each with the column of its time."""
+    kinds = kinds or get_args(FailureKind)
+    if "run" in kinds and not which.of_samples and not which.of_payloads:
+        # One query per status: each walks its part of the index from the newest row on, and stops at the limit.
+        yield from ((_RUNS.where(RunTable.status == status), RunTable.started_at) for status in RUN_FAILURES)
+    if "payload" in kinds and not which.of_samples:
+        query = _PAYLOADS
+        if which.suites:
+            query = query.where(unindexed(EncryptionTable.suite).in_(which.suites))
+        if which.backends:
+            query = query.where(EncryptionTable.backend.in_(which.backends))
+        yield query, EncryptionTable.started_at
+    if "sample" in kinds and not which.of_payloads:
+        yield _SAMPLES.where(*of_case(which.case), *of_interpreters(which.interpreters)), SampleTable.started_at
+    if "verdict" in kinds and not which.of_samples and not which.of_payloads:
+        yield _VERDICTS, VerdictTable.checked_at
 
 
-def _payloads(which: SeriesFilter) -> Select[Any]:
-    query: Select[Any] = (
-        select(
-            literal_column("'payload'").label("kind"),
-            *columns(EncryptionTable, "run_id ordinal started_at name status cause error"),
-            HostTable.name.label("host"),
-            (EncryptionTable.suite + ", " + EncryptionTable.backend).label("by"),
-        )
-        .select_from(EncryptionTable)
-        .join(RunTable)
-        .join(HostTable)
-        .where(failed(EncryptionTable.status, PAYLOAD_FAILURES), *of_hosts(which.hosts))
-    )
-    if which.suites:
-        query = query.where(unindexed(EncryptionTable.suite).in_(which.suites))
-    if which.backends:
-        query = query.where(EncryptionTable.backend.in_(which.backends))
-    return within(
-        query.order_by(EncryptionTable.started_at.desc()), EncryptionTable.started_at, which.since, which.until
-    )
+def _failures(kind: FailureKind, table: Any, names: str, **others: Any) -> Select[Any]:
+    """Select the fields of `FailureRow`: columns by their names, and others; the joins that follow give the host."""
+    own = [value.label(name) for name, value in others.items()]
+    own += [literal_column(f"'{kind}'").label("kind"), HostTable.name.label("host")]
+    return select(*columns(table, names), *own).select_from(table)
 
 
-def _samples(which: SeriesFilter) -> Select[Any]:
-    query: Select[Any] = (
-        select(
-            literal_column("'sample'").label("kind"),
-            *columns(SampleTable, "run_id ordinal started_at error"),
-            HostTable.name.label("host"),
-            CaseTable.key.label("name"),
-            InterpreterTable.label.label("by"),
-            SampleTable.outcome.label("status"),
-            literal_column("NULL").label("cause"),
-        )
-        .select_from(SampleTable)
-        .join(CaseTable)
-        .join(InterpreterTable)
-        .join(RunTable, SampleTable.run_id == RunTable.id)
-        .join(HostTable)
-        .where(failed(SampleTable.outcome, SAMPLE_FAILURES))
-        .where(*of_case(which.case), *of_interpreters(which.interpreters), *of_hosts(which.hosts))
-    )
-    return within(query.order_by(SampleTable.started_at.desc()), SampleTable.started_at, which.since, which.until)
-
-
-def _verdicts(which: SeriesFilter) -> Select[Any]:
-    query: Select[Any] = (
-        select(
-            literal_column("'verdict'").label("kind"),
-            *columns(VerdictTable, "run_id ordinal name status"),
-            VerdictTable.checked_at.label("started_at"),
-            HostTable.name.label("host"),
-            (VerdictTable.kind + " in " + VaultTable.path).label("by"),
-            literal_column("NULL").label("cause"),
-            func.coalesce(VerdictTable.error, VerdictTable.path).label("error"),
-        )
-        .select_from(VerdictTable)
-        .join(VaultTable)
-        .join(RunTable, VerdictTable.run_id == RunTable.id)
-        .join(HostTable)
-        .where(failed(VerdictTable.status, VERDICT_FAULTS), *of_hosts(which.hosts))
-    )
-    return within(query.order_by(VerdictTable.checked_at.desc()), VerdictTable.checked_at, which.since, which.until)
+_RUNS = _failures(
+    "run", RunTable, "started_at status error", run_id=RunTable.id, name=RunTable.flow, by=RunTable.via
+).join(HostTable)
+_BACKEND = EncryptionTable.suite + ", " + EncryptionTable.backend
+_PAYLOADS = (
+    _failures("payload", EncryptionTable, "run_id ordinal started_at name status cause error", by=_BACKEND)
+    .join(RunTable)
+    .join(HostTable)
+    .where(failed(EncryptionTable.status, PAYLOAD_FAILURES))
+)
+_CASE = {"name": CaseTable.key, "by": InterpreterTable.label, "status": SampleTable.outcome}
+_SAMPLES = (
+    _failures("sample", SampleTable, "run_id ordinal started_at error", **_CASE)
+    .join(CaseTable)
+    .join(InterpreterTable)
+    .join(RunTable, SampleTable.run_id == RunTable.id)
+    .join(HostTable)
+    .where(failed(SampleTable.outcome, SAMPLE_FAILURES))
+)
+_LOOK = {
+    "started_at": VerdictTable.checked_at,
+    "by": VerdictTable.kind + " in " + VaultTable.path,
+    "error": func.coalesce(VerdictTable.error, VerdictTable.path),
+}
+_VERDICTS = (
+    _failures("verdict", VerdictTable, "run_id ordinal name status", **_LOOK)
+    .join(VaultTable)
+    .join(RunTable, VerdictTable.run_id == RunTable.id)
+    .join(HostTable)
+    .where(failed(VerdictTable.status, VERDICT_FAULTS))
+)
