@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from tasks.crypto.backend import Attempt, Encrypted
 from tasks.crypto.chain import Sink, Stage, StageResult, run_chain
 from tasks.crypto.ciphers import HASHES
 from tasks.crypto.errors import CryptoError, LegacySize, StageFailed, WrongLength
-from tasks.crypto.inputs import pumped
+from tasks.crypto.inputs import Attempt, Encrypted, pumped
 from tasks.crypto.secret import Secret
 from tasks.suites import HEADER_BYTES, MAGIC, Suite
 

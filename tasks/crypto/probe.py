@@ -13,7 +13,6 @@ import threading
 from dataclasses import dataclass, replace
 
 from tasks.cancel import CancelToken
-from tasks.crypto.backend import Attempt, Backend, BackendName, Encrypted
 from tasks.crypto.chain import Stage, run_chain
 from tasks.crypto.errors import (
     BackendUnavailable,
@@ -24,7 +23,7 @@ from tasks.crypto.errors import (
     StageNotStarted,
     WrongLength,
 )
-from tasks.crypto.inputs import memory_input
+from tasks.crypto.inputs import Attempt, Backend, BackendName, Encrypted, memory_input
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.openssl import OpensslBackend, Recipe, ShortOutput, complaint
 from tasks.crypto.secret import Secret

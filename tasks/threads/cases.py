@@ -27,13 +27,10 @@ BOOK_LOCKED_ROUNDS = 2
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A cell of an experiment; made by `speedup`, `race` or `ceiling`.
+    """A cell of an experiment; made by `speedup`, `race` or `ceiling`. InvalidCase if the parts do not go together.
 
     `count` is the number of times that each item is done (speedup), of updates per thread (race), or of times that
     each process does the fixed work (ceiling).
-
-    Raises:
-        InvalidCase: the parts do not go together.
     """
 
     experiment: Experiment

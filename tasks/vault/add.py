@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tasks.cancel import CancelToken
-from tasks.crypto.backend import Encrypted
 from tasks.crypto.chain import Sink
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
-from tasks.crypto.inputs import Payload
+from tasks.crypto.inputs import Encrypted, Payload
 from tasks.crypto.secret import KeySource
 from tasks.files import closed_after, open_new, open_regular, sync_folder
 from tasks.suites import HEADER_BYTES, SALT_BYTES
@@ -123,23 +122,14 @@ def compare(
             previous, damaged = _previous(vault, selection.sources, stack)
             root = os.stat(vault.root)
             itself = root.st_dev, root.st_ino
-        changes = Changes(
-            vault.root if vault else "", previous, rehash=selection.rehash, distrusted=selection.distrusted
-        )
+        changes = Changes(vault.root if vault else "", previous, selection.rehash, selection.distrusted)
         for one in changes.of(walk(selection.sources, Excludes(selection.excludes), itself)):
             if isinstance(one, Payload):
                 to_do(one)
             else:
                 line(one)
-    return AdditionPlan(
-        changes.unchanged,
-        changes.unchanged_bytes,
-        changes.to_do,
-        changes.to_do_bytes,
-        changes.skipped,
-        previous.snapshot.name if previous else None,
-        damaged,
-    )
+    counts = changes.unchanged, changes.unchanged_bytes, changes.to_do, changes.to_do_bytes, changes.skipped
+    return AdditionPlan(*counts, previous.snapshot.name if previous else None, damaged)
 
 
 class Addition:
@@ -246,15 +236,8 @@ class ObjectKeeper:
 
     def store(self, number: int, encrypt: Callable[[Sink], Encrypted]) -> Encrypted:
         """Have a file encrypted into a new object; raises VaultUnwritable or CryptoError."""
-        made = self._objects.new()
-        try:
-            try:
-                done = encrypt(made.write)
-            finally:
-                made.close()
-        except BaseException:
-            self._objects.drop(made)
-            raise
+        with self._objects.new() as made:
+            done = encrypt(made.write)
         assert done.status is not None  # noqa: S101 - a file has one
         self._objects.keep(made, done.digest.hex())
         self.results.append((number, DraftResult(done.digest.hex(), FileFacts.of(done.status))))

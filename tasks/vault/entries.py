@@ -56,9 +56,8 @@ class FolderEntry:
 
     def line(self) -> bytes:
         """Its line in a snapshot."""
-        return encode_line(
-            {"path": encode_path(self.path), "type": "folder", "mode": self.mode, "mtime_ns": self.mtime_ns}
-        )
+        path = encode_path(self.path)
+        return encode_line({"path": path, "type": "folder", "mode": self.mode, "mtime_ns": self.mtime_ns})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +70,8 @@ class LinkEntry:
 
     def line(self) -> bytes:
         """Its line in a snapshot."""
-        return encode_line(
-            {
-                "path": encode_path(self.path),
-                "type": "link",
-                "mtime_ns": self.mtime_ns,
-                "target": encode_path(self.target),
-            }
-        )
+        path, target = encode_path(self.path), encode_path(self.target)
+        return encode_line({"path": path, "type": "link", "mtime_ns": self.mtime_ns, "target": target})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +129,7 @@ Entry = FolderEntry | LinkEntry | FileEntry
 
 
 def decode_entry(line: bytes) -> Entry:
-    """The entry of a line.
-
-    Raises:
-        BadLine: it is none, or its path leads out of the folder that it is restored into.
-    """
+    """The entry of a line; BadLine also if its path leads out of the folder that it is restored into."""
     if (match := _PLAIN_FILE.fullmatch(line)) is not None and not _ODD_PART.search(match[1]):
         numbers = map(int, match.group(2, 3, 4, 5, 6))
         return FileEntry(match[1], FileFacts(*numbers), match[7].decode("ascii"))

@@ -64,8 +64,7 @@ def encode_line(value: Mapping[str, Json]) -> bytes:
 def split_lines(pieces: Iterable[bytes], longest: int) -> Iterator[bytes]:
     """The lines of a file that comes in pieces, each with its newline; bytes after the last newline are left out.
 
-    Raises:
-        BadLine: one has more than `longest` bytes.
+    BadLine if one has more than `longest` bytes.
     """
     rest = b""
     for piece in pieces:

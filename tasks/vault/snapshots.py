@@ -77,6 +77,10 @@ class OpenSnapshot:
         for _, entry in self.lines_and_entries():
             yield entry
 
+    def objects(self) -> Iterator[tuple[str, int]]:
+        """The object of each file, and the size of the file; raises as `entries`."""
+        return ((entry.object, entry.facts.size_bytes) for entry in self.entries() if isinstance(entry, FileEntry))
+
     def lines_and_entries(self) -> Iterator[tuple[bytes, Entry]]:
         """The entries, each with its line. Raises as `entries`."""
         order = Order()
@@ -115,11 +119,7 @@ class OpenSnapshot:
 def open_snapshot(vault: Vault, name: str) -> Iterator[OpenSnapshot]:
     """Open a snapshot and, where the key is there, check its MAC before anything is parsed.
 
-    Raises:
-        NoSuchSnapshot: there is none of that name.
-        VaultChanged: its MAC does not fit, or it is not where it belongs.
-        SnapshotInvalid: its first or last line breaks the format.
-        VaultError: it cannot be read.
+    Raises NoSuchSnapshot, VaultChanged, SnapshotInvalid if its first or last line breaks the format, or VaultError.
     """
     try:
         descriptor, size_bytes = open_regular(snapshot_path(vault.root, name))

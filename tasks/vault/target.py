@@ -53,8 +53,7 @@ class Target:
     def enter(self, path: bytes) -> int:
         """The descriptor of an entry's folder, after leaving those that it is not in; missing ones are made.
 
-        Raises:
-            OSError: there is something else, or the operating system refuses it.
+        OSError if there is something else, or if the operating system refuses it.
         """
         while self._folders[-1].path and not (path + b"/").startswith(self._folders[-1].path + b"/"):
             self._leave()

@@ -79,10 +79,10 @@ def _on_one_line(text: str) -> str:
 
 
 def sources_of(paths: Sequence[str]) -> tuple[bytes, ...]:
-    """The absolute paths that a snapshot of these is of, in its order, none of them inside another.
+    """The absolute paths of a snapshot of these paths, in its order, none of them inside another.
 
-    One that is inside another by way of a link (`docs/link` beside `docs`) is taken where it really is: in a snapshot
-    the link is a link, and nothing can be below it.
+    A path that is inside another by way of a link (`docs/link` beside `docs`) becomes its real path: in a snapshot the
+    link is a link, and nothing can be below it.
     """
     sources, before = outermost(paths), None
     while sources != before:
@@ -95,16 +95,13 @@ def sources_of(paths: Sequence[str]) -> tuple[bytes, ...]:
 def walk(sources: Sequence[bytes], excludes: Excludes, vault: tuple[int, int] | None) -> Iterator[Walked]:
     """Every file, folder and link; a source that is a link is followed, one below it is not.
 
-    Args:
-        sources: as `sources_of` gives them.
-        excludes: what to leave out.
-        vault: device and inode of the vault itself, which is never part of a snapshot in it.
+    `vault` is device and inode of the vault itself, which is never part of a snapshot in it.
     """
     for source in sources:
         try:
             found = Walked(source, os.stat(source))
         except FileNotFoundError:
-            # The command has seen to it that there is something.
+            # The command has checked that there is something.
             yield Walked(source, None, skip="dangling symbolic link")
             continue
         except OSError as error:
@@ -114,7 +111,7 @@ def walk(sources: Sequence[bytes], excludes: Excludes, vault: tuple[int, int] | 
 
 
 def has_files(sources: Sequence[bytes], excludes: Excludes) -> bool:
-    """Whether there is anything but folders and links; looks no further than the first."""
+    """Whether there is anything but folders and links; stops at the first."""
     statuses = (found.status for found in walk(sources, excludes, None))
     return any(one is None or not (stat.S_ISDIR(one.st_mode) or stat.S_ISLNK(one.st_mode)) for one in statuses)
 
@@ -160,11 +157,9 @@ def _below(source: bytes, folder: bytes, names: list[bytes], excludes: Excludes)
 
 
 class Changes:
-    """Goes along both in their common order, in constant memory, and counts."""
+    """Compares a walk with the snapshot before, in their common order and in constant memory, and counts."""
 
-    def __init__(
-        self, root: str, previous: OpenSnapshot | None, *, rehash: bool, distrusted: Collection[str] = ()
-    ) -> None:
+    def __init__(self, root: str, previous: OpenSnapshot | None, rehash: bool, distrusted: Collection[str]) -> None:
         """Without a `previous` snapshot everything is new; `rehash` has files read although they look the same.
 
         Objects that are `distrusted` count as not there.
@@ -182,7 +177,7 @@ class Changes:
         self.skipped = 0
 
     def of(self, walked: Iterable[Walked]) -> Iterator[bytes | Payload]:
-        """For each thing that was found the line of its entry, or the payload that is to be looked into."""
+        """For each thing that was found the line of its entry, or the payload to read."""
         for found in walked:
             status = found.status
             if found.skip is not None or status is None:

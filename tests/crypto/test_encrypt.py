@@ -15,10 +15,9 @@ import pytest
 
 from tasks.cancel import CancelToken
 from tasks.crypto import chain, encrypt
-from tasks.crypto.backend import Attempt, Backend, Encrypted
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch, encrypt_payload
 from tasks.crypto.errors import SourceReplaced, StageNotStarted, WrongLength
-from tasks.crypto.inputs import Payload
+from tasks.crypto.inputs import Attempt, Backend, Encrypted, Payload
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.probe import Chosen
 from tasks.crypto.scan import scan, source_folders
