@@ -35,7 +35,7 @@ PayloadStatus = Literal["ok", "failed", "skipped", "unstable", "unchanged"]
 # A chain may take a minute and then a second per megabyte: a thirtieth of what 3DES and Whirlpool do on one core.
 _DEADLINE_S = 60.0
 _SLOWEST_BYTES_PER_S = 1e6
-# How much a pipe will bring is not known beforehand.
+# The length of a pipe is not known beforehand.
 _PIPE_DEADLINE_S = 7 * 86400.0
 _RETRY_PAUSE_S = 0.1
 _SIGNAL_WAIT_S = 1.0

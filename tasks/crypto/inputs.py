@@ -182,8 +182,8 @@ def pumped(source: Input, limit_bytes: int | None) -> Iterator[int]:
 
 
 def _pump(source: Input, write_end: int, stop: CancelToken, limit_bytes: int | None) -> None:
-    # Whatever ends the pump early also ends the child's input, which the child takes for its proper end: so until
-    # the end has really been seen, the input counts as unreadable.
+    # If the pump ends early, the child takes that for the proper end of its input. So the input counts as unreadable
+    # until its end has been seen.
     source.errno = errno.EIO
     try:
         os.set_blocking(write_end, False)

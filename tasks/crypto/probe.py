@@ -1,4 +1,4 @@
-"""Which backend runs a suite on this host, and how each openssl program does: found out by running it.
+"""The choice of the backend for a suite on this host, and the recipe of each openssl program, by trying them.
 
 `dgst -list` names algorithms that cannot run, version strings mislead, and the legacy module may be packed
 separately. So a suite counts as usable when a chain over three bytes gives the digest that the native backend gives.

@@ -54,7 +54,7 @@ class OpenSnapshot:
 
     @property
     def entries_at(self) -> int:
-        """Where the first entry begins in the file."""
+        """The offset of the first entry in the file."""
         return len(next(self._all_lines()))
 
     @property

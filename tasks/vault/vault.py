@@ -67,7 +67,7 @@ class Vault:
     key: VaultKey | None
 
     def place(self) -> Place:
-        """Where it is now; raises VaultError."""
+        """The place of the vault, as a value; raises VaultError."""
         try:
             return Place(FolderIdentity.of(self.root), self.id)
         except OSError as error:

@@ -17,15 +17,7 @@ from pathspec.patterns.gitignore import GitIgnorePatternError
 from tasks.crypto.inputs import Payload, file_type
 from tasks.crypto.scan import outermost, parents
 from tasks.suites import HEADER_BYTES
-from tasks.vault.entries import (
-    FileFacts,
-    FolderEntry,
-    LinkEntry,
-    begin_file,
-    decode_entry,
-    order_key,
-    path_field,
-)
+from tasks.vault.entries import FileFacts, FolderEntry, LinkEntry, begin_file, decode_entry, order_key, path_field
 from tasks.vault.errors import SnapshotInvalid
 from tasks.vault.format import BadLine, object_path
 from tasks.vault.snapshots import OpenSnapshot
@@ -34,7 +26,7 @@ from tasks.vault.snapshots import OpenSnapshot
 _TICK_NS = 50_000_000
 _COARSE_NS = 2_000_000_000
 _SECOND_NS = 1_000_000_000
-# How the line of a file ends, from its object on.
+# The end of the line of a file, from its object on.
 _OBJECT_END = re.compile(rb'([0-9a-f]{64})"\}\n')
 
 
@@ -224,7 +216,7 @@ class Changes:
 
     def _line_of(self, path: bytes, begin: bytes) -> bytes:
         """The line of that path in the snapshot before, if it begins like this; empty if not."""
-        # Where little has changed the line is the next one nearly always, and need not be taken apart.
+        # Where little has changed, the line is nearly always the next one, and need not be decoded.
         if not self._line.startswith(begin):
             wanted = order_key(path[1:])
             while self._line and self._key() < wanted:
@@ -232,7 +224,7 @@ class Changes:
         return self._passed(self._line) if self._line.startswith(begin) else b""
 
     def _passed(self, line: bytes) -> bytes:
-        """The same line; if it is the next one of the snapshot before, that is left behind."""
+        """Give the line back, and go on in the snapshot before if it is the next one there."""
         if line == self._line:
             self._line = next(self._lines, b"")
         return line
