@@ -8,24 +8,23 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, or_, select, update
 
 from db.host import ProcessIdentity, is_dead, readings, this_host, this_process
 from db.ledger import seal
 from db.rows import InterpreterRow, NewRun, PayloadRow, SampleRow, SnapshotRow, StageRow, VerdictRow, storable
 from db.summaries import summarise_run
 from db.tables import (
-    Base,
-    CaseTable,
-    EncryptionTable,
-    HostTable,
-    InterpreterTable,
-    RunTable,
-    SampleTable,
-    SnapshotTable,
-    StageTable,
-    VaultTable,
-    VerdictTable,
+    CASE,
+    ENCRYPTION,
+    HOST,
+    INTERPRETER,
+    RUN,
+    SAMPLE,
+    SNAPSHOT,
+    STAGE,
+    VAULT,
+    VERDICT,
 )
 from db.words import RunStatus
 
@@ -35,10 +34,10 @@ Ordered = TypeVar("Ordered", PayloadRow, SampleRow, VerdictRow)
 def start_run(connection: Connection, new: NewRun) -> int:
     """Write the row of a run that starts now, after marking the runs of dead processes; the new run's id."""
     host, process = this_host(), this_process()
-    host_id = connection.execute(select(HostTable.id).where(HostTable.fingerprint == host.fingerprint)).scalar()
+    host_id = connection.execute(select(HOST.c.id).where(HOST.c.fingerprint == host.fingerprint)).scalar()
     if host_id is None:
         host_row = {"fingerprint": host.fingerprint, "name": host.name, "facts": host.facts}
-        host_id = connection.execute(insert(HostTable).returning(HostTable.id), host_row).scalar_one()
+        host_id = connection.execute(insert(HOST).returning(HOST.c.id), host_row).scalar_one()
     _mark_crashed(connection, host_id)
     row = _of_new_run(new) | {
         "host_id": host_id,
@@ -49,14 +48,14 @@ def start_run(connection: Connection, new: NewRun) -> int:
         "status": "running",
         "started_at": datetime.now(UTC),
     }
-    return connection.execute(insert(RunTable).returning(RunTable.id), row).scalar_one()
+    return _inserted(connection, RUN, row)
 
 
 def close_run(connection: Connection, run_id: int, status: RunStatus, error: str | None) -> str | None:
     """Close a run, sum it up and seal it; the ledger's head then, None if the run is closed already."""
     closed = connection.execute(
-        update(RunTable)
-        .where(RunTable.id == run_id, RunTable.status == "running")
+        update(RUN)
+        .where(RUN.c.id == run_id, RUN.c.status == "running")
         .values(status=status, error=storable(error), finished_at=datetime.now(UTC))
     )
     if not closed.rowcount:
@@ -70,37 +69,35 @@ def removable_runs(connection: Connection, before: datetime) -> list[int]:
 
     The newest run of all is left out: if it were removed, its number would be given to another run.
     """
-    newest = connection.execute(select(func.max(RunTable.id))).scalar()
-    query = select(RunTable.id).where(RunTable.started_at < before, RunTable.status != "running", RunTable.id != newest)
-    return list(connection.execute(query.order_by(RunTable.id)).scalars())
+    newest = connection.execute(select(func.max(RUN.c.id))).scalar()
+    query = select(RUN.c.id).where(RUN.c.started_at < before, RUN.c.status != "running", RUN.c.id != newest)
+    return list(connection.execute(query.order_by(RUN.c.id)).scalars())
 
 
 def remove_run(connection: Connection, run_id: int) -> None:
     """Remove a run and all rows that hang off it, and say so in the ledger. Its summaries and its vaults stay."""
     seal(connection, run_id, "removed")
-    payloads = select(EncryptionTable.id).where(EncryptionTable.run_id == run_id)
-    connection.execute(delete(StageTable).where(StageTable.encryption_id.in_(payloads)))
-    for table in (EncryptionTable, SampleTable, SnapshotTable, VerdictTable):
-        connection.execute(delete(table).where(table.run_id == run_id))
-    connection.execute(delete(RunTable).where(RunTable.id == run_id))
+    payloads = select(ENCRYPTION.c.id).where(ENCRYPTION.c.run_id == run_id)
+    connection.execute(delete(STAGE).where(STAGE.c.encryption_id.in_(payloads)))
+    for table in (ENCRYPTION, SAMPLE, SNAPSHOT, VERDICT):
+        connection.execute(delete(table).where(table.c.run_id == run_id))
+    connection.execute(delete(RUN).where(RUN.c.id == run_id))
 
 
 def add_payloads(connection: Connection, rows: Sequence[PayloadRow]) -> int:
     """Add the payloads that the run does not have yet, with their stages; their number."""
-    new = _new_rows(connection, EncryptionTable, rows)
+    new = _new_rows(connection, ENCRYPTION, rows)
     if not new:
         return 0
     vault_ids = _vault_ids(connection, ((row.vault_id, row.kept_in) for row in new))
     # Without RETURNING, for which SQLAlchemy has SQLite execute one statement per row.
-    connection.execute(insert(EncryptionTable), [_payload_values(row, vault_ids) for row in new])
+    connection.execute(insert(ENCRYPTION), [_payload_values(row, vault_ids) for row in new])
     staged = [row for row in new if row.stages]
     if staged:
-        own = EncryptionTable.run_id == new[0].run_id, _between(EncryptionTable, new)
-        written = connection.execute(select(EncryptionTable.ordinal, EncryptionTable.id).where(*own))
+        own = ENCRYPTION.c.run_id == new[0].run_id, _between(ENCRYPTION, new)
+        written = connection.execute(select(ENCRYPTION.c.ordinal, ENCRYPTION.c.id).where(*own))
         ids = {row.ordinal: row.id for row in written}
-        connection.execute(
-            insert(StageTable), [values for row in staged for values in _stage_values(ids[row.ordinal], row)]
-        )
+        connection.execute(insert(STAGE), [values for row in staged for values in _stage_values(ids[row.ordinal], row)])
     return len(new)
 
 
@@ -108,7 +105,7 @@ def add_samples(
     connection: Connection, rows: Sequence[SampleRow], interpreter_facts: Mapping[str, Mapping[str, str]]
 ) -> int:
     """Add the samples that the run does not have yet, with their cases and interpreters; their number."""
-    new = _new_rows(connection, SampleTable, rows)
+    new = _new_rows(connection, SAMPLE, rows)
     if not new:
         return 0
     cases = {(row.case, row.workload_version): row for row in new}
@@ -117,40 +114,38 @@ def add_samples(
     interpreter_ids = {
         name: _interpreter_id(connection, one, interpreter_facts[name]) for name, one in interpreters.items()
     }
-    connection.execute(insert(SampleTable), [_sample_values(row, case_ids, interpreter_ids) for row in new])
+    connection.execute(insert(SAMPLE), [_sample_values(row, case_ids, interpreter_ids) for row in new])
     return len(new)
 
 
 def add_snapshot(connection: Connection, row: SnapshotRow) -> bool:
     """Add a run's snapshot, and raise the vault's high-water mark to it; False if the run has a snapshot already."""
-    if connection.execute(select(SnapshotTable.id).where(SnapshotTable.run_id == row.run_id)).first():
+    if connection.execute(select(SNAPSHOT.c.id).where(SNAPSHOT.c.run_id == row.run_id)).first():
         return False
     vault_id = _vault_id(connection, row.vault_id, row.vault_path)
     connection.execute(
-        update(VaultTable)
-        .where(
-            VaultTable.id == vault_id, or_(VaultTable.last_sequence.is_(None), VaultTable.last_sequence < row.sequence)
-        )
+        update(VAULT)
+        .where(VAULT.c.id == vault_id, or_(VAULT.c.last_sequence.is_(None), VAULT.c.last_sequence < row.sequence))
         .values(last_sequence=row.sequence, last_snapshot=row.name, last_mac=row.mac, updated_at=datetime.now(UTC))
     )
-    connection.execute(insert(SnapshotTable), _of_snapshot(row) | {"vault_id": vault_id, "sources": list(row.sources)})
+    connection.execute(insert(SNAPSHOT), _of_snapshot(row) | {"vault_id": vault_id, "sources": list(row.sources)})
     return True
 
 
 def add_verdicts(connection: Connection, rows: Sequence[VerdictRow]) -> int:
     """Add the verdicts that the run does not have yet; their number."""
-    new = _new_rows(connection, VerdictTable, rows)
+    new = _new_rows(connection, VERDICT, rows)
     if not new:
         return 0
     vault_ids = _vault_ids(connection, ((row.vault_id, row.vault_path) for row in new))
-    connection.execute(insert(VerdictTable), [_verdict_values(row, vault_ids[row.vault_id]) for row in new])
+    connection.execute(insert(VERDICT), [_verdict_values(row, vault_ids[row.vault_id]) for row in new])
     return len(new)
 
 
 def _mark_crashed(connection: Connection, host_id: int) -> None:
     running = connection.execute(
-        select(RunTable.id, RunTable.boot_id, RunTable.pid, RunTable.pid_start).where(
-            RunTable.status == "running", RunTable.host_id == host_id
+        select(RUN.c.id, RUN.c.boot_id, RUN.c.pid, RUN.c.pid_start).where(
+            RUN.c.status == "running", RUN.c.host_id == host_id
         )
     ).all()
     for row in running:
@@ -158,20 +153,24 @@ def _mark_crashed(connection: Connection, host_id: int) -> None:
             close_run(connection, row.id, "crashed", "its process ended without a word")
 
 
-def _new_rows(
-    connection: Connection, table: type[EncryptionTable | SampleTable | VerdictTable], rows: Sequence[Ordered]
-) -> list[Ordered]:
+def _inserted(connection: Connection, table: Table, values: dict[str, object]) -> int:
+    """Insert a row; its number."""
+    number: int = connection.execute(insert(table).returning(table.c.id), values).scalar_one()
+    return number
+
+
+def _new_rows(connection: Connection, table: Table, rows: Sequence[Ordered]) -> list[Ordered]:
     """Leave out the rows whose ordinal their run has already, so that a batch may be recorded again."""
     if not rows:
         return []
-    own = select(table.ordinal).where(table.run_id == rows[0].run_id, _between(table, rows))
+    own = select(table.c.ordinal).where(table.c.run_id == rows[0].run_id, _between(table, rows))
     known = set(connection.execute(own).scalars())
     return [row for row in rows if row.ordinal not in known]
 
 
-def _between(table: type[EncryptionTable | SampleTable | VerdictTable], rows: Sequence[Ordered]) -> ColumnElement[bool]:
+def _between(table: Table, rows: Sequence[Ordered]) -> ColumnElement[bool]:
     ordinals = [row.ordinal for row in rows]
-    return table.ordinal.between(min(ordinals), max(ordinals))
+    return table.c.ordinal.between(min(ordinals), max(ordinals))
 
 
 def _vault_ids(connection: Connection, vaults: Iterable[tuple[str | None, str | None]]) -> dict[str | None, int | None]:
@@ -186,32 +185,29 @@ def _vault_ids(connection: Connection, vaults: Iterable[tuple[str | None, str | 
 def _vault_id(connection: Connection, vault_id: str, path: str | None) -> int:
     """The number of a vault's row; the row is written if there is none, and learns where the vault is now."""
     path = storable(path) or ""
-    found = connection.execute(select(VaultTable.id, VaultTable.path).where(VaultTable.vault_id == vault_id)).first()
+    found = connection.execute(select(VAULT.c.id, VAULT.c.path).where(VAULT.c.vault_id == vault_id)).first()
     if found is None:
         values = {"vault_id": vault_id, "path": path, "updated_at": datetime.now(UTC)}
-        return connection.execute(insert(VaultTable).returning(VaultTable.id), values).scalar_one()
+        return _inserted(connection, VAULT, values)
     if found.path != path:
-        connection.execute(
-            update(VaultTable).where(VaultTable.id == found.id).values(path=path, updated_at=datetime.now(UTC))
-        )
+        connection.execute(update(VAULT).where(VAULT.c.id == found.id).values(path=path, updated_at=datetime.now(UTC)))
     row_id: int = found.id
     return row_id
 
 
 def _case_id(connection: Connection, row: SampleRow) -> int:
-    same = select(CaseTable.id).where(CaseTable.key == row.case, CaseTable.workload_version == row.workload_version)
-    found = connection.execute(same).scalar()
+    same = select(CASE.c.id).where(CASE.c.key == row.case, CASE.c.workload_version == row.workload_version)
+    found: int | None = connection.execute(same).scalar()
     if found is not None:
         return found
     axes = ("workload_version", "experiment", "executor", "workload", "shape", "guard", "workers", "count")
     values = {"key": row.case} | {name: getattr(row, name) for name in axes}
-    return connection.execute(insert(CaseTable).returning(CaseTable.id), values).scalar_one()
+    return _inserted(connection, CASE, values)
 
 
 def _interpreter_id(connection: Connection, row: InterpreterRow, facts: Mapping[str, str]) -> int:
-    found = connection.execute(
-        select(InterpreterTable.id).where(InterpreterTable.fingerprint == row.fingerprint)
-    ).scalar()
+    same = select(INTERPRETER.c.id).where(INTERPRETER.c.fingerprint == row.fingerprint)
+    found: int | None = connection.execute(same).scalar()
     if found is not None:
         return found
     values = {
@@ -222,7 +218,7 @@ def _interpreter_id(connection: Connection, row: InterpreterRow, facts: Mapping[
         "gil_build": row.gil_build,
         "facts": dict(facts),
     }
-    return connection.execute(insert(InterpreterTable).returning(InterpreterTable.id), values).scalar_one()
+    return _inserted(connection, INTERPRETER, values)
 
 
 def _payload_values(row: PayloadRow, vault_ids: Mapping[str | None, int | None]) -> dict[str, object]:
@@ -252,16 +248,16 @@ def _verdict_values(row: VerdictRow, vault_id: int | None) -> dict[str, object]:
     return _of_verdict(row) | {"vault_id": vault_id, "name": storable(row.name), "error": storable(row.error)}
 
 
-def _columns_of(row_type: type, table: type[Base]) -> Callable[[object], dict[str, object]]:
+def _columns_of(row_type: type, table: Table) -> Callable[[object], dict[str, object]]:
     """A function that gives the values of a row's fields that are columns of the table, under the same names."""
-    names = [field.name for field in fields(row_type) if field.name in table.__table__.columns]
+    names = [field.name for field in fields(row_type) if field.name in table.c]
     values_of = attrgetter(*names)
     return lambda row: dict(zip(names, values_of(row), strict=True))
 
 
-_of_new_run = _columns_of(NewRun, RunTable)
-_of_payload = _columns_of(PayloadRow, EncryptionTable)
-_of_stage = _columns_of(StageRow, StageTable)
-_of_sample = _columns_of(SampleRow, SampleTable)
-_of_snapshot = _columns_of(SnapshotRow, SnapshotTable)
-_of_verdict = _columns_of(VerdictRow, VerdictTable)
+_of_new_run = _columns_of(NewRun, RUN)
+_of_payload = _columns_of(PayloadRow, ENCRYPTION)
+_of_stage = _columns_of(StageRow, STAGE)
+_of_sample = _columns_of(SampleRow, SAMPLE)
+_of_snapshot = _columns_of(SnapshotRow, SNAPSHOT)
+_of_verdict = _columns_of(VerdictRow, VERDICT)

@@ -10,14 +10,14 @@ from sqlalchemy import Select, func, literal_column, select
 from db.answers import FailureRow
 from db.history.reader import RecordReader, SeriesFilter, failed, of_case, of_hosts, of_interpreters, unindexed, within
 from db.tables import (
-    CaseTable,
-    EncryptionTable,
-    HostTable,
-    InterpreterTable,
-    RunTable,
-    SampleTable,
-    VaultTable,
-    VerdictTable,
+    CASE,
+    ENCRYPTION,
+    HOST,
+    INTERPRETER,
+    RUN,
+    SAMPLE,
+    VAULT,
+    VERDICT,
 )
 from db.tables.base import columns
 from db.words import PAYLOAD_FAILURES, RUN_FAILURES, SAMPLE_FAILURES, VERDICT_FAULTS
@@ -59,80 +59,78 @@ def _runs(which: SeriesFilter, status: str) -> Select[Any]:
     query: Select[Any] = (
         select(
             literal_column("'run'").label("kind"),
-            RunTable.id.label("run_id"),
+            RUN.c.id.label("run_id"),
             literal_column("NULL").label("ordinal"),
-            *columns(RunTable, "started_at status error"),
-            HostTable.name.label("host"),
-            RunTable.flow.label("name"),
-            RunTable.via.label("by"),
+            *columns(RUN, "started_at status error"),
+            HOST.c.name.label("host"),
+            RUN.c.flow.label("name"),
+            RUN.c.via.label("by"),
             literal_column("NULL").label("cause"),
         )
-        .select_from(RunTable)
-        .join(HostTable)
+        .select_from(RUN)
+        .join(HOST)
     )
-    query = query.where(RunTable.status == status, *of_hosts(which.hosts)).order_by(RunTable.started_at.desc())
-    return within(query, RunTable.started_at, which.since, which.until)
+    query = query.where(RUN.c.status == status, *of_hosts(which.hosts)).order_by(RUN.c.started_at.desc())
+    return within(query, RUN.c.started_at, which.since, which.until)
 
 
 def _payloads(which: SeriesFilter) -> Select[Any]:
     query: Select[Any] = (
         select(
             literal_column("'payload'").label("kind"),
-            *columns(EncryptionTable, "run_id ordinal started_at name status cause error"),
-            HostTable.name.label("host"),
-            (EncryptionTable.suite + ", " + EncryptionTable.backend).label("by"),
+            *columns(ENCRYPTION, "run_id ordinal started_at name status cause error"),
+            HOST.c.name.label("host"),
+            (ENCRYPTION.c.suite + ", " + ENCRYPTION.c.backend).label("by"),
         )
-        .select_from(EncryptionTable)
-        .join(RunTable)
-        .join(HostTable)
-        .where(failed(EncryptionTable.status, PAYLOAD_FAILURES), *of_hosts(which.hosts))
+        .select_from(ENCRYPTION)
+        .join(RUN)
+        .join(HOST)
+        .where(failed(ENCRYPTION.c.status, PAYLOAD_FAILURES), *of_hosts(which.hosts))
     )
     if which.suites:
-        query = query.where(unindexed(EncryptionTable.suite).in_(which.suites))
+        query = query.where(unindexed(ENCRYPTION.c.suite).in_(which.suites))
     if which.backends:
-        query = query.where(EncryptionTable.backend.in_(which.backends))
-    return within(
-        query.order_by(EncryptionTable.started_at.desc()), EncryptionTable.started_at, which.since, which.until
-    )
+        query = query.where(ENCRYPTION.c.backend.in_(which.backends))
+    return within(query.order_by(ENCRYPTION.c.started_at.desc()), ENCRYPTION.c.started_at, which.since, which.until)
 
 
 def _samples(which: SeriesFilter) -> Select[Any]:
     query: Select[Any] = (
         select(
             literal_column("'sample'").label("kind"),
-            *columns(SampleTable, "run_id ordinal started_at error"),
-            HostTable.name.label("host"),
-            CaseTable.key.label("name"),
-            InterpreterTable.label.label("by"),
-            SampleTable.outcome.label("status"),
+            *columns(SAMPLE, "run_id ordinal started_at error"),
+            HOST.c.name.label("host"),
+            CASE.c.key.label("name"),
+            INTERPRETER.c.label.label("by"),
+            SAMPLE.c.outcome.label("status"),
             literal_column("NULL").label("cause"),
         )
-        .select_from(SampleTable)
-        .join(CaseTable)
-        .join(InterpreterTable)
-        .join(RunTable, SampleTable.run_id == RunTable.id)
-        .join(HostTable)
-        .where(failed(SampleTable.outcome, SAMPLE_FAILURES))
+        .select_from(SAMPLE)
+        .join(CASE)
+        .join(INTERPRETER)
+        .join(RUN, SAMPLE.c.run_id == RUN.c.id)
+        .join(HOST)
+        .where(failed(SAMPLE.c.outcome, SAMPLE_FAILURES))
         .where(*of_case(which.case), *of_interpreters(which.interpreters), *of_hosts(which.hosts))
     )
-    return within(query.order_by(SampleTable.started_at.desc()), SampleTable.started_at, which.since, which.until)
+    return within(query.order_by(SAMPLE.c.started_at.desc()), SAMPLE.c.started_at, which.since, which.until)
 
 
 def _verdicts(which: SeriesFilter) -> Select[Any]:
     query: Select[Any] = (
         select(
             literal_column("'verdict'").label("kind"),
-            *columns(VerdictTable, "run_id ordinal name status"),
-            VerdictTable.checked_at.label("started_at"),
-            HostTable.name.label("host"),
-            (VerdictTable.kind + " in " + VaultTable.path).label("by"),
+            *columns(VERDICT, "run_id ordinal name status"),
+            VERDICT.c.checked_at.label("started_at"),
+            HOST.c.name.label("host"),
+            (VERDICT.c.kind + " in " + VAULT.c.path).label("by"),
             literal_column("NULL").label("cause"),
-            func.coalesce(VerdictTable.error, VerdictTable.path).label("error"),
+            func.coalesce(VERDICT.c.error, VERDICT.c.path).label("error"),
         )
-        .select_from(VerdictTable)
-        .join(VaultTable)
-        .join(RunTable, VerdictTable.run_id == RunTable.id)
-        .join(HostTable)
-        .where(failed(VerdictTable.status, VERDICT_FAULTS), *of_hosts(which.hosts))
+        .select_from(VERDICT)
+        .join(VAULT)
+        .join(RUN, VERDICT.c.run_id == RUN.c.id)
+        .join(HOST)
+        .where(failed(VERDICT.c.status, VERDICT_FAULTS), *of_hosts(which.hosts))
     )
-    return within(query.order_by(VerdictTable.checked_at.desc()), VerdictTable.checked_at, which.since, which.until)
+    return within(query.order_by(VERDICT.c.checked_at.desc()), VERDICT.c.checked_at, which.since, which.until)

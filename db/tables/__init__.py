@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from db.tables.base import Base
-from db.tables.experiments import CaseTable, InterpreterTable, SampleTable
-from db.tables.payloads import EncryptionTable, SnapshotTable, StageTable, VaultTable, VerdictTable
-from db.tables.runs import DaySummaryTable, HostTable, LedgerTable, RunTable, SeriesTable, SummaryTable
+from db.tables.base import METADATA
+from db.tables.experiments import CASE, INTERPRETER, SAMPLE
+from db.tables.payloads import ENCRYPTION, SNAPSHOT, STAGE, VAULT, VERDICT
+from db.tables.runs import DAY_SUMMARY, HOST, LEDGER, RUN, SERIES, SUMMARY
 
 __all__ = [
-    "Base",
-    "CaseTable",
-    "DaySummaryTable",
-    "EncryptionTable",
-    "HostTable",
-    "InterpreterTable",
-    "LedgerTable",
-    "RunTable",
-    "SampleTable",
-    "SeriesTable",
-    "SnapshotTable",
-    "StageTable",
-    "SummaryTable",
-    "VaultTable",
-    "VerdictTable",
+    "CASE",
+    "DAY_SUMMARY",
+    "ENCRYPTION",
+    "HOST",
+    "INTERPRETER",
+    "LEDGER",
+    "METADATA",
+    "RUN",
+    "SAMPLE",
+    "SERIES",
+    "SNAPSHOT",
+    "STAGE",
+    "SUMMARY",
+    "VAULT",
+    "VERDICT",
 ]
