@@ -1,7 +1,6 @@
 """Summaries per run and per day: they are fast to read where raw rows are many, and stay when raw rows are removed.
 
-Quartiles are interpolated (R's type 7), as `statistics.quantiles(method="inclusive")` gives them. They are computed
-here and not in SQL, so that they are the same on every database.
+Quartiles are computed here and not in SQL, so that they are the same on every database.
 """
 
 from __future__ import annotations
@@ -89,7 +88,7 @@ def day_rows(connection: Connection, day: date) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for one in tallies.values():
         if one.walls or one.failed or one.noisy:
-            lower, median, upper = _quartiles(one.walls) if one.walls else (None, None, None)
+            lower, median, upper = quartiles(one.walls) if one.walls else (None, None, None)
             figures = {"n": len(one.walls), "lower_ns": lower, "median_ns": median, "upper_ns": upper}
             counts = {"failed": one.failed, "noisy": one.noisy, "size_bytes": one.size_bytes}
             rows.append({"series": one.series, "day": day, "runs": len(one.run_ids), **counts, **figures})
@@ -218,16 +217,17 @@ def _summary(one: _Tally) -> dict[str, object]:
     }
     row |= dict.fromkeys(("lower_ns", "median_ns", "upper_ns", "greatest_ns", "mad_ns"))
     if one.walls:
-        lower, median, upper = _quartiles(one.walls)
+        lower, median, upper = quartiles(one.walls)
         row |= {"lower_ns": lower, "median_ns": median, "upper_ns": upper}
         row |= {"greatest_ns": max(one.walls), "mad_ns": statistics.median([abs(wall - median) for wall in one.walls])}
     return row
 
 
-def _quartiles(walls: array[int]) -> tuple[float, float, float]:
-    if len(walls) == 1:
-        return walls[0], walls[0], walls[0]
-    lower, median, upper = statistics.quantiles(walls, n=4, method="inclusive")
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """A quarter, half and three quarters of at least one value, interpolated between the values (R's type 7)."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
     return lower, median, upper
 
 

@@ -13,6 +13,7 @@ Via = Literal["prefect", "direct"]
 
 RunStatus = Literal["running", "completed", "failed", "cancelled", "crashed"]
 RUN_STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
+CLOSED_STATUSES = tuple(status for status in RUN_STATUSES if status != "running")
 RUN_FAILURES: tuple[RunStatus, ...] = ("failed", "crashed")
 
 PAYLOAD_FAILURES = ("failed", "unstable")

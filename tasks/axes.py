@@ -9,6 +9,17 @@ from enum import StrEnum
 from typing import Self
 
 
+class _Row(StrEnum):
+    """A choice whose members are rows: the name, then the attributes in the order of their annotations."""
+
+    def __new__(cls, name: str, *values: object) -> Self:
+        """Take a row."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        vars(member).update(zip(cls.__annotations__, values, strict=True))
+        return member
+
+
 class Experiment(StrEnum):
     """The three questions."""
 
@@ -17,7 +28,7 @@ class Experiment(StrEnum):
     CEILING = "ceiling"
 
 
-class Workload(StrEnum):
+class Workload(_Row):
     """The work that is done on each item, once or several times (`repeats`)."""
 
     items: int
@@ -28,16 +39,6 @@ class Workload(StrEnum):
     cpu_bound: bool
     """Whether the work computes all the time. Then the ceiling is its limit, and a wait in it is noise."""
 
-    def __new__(
-        cls, name: str, items: int = 0, repeats: int = 0, quick_repeats: int = 0, cpu_bound: bool = False
-    ) -> Self:
-        """Take a row: the name, then the attributes."""
-        member = str.__new__(cls, name)
-        member._value_ = name
-        member.items, member.repeats, member.quick_repeats = items, repeats, quick_repeats
-        member.cpu_bound = cpu_bound
-        return member
-
     FACTORIZE = "factorize", 4, 1, 1, True
     DIGEST = "digest", 4, 24, 16, True
     WAIT = "wait", 5, 1, 1, False
@@ -45,20 +46,13 @@ class Workload(StrEnum):
     CHILD = "child", 4, 4, 3, False
 
 
-class Executor(StrEnum):
+class Executor(_Row):
     """The way in which the items are worked on."""
 
     family: str
     """The name for people."""
     scales: bool
     """Whether the number of workers is a choice; else there is one worker, or one per item (`thread`)."""
-
-    def __new__(cls, name: str, family: str = "", scales: bool = False) -> Self:
-        """Take a row: the name, then the attributes."""
-        member = str.__new__(cls, name)
-        member._value_ = name
-        member.family, member.scales = family, scales
-        return member
 
     SERIAL = "serial", "one after the other", False
     THREAD = "thread", "threads", False
@@ -68,37 +62,23 @@ class Executor(StrEnum):
     INTERPRETER_POOL = "interpreter-pool", "sub-interpreters", True
 
 
-class Shape(StrEnum):
+class Shape(_Row):
     """The way in which an update is written."""
 
     source: str
-
-    def __new__(cls, name: str, source: str = "") -> Self:
-        """Take a row: the name, then the attributes."""
-        member = str.__new__(cls, name)
-        member._value_ = name
-        member.source = source
-        return member
 
     AUGMENTED = "augmented", "self.count += offset"
     EXPANDED = "expanded", "getattr, add, setattr"
     COMPUTED = "computed", "self.count += offset_of(offset)"
 
 
-class Guard(StrEnum):
+class Guard(_Row):
     """The protection of updates: none, a lock around a shape, or another way to count, which has no shape."""
 
     updates: int
     """Updates per thread in a sample."""
     quick_updates: int
     shaped: bool
-
-    def __new__(cls, name: str, updates: int = 0, quick_updates: int = 0, shaped: bool = False) -> Self:
-        """Take a row: the name, then the attributes."""
-        member = str.__new__(cls, name)
-        member._value_ = name
-        member.updates, member.quick_updates, member.shaped = updates, quick_updates, shaped
-        return member
 
     # With fewer than 10**6 updates per thread some trials show no loss where there are losses, hence no quick count.
     NONE = "none", 1_000_000, 1_000_000, True

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, get_args
 
 from sqlalchemy import Select, func, literal_column, select
 
@@ -41,96 +41,66 @@ class FailureReads(RecordReader):
             kinds: only these, `run`, `payload`, `sample` or `verdict`; empty for all kinds that the filters leave.
             limit: the length of the whole list.
         """
-        queries: list[Select[Any]] = []
-        if (not kinds or "run" in kinds) and not which.of_samples and not which.of_payloads:
-            queries += [_runs(which, status) for status in RUN_FAILURES]
-        if (not kinds or "payload" in kinds) and not which.of_samples:
-            queries.append(_payloads(which))
-        if (not kinds or "sample" in kinds) and not which.of_payloads:
-            queries.append(_samples(which))
-        if (not kinds or "verdict" in kinds) and not which.of_samples and not which.of_payloads:
-            queries.append(_verdicts(which))
-        rows = [FailureRow(**row._asdict()) for query in queries for row in self._rows(query.limit(limit))]
+        rows: list[FailureRow] = []
+        for query, started_at in _queries(which, kinds):
+            newest = query.where(*of_hosts(which.hosts)).order_by(started_at.desc()).limit(limit)
+            found = self._rows(within(newest, started_at, which.since, which.until))
+            rows += [FailureRow(**{"ordinal": None, "cause": None} | row._asdict()) for row in found]
         return sorted(rows, key=lambda row: (row.started_at, row.run_id, row.ordinal or 0), reverse=True)[:limit]
 
 
-def _runs(which: SeriesFilter, status: str) -> Select[Any]:
-    # One query per status: each walks its part of the index from the newest row on, and stops at the limit.
-    query: Select[Any] = (
-        select(
-            literal_column("'run'").label("kind"),
-            RUN.c.id.label("run_id"),
-            literal_column("NULL").label("ordinal"),
-            *columns(RUN, "started_at status error"),
-            HOST.c.name.label("host"),
-            RUN.c.flow.label("name"),
-            RUN.c.via.label("by"),
-            literal_column("NULL").label("cause"),
-        )
-        .select_from(RUN)
-        .join(HOST)
-    )
-    query = query.where(RUN.c.status == status, *of_hosts(which.hosts)).order_by(RUN.c.started_at.desc())
-    return within(query, RUN.c.started_at, which.since, which.until)
+def _queries(which: SeriesFilter, kinds: Sequence[FailureKind]) -> Iterator[tuple[Select[Any], Any]]:
+    """The queries for the kinds that the filters leave, each with the column of its time."""
+    kinds = kinds or get_args(FailureKind)
+    if "run" in kinds and not which.of_samples and not which.of_payloads:
+        # One query per status: each walks its part of the index from the newest row on, and stops at the limit.
+        yield from ((_RUNS.where(RUN.c.status == status), RUN.c.started_at) for status in RUN_FAILURES)
+    if "payload" in kinds and not which.of_samples:
+        query = _PAYLOADS
+        if which.suites:
+            query = query.where(unindexed(ENCRYPTION.c.suite).in_(which.suites))
+        if which.backends:
+            query = query.where(ENCRYPTION.c.backend.in_(which.backends))
+        yield query, ENCRYPTION.c.started_at
+    if "sample" in kinds and not which.of_payloads:
+        yield _SAMPLES.where(*of_case(which.case), *of_interpreters(which.interpreters)), SAMPLE.c.started_at
+    if "verdict" in kinds and not which.of_samples and not which.of_payloads:
+        yield _VERDICTS, VERDICT.c.checked_at
 
 
-def _payloads(which: SeriesFilter) -> Select[Any]:
-    query: Select[Any] = (
-        select(
-            literal_column("'payload'").label("kind"),
-            *columns(ENCRYPTION, "run_id ordinal started_at name status cause error"),
-            HOST.c.name.label("host"),
-            (ENCRYPTION.c.suite + ", " + ENCRYPTION.c.backend).label("by"),
-        )
-        .select_from(ENCRYPTION)
-        .join(RUN)
-        .join(HOST)
-        .where(failed(ENCRYPTION.c.status, PAYLOAD_FAILURES), *of_hosts(which.hosts))
-    )
-    if which.suites:
-        query = query.where(unindexed(ENCRYPTION.c.suite).in_(which.suites))
-    if which.backends:
-        query = query.where(ENCRYPTION.c.backend.in_(which.backends))
-    return within(query.order_by(ENCRYPTION.c.started_at.desc()), ENCRYPTION.c.started_at, which.since, which.until)
+def _failures(kind: FailureKind, table: Any, names: str, **others: Any) -> Select[Any]:
+    """Select the fields of `FailureRow`: columns by their names, and others; the joins that follow give the host."""
+    own = [value.label(name) for name, value in others.items()]
+    own += [literal_column(f"'{kind}'").label("kind"), HOST.c.name.label("host")]
+    return select(*columns(table, names), *own).select_from(table)
 
 
-def _samples(which: SeriesFilter) -> Select[Any]:
-    query: Select[Any] = (
-        select(
-            literal_column("'sample'").label("kind"),
-            *columns(SAMPLE, "run_id ordinal started_at error"),
-            HOST.c.name.label("host"),
-            CASE.c.key.label("name"),
-            INTERPRETER.c.label.label("by"),
-            SAMPLE.c.outcome.label("status"),
-            literal_column("NULL").label("cause"),
-        )
-        .select_from(SAMPLE)
-        .join(CASE)
-        .join(INTERPRETER)
-        .join(RUN, SAMPLE.c.run_id == RUN.c.id)
-        .join(HOST)
-        .where(failed(SAMPLE.c.outcome, SAMPLE_FAILURES))
-        .where(*of_case(which.case), *of_interpreters(which.interpreters), *of_hosts(which.hosts))
-    )
-    return within(query.order_by(SAMPLE.c.started_at.desc()), SAMPLE.c.started_at, which.since, which.until)
-
-
-def _verdicts(which: SeriesFilter) -> Select[Any]:
-    query: Select[Any] = (
-        select(
-            literal_column("'verdict'").label("kind"),
-            *columns(VERDICT, "run_id ordinal name status"),
-            VERDICT.c.checked_at.label("started_at"),
-            HOST.c.name.label("host"),
-            (VERDICT.c.kind + " in " + VAULT.c.path).label("by"),
-            literal_column("NULL").label("cause"),
-            func.coalesce(VERDICT.c.error, VERDICT.c.path).label("error"),
-        )
-        .select_from(VERDICT)
-        .join(VAULT)
-        .join(RUN, VERDICT.c.run_id == RUN.c.id)
-        .join(HOST)
-        .where(failed(VERDICT.c.status, VERDICT_FAULTS), *of_hosts(which.hosts))
-    )
-    return within(query.order_by(VERDICT.c.checked_at.desc()), VERDICT.c.checked_at, which.since, which.until)
+_RUNS = _failures("run", RUN, "started_at status error", run_id=RUN.c.id, name=RUN.c.flow, by=RUN.c.via).join(HOST)
+_BACKEND = ENCRYPTION.c.suite + ", " + ENCRYPTION.c.backend
+_PAYLOADS = (
+    _failures("payload", ENCRYPTION, "run_id ordinal started_at name status cause error", by=_BACKEND)
+    .join(RUN)
+    .join(HOST)
+    .where(failed(ENCRYPTION.c.status, PAYLOAD_FAILURES))
+)
+_CASE = {"name": CASE.c.key, "by": INTERPRETER.c.label, "status": SAMPLE.c.outcome}
+_SAMPLES = (
+    _failures("sample", SAMPLE, "run_id ordinal started_at error", **_CASE)
+    .join(CASE)
+    .join(INTERPRETER)
+    .join(RUN, SAMPLE.c.run_id == RUN.c.id)
+    .join(HOST)
+    .where(failed(SAMPLE.c.outcome, SAMPLE_FAILURES))
+)
+_LOOK = {
+    "started_at": VERDICT.c.checked_at,
+    "by": VERDICT.c.kind + " in " + VAULT.c.path,
+    "error": func.coalesce(VERDICT.c.error, VERDICT.c.path),
+}
+_VERDICTS = (
+    _failures("verdict", VERDICT, "run_id ordinal name status", **_LOOK)
+    .join(VAULT)
+    .join(RUN, VERDICT.c.run_id == RUN.c.id)
+    .join(HOST)
+    .where(failed(VERDICT.c.status, VERDICT_FAULTS))
+)

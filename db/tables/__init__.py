@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from db.tables.base import METADATA
-from db.tables.experiments import CASE, INTERPRETER, SAMPLE
 from db.tables.payloads import ENCRYPTION, SNAPSHOT, STAGE, VAULT, VERDICT
-from db.tables.runs import DAY_SUMMARY, HOST, LEDGER, RUN, SERIES, SUMMARY
+from db.tables.runs import CASE, DAY_SUMMARY, HOST, INTERPRETER, LEDGER, RUN, SAMPLE, SERIES, SUMMARY
 
 __all__ = [
     "CASE",

@@ -86,6 +86,9 @@ def verdict_on_times(ratio: Ratio) -> SpeedVerdict:
 
 def spread(values: Sequence[float]) -> Spread:
     """The distribution of at least one value; quartiles are interpolated between the values (R's type 7)."""
+    # Imported here, because a refused command line must not load SQLAlchemy.
+    from db.summaries import quartiles
+
     lower, middle, upper = quartiles(values)
     return Spread(len(values), min(values), lower, middle, upper, max(values), mad(values))
 
@@ -94,14 +97,6 @@ def mad(values: Sequence[float]) -> float:
     """Median of the absolute deviations from the median."""
     middle = statistics.median(values)
     return statistics.median(abs(value - middle) for value in values)
-
-
-def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """A quarter, half and three quarters of at least one value, interpolated between the values (R's type 7)."""
-    if len(values) == 1:
-        return values[0], values[0], values[0]
-    lower, middle, upper = statistics.quantiles(values, n=4, method="inclusive")
-    return lower, middle, upper
 
 
 def none_observed_bound(trials: int) -> float:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.options import Flag, Json, Names, Via, Whole
 from flows.errors import RequestRefused
 from flows.jobs.arguments import check_paths, need_key_file
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
+from flows.option_types import Flag, Json, Names, Via, Whole
 from flows.settings import settings_with
 from flows.show.tables import CHECKED, PAYLOADS
 from flows.show.terminal import print_json, print_table, say

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from cyclopts import Parameter
 
-from flows.cli.options import Json, Names, Via
 from flows.errors import RequestRefused
 from flows.jobs.parameters import RunExperiments, Survey
+from flows.option_types import Json, Names, Via
 from flows.settings import load_settings
 from flows.show.table import Cell, table_of
 from flows.show.tables import INTERPRETERS, suite_label

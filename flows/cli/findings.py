@@ -1,35 +1,82 @@
-"""`threadmill history speedup|race`, and the findings of a run after it was measured."""
+"""`threadmill history samples|speedup|race`, and the findings of a run that has just been measured."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from db.rows import SampleRow
 from flows.analysis.findings import by_interpreter, race_findings, speedup_findings
 from flows.analysis.sentences import race_sentences, speedup_sentences
 from flows.cli.history import open_history, print_rows, say_if_empty
 from flows.cli.options import (
+    ALL_CASES,
     ALL_MACHINES,
     ALL_UPDATES,
     ALL_WORKLOADS,
     ANY_TIME,
     FOR_PEOPLE,
+    Axes,
+    Cases,
     Form,
     Machines,
     Times,
     Updates,
-    Whole,
     Workloads,
 )
 from flows.errors import RequestRefused
+from flows.option_types import Flag, Whole
 from flows.show.finding_tables import RACES, SPEEDUPS, RaceRow, SpeedupRow, race_rows, speedup_rows
+from flows.show.tables import SAMPLES
 from flows.show.terminal import print_table, say
 from tasks.axes import Outcome
 
-# For these a time means what it says.
+if TYPE_CHECKING:
+    from db.history import History, SampleFilter
+
+Row = TypeVar("Row", SpeedupRow, RaceRow)
+# The outcomes of samples whose time can be used.
 _TIMED = {Outcome.OK, Outcome.LOST, Outcome.NONE_OBSERVED, Outcome.NOT_EXERCISED}
+
+
+def samples(
+    *,
+    cases: Cases = ALL_CASES,
+    machines: Machines = ALL_MACHINES,
+    run: Whole | None = None,
+    times: Times = ANY_TIME,
+    limit: Whole = 20,
+    form: Form = FOR_PEOPLE,
+    pyperf: Flag = False,
+) -> int:
+    """List samples of the experiments, newest first.
+
+    With --run, the samples of one run are listed in their order.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history samples --workload factorize --interpreter 3.13t
+
+    Args:
+        run: only this run, by its number
+        limit: how many at the most
+        pyperf: print the samples of one case as JSON that pyperf stats and pyperf compare_to read
+    """
+    axes = cases.axes()
+    since, until = times.span()
+    # Late, so that a command line is refused before the record is loaded.
+    from db.history import SampleFilter
+
+    which = SampleFilter(axes, machines.interpreter, machines.host, since=since, until=until, run_id=run)
+    history = open_history(limit)
+    rows = history.samples(which, limit=limit)
+    if pyperf:
+        say_if_empty(history)
+        print(pyperf_document(rows))
+        return 0
+    return print_rows(history, rows, SampleRow, form, lambda: SAMPLES.fill(rows, without=("expected",)))
 
 
 def speedup(
@@ -51,11 +98,10 @@ def speedup(
         run: only this run, by its number
         limit: runs at the most
     """
-    wanted = workloads.axes()
-    groups = _findings("speedup", wanted, machines, run, times, limit)
-    rows = [row for samples in groups for row in speedup_rows(samples)]
-    rows = [row for row in rows if _is_wanted(row, wanted)]
-    return print_rows(rows, SpeedupRow, form, lambda: SPEEDUPS.fill(rows))
+    which = _which("speedup", workloads, machines, times)
+    history = open_history(limit)
+    rows = _findings(history, which, run, limit, speedup_rows)
+    return print_rows(history, rows, SpeedupRow, form, lambda: SPEEDUPS.fill(rows))
 
 
 def race(
@@ -79,37 +125,37 @@ def race(
         run: only this run, by its number
         limit: runs at the most
     """
-    wanted = updates.axes()
-    groups = _findings("race", wanted, machines, run, times, limit)
-    rows = [row for samples in groups for row in race_rows(samples)]
-    rows = [row for row in rows if _is_wanted(row, wanted)]
-    return print_rows(rows, RaceRow, form, lambda: RACES.fill(rows))
+    which = _which("race", updates, machines, times)
+    history = open_history(limit)
+    rows = _findings(history, which, run, limit, race_rows)
+    return print_rows(history, rows, RaceRow, form, lambda: RACES.fill(rows))
+
+
+def _which(experiment: str, axes: Axes, machines: Machines, times: Times) -> SampleFilter:
+    since, until = times.span()
+    case = {"experiment": [experiment], **axes.axes()}
+    from db.history import SampleFilter
+
+    return SampleFilter(case, machines.interpreter, machines.host, since=since, until=until)
 
 
 def _findings(
-    experiment: str,
-    wanted: Mapping[str, Sequence[str | int]],
-    machines: Machines,
+    history: History,
+    which: SampleFilter,
     run: int | None,
-    times: Times,
     limit: int,
-) -> list[list[SampleRow]]:
-    """Samples of the newest runs that have such cases: of the whole experiment, and of `ceiling` beside it."""
-    since, until = times.span()
-    from db.history import SampleFilter
-
-    history = open_history(limit)
-    case = {"experiment": [experiment], **wanted}
-    which = SampleFilter(case, machines.interpreter, machines.host, since=since, until=until)
+    rows_of: Callable[[Sequence[SampleRow]], Iterable[Row]],
+) -> list[Row]:
+    """The findings of the newest runs that have such cases, from all samples of the experiment and of `ceiling`."""
     run_ids = [run] if run is not None else history.runs_with(which, limit=limit)
-    say_if_empty(history)
-    # What a case is held against is not always wanted itself.
-    which = SampleFilter({"experiment": [experiment, "ceiling"]}, machines.interpreter, machines.host)
-    return [history.samples(replace(which, run_id=run_id), limit=None) for run_id in run_ids]
-
-
-def _is_wanted(row: SpeedupRow | RaceRow, wanted: Mapping[str, Sequence[str | int]]) -> bool:
-    return all(getattr(row, axis) in values for axis, values in wanted.items())
+    # A case that others are compared with need not be asked for itself.
+    all_cases = {"experiment": [*which.case["experiment"], "ceiling"]}
+    axes = {axis: values for axis, values in which.case.items() if axis != "experiment"}
+    rows: list[Row] = []
+    for run_id in run_ids:
+        samples = history.samples(replace(which, case=all_cases, since=None, until=None, run_id=run_id), limit=None)
+        rows += rows_of(samples)
+    return [row for row in rows if all(getattr(row, axis) in values for axis, values in axes.items())]
 
 
 def print_findings(samples: Sequence[SampleRow]) -> None:
@@ -128,24 +174,16 @@ def print_findings(samples: Sequence[SampleRow]) -> None:
             say(sentence)
 
 
-def print_pyperf(rows: Sequence[SampleRow]) -> None:
-    """Print samples of one case of one interpreter in the form of pyperf."""
+def pyperf_document(rows: Sequence[SampleRow]) -> str:
+    """The JSON text (pyperf's format 1.0) that `pyperf stats` and `pyperf compare_to` read, a run for each sample.
+
+    Raises:
+        RequestRefused: the samples are of several cases or interpreters, or none has a time.
+    """
     if len({(row.case, row.interpreter.fingerprint) for row in rows}) != 1:
         raise RequestRefused(
             "pyperf's form holds one case of one interpreter: narrow down by --workload, --executor, --interpreter, …"
         )
-    print(pyperf_document(rows))
-
-
-def pyperf_document(rows: Sequence[SampleRow]) -> str:
-    """The JSON text (pyperf's format 1.0) that `pyperf stats` and `pyperf compare_to` read, a run for each sample.
-
-    Args:
-        rows: of one case and one interpreter, at least one of them; noisy ones are left out, as everywhere.
-
-    Raises:
-        RequestRefused: no sample has a time that means anything.
-    """
     quiet = [row for row in rows if row.outcome in _TIMED and not row.noisy and row.wall_ns]
     if not quiet:
         raise RequestRefused("pyperf's form needs at least one sample that is not noisy and has a time")

@@ -1,56 +1,43 @@
-"""`threadmill history runs|show|payloads|samples`: the record, newest first."""
+"""`threadmill history runs|show|payloads|snapshots|proofs`: runs, and what they encrypted and kept."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from db.answers import PayloadCount
-from db.rows import PayloadRow, RunDetail, RunRow, SampleRow
+from db.answers import PayloadCount, ProofRow
+from db.rows import PayloadRow, RunDetail, RunRow, SnapshotRow, storable
 from db.words import RUN_STATUSES
-from flows.cli.options import (
-    ALL_CASES,
-    ALL_CHAINS,
-    ALL_HOSTS,
-    ALL_MACHINES,
-    ANY_TIME,
-    FOR_PEOPLE,
-    Cases,
-    Chains,
-    Flag,
-    Form,
-    Hosts,
-    Machines,
-    Names,
-    Times,
-    Whole,
-)
+from flows.cli.options import ALL_CHAINS, ALL_HOSTS, ANY_TIME, FOR_PEOPLE, Chains, Form, Hosts, Times
 from flows.errors import RequestRefused
+from flows.option_types import Flag, Names, Whole
 from flows.settings import load_settings
 from flows.show.table import Table
-from flows.show.tables import PAYLOADS, RUNS, SAMPLES, SNAPSHOTS, VERDICTS, took
+from flows.show.tables import PAYLOADS, PROOFS, RUNS, SNAPSHOTS, VERDICTS, took
 from flows.show.terminal import print_csv, print_json, print_table, say
-from flows.text import local
+from flows.text import local, shown_path
 from tasks.files import absolute
 
 if TYPE_CHECKING:
     from db.history import History
 
 _SHOWN = 20
+# The number of vaults that a refusal names.
+_SOME = 5
 
 
 def open_history(limit: int | None) -> History:
     """The record of this process's settings; raises RequestRefused for a limit under 1."""
     if limit is not None and limit < 1:
         raise RequestRefused("--limit is at least 1")
-    settings = load_settings()
-    return settings.open_history()
+    return load_settings().open_history()
 
 
 def say_if_empty(history: History) -> None:
-    """Hint at the first run on standard error, if there was none yet."""
+    """Hint at the first run on standard error, unless there was one already."""
     if history.empty:
         say(_empty(history), error=True)
 
@@ -66,6 +53,7 @@ def _empty(history: History) -> str:
 
 
 def print_rows(
+    history: History,
     rows: Sequence[object],
     row_type: type,
     form: Form,
@@ -73,6 +61,8 @@ def print_rows(
     nothing: str = "nothing on record matches",
 ) -> int:
     """Print rows as JSON, as CSV, or as a table; or say that there are none. The exit code is always 0."""
+    if not rows:
+        say_if_empty(history)
     if form.json:
         print_json(rows)
     elif form.csv:
@@ -106,8 +96,7 @@ def runs(
     since, until = times.span()
     history = open_history(limit)
     rows = history.runs(limit=limit, since=since, until=until, statuses=status, hosts=hosts.host)
-    say_if_empty(history)
-    return print_rows(rows, RunRow, form, lambda: RUNS.fill(rows, without=("host",)))
+    return print_rows(history, rows, RunRow, form, lambda: RUNS.fill(rows, without=("host",)))
 
 
 def show(run: str, /, *, limit: Whole | None = None, form: Form = FOR_PEOPLE) -> int:
@@ -233,44 +222,79 @@ def payloads(
     )
     history = open_history(limit)
     rows = history.payloads(which, limit=limit)
-    say_if_empty(history)
-    return print_rows(rows, PayloadRow, form, lambda: PAYLOADS.fill(rows))
+    return print_rows(history, rows, PayloadRow, form, lambda: PAYLOADS.fill(rows))
 
 
-def samples(
-    *,
-    cases: Cases = ALL_CASES,
-    machines: Machines = ALL_MACHINES,
-    run: Whole | None = None,
-    times: Times = ANY_TIME,
-    limit: Whole = 20,
-    form: Form = FOR_PEOPLE,
-    pyperf: Flag = False,
-) -> int:
-    """List samples of the experiments, newest first.
+OnRecord = Annotated[
+    str | None,
+    Parameter(metavar="DIR|ID", help="only this one: its folder on record, or the beginning of its id (32 hex digits)"),
+]
 
-    With --run, the samples of one run are listed in their order.
+
+def snapshots(*, vault: OnRecord = None, times: Times = ANY_TIME, limit: Whole = 20, form: Form = FOR_PEOPLE) -> int:
+    """List what runs put into vaults, newest first.
 
     Exit codes: 0 done, 2 refused.
 
-    Example: threadmill history samples --workload factorize --interpreter 3.13t
+    Example: threadmill history snapshots --vault VAULT --since 7d
 
     Args:
-        run: only this run, by its number
         limit: how many at the most
-        pyperf: print the samples of one case as JSON that pyperf stats and pyperf compare_to read
     """
-    axes = cases.axes()
+    from db.history import SnapshotFilter
+
     since, until = times.span()
-    from db.history import SampleFilter
-
-    which = SampleFilter(axes, machines.interpreter, machines.host, since=since, until=until, run_id=run)
     history = open_history(limit)
-    rows = history.samples(which, limit=limit)
-    say_if_empty(history)
-    if pyperf:
-        from flows.cli.findings import print_pyperf
+    which = SnapshotFilter(_vault_on_record(history, vault), since=since, until=until)
+    rows = history.snapshots(which, limit=limit)
+    return print_rows(history, rows, SnapshotRow, form, lambda: SNAPSHOTS.fill(rows))
 
-        print_pyperf(rows)
-        return 0
-    return print_rows(rows, SampleRow, form, lambda: SAMPLES.fill(rows, without=("expected",)))
+
+def proofs(
+    *,
+    path: str | None = None,
+    vault: OnRecord = None,
+    never: Annotated[Flag, Parameter(help="only what was never proven")] = False,
+    limit: Whole = 20,
+    form: Form = FOR_PEOPLE,
+) -> int:
+    """List the objects of vaults, those verified least recently first.
+
+    Objects that were never verified come before all others. Listed are the objects that runs on record encrypted or
+    looked at, and that were not removed since.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history proofs --vault VAULT --never
+
+    Args:
+        path: only objects of this file, or of everything below this folder
+        limit: how many at the most
+    """
+    history = open_history(limit)
+    vault_id = _vault_on_record(history, vault)
+    rows = history.proofs(path=None if path is None else absolute(path), vault_id=vault_id, never=never, limit=limit)
+    return print_rows(history, rows, ProofRow, form, lambda: PROOFS.fill(rows), "no object on record matches")
+
+
+def _vault_on_record(history: History, text: str | None) -> str | None:
+    """The id of a vault that is named by its folder (its latest vault counts) or by the beginning of its id.
+
+    Raises:
+        RequestRefused: no vault on record has this name, or several have it.
+    """
+    if text is None:
+        return None
+    if not text:
+        raise RequestRefused("--vault is empty: give a path or an id, or leave it out")
+    known = history.vaults()
+    paths = {storable(path) for path in (text, os.path.abspath(text), os.path.realpath(text))}
+    if there := [one for one in known if one.path in paths]:
+        return max(there, key=lambda one: one.updated_at).vault_id
+    begin = [one for one in known if one.vault_id.startswith(text.lower())]
+    if len(begin) > 1:
+        raise RequestRefused(f"the ids of {len(begin)} vaults on record begin with {text}: give more of it")
+    if not begin:
+        some = ", ".join(f"{one.path} ({one.vault_id})" for one in known[-_SOME:]) or "none"
+        raise RequestRefused(f"no vault on record is at {shown_path(text)} or has an id like that; on record: {some}")
+    return begin[0].vault_id

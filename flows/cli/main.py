@@ -2,22 +2,76 @@
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
 import os
+import re
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from cyclopts import CycloptsError
+from cyclopts import App, CycloptsError
 
 from db.errors import ThreadmillError
-from flows.cli.help import CommandGroup
 from flows.errors import Terminated
 from flows.settings import records_closed_at_the_end
 from flows.show.terminal import say
 from flows.version import code_version
+
+
+class CommandGroup(App):
+    """Commands that are named by path (`module:function`): a module is loaded only when its command is called.
+
+    A list of the commands loads none of the modules: the descriptions are read from their sources.
+    """
+
+    def add(self, paths: Mapping[str, str]) -> None:
+        """Register commands, each with the path of its function."""
+        self._paths = dict(paths)
+        for name, path in paths.items():
+            self.command(path, name=name)
+
+    def help_print(self, tokens: str | Iterable[str] | None = None, *, console: Any = None) -> None:
+        """Print the help of the command that the tokens name, or the list of the commands of a group."""
+        tokens = None if tokens is None else tokens.split() if isinstance(tokens, str) else list(tokens)
+        *_, asked = self.parse_commands(tokens)[1]
+        if isinstance(asked, CommandGroup):
+            asked.describe()
+        asked.help = _paragraphs(asked.help)
+        super().help_print(tokens, console=console)
+
+    def describe(self) -> None:
+        """Give each command its description."""
+        for name, path in self._paths.items():
+            del self[name]
+            self.command(path, name=name, help=first_line(path))
+
+
+def first_line(path: str) -> str:
+    """The first line of the docstring of `module:function`, or of the default command of `module:app`, unloaded."""
+    module, _, function = path.partition(":")
+    spec = importlib.util.find_spec(module)
+    assert spec is not None  # noqa: S101 - the path is ours
+    assert spec.origin is not None  # noqa: S101 - likewise
+    with open(spec.origin, encoding="utf-8") as file:
+        # To parse the source would take longer than everything else that a list needs.
+        found = re.search(
+            rf'^(?:def {function}\(|@{function}\.default$).*?^    """(.*?)(?:"""|$)',
+            file.read(),
+            re.MULTILINE | re.DOTALL,
+        )
+    assert found is not None, path  # noqa: S101 - likewise
+    return found[1]
+
+
+def _paragraphs(docstring: str) -> str:
+    """The docstring without its section on arguments, and each paragraph as one line, which the terminal folds."""
+    text = inspect.cleandoc(docstring).partition("\n\nArgs:\n")[0]
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
 
 app = CommandGroup(
     name="threadmill",
@@ -49,7 +103,7 @@ app.add(
         "prune": "flows.cli.vault:prune",
         "snapshots": "flows.cli.snapshots:app",
         "experiment": "flows.cli.experiment:experiment",
-        "serve": "flows.cli.serve:serve",
+        "serve": "flows.cli.status:serve",
         "interpreters": "flows.cli.experiment:interpreters",
         "status": "flows.cli.status:status",
         "check": "flows.cli.encrypt:check",
@@ -57,7 +111,7 @@ app.add(
         "report": "flows.cli.record:report",
         "export": "flows.cli.record:export",
         "explore": "flows.cli.record:explore",
-        "maintain": "flows.cli.maintain:maintain",
+        "maintain": "flows.cli.vault:maintain",
         "settings": "flows.cli.status:settings",
     }
 )
@@ -66,17 +120,17 @@ history.add(
         "runs": "flows.cli.history:runs",
         "show": "flows.cli.history:show",
         "payloads": "flows.cli.history:payloads",
-        "samples": "flows.cli.history:samples",
+        "samples": "flows.cli.findings:samples",
         "speedup": "flows.cli.findings:speedup",
         "race": "flows.cli.findings:race",
         "trend": "flows.cli.trends:trend",
         "compare": "flows.cli.trends:compare",
         "changes": "flows.cli.trends:changes",
-        "snapshots": "flows.cli.proofs:snapshots",
-        "proofs": "flows.cli.proofs:proofs",
+        "snapshots": "flows.cli.history:snapshots",
+        "proofs": "flows.cli.history:proofs",
         "failures": "flows.cli.trends:failures",
         "slowest": "flows.cli.trends:slowest",
-        "verify": "flows.cli.proofs:verify",
+        "verify": "flows.cli.record:verify",
     }
 )
 database.add(

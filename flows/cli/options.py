@@ -1,4 +1,4 @@
-"""Options that several commands have; each dataclass is a group of options that a command takes as a whole."""
+"""Groups of options that several commands have: each dataclass is a parameter of a command."""
 
 from __future__ import annotations
 
@@ -7,60 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, get_origin
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 
 from flows.errors import RequestRefused
+from flows.option_types import Csv, Json, Names
 from flows.text import parse_age
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.suites import SUITES
 
 if TYPE_CHECKING:
     from db.history import SeriesFilter
-
-# What a database takes.
-_GREATEST = 2**63 - 1
-
-
-def _split(kind: Any, tokens: Sequence[Token]) -> list[str] | tuple[str, ...]:
-    words = [word.strip() for token in tokens for word in token.value.split(",") if word.strip()]
-    return tuple(words) if get_origin(kind) is tuple else words
-
-
-def _whole(_type: Any, tokens: Sequence[Token]) -> int:
-    """The argument parser itself would round: 1.5 to 2, and 0.6 to a 1 that removes what it should keep."""
-    (token,) = tokens
-    if not re.fullmatch(r"[+-]?[0-9]+", token.value):
-        raise RequestRefused(f"{token.keyword} takes a whole number, not {token.value!r}")
-    # Compared by length first: of thousands of digits Python makes no number.
-    if len(token.value) > 20 or abs(int(token.value)) > _GREATEST:
-        raise RequestRefused(f"{token.keyword} {token.value[:20]} is too large")
-    return int(token.value)
-
-
-def _wholes(kind: Any, tokens: Sequence[Token]) -> list[int]:
-    return [_whole(kind, (token,)) for token in tokens]
-
-
-# To be used for every number of a command.
-Whole = Annotated[int, Parameter(converter=_whole)]
-# May be repeated.
-Wholes = Annotated[list[int], Parameter(converter=_wholes, negative=(), show_default=False)]
-# May be repeated, or given once with commas.
-NAMES = Parameter(converter=_split, negative=(), show_default=False, show_choices=False, metavar="NAME,…")
-Names = Annotated[list[str], NAMES]
-# May be repeated; a comma is part of it.
-Patterns = Annotated[list[str], Parameter(negative=(), show_default=False, metavar="PATTERN")]
-Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, help="print JSON for programs")]
-Csv = Annotated[bool, Parameter(name="--csv", negative=(), show_default=False, help="print CSV for programs")]
-Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
-VaultOption = Annotated[str | None, Parameter(help="folder of the vault; default: THREADMILL_VAULT")]
-KeyOption = Annotated[str | None, Parameter(help="the one that it was made with; default: THREADMILL_KEY_FILE")]
-Via = Annotated[
-    str | None,
-    Parameter(help="prefect: as a flow run; direct: without Prefect, same rows (default: prefect if PREFECT_API_URL)"),
-]
 
 
 def point_in_time(text: str) -> datetime:

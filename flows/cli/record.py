@@ -1,29 +1,28 @@
-"""`threadmill db …`, `export`, `report` and `explore`: the record as a whole."""
+"""`threadmill db …`, `history verify`, `export`, `report` and `explore`: the record as a whole."""
 
 from __future__ import annotations
 
-import gc
 import importlib.util
-import os
+import re
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.history import need_runs
-from flows.cli.options import ANY_TIME, Flag, Json, Times, Whole, point_in_time
+from flows.cli.history import need_runs, say_if_empty
+from flows.cli.options import ANY_TIME, FOR_PEOPLE, Form, Times, point_in_time
 from flows.errors import RequestRefused, Terminated
+from flows.option_types import Flag, Json, Whole
 from flows.settings import load_settings
 from flows.show.tables import TABLE_SIZES
-from flows.show.terminal import print_json, print_table, say
+from flows.show.terminal import print_csv, print_json, print_table, say
 from flows.text import if_known, local, plural, size
 
+if TYPE_CHECKING:
+    from db.ledger import LedgerCheck
+
 _USUAL = timedelta(days=30)
-# A year's rows and plots are many objects that stay: looking through them at the usual pace took a fifth of the time.
-_OBJECTS_BETWEEN_COLLECTIONS = 200_000
 
 
 def upgrade() -> int:
@@ -140,6 +139,46 @@ def _let_signals_end_this() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+def verify(
+    *,
+    head: Annotated[str | None, Parameter(help="a head that was noted elsewhere: 64 hex digits")] = None,
+    form: Form = FOR_PEOPLE,
+) -> int:
+    """Say whether every row is as it was sealed.
+
+    Every sealed run is hashed again, and the chain of seals is walked: rows that were changed, removed or added are
+    found. Each fault names its run. Against someone who rewrites the whole chain, give a head that was kept elsewhere:
+    it is in the log and the artifact of every run, and on the last line here.
+
+    Exit codes: 0 all is as it was sealed, 1 something is not, 2 refused.
+
+    Example: threadmill history verify
+    """
+    from db.ledger import LedgerFault
+
+    if head is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", head.strip()):
+        raise RequestRefused("--head is 64 hex digits, as history verify prints it")
+    history = load_settings().open_history()
+    found = history.verify(None if head is None else head.strip().lower())
+    say_if_empty(history)
+    if form.json:
+        print_json(found)
+    elif form.csv:
+        print_csv(LedgerFault, found.faults)
+    else:
+        _print_verdict(found)
+    return 1 if found.faults else 0
+
+
+def _print_verdict(found: LedgerCheck) -> None:
+    for fault in found.faults:
+        say(("the ledger" if fault.run_id is None else f"run {fault.run_id}") + f": {fault.what}")
+    verdict = plural(len(found.faults), "fault") if found.faults else "all as it was sealed"
+    entries = "1 entry" if found.entries == 1 else f"{found.entries:,} entries"
+    say(f"{entries}, {plural(found.runs, 'run')} on record: {verdict}")
+    say(f"head {found.head}" + ("" if found.faults else " (to be noted elsewhere)"))
+
+
 def export(*, format: str = "csv", output: str | None = None, since: str | None = None) -> int:  # noqa: A002
     """Write the record as CSV files, or as one SQLite file.
 
@@ -187,16 +226,16 @@ def report(
         run: only this run, by its number
         output: file to write
     """
-    from flows.show.page import page_of
+    from flows.show.page import page_of, write_page
     from flows.show.plots import why_no_plots
-    from flows.show.report import TITLE, over_time, sections_of_run
+    from flows.show.report import TITLE, fewer_collections, over_time, sections_of_run
 
     if run is not None and (when.since or when.until):
         raise RequestRefused("--run is about one run: --since and --until do not go with it")
     since, until = when.span()
     history = load_settings().open_history()
     made_at = datetime.now(UTC)
-    with _fewer_collections():
+    with fewer_collections():
         if run is None:
             sections = over_time(history, since or (until or made_at) - _USUAL, until, made_at=made_at)
         else:
@@ -205,35 +244,9 @@ def report(
                 raise RequestRefused(f"there is no run {run}; see: threadmill history runs")
             sections = sections_of_run(history, detail, made_at=made_at)
         page = page_of(TITLE, sections)
-    _write(output, page)
+    write_page(output, page)
     say(f"wrote {output}" + (f" without plots: {reason}" if (reason := why_no_plots()) else ""))
     return 0
-
-
-@contextmanager
-def _fewer_collections() -> Iterator[None]:
-    before = gc.get_threshold()
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-
-
-def _write(path: str, page: str) -> None:
-    """Write to a temporary name first, so that a report is whole. A pipe or a device is written to as it is."""
-    is_file = os.path.isfile(path) or not os.path.exists(path)
-    part = f"{path}.part" if is_file else path
-    try:
-        with open(part, "w", encoding="utf-8") as file:
-            file.write(page)
-        if is_file:
-            os.replace(part, path)
-    except OSError as error:
-        if is_file:
-            with suppress(OSError):
-                os.unlink(part)
-        raise RequestRefused(f"{path} cannot be written: {error.strerror}") from None
 
 
 def explore(*, port: Whole = 8001) -> int:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from flows.cli.options import Flag, Json, KeyOption, VaultOption
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.arguments import need_key_file, need_path, need_vault
+from flows.option_types import Flag, Json, KeyOption, VaultOption
 from flows.settings import load_settings, settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
 from flows.show.terminal import print_json, print_table, say

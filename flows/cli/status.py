@@ -1,4 +1,4 @@
-"""`threadmill status` and `settings`."""
+"""`threadmill status|settings|serve`: the server and its deployments, and what is in force here."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from cyclopts import Parameter
 
 from db.answers import RecordSize
 from db.rows import RunRow
-from flows.cli.options import Flag, Json, KeyOption, VaultOption
 from flows.errors import ApiError, RequestRefused
 from flows.jobs.arguments import need_vault
+from flows.option_types import Flag, Json, KeyOption, VaultOption, Whole
 from flows.settings import Settings, load_settings, settings_with, variable
-from flows.show.tables import DEPLOYMENTS, SETTINGS
+from flows.show.tables import DEPLOYMENTS, SETTINGS, UPCOMING
 from flows.show.terminal import print_json, print_table, say
 from flows.text import ago, parse_age, plural, size
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from db.history import History
     from flows.jobs.vault_state import VaultState
     from flows.serving.deployments import Deployments
+    from flows.serving.serve import Serving
 
 
 # With hyphens, so that -5d is refused as an age, and not as an option that there is not.
@@ -215,3 +216,37 @@ def settings(*, json: Json = False) -> int:
         rows = ((variable(field.name), values[field.name], field.metadata["description"]) for field in fields(in_force))
         print_table(SETTINGS.fill(rows))
     return 0
+
+
+def serve(*, port: Whole = 4200, limit: Whole | None = None) -> int:
+    """Run Prefect's server, the deployments and a worker on this machine.
+
+    The deployments are those of prefect.yaml. Ctrl-C ends all of it.
+
+    Exit codes: 0 ended by a signal, 1 a part of it failed or ended by itself, 2 refused before any work.
+
+    Example: threadmill serve --limit 2
+
+    Args:
+        port: of the server and its UI, on the loopback address
+        limit: flow runs at once (default: as many as are due)
+    """
+    from flows.serving.serve import serve as run
+
+    in_force = load_settings()
+    run(in_force, os.environ, port=port, limit=limit, tell=_tell, ready=lambda serving: _show(in_force, serving))
+    _tell("ended, no process is left")
+    return 0
+
+
+def _tell(line: str) -> None:
+    # At once, also into a pipe or a journal.
+    say(line, flush=True)
+
+
+def _show(settings: Settings, serving: Serving) -> None:
+    print_table(UPCOMING.fill(serving.upcoming))
+    _tell(f"UI      {serving.url}")
+    _tell(f"record  {settings.shown_url}")
+    _tell(f"logs    {serving.logs}/server.log and worker.log")
+    _tell("running; Ctrl-C ends it")

@@ -11,21 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 from cyclopts import Parameter
 
 from db.answers import FailureRow, SlowRow, TrendRow
+from db.words import CLOSED_STATUSES
 from flows.analysis.intervals import SpeedVerdict
-from flows.cli.history import need_runs, open_history, print_rows, say_if_empty
-from flows.cli.options import (
-    EVERYTHING,
-    FOR_PEOPLE,
-    Flag,
-    Form,
-    Names,
-    Selection,
-    Whole,
-    Wholes,
-    end_in_time,
-    point_in_time,
-)
+from flows.cli.history import need_runs, open_history, print_rows
+from flows.cli.options import EVERYTHING, FOR_PEOPLE, Form, Selection, end_in_time, point_in_time
 from flows.errors import RequestRefused
+from flows.option_types import Flag, Names, Whole, Wholes
 from flows.show.series_tables import CHANGES, COMPARED, SLOWEST, said_once, trend_table
 from flows.show.tables import FAILURES
 from flows.show.terminal import say
@@ -41,7 +32,6 @@ _RECENT = timedelta(days=30)
 _FORMS = "a run (12, latest), an interpreter (3.13), host:NAME, or a span of time (2026-10-01..2026-10-31)"
 # `30d` means a little later in the second word than in the first.
 _TOGETHER = timedelta(seconds=1)
-_CLOSED = ("completed", "failed", "cancelled", "crashed")
 
 
 def trend(
@@ -68,8 +58,7 @@ def trend(
     if limit is None and asked.since is None:
         limit = _DEFAULT
     rows = history.trend(asked, by=by, limit=limit)
-    say_if_empty(history)
-    return print_rows(rows, TrendRow, form, lambda: trend_table(rows, by))
+    return print_rows(history, rows, TrendRow, form, lambda: trend_table(rows, by))
 
 
 def compare(a: str, b: str, /, *, which: Selection = EVERYTHING, limit: Whole = 40, form: Form = FOR_PEOPLE) -> int:
@@ -105,7 +94,7 @@ def compare(a: str, b: str, /, *, which: Selection = EVERYTHING, limit: Whole = 
     rows = found.rows[:limit]
     title = f"B = {other.text} against A = {one.text}: ratio of times, 95 % interval"
     without = said_once(row.series for row in rows)
-    code = print_rows(rows, Compared, form, lambda: COMPARED.fill(rows, title, without=without))
+    code = print_rows(history, rows, Compared, form, lambda: COMPARED.fill(rows, title, without=without))
     if not (form.json or form.csv):
         _print_counts(found)
     return code
@@ -166,7 +155,7 @@ def _run(history: History, text: str) -> Side:
     from flows.analysis.comparison import Side
 
     if text == "latest":
-        newest = history.runs(limit=1, statuses=_CLOSED)
+        newest = history.runs(limit=1, statuses=CLOSED_STATUSES)
         if not newest:
             raise RequestRefused("no run has ended yet")
         text = str(newest[0].id)
@@ -209,8 +198,8 @@ def changes(*, which: Selection = EVERYTHING, limit: Whole = 20, form: Form = FO
     asked = which.filter()
     history = open_history(limit)
     rows = find_changes(history, asked)[:limit]
-    say_if_empty(history)
     return print_rows(
+        history,
         rows,
         Change,
         form,
@@ -243,8 +232,9 @@ def slowest(
         asked = replace(asked, since=(asked.until or datetime.now(UTC)) - _RECENT)
     history = open_history(limit)
     rows = history.slowest(asked, absolute=absolute, limit=limit)
-    say_if_empty(history)
-    return print_rows(rows, SlowRow, form, lambda: SLOWEST.fill(rows, without=said_once(row.series for row in rows)))
+    return print_rows(
+        history, rows, SlowRow, form, lambda: SLOWEST.fill(rows, without=said_once(row.series for row in rows))
+    )
 
 
 def failures(
@@ -269,8 +259,7 @@ def failures(
     asked = which.filter()
     history = open_history(limit)
     rows = history.failures(asked, kinds=_kinds(kind), limit=limit)
-    say_if_empty(history)
-    return print_rows(rows, FailureRow, form, lambda: FAILURES.fill(rows), "nothing failed")
+    return print_rows(history, rows, FailureRow, form, lambda: FAILURES.fill(rows), "nothing failed")
 
 
 def _kinds(names: Sequence[str]) -> list[FailureKind]:

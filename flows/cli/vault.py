@@ -1,4 +1,4 @@
-"""`threadmill verify|restore|prune`: what runs on a vault."""
+"""`threadmill verify|restore|prune|maintain`: jobs that look after a vault, and after the record."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.options import Flag, Json, KeyOption, VaultOption, Via, Whole
-from flows.jobs.parameters import PruneVault, RestoreFiles, VerifyVault
-from flows.settings import settings_with
+from flows.jobs.parameters import Maintain, PruneVault, RestoreFiles, VerifyVault
+from flows.option_types import Flag, Json, KeyOption, VaultOption, Via, Whole
+from flows.settings import load_settings, settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
 from flows.show.terminal import print_json, print_table, say
 from flows.text import plural
@@ -138,3 +138,27 @@ def _print_preview(request: PruningRequest, history: History, *, json: bool) -> 
         f"{plural(removal.kept, 'snapshot')} would stay; nothing was done"
     )
     return 0
+
+
+def maintain(
+    *,
+    options: Annotated[Maintain, Parameter(name="*")] = Maintain(),  # noqa: B008 - frozen
+    via: Via = None,
+    json: Json = False,
+) -> int:
+    """Roll up, verify and optimise the record, and remove old runs if asked.
+
+    Closed days are summed up, and every sealed run is checked against the ledger. The summaries of removed runs stay on
+    record, and so does their ledger. --json prints the run and its result.
+
+    Exit codes: 0 done, 1 a run is not as it was sealed, 2 refused before any work.
+
+    Example: threadmill maintain --remove-older-than 365d
+    """
+    settings = load_settings()
+    # Late, so that a command line is refused before engines and the record are loaded.
+    from flows.cli.run import print_done, run_job
+    from flows.jobs.maintain import maintenance_job
+
+    done = run_job("flows.maintain:maintain", options, maintenance_job, settings, via, quiet=json)
+    return print_done(settings.open_history(), done, json=json)

@@ -21,11 +21,10 @@ from flows.text import plural
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.cancel import CancelToken
 from tasks.rows import interpreter_facts, sample_rows
-from tasks.threads.cases import Case, Sample
+from tasks.threads.cases import QUICK_ROUNDS, ROUNDS, Case, CaseSelection, Round, RoundPlan, Sample, book_plan, plan
 from tasks.threads.errors import ExperimentError
 from tasks.threads.interpreters import Interpreter, discover, distinct, probe, select
 from tasks.threads.measure import measure_round
-from tasks.threads.plan import QUICK_ROUNDS, ROUNDS, CaseSelection, Round, RoundPlan, book_plan, plan
 
 # More samples than any round has, retries included: the ordinals of a round do not depend on the others.
 _ORDINALS_PER_ROUND = 100_000

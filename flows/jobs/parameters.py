@@ -13,8 +13,8 @@ from typing import Annotated
 from annotated_types import Ge, Interval, Le, MinLen
 from cyclopts import Parameter
 
-from flows.cli.options import NAMES, Flag, Whole
 from flows.jobs.parameter_types import JobParameters, Matches
+from flows.option_types import NAMES, Flag, Whole
 from flows.text import KEEP_FORM
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.suites import SUITES, BackendChoice, SuiteName

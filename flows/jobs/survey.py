@@ -14,7 +14,7 @@ from flows.jobs.request import EncryptionRequest, encryption_request
 from flows.jobs.run import Job, OpenRun, Tools, open_run
 from flows.settings import Settings
 from tasks.cancel import CancelToken
-from tasks.threads.plan import QUICK_ROUNDS, RoundPlan
+from tasks.threads.cases import QUICK_ROUNDS, RoundPlan
 
 # Item 52: three chains over 100 random bytes each.
 _ITEM_52 = EncryptPayloads(size_bytes=100, count=3, suites=("classic", "modern"))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 
+from flows.errors import RequestRefused
 from flows.show import plots
 from flows.show.table import Block, Cell, Paragraph, Plot, Section, Sentences, Table, with_code
 from flows.text import utc, visible
@@ -15,6 +18,26 @@ def page_of(title: str, sections: Sequence[Section]) -> str:
     """Sections as a page."""
     body = "\n".join(line for section in sections for line in _section(section))
     return _FRAME.format(title=as_html(title), style=_STYLESHEET, body=body)
+
+
+def write_page(path: str, page: str) -> None:
+    """Write to a temporary name first, so that a report is whole. A pipe or a device is written to as it is.
+
+    Raises:
+        RequestRefused: the file cannot be written.
+    """
+    is_file = os.path.isfile(path) or not os.path.exists(path)
+    part = f"{path}.part" if is_file else path
+    try:
+        with open(part, "w", encoding="utf-8") as file:
+            file.write(page)
+        if is_file:
+            os.replace(part, path)
+    except OSError as error:
+        if is_file:
+            with suppress(OSError):
+                os.unlink(part)
+        raise RequestRefused(f"{path} cannot be written: {error.strerror}") from None
 
 
 def as_html(text: str) -> str:

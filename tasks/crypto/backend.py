@@ -16,6 +16,24 @@ BackendName = Literal["openssl", "native"]
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to encrypt a payload; the secret never leaves the process but through a pipe.
+
+    A longer input than `limit_bytes` is refused with `LegacySize`. `store` takes each piece of ciphertext, header
+    first; None discards it.
+    """
+
+    source: Input
+    suite: Suite
+    secret: Secret
+    salt: bytes
+    limit_bytes: int | None
+    deadline_s: float
+    cancel: CancelToken
+    store: Sink | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Encrypted:
     """The result of a backend: the digest of the ciphertext with its header, and the lengths that it counted.
 
@@ -33,34 +51,8 @@ class Encrypted:
 class Backend(Protocol):
     """One way to run a suite. Same salt and secret: the same bytes and digest from every backend."""
 
-    @property
-    def name(self) -> BackendName:
-        """Which backend this is."""
+    def encrypt(self, attempt: Attempt) -> Encrypted:
+        """Encrypt the input to its end, and hash the ciphertext in the same pass.
 
-    def encrypt(
-        self,
-        source: Input,
-        suite: Suite,
-        secret: Secret,
-        salt: bytes,
-        *,
-        limit_bytes: int | None,
-        deadline_s: float,
-        cancel: CancelToken,
-        store: Sink | None = None,
-    ) -> Encrypted:
-        """Encrypt `source` to its end and hash the ciphertext in the same pass.
-
-        Args:
-            source: open input; it is checked afterwards to have been read to its end, unchanged.
-            suite: what to run.
-            secret: never leaves the process but through a pipe.
-            salt: eight new random bytes.
-            limit_bytes: a longer input is refused with `LegacySize`.
-            deadline_s: seconds after which the work is ended.
-            cancel: ends the work when set.
-            store: takes each piece of ciphertext, header first; None discards it.
-
-        Raises:
-            CryptoError: one of its leaves, for whatever is not right with this payload.
+        The input is checked afterwards to have been read to its end, unchanged. Raises leaves of CryptoError.
         """

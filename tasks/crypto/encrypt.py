@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from tasks.cancel import CancelToken, wait_readable
-from tasks.crypto.backend import Backend, Encrypted
+from tasks.crypto.backend import Attempt, Backend, Encrypted
 from tasks.crypto.chain import Sink, StageResult
 from tasks.crypto.errors import (
     Cancelled,
@@ -260,16 +260,8 @@ def encrypt_payload(
         limit = limits.size(suite)
         if limit is not None and source.size_bytes is not None and source.size_bytes > limit:
             raise LegacySize(suite.name, source.size_bytes, limit)
-        done = backend.encrypt(
-            source,
-            suite,
-            secret,
-            salt,
-            limit_bytes=limit,
-            deadline_s=limits.deadline(source.size_bytes),
-            cancel=cancel,
-            store=store,
-        )
+        deadline_s = limits.deadline(source.size_bytes)
+        done = backend.encrypt(Attempt(source, suite, secret, salt, limit, deadline_s, cancel, store))
     expected = suite.ciphertext_bytes(done.size_bytes)
     if done.ciphertext_bytes not in (None, expected):
         raise WrongLength("the ciphertext", done.ciphertext_bytes or 0, expected)

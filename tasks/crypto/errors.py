@@ -6,7 +6,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from tasks.errors import ThreadmillError
+from db.errors import ThreadmillError
 
 if TYPE_CHECKING:
     from tasks.crypto.chain import StageResult

@@ -14,13 +14,11 @@ import cryptography
 from cryptography.hazmat.backends.openssl import backend as library
 
 from tasks.cancel import CancelToken, wait_readable
-from tasks.crypto.backend import BackendName, Encrypted
-from tasks.crypto.chain import Sink
+from tasks.crypto.backend import Attempt, Encrypted
 from tasks.crypto.ciphers import ENCRYPTORS, HASHES, derive
 from tasks.crypto.errors import Cancelled, DeadlineExceeded, LegacySize, SourceUnreadable
 from tasks.crypto.inputs import Input
-from tasks.crypto.secret import Secret
-from tasks.suites import MAGIC, Suite
+from tasks.suites import MAGIC
 
 _PIECE_BYTES = 256 << 10
 _BUFFERS = 4
@@ -31,8 +29,6 @@ _OVERLAP_BYTES = 4 << 20
 class NativeBackend:
     """Runs every suite in this process, in constant memory; the calls into OpenSSL drop the GIL."""
 
-    name: BackendName = "native"
-
     def __init__(self, *, overlap: bool = True) -> None:
         self._overlap = overlap
 
@@ -41,20 +37,10 @@ class NativeBackend:
         """Versions of the package and of the OpenSSL inside it."""
         return f"cryptography {cryptography.__version__} ({library.openssl_version_text()})"
 
-    def encrypt(
-        self,
-        source: Input,
-        suite: Suite,
-        secret: Secret,
-        salt: bytes,
-        *,
-        limit_bytes: int | None,
-        deadline_s: float,
-        cancel: CancelToken,
-        store: Sink | None = None,
-    ) -> Encrypted:
+    def encrypt(self, attempt: Attempt) -> Encrypted:
         """See `Backend.encrypt`."""
-        encryptor = ENCRYPTORS[suite.cipher](*derive(suite, secret, salt))
+        source, suite, store = attempt.source, attempt.suite, attempt.store
+        encryptor = ENCRYPTORS[suite.cipher](*derive(suite, attempt.secret, attempt.salt))
         hasher = HASHES[suite.digest]()
         written = 0
 
@@ -70,7 +56,7 @@ class NativeBackend:
         overlap = self._overlap and (size is None or size >= _OVERLAP_BYTES)
         block = suite.spec.block_bytes
         # The header goes out with the first piece: a small file is one write and one hash.
-        header = MAGIC + salt
+        header = MAGIC + attempt.salt
         buffers = (_Behind if overlap else _Direct)(consume, len(header) + piece_bytes + 2 * block)
 
         def encrypt(piece: bytes | memoryview) -> None:
@@ -83,18 +69,17 @@ class NativeBackend:
 
         with buffers:
             read = 0
-            for piece in _pieces(source, piece_bytes, deadline_s, cancel):
+            for piece in _pieces(source, piece_bytes, attempt.deadline_s, attempt.cancel):
                 read += len(piece)
-                if limit_bytes is not None and read > limit_bytes:
-                    raise LegacySize(suite.name, read, limit_bytes)
+                if attempt.limit_bytes is not None and read > attempt.limit_bytes:
+                    raise LegacySize(suite.name, read, attempt.limit_bytes)
                 encrypt(piece)
             if block > 1:
                 padding = block - read % block
                 encrypt(bytes([padding]) * padding)
             elif not read:
                 encrypt(b"")
-        size = source.check()
-        return Encrypted(hasher.digest(), size, written)
+        return Encrypted(hasher.digest(), source.check(), written)
 
 
 def _pieces(source: Input, piece_bytes: int, deadline_s: float, cancel: CancelToken) -> Iterator[bytes | memoryview]:

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from tasks.cancel import CancelToken
-from tasks.crypto.backend import BackendName, Encrypted
+from tasks.crypto.backend import Attempt, Encrypted
 from tasks.crypto.chain import Sink, Stage, StageResult, run_chain
 from tasks.crypto.ciphers import HASHES
 from tasks.crypto.errors import CryptoError, LegacySize, StageFailed, WrongLength
-from tasks.crypto.inputs import Input, pumped
+from tasks.crypto.inputs import pumped
 from tasks.crypto.secret import Secret
 from tasks.suites import HEADER_BYTES, MAGIC, Suite
 
@@ -46,37 +45,30 @@ class Recipe:
 class OpensslBackend:
     """Runs a suite with one openssl program, by a recipe that was proven on it (see `probe`)."""
 
-    name: BackendName = "openssl"
-
     def __init__(self, program: str, recipe: Recipe) -> None:
         self._program = program
         self._recipe = recipe
 
-    def encrypt(
-        self,
-        source: Input,
-        suite: Suite,
-        secret: Secret,
-        salt: bytes,
-        *,
-        limit_bytes: int | None,
-        deadline_s: float,
-        cancel: CancelToken,
-        store: Sink | None = None,
-    ) -> Encrypted:
+    def encrypt(self, attempt: Attempt) -> Encrypted:
         """See `Backend.encrypt`."""
+        source, suite, store, limit_bytes = attempt.source, attempt.suite, attempt.store, attempt.limit_bytes
         guarded = source.size_bytes is None or source.size_bytes >= _GUARD_BYTES
         output = ShortOutput("the digest", suite.digest_bytes) if store is None else _HashAndStore(suite, store)
         with ExitStack() as stack:
-            key = stack.enter_context(_key_pipe(secret))
-            stages = [self._enc(suite, salt, key)]
+            key = stack.enter_context(_key_pipe(attempt.secret))
+            stages = [self._enc(suite, attempt.salt, key)]
             if store is None:
                 stages.append(self._dgst(suite))
             stdin = source.descriptor
             if source.size_bytes is None:
                 stdin = stack.enter_context(pumped(source, limit_bytes))
             results = run_chain(
-                stages, stdin=stdin, sink=output.take, cancel=cancel, deadline_s=deadline_s, guarded=guarded
+                stages,
+                stdin=stdin,
+                sink=output.take,
+                cancel=attempt.cancel,
+                deadline_s=attempt.deadline_s,
+                guarded=guarded,
             )
         try:
             if limit_bytes is not None and source.pumped_bytes > limit_bytes:

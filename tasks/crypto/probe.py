@@ -13,7 +13,7 @@ import threading
 from dataclasses import dataclass, replace
 
 from tasks.cancel import CancelToken
-from tasks.crypto.backend import Backend, BackendName, Encrypted
+from tasks.crypto.backend import Attempt, Backend, BackendName, Encrypted
 from tasks.crypto.chain import Stage, run_chain
 from tasks.crypto.errors import (
     BackendUnavailable,
@@ -119,7 +119,7 @@ def prove_native(suite: Suite, cancel: CancelToken) -> str:
 
 def _known_answer(backend: Backend, suite: Suite, secret: Secret, salt: bytes, cancel: CancelToken) -> Encrypted:
     with memory_input([b"abc"]) as source:
-        return backend.encrypt(source, suite, secret, salt, limit_bytes=None, deadline_s=_DEADLINE_S, cancel=cancel)
+        return backend.encrypt(Attempt(source, suite, secret, salt, None, _DEADLINE_S, cancel))
 
 
 def _version(path: str, cancel: CancelToken) -> str:

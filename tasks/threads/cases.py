@@ -1,26 +1,28 @@
-"""Cases and samples: a case is one cell of an experiment, a sample one timed execution of a case.
+"""Cases, samples and rounds.
 
-The noise gate marks samples that say more about the neighbours than about the case. Work on one thread that computes
-all the time must have had the CPU all the time. Work on several must have had the host to itself or a short run queue.
-More threads than CPUs queue behind each other: then the queue says nothing, and only the load of others counts.
+A case is one cell of an experiment, a sample one timed execution of a case. A round is every case of a selection in
+every interpreter, in an order that is drawn with a recorded seed.
 """
 
 from __future__ import annotations
 
-import os
+import random
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Self
 
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.threads.errors import InvalidCase
+from tasks.threads.interpreters import Interpreter
 
 MAX_WORKERS = 512
-SERIAL_MIN_CPU_SHARE = 0.96
-MAX_FOREIGN_SHARE = 0.10
-MAX_QUEUE_SHARE = 0.05
-# Under this a queue is the scheduler's own delay at starting threads: the book's select takes 0.3 ms in all.
-LEAST_JUDGED_NS = 50_000_000
+# The least number of pairs whose median has a 95 % interval at all: 1 - 2 * 0.5**6 = 0.97.
+QUICK_ROUNDS = 6
+ROUNDS = 20
+RACE_WORKERS = 5
+# Five threads at a contended lock take 10 s for the book's five million updates: twice shows that nothing is lost.
+BOOK_LOCKED_ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,47 +126,123 @@ class Sample:
     noisy: bool = False
 
 
-def is_noisy(sample: Sample) -> bool:
-    """Whether the gate fails; an unavailable reading fails nothing."""
-    if not sample.wall_ns or sample.cpu_ns is None:
-        return False
-    if _computes_alone(sample):
-        return sample.cpu_ns / sample.wall_ns < SERIAL_MIN_CPU_SHARE
-    evidence = []
-    if sample.foreign_share is not None:
-        evidence.append(sample.foreign_share > MAX_FOREIGN_SHARE)
-    queue_share = _queue_share(sample)
-    if queue_share is not None and (evidence or _threads(sample) <= usable_cpus()):
-        evidence.append(queue_share > MAX_QUEUE_SHARE)
-    return bool(evidence) and all(evidence)
+@dataclass(frozen=True, slots=True)
+class CaseSelection:
+    """The choices on each axis; an empty choice means the whole axis.
+
+    `workers` are those of pools and of the ceiling.
+    """
+
+    experiments: tuple[Experiment, ...] = ()
+    workloads: tuple[Workload, ...] = ()
+    executors: tuple[Executor, ...] = ()
+    shapes: tuple[Shape, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    workers: tuple[int, ...] = (2,)
+    quick: bool = False
+
+    def asks(self, experiment: Experiment) -> bool:
+        """Whether an experiment is chosen."""
+        return not self.experiments or experiment in self.experiments
 
 
-def _computes_alone(sample: Sample) -> bool:
-    case = sample.case
-    if case.experiment is Experiment.SPEEDUP:
-        return case.cpu_bound and case.executor in {Executor.SERIAL, Executor.ASYNCIO}
-    return case.workers == 1
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One case to run in one interpreter."""
+
+    case: Case
+    interpreter: Interpreter
 
 
-def usable_cpus() -> int:
-    """The CPUs that this process, and so its children, may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One execution of every case in every interpreter, in a drawn order.
+
+    A noisy sample is taken again `retries` times.
+    """
+
+    number: int
+    steps: tuple[Measurement, ...]
+    retries: int = 1
+
+    @property
+    def interpreters(self) -> dict[str, Interpreter]:
+        """The interpreters of the round, by fingerprint."""
+        return {step.interpreter.fingerprint: step.interpreter for step in self.steps}
 
 
-def _threads(sample: Sample) -> int:
-    """Threads or processes that may want a CPU at once; each chain of the workload `child` is two stages."""
-    case = sample.case
-    if case.workload is not Workload.CHILD:
-        return case.workers
-    return 2 * (case.workload.items if case.executor is Executor.ASYNCIO else case.workers)
+@dataclass(frozen=True, slots=True)
+class RoundPlan:
+    """All rounds, and the seed that gives the same order again."""
+
+    seed: int
+    rounds: tuple[Round, ...]
 
 
-def _queue_share(sample: Sample) -> float | None:
-    """Run-queue delay as part of the measuring threads' time; None if there was too little of that."""
-    if sample.runq_ns is None or sample.blocked_ns is None:
-        return None
-    spent = (sample.cpu_ns or 0) + sample.runq_ns + sample.blocked_ns
-    return sample.runq_ns / spent if spent >= LEAST_JUDGED_NS else None
+def plan(selection: CaseSelection, interpreters: Iterable[Interpreter], rounds: int, seed: int) -> RoundPlan:
+    """Every case of the selection in every interpreter, `rounds` times over.
+
+    The order is drawn anew for each round, so that a slow minute of the host does not fall on one case. Cases that an
+    interpreter cannot run are in the first round only, to be recorded as skipped. The warm-up is inside each child.
+    """
+    order = random.Random(seed)  # noqa: S311  # an order, not a secret
+    pairs = [Measurement(case, one) for one in interpreters for case in cases_of(selection)]
+    drawn = []
+    for number in range(rounds):
+        steps = [step for step in pairs if not number or not step.interpreter.reason_against(step.case.executor)]
+        order.shuffle(steps)
+        drawn.append(Round(number, tuple(steps), retries=0 if selection.quick else 1))
+    return RoundPlan(seed, tuple(drawn))
+
+
+def cases_of(selection: CaseSelection) -> tuple[Case, ...]:
+    """All cases of a selection, each once; `ceiling` is always among them."""
+    chosen: list[Case] = []
+    if selection.asks(Experiment.SPEEDUP):
+        chosen += _speedup_cases(selection)
+    if selection.asks(Experiment.RACE):
+        chosen += _race_cases(selection)
+    chosen += [Case.ceiling(workers) for workers in (1, *selection.workers)]
+    return tuple(dict.fromkeys(chosen))
+
+
+def _speedup_cases(selection: CaseSelection) -> Iterator[Case]:
+    executors = selection.executors or tuple(Executor)
+    # A speed-up is a ratio to serial, asked for or not.
+    for workload in selection.workloads or Workload:
+        count = workload.quick_repeats if selection.quick else workload.repeats
+        for executor in dict.fromkeys([Executor.SERIAL, *executors]):
+            for workers in selection.workers:
+                yield Case.speedup(workload, executor, workers, count)
+
+
+def _race_cases(selection: CaseSelection) -> Iterator[Case]:
+    guards = selection.guards or tuple(Guard)
+    for guard in guards:
+        count = guard.quick_updates if selection.quick else guard.updates
+        shapes = (selection.shapes or tuple(Shape)) if guard.shaped else (None,)
+        for shape in shapes:
+            yield Case.race(guard, shape, RACE_WORKERS, count)
+
+
+def book_plan(interpreter: Interpreter, rounds: int) -> RoundPlan:
+    """Items 53 and 54 with the chapter's own numbers, in the chapter's order; the locked counter in a few rounds."""
+    steps = tuple(Measurement(case, interpreter) for case in book_cases())
+    short = tuple(step for step in steps if step.case.guard is not Guard.LOCK)
+    return RoundPlan(
+        0, tuple(Round(number, steps if number < BOOK_LOCKED_ROUNDS else short) for number in range(rounds))
+    )
+
+
+def book_cases() -> tuple[Case, ...]:
+    """Items 53 and 54 with the chapter's own numbers, and the ceiling."""
+    return (
+        Case.ceiling(1),
+        Case.ceiling(2),
+        Case.speedup(Workload.FACTORIZE, Executor.SERIAL),
+        Case.speedup(Workload.FACTORIZE, Executor.THREAD),
+        Case.speedup(Workload.WAIT_BOOK, Executor.SERIAL),
+        Case.speedup(Workload.WAIT_BOOK, Executor.THREAD),
+        Case.race(Guard.NONE, Shape.AUGMENTED, 5, 1_000_000),
+        Case.race(Guard.LOCK, Shape.AUGMENTED, 5, 1_000_000),
+    )

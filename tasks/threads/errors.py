@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.errors import ThreadmillError
+from db.errors import ThreadmillError
 
 
 class ExperimentError(ThreadmillError):

@@ -1,4 +1,9 @@
-"""Measuring: a round under the host's lock, case by case; the end of each child, however it ends, is an outcome."""
+"""Measuring: a round under the host's lock, case by case; the end of each child, however it ends, is an outcome.
+
+The noise gate marks samples that say more about the neighbours than about the case. Work on one thread that computes
+all the time must have had the CPU all the time. Work on several must have had the host to itself or a short run queue.
+More threads than CPUs queue behind each other: then the queue says nothing, and only the load of others counts.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +17,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from tasks.axes import Guard, Outcome
+from tasks.axes import Executor, Experiment, Guard, Outcome, Workload
 from tasks.cancel import CancelToken
-from tasks.threads.cases import Case, Sample, is_noisy
+from tasks.threads.cases import Case, Round, Sample
 from tasks.threads.child import ChildEnd, run_program, workload_version
 from tasks.threads.errors import HostBusy, InterpreterUnusable, MeasuringCancelled
 from tasks.threads.interpreters import Interpreter
-from tasks.threads.plan import Round
 
+SERIAL_MIN_CPU_SHARE = 0.96
+MAX_FOREIGN_SHARE = 0.10
+MAX_QUEUE_SHARE = 0.05
+# Under this a queue is the scheduler's own delay at starting threads: the book's select takes 0.3 ms in all.
+LEAST_JUDGED_NS = 50_000_000
 # The slowest cell (a contended lock on an old version and a busy host) takes a tenth of this.
 DEADLINE_S = 120.0
 # The outcomes that the child itself may tell; the others are about its end.
@@ -29,43 +38,28 @@ POLL_S = 0.1
 
 
 def measure_round(
-    one: Round, *, lock_path: str, lock_wait_s: float, cancel: CancelToken | None, tell: Callable[[Sample], None]
+    one: Round, *, lock_path: str, lock_wait_s: float, cancel: CancelToken | None, tell: Callable[[Sample], object]
 ) -> tuple[Sample, ...]:
-    """Measure a round as `run_round` does, and tell each sample at once to `tell`."""
-    samples = []
-    for sample in run_round(one, lock_path=lock_path, lock_wait_s=lock_wait_s, cancel=cancel):
-        tell(sample)
-        samples.append(sample)
-    return tuple(samples)
-
-
-def run_round(
-    one: Round,
-    *,
-    lock_path: str,
-    lock_wait_s: float,
-    deadline_s: float = DEADLINE_S,
-    cancel: CancelToken | None = None,
-) -> Iterator[Sample]:
-    """Take the measurements of a round in its order, and give each sample at once.
+    """Measure the cases of a round in its order, under the host's measuring lock, and tell each sample at once.
 
     A noisy sample is kept, and taken again as often as the round says, so that the round has a quiet one to pair if
-    the host allows it. The host's measuring lock is held until the iterator is exhausted or closed.
+    the host allows it.
 
     Raises:
         HostBusy: another measurement took longer than `lock_wait_s`.
         MeasuringCancelled: the token was set.
         ProcessesRemain: a descendant of a child does not die.
     """
+    samples = []
     with host_lock(lock_path, wait_s=lock_wait_s, cancel=cancel):
         for step in one.steps:
             for _ in range(1 + one.retries):
-                sample = run_case(
-                    step.case, step.interpreter, round_number=one.number, deadline_s=deadline_s, cancel=cancel
-                )
-                yield sample
+                sample = run_case(step.case, step.interpreter, round_number=one.number, cancel=cancel)
+                tell(sample)
+                samples.append(sample)
                 if not sample.noisy or not _worth_another(sample):
                     break
+    return tuple(samples)
 
 
 def _worth_another(sample: Sample) -> bool:
@@ -222,3 +216,49 @@ def _wait_for(descriptor: int, path: str, wait_s: float, cancel: CancelToken | N
             time.sleep(POLL_S)
         else:
             return
+
+
+def is_noisy(sample: Sample) -> bool:
+    """Whether the gate fails; an unavailable reading fails nothing."""
+    if not sample.wall_ns or sample.cpu_ns is None:
+        return False
+    if _computes_alone(sample):
+        return sample.cpu_ns / sample.wall_ns < SERIAL_MIN_CPU_SHARE
+    evidence = []
+    if sample.foreign_share is not None:
+        evidence.append(sample.foreign_share > MAX_FOREIGN_SHARE)
+    queue_share = _queue_share(sample)
+    if queue_share is not None and (evidence or _threads(sample) <= usable_cpus()):
+        evidence.append(queue_share > MAX_QUEUE_SHARE)
+    return bool(evidence) and all(evidence)
+
+
+def _computes_alone(sample: Sample) -> bool:
+    case = sample.case
+    if case.experiment is Experiment.SPEEDUP:
+        return case.cpu_bound and case.executor in {Executor.SERIAL, Executor.ASYNCIO}
+    return case.workers == 1
+
+
+def usable_cpus() -> int:
+    """The CPUs that this process, and so its children, may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def _threads(sample: Sample) -> int:
+    """Threads or processes that may want a CPU at once; each chain of the workload `child` is two stages."""
+    case = sample.case
+    if case.workload is not Workload.CHILD:
+        return case.workers
+    return 2 * (case.workload.items if case.executor is Executor.ASYNCIO else case.workers)
+
+
+def _queue_share(sample: Sample) -> float | None:
+    """Run-queue delay as part of the measuring threads' time; None if there was too little of that."""
+    if sample.runq_ns is None or sample.blocked_ns is None:
+        return None
+    spent = (sample.cpu_ns or 0) + sample.runq_ns + sample.blocked_ns
+    return sample.runq_ns / spent if spent >= LEAST_JUDGED_NS else None

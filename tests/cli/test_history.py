@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from db.words import CLOSED_STATUSES, PAYLOAD_FAILURES, RUN_STATUSES, SAMPLE_FAILURES, VERDICT_FAULTS, sql_in
 from tasks.axes import Executor, Workload
 from tasks.threads.cases import Case
 from tests.support.commands import Command, read_json
@@ -64,6 +66,22 @@ def test_documented_sql_is_that_of_explore() -> None:
         shipped.append(sql)
     assert [one.question.strip() for one in examples() if one.language == "sql"] == shipped
     assert len(shipped) == 12
+
+
+def test_shipped_query_knows_the_words_of_failures() -> None:
+    """`What failed?` asks for the statuses that db/words calls failures, and for cancelled runs."""
+    queries = yaml.safe_load(METADATA.read_text())["databases"]["history"]["queries"]
+    conditions = re.findall(r"(?:status|outcome) IN \([^)]*\)", queries["failures"]["sql"])
+    assert conditions == [
+        sql_in("status", [status for status in CLOSED_STATUSES if status != "completed"]),
+        sql_in("status", PAYLOAD_FAILURES),
+        sql_in("outcome", SAMPLE_FAILURES),
+        sql_in("status", VERDICT_FAULTS),
+    ]
+    words = {*RUN_STATUSES, *PAYLOAD_FAILURES, *SAMPLE_FAILURES, *VERDICT_FAULTS, "ok", "removed"}
+    for name, query in queries.items():
+        for equal, among in re.findall(r"\b(?:status|outcome) (?:= ('[^']*')|IN \(([^)]*)\))", query["sql"]):
+            assert {word.strip("' ") for word in (equal or among).split(",")} <= words, name
 
 
 @pytest.mark.usefixtures("on_example")

@@ -15,15 +15,14 @@ import pytest
 
 from tasks.cancel import CancelToken
 from tasks.crypto import chain, encrypt
-from tasks.crypto.backend import Backend, BackendName, Encrypted
-from tasks.crypto.chain import Sink
+from tasks.crypto.backend import Attempt, Backend, Encrypted
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch, encrypt_payload
 from tasks.crypto.errors import SourceReplaced, StageNotStarted, WrongLength
-from tasks.crypto.inputs import Input, Payload
+from tasks.crypto.inputs import Payload
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.probe import Chosen
 from tasks.crypto.scan import scan, source_folders
-from tasks.crypto.secret import KeyFile, Secret, write_key_file
+from tasks.crypto.secret import KeyFile, write_key_file
 from tasks.suites import SUITES, Suite, SuiteName
 from tests.support.crypto_fakes import (
     BACKENDS,
@@ -208,36 +207,11 @@ class Meddling:
         self.meddle = meddle
         self.salts: list[bytes] = []
 
-    @property
-    def name(self) -> BackendName:
-        """The name of the backend that does the work."""
-        return self.inner.name
-
-    def encrypt(
-        self,
-        source: Input,
-        suite: Suite,
-        secret: Secret,
-        salt: bytes,
-        *,
-        limit_bytes: int | None,
-        deadline_s: float,
-        cancel: CancelToken,
-        store: Sink | None = None,
-    ) -> Encrypted:
+    def encrypt(self, attempt: Attempt) -> Encrypted:
         """Meddle, with the number of the attempt, then encrypt."""
-        self.salts.append(salt)
+        self.salts.append(attempt.salt)
         self.meddle(len(self.salts))
-        return self.inner.encrypt(
-            source,
-            suite,
-            secret,
-            salt,
-            limit_bytes=limit_bytes,
-            deadline_s=deadline_s,
-            cancel=cancel,
-            store=store,
-        )
+        return self.inner.encrypt(attempt)
 
 
 @dataclass(frozen=True)

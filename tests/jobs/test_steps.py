@@ -30,8 +30,7 @@ from flows.jobs.verify import VerificationRequest, verify
 from tasks.axes import Executor, Experiment, Outcome, Workload
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile, Secret, ThrowAway, write_key_file
-from tasks.threads.cases import Sample
-from tasks.threads.plan import Round
+from tasks.threads.cases import Round, Sample
 from tasks.vault.prune import Policy
 from tests.support.fresh_process import FreshProcessRunner
 from tests.support.vaults import everything

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 from tasks.cancel import CancelToken
-from tasks.crypto.backend import Backend, Encrypted
+from tasks.crypto.backend import Attempt, Backend, Encrypted
 from tasks.crypto.chain import Sink
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Input, Payload, memory_input
@@ -103,16 +103,8 @@ def encrypt_input(
     store: Sink | None = None,
 ) -> Encrypted:
     """`Backend.encrypt` with everything filled in that a test does not care about."""
-    return backend.encrypt(
-        source,
-        SUITES[suite],
-        secret,
-        salt,
-        limit_bytes=limit_bytes,
-        deadline_s=deadline_s,
-        cancel=cancel or CancelToken(),
-        store=store,
-    )
+    cancel = cancel or CancelToken()
+    return backend.encrypt(Attempt(source, SUITES[suite], secret, salt, limit_bytes, deadline_s, cancel, store))
 
 
 def encrypt_bytes(

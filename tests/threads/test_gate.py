@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tasks.axes import Executor, Guard, Outcome, Workload
-from tasks.threads.cases import Case, Sample, is_noisy, usable_cpus
+from tasks.threads.cases import Case, Sample
+from tasks.threads.measure import is_noisy, usable_cpus
 
 SERIAL = Case.speedup(Workload.FACTORIZE, Executor.SERIAL)
 PROCESSES = Case.speedup(Workload.FACTORIZE, Executor.PROCESS_POOL, 2)

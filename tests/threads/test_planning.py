@@ -9,11 +9,10 @@ import pytest
 
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.cancel import CancelToken
-from tasks.threads.cases import Case
+from tasks.threads.cases import Case, CaseSelection, Measurement, Round, Sample, book_cases, book_plan, cases_of, plan
 from tasks.threads.errors import HostBusy, MeasuringCancelled
 from tasks.threads.interpreters import Interpreter, probe
-from tasks.threads.measure import host_lock, run_round
-from tasks.threads.plan import CaseSelection, Measurement, Round, book_cases, book_plan, cases_of, plan
+from tasks.threads.measure import host_lock, measure_round
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +104,9 @@ def test_a_round_gives_a_sample_per_step(running: Interpreter, tmp_path: Path) -
     """Each step is measured in order, in the round's number, under the lock."""
     cases = [Case.race(Guard.ATOMIC, None, 2, 100), Case.race(Guard.SHARD, None, 2, 100)]
     one = Round(4, tuple(Measurement(case, running) for case in cases))
-    samples = list(run_round(one, lock_path=str(tmp_path / "lock"), lock_wait_s=1))
+    told: list[Sample] = []
+    samples = measure_round(one, lock_path=str(tmp_path / "lock"), lock_wait_s=1, cancel=None, tell=told.append)
+    assert list(samples) == told
     assert [sample.case for sample in samples] == cases
     assert {sample.round for sample in samples} == {4}
     assert {sample.outcome for sample in samples} == {Outcome.OK}
@@ -152,5 +153,5 @@ def test_waiting_can_be_cancelled(tmp_path: Path, running: Interpreter) -> None:
     with host_lock(path, wait_s=0):
         timer.start()
         with pytest.raises(MeasuringCancelled, match="waiting"):
-            list(run_round(Round(0, (step,)), lock_path=path, lock_wait_s=60, cancel=cancel))
+            measure_round(Round(0, (step,)), lock_path=path, lock_wait_s=60, cancel=cancel, tell=print)
     timer.join()

@@ -13,8 +13,17 @@ import pytest
 from tasks.threads.child import MEASURED
 from tasks.threads.measured.lifeline import watch
 from tasks.threads.measured.race import without_loss
-from tasks.threads.measured.readings import Meter, clock_ns, metered, own_reading, runq_ns, thread_cpu_ns
-from tasks.threads.measured.registry import Skip, look_up, row
+from tasks.threads.measured.readings import (
+    Meter,
+    Skip,
+    clock_ns,
+    look_up,
+    metered,
+    own_reading,
+    row,
+    runq_ns,
+    thread_cpu_ns,
+)
 from tasks.threads.measured.workloads import WORKLOADS, told, wait_in_select
 
 

@@ -16,6 +16,7 @@ from tasks.vault.lookup import snapshot_names
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.vault import Vault, open_vault
 from tests.support.commands import Command
+from tests.support.vaults import settle
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -28,6 +29,7 @@ def vault(threadmill: Command, key_file: Path, tmp_path: Path) -> Vault:
     for number in range(20):
         (tree / f'{number},"size":7,"object":"{"0" * 64}"}}').write_bytes(b"x" * number)
     (tree / "link").symlink_to("folder")
+    settle()
     assert threadmill("encrypt", "tree", "--vault", "vault").returncode == 0
     (tree / "folder" / "more").write_bytes(b"more")
     assert threadmill("encrypt", "tree", "--vault", "vault").returncode == 0

@@ -10,8 +10,7 @@ import sys
 import threading
 
 from .lifeline import LIFELINE
-from .readings import Staged, clock_ns, metered, own_reading, thread_cpu_ns
-from .registry import Skip, row
+from .readings import Skip, Staged, clock_ns, metered, own_reading, row, thread_cpu_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ import sys
 
 from .executors import EXECUTORS
 from .lifeline import LIFELINE
-from .readings import Meter
-from .registry import Skip, look_up
+from .readings import Meter, Skip, look_up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ import queue
 import threading
 
 from .executors import run_threads
-from .readings import Meter
-from .registry import look_up, row
+from .readings import Meter, look_up, row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,9 +1,9 @@
-"""Clocks and counters around the measured code.
+"""Tables of the functions that can be measured, and the clocks and counters around them.
 
-A reading is `(who, wall_ns, cpu_ns, runq_ns)` of one measuring thread or process during its work. Its
-`runq_ns` counts from the thread's start, so it is taken by the thread itself, before it ends: afterwards the
-kernel has forgotten it. CPU time and context switches come from getrusage, which keeps those of ended
-threads and of reaped children.
+A row of a table is one decorated function. A reading is `(who, wall_ns, cpu_ns, runq_ns)` of one measuring
+thread or process during its work. Its `runq_ns` counts from the thread's start, so it is taken by the thread
+itself, before it ends: afterwards the kernel has forgotten it. CPU time and context switches come from
+getrusage, which keeps those of ended threads and of reaped children.
 """
 
 import os
@@ -15,12 +15,34 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self
+    from typing import Self, TypeVar
 
+    Function = TypeVar("Function", bound=Callable[..., object])
     Reading = tuple[str, int, int, int | None]
 
 # /proc/stat counts in ticks of 10 ms: over a shorter time than this a share would be rounding.
 FOREIGN_MIN_NS = 100000000
+
+
+class Skip(Exception):
+    """This interpreter or host cannot do the case; the text is the reason that gets recorded."""
+
+
+def row(table: "dict[str, Function]", name: str) -> "Callable[[Function], Function]":
+    """Put the decorated function into `table` under `name`."""
+
+    def register(function: "Function") -> "Function":
+        table[name] = function
+        return function
+
+    return register
+
+
+def look_up(table: "dict[str, Function]", name: str, what: str) -> "Function":
+    """The row called `name`, or a `Skip` that says that this version of the program has none."""
+    if name not in table:
+        raise Skip(f"the measured program has no {what} called {name!r}")
+    return table[name]
 
 
 class Staged:

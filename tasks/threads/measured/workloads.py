@@ -8,8 +8,7 @@ import select
 import socket
 import sys
 
-from .readings import clock_ns
-from .registry import Skip, row
+from .readings import Skip, clock_ns, row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
