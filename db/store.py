@@ -1,7 +1,4 @@
-"""All writes to the record: one transaction per batch, none held while anything else runs.
-
-`db.writes` has the statements; this module has the transactions around them.
-"""
+"""All writes to the record: one transaction per batch, none held while anything else runs."""
 
 from __future__ import annotations
 
@@ -10,16 +7,30 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TypeVar
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 
-from db import writes
 from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
 from db.errors import RecordUnusable
-from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VerdictRow
+from db.host import ProcessIdentity, is_dead, readings, this_host, this_process
+from db.ledger import seal
+from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VerdictRow, storable
 from db.schema import upgrade
-from db.summaries import roll_up_closed_days
+from db.summaries import roll_up_closed_days, summarise_run
+from db.tables import (
+    EncryptionTable,
+    HostTable,
+    RunTable,
+    SampleTable,
+    SnapshotTable,
+    StageTable,
+    VerdictTable,
+)
 from db.words import RunStatus
+from db.writes import add_payloads, add_samples, add_snapshot, add_verdicts, columns_of, id_of
+
+T = TypeVar("T")
 
 
 class Store:
@@ -54,13 +65,25 @@ class Store:
 
     def start_run(self, new: NewRun) -> int:
         """Write the row of a run that starts now, after marking the runs of dead processes; the new run's id."""
+        host, process = this_host(), this_process()
+        row = _of_new_run(new) | {
+            "boot_id": process.boot_id,
+            "pid": process.pid,
+            "pid_start": process.start,
+            "covariates": readings(),
+            "status": "running",
+        }
         with self._transaction() as connection:
-            return writes.start_run(connection, new)
+            host_row = {"name": host.name, "facts": host.facts}
+            host_id = id_of(connection, HostTable, {"fingerprint": host.fingerprint}, host_row)
+            _mark_crashed(connection, host_id)
+            row |= {"host_id": host_id, "started_at": datetime.now(UTC)}
+            return connection.execute(insert(RunTable).returning(RunTable.id), row).scalar_one()
 
     def finish_run(self, run_id: int, status: RunStatus, error: str | None = None) -> str | None:
         """Close a run, sum it up, and seal it; the ledger's head then. A run that is closed already stays as it is."""
         with self._transaction() as connection:
-            return writes.close_run(connection, run_id, status, error)
+            return _close_run(connection, run_id, status, error)
 
     def remove_runs(self, before: datetime) -> int:
         """Remove whole closed runs that began before a time; their number. Their summaries and ledger entries stay.
@@ -68,11 +91,13 @@ class Store:
         The newest run is never removed, so that no number is given twice.
         """
         with self._transaction() as connection:
-            run_ids = writes.removable_runs(connection, before)
+            newest = connection.execute(select(func.max(RunTable.id))).scalar()
+            old = RunTable.started_at < before, RunTable.status != "running", RunTable.id != newest
+            run_ids = connection.execute(select(RunTable.id).where(*old).order_by(RunTable.id)).scalars().all()
         for run_id in run_ids:
             # One transaction per run: no lock is held for long, and a run is there or gone as a whole.
             with self._transaction() as connection:
-                writes.remove_run(connection, run_id)
+                _remove_run(connection, run_id)
         return len(run_ids)
 
     def roll_up_days(self) -> int:
@@ -94,24 +119,22 @@ class Store:
     def record_payloads(self, rows: Sequence[PayloadRow]) -> int:
         """Write payloads of one run and their stages, all or none; the number of new rows.
 
-        Rows whose ordinal the run has already are left out, so that a batch may be recorded again.
+        Here and below, rows whose ordinal the run has already are left out, so that a batch may be recorded again.
         """
-        if not rows:
-            return 0
-        with self._transaction() as connection:
-            return writes.add_payloads(connection, rows)
+        return self._add(add_payloads, rows)
 
     def record_samples(self, rows: Sequence[SampleRow], interpreter_facts: Mapping[str, Mapping[str, str]]) -> int:
         """Write samples of one run, all or none; the number of new rows.
 
         Args:
-            rows: the samples; those whose ordinal the run has already are left out.
+            rows: the samples.
             interpreter_facts: the identity facts of each interpreter that the samples name, by its fingerprint.
         """
-        if not rows:
-            return 0
-        with self._transaction() as connection:
-            return writes.add_samples(connection, rows, interpreter_facts)
+        return self._add(functools.partial(add_samples, interpreter_facts=interpreter_facts), rows)
+
+    def record_verdicts(self, rows: Sequence[VerdictRow]) -> int:
+        """Write what one run found in a vault, all or none; the number of new rows."""
+        return self._add(add_verdicts, rows)
 
     def record_snapshot(self, row: SnapshotRow) -> bool:
         """Write what a run put into a vault, and raise the vault's high-water mark; False if the run has a snapshot.
@@ -119,17 +142,13 @@ class Store:
         The mark never goes down: a snapshot that is older than one on record leaves it as it is.
         """
         with self._transaction() as connection:
-            return writes.add_snapshot(connection, row)
+            return add_snapshot(connection, row)
 
-    def record_verdicts(self, rows: Sequence[VerdictRow]) -> int:
-        """Write what one run found in a vault, all or none; the number of new rows.
-
-        Rows whose ordinal the run has already are left out, so that a batch may be recorded again.
-        """
+    def _add(self, add: Callable[[Connection, Sequence[T]], int], rows: Sequence[T]) -> int:
         if not rows:
             return 0
         with self._transaction() as connection:
-            return writes.add_verdicts(connection, rows)
+            return add(connection, rows)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -144,3 +163,35 @@ class Store:
             os.makedirs(os.path.dirname(os.path.abspath(self._url.database)), mode=0o700, exist_ok=True)
         except OSError as error:
             raise RecordUnusable(self.where, f"its folder cannot be made: {error.strerror}") from None
+
+
+def _mark_crashed(connection: Connection, host_id: int) -> None:
+    query = select(RunTable.id, RunTable.boot_id, RunTable.pid, RunTable.pid_start)
+    for row in connection.execute(query.where(RunTable.status == "running", RunTable.host_id == host_id)).all():
+        if is_dead(ProcessIdentity(row.boot_id, row.pid, row.pid_start)):
+            _close_run(connection, row.id, "crashed", "its process ended without a word")
+
+
+def _close_run(connection: Connection, run_id: int, status: RunStatus, error: str | None) -> str | None:
+    closed = connection.execute(
+        update(RunTable)
+        .where(RunTable.id == run_id, RunTable.status == "running")
+        .values(status=status, error=storable(error), finished_at=datetime.now(UTC))
+    )
+    if not closed.rowcount:
+        return None
+    summarise_run(connection, run_id)
+    return seal(connection, run_id)
+
+
+def _remove_run(connection: Connection, run_id: int) -> None:
+    """Remove a run and all rows that hang off it, and say so in the ledger. Its summaries and its vaults stay."""
+    seal(connection, run_id, "removed")
+    payloads = select(EncryptionTable.id).where(EncryptionTable.run_id == run_id)
+    connection.execute(delete(StageTable).where(StageTable.encryption_id.in_(payloads)))
+    for table in (EncryptionTable, SampleTable, SnapshotTable, VerdictTable):
+        connection.execute(delete(table).where(table.run_id == run_id))
+    connection.execute(delete(RunTable).where(RunTable.id == run_id))
+
+
+_of_new_run = columns_of(NewRun, RunTable)

@@ -1,4 +1,4 @@
-"""The statements of `db.store`; each function works within the transaction of its caller."""
+"""The statements that add rows to the record; each function works within the transaction of its caller."""
 
 from __future__ import annotations
 
@@ -8,81 +8,23 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
 
-from db.host import ProcessIdentity, is_dead, readings, this_host, this_process
-from db.ledger import seal
-from db.rows import InterpreterRow, NewRun, PayloadRow, SampleRow, SnapshotRow, StageRow, VerdictRow, storable
-from db.summaries import summarise_run
+from db.rows import InterpreterRow, PayloadRow, SampleRow, SnapshotRow, StageRow, VerdictRow, storable
 from db.tables import (
     Base,
     CaseTable,
     EncryptionTable,
-    HostTable,
     InterpreterTable,
-    RunTable,
     SampleTable,
     SnapshotTable,
     StageTable,
     VaultTable,
     VerdictTable,
 )
-from db.words import RunStatus
 
+OrderedTable = type[EncryptionTable | SampleTable | VerdictTable]
 Ordered = TypeVar("Ordered", PayloadRow, SampleRow, VerdictRow)
-
-
-def start_run(connection: Connection, new: NewRun) -> int:
-    """Write the row of a run that starts now, after marking the runs of dead processes; the new run's id."""
-    host, process = this_host(), this_process()
-    host_id = connection.execute(select(HostTable.id).where(HostTable.fingerprint == host.fingerprint)).scalar()
-    if host_id is None:
-        host_row = {"fingerprint": host.fingerprint, "name": host.name, "facts": host.facts}
-        host_id = connection.execute(insert(HostTable).returning(HostTable.id), host_row).scalar_one()
-    _mark_crashed(connection, host_id)
-    row = _of_new_run(new) | {
-        "host_id": host_id,
-        "boot_id": process.boot_id,
-        "pid": process.pid,
-        "pid_start": process.start,
-        "covariates": readings(),
-        "status": "running",
-        "started_at": datetime.now(UTC),
-    }
-    return connection.execute(insert(RunTable).returning(RunTable.id), row).scalar_one()
-
-
-def close_run(connection: Connection, run_id: int, status: RunStatus, error: str | None) -> str | None:
-    """Close a run, sum it up and seal it; the ledger's head then, None if the run is closed already."""
-    closed = connection.execute(
-        update(RunTable)
-        .where(RunTable.id == run_id, RunTable.status == "running")
-        .values(status=status, error=storable(error), finished_at=datetime.now(UTC))
-    )
-    if not closed.rowcount:
-        return None
-    summarise_run(connection, run_id)
-    return seal(connection, run_id)
-
-
-def removable_runs(connection: Connection, before: datetime) -> list[int]:
-    """List the closed runs that began before a time, oldest first.
-
-    The newest run of all is left out: if it were removed, its number would be given to another run.
-    """
-    newest = connection.execute(select(func.max(RunTable.id))).scalar()
-    query = select(RunTable.id).where(RunTable.started_at < before, RunTable.status != "running", RunTable.id != newest)
-    return list(connection.execute(query.order_by(RunTable.id)).scalars())
-
-
-def remove_run(connection: Connection, run_id: int) -> None:
-    """Remove a run and all rows that hang off it, and say so in the ledger. Its summaries and its vaults stay."""
-    seal(connection, run_id, "removed")
-    payloads = select(EncryptionTable.id).where(EncryptionTable.run_id == run_id)
-    connection.execute(delete(StageTable).where(StageTable.encryption_id.in_(payloads)))
-    for table in (EncryptionTable, SampleTable, SnapshotTable, VerdictTable):
-        connection.execute(delete(table).where(table.run_id == run_id))
-    connection.execute(delete(RunTable).where(RunTable.id == run_id))
 
 
 def add_payloads(connection: Connection, rows: Sequence[PayloadRow]) -> int:
@@ -92,15 +34,19 @@ def add_payloads(connection: Connection, rows: Sequence[PayloadRow]) -> int:
         return 0
     vault_ids = _vault_ids(connection, ((row.vault_id, row.kept_in) for row in new))
     # Without RETURNING, for which SQLAlchemy has SQLite execute one statement per row.
-    connection.execute(insert(EncryptionTable), [_payload_values(row, vault_ids) for row in new])
-    staged = [row for row in new if row.stages]
-    if staged:
-        own = EncryptionTable.run_id == new[0].run_id, _between(EncryptionTable, new)
-        written = connection.execute(select(EncryptionTable.ordinal, EncryptionTable.id).where(*own))
-        ids = {row.ordinal: row.id for row in written}
-        connection.execute(
-            insert(StageTable), [values for row in staged for values in _stage_values(ids[row.ordinal], row)]
-        )
+    connection.execute(
+        insert(EncryptionTable),
+        [_of_payload(row) | {"error": storable(row.error), "vault_id": vault_ids[row.vault_id]} for row in new],
+    )
+    if any(row.stages for row in new):
+        written = select(EncryptionTable.ordinal, EncryptionTable.id).where(*_among(EncryptionTable, new))
+        ids = {row.ordinal: row.id for row in connection.execute(written)}
+        stages = [
+            _of_stage(stage) | {"encryption_id": ids[row.ordinal], "position": position}
+            for row in new
+            for position, stage in enumerate(row.stages)
+        ]
+        connection.execute(insert(StageTable), stages)
     return len(new)
 
 
@@ -111,13 +57,28 @@ def add_samples(
     new = _new_rows(connection, SampleTable, rows)
     if not new:
         return 0
-    cases = {(row.case, row.workload_version): row for row in new}
-    case_ids = {key: _case_id(connection, row) for key, row in cases.items()}
-    interpreters = {row.interpreter.fingerprint: row.interpreter for row in new}
-    interpreter_ids = {
-        name: _interpreter_id(connection, one, interpreter_facts[name]) for name, one in interpreters.items()
-    }
-    connection.execute(insert(SampleTable), [_sample_values(row, case_ids, interpreter_ids) for row in new])
+    cases: dict[tuple[str, str], int] = {}
+    interpreters: dict[str, int] = {}
+    for row in new:
+        case, interpreter = (row.case, row.workload_version), row.interpreter
+        if case not in cases:
+            key = {"key": row.case, "workload_version": row.workload_version}
+            cases[case] = id_of(connection, CaseTable, key, _of_case(row))
+        if (name := interpreter.fingerprint) not in interpreters:
+            others = _of_interpreter(interpreter) | {"facts": dict(interpreter_facts[name])}
+            interpreters[name] = id_of(connection, InterpreterTable, {"fingerprint": name}, others)
+    values = [
+        _of_sample(row)
+        | {
+            "case_id": cases[row.case, row.workload_version],
+            "interpreter_id": interpreters[row.interpreter.fingerprint],
+            "expected": None if row.expected is None else storable(str(row.expected)),
+            "found": None if row.found is None else storable(str(row.found)),
+            "error": storable(row.error),
+        }
+        for row in new
+    ]
+    connection.execute(insert(SampleTable), values)
     return len(new)
 
 
@@ -126,12 +87,10 @@ def add_snapshot(connection: Connection, row: SnapshotRow) -> bool:
     if connection.execute(select(SnapshotTable.id).where(SnapshotTable.run_id == row.run_id)).first():
         return False
     vault_id = _vault_id(connection, row.vault_id, row.vault_path)
+    older = or_(VaultTable.last_sequence.is_(None), VaultTable.last_sequence < row.sequence)
+    mark = {"last_sequence": row.sequence, "last_snapshot": row.name, "last_mac": row.mac}
     connection.execute(
-        update(VaultTable)
-        .where(
-            VaultTable.id == vault_id, or_(VaultTable.last_sequence.is_(None), VaultTable.last_sequence < row.sequence)
-        )
-        .values(last_sequence=row.sequence, last_snapshot=row.name, last_mac=row.mac, updated_at=datetime.now(UTC))
+        update(VaultTable).where(VaultTable.id == vault_id, older).values(mark | {"updated_at": datetime.now(UTC)})
     )
     connection.execute(insert(SnapshotTable), _of_snapshot(row) | {"vault_id": vault_id, "sources": list(row.sources)})
     return True
@@ -143,35 +102,42 @@ def add_verdicts(connection: Connection, rows: Sequence[VerdictRow]) -> int:
     if not new:
         return 0
     vault_ids = _vault_ids(connection, ((row.vault_id, row.vault_path) for row in new))
-    connection.execute(insert(VerdictTable), [_verdict_values(row, vault_ids[row.vault_id]) for row in new])
+    values = [
+        _of_verdict(row)
+        | {"vault_id": vault_ids[row.vault_id], "name": storable(row.name), "error": storable(row.error)}
+        for row in new
+    ]
+    connection.execute(insert(VerdictTable), values)
     return len(new)
 
 
-def _mark_crashed(connection: Connection, host_id: int) -> None:
-    running = connection.execute(
-        select(RunTable.id, RunTable.boot_id, RunTable.pid, RunTable.pid_start).where(
-            RunTable.status == "running", RunTable.host_id == host_id
-        )
-    ).all()
-    for row in running:
-        if is_dead(ProcessIdentity(row.boot_id, row.pid, row.pid_start)):
-            close_run(connection, row.id, "crashed", "its process ended without a word")
+def id_of(connection: Connection, table: type[Base], key: Mapping[str, object], others: Mapping[str, object]) -> int:
+    """The number of the row with a key; if there is none, it is written, with the values of its other columns."""
+    found = connection.execute(select(table.id).filter_by(**key)).scalar()
+    if found is not None:
+        return found
+    return connection.execute(insert(table).returning(table.id), {**key, **others}).scalar_one()
 
 
-def _new_rows(
-    connection: Connection, table: type[EncryptionTable | SampleTable | VerdictTable], rows: Sequence[Ordered]
-) -> list[Ordered]:
+def columns_of(row_type: type, table: type[Base]) -> Callable[[object], dict[str, object]]:
+    """A function that gives the values of a row's fields that are columns of the table, under the same names."""
+    names = [field.name for field in fields(row_type) if field.name in table.__table__.columns]
+    values_of = attrgetter(*names)
+    return lambda row: dict(zip(names, values_of(row), strict=True))
+
+
+def _new_rows(connection: Connection, table: OrderedTable, rows: Sequence[Ordered]) -> list[Ordered]:
     """Leave out the rows whose ordinal their run has already, so that a batch may be recorded again."""
     if not rows:
         return []
-    own = select(table.ordinal).where(table.run_id == rows[0].run_id, _between(table, rows))
-    known = set(connection.execute(own).scalars())
+    known = set(connection.execute(select(table.ordinal).where(*_among(table, rows))).scalars())
     return [row for row in rows if row.ordinal not in known]
 
 
-def _between(table: type[EncryptionTable | SampleTable | VerdictTable], rows: Sequence[Ordered]) -> ColumnElement[bool]:
+def _among(table: OrderedTable, rows: Sequence[Ordered]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """The conditions that rows of a table are of the same run as these, and within the range of their ordinals."""
     ordinals = [row.ordinal for row in rows]
-    return table.ordinal.between(min(ordinals), max(ordinals))
+    return table.run_id == rows[0].run_id, table.ordinal.between(min(ordinals), max(ordinals))
 
 
 def _vault_ids(connection: Connection, vaults: Iterable[tuple[str | None, str | None]]) -> dict[str | None, int | None]:
@@ -185,83 +151,17 @@ def _vault_ids(connection: Connection, vaults: Iterable[tuple[str | None, str | 
 
 def _vault_id(connection: Connection, vault_id: str, path: str | None) -> int:
     """The number of a vault's row; the row is written if there is none, and learns where the vault is now."""
-    path = storable(path) or ""
-    found = connection.execute(select(VaultTable.id, VaultTable.path).where(VaultTable.vault_id == vault_id)).first()
-    if found is None:
-        values = {"vault_id": vault_id, "path": path, "updated_at": datetime.now(UTC)}
-        return connection.execute(insert(VaultTable).returning(VaultTable.id), values).scalar_one()
-    if found.path != path:
-        connection.execute(
-            update(VaultTable).where(VaultTable.id == found.id).values(path=path, updated_at=datetime.now(UTC))
-        )
-    row_id: int = found.id
+    place = {"path": storable(path) or "", "updated_at": datetime.now(UTC)}
+    row_id = id_of(connection, VaultTable, {"vault_id": vault_id}, place)
+    moved = update(VaultTable).where(VaultTable.id == row_id, VaultTable.path != place["path"])
+    connection.execute(moved.values(place))
     return row_id
 
 
-def _case_id(connection: Connection, row: SampleRow) -> int:
-    same = select(CaseTable.id).where(CaseTable.key == row.case, CaseTable.workload_version == row.workload_version)
-    found = connection.execute(same).scalar()
-    if found is not None:
-        return found
-    axes = ("workload_version", "experiment", "executor", "workload", "shape", "guard", "workers", "count")
-    values = {"key": row.case} | {name: getattr(row, name) for name in axes}
-    return connection.execute(insert(CaseTable).returning(CaseTable.id), values).scalar_one()
-
-
-def _interpreter_id(connection: Connection, row: InterpreterRow, facts: Mapping[str, str]) -> int:
-    found = connection.execute(
-        select(InterpreterTable.id).where(InterpreterTable.fingerprint == row.fingerprint)
-    ).scalar()
-    if found is not None:
-        return found
-    values = {
-        "fingerprint": row.fingerprint,
-        "label": row.label,
-        "version": row.version,
-        "implementation": row.implementation,
-        "gil_build": row.gil_build,
-        "facts": dict(facts),
-    }
-    return connection.execute(insert(InterpreterTable).returning(InterpreterTable.id), values).scalar_one()
-
-
-def _payload_values(row: PayloadRow, vault_ids: Mapping[str | None, int | None]) -> dict[str, object]:
-    return _of_payload(row) | {"error": storable(row.error), "vault_id": vault_ids[row.vault_id]}
-
-
-def _stage_values(payload_id: int, row: PayloadRow) -> list[dict[str, object]]:
-    return [
-        _of_stage(stage) | {"encryption_id": payload_id, "position": position}
-        for position, stage in enumerate(row.stages)
-    ]
-
-
-def _sample_values(
-    row: SampleRow, case_ids: Mapping[tuple[str, str], int], interpreter_ids: Mapping[str, int]
-) -> dict[str, object]:
-    return _of_sample(row) | {
-        "case_id": case_ids[row.case, row.workload_version],
-        "interpreter_id": interpreter_ids[row.interpreter.fingerprint],
-        "expected": None if row.expected is None else storable(str(row.expected)),
-        "found": None if row.found is None else storable(str(row.found)),
-        "error": storable(row.error),
-    }
-
-
-def _verdict_values(row: VerdictRow, vault_id: int | None) -> dict[str, object]:
-    return _of_verdict(row) | {"vault_id": vault_id, "name": storable(row.name), "error": storable(row.error)}
-
-
-def _columns_of(row_type: type, table: type[Base]) -> Callable[[object], dict[str, object]]:
-    """A function that gives the values of a row's fields that are columns of the table, under the same names."""
-    names = [field.name for field in fields(row_type) if field.name in table.__table__.columns]
-    values_of = attrgetter(*names)
-    return lambda row: dict(zip(names, values_of(row), strict=True))
-
-
-_of_new_run = _columns_of(NewRun, RunTable)
-_of_payload = _columns_of(PayloadRow, EncryptionTable)
-_of_stage = _columns_of(StageRow, StageTable)
-_of_sample = _columns_of(SampleRow, SampleTable)
-_of_snapshot = _columns_of(SnapshotRow, SnapshotTable)
-_of_verdict = _columns_of(VerdictRow, VerdictTable)
+_of_payload = columns_of(PayloadRow, EncryptionTable)
+_of_stage = columns_of(StageRow, StageTable)
+_of_sample = columns_of(SampleRow, SampleTable)
+_of_case = columns_of(SampleRow, CaseTable)
+_of_interpreter = columns_of(InterpreterRow, InterpreterTable)
+_of_snapshot = columns_of(SnapshotRow, SnapshotTable)
+_of_verdict = columns_of(VerdictRow, VerdictTable)

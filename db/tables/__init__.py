@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from db.tables.base import Base
-from db.tables.experiments import CaseTable, InterpreterTable, SampleTable
 from db.tables.payloads import EncryptionTable, SnapshotTable, StageTable, VaultTable, VerdictTable
-from db.tables.runs import DaySummaryTable, HostTable, LedgerTable, RunTable, SeriesTable, SummaryTable
+from db.tables.runs import (
+    CaseTable,
+    DaySummaryTable,
+    HostTable,
+    InterpreterTable,
+    LedgerTable,
+    RunTable,
+    SampleTable,
+    SeriesTable,
+    SummaryTable,
+)
 
 __all__ = [
     "Base",

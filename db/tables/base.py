@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Float, Integer, MetaData, String
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy import BigInteger, DateTime, Dialect, Float, Index, Integer, MetaData, String, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 # SQLite numbers rows by itself only where the type is exactly INTEGER.
@@ -16,7 +16,7 @@ Name = String().with_variant(String(collation="C"), "postgresql")
 
 
 class Base(DeclarativeBase):
-    """Constraint names are fixed, so that migrations can name what they change."""
+    """A table with a number for each row. Constraint names are fixed, so that migrations can name what they change."""
 
     # SQLAlchemy 2.0 and 2.1 do not agree on what a Python float is.
     type_annotation_map: ClassVar[dict[Any, Any]] = {float: Float()}
@@ -28,6 +28,13 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True, sort_order=-1)
+
+
+def partial_index(name: str, condition: str, *names: str) -> Index:
+    """An index of the rows that meet a condition, on both databases."""
+    return Index(name, *names, sqlite_where=text(condition), postgresql_where=text(condition))
 
 
 def columns(table: Any, names: str) -> tuple[Any, ...]:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, Key, Name, UtcDateTime
+from db.tables.base import Base, Name, UtcDateTime, partial_index
 from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS, sql_in
-
-_FAILED = text(sql_in("status", PAYLOAD_FAILURES))
-_KEPT = text("vault_id IS NOT NULL")
 
 
 class EncryptionTable(Base):
@@ -28,12 +25,11 @@ class EncryptionTable(Base):
         Index("ix_encryption_name_started_at", "name", "started_at"),
         Index("ix_encryption_started_at", "started_at"),
         Index("ix_encryption_suite_started_at", "suite", "started_at"),
-        Index("ix_encryption_failed", "started_at", sqlite_where=_FAILED, postgresql_where=_FAILED),
+        partial_index("ix_encryption_failed", sql_in("status", PAYLOAD_FAILURES), "started_at"),
         # Answers which payload was encrypted to which object, and when.
-        Index("ix_encryption_kept", "vault_id", "digest", "started_at", sqlite_where=_KEPT, postgresql_where=_KEPT),
+        partial_index("ix_encryption_kept", "vault_id IS NOT NULL", "vault_id", "digest", "started_at"),
     )
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
     ordinal: Mapped[int]
     name: Mapped[str] = mapped_column(Name)
@@ -65,16 +61,12 @@ class StageTable(Base):
     __tablename__ = "stage"
     __table_args__ = (UniqueConstraint("encryption_id", "position"),)
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
     encryption_id: Mapped[int] = mapped_column(ForeignKey("encryption.id", ondelete="CASCADE"))
     position: Mapped[int]
     program: Mapped[str]
     exit_code: Mapped[int]
     wall_ns: Mapped[int] = mapped_column(BigInteger)
     cpu_ns: Mapped[int] = mapped_column(BigInteger)
-
-
-_FAULTY = text(sql_in("status", VERDICT_FAULTS))
 
 
 class VaultTable(Base):
@@ -86,7 +78,6 @@ class VaultTable(Base):
 
     __tablename__ = "vault"
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
     vault_id: Mapped[str] = mapped_column(String(32), unique=True)
     path: Mapped[str]
     last_sequence: Mapped[int | None] = mapped_column(BigInteger)
@@ -106,7 +97,6 @@ class SnapshotTable(Base):
     __tablename__ = "snapshot"
     __table_args__ = (Index("ix_snapshot_created_at", "created_at"),)
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), unique=True)
     vault_id: Mapped[int] = mapped_column(ForeignKey("vault.id"))
     name: Mapped[str]
@@ -139,17 +129,10 @@ class VerdictTable(Base):
         # Holds every column that "when was each object last proven" needs, in the order of the answer.
         Index("ix_verdict_name", "vault_id", "kind", "name", "checked_at", "status"),
         Index("ix_verdict_checked_at", "checked_at"),
-        Index(
-            "ix_verdict_path",
-            "path",
-            "checked_at",
-            sqlite_where=text("path IS NOT NULL"),
-            postgresql_where=text("path IS NOT NULL"),
-        ),
-        Index("ix_verdict_fault", "checked_at", sqlite_where=_FAULTY, postgresql_where=_FAULTY),
+        partial_index("ix_verdict_path", "path IS NOT NULL", "path", "checked_at"),
+        partial_index("ix_verdict_fault", sql_in("status", VERDICT_FAULTS), "checked_at"),
     )
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
     ordinal: Mapped[int]
     vault_id: Mapped[int] = mapped_column(ForeignKey("vault.id"))

@@ -1,13 +1,14 @@
-"""Hosts, the runs of jobs on them, their seals in the ledger, and their summaries, which outlive them."""
+"""Hosts, runs and their seals; what experiments measured; and the summaries of all runs, which outlive them."""
 
 from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint, false, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Base, Key, UtcDateTime
+from db.tables.base import Base, Key, UtcDateTime, partial_index
+from db.words import SAMPLE_FAILURES, sql_in
 
 
 class HostTable(Base):
@@ -15,7 +16,6 @@ class HostTable(Base):
 
     __tablename__ = "host"
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
     fingerprint: Mapped[str] = mapped_column(String(64), unique=True)
     name: Mapped[str]
     facts: Mapped[dict[str, str | int]] = mapped_column(JSON)
@@ -34,15 +34,9 @@ class RunTable(Base):
         UniqueConstraint("flow_run_id", "attempt"),
         Index("ix_run_started_at", "started_at"),
         Index("ix_run_status_started_at", "status", "started_at"),
-        Index(
-            "ix_run_running",
-            "host_id",
-            sqlite_where=text("status = 'running'"),
-            postgresql_where=text("status = 'running'"),
-        ),
+        partial_index("ix_run_running", "status = 'running'", "host_id"),
     )
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
     flow: Mapped[str]
     flow_run_id: Mapped[str | None]
     attempt: Mapped[int]
@@ -80,6 +74,75 @@ class LedgerTable(Base):
     head: Mapped[str] = mapped_column(String(64))
 
 
+class InterpreterTable(Base):
+    """A Python on some host under one GIL setting; `fingerprint` is the SHA-256 of its facts and that setting."""
+
+    __tablename__ = "interpreter"
+
+    fingerprint: Mapped[str] = mapped_column(String(64), unique=True)
+    label: Mapped[str]
+    version: Mapped[str]
+    implementation: Mapped[str]
+    gil_build: Mapped[bool]
+    facts: Mapped[dict[str, str]] = mapped_column(JSON)
+
+
+class CaseTable(Base):
+    """One cell of an experiment, as one version of the measured program does it.
+
+    `count` is how often each item is done, or the updates per thread; axes that an experiment does not have are NULL.
+    """
+
+    __tablename__ = "case"
+    __table_args__ = (UniqueConstraint("key", "workload_version"),)
+
+    key: Mapped[str]
+    workload_version: Mapped[str] = mapped_column(String(64))
+    experiment: Mapped[str]
+    executor: Mapped[str | None]
+    workload: Mapped[str | None]
+    shape: Mapped[str | None]
+    guard: Mapped[str | None]
+    workers: Mapped[int]
+    count: Mapped[int]
+
+
+class SampleTable(Base):
+    """One timed execution of a case in one interpreter, and the outcome of checking its output.
+
+    Raw readings are NULL if they are not available.
+    """
+
+    __tablename__ = "sample"
+    __table_args__ = (
+        UniqueConstraint("run_id", "ordinal"),
+        Index("ix_sample_series", "case_id", "interpreter_id", "started_at"),
+        Index("ix_sample_started_at", "started_at"),
+        partial_index("ix_sample_failed", sql_in("outcome", SAMPLE_FAILURES), "started_at"),
+    )
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
+    ordinal: Mapped[int]
+    case_id: Mapped[int] = mapped_column(ForeignKey("case.id"))
+    interpreter_id: Mapped[int] = mapped_column(ForeignKey("interpreter.id"))
+    round: Mapped[int]
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    outcome: Mapped[str]
+    expected: Mapped[str | None]
+    found: Mapped[str | None]
+    error: Mapped[str | None]
+    wall_ns: Mapped[int | None] = mapped_column(BigInteger)
+    cpu_ns: Mapped[int | None] = mapped_column(BigInteger)
+    runq_ns: Mapped[int | None] = mapped_column(BigInteger)
+    blocked_ns: Mapped[int | None] = mapped_column(BigInteger)
+    context_switches: Mapped[int | None] = mapped_column(BigInteger)
+    gil_on: Mapped[bool | None]
+    foreign_share: Mapped[float | None]
+    positive_lost: Mapped[int | None] = mapped_column(BigInteger)
+    negative_lost: Mapped[int | None] = mapped_column(BigInteger)
+    noisy: Mapped[bool]
+
+
 class SeriesTable(Base):
     """Comparable measurements over time: same case, interpreter and host; or same suite, backend, size class and host.
 
@@ -91,7 +154,6 @@ class SeriesTable(Base):
     __tablename__ = "series"
     __table_args__ = (Index("ix_series_track", "track"),)
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
     key: Mapped[str] = mapped_column(unique=True)
     track: Mapped[str]
     kind: Mapped[str]
@@ -118,7 +180,6 @@ class SummaryTable(Base):
         Index("ix_summary_series", "series_id", "started_at"),
     )
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
     run_id: Mapped[int] = mapped_column(Key)
     series_id: Mapped[int] = mapped_column(ForeignKey("series.id"))
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -144,7 +205,6 @@ class DaySummaryTable(Base):
     __tablename__ = "day_summary"
     __table_args__ = (UniqueConstraint("series_id", "day"), Index("ix_day_summary_day", "day"))
 
-    id: Mapped[int] = mapped_column(Key, primary_key=True)
     series_id: Mapped[int] = mapped_column(ForeignKey("series.id"))
     day: Mapped[date]
     runs: Mapped[int]
