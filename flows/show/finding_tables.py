@@ -72,12 +72,6 @@ class RaceRow:
     noisy: int
 
 
-def executor_label(executor: Executor, workers: int) -> str:
-    """An executor in words, with its workers where they are a choice."""
-    name = executor.family
-    return f"{name} ({workers})" if executor.scales else name
-
-
 def speedup_row(run_id: int, interpreter: str, one: SpeedupFinding) -> SpeedupRow:
     """The row of a finding."""
     value, possible = one.ratio, one.ceiling

@@ -23,17 +23,10 @@ from flows.show.change_sections import (
     look_for_changes,
 )
 from flows.show.encryption_sections import encryption_section, stages_section, throughput_section
-from flows.show.experiment_sections import (
-    COMPARED,
-    book_section,
-    race_results,
-    race_sections,
-    speedup_results,
-    speedup_sections,
-)
 from flows.show.plots import why_no_plots
+from flows.show.race_sections import MEASURED, book_section, race_results, race_sections
+from flows.show.speedup_sections import COMPARED, speedup_results, speedup_sections, speedups_over_time_section
 from flows.show.table import Block, Cell, Paragraph, Plot, Section, table_of
-from flows.show.time_sections import measured_section, speedups_over_time_section
 from flows.show.vault_sections import vault_run_sections, vault_sections
 from flows.text import plural, utc
 from tasks.axes import Experiment
@@ -203,7 +196,7 @@ def _experiment_sections(samples: Sequence[SampleRow], runs: Sequence[RunRow]) -
     yield book_section(speedups, races)
     shown = [(Experiment.SPEEDUP, one.measured) for one in speedups]
     shown += [(Experiment.RACE, one.measured) for one in races]
-    yield measured_section(shown)
+    yield Section("What the experiments' figures come from", (MEASURED.fill(shown),), level=3)
 
 
 def _without_plots(section: Section) -> Section:
