@@ -10,10 +10,9 @@ from db.health import RecordStats, size_of, stats_of
 from db.history.failures import FailureKind, FailureReads
 from db.history.proofs import ProofReads
 from db.history.reader import PayloadFilter, SampleFilter, SeriesFilter, SnapshotFilter, VerdictFilter
-from db.history.runs import PayloadReads, RunReads
-from db.history.samples import SampleReads
+from db.history.runs import PayloadReads, RunReads, SampleReads
+from db.history.series import TrendReads
 from db.history.slowest import SlowestReads
-from db.history.trends import TrendReads
 from db.ledger import GENESIS, LedgerCheck, head_of, verify
 from db.rows import RunDetail
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -40,6 +41,12 @@ def partial_index(name: str, condition: str, *names: str) -> Index:
 def columns(table: Any, names: str) -> tuple[Any, ...]:
     """Columns of a table by their names, which are separated by blanks."""
     return tuple(getattr(table, name) for name in names.split())
+
+
+def shared_columns(table: type[Base], row_type: type, *, but: str = "") -> tuple[Any, ...]:
+    """The columns of a table that a row has as fields of the same names, in the order of the fields; all but one."""
+    names = (field.name for field in fields(row_type))
+    return tuple(getattr(table, name) for name in names if name in table.__table__.columns and name != but)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
