@@ -8,7 +8,9 @@ from prefect import runtime
 
 from flows.errors import RequestRefused
 from flows.jobs.encrypt import encryption_job
+from flows.jobs.keep import keeping_job
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
+from flows.jobs.plan import vault_of
 from flows.jobs.run import Job
 from flows.orchestration.flow_run import job_flow, now
 from flows.settings import Settings, load_settings
@@ -44,7 +46,9 @@ def encrypt_files(parameters: EncryptFiles, settings: Settings) -> Job:
     """
     if "-" in (parameters.paths or settings.path_list):
         raise RequestRefused("a flow run has no standard input: name files or folders")
-    return encryption_job(parameters, settings)
+    if vault_of(parameters, settings) is None:
+        return encryption_job(parameters, settings)
+    return keeping_job(parameters, settings)
 
 
 @job_flow(EncryptPayloads, _payloads_run_name)

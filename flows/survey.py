@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from flows.jobs.experiment import survey_job
 from flows.jobs.parameters import Survey
 from flows.jobs.run import Job
-from flows.jobs.survey import survey_job
 from flows.orchestration.flow_run import job_flow, timed_name
 from flows.settings import Settings
 

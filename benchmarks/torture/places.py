@@ -17,12 +17,12 @@ from db.history import History
 from db.rows import NewRun
 from db.store import Store
 from flows.cli.progress import ProgressReporter
-from flows.jobs.keep import encrypt_into_vault
-from flows.jobs.request import EncryptionRequest, VaultRequest
-from flows.jobs.restore import RestorationRequest, restore
+from flows.jobs.keep import keeping_job, restoration_job
+from flows.jobs.parameters import EncryptFiles, RestoreFiles, VerifyVault
 from flows.jobs.run import Job, OpenRun, Tools
 from flows.jobs.runner import DirectRunner
-from flows.jobs.verify import VerificationRequest, verify
+from flows.jobs.upkeep import verification_job
+from flows.settings import Settings
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile, write_key_file
 from tasks.vault.index import ObjectIndex
@@ -82,6 +82,11 @@ class Place:
             self.command(*arguments), env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
         )
 
+    @property
+    def settings(self) -> Settings:
+        """What is in force for a job on the vault."""
+        return Settings(home=str(self.home), vault=str(self.vault), key_file=str(self.key), jobs=1)
+
     def job(self, flow: str, job: Job) -> OpenRun:
         """The same without the start of an interpreter: the run, recorded and closed."""
         url = f"sqlite:///{self.home / 'history.sqlite'}"
@@ -91,22 +96,18 @@ class Place:
 
     def keep(self) -> None:
         """Put the tree into the vault."""
-        request = EncryptionRequest(KeyFile(str(self.key)), paths=(str(self.tree),))
-        vault = VaultRequest(str(self.vault))
-        opened = self.job("encrypt_files", lambda run, tools: encrypt_into_vault(request, vault, run, tools))
+        opened = self.job("encrypt_files", keeping_job(EncryptFiles(paths=(str(self.tree),)), self.settings))
         assert opened.exit_code == 0, opened.message
 
     def verified(self) -> str:
         """What a whole verify, held against the record, has to say; empty if there is no fault."""
-        request = VerificationRequest(str(self.vault), KeyFile(str(self.key)))
-        opened = self.job("verify_vault", lambda run, tools: verify(request, run, tools))
+        opened = self.job("verify_vault", verification_job(VerifyVault(), self.settings))
         return opened.message if opened.exit_code else ""
 
     def kept_otherwise(self) -> str:
         """What is different in the tree once it has been restored; empty if nothing is."""
         with scratch() as target:
-            request = RestorationRequest(str(self.vault), KeyFile(str(self.key)), "latest", str(target))
-            opened = self.job("restore_files", lambda run, tools: restore(request, run, tools))
+            opened = self.job("restore_files", restoration_job(RestoreFiles(target=str(target)), self.settings))
             return opened.message if opened.exit_code else difference(self.tree, target)
 
     def unnamed(self) -> int:

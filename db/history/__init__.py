@@ -1,4 +1,4 @@
-"""All reads of the record: frozen rows, never ORM objects. Imports neither Alembic nor Prefect.
+"""All reads of the record: frozen rows. Imports neither Alembic nor Prefect.
 
 `History` opens a database for reading; each of its methods answers one kind of question.
 """

@@ -27,16 +27,16 @@ from db.history.reader import (
 )
 from db.rows import InterpreterRow, PayloadRow, RunRow, SampleRow, StageRow, count_or_text, display_name
 from db.tables import (
-    CaseTable,
-    EncryptionTable,
-    HostTable,
-    InterpreterTable,
-    RunTable,
-    SampleTable,
-    SeriesTable,
-    StageTable,
-    SummaryTable,
-    VaultTable,
+    CASE,
+    ENCRYPTION,
+    HOST,
+    INTERPRETER,
+    RUN,
+    SAMPLE,
+    SERIES,
+    STAGE,
+    SUMMARY,
+    VAULT,
 )
 from db.tables.base import shared_columns
 from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES
@@ -60,30 +60,30 @@ class RunReads(RecordReader):
         hosts: Sequence[str] = (),
     ) -> list[RunRow]:
         """The newest runs that started in a time, with one of the statuses, on one of the hosts."""
-        query = within(_RUNS.where(*of_hosts(hosts)), RunTable.started_at, since, until)
-        query = query.order_by(RunTable.started_at.desc(), RunTable.id.desc()).limit(limit)
+        query = within(_RUNS.where(*of_hosts(hosts)), RUN.c.started_at, since, until)
+        query = query.order_by(RUN.c.started_at.desc(), RUN.c.id.desc()).limit(limit)
         # One query per status: each walks its part of the index from the newest row on, and stops at the limit.
-        queries = [query.where(RunTable.status == status) for status in dict.fromkeys(statuses)] or [query]
+        queries = [query.where(RUN.c.status == status) for status in dict.fromkeys(statuses)] or [query]
         rows = [_run_row(row) for one in queries for row in self._rows(one)]
         return sorted(rows, key=lambda row: (row.started_at, row.id), reverse=True)[:limit]
 
     def run(self, run_id: int) -> RunRow | None:
         """One run by its number."""
-        return next((_run_row(row) for row in self._rows(_RUNS.where(RunTable.id == run_id))), None)
+        return next((_run_row(row) for row in self._rows(_RUNS.where(RUN.c.id == run_id))), None)
 
     def run_of_flow(self, flow_run_id: str) -> RunRow | None:
         """The last attempt of a Prefect flow run."""
-        query = _RUNS.where(RunTable.flow_run_id == flow_run_id).order_by(RunTable.attempt.desc()).limit(1)
+        query = _RUNS.where(RUN.c.flow_run_id == flow_run_id).order_by(RUN.c.attempt.desc()).limit(1)
         return next((_run_row(row) for row in self._rows(query)), None)
 
     def counts(self, run_id: int) -> list[PayloadCount]:
         """How the payloads of a run ended."""
-        query = counted(EncryptionTable.status, EncryptionTable.cause, size_bytes=EncryptionTable.size_bytes)
-        rows = self._rows(query.where(EncryptionTable.run_id == run_id))
+        query = counted(ENCRYPTION.c.status, ENCRYPTION.c.cause, size_bytes=ENCRYPTION.c.size_bytes)
+        rows = self._rows(query.where(ENCRYPTION.c.run_id == run_id))
         return [PayloadCount(status, cause, count, int(size)) for status, cause, count, size in rows]
 
 
-_RUNS = select(*shared_columns(RunTable, RunRow), HostTable.name.label("host")).join(HostTable)
+_RUNS = select(*shared_columns(RUN, RunRow), HOST.c.name.label("host")).join(HOST)
 
 
 def _run_row(row: Row[Any]) -> RunRow:
@@ -95,16 +95,16 @@ class PayloadReads(RecordReader):
 
     def payloads(self, which: PayloadFilter, *, limit: int | None = 20) -> list[PayloadRow]:
         """Payloads with their stages, newest first; the payloads of one run in their order."""
-        query = within(_PAYLOADS, EncryptionTable.started_at, which.since, which.until).limit(limit)
+        query = within(_PAYLOADS, ENCRYPTION.c.started_at, which.since, which.until).limit(limit)
         if which.backends:
-            query = query.where(EncryptionTable.backend.in_(which.backends))
+            query = query.where(ENCRYPTION.c.backend.in_(which.backends))
         if which.hosts:
-            query = query.join(RunTable).join(HostTable).where(*of_hosts(which.hosts))
+            query = query.join(RUN).join(HOST).where(*of_hosts(which.hosts))
         if which.failed:
-            query = query.where(failed(EncryptionTable.status, PAYLOAD_FAILURES))
+            query = query.where(failed(ENCRYPTION.c.status, PAYLOAD_FAILURES))
         if which.run_id is not None:
             return self._with_stages(self._rows(_of_run(query, which.run_id, which.suites)))
-        query = query.order_by(EncryptionTable.started_at.desc(), EncryptionTable.id.desc())
+        query = query.order_by(ENCRYPTION.c.started_at.desc(), ENCRYPTION.c.id.desc())
         return self._with_stages(self._newest(query, which, limit))
 
     def _newest(self, query: Select[Any], which: PayloadFilter, limit: int | None) -> Sequence[Row[Any]]:
@@ -112,57 +112,57 @@ class PayloadReads(RecordReader):
         suites = tuple(dict.fromkeys(which.suites))
         queries = [query]
         if which.path is not None:
-            queries = [query.where(one) for one in at_or_below(EncryptionTable.name, which.path)]
+            queries = [query.where(one) for one in at_or_below(ENCRYPTION.c.name, which.path)]
         if suites and (which.path is not None or which.failed):
-            queries = [one.where(unindexed(EncryptionTable.suite).in_(suites)) for one in queries]
+            queries = [one.where(unindexed(ENCRYPTION.c.suite).in_(suites)) for one in queries]
         elif suites:
-            queries = [query.where(EncryptionTable.suite == suite) for suite in suites]
+            queries = [query.where(ENCRYPTION.c.suite == suite) for suite in suites]
         rows = [row for one in queries for row in self._rows(one)]
         return sorted(rows, key=lambda row: (row.started_at, row.id), reverse=True)[:limit] if queries[1:] else rows
 
     def last_digest(self, name: bytes) -> PayloadRow | None:
         """The newest good encryption of a file, by its absolute path."""
         text, name_bytes = display_name(name)
-        same = EncryptionTable.name_bytes.is_(None) if name_bytes is None else EncryptionTable.name_bytes == name_bytes
-        query = _PAYLOADS.where(EncryptionTable.name == text, EncryptionTable.status == "ok")
-        query = query.where(EncryptionTable.kind == "file", same)
-        rows = self._rows(query.order_by(EncryptionTable.started_at.desc(), EncryptionTable.id.desc()).limit(1))
+        same = ENCRYPTION.c.name_bytes.is_(None) if name_bytes is None else ENCRYPTION.c.name_bytes == name_bytes
+        query = _PAYLOADS.where(ENCRYPTION.c.name == text, ENCRYPTION.c.status == "ok")
+        query = query.where(ENCRYPTION.c.kind == "file", same)
+        rows = self._rows(query.order_by(ENCRYPTION.c.started_at.desc(), ENCRYPTION.c.id.desc()).limit(1))
         return next(iter(self._with_stages(rows)), None)
 
     def done_before(self, flow_run_id: str) -> frozenset[tuple[bytes, str, str]]:
         """The good payloads of earlier attempts of a Prefect flow run: (name, suite, backend)."""
         query = (
-            select(EncryptionTable.name, EncryptionTable.name_bytes, EncryptionTable.suite, EncryptionTable.backend)
-            .join(RunTable)
-            .where(RunTable.flow_run_id == flow_run_id, EncryptionTable.status == "ok")
+            select(ENCRYPTION.c.name, ENCRYPTION.c.name_bytes, ENCRYPTION.c.suite, ENCRYPTION.c.backend)
+            .join(RUN)
+            .where(RUN.c.flow_run_id == flow_run_id, ENCRYPTION.c.status == "ok")
         )
         return frozenset((row.name_bytes or row.name.encode(), row.suite, row.backend) for row in self._rows(query))
 
     def _with_stages(self, rows: Sequence[Row[Any]]) -> list[PayloadRow]:
         stages: dict[int, list[StageRow]] = defaultdict(list)
         for some in in_portions([row.id for row in rows]):
-            query = select(StageTable).where(StageTable.encryption_id.in_(some))
-            for row in self._rows(query.order_by(StageTable.encryption_id, StageTable.position)):
+            query = select(STAGE).where(STAGE.c.encryption_id.in_(some))
+            for row in self._rows(query.order_by(STAGE.c.encryption_id, STAGE.c.position)):
                 stages[row.encryption_id].append(StageRow(row.program, row.exit_code, row.wall_ns, row.cpu_ns))
         return [_payload_row(row, stages[row.id]) for row in rows]
 
 
 _PAYLOADS = (
     select(
-        EncryptionTable.id,
-        *shared_columns(EncryptionTable, PayloadRow, but="vault_id"),
-        VaultTable.vault_id,
-        VaultTable.path.label("kept_in"),
+        ENCRYPTION.c.id,
+        *shared_columns(ENCRYPTION, PayloadRow, but="vault_id"),
+        VAULT.c.vault_id,
+        VAULT.c.path.label("kept_in"),
     )
-    .select_from(EncryptionTable)
-    .outerjoin(VaultTable)
+    .select_from(ENCRYPTION)
+    .outerjoin(VAULT)
 )
 
 
 def _of_run(query: Select[Any], run_id: int, suites: Sequence[str]) -> Select[Any]:
     if suites:
-        query = query.where(unindexed(EncryptionTable.suite).in_(suites))
-    return query.where(EncryptionTable.run_id == run_id).order_by(EncryptionTable.ordinal)
+        query = query.where(unindexed(ENCRYPTION.c.suite).in_(suites))
+    return query.where(ENCRYPTION.c.run_id == run_id).order_by(ENCRYPTION.c.ordinal)
 
 
 def _payload_row(row: Row[Any], stages: Sequence[StageRow]) -> PayloadRow:
@@ -177,11 +177,11 @@ class SampleReads(RecordReader):
     def samples(self, which: SampleFilter, *, limit: int | None = 20) -> list[SampleRow]:
         """Samples, newest first; the samples of one run in their order."""
         if which.run_id is not None:
-            query = _timed(_SAMPLES.where(SampleTable.run_id == which.run_id, *_conditions(which)), which)
-            return [_sample_row(row) for row in self._rows(query.order_by(SampleTable.ordinal).limit(limit))]
-        newest = (SampleTable.started_at.desc(), SampleTable.id.desc())
+            query = _timed(_SAMPLES.where(SAMPLE.c.run_id == which.run_id, *_conditions(which)), which)
+            return [_sample_row(row) for row in self._rows(query.order_by(SAMPLE.c.ordinal).limit(limit))]
+        newest = (SAMPLE.c.started_at.desc(), SAMPLE.c.id.desc())
         if limit is not None and limit <= _ROWS_LOOKED_UP and (pairs := self._few_pairs(which)) is not None:
-            query = _SAMPLES.where(SampleTable.id.in_(self._newest_of(pairs, which, limit))).order_by(*newest)
+            query = _SAMPLES.where(SAMPLE.c.id.in_(self._newest_of(pairs, which, limit))).order_by(*newest)
         else:
             query = _timed(_SAMPLES.where(*_conditions(which)), which).order_by(*newest)
         return [_sample_row(row) for row in self._rows(query.limit(limit))]
@@ -189,31 +189,31 @@ class SampleReads(RecordReader):
     def runs_with(self, which: SampleFilter, *, limit: int = 5) -> list[int]:
         """The ids of the newest runs that have such samples; the time is the start of the run."""
         such = (*of_case(which.case), *of_interpreters(which.interpreters))
-        if not self._rows(select(CaseTable.id).where(*of_case(which.case)).limit(1)):
+        if not self._rows(select(CASE.c.id).where(*of_case(which.case)).limit(1)):
             return []
         # Walks the runs from the newest on. Closed runs have few summaries, which are faster to search than their
         # samples.
-        summary = select(SummaryTable.id).join(SeriesTable).join(CaseTable, SeriesTable.case_id == CaseTable.id)
-        summary = summary.join(InterpreterTable, SeriesTable.interpreter_id == InterpreterTable.id)
-        summary = summary.where(*such, SummaryTable.run_id == RunTable.id)
-        sample = select(SampleTable.id).join(CaseTable).join(InterpreterTable)
-        sample = sample.where(*such, SampleTable.run_id == RunTable.id)
-        known = or_(summary.exists(), and_(RunTable.status == "running", sample.exists()))
-        query = select(RunTable.id).join(HostTable).where(known, *of_hosts(which.hosts))
-        query = query.order_by(RunTable.started_at.desc(), RunTable.id.desc()).limit(limit)
-        return [row.id for row in self._rows(within(query, RunTable.started_at, which.since, which.until))]
+        summary = select(SUMMARY.c.id).select_from(SUMMARY).join(SERIES).join(CASE, SERIES.c.case_id == CASE.c.id)
+        summary = summary.join(INTERPRETER, SERIES.c.interpreter_id == INTERPRETER.c.id)
+        summary = summary.where(*such, SUMMARY.c.run_id == RUN.c.id)
+        sample = select(SAMPLE.c.id).select_from(SAMPLE).join(CASE).join(INTERPRETER)
+        sample = sample.where(*such, SAMPLE.c.run_id == RUN.c.id)
+        known = or_(summary.exists(), and_(RUN.c.status == "running", sample.exists()))
+        query = select(RUN.c.id).join(HOST).where(known, *of_hosts(which.hosts))
+        query = query.order_by(RUN.c.started_at.desc(), RUN.c.id.desc()).limit(limit)
+        return [row.id for row in self._rows(within(query, RUN.c.started_at, which.since, which.until))]
 
     def failed_samples(self, run_id: int) -> int:
         """How many samples of a run say that something is broken."""
-        query = select(func.count()).where(SampleTable.run_id == run_id, SampleTable.outcome.in_(SAMPLE_FAILURES))
+        query = select(func.count()).where(SAMPLE.c.run_id == run_id, SAMPLE.c.outcome.in_(SAMPLE_FAILURES))
         return next((int(row[0]) for row in self._rows(query)), 0)
 
     def _few_pairs(self, which: SampleFilter) -> list[tuple[int, int]] | None:
         """Every wanted case with every wanted interpreter; None if they are many, or if all are wanted."""
         if not which.case and not which.interpreters:
             return None
-        cases = self._rows(select(CaseTable.id).where(*of_case(which.case)).limit(_PAIRS_LOOKED_UP + 1))
-        those = select(InterpreterTable.id).where(*of_interpreters(which.interpreters))
+        cases = self._rows(select(CASE.c.id).where(*of_case(which.case)).limit(_PAIRS_LOOKED_UP + 1))
+        those = select(INTERPRETER.c.id).where(*of_interpreters(which.interpreters))
         interpreters = self._rows(those.limit(_PAIRS_LOOKED_UP + 1))
         if len(cases) * len(interpreters) > _PAIRS_LOOKED_UP:
             return None
@@ -223,30 +223,30 @@ class SampleReads(RecordReader):
         """Ids of the newest samples of all these pairs."""
         newest: list[tuple[datetime, int]] = []
         for case_id, interpreter_id in pairs:
-            query = _timed(select(SampleTable.started_at, SampleTable.id), which)
-            query = query.where(SampleTable.case_id == case_id, SampleTable.interpreter_id == interpreter_id)
+            query = _timed(select(SAMPLE.c.started_at, SAMPLE.c.id), which)
+            query = query.where(SAMPLE.c.case_id == case_id, SAMPLE.c.interpreter_id == interpreter_id)
             if which.hosts:
-                query = query.join(RunTable, SampleTable.run_id == RunTable.id).join(HostTable)
+                query = query.join(RUN, SAMPLE.c.run_id == RUN.c.id).join(HOST)
                 query = query.where(*of_hosts(which.hosts))
-            query = query.order_by(SampleTable.started_at.desc(), SampleTable.id.desc()).limit(limit)
+            query = query.order_by(SAMPLE.c.started_at.desc(), SAMPLE.c.id.desc()).limit(limit)
             newest += [(row.started_at, row.id) for row in self._rows(query)]
         return [sample_id for _, sample_id in sorted(newest, reverse=True)[:limit]]
 
 
-_INTERPRETER = {f"interpreter_{column.key}": column for column in shared_columns(InterpreterTable, InterpreterRow)}
+_INTERPRETER = {f"interpreter_{column.key}": column for column in shared_columns(INTERPRETER, InterpreterRow)}
 _SAMPLES = (
     select(
-        *shared_columns(SampleTable, SampleRow),
-        CaseTable.key.label("case"),
-        *shared_columns(CaseTable, SampleRow),
+        *shared_columns(SAMPLE, SampleRow),
+        CASE.c.key.label("case"),
+        *shared_columns(CASE, SampleRow),
         *(column.label(label) for label, column in _INTERPRETER.items()),
-        HostTable.name.label("host"),
+        HOST.c.name.label("host"),
     )
-    .select_from(SampleTable)
-    .join(CaseTable)
-    .join(InterpreterTable)
-    .join(RunTable, SampleTable.run_id == RunTable.id)
-    .join(HostTable)
+    .select_from(SAMPLE)
+    .join(CASE)
+    .join(INTERPRETER)
+    .join(RUN, SAMPLE.c.run_id == RUN.c.id)
+    .join(HOST)
 )
 
 
@@ -255,7 +255,7 @@ def _conditions(which: SampleFilter) -> Any:
 
 
 def _timed(query: Select[Any], which: SampleFilter) -> Select[Any]:
-    return within(query, SampleTable.started_at, which.since, which.until)
+    return within(query, SAMPLE.c.started_at, which.since, which.until)
 
 
 def _sample_row(row: Row[Any]) -> SampleRow:

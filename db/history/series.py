@@ -14,7 +14,7 @@ from sqlalchemy import Row, Select, func, or_, select
 from db.answers import MedianRow, SeriesRow, SummaryRow, TrendRow
 from db.history.reader import RecordReader, SeriesFilter, in_portions, of_case, of_hosts, of_interpreters, within
 from db.summaries import day_rows
-from db.tables import CaseTable, DaySummaryTable, HostTable, InterpreterTable, SeriesTable, SummaryTable
+from db.tables import CASE, DAY_SUMMARY, HOST, INTERPRETER, SERIES, SUMMARY
 from db.tables.base import columns, shared_columns
 
 _DAY = timedelta(days=1)
@@ -29,13 +29,13 @@ class SeriesReads(RecordReader):
         """The series that match, whenever they were measured: series of encryptions first, the others by case."""
         query = _SERIES.where(*of_case(which.case), *of_interpreters(which.interpreters), *of_hosts(which.hosts))
         if which.suites:
-            query = query.where(SeriesTable.suite.in_(which.suites))
+            query = query.where(SERIES.c.suite.in_(which.suites))
         if which.backends:
-            query = query.where(SeriesTable.backend.in_(which.backends))
+            query = query.where(SERIES.c.backend.in_(which.backends))
         if which.series_ids:
-            query = query.where(SeriesTable.id.in_(which.series_ids))
-        payloads = (SeriesTable.suite, SeriesTable.backend, SeriesTable.kept, SeriesTable.size_class)
-        order = (SeriesTable.kind, *payloads, CaseTable.key, InterpreterTable.label, SeriesTable.id)
+            query = query.where(SERIES.c.id.in_(which.series_ids))
+        payloads = (SERIES.c.suite, SERIES.c.backend, SERIES.c.kept, SERIES.c.size_class)
+        order = (SERIES.c.kind, *payloads, CASE.c.key, INTERPRETER.c.label, SERIES.c.id)
         return [SeriesRow(**row._asdict()) for row in self._rows(query.order_by(*order))]
 
     def summaries(
@@ -62,7 +62,7 @@ class SeriesReads(RecordReader):
             limit: only the newest runs of each series.
         """
         series = self.series(which)
-        timed = _MEDIANS.where(SummaryTable.median_ns.is_not(None))
+        timed = _MEDIANS.where(SUMMARY.c.median_ns.is_not(None))
         rows = self._summary_rows(timed, series, which, limit=limit)
         return [MedianRow(one, *row[1:]) for one in series for row in rows[one.series_id]]
 
@@ -75,18 +75,18 @@ class SeriesReads(RecordReader):
         limit: int | None = None,
     ) -> Mapping[int, list[Row[Any]]]:
         """Select columns of `summary`, the first of which is `series_id`: by series, oldest first."""
-        newest = (SummaryTable.started_at.desc(), SummaryTable.run_id.desc())
+        newest = (SUMMARY.c.started_at.desc(), SUMMARY.c.run_id.desc())
         # A run in which the interpreter could not do the case at all says nothing about the series.
-        some_rows = or_(SummaryTable.n > 0, SummaryTable.failed > 0, SummaryTable.noisy > 0)
-        query = within(selected.where(some_rows).order_by(*newest), SummaryTable.started_at, which.since, which.until)
+        some_rows = or_(SUMMARY.c.n > 0, SUMMARY.c.failed > 0, SUMMARY.c.noisy > 0)
+        query = within(selected.where(some_rows).order_by(*newest), SUMMARY.c.started_at, which.since, which.until)
         queries: Iterable[Select[Any]]
         if run_id is not None:
-            queries = [query.where(SummaryTable.run_id == run_id)]
+            queries = [query.where(SUMMARY.c.run_id == run_id)]
         elif limit is not None:
-            queries = (query.where(SummaryTable.series_id == one.series_id).limit(limit) for one in series)
+            queries = (query.where(SUMMARY.c.series_id == one.series_id).limit(limit) for one in series)
         else:
             ids = in_portions([one.series_id for one in series])
-            queries = (query.where(SummaryTable.series_id.in_(some)) for some in ids)
+            queries = (query.where(SUMMARY.c.series_id.in_(some)) for some in ids)
         rows: dict[int, list[Row[Any]]] = defaultdict(list)
         for one in queries:
             for row in reversed(self._rows(one)):
@@ -123,13 +123,13 @@ class TrendReads(SeriesReads):
     def _rolled_up(self, series: Sequence[SeriesRow], begin: date | None, end: date | None, limit: int | None) -> _Days:
         query = _DAYS
         if begin is not None:
-            query = query.where(DaySummaryTable.day >= begin)
+            query = query.where(DAY_SUMMARY.c.day >= begin)
         if end is not None:
-            query = query.where(DaySummaryTable.day <= end)
-        query = query.order_by(DaySummaryTable.day.desc()).limit(limit)
+            query = query.where(DAY_SUMMARY.c.day <= end)
+        query = query.order_by(DAY_SUMMARY.c.day.desc()).limit(limit)
         days: _Days = defaultdict(list)
         for one in series:
-            rows = self._rows(query.where(DaySummaryTable.series_id == one.series_id))
+            rows = self._rows(query.where(DAY_SUMMARY.c.series_id == one.series_id))
             days[one.series_id] = [_day(one, _midnight(row.day), row.runs, row) for row in reversed(rows)]
         return days
 
@@ -140,7 +140,7 @@ class TrendReads(SeriesReads):
 
         If a series has one run on a day, its summary is that of the day; else the day's rows are added up.
         """
-        last = next((row[0] for row in self._rows(select(func.max(DaySummaryTable.day)))), None)
+        last = next((row[0] for row in self._rows(select(func.max(DAY_SUMMARY.c.day)))), None)
         if last is not None:
             begin = max(begin or last, last + _DAY)
         rows = self._summary_rows(_RUNS, series, _whole_days(begin, end))
@@ -166,8 +166,7 @@ class TrendReads(SeriesReads):
         ids: dict[str, int] = {}
         for some in in_portions([one.series_id for one in series]):
             ids |= {
-                row.key: row.id
-                for row in self._rows(select(SeriesTable.key, SeriesTable.id).where(SeriesTable.id.in_(some)))
+                row.key: row.id for row in self._rows(select(SERIES.c.key, SERIES.c.id).where(SERIES.c.id.in_(some)))
             }
         found: dict[tuple[int, date], SimpleNamespace] = {}
         with self._reading() as connection:
@@ -218,19 +217,19 @@ def _speed(row: Any) -> float | None:
 
 _SERIES = (
     select(
-        SeriesTable.id.label("series_id"),
-        *columns(SeriesTable, "kind track suite backend size_class kept"),
-        *columns(CaseTable, "experiment executor workload shape guard workers count workload_version"),
-        InterpreterTable.label.label("interpreter"),
-        InterpreterTable.version.label("interpreter_version"),
-        HostTable.name.label("host"),
+        SERIES.c.id.label("series_id"),
+        *columns(SERIES, "kind track suite backend size_class kept"),
+        *columns(CASE, "experiment executor workload shape guard workers count workload_version"),
+        INTERPRETER.c.label.label("interpreter"),
+        INTERPRETER.c.version.label("interpreter_version"),
+        HOST.c.name.label("host"),
     )
-    .join(HostTable)
-    .outerjoin(CaseTable, SeriesTable.case_id == CaseTable.id)
-    .outerjoin(InterpreterTable, SeriesTable.interpreter_id == InterpreterTable.id)
+    .join(HOST)
+    .outerjoin(CASE, SERIES.c.case_id == CASE.c.id)
+    .outerjoin(INTERPRETER, SERIES.c.interpreter_id == INTERPRETER.c.id)
 )
-_MEDIANS = select(*columns(SummaryTable, "series_id run_id started_at median_ns"))
-_SUMMARIES = select(SummaryTable.series_id, *shared_columns(SummaryTable, SummaryRow))
+_MEDIANS = select(*columns(SUMMARY, "series_id run_id started_at median_ns"))
+_SUMMARIES = select(SUMMARY.c.series_id, *shared_columns(SUMMARY, SummaryRow))
 _FIGURES = "n failed noisy lower_ns median_ns upper_ns size_bytes"
-_RUNS = select(*columns(SummaryTable, f"series_id started_at run_id {_FIGURES} mad_ns lost_share"))
-_DAYS = select(*columns(DaySummaryTable, f"series_id day runs {_FIGURES}"))
+_RUNS = select(*columns(SUMMARY, f"series_id started_at run_id {_FIGURES} mad_ns lost_share"))
+_DAYS = select(*columns(DAY_SUMMARY, f"series_id day runs {_FIGURES}"))

@@ -14,7 +14,7 @@ from flows.errors import RequestRefused
 from flows.jobs.arguments import check_paths, need_key_file
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.option_types import Flag, Json, Names, Via, Whole
-from flows.settings import settings_with
+from flows.settings import Settings, settings_with
 from flows.show.tables import CHECKED, PAYLOADS
 from flows.show.terminal import print_json, print_table, say
 from flows.text import plural, size
@@ -23,7 +23,6 @@ from tasks.cancel import CancelToken
 if TYPE_CHECKING:
     from db.history import History
     from db.rows import PayloadRow
-    from flows.jobs.request import EncryptionRequest
 
 _DEFAULTS = EncryptFiles()
 _SHOWN = 20
@@ -68,25 +67,32 @@ def encrypt(
     # Late, so that a command line is refused before engines and the record are loaded.
     from flows.cli.run import by_prefect, exit_code_of, run_job
     from flows.jobs.encrypt import encryption_job
-    from flows.jobs.request import encryption_request
+    from flows.jobs.plan import vault_of
 
     settings = settings_with(vault, key_file, options.jobs)
+    kept_in = vault_of(parameters, settings)
     if dry_run:
         if not isinstance(parameters, EncryptFiles):
             raise RequestRefused("--dry-run is for a vault, which takes files and folders")
-        return _print_preview(encryption_request(parameters, settings), json=json)
+        return _print_preview(parameters, settings, json=json)
     by_prefect(via)
     if "-" in paths and via == "prefect":
         raise RequestRefused("standard input can be read only with --via direct")
-    done = run_job(flow, parameters, encryption_job, settings, "direct" if "-" in paths else via, quiet=json)
+    way = "direct" if "-" in paths else via
+    if kept_in is not None and isinstance(parameters, EncryptFiles):
+        from flows.jobs.keep import keeping_job
+
+        done = run_job(flow, parameters, keeping_job, settings, way, quiet=json)
+    else:
+        done = run_job(flow, parameters, encryption_job, settings, way, quiet=json)
     history = settings.open_history()
     code = exit_code_of(history, done.run_id)
     if json:
         print_json(history.detail(done.run_id))
     else:
         _print_outcome(history, done.run_id)
-        if settings.vault is not None and isinstance(parameters, EncryptFiles) and not parameters.discard:
-            say(f"vault {settings.vault}: {done.message}")
+        if kept_in is not None:
+            say(f"vault {kept_in}: {done.message}")
     return code
 
 
@@ -135,12 +141,12 @@ def _parse_random(text: str) -> tuple[int, int]:
     return size_bytes, count
 
 
-def _print_preview(request: EncryptionRequest, *, json: bool) -> int:
-    if request.vault is None:
+def _print_preview(parameters: EncryptFiles, settings: Settings, *, json: bool) -> int:
+    if parameters.discard or settings.vault is None:
         raise RequestRefused("--dry-run is for a vault: give --vault DIR or set THREADMILL_VAULT")
     from flows.jobs.keep import preview
 
-    found = preview(request, request.vault)
+    found = preview(parameters, settings)
     if json:
         print_json(found)
         return 0

@@ -91,7 +91,7 @@ def survey(*, via: Via = None, json: Json = False) -> int:
     settings = load_settings()
     # Late, so that a command line is refused before engines and the record are loaded.
     from flows.cli.run import exit_code_of, run_job
-    from flows.jobs.survey import survey_job
+    from flows.jobs.experiment import survey_job
 
     run_id = run_job("flows.survey:survey", Survey(), survey_job, settings, via, quiet=json).run_id
     history = settings.open_history()

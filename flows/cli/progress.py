@@ -7,11 +7,11 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from flows.show.terminal import console
 from flows.text import plural, size, visible
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ class ProgressReporter:
         from flows.jobs.run import PlannedWork
 
         self.run_id: int | None = None
-        self._console = console(error=True)
+        # Of a pipe nobody knows the width.
+        width = None if sys.stderr.isatty() else 250
+        self._console = Console(stderr=True, width=width, highlight=False)
         self._quiet = quiet
         self._work = PlannedWork("working", "step", 0)
         self._done = self._faults = 0

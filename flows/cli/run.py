@@ -15,7 +15,7 @@ from db.rows import NewRun, RunRow
 from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS
 from flows.cli.progress import ProgressReporter
 from flows.errors import CommandFailed, RequestRefused
-from flows.jobs.parameter_types import JobParameters
+from flows.jobs.arguments import JobParameters
 from flows.jobs.run import LISTENER, Job, Tools
 from flows.jobs.runner import DirectRunner
 from flows.settings import Settings, in_force

@@ -21,7 +21,7 @@ from flows.text import ago, parse_age, plural, size
 
 if TYPE_CHECKING:
     from db.history import History
-    from flows.jobs.vault_state import VaultState
+    from flows.jobs.vault import VaultState
     from flows.serving.deployments import Deployments
     from flows.serving.serve import Serving
 
@@ -135,7 +135,7 @@ def _look(settings: Settings, history: History, snapshot_age: str | None, proof_
         RequestRefused: an age is none, or is given without a vault.
         RecordError: the record cannot be read.
     """
-    from flows.jobs.vault_state import look_at_vault, too_old
+    from flows.jobs.vault import look_at_vault, too_old
 
     # What is refused is refused before anything is read.
     _check(snapshot_age, "--snapshot-age")

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from flows.jobs.parameters import Maintain, PruneVault, RestoreFiles, VerifyVault
 from flows.option_types import Flag, Json, KeyOption, VaultOption, Via, Whole
-from flows.settings import load_settings, settings_with
+from flows.settings import Settings, load_settings, settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
 from flows.show.terminal import print_json, print_table, say
 from flows.text import plural
-
-if TYPE_CHECKING:
-    from db.history import History
-    from flows.jobs.vault import PruningRequest
 
 
 def verify(
@@ -44,7 +40,7 @@ def verify(
     settings = settings_with(vault, key_file, jobs)
     # Late, so that a command line is refused before engines and the record are loaded.
     from flows.cli.run import print_done, run_job
-    from flows.jobs.verify import verification_job
+    from flows.jobs.upkeep import verification_job
 
     done = run_job("flows.vault:verify_vault", options.check(), verification_job, settings, via, quiet=json)
     return print_done(settings.open_history(), done, json=json)
@@ -80,7 +76,7 @@ def restore(
     # Late, so that a command line is refused before engines and the record are loaded.
     from flows.cli.run import print_done, run_job
     from flows.jobs.arguments import need_path
-    from flows.jobs.restore import restoration_job
+    from flows.jobs.keep import restoration_job
 
     given = replace(options, snapshot=snapshot, target=need_path(target), paths=tuple(map(need_path, paths)))
     done = run_job("flows.vault:restore_files", given, restoration_job, settings, via, quiet=json)
@@ -112,20 +108,20 @@ def prune(
     options.check()
     # Late, so that a command line is refused before engines and the record are loaded.
     from flows.cli.run import print_done, run_job
-    from flows.jobs.vault import pruning_job, pruning_request
+    from flows.jobs.upkeep import pruning_job
 
     if dry_run:
-        return _print_preview(pruning_request(options, settings), settings.open_history(), json=json)
+        return _print_preview(options, settings, json=json)
     done = run_job("flows.vault:prune_vault", options, pruning_job, settings, via, quiet=json)
     return print_done(settings.open_history(), done, json=json)
 
 
-def _print_preview(request: PruningRequest, history: History, *, json: bool) -> int:
+def _print_preview(parameters: PruneVault, settings: Settings, *, json: bool) -> int:
     from flows.cli.snapshots import snapshot_line
-    from flows.jobs.vault import preview_prune
+    from flows.jobs.upkeep import preview_prune
     from tasks.cancel import CancelToken
 
-    removal = preview_prune(request, history, CancelToken())
+    removal = preview_prune(parameters, settings, settings.open_history(), CancelToken())
     if json:
         print_json(
             {"remove": [one.name for one in removal.snapshots], "keep": removal.kept, "objects": removal.objects}
@@ -158,7 +154,7 @@ def maintain(
     settings = load_settings()
     # Late, so that a command line is refused before engines and the record are loaded.
     from flows.cli.run import print_done, run_job
-    from flows.jobs.maintain import maintenance_job
+    from flows.jobs.upkeep import maintenance_job
 
     done = run_job("flows.maintain:maintain", options, maintenance_job, settings, via, quiet=json)
     return print_done(settings.open_history(), done, json=json)

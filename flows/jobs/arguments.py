@@ -1,10 +1,20 @@
-"""Paths, vaults and key files that users name, checked; loads no engine, so that a refusal is quick."""
+"""What a job is given, checked: the base of all parameters, and the paths, vaults and key files that users name.
+
+It loads no engine, so that a refusal is quick.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, dataclass, fields
+from enum import StrEnum
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Interval, Le
+from cyclopts import Parameter
 
 from flows.errors import RequestRefused
 from flows.text import shown_path
@@ -12,6 +22,126 @@ from tasks.files import absolute
 
 if TYPE_CHECKING:
     from tasks.crypto.secret import KeyFile
+
+
+@dataclass(frozen=True)
+class Matches:
+    """A text of this form; `refusal` says of any other one what is wrong, and what to write."""
+
+    pattern: str
+    refusal: str
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> dict[str, str]:
+        """Pydantic's schema, in the form that needs no import of it."""
+        return {"type": "str", "pattern": f"^{self.pattern}$"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobParameters:
+    """Base of all; a subclass declares the parameters of one flow, in the order of its form."""
+
+    def __init_subclass__(cls) -> None:
+        """Have the command check each option as it is read, before any other check with a message of its own."""
+        cls.__annotations__ = {
+            name: Annotated[hint, Parameter(validator=_Check(option_name(name, hint), hint))]
+            for name, hint in hints(cls).items()
+        }
+
+    def check(self) -> Self:
+        """The same, if all values are in bounds and all names are known.
+
+        Raises:
+            RequestRefused: a value is not.
+        """
+        own = hints(self.__class__)
+        for field in fields(self):
+            _Check(option_name(field.name, own[field.name]), own[field.name])(None, getattr(self, field.name))
+        return self
+
+    def recorded(self) -> dict[str, object]:
+        """The values as JSON, for a run's row."""
+        return {field.name: _json(getattr(self, field.name)) for field in fields(self)}
+
+
+def hints(parameters: type[JobParameters]) -> dict[str, Any]:
+    """The types of the fields, with their annotations."""
+    return get_type_hints(parameters, include_extras=True)
+
+
+def option_name(name: str, hint: Any) -> str:
+    """The option that sets a field."""
+    own = [str(next(iter(one.name))) for one in _metadata(hint) if isinstance(one, Parameter) and one.name]
+    return own[-1] if own else "--" + name.replace("_", "-")
+
+
+def help_of(hint: Any) -> str:
+    """The text of a field."""
+    return next(one.help for one in _metadata(hint) if isinstance(one, Parameter) and one.help)
+
+
+def defaults(parameters: type[JobParameters]) -> dict[str, Any]:
+    """The default of every field that has one."""
+    return {field.name: field.default for field in fields(parameters) if field.default is not MISSING}
+
+
+def _metadata(hint: Any) -> tuple[Any, ...]:
+    return _without_wrapping(hint)[1]
+
+
+def _without_wrapping(hint: Any, metadata: tuple[Any, ...] = ()) -> tuple[Any, tuple[Any, ...]]:
+    """The type itself, without None and annotations; all annotations, the outermost first."""
+    if get_origin(hint) is Annotated:
+        inner, *more = get_args(hint)
+        return _without_wrapping(inner, (*metadata, *more))
+    if get_origin(hint) in (Union, UnionType):
+        (inner,) = (one for one in get_args(hint) if one is not NoneType)
+        return _without_wrapping(inner, metadata)
+    return hint, metadata
+
+
+@dataclass(frozen=True)
+class _Check:
+    """Refuses a value that is out of the bounds of a type, or none of its choices."""
+
+    option: str
+    hint: Any
+
+    def __call__(self, _type: Any, value: Any) -> None:
+        """Raises RequestRefused."""
+        base, metadata = _without_wrapping(self.hint)
+        if get_origin(base) is tuple:
+            for one in value:
+                self._check(one, *_without_wrapping(get_args(base)[0]))
+        elif value is not None:
+            self._check(value, base, metadata)
+
+    def _check(self, value: Any, kind: Any, metadata: Sequence[Any]) -> None:
+        for bound in metadata:
+            if isinstance(bound, Interval) and not bound.ge <= value <= bound.le:
+                raise RequestRefused(f"{self.option} is between {bound.ge:,} and {bound.le:,}")
+            if isinstance(bound, Ge) and value < bound.ge:
+                raise RequestRefused(f"{self.option} is at least {bound.ge}")
+            if isinstance(bound, Le) and value > bound.le:
+                raise RequestRefused(f"{self.option} is at most {bound.le:,}")
+            if isinstance(bound, Matches) and not re.fullmatch(bound.pattern, value):
+                raise RequestRefused(f"{value!r} {bound.refusal}")
+        known = list(_choices(kind))
+        if known and value not in known:
+            noun = self.option.lstrip("-").removesuffix("s")
+            raise RequestRefused(f"unknown {noun} {value!r}; there are: {', '.join(known)}")
+
+
+def _choices(kind: Any) -> Iterator[str]:
+    if get_origin(kind) is Literal:
+        yield from get_args(kind)
+    elif isinstance(kind, type) and issubclass(kind, StrEnum):
+        yield from map(str, kind)
+
+
+def _json(value: Any) -> object:
+    if isinstance(value, tuple):
+        return [_json(one) for one in value]
+    return shown_path(value) if isinstance(value, str) else value
 
 
 def check_paths(paths: Sequence[str]) -> tuple[str, ...]:

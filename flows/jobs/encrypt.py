@@ -14,9 +14,8 @@ from typing import TypeVar
 from db.rows import NewRun
 from db.store import Store
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
-from flows.jobs.plan import Done, Plan, make_plan
-from flows.jobs.request import EncryptionRequest, encryption_request
-from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Tools, counted, open_run
+from flows.jobs.plan import Done, Plan, make_plan, recorded, settled, vault_of
+from flows.jobs.run import Job, MoreDone, OpenRun, PartOutcome, PlannedWork, Tools, counted, open_run
 from flows.jobs.runner import Here, Step, at_once
 from flows.settings import Settings
 from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch
@@ -81,47 +80,39 @@ class EncryptionOutcome:
 
 
 def encryption_job(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> Job:
-    """The job for these parameters, with or without a vault.
+    """The job for these parameters where no vault keeps the ciphertext; see `flows.jobs.keep` for the other one.
 
     Raises:
-        RequestRefused, CryptoError: see `encryption_request`.
+        RequestRefused, CryptoError: see `settled`.
     """
-    request = encryption_request(parameters, settings)
-    if request.vault is None:
-        return partial(encrypt, request)
-    # Late: a run without a vault loads nothing of it.
-    from flows.jobs.keep import encrypt_into_vault
-
-    return partial(encrypt_into_vault, request, request.vault)
+    assert vault_of(parameters, settings) is None  # noqa: S101 - it would be discarded without a word
+    return partial(encrypt, settled(parameters, settings), settings)
 
 
-def encrypt(request: EncryptionRequest, run: NewRun, tools: Tools) -> OpenRun:
-    """Encrypt every payload of the request and record what became of it; the run, closed.
+def encrypt(parameters: EncryptFiles | EncryptPayloads, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
+    """Encrypt every payload, discard the ciphertext, and record the result of each; the run, closed.
 
-    A further attempt of a flow run does only what earlier ones have not done.
-
-    Args:
-        request: what to encrypt and how.
-        run: what the run's row says; its parameters are taken from the request.
-        tools: what to work with. When cancelled, batches in work are recorded as far as they came.
+    A further attempt of a flow run does only what earlier ones have not done. When cancelled, batches in work are
+    recorded as far as they came.
 
     Raises:
         RequestRefused, CryptoError: refused before any work, and before the run has a row.
         RecordError: the record cannot be written.
     """
-    plan = tools.runner.plan(lambda: make_plan(request, tools.cancel))
+    plan = tools.runner.plan(lambda: make_plan(parameters, settings, tools.cancel))
     tools.reporter.planned(planned_work(plan))
-    with open_run(replace(run, parameters=dict(request.recorded)), tools) as opened:
+    with open_run(replace(run, parameters=recorded(parameters, settings)), tools) as opened:
         done_before: frozenset[Done] = frozenset()
         if run.flow_run_id is not None and run.attempt > 1:
             done_before = tools.history.done_before(run.flow_run_id)
-        opened.outcomes.append(encrypt_batches(plan, opened, done_before))
+        encrypt_batches(plan, opened, done_before)
     return opened
 
 
-def encrypt_batches(plan: Plan, run: OpenRun, done_before: frozenset[Done] = frozenset()) -> EncryptionOutcome:
-    """Encrypt the payloads of a plan, and discard the ciphertext."""
-    return run_batches(plan, run, partial(batch_step, plan.request), tuple, done_before)
+def encrypt_batches(plan: Plan, run: OpenRun, done_before: frozenset[Done] = frozenset()) -> None:
+    """Encrypt the payloads of a plan but for those that were done before, and discard the ciphertext."""
+    outcome = run_batches(plan, run, partial(batch_step, plan), tuple, done_before)
+    run.outcomes.append(PartOutcome(outcome.exit_code, outcome.message))
 
 
 def run_batches(
@@ -171,13 +162,13 @@ def _more_done(batch: Batch, encryptions: Sequence[Encryption], *, several: bool
     return MoreDone(len(encryptions), outcome.size_bytes, line, faults)
 
 
-def batch_step(request: EncryptionRequest, batch: Batch) -> Step[tuple[Encryption, ...]]:
+def batch_step(plan: Plan, batch: Batch) -> Step[tuple[Encryption, ...]]:
     """The step that encrypts a batch. Its names are ASCII: the font of the UI's graph has little else."""
     return Step(
         kind="encrypt-batch",
         name=f"encrypt batch {batch.number}: {len(batch.payloads)} x {batch.suite} on {batch.chosen.backend}",
         recorded_as=f"record batch {batch.number}",
-        work=partial(_encrypt, batch, request.key, request.limits),
+        work=partial(_encrypt, batch, plan.key, plan.limits),
         record=_record,
     )
 

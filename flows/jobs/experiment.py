@@ -1,4 +1,7 @@
-"""The experiments' job: find interpreters, plan rounds, measure and record them one at a time."""
+"""The jobs that measure: experiments, and the survey of the chapter's items 52 to 54.
+
+They find interpreters and plan rounds, then measure and record one round at a time.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,14 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from db.rows import NewRun
 from db.store import Store
 from flows.errors import RequestRefused
-from flows.jobs.parameters import RunExperiments
-from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Reporter, Tools, counted, open_run
+from flows.jobs.parameters import EncryptPayloads, RunExperiments, Survey
+from flows.jobs.run import Job, MoreDone, OpenRun, PartOutcome, PlannedWork, Reporter, Tools, counted, open_run
 from flows.jobs.runner import Here, Pending, Step
 from flows.settings import Settings
 from flows.text import plural
@@ -26,30 +29,21 @@ from tasks.threads.errors import ExperimentError
 from tasks.threads.interpreters import Interpreter, discover, distinct, probe, select
 from tasks.threads.measure import measure_round
 
+# A whole experiment of another process may have to end first.
+_LOCK_WAIT_S = 3600.0
+_FAULTS_KEPT = 5
+# A child's standard error may come with it; all of it is on record.
+_FAULT_LETTERS = 300
 # More samples than any round has, retries included: the ordinals of a round do not depend on the others.
 _ORDINALS_PER_ROUND = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class ExperimentRequest:
-    """The parameters with the settings of this process: `lock` is the host's measuring lock, and how long to wait."""
-
-    lock: str
-    parameters: RunExperiments = field(default_factory=RunExperiments)
-    lock_wait_s: float = 3600.0
-
-    def recorded(self, plan: RoundPlan) -> dict[str, object]:
-        """For the record, with the drawn seed and the interpreters that were found."""
-        settled = replace(self.parameters, rounds=len(plan.rounds), seed=plan.seed)
-        return settled.recorded() | {"interpreters": list(labels_of(plan).values())}
-
-
 def experiment_job(parameters: RunExperiments, settings: Settings) -> Job:
     """The job for these parameters."""
-    return partial(measure, ExperimentRequest(settings.measuring_lock, parameters))
+    return partial(measure, parameters, settings)
 
 
-def selection_of(parameters: RunExperiments) -> CaseSelection:
+def _selection_of(parameters: RunExperiments) -> CaseSelection:
     """The cases that are asked for."""
     return CaseSelection(
         experiments=tuple(map(Experiment, dict.fromkeys(parameters.experiments))),
@@ -80,50 +74,47 @@ def find_interpreters(pythons: Sequence[str], cancel: CancelToken) -> tuple[Inte
     return distinct(variant for one in found for variant in one.variants())
 
 
-def make_rounds(request: ExperimentRequest, cancel: CancelToken) -> RoundPlan:
+def make_rounds(parameters: RunExperiments, cancel: CancelToken) -> RoundPlan:
     """All rounds, in a drawn order.
 
     Raises:
-        RequestRefused: an interpreter is not there, or what is asked for does not go together.
+        RequestRefused: an interpreter is not there, or the parameters do not go together.
     """
-    asked = request.parameters
-    interpreters = find_interpreters(asked.pythons, cancel)
-    rounds = asked.rounds or (QUICK_ROUNDS if asked.quick else ROUNDS)
+    interpreters = find_interpreters(parameters.pythons, cancel)
+    rounds = parameters.rounds or (QUICK_ROUNDS if parameters.quick else ROUNDS)
+    seed = random.SystemRandom().getrandbits(32) if parameters.seed is None else parameters.seed
     try:
-        return plan(selection_of(asked), interpreters, rounds, _seed(asked.seed))
+        return plan(_selection_of(parameters), interpreters, rounds, seed)
     except ExperimentError as error:
         raise RequestRefused(str(error)) from error
 
 
-def book_rounds(rounds: int, cancel: CancelToken) -> RoundPlan:
-    """Items 53 and 54 with the chapter's own numbers, on the running interpreter."""
-    (interpreter, *_) = find_interpreters((), cancel)
-    return book_plan(interpreter, rounds)
-
-
-def measure(request: ExperimentRequest, run: NewRun, tools: Tools) -> OpenRun:
-    """Measure all rounds of the request and record every sample; the run, closed.
+def measure(parameters: RunExperiments, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
+    """Measure all rounds and record every sample; the run, closed.
 
     Raises:
         RequestRefused: refused before any work, and before the run has a row.
         ExperimentError: somebody else measures on this host and does not end.
         RecordError: the record cannot be written.
     """
-    rounds = tools.runner.plan(lambda: make_rounds(request, tools.cancel))
+    rounds = tools.runner.plan(lambda: make_rounds(parameters, tools.cancel))
     tools.reporter.planned(planned_samples(rounds))
-    with open_run(replace(run, parameters=request.recorded(rounds)), tools) as opened:
-        opened.outcomes.append(run_rounds(rounds, request, opened))
+    # With the drawn seed and the interpreters that were found.
+    recorded = replace(parameters, rounds=len(rounds.rounds), seed=rounds.seed).recorded()
+    recorded["interpreters"] = list(labels_of(rounds).values())
+    with open_run(replace(run, parameters=recorded), tools) as opened:
+        run_rounds(rounds, settings.measuring_lock, opened)
     return opened
 
 
-def run_rounds(rounds: RoundPlan, request: ExperimentRequest, run: OpenRun) -> MeasurementOutcome:
-    """Measure and record one round after the other."""
+def run_rounds(rounds: RoundPlan, lock: str, run: OpenRun) -> None:
+    """Measure and record one round after the other; `lock` is the path of the host's measuring lock."""
     labels = labels_of(rounds)
-    counting = Counting(labels)
+    tally = SampleTally(labels)
     progress = _RoundProgress(rounds, labels, run.tools.reporter)
     pending: Pending[tuple[Sample, ...]] | None = None
     for one in rounds.rounds:
-        pending = run.start(round_step(one, request), progress.tell, after=pending)
+        pending = run.start(round_step(one, lock), progress.tell, after=pending)
         try:
             samples = pending.result()
         except BaseException:
@@ -133,13 +124,11 @@ def run_rounds(rounds: RoundPlan, request: ExperimentRequest, run: OpenRun) -> M
                 pending.result()
             raise
         progress.end(one, samples)
-        counting.add(samples)
-    outcome = counting.outcome
-    taken = sum(outcome.outcomes.values())
-    if 2 * outcome.noisy > taken:
-        text = f"{outcome.noisy:,} of {plural(taken, 'sample')} are noisy: something else ran on this host; "
-        run.tools.reporter.progressed(MoreDone(faults=(text + "they are recorded, and no figure rests on them",)))
-    return outcome
+        tally.add(samples)
+    if 2 * tally.noisy > tally.counts.total():
+        text = f"{tally.noisy:,} of {plural(tally.counts.total(), 'sample')} are noisy: something else ran on this host"
+        run.tools.reporter.progressed(MoreDone(faults=(f"{text}; they are recorded, and no figure rests on them",)))
+    run.outcomes.append(PartOutcome(tally.exit_code, tally.message))
 
 
 class _RoundProgress:
@@ -179,19 +168,19 @@ def planned_samples(rounds: RoundPlan) -> PlannedWork:
     return PlannedWork("measuring", "sample", total, details=details)
 
 
-def round_step(one: Round, request: ExperimentRequest) -> Step[tuple[Sample, ...]]:
+def round_step(one: Round, lock: str) -> Step[tuple[Sample, ...]]:
     """The step that measures a round."""
     return Step(
         kind="measure-round",
         name=f"measure round {one.number}",
         recorded_as=f"record round {one.number}",
-        work=partial(_measure, one, request.lock, request.lock_wait_s),
+        work=partial(_measure, one, lock),
         record=partial(_record, one),
     )
 
 
-def _measure(one: Round, lock: str, lock_wait_s: float, here: Here) -> tuple[Sample, ...]:
-    return measure_round(one, lock_path=lock, lock_wait_s=lock_wait_s, cancel=here.cancel, tell=here.tell)
+def _measure(one: Round, lock: str, here: Here) -> tuple[Sample, ...]:
+    return measure_round(one, lock_path=lock, lock_wait_s=_LOCK_WAIT_S, cancel=here.cancel, tell=here.tell)
 
 
 def _record(one: Round, store: Store, run_id: int, samples: tuple[Sample, ...]) -> None:
@@ -199,59 +188,36 @@ def _record(one: Round, store: Store, run_id: int, samples: tuple[Sample, ...]) 
     store.record_samples(rows, interpreter_facts(one.interpreters))
 
 
-def _seed(asked: int | None) -> int:
-    return random.SystemRandom().getrandbits(32) if asked is None else asked
-
-
-_FAULTS_KEPT = 5
-# A child's standard error may come with it; all of it is on record.
-_FAULT_LETTERS = 300
-
-
-@dataclass(frozen=True, slots=True)
-class MeasurementOutcome:
-    """The result of a run's samples: counts by outcome, and the first faults."""
-
-    outcomes: dict[Outcome, int]
-    noisy: int
-    faults: tuple[str, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """1 if a sample says that something is broken: wrong output, a guard that leaked, a child that died."""
-        return 1 if any(outcome.is_failure for outcome in self.outcomes) else 0
-
-    @property
-    def message(self) -> str:
-        """How many samples ended how, and the first faults."""
-        counts = ", ".join(f"{count:,} {outcome}" for outcome, count in self.outcomes.items())
-        text = f"{sum(self.outcomes.values()):,} samples ({counts}; {self.noisy:,} noisy)"
-        return text + (": " + "; ".join(self.faults) if self.faults else "")
-
-
-class Counting:
-    """Samples counted by outcome, the first faults kept; `labels` are those of the interpreters, by fingerprint."""
+class SampleTally:
+    """The samples of a run by outcome, and the first faults; `labels` are those of the interpreters, by fingerprint."""
 
     def __init__(self, labels: dict[str, str]) -> None:
         self._labels = labels
-        self._outcomes: Counter[Outcome] = Counter()
-        self._noisy = 0
         self._faults: list[str] = []
+        self.counts: Counter[Outcome] = Counter()
+        self.noisy = 0
 
     def add(self, samples: Sequence[Sample]) -> None:
         """Count the samples of a round."""
         for sample in samples:
-            self._outcomes[sample.outcome] += 1
-            self._noisy += sample.noisy
+            self.counts[sample.outcome] += 1
+            self.noisy += sample.noisy
             if sample.outcome.is_failure and len(self._faults) < _FAULTS_KEPT:
                 text = fault_text(sample, self._labels[sample.interpreter])
-                # The same in every round is said once.
+                # A fault that comes in every round is named once.
                 self._faults += [] if text in self._faults else [text]
 
     @property
-    def outcome(self) -> MeasurementOutcome:
-        """All of it so far."""
-        return MeasurementOutcome(dict(self._outcomes), self._noisy, tuple(self._faults))
+    def exit_code(self) -> int:
+        """1 if a sample says that something is broken: wrong output, a guard that leaked, a child that died."""
+        return 1 if any(outcome.is_failure for outcome in self.counts) else 0
+
+    @property
+    def message(self) -> str:
+        """Samples by outcome, and the first faults."""
+        counts = ", ".join(f"{count:,} {outcome}" for outcome, count in self.counts.items())
+        text = f"{self.counts.total():,} samples ({counts}; {self.noisy:,} noisy)"
+        return text + (": " + "; ".join(self._faults) if self._faults else "")
 
 
 def labels_of(plan: RoundPlan) -> dict[str, str]:
@@ -265,3 +231,36 @@ def fault_text(sample: Sample, label: str) -> str:
     why = " ".join((sample.error or f"{sample.found} instead of {sample.expected}").split())
     why = why if len(why) <= _FAULT_LETTERS else f"{why[:_FAULT_LETTERS]} …"
     return f"{sample.case.key} on {label} {sample.outcome} ({why})"
+
+
+def survey_job(_parameters: Survey, settings: Settings) -> Job:
+    """The job of the chapter, which has its own numbers."""
+    return partial(survey, QUICK_ROUNDS, settings)
+
+
+def survey(rounds: int, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
+    """Run the chapter's items 52 to 54 on this host and the running interpreter; the run, closed.
+
+    Item 52 is three chains over 100 random bytes each, under the book's suite and the modern one.
+
+    Raises:
+        ExperimentError: somebody else measures on this host and does not end.
+        RecordError: the record cannot be written.
+    """
+    # Late: experiments load nothing of the engine that encrypts.
+    from flows.jobs.encrypt import encrypt_batches, planned_work
+    from flows.jobs.plan import Plan, make_plan, recorded, settled
+
+    item_52 = settled(EncryptPayloads(size_bytes=100, count=3, suites=("classic", "modern")), settings)
+
+    def plans() -> tuple[Plan, RoundPlan]:
+        (interpreter, *_) = find_interpreters((), tools.cancel)
+        return make_plan(item_52, settings, tools.cancel), book_plan(interpreter, rounds)
+
+    payloads, samples = tools.runner.plan(plans)
+    tools.reporter.planned(planned_work(payloads))
+    with open_run(replace(run, parameters=recorded(item_52, settings) | {"rounds": rounds}), tools) as opened:
+        encrypt_batches(payloads, opened)
+        tools.reporter.planned(planned_samples(samples))
+        run_rounds(samples, settings.measuring_lock, opened)
+    return opened

@@ -1,59 +1,53 @@
-"""The encryption job into a vault: new and changed files are encrypted, and a snapshot is added at the end."""
+"""The jobs that bring files into a vault, where a snapshot is added at the end, and back out of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from db.rows import NewRun, SnapshotRow
 from db.store import Store
+from flows.errors import RequestRefused
+from flows.jobs.arguments import need_key_file, need_outside, need_vault
 from flows.jobs.encrypt import EncryptionOutcome, batch_step, planned_work, run_batches
-from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition
-from flows.jobs.request import EncryptionRequest, VaultRequest
-from flows.jobs.run import OpenRun, Tools, open_run
+from flows.jobs.parameters import EncryptFiles, RestoreFiles
+from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition, recorded, settled
+from flows.jobs.run import Job, OpenRun, PartOutcome, PlannedWork, Tools, open_run
 from flows.jobs.runner import Here, Step
-from flows.jobs.vault import known_snapshot, record
-from flows.text import size
+from flows.jobs.vault import NAME_ANOTHER, VaultWork, VerdictTally, known_snapshot, need_latest, record, run_on_vault
+from flows.settings import Settings
+from flows.text import shown_path, size
 from tasks.crypto.encrypt import Batch, Encryption, Limits
-from tasks.crypto.secret import KeySource
+from tasks.crypto.secret import KeyFile, KeySource
+from tasks.files import FolderIdentity
 from tasks.rows import payload_rows, snapshot_row
 from tasks.vault.add import AddedBatch, Addition, AdditionPlan, SourceSelection, add_batch, adding, compare
 from tasks.vault.errors import NoVault, Verdict, Verdicts, judged
-from tasks.vault.lookup import newest_snapshot, open_place
+from tasks.vault.locks import reading
+from tasks.vault.lookup import LATEST, find_snapshot, newest_snapshot, open_place
+from tasks.vault.portions import RestorePlan, RestorePortion, Wanted, plan_restore
+from tasks.vault.restore import PortionRestored, restore_portion
+from tasks.vault.snapshots import open_snapshot
+from tasks.vault.target import make_target
 from tasks.vault.vault import Place, is_vault, make_vault, open_vault, why_no_vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
 from tasks.vault.walk import Excludes, has_files, sources_of
 
 
-@dataclass(frozen=True, slots=True)
-class KeptOutcome:
-    """The outcome of the files, and the snapshot that has them; `faults` of the vault were noticed on the way."""
+def keeping_job(parameters: EncryptFiles, settings: Settings) -> Job:
+    """The job for these parameters where a vault keeps the ciphertext.
 
-    encryption: EncryptionOutcome
-    snapshot: SnapshotRow
-    faults: tuple[Verdict, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """See `PartOutcome`."""
-        return 1 if self.faults else self.encryption.exit_code
-
-    @property
-    def message(self) -> str:
-        """The snapshot, files by status, and the first faults."""
-        one = self.snapshot
-        words = f"{one.new:,} new, {one.unchanged:,} unchanged, {one.unstable:,} unstable, {one.skipped:,} skipped, "
-        words += f"{one.failed:,} failed; {size(one.stored_bytes)} added"
-        faults = [f"VAULT NOT AS IT WAS: {fault.error}" for fault in self.faults]
-        named = self.encryption.named_faults
-        return "; ".join(
-            [f"snapshot {one.name} (number {one.sequence}): {words}", *([named] if named else []), *faults]
-        )
+    Raises:
+        RequestRefused, CryptoError: see `settled`.
+    """
+    return partial(encrypt_into_vault, settled(parameters, settings), settings)
 
 
-def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: NewRun, tools: Tools) -> OpenRun:
+def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
     """Encrypt files that are new or changed since the last snapshot of the same paths, and add one; the run, closed.
 
     A further attempt of a flow run begins anew: no snapshot names the objects of an earlier attempt.
@@ -62,24 +56,25 @@ def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: New
         RequestRefused, CryptoError: refused before any work; or, once the run has a row, the vault takes no more.
         RecordError: the record cannot be written.
     """
+    path = need_vault(settings.vault)
     with ExitStack() as stack:
         additions: list[Addition] = []
 
         def make() -> Plan:
-            if not is_vault(vault.path) and not _has_files(request, vault):
-                raise nothing_to_encrypt(request)
-            opened = make_vault(vault.path, request.key.secret())
+            if not is_vault(path) and not has_files(sources_of(parameters.paths), Excludes(parameters.exclude)):
+                raise nothing_to_encrypt(parameters)
+            vault = make_vault(path, need_key_file(settings.key_file).secret())
             # Encrypt a file again if its stored object is damaged.
-            selection = replace(selection_of(request, vault), distrusted=tools.history.damaged(opened.id))
-            additions.append(stack.enter_context(adding(opened, selection, tools.cancel)))
-            return plan_addition(request, additions[0], tools.cancel)
+            selection = replace(_selection_of(parameters), distrusted=tools.history.damaged(vault.id))
+            additions.append(stack.enter_context(adding(vault, selection, tools.cancel)))
+            return plan_addition(parameters, settings, additions[0], tools.cancel)
 
         plan = tools.runner.plan(make)
         (addition,) = additions
         tools.reporter.planned(planned_work(plan))
         known = known_snapshot(tools.history, addition.vault)
         faults = tuple(_faults(addition, known))
-        with open_run(replace(run, parameters=dict(request.recorded)), tools) as opened:
+        with open_run(replace(run, parameters=recorded(parameters, settings)), tools) as opened:
             place = addition.vault.place()
             record(place, 0, tools.store, opened.run_id, Verdicts(faults))
 
@@ -87,19 +82,29 @@ def encrypt_into_vault(request: EncryptionRequest, vault: VaultRequest, run: New
                 addition.put(done)
                 return done.encryptions
 
-            outcome = run_batches(plan, opened, partial(batch_into_vault, place, request), take)
+            outcome = run_batches(plan, opened, partial(batch_into_vault, place, plan), take)
             added = addition.add_snapshot(known.sequence + 1 if known else 1, tools.cancel)
             # After it is in the vault: a record that knows more than the vault has would take that for a rollback.
             snapshot = snapshot_row(opened.run_id, addition, added, outcome.counts)
             tools.store.record_snapshot(snapshot)
-            opened.outcomes.append(KeptOutcome(outcome, snapshot, faults))
+            opened.outcomes.append(_kept(outcome, snapshot, faults))
     return opened
 
 
-def batch_into_vault(place: Place, request: EncryptionRequest, batch: Batch) -> Step[AddedBatch]:
+def _kept(outcome: EncryptionOutcome, row: SnapshotRow, faults: Sequence[Verdict]) -> PartOutcome:
+    """The snapshot, files by status, and the first faults of files and of the vault."""
+    words = f"{row.new:,} new, {row.unchanged:,} unchanged, {row.unstable:,} unstable, {row.skipped:,} skipped, "
+    words += f"{row.failed:,} failed; {size(row.stored_bytes)} added"
+    named = [outcome.named_faults] if outcome.faults else []
+    said = [f"snapshot {row.name} (number {row.sequence}): {words}", *named]
+    said += [f"VAULT NOT AS IT WAS: {fault.error}" for fault in faults]
+    return PartOutcome(1 if faults else outcome.exit_code, "; ".join(said))
+
+
+def batch_into_vault(place: Place, plan: Plan, batch: Batch) -> Step[AddedBatch]:
     """The step that encrypts a batch into a vault; the job enters its results into the draft."""
-    plain = batch_step(request, batch)
-    work = partial(_encrypt, place, batch, request.key, request.limits)
+    plain = batch_step(plan, batch)
+    work = partial(_encrypt, place, batch, plan.key, plan.limits)
     return Step(plain.kind, plain.name, plain.recorded_as, work, partial(_record, place))
 
 
@@ -111,30 +116,26 @@ def _record(place: Place, store: Store, run_id: int, done: AddedBatch) -> None:
     store.record_payloads(payload_rows(run_id, done.encryptions, place.vault_id, place.path))
 
 
-def preview(request: EncryptionRequest, vault: VaultRequest) -> AdditionPlan:
+def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
     """Plan an encryption into a vault without writing anything; a missing vault is not made.
 
     Raises:
         RequestRefused, CryptoError: the encryption would be refused.
     """
-    secret = request.key.secret()
-    selection = selection_of(request, vault)
-    opened = open_vault(vault.path, secret) if is_vault(vault.path) else None
-    if opened is None and (unfit := why_no_vault(vault.path)):
-        raise NoVault(vault.path, unfit)
-    found = compare(opened, selection)
+    path = need_vault(settings.vault)
+    parameters = settled(parameters, settings)
+    vault = open_vault(path, need_key_file(settings.key_file).secret()) if is_vault(path) else None
+    if vault is None and (unfit := why_no_vault(path)):
+        raise NoVault(path, unfit)
+    found = compare(vault, _selection_of(parameters))
     if not found.to_do + found.skipped + found.unchanged:
-        raise nothing_to_encrypt(request)
+        raise nothing_to_encrypt(parameters)
     return found
 
 
-def _has_files(request: EncryptionRequest, vault: VaultRequest) -> bool:
-    return has_files(sources_of(request.paths), Excludes(vault.excludes))
-
-
-def selection_of(request: EncryptionRequest, vault: VaultRequest) -> SourceSelection:
+def _selection_of(parameters: EncryptFiles) -> SourceSelection:
     """The content of the snapshot to be."""
-    return SourceSelection(sources_of(request.paths), vault.excludes, vault.rehash)
+    return SourceSelection(sources_of(parameters.paths), parameters.exclude, parameters.rehash)
 
 
 def _faults(addition: Addition, known: KnownSnapshot | None) -> Iterator[Verdict]:
@@ -143,3 +144,77 @@ def _faults(addition: Addition, known: KnownSnapshot | None) -> Iterator[Verdict
     newest = newest_snapshot(addition.vault)
     if fault := rolled_back(addition.vault, [newest], known, addition.found.damaged):
         yield judged("vault", addition.vault.id, "rolled-back", fault)
+
+
+def restoration_job(parameters: RestoreFiles, settings: Settings) -> Job:
+    """The job for these parameters.
+
+    Raises:
+        RequestRefused: no vault or key file is set.
+    """
+    need_vault(settings.vault)
+    need_key_file(settings.key_file)
+    return partial(restore, parameters, settings)
+
+
+def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
+    """Bring files back from a vault, each proven before it has its name; the run, closed.
+
+    Raises:
+        RequestRefused, CryptoError: refused before any work; or, once the run has a row, the target takes no more.
+        RecordError: the record cannot be written.
+    """
+    vault, key = need_vault(settings.vault), need_key_file(settings.key_file)
+    shown = shown_path(parameters.target)
+    with ExitStack() as stack:
+        place, snapshot, plan, target = tools.runner.plan(lambda: _plan_restore(parameters, vault, key, tools, stack))
+        tools.reporter.planned(PlannedWork("restoring", "file", plan.files, plan.size_bytes))
+        with open_run(replace(run, parameters={"vault": shown_path(vault)} | parameters.recorded()), tools) as opened:
+            tally, done = VerdictTally(), Counter[str]()
+
+            def take(portion: PortionRestored) -> None:
+                done.update(restored=portion.restored, same=portion.same, links=portion.links)
+
+            works = (
+                VaultWork(
+                    f"restore batch {number}",
+                    portion.entries,
+                    partial(_restore, place, key, portion, plan.wanted, target, parameters.overwrite),
+                )
+                for number, portion in enumerate(plan.portions)
+            )
+            # One after the other: a folder is settled by the portion that leaves it.
+            run_on_vault(works, "restore", place, opened, tally, take=take)
+            text = f"snapshot {snapshot} to {shown}: files restored: {done['restored']:,}, links: {done['links']:,}"
+            text += f", there already: {done['same']:,}" if done["same"] else ""
+            opened.outcomes.append(PartOutcome(tally.exit_code, f"{text}; {tally.message}"))
+    return opened
+
+
+def _plan_restore(
+    parameters: RestoreFiles, path: str, key: KeyFile, tools: Tools, stack: ExitStack
+) -> tuple[Place, str, RestorePlan, FolderIdentity]:
+    vault = open_vault(path, key.secret())
+    stack.enter_context(reading(vault.root, tools.cancel))
+    with open_snapshot(vault, find_snapshot(vault, parameters.snapshot)) as opened:
+        if parameters.snapshot == LATEST:
+            need_latest(vault, opened.snapshot, tools.history, NAME_ANOTHER)
+        plan = plan_restore(opened, Wanted.below([os.fsencode(path) for path in parameters.paths]))
+        name = opened.snapshot.name
+    if plan.missing:
+        names = ", ".join("/" + path.decode(errors="backslashreplace") for path in plan.missing)
+        raise RequestRefused(f"not in snapshot {name}: {names}; see: threadmill snapshots show {name}")
+    need_outside(parameters.target, vault.root)
+    return vault.place(), name, plan, make_target(parameters.target)
+
+
+def _restore(
+    place: Place,
+    key: KeyFile,
+    portion: RestorePortion,
+    wanted: Wanted,
+    target: FolderIdentity,
+    overwrite: bool,
+    here: Here,
+) -> PortionRestored:
+    return restore_portion(open_place(place, key), portion, wanted, target, overwrite, here.cancel)

@@ -8,12 +8,12 @@ imports no engine, so that a command line is refused quickly.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, final
 
 from annotated_types import Ge, Interval, Le, MinLen
 from cyclopts import Parameter
 
-from flows.jobs.parameter_types import JobParameters, Matches
+from flows.jobs.arguments import JobParameters, Matches
 from flows.option_types import NAMES, Flag, Whole
 from flows.text import KEEP_FORM
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
@@ -41,6 +41,7 @@ Backends = Annotated[
 LegacySize = Annotated[Flag, Parameter(help="let the suite classic take payloads over 8 MiB")]
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
 class EncryptFiles(JobParameters):
     """Encrypt files and folders."""
@@ -72,6 +73,7 @@ class EncryptFiles(JobParameters):
     discard: Annotated[Flag, Parameter(help="keep nothing, although THREADMILL_VAULT is set")] = False
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
 class EncryptPayloads(JobParameters):
     """Encrypt random payloads, which lie in memory meanwhile."""

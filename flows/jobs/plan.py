@@ -1,4 +1,4 @@
-"""Plan an encryption: count the payloads and cut them into batches.
+"""Settle an encryption before any work: check what is asked for, count the payloads, and cut them into batches.
 
 In bounded memory: a tree is walked twice, first to count, then batch by batch.
 """
@@ -8,21 +8,27 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from flows.errors import RequestRefused
-from flows.jobs.request import EncryptionRequest
+from flows.jobs.arguments import check_paths, need_key_file, need_outside
+from flows.jobs.parameters import EncryptFiles, EncryptPayloads
+from flows.settings import Settings
 from flows.text import shown_path
 from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import Batch
+from tasks.crypto.encrypt import Batch, Limits
 from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import Chosen, choose_backend
 from tasks.crypto.scan import scan, source_folders
+from tasks.crypto.secret import KeySource, ThrowAway
 from tasks.files import FolderIdentity
 from tasks.suites import SUITES, BackendChoice, Suite
 
 if TYPE_CHECKING:
     from tasks.vault.add import Addition
+
+P = TypeVar("P", bound=EncryptFiles | EncryptPayloads)
 
 # What an earlier attempt of the same flow run has done: name, suite, backend.
 Done = tuple[bytes, str, str]
@@ -43,6 +49,66 @@ _BATCH_PAYLOADS = 10_000
 _PARALLEL_NATIVE_BYTES = 256 << 10
 
 
+def vault_of(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> str | None:
+    """The vault that keeps the ciphertext; None if it is discarded."""
+    return settings.vault if isinstance(parameters, EncryptFiles) and not parameters.discard else None
+
+
+def settled(parameters: P, settings: Settings) -> P:
+    """The parameters with what the settings of this process add to them, checked.
+
+    Raises:
+        RequestRefused: there is nothing at a path, or it cannot go into the vault.
+        KeyFileError: the key file is not usable.
+    """
+    parameters = replace(
+        parameters,
+        suites=tuple(dict.fromkeys(parameters.suites)),
+        backends=tuple(dict.fromkeys(parameters.backends)),
+        jobs=parameters.jobs or settings.usable_jobs,
+    )
+    if isinstance(parameters, EncryptFiles):
+        parameters = replace(parameters, paths=parameters.paths or settings.path_list)
+        if not parameters.paths:
+            raise RequestRefused("nothing to encrypt: name paths, or set THREADMILL_PATHS for the worker")
+        check_paths(parameters.paths)
+        need_key_file(settings.key_file)
+        if not parameters.discard:
+            _check_vault(parameters, settings.vault)
+    return parameters
+
+
+def _check_vault(parameters: EncryptFiles, vault: str | None) -> None:
+    """Raises RequestRefused for parameters that do not go with the vault, or that make sense only with one."""
+    if vault is None:
+        if parameters.exclude or parameters.rehash:
+            raise RequestRefused("--exclude and --rehash are for a vault: give --vault DIR or set THREADMILL_VAULT")
+        return
+    # Late: an encryption without a vault loads nothing of it.
+    from tasks.vault.vault import SUITE
+    from tasks.vault.walk import BadPattern, Excludes
+
+    if "-" in parameters.paths:
+        raise RequestRefused("a vault keeps files and folders only; leave --vault out, or give --discard")
+    if parameters.suites != (SUITE.name,):
+        raise RequestRefused(f"a vault keeps suite {SUITE.name} only; leave --vault out, or give --discard")
+    if len(parameters.backends) > 1:
+        raise RequestRefused("into a vault everything goes once: give one backend")
+    for path in parameters.paths:
+        need_outside(path, vault)
+    try:
+        Excludes(parameters.exclude)
+    except BadPattern as error:
+        raise RequestRefused(f"--exclude: {error}") from None
+
+
+def recorded(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> dict[str, object]:
+    """Settled parameters as a run records them, with the vault and the kind of key."""
+    vault = vault_of(parameters, settings)
+    key = "key file" if isinstance(parameters, EncryptFiles) else "throw-away"
+    return parameters.recorded() | {"key": key} | ({"vault": shown_path(vault)} if vault else {})
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """All payloads under one suite and backend; `workers` batches of it run at once."""
@@ -61,7 +127,8 @@ class Part:
 class Plan:
     """Settled before the run starts: the totals are those of the first walk, for progress and batch sizes only."""
 
-    request: EncryptionRequest
+    key: KeySource
+    limits: Limits
     parts: tuple[Part, ...]
     payloads: int
     size_bytes: int
@@ -93,25 +160,33 @@ class Plan:
                 yield part, Batch(next(number), part.suite.name, part.chosen, tuple(held), self.sources)
 
 
-def make_plan(request: EncryptionRequest, cancel: CancelToken) -> Plan:
-    """Choose backends and count the payloads.
+def make_plan(parameters: EncryptFiles | EncryptPayloads, settings: Settings, cancel: CancelToken) -> Plan:
+    """Choose backends and count the payloads of settled parameters.
 
     Raises:
         BackendUnavailable: a backend that was asked for cannot run a suite here.
         RequestRefused: there is nothing to encrypt.
     """
-    stdin = request.paths == ("-",)
-    if stdin and len(request.suites) * len(request.backends) > 1:
-        raise RequestRefused("standard input can be read only once: give one suite and one backend")
-    payloads, size_bytes = _count(_payloads(request))
-    if not payloads:
-        raise nothing_to_encrypt(request)
-    parts = _parts(request, payloads, size_bytes, cancel)
-    return Plan(request, parts, payloads, size_bytes, lambda: _payloads(request), _sources(request))
+    source: Callable[[], Iterable[Payload]]
+    if isinstance(parameters, EncryptPayloads):
+        source = partial(_random_payloads, parameters)
+    elif parameters.paths == ("-",):
+        if len(parameters.suites) * len(parameters.backends) > 1:
+            raise RequestRefused("standard input can be read only once: give one suite and one backend")
+        source = partial(iter, (Payload("stdin", b"-", None),))
+    else:
+        source = partial(scan, parameters.paths)
+    payloads = size_bytes = 0
+    for payload in source():
+        payloads += 1
+        size_bytes += payload.size_bytes or 0
+    if isinstance(parameters, EncryptFiles) and not payloads:
+        raise nothing_to_encrypt(parameters)
+    return _plan(parameters, settings, payloads, size_bytes, source, cancel)
 
 
-def plan_addition(request: EncryptionRequest, addition: Addition, cancel: CancelToken) -> Plan:
-    """Plan what goes into a vault: only what is new since the snapshot before.
+def plan_addition(parameters: EncryptFiles, settings: Settings, addition: Addition, cancel: CancelToken) -> Plan:
+    """Plan the files that go into a vault: only those that are new or changed since the snapshot before.
 
     Raises:
         BackendUnavailable: the backend that was asked for cannot run the suite here.
@@ -120,55 +195,51 @@ def plan_addition(request: EncryptionRequest, addition: Addition, cancel: Cancel
     found = addition.found
     payloads = found.to_do + found.skipped
     if not payloads + found.unchanged:
-        raise nothing_to_encrypt(request)
-    parts = _parts(request, payloads, found.to_do_bytes, cancel)
-    return Plan(request, parts, payloads, found.to_do_bytes, addition.to_do, _sources(request))
+        raise nothing_to_encrypt(parameters)
+    return _plan(parameters, settings, payloads, found.to_do_bytes, addition.to_do, cancel)
 
 
-def nothing_to_encrypt(request: EncryptionRequest) -> RequestRefused:
+def nothing_to_encrypt(parameters: EncryptFiles) -> RequestRefused:
     """The refusal of paths below which there are no files."""
-    named = ", ".join(shown_path(path) for path in request.paths)
-    why = ", or --exclude leaves all of them out" if request.vault is not None and request.vault.excludes else ""
+    named = ", ".join(shown_path(path) for path in parameters.paths)
+    why = ", or --exclude leaves all of them out" if parameters.exclude else ""
     return RequestRefused(f"nothing to encrypt: there are no files in {named}{why}")
 
 
-def _parts(request: EncryptionRequest, payloads: int, size_bytes: int, cancel: CancelToken) -> tuple[Part, ...]:
+def _plan(
+    parameters: EncryptFiles | EncryptPayloads,
+    settings: Settings,
+    payloads: int,
+    size_bytes: int,
+    source: Callable[[], Iterable[Payload]],
+    cancel: CancelToken,
+) -> Plan:
+    jobs = parameters.jobs or 1
     parts = []
-    for suite in (SUITES[name] for name in request.suites):
-        for choice in request.backends:
-            chosen = _choose(choice, suite, request, cancel)
-            small = chosen.backend == "native" and size_bytes < _PARALLEL_NATIVE_BYTES * payloads
-            cost_s = _cost_s(suite, chosen, payloads, size_bytes)
-            batch_s = max(cost_s / _BATCHES, min(_BATCH_S, cost_s / (4 * request.jobs)), _SHORTEST_BATCH_S)
-            parts.append(Part(suite, chosen, 1 if small else request.jobs, batch_s))
-    return tuple(parts)
+    for suite, choice in itertools.product((SUITES[name] for name in parameters.suites), parameters.backends):
+        chosen = _choose(choice, suite, settings.openssl, cancel, kept=vault_of(parameters, settings) is not None)
+        small = chosen.backend == "native" and size_bytes < _PARALLEL_NATIVE_BYTES * payloads
+        cost_s = _cost_s(suite, chosen, payloads, size_bytes)
+        batch_s = max(cost_s / _BATCHES, min(_BATCH_S, cost_s / (4 * jobs)), _SHORTEST_BATCH_S)
+        parts.append(Part(suite, chosen, 1 if small else jobs, batch_s))
+    key: KeySource = ThrowAway()
+    sources: tuple[FolderIdentity, ...] = ()
+    if isinstance(parameters, EncryptFiles):
+        key = need_key_file(settings.key_file)
+        sources = () if parameters.paths == ("-",) else source_folders(parameters.paths)
+    limits = Limits(settings.chain_timeout_s, parameters.allow_legacy_size)
+    return Plan(key, limits, tuple(parts), payloads, size_bytes, source, sources)
 
 
-def _choose(choice: BackendChoice, suite: Suite, request: EncryptionRequest, cancel: CancelToken) -> Chosen:
-    if choice == "auto" and request.vault is not None:
-        return replace(choose_backend("native", suite, request.openssl, cancel), reason="the default of vaults")
-    return choose_backend(choice, suite, request.openssl, cancel)
+def _choose(choice: BackendChoice, suite: Suite, openssl: str, cancel: CancelToken, *, kept: bool) -> Chosen:
+    if choice == "auto" and kept:
+        return replace(choose_backend("native", suite, openssl, cancel), reason="the default of vaults")
+    return choose_backend(choice, suite, openssl, cancel)
 
 
-def _payloads(request: EncryptionRequest) -> Iterable[Payload]:
-    if request.random is not None:
-        spec = request.random
-        return (Payload("random", b"random #%d" % number, spec.size_bytes) for number in range(1, spec.count + 1))
-    if request.paths == ("-",):
-        return [Payload("stdin", b"-", None)]
-    return scan(request.paths)
-
-
-def _sources(request: EncryptionRequest) -> tuple[FolderIdentity, ...]:
-    return () if request.random is not None or request.paths == ("-",) else source_folders(request.paths)
-
-
-def _count(payloads: Iterable[Payload]) -> tuple[int, int]:
-    count = size_bytes = 0
-    for payload in payloads:
-        count += 1
-        size_bytes += payload.size_bytes or 0
-    return count, size_bytes
+def _random_payloads(parameters: EncryptPayloads) -> Iterator[Payload]:
+    for number in range(1, parameters.count + 1):
+        yield Payload("random", b"random #%d" % number, parameters.size_bytes)
 
 
 def _cost_s(suite: Suite, chosen: Chosen, payloads: int, size_bytes: int) -> float:

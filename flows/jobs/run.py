@@ -100,16 +100,17 @@ class Tee:
             one.progressed(more)
 
 
-class PartOutcome(Protocol):
-    """The result of a part of a job."""
+@dataclass(frozen=True, slots=True)
+class PartOutcome:
+    """The result of a part of a job.
 
-    @property
-    def exit_code(self) -> int:
-        """0 all done, 1 something failed, 3 only sources that could not be read or changed while they were read."""
+    Attributes:
+        exit_code: 0 all done, 1 something failed, 3 a source was unreadable or changed while it was read, nothing else.
+        message: one line for people.
+    """
 
-    @property
-    def message(self) -> str:
-        """One line for people."""
+    exit_code: int
+    message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,39 +1,33 @@
-"""Work on a vault: the steps and verdicts that its jobs share, and the prune job."""
+"""A vault for jobs and commands: the steps and verdicts that its jobs share, and its state at a glance."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice
 from typing import Generic, TypeVar
 
-from db.history import History
-from db.rows import NewRun
+from db.history import History, SnapshotFilter
+from db.rows import SnapshotRow, VaultRow, storable
 from db.store import Store
-from flows.errors import RequestRefused
-from flows.jobs.arguments import need_key_file, need_vault
-from flows.jobs.parameters import PruneVault
-from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Tools, open_run
+from flows.jobs.run import MoreDone, OpenRun
 from flows.jobs.runner import Here, Pending, Step, at_once
-from flows.settings import Settings
-from flows.text import shown_path, size
+from flows.text import age, shown_path
 from tasks.cancel import CancelToken
-from tasks.crypto.secret import KeyFile
+from tasks.crypto.errors import CryptoError
+from tasks.crypto.secret import KeyFile, Secret
 from tasks.rows import verdict_rows
-from tasks.vault.errors import VaultChanged, Verdict, Verdicts, collect
-from tasks.vault.index import ObjectIndex
-from tasks.vault.locks import alone, reading, sweep
-from tasks.vault.lookup import newest_snapshot, open_place
-from tasks.vault.prune import Policy, Removal, plan_removal, remove_objects, remove_snapshots
+from tasks.vault.errors import ScratchFull, VaultBusy, VaultChanged, VaultError, Verdict, Verdicts, WrongKey
+from tasks.vault.index import Census, take_census
+from tasks.vault.locks import reading
 from tasks.vault.snapshots import Snapshot
 from tasks.vault.vault import Place, Vault, open_vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
 
-# A step should take about a second: Prefect costs 25 ms for each.
-_STEP_REMOVALS = 5_000
 # The message of a run is one line; all of it: threadmill history failures.
 _FAULTS_NAMED = 5
 # For a user who wants the latest snapshot of a vault that was set back.
@@ -66,9 +60,10 @@ class VerdictTally:
         self.faults += words[: _FAULTS_NAMED - len(self.faults)]
         return words
 
-    def count(self, kind: str, status: str) -> int:
-        """How many of a kind were found to be so."""
-        return self.counts[kind, status]
+    @property
+    def exit_code(self) -> int:
+        """1 if there is a fault."""
+        return 1 if self.faulty else 0
 
     @property
     def message(self) -> str:
@@ -159,119 +154,137 @@ def record_at_once(verdicts: Sequence[Verdict], place: Place, run: OpenRun, tall
 
 
 @dataclass(frozen=True, slots=True)
-class PruningRequest:
-    """The vault, and the policy that says which snapshots stay."""
+class VaultState:
+    """The state of a vault. Everything but `path` is None, or empty, where it is unknown.
 
-    vault: str
-    key: KeyFile
-    policy: Policy
+    Attributes:
+        path: where it is, or was.
+        vault_id: 32 hex digits; if no vault is there, the id of the last one on record.
+        authenticated: whether the snapshots' MACs were checked; without the key they are taken at their word.
+        snapshots: how many there are.
+        newest_name: the newest good snapshot, and its number, its time, and its files.
+        objects: how many a snapshot names and that are there; `stored_bytes` is their size.
+        never_proven: how many of these were never verified.
+        oldest_proof: the time of the oldest verification.
+        unproven_since: the same, but an object that was never verified counts from when it was stored.
+        on_record: the row of the newest snapshot (of an unreadable vault: of the last one).
+        note: why less is said than could be, where nothing is wrong.
+        complaints: faults in words.
+    """
 
-    def __post_init__(self) -> None:
-        """Raises RequestRefused."""
-        if self.policy.keeps_nothing:
-            raise RequestRefused(
-                "that would keep nothing; say what to keep: --keep-last, --keep-daily, --keep-weekly, --keep-monthly"
-            )
-
-    def parameters(self) -> dict[str, object]:
-        """For the record."""
-        return {"vault": shown_path(self.vault), **{f"keep_{name}": n for name, n in asdict(self.policy).items()}}
-
-
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """The numbers of removed and kept snapshots and objects."""
-
-    tally: VerdictTally
-    kept: int
-
-    @property
-    def exit_code(self) -> int:
-        """See `PartOutcome`."""
-        return 0
-
-    @property
-    def message(self) -> str:
-        """One line for people."""
-        snapshots, objects = self.tally.count("snapshot", "removed"), self.tally.count("object", "removed")
-        return (
-            f"snapshots: {snapshots:,} removed, {self.kept:,} kept; "
-            f"objects: {objects:,} removed, {size(self.tally.size_bytes)}"
-        )
+    path: str
+    vault_id: str | None = None
+    authenticated: bool = False
+    snapshots: int | None = None
+    newest_name: str | None = None
+    newest_sequence: int | None = None
+    newest_at: datetime | None = None
+    newest_files: int | None = None
+    newest_bytes: int | None = None
+    objects: int | None = None
+    stored_bytes: int | None = None
+    never_proven: int | None = None
+    oldest_proof: datetime | None = None
+    unproven_since: datetime | None = None
+    on_record: SnapshotRow | None = None
+    note: str | None = None
+    complaints: tuple[str, ...] = ()
 
 
-def pruning_request(parameters: PruneVault, settings: Settings) -> PruningRequest:
-    """The parameters with the settings of this process, checked.
+def look_at_vault(path: str, key_file: str | None, history: History) -> VaultState:
+    """How the vault at a path is. Whatever is wrong with it, or with the key file, is in the answer.
 
     Raises:
-        RequestRefused: no vault or key file is set, or the policy would keep nothing.
+        RecordError: the record cannot be read.
     """
-    policy = Policy(parameters.keep_last, parameters.keep_daily, parameters.keep_weekly, parameters.keep_monthly)
-    return PruningRequest(need_vault(settings.vault), need_key_file(settings.key_file), policy)
+    root = os.path.realpath(path)
+    complaints: list[str] = []
+    try:
+        vault = _open(root, _secret(key_file, complaints), complaints)
+        with reading(vault.root, CancelToken()):
+            census = take_census(vault, history.proven(vault.id))
+    except VaultBusy as error:
+        return _off_record(root, history, complaints, str(error))
+    except (VaultError, ScratchFull) as error:
+        return _off_record(root, history, [*complaints, str(error)])
+    except OSError as error:
+        return _off_record(root, history, [*complaints, f"vault {shown_path(root)}: cannot be read: {error.strerror}"])
+    return _state(vault, census, history, complaints)
 
 
-def pruning_job(parameters: PruneVault, settings: Settings) -> Job:
-    """The job for these parameters; see `pruning_request`."""
-    return partial(prune, pruning_request(parameters, settings))
+def too_old(
+    state: VaultState, snapshot_age: timedelta | None, proof_age: timedelta | None, now: datetime
+) -> Iterator[str]:
+    """Complaints about a newest snapshot or a verification that is too old."""
+    newest_at = state.newest_at
+    if state.snapshots is None and state.on_record is not None:
+        newest_at = state.on_record.created_at
+    if snapshot_age is not None and newest_at is not None and now - newest_at > snapshot_age:
+        yield f"vault {state.path}: the newest snapshot is {age(now - newest_at)} old"
+    if snapshot_age is not None and newest_at is None and state.snapshots is not None:
+        yield f"vault {state.path}: there is no snapshot"
+    if proof_age is not None and state.unproven_since is not None and now - state.unproven_since > proof_age:
+        since = age(now - state.unproven_since)
+        yield f"vault {state.path}: there are objects that nobody has proven for {since}; run threadmill verify"
 
 
-def prune(request: PruningRequest, run: NewRun, tools: Tools) -> OpenRun:
-    """Remove what the policy does not keep; the run, closed.
-
-    Raises:
-        CryptoError: refused before anything is removed; or, once the run has a row, something cannot be removed.
-        RecordError: the record cannot be written.
-    """
-    with ExitStack() as stack:
-
-        def make() -> tuple[Place, ObjectIndex, Removal]:
-            vault = open_vault(request.vault, request.key.secret())
-            stack.enter_context(alone(vault.root, tools.cancel))
-            index = stack.enter_context(ObjectIndex())
-            return vault.place(), index, _plan_prune(vault, request.policy, index, tools.history, tools.cancel)
-
-        place, index, removal = tools.runner.plan(make)
-        tools.reporter.planned(PlannedWork("removing", "removal", len(removal.snapshots) + removal.objects))
-        with open_run(replace(run, parameters=request.parameters()), tools) as opened:
-            tally = VerdictTally()
-            run_on_vault(_removals(place, request.key, removal, index), "prune", place, opened, tally)
-            sweep(place.path)
-            opened.outcomes.append(Pruned(tally, removal.kept))
-    return opened
+def _secret(key_file: str | None, complaints: list[str]) -> Secret | None:
+    try:
+        return KeyFile(key_file).secret() if key_file else None
+    except CryptoError as error:
+        complaints.append(str(error))
+        return None
 
 
-def _removals(place: Place, key: KeyFile, removal: Removal, index: ObjectIndex) -> Iterator[VaultWork[Verdicts]]:
-    """One after the other, and snapshots first: no object goes while a snapshot names it."""
-    number = 0
-    ways = ((_remove_snapshots, iter([one.name for one in removal.snapshots])), (_remove_objects, index.unnamed()))
-    for remove, names in ways:
-        while some := tuple(islice(names, _STEP_REMOVALS)):
-            yield VaultWork(f"prune batch {number}", len(some), partial(remove, place, key, some))
-            number += 1
+def _open(root: str, secret: Secret | None, complaints: list[str]) -> Vault:
+    """With the key, or without it where it does not fit: much can be said all the same."""
+    try:
+        return open_vault(root, secret)
+    except (WrongKey, VaultChanged) as error:
+        if secret is None:
+            raise
+        complaints.append(str(error))
+        return open_vault(root, None)
 
 
-def _remove_snapshots(place: Place, key: KeyFile, names: tuple[str, ...], here: Here) -> Verdicts:
-    del here
-    return collect(remove_snapshots(open_place(place, key).root, names))
+def _state(vault: Vault, census: Census, history: History, complaints: list[str]) -> VaultState:
+    newest = census.newest
+    said = f"vault {shown_path(vault.root)}: "
+    complaints += [f"{said}snapshot {name} cannot be believed; run threadmill verify" for name in census.damaged]
+    if census.missing:
+        complaints.append(f"{said}objects that snapshots name and that are gone: {census.missing:,}")
+    if fault := rolled_back(vault, [newest], known_snapshot(history, vault), census.damaged):
+        complaints.append(f"{said}not as it was: {fault}")
+    if damaged := history.damaged(vault.id):
+        complaints.append(f"{said}objects that were not whole when they were last looked at: {len(damaged):,}")
+    waiting = [time for time in (census.oldest_proof, census.unproven_since) if time is not None]
+    rows = history.snapshots(SnapshotFilter(vault_id=vault.id), limit=1)
+    return VaultState(
+        path=shown_path(vault.root),
+        vault_id=vault.id,
+        authenticated=vault.key is not None,
+        snapshots=census.snapshots,
+        newest_name=newest.name if newest else None,
+        newest_sequence=newest.header.sequence if newest else None,
+        newest_at=newest.header.created if newest else None,
+        newest_files=newest.totals.files if newest else None,
+        newest_bytes=newest.totals.size_bytes if newest else None,
+        objects=census.objects,
+        stored_bytes=census.stored_bytes,
+        never_proven=census.never_proven,
+        oldest_proof=census.oldest_proof,
+        unproven_since=min(waiting, default=None),
+        on_record=next((row for row in rows if newest is not None and row.name == newest.name), None),
+        note=None if vault.key else "without its key file, snapshots are taken at their word",
+        complaints=tuple(complaints),
+    )
 
 
-def _remove_objects(place: Place, key: KeyFile, digests: tuple[str, ...], here: Here) -> Verdicts:
-    return collect(remove_objects(open_place(place, key).root, digests, here.cancel))
-
-
-def preview_prune(request: PruningRequest, history: History, cancel: CancelToken) -> Removal:
-    """Plan a removal, and remove nothing.
-
-    Raises:
-        CryptoError: the removal would be refused.
-    """
-    vault = open_vault(request.vault, request.key.secret())
-    with reading(vault.root, cancel), ObjectIndex() as index:
-        return _plan_prune(vault, request.policy, index, history, cancel)
-
-
-def _plan_prune(vault: Vault, policy: Policy, index: ObjectIndex, history: History, cancel: CancelToken) -> Removal:
-    """Refuse a vault that was set back: objects of its lost newest snapshot may still be there."""
-    hint = "nothing is removed; put it back from a copy, or go on without it: threadmill encrypt"
-    need_latest(vault, newest_snapshot(vault), history, hint)
-    return plan_removal(vault, policy, index, cancel)
+def _off_record(root: str, history: History, complaints: list[str], note: str | None = None) -> VaultState:
+    """The state of an unreadable vault, from the record."""
+    known: list[VaultRow] = [row for row in history.vaults() if row.path == storable(root)]
+    vault_id = known[-1].vault_id if known else None
+    rows = history.snapshots(SnapshotFilter(vault_id=vault_id), limit=1) if vault_id else []
+    return VaultState(
+        shown_path(root), vault_id, on_record=next(iter(rows), None), note=note, complaints=tuple(complaints)
+    )

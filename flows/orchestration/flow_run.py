@@ -14,9 +14,9 @@ from prefect.states import Completed, Failed
 
 from db.errors import ThreadmillError
 from db.rows import NewRun
-from flows.jobs.parameter_types import JobParameters, defaults, help_of, hints
+from flows.jobs.arguments import JobParameters, defaults, help_of, hints
 from flows.jobs.run import LISTENER, Job, Tee, Tools
-from flows.jobs.vault_state import look_at_vault
+from flows.jobs.vault import look_at_vault
 from flows.orchestration.artifacts import publish
 from flows.orchestration.log import LogReporter, quiet_tasks
 from flows.orchestration.progress import ProgressArtifact

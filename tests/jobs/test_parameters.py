@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from flows.errors import RequestRefused
-from flows.jobs.parameter_types import JobParameters, help_of, hints
+from flows.jobs.arguments import JobParameters, help_of, hints
 from flows.jobs.parameters import (
     EncryptFiles,
     EncryptPayloads,

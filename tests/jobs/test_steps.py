@@ -16,22 +16,18 @@ import pytest
 from db.history import History, PayloadFilter, SampleFilter, VerdictFilter
 from db.rows import NewRun
 from db.store import Store
-from flows.jobs.encrypt import encrypt
-from flows.jobs.experiment import ExperimentRequest, measure
-from flows.jobs.keep import encrypt_into_vault
-from flows.jobs.parameters import RunExperiments
-from flows.jobs.request import EncryptionRequest, RandomSpec, VaultRequest
-from flows.jobs.restore import RestorationRequest, restore
+from flows.jobs.encrypt import encryption_job
+from flows.jobs.experiment import experiment_job, survey
+from flows.jobs.keep import keeping_job, restoration_job
+from flows.jobs.parameters import EncryptFiles, EncryptPayloads, PruneVault, RestoreFiles, RunExperiments, VerifyVault
 from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Tools
 from flows.jobs.runner import DirectRunner, Here, Runner, Step
-from flows.jobs.survey import SurveyRequest, survey
-from flows.jobs.vault import PruningRequest, prune
-from flows.jobs.verify import VerificationRequest, verify
+from flows.jobs.upkeep import pruning_job, verification_job
+from flows.settings import Settings
 from tasks.axes import Executor, Experiment, Outcome, Workload
 from tasks.cancel import CancelToken
-from tasks.crypto.secret import KeyFile, Secret, ThrowAway, write_key_file
+from tasks.crypto.secret import Secret, write_key_file
 from tasks.threads.cases import Round, Sample
-from tasks.vault.prune import Policy
 from tests.support.fresh_process import FreshProcessRunner
 from tests.support.vaults import everything
 
@@ -87,31 +83,26 @@ def same(rows: Sequence[Any]) -> list[dict[str, Any]]:
     return sorted(facts, key=lambda one: int(one["ordinal"]))
 
 
-def files_of(folder: Path) -> EncryptionRequest:
-    """A folder's files under two suites and both backends, with a key file."""
+def make_files(folder: Path) -> None:
+    """A folder's files, and a link to nothing."""
+    folder.mkdir()
     for number in range(5):
         (folder / f"file {number} {{x}}").write_bytes(b"x" * 1000 * number)
     (folder / "none").symlink_to("nowhere")
-    write_key_file(str(folder.parent / "key"))
-    return EncryptionRequest(
-        KeyFile(str(folder.parent / "key")),
-        paths=(str(folder),),
-        suites=("modern", "cbc"),
-        backends=("openssl", "native"),
-    )
 
 
 def jobs_of(name: str, tmp_path: Path) -> Job:
-    lock = str(tmp_path / "lock")
-    random = EncryptionRequest(ThrowAway(), random=RandomSpec(100, 3), suites=("classic", "modern"))
+    settings = Settings(home=str(tmp_path / "home"), key_file=str(tmp_path / "key"), jobs=1)
     if name == "files":
-        (tmp_path / "tree").mkdir()
-        return partial(encrypt, files_of(tmp_path / "tree"))
+        make_files(tmp_path / "tree")
+        write_key_file(str(tmp_path / "key"))
+        files = EncryptFiles(paths=(str(tmp_path / "tree"),), suites=("modern", "cbc"), backends=("openssl", "native"))
+        return encryption_job(files, settings)
     if name == "random":
-        return partial(encrypt, random)
+        return encryption_job(EncryptPayloads(suites=("classic", "modern")), settings)
     if name == "survey":
-        return partial(survey, SurveyRequest(random, ExperimentRequest(lock, RunExperiments(rounds=1))))
-    return partial(measure, ExperimentRequest(lock, replace(ASKED, quick=True, rounds=2, seed=1)))
+        return partial(survey, 1, settings)
+    return experiment_job(replace(ASKED, quick=True, rounds=2, seed=1), settings)
 
 
 @pytest.mark.parametrize("name", ["files", "random", "experiment", pytest.param("survey", marks=pytest.mark.slow)])
@@ -144,8 +135,9 @@ def test_every_step_on_a_vault_is_a_value(
     tree = tmp_path / "tree"
     (tree / "folder").mkdir(parents=True)
     write_key_file(str(tmp_path / "key"))
-    key = KeyFile(str(tmp_path / "key"))
-    vaults = {"here": str(tmp_path / "here"), "there": str(tmp_path / "there")}
+    settings = {
+        name: Settings(vault=str(tmp_path / name), key_file=str(tmp_path / "key"), jobs=1) for name in ("here", "there")
+    }
     runners: dict[str, Runner] = {"here": DirectRunner(2), "there": FreshProcessRunner()}
 
     def both(make: Callable[[str], Job]) -> tuple[OpenRun, OpenRun]:
@@ -161,8 +153,7 @@ def test_every_step_on_a_vault_is_a_value(
         return sorted(facts, key=repr)
 
     def encrypt_tree(name: str) -> Job:
-        vault = VaultRequest(vaults[name])
-        return partial(encrypt_into_vault, EncryptionRequest(key, paths=(str(tree),), vault=vault), vault)
+        return keeping_job(EncryptFiles(paths=(str(tree),)), settings[name])
 
     for number in range(5):
         (tree / "folder" / f"{number}").write_bytes(b"x" * 100 * number)
@@ -177,16 +168,16 @@ def test_every_step_on_a_vault_is_a_value(
         assert same([replace(row, vault_id=None, kept_in=None) for row in payloads[0]]) == same(
             [replace(row, vault_id=None, kept_in=None) for row in payloads[1]]
         )
-    here, there = both(lambda name: partial(verify, VerificationRequest(vaults[name], key)))
+    here, there = both(lambda name: verification_job(VerifyVault(), settings[name]))
     assert rows(here) == rows(there) != []
     here, there = both(
-        lambda name: partial(restore, RestorationRequest(vaults[name], key, "latest", str(tmp_path / f"back {name}")))
+        lambda name: restoration_job(RestoreFiles(target=str(tmp_path / f"back {name}")), settings[name])
     )
     assert rows(here) == rows(there) != []
     assert here.message.partition(" files")[2] == there.message.partition(" files")[2]
     trees = [everything(Path(f"{tmp_path}/back {name}{tree}")) for name in ("here", "there")]
     assert trees[0] == trees[1] == everything(tree)
-    here, there = both(lambda name: partial(prune, PruningRequest(vaults[name], key, Policy(last=1))))
+    here, there = both(lambda name: pruning_job(PruneVault(keep_last=1), settings[name]))
     assert rows(here) == rows(there) != []
 
 
@@ -209,9 +200,9 @@ def test_a_sample_that_is_taken_again_is_not_counted_again(
 
     monkeypatch.setattr("flows.jobs.experiment.measure_round", all_noisy)
     heard = Heard()
-    request = ExperimentRequest(str(tmp_path / "lock"), replace(ASKED, rounds=3))
+    job = experiment_job(replace(ASKED, rounds=3), Settings(home=str(tmp_path)))
     tools = Tools(store, history, DirectRunner(1), heard, CancelToken())
-    done = measure(request, NewRun("test", "direct", {}, "test"), tools)
+    done = job(NewRun("test", "direct", {}, "test"), tools)
     (work,), (counts,) = heard.work, heard.counts
     assert sum(counts) == work.total
     assert min(counts) == 0
