@@ -37,20 +37,20 @@ from db.errors import NotWritten, RecordUnusable
 from db.schema import HEAD, check_readable
 from db.store import Store
 from db.tables import (
-    Base,
-    DaySummaryTable,
-    EncryptionTable,
-    RunTable,
-    SampleTable,
-    SnapshotTable,
-    StageTable,
-    SummaryTable,
-    VerdictTable,
+    DAY_SUMMARY,
+    ENCRYPTION,
+    METADATA,
+    RUN,
+    SAMPLE,
+    SNAPSHOT,
+    STAGE,
+    SUMMARY,
+    VERDICT,
 )
 from db.tables.base import UtcDateTime
 
 # Parents before children.
-TABLES: tuple[Table, ...] = tuple(Base.metadata.sorted_tables)
+TABLES: tuple[Table, ...] = tuple(METADATA.sorted_tables)
 ROWS_AT_ONCE = 2_000
 
 
@@ -122,7 +122,7 @@ def import_record(path: str, url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> 
     engine = open_engine(target_url, readonly=False, timeout_s=timeout_s)
     try:
         with explained(target_url), snapshot(f"sqlite:///{path}") as source, engine.begin() as target:
-            if target.execute(select(RunTable.id).limit(1)).first():
+            if target.execute(select(RUN.c.id).limit(1)).first():
                 raise RecordUnusable(shown(target_url), "has runs already; a record is imported into an empty one")
             counts = copy_rows(source, target, shown(target_url))
             if target.dialect.name == "postgresql":
@@ -158,21 +158,21 @@ def stamp(connection: Connection) -> None:
 _Condition = Callable[[datetime], Any]
 
 _OF_RUNS: Mapping[str, _Condition] = {
-    "run": lambda since: RunTable.started_at >= since,
-    "encryption": lambda since: EncryptionTable.run_id.in_(_runs(since)),
-    "stage": lambda since: StageTable.encryption_id.in_(
-        select(EncryptionTable.id).where(EncryptionTable.run_id.in_(_runs(since)))
+    "run": lambda since: RUN.c.started_at >= since,
+    "encryption": lambda since: ENCRYPTION.c.run_id.in_(_runs(since)),
+    "stage": lambda since: STAGE.c.encryption_id.in_(
+        select(ENCRYPTION.c.id).where(ENCRYPTION.c.run_id.in_(_runs(since)))
     ),
-    "sample": lambda since: SampleTable.run_id.in_(_runs(since)),
-    "snapshot": lambda since: SnapshotTable.run_id.in_(_runs(since)),
-    "verdict": lambda since: VerdictTable.run_id.in_(_runs(since)),
-    "summary": lambda since: SummaryTable.started_at >= since,
-    "day_summary": lambda since: DaySummaryTable.day >= since.date(),
+    "sample": lambda since: SAMPLE.c.run_id.in_(_runs(since)),
+    "snapshot": lambda since: SNAPSHOT.c.run_id.in_(_runs(since)),
+    "verdict": lambda since: VERDICT.c.run_id.in_(_runs(since)),
+    "summary": lambda since: SUMMARY.c.started_at >= since,
+    "day_summary": lambda since: DAY_SUMMARY.c.day >= since.date(),
 }
 
 
 def _runs(since: datetime) -> Any:
-    return select(RunTable.id).where(RunTable.started_at >= since)
+    return select(RUN.c.id).where(RUN.c.started_at >= since)
 
 
 Cell = str | int | float | None

@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 # Files with ciphertext, secrets or plaintext are for their owner only.
@@ -32,7 +32,7 @@ _renameat2 = getattr(_libc, "renameat2", _renameat2)
 
 
 def absolute(path: str) -> bytes:
-    """The absolute path as the kernel would find it, links kept but for those before a `..`."""
+    """The absolute path as the kernel finds it; only links before a `..` are resolved."""
     name = os.fsencode(path)
     if b".." not in name.split(b"/"):
         return os.path.abspath(name)
@@ -41,13 +41,19 @@ def absolute(path: str) -> bytes:
     return os.path.realpath(name) if last in {b"..", b"."} else os.path.join(os.path.realpath(folder), last)
 
 
+@contextmanager
+def closed_after(descriptor: int) -> Iterator[int]:
+    """Close a descriptor on every way out."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def open_regular(path: str) -> tuple[int, int]:
-    """A descriptor to read a file, and how many bytes that has.
+    """A descriptor to read a file, and the file's length.
 
-    A link, FIFO or device in its place is refused and not waited for.
-
-    Raises:
-        OSError: it is not there, cannot be read, or is no regular file (EINVAL).
+    A link, FIFO or device in its place is refused and not waited for: OSError, EINVAL.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     status = os.fstat(descriptor)
@@ -58,21 +64,13 @@ def open_regular(path: str) -> tuple[int, int]:
 
 
 def open_new(path: str | bytes, folder: int | None = None) -> int:
-    """A descriptor to write a file that is not there yet; `folder` is one that a relative path starts from.
-
-    Raises:
-        OSError: it is there, or cannot be made.
-    """
+    """A descriptor to write a file that is not there yet; a relative path starts from the descriptor `folder`."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(path, flags, FILE_MODE, dir_fd=folder)
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
-    """Write all of it: a short write is no error to write(2), and the next one then tells why it was short.
-
-    Raises:
-        OSError: the disk is full, or fails.
-    """
+    """Write all of it: a short write is no error to write(2), and the next one then tells why it was short."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
@@ -82,16 +80,8 @@ def rename_new(part: str | bytes, name: str | bytes, folder: int | None = None) 
     """Rename a file or link to a name that nothing has: unlike rename(2), this replaces nothing.
 
     Where there are no hard links (FAT, SMB) the kernel is asked for it. Where it cannot either (some of FUSE), the name
-    is looked up first: a file that is made at the same moment is then replaced.
-
-    Args:
-        part: its name until now.
-        name: its new name.
-        folder: a descriptor that both start from, where they are relative.
-
-    Raises:
-        FileExistsError: there is something of that name; `part` is still there.
-        OSError: it cannot be done; likewise.
+    is looked up first: a file that is made at the same moment is then replaced. Relative names start from the
+    descriptor `folder`. After FileExistsError, or another OSError, `part` is still there.
     """
     try:
         os.link(part, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
@@ -142,39 +132,25 @@ class FolderIdentity:
 
 
 def sync_folder(path: str) -> None:
-    """Have names that were given or taken in a folder survive a loss of power.
-
-    Raises:
-        OSError: the disk fails.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    """Put the names in a folder on disk, so that they survive a loss of power."""
+    with closed_after(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as descriptor:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sync_file_system(folder: str) -> None:
-    """Put everything that was written to a folder's file system on disk, in one wait.
-
-    Raises:
-        OSError: some of it could not be.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    """Put everything that was written to a folder's file system on disk, in one wait."""
+    with closed_after(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as descriptor:
         if _libc.syncfs(descriptor):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), folder)
-    finally:
-        os.close(descriptor)
 
 
 class ReadFailed(Exception):
-    """The operating system does not give the bytes, or not the same ones."""
+    """A file cannot be read, or has other bytes at the second reading."""
 
 
 class ReadTwice:
-    """A file whose second reading is held, piece by piece, against the first one.
+    """A file whose second reading is compared, piece by piece, with the first one.
 
     An attacker who writes to a vault could change a file between its check and its use; 32 bytes a MiB prevent that
     without keeping the content in memory.

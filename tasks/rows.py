@@ -1,4 +1,4 @@
-"""From what the engines give to the rows of the record."""
+"""Rows of the record, made from the results of the engines. A run id comes first, ordinals count on from `first`."""
 
 from __future__ import annotations
 
@@ -32,15 +32,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def payload_rows(
     run_id: int, encryptions: Sequence[Encryption], vault_id: str | None = None, vault_path: str | None = None
 ) -> list[PayloadRow]:
-    """The rows of a batch's payloads.
+    """The rows of a batch's payloads; a vault, if there is one, keeps the ciphertext of the good ones.
 
     Unchanged files have no rows: they are a count of the run's snapshot.
-
-    Args:
-        run_id: the run that they belong to.
-        encryptions: in any order.
-        vault_id: the vault that keeps the ciphertext of the good ones; None if it is discarded.
-        vault_path: where that vault is.
     """
     return [
         _payload_row(run_id, one, *((vault_id, vault_path) if one.status == "ok" else (None, None)))
@@ -50,21 +44,16 @@ def payload_rows(
 
 
 def sample_rows(
-    run_id: int, first_ordinal: int, samples: Sequence[Sample], interpreters: Mapping[str, Interpreter]
+    run_id: int, first: int, samples: Sequence[Sample], interpreters: Mapping[str, Interpreter]
 ) -> list[SampleRow]:
-    """The rows of samples that were taken on this host.
-
-    Args:
-        run_id: the run that they belong to.
-        first_ordinal: of the first sample; the others count on from there.
-        samples: in their order.
-        interpreters: by fingerprint, all that the samples name.
-    """
+    """The rows of samples that were taken on this host; `interpreters` by fingerprint, all that the samples name."""
     host = platform.node()
-    rows = {fingerprint: _interpreter_row(one) for fingerprint, one in interpreters.items()}
+    rows = {
+        fingerprint: InterpreterRow(one.fingerprint, one.label, one.version, one.implementation, one.gil_build)
+        for fingerprint, one in interpreters.items()
+    }
     return [
-        _sample_row(run_id, ordinal, host, rows[one.interpreter], one)
-        for ordinal, one in enumerate(samples, first_ordinal)
+        _sample_row(run_id, ordinal, host, rows[one.interpreter], one) for ordinal, one in enumerate(samples, first)
     ]
 
 
@@ -98,20 +87,10 @@ def snapshot_row(run_id: int, addition: Addition, added: Added, counts: Mapping[
 
 
 def verdict_rows(
-    run_id: int, vault_id: str, vault_path: str, first_ordinal: int, verdicts: Sequence[Verdict]
+    run_id: int, vault_id: str, vault_path: str, first: int, verdicts: Sequence[Verdict]
 ) -> list[VerdictRow]:
-    """The rows of what was found in a vault.
-
-    Args:
-        run_id: the run that they belong to.
-        vault_id: of the vault that was looked at.
-        vault_path: where that vault is.
-        first_ordinal: of the first verdict; the others count on from there.
-        verdicts: in their order.
-    """
-    return [
-        _verdict_row(run_id, ordinal, vault_id, vault_path, one) for ordinal, one in enumerate(verdicts, first_ordinal)
-    ]
+    """The rows of verdicts on a vault."""
+    return [_verdict_row(run_id, ordinal, vault_id, vault_path, one) for ordinal, one in enumerate(verdicts, first)]
 
 
 def _payload_row(run_id: int, one: Encryption, vault_id: str | None, vault_path: str | None) -> PayloadRow:
@@ -152,18 +131,18 @@ def _sample_row(run_id: int, ordinal: int, host: str, interpreter: InterpreterRo
         ordinal=ordinal,
         host=host,
         case=case.key,
-        experiment=str(case.experiment),
-        executor=_word(case.executor),
-        workload=_word(case.workload),
-        shape=_word(case.shape),
-        guard=_word(case.guard),
+        experiment=case.experiment.value,
+        executor=case.executor and case.executor.value,
+        workload=case.workload and case.workload.value,
+        shape=case.shape and case.shape.value,
+        guard=case.guard and case.guard.value,
         workers=case.workers,
         count=case.count,
         workload_version=one.workload_version,
         interpreter=interpreter,
         round=one.round,
         started_at=one.started_at,
-        outcome=str(one.outcome),
+        outcome=one.outcome.value,
         expected=count_or_text(one.expected) if is_race else one.expected,
         found=count_or_text(one.found) if is_race else one.found,
         error=one.error,
@@ -178,15 +157,6 @@ def _sample_row(run_id: int, ordinal: int, host: str, interpreter: InterpreterRo
         negative_lost=one.negative_lost,
         noisy=one.noisy,
     )
-
-
-def _word(choice: str | None) -> str | None:
-    """A choice of an axis as plain text; in the engine it is a member of an enumeration."""
-    return None if choice is None else str(choice)
-
-
-def _interpreter_row(one: Interpreter) -> InterpreterRow:
-    return InterpreterRow(one.fingerprint, one.label, one.version, one.implementation, one.gil_build)
 
 
 def _verdict_row(run_id: int, ordinal: int, vault_id: str, vault_path: str, one: Verdict) -> VerdictRow:
@@ -209,5 +179,5 @@ def _verdict_row(run_id: int, ordinal: int, vault_id: str, vault_path: str, one:
 
 
 def _moment(since_1970_ns: int) -> datetime:
-    """To the microsecond, as both databases keep it."""
+    """A time to the microsecond, as both databases keep it."""
     return _EPOCH + timedelta(microseconds=since_1970_ns // 1000)

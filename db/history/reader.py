@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, String, and_, literal_column, or_
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, and_, literal_column, or_
 
 from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
 from db.rows import display_name
 from db.schema import check_readable
-from db.tables import CaseTable, HostTable, InterpreterTable
+from db.tables import CASE, HOST, INTERPRETER
 
 
 class RecordReader:
@@ -173,9 +172,7 @@ def in_portions(values: Sequence[T]) -> Iterator[Sequence[T]]:
         yield values[start : start + _PORTION]
 
 
-def within(
-    query: Select[Any], column: InstrumentedAttribute[datetime], since: datetime | None, until: datetime | None
-) -> Select[Any]:
+def within(query: Select[Any], column: Column[Any], since: datetime | None, until: datetime | None) -> Select[Any]:
     """The query, limited to a time."""
     if since is not None:
         query = query.where(column >= since)
@@ -184,12 +181,12 @@ def within(
     return query
 
 
-def failed(column: InstrumentedAttribute[str], words: Sequence[str]) -> ColumnElement[bool]:
+def failed(column: Column[Any], words: Sequence[str]) -> ColumnElement[bool]:
     """The column is one of these words. They stand in the statement: only then is a partial index of such rows used."""
     return column.in_([literal_column(f"'{word}'") for word in words])
 
 
-def unindexed(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+def unindexed(column: Column[Any]) -> ColumnElement[Any]:
     """The column's value, written so that no index that begins with the column is used.
 
     A planner without statistics prefers such an index too often: where few rows have failed, or belong to a run, those
@@ -199,7 +196,7 @@ def unindexed(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
     return column + literal_column(nothing)
 
 
-def at_or_below(column: InstrumentedAttribute[Any], path: bytes) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+def at_or_below(column: Column[Any], path: bytes) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     """A path as it is, and everything below it: two conditions, each of which an index can answer."""
     name, _ = display_name(path)
     below = name.rstrip("/") + "/"
@@ -210,7 +207,7 @@ def at_or_below(column: InstrumentedAttribute[Any], path: bytes) -> tuple[Column
 def of_case(case: Mapping[str, Sequence[str | int]]) -> Iterator[ColumnElement[bool]]:
     """The conditions on `case`, one per axis."""
     for name, wanted in case.items():
-        yield getattr(CaseTable, name).in_(wanted)
+        yield CASE.c[name].in_(wanted)
 
 
 def of_interpreters(interpreters: Sequence[str]) -> Iterator[ColumnElement[bool]]:
@@ -222,12 +219,12 @@ def of_interpreters(interpreters: Sequence[str]) -> Iterator[ColumnElement[bool]
 def of_hosts(hosts: Sequence[str]) -> Iterator[ColumnElement[bool]]:
     """The condition on `host`, if there is one."""
     if hosts:
-        yield HostTable.name.in_(hosts)
+        yield HOST.c.name.in_(hosts)
 
 
 def _is_interpreter(wanted: str) -> ColumnElement[bool]:
     """A label, a version, or the beginning of a version; a `t` at its end means a free-threaded build."""
     version = wanted.removesuffix("t")
     free_threaded = version != wanted
-    same = or_(InterpreterTable.version == version, InterpreterTable.version.startswith(f"{version}.", autoescape=True))
-    return or_(InterpreterTable.label == wanted, and_(same, InterpreterTable.gil_build.is_(not free_threaded)))
+    same = or_(INTERPRETER.c.version == version, INTERPRETER.c.version.startswith(f"{version}.", autoescape=True))
+    return or_(INTERPRETER.c.label == wanted, and_(same, INTERPRETER.c.gil_build.is_(not free_threaded)))

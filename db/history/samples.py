@@ -11,7 +11,7 @@ from sqlalchemy import Row, Select, and_, func, or_, select
 
 from db.history.reader import RecordReader, SampleFilter, of_case, of_hosts, of_interpreters, within
 from db.rows import InterpreterRow, SampleRow, count_or_text
-from db.tables import CaseTable, HostTable, InterpreterTable, RunTable, SampleTable, SeriesTable, SummaryTable
+from db.tables import CASE, HOST, INTERPRETER, RUN, SAMPLE, SERIES, SUMMARY
 from db.words import SAMPLE_FAILURES
 
 # Up to so many pairs of case and interpreter, the newest samples of each pair are looked up by the index of series.
@@ -26,13 +26,11 @@ class SampleReads(RecordReader):
     def samples(self, which: SampleFilter, *, limit: int | None = 20) -> list[SampleRow]:
         """Samples, newest first; the samples of one run in their order."""
         if which.run_id is not None:
-            query = _SAMPLES.where(SampleTable.run_id == which.run_id, *_conditions(which)).order_by(
-                SampleTable.ordinal
-            )
+            query = _SAMPLES.where(SAMPLE.c.run_id == which.run_id, *_conditions(which)).order_by(SAMPLE.c.ordinal)
             return [_sample_row(row) for row in self._rows(_timed(query, which).limit(limit))]
-        newest = (SampleTable.started_at.desc(), SampleTable.id.desc())
+        newest = (SAMPLE.c.started_at.desc(), SAMPLE.c.id.desc())
         if limit is not None and limit <= _ROWS_LOOKED_UP and (pairs := self._few_pairs(which)) is not None:
-            query = _SAMPLES.where(SampleTable.id.in_(self._newest_of(pairs, which, limit))).order_by(*newest)
+            query = _SAMPLES.where(SAMPLE.c.id.in_(self._newest_of(pairs, which, limit))).order_by(*newest)
         else:
             query = _timed(_SAMPLES.where(*_conditions(which)), which).order_by(*newest)
         return [_sample_row(row) for row in self._rows(query.limit(limit))]
@@ -40,37 +38,31 @@ class SampleReads(RecordReader):
     def runs_with(self, which: SampleFilter, *, limit: int = 5) -> list[int]:
         """The ids of the newest runs that have such samples; the time is the start of the run."""
         such = (*of_case(which.case), *of_interpreters(which.interpreters))
-        if not self._rows(select(CaseTable.id).where(*of_case(which.case)).limit(1)):
+        if not self._rows(select(CASE.c.id).where(*of_case(which.case)).limit(1)):
             return []
         # Walks the runs from the newest on. Closed runs have few summaries, which are faster to search than their
         # samples.
-        summary = select(SummaryTable.id).join(SeriesTable).join(CaseTable, SeriesTable.case_id == CaseTable.id)
-        summary = summary.join(InterpreterTable, SeriesTable.interpreter_id == InterpreterTable.id)
-        summary = summary.where(*such, SummaryTable.run_id == RunTable.id)
-        sample = (
-            select(SampleTable.id)
-            .join(CaseTable)
-            .join(InterpreterTable)
-            .where(*such, SampleTable.run_id == RunTable.id)
-        )
-        known = or_(summary.exists(), and_(RunTable.status == "running", sample.exists()))
-        query = select(RunTable.id).join(HostTable).where(known, *of_hosts(which.hosts))
-        query = within(query, RunTable.started_at, which.since, which.until)
-        return [
-            row.id for row in self._rows(query.order_by(RunTable.started_at.desc(), RunTable.id.desc()).limit(limit))
-        ]
+        summary = select(SUMMARY.c.id).select_from(SUMMARY).join(SERIES).join(CASE, SERIES.c.case_id == CASE.c.id)
+        summary = summary.join(INTERPRETER, SERIES.c.interpreter_id == INTERPRETER.c.id)
+        summary = summary.where(*such, SUMMARY.c.run_id == RUN.c.id)
+        sample = select(SAMPLE.c.id).select_from(SAMPLE).join(CASE).join(INTERPRETER)
+        sample = sample.where(*such, SAMPLE.c.run_id == RUN.c.id)
+        known = or_(summary.exists(), and_(RUN.c.status == "running", sample.exists()))
+        query = select(RUN.c.id).join(HOST).where(known, *of_hosts(which.hosts))
+        query = within(query, RUN.c.started_at, which.since, which.until)
+        return [row.id for row in self._rows(query.order_by(RUN.c.started_at.desc(), RUN.c.id.desc()).limit(limit))]
 
     def failed_samples(self, run_id: int) -> int:
         """How many samples of a run say that something is broken."""
-        query = select(func.count()).where(SampleTable.run_id == run_id, SampleTable.outcome.in_(SAMPLE_FAILURES))
+        query = select(func.count()).where(SAMPLE.c.run_id == run_id, SAMPLE.c.outcome.in_(SAMPLE_FAILURES))
         return next((int(row[0]) for row in self._rows(query)), 0)
 
     def _few_pairs(self, which: SampleFilter) -> list[tuple[int, int]] | None:
         """Every wanted case with every wanted interpreter; None if they are many, or if all are wanted."""
         if not which.case and not which.interpreters:
             return None
-        cases = self._rows(select(CaseTable.id).where(*of_case(which.case)).limit(_PAIRS_LOOKED_UP + 1))
-        those = select(InterpreterTable.id).where(*of_interpreters(which.interpreters))
+        cases = self._rows(select(CASE.c.id).where(*of_case(which.case)).limit(_PAIRS_LOOKED_UP + 1))
+        those = select(INTERPRETER.c.id).where(*of_interpreters(which.interpreters))
         interpreters = self._rows(those.limit(_PAIRS_LOOKED_UP + 1))
         if len(cases) * len(interpreters) > _PAIRS_LOOKED_UP:
             return None
@@ -80,15 +72,11 @@ class SampleReads(RecordReader):
         """Ids of the newest samples of all these pairs."""
         newest: list[tuple[datetime, int]] = []
         for case_id, interpreter_id in pairs:
-            query = select(SampleTable.started_at, SampleTable.id)
-            query = query.where(SampleTable.case_id == case_id, SampleTable.interpreter_id == interpreter_id)
+            query = select(SAMPLE.c.started_at, SAMPLE.c.id)
+            query = query.where(SAMPLE.c.case_id == case_id, SAMPLE.c.interpreter_id == interpreter_id)
             if which.hosts:
-                query = (
-                    query.join(RunTable, SampleTable.run_id == RunTable.id)
-                    .join(HostTable)
-                    .where(*of_hosts(which.hosts))
-                )
-            query = _timed(query, which).order_by(SampleTable.started_at.desc(), SampleTable.id.desc()).limit(limit)
+                query = query.join(RUN, SAMPLE.c.run_id == RUN.c.id).join(HOST).where(*of_hosts(which.hosts))
+            query = _timed(query, which).order_by(SAMPLE.c.started_at.desc(), SAMPLE.c.id.desc()).limit(limit)
             newest += [(row.started_at, row.id) for row in self._rows(query)]
         return [sample_id for _, sample_id in sorted(newest, reverse=True)[:limit]]
 
@@ -99,17 +87,17 @@ _SAMPLE_FIELDS = tuple(one.name for one in fields(SampleRow) if one.name not in 
 _INTERPRETER_FIELDS = tuple(one.name for one in fields(InterpreterRow))
 _SAMPLES = (
     select(
-        *(getattr(SampleTable, name) for name in _SAMPLE_FIELDS),
-        CaseTable.key.label("case"),
-        *(getattr(CaseTable, name) for name in _CASE_AXES),
-        *(getattr(InterpreterTable, name).label(f"interpreter_{name}") for name in _INTERPRETER_FIELDS),
-        HostTable.name.label("host"),
+        *(SAMPLE.c[name] for name in _SAMPLE_FIELDS),
+        CASE.c.key.label("case"),
+        *(CASE.c[name] for name in _CASE_AXES),
+        *(INTERPRETER.c[name].label(f"interpreter_{name}") for name in _INTERPRETER_FIELDS),
+        HOST.c.name.label("host"),
     )
-    .select_from(SampleTable)
-    .join(CaseTable)
-    .join(InterpreterTable)
-    .join(RunTable, SampleTable.run_id == RunTable.id)
-    .join(HostTable)
+    .select_from(SAMPLE)
+    .join(CASE)
+    .join(INTERPRETER)
+    .join(RUN, SAMPLE.c.run_id == RUN.c.id)
+    .join(HOST)
 )
 
 
@@ -118,7 +106,7 @@ def _conditions(which: SampleFilter) -> Any:
 
 
 def _timed(query: Select[Any], which: SampleFilter) -> Select[Any]:
-    return within(query, SampleTable.started_at, which.since, which.until)
+    return within(query, SAMPLE.c.started_at, which.since, which.until)
 
 
 def _sample_row(row: Row[Any]) -> SampleRow:

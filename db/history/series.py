@@ -11,7 +11,7 @@ from sqlalchemy import Row, Select, or_, select
 
 from db.answers import MedianRow, SeriesRow, SummaryRow
 from db.history.reader import RecordReader, SeriesFilter, in_portions, of_case, of_hosts, of_interpreters, within
-from db.tables import CaseTable, HostTable, InterpreterTable, SeriesTable, SummaryTable
+from db.tables import CASE, HOST, INTERPRETER, SERIES, SUMMARY
 
 
 class SeriesReads(RecordReader):
@@ -21,13 +21,13 @@ class SeriesReads(RecordReader):
         """The series that match, whenever they were measured: series of encryptions first, the others by case."""
         query = _SERIES.where(*of_case(which.case), *of_interpreters(which.interpreters), *of_hosts(which.hosts))
         if which.suites:
-            query = query.where(SeriesTable.suite.in_(which.suites))
+            query = query.where(SERIES.c.suite.in_(which.suites))
         if which.backends:
-            query = query.where(SeriesTable.backend.in_(which.backends))
+            query = query.where(SERIES.c.backend.in_(which.backends))
         if which.series_ids:
-            query = query.where(SeriesTable.id.in_(which.series_ids))
-        payloads = (SeriesTable.suite, SeriesTable.backend, SeriesTable.kept, SeriesTable.size_class)
-        order = (SeriesTable.kind, *payloads, CaseTable.key, InterpreterTable.label, SeriesTable.id)
+            query = query.where(SERIES.c.id.in_(which.series_ids))
+        payloads = (SERIES.c.suite, SERIES.c.backend, SERIES.c.kept, SERIES.c.size_class)
+        order = (SERIES.c.kind, *payloads, CASE.c.key, INTERPRETER.c.label, SERIES.c.id)
         return [SeriesRow(**row._asdict()) for row in self._rows(query.order_by(*order))]
 
     def summaries(
@@ -54,7 +54,7 @@ class SeriesReads(RecordReader):
             limit: only the newest runs of each series.
         """
         series = self.series(which)
-        timed = _MEDIANS.where(SummaryTable.median_ns.is_not(None))
+        timed = _MEDIANS.where(SUMMARY.c.median_ns.is_not(None))
         rows = self._summary_rows(timed, [one.series_id for one in series], which, None, limit)
         return [MedianRow(one, *row[1:]) for one in series for row in rows[one.series_id]]
 
@@ -67,19 +67,17 @@ class SeriesReads(RecordReader):
         limit: int | None,
     ) -> Mapping[int, list[Row[Any]]]:
         """Select columns of `summary`, the first of which is `series_id`: by series, oldest first."""
-        newest = (SummaryTable.started_at.desc(), SummaryTable.run_id.desc())
+        newest = (SUMMARY.c.started_at.desc(), SUMMARY.c.run_id.desc())
         # A run in which the interpreter could not do the case at all says nothing about the series.
-        query = columns.where(or_(SummaryTable.n > 0, SummaryTable.failed > 0, SummaryTable.noisy > 0)).order_by(
-            *newest
-        )
-        query = within(query, SummaryTable.started_at, which.since, which.until)
+        query = columns.where(or_(SUMMARY.c.n > 0, SUMMARY.c.failed > 0, SUMMARY.c.noisy > 0)).order_by(*newest)
+        query = within(query, SUMMARY.c.started_at, which.since, which.until)
         queries: Iterable[Select[Any]]
         if run_id is not None:
-            queries = [query.where(SummaryTable.run_id == run_id)]
+            queries = [query.where(SUMMARY.c.run_id == run_id)]
         elif limit is not None:
-            queries = (query.where(SummaryTable.series_id == one).limit(limit) for one in series_ids)
+            queries = (query.where(SUMMARY.c.series_id == one).limit(limit) for one in series_ids)
         else:
-            queries = (query.where(SummaryTable.series_id.in_(some)) for some in in_portions(series_ids))
+            queries = (query.where(SUMMARY.c.series_id.in_(some)) for some in in_portions(series_ids))
         rows: dict[int, list[Row[Any]]] = defaultdict(list)
         for one in queries:
             for row in reversed(self._rows(one)):
@@ -90,23 +88,21 @@ class SeriesReads(RecordReader):
 _AXES = ("experiment", "executor", "workload", "shape", "guard", "workers", "count", "workload_version")
 _SERIES = (
     select(
-        SeriesTable.id.label("series_id"),
-        SeriesTable.kind,
-        SeriesTable.track,
-        SeriesTable.suite,
-        SeriesTable.backend,
-        SeriesTable.size_class,
-        SeriesTable.kept,
-        *(getattr(CaseTable, name) for name in _AXES),
-        InterpreterTable.label.label("interpreter"),
-        InterpreterTable.version.label("interpreter_version"),
-        HostTable.name.label("host"),
+        SERIES.c.id.label("series_id"),
+        SERIES.c.kind,
+        SERIES.c.track,
+        SERIES.c.suite,
+        SERIES.c.backend,
+        SERIES.c.size_class,
+        SERIES.c.kept,
+        *(CASE.c[name] for name in _AXES),
+        INTERPRETER.c.label.label("interpreter"),
+        INTERPRETER.c.version.label("interpreter_version"),
+        HOST.c.name.label("host"),
     )
-    .join(HostTable)
-    .outerjoin(CaseTable, SeriesTable.case_id == CaseTable.id)
-    .outerjoin(InterpreterTable, SeriesTable.interpreter_id == InterpreterTable.id)
+    .join(HOST)
+    .outerjoin(CASE, SERIES.c.case_id == CASE.c.id)
+    .outerjoin(INTERPRETER, SERIES.c.interpreter_id == INTERPRETER.c.id)
 )
-_MEDIANS = select(SummaryTable.series_id, SummaryTable.run_id, SummaryTable.started_at, SummaryTable.median_ns)
-_SUMMARIES = select(
-    SummaryTable.series_id, *(getattr(SummaryTable, one.name) for one in fields(SummaryRow) if one.name != "series")
-)
+_MEDIANS = select(SUMMARY.c.series_id, SUMMARY.c.run_id, SUMMARY.c.started_at, SUMMARY.c.median_ns)
+_SUMMARIES = select(SUMMARY.c.series_id, *(SUMMARY.c[one.name] for one in fields(SummaryRow) if one.name != "series"))

@@ -15,14 +15,14 @@ from db.answers import SeriesRow, TrendRow
 from db.history.reader import SeriesFilter, in_portions
 from db.history.series import SeriesReads
 from db.summaries import day_rows
-from db.tables import DaySummaryTable, SeriesTable, SummaryTable
+from db.tables import DAY_SUMMARY, SERIES, SUMMARY
 
 _DAY = timedelta(days=1)
 _FIGURES = ("n", "failed", "noisy", "lower_ns", "median_ns", "upper_ns", "size_bytes")
 _PER_RUN = ("series_id", "started_at", "run_id", *_FIGURES, "mad_ns", "lost_share")
-_RUNS = select(*(getattr(SummaryTable, name) for name in _PER_RUN))
+_RUNS = select(*(SUMMARY.c[name] for name in _PER_RUN))
 _PER_DAY = ("series_id", "day", "runs", *_FIGURES)
-_DAYS = select(*(getattr(DaySummaryTable, name) for name in _PER_DAY))
+_DAYS = select(*(DAY_SUMMARY.c[name] for name in _PER_DAY))
 _Days = dict[int, list[TrendRow]]
 _T = TypeVar("_T")
 
@@ -56,13 +56,13 @@ class TrendReads(SeriesReads):
     def _rolled_up(self, series: Sequence[SeriesRow], begin: date | None, end: date | None, limit: int | None) -> _Days:
         query = _DAYS
         if begin is not None:
-            query = query.where(DaySummaryTable.day >= begin)
+            query = query.where(DAY_SUMMARY.c.day >= begin)
         if end is not None:
-            query = query.where(DaySummaryTable.day <= end)
-        query = query.order_by(DaySummaryTable.day.desc()).limit(limit)
+            query = query.where(DAY_SUMMARY.c.day <= end)
+        query = query.order_by(DAY_SUMMARY.c.day.desc()).limit(limit)
         days: _Days = defaultdict(list)
         for one in series:
-            rows = self._rows(query.where(DaySummaryTable.series_id == one.series_id))
+            rows = self._rows(query.where(DAY_SUMMARY.c.series_id == one.series_id))
             days[one.series_id] = [_day(one, _midnight(row.day), row.runs, row) for row in reversed(rows)]
         return days
 
@@ -73,7 +73,7 @@ class TrendReads(SeriesReads):
 
         If a series has one run on a day, its summary is that of the day; else the day's rows are added up.
         """
-        last = next((row[0] for row in self._rows(select(func.max(DaySummaryTable.day)))), None)
+        last = next((row[0] for row in self._rows(select(func.max(DAY_SUMMARY.c.day)))), None)
         if last is not None:
             begin = max(begin or last, last + _DAY)
         rows = self._summary_rows(_RUNS, [one.series_id for one in series], _whole_days(begin, end), None, None)
@@ -99,8 +99,7 @@ class TrendReads(SeriesReads):
         ids: dict[str, int] = {}
         for some in in_portions([one.series_id for one in series]):
             ids |= {
-                row.key: row.id
-                for row in self._rows(select(SeriesTable.key, SeriesTable.id).where(SeriesTable.id.in_(some)))
+                row.key: row.id for row in self._rows(select(SERIES.c.key, SERIES.c.id).where(SERIES.c.id.in_(some)))
             }
         found: dict[tuple[int, date], SimpleNamespace] = {}
         with self._reading() as connection:

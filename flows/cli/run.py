@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
@@ -20,13 +21,13 @@ from db.errors import ThreadmillError
 from db.history import History
 from db.rows import NewRun, RunRow
 from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS
+from flows import code_version
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.arguments import JobParameters
 from flows.jobs.run import LISTENER, DirectRunner, Job, MoreDone, PlannedWork, Tools
 from flows.settings import Settings, in_force
-from flows.show.terminal import console, print_json, say
+from flows.show.terminal import print_json, say
 from flows.text import plural, size, visible
-from flows.version import code_version
 from tasks.cancel import CancelToken
 
 if TYPE_CHECKING:
@@ -174,7 +175,9 @@ class ProgressReporter:
 
     def __init__(self, *, quiet: bool) -> None:
         self.run_id: int | None = None
-        self._console = console(error=True)
+        # A pipe has no width.
+        width = None if sys.stderr.isatty() else 250
+        self._console = Console(stderr=True, width=width, highlight=False)
         self._quiet = quiet
         self._work = PlannedWork("working", "step", 0)
         self._done = self._faults = 0

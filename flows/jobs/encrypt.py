@@ -38,7 +38,6 @@ from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encry
 from tasks.crypto.errors import CryptoError, SourceChanged, SourceSkipped, SourceUnreadable
 from tasks.crypto.inputs import Payload
 from tasks.crypto.native import NativeBackend
-from tasks.crypto.scan import scan
 from tasks.crypto.secret import KeyFile, KeySource, Secret
 from tasks.rows import payload_rows
 from tasks.suites import SUITES
@@ -226,6 +225,9 @@ def check(
 
     The native backend re-encrypts: it gives the same bytes as openssl, and needs no child processes.
     """
+    # Late: only this job of the module walks.
+    from tasks.crypto.scan import scan
+
     secret = key.secret()
     waiting: deque[Future[Checked]] = deque()
     with ThreadPoolExecutor(jobs, thread_name_prefix="check") as pool:

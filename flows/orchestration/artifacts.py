@@ -17,7 +17,7 @@ from db.rows import PayloadRow, RunRow, SampleRow
 from db.words import PAYLOAD_FAILURES
 from flows.jobs.vault import VaultState
 from flows.show.finding_tables import RACES, SPEEDUPS, race_rows, speedup_rows
-from flows.show.markdown import artifact_of, as_markdown, markdown_of
+from flows.show.page import artifact_of, as_markdown, markdown_of
 from flows.show.table import Table
 from flows.show.tables import PAYLOADS, SAMPLES, VERDICTS, vault_table
 from tasks.axes import Outcome

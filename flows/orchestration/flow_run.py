@@ -14,6 +14,7 @@ from prefect.states import Completed, Failed
 
 from db.errors import ThreadmillError
 from db.rows import NewRun
+from flows import code_version
 from flows.jobs.arguments import JobParameters, defaults, help_of, hints
 from flows.jobs.run import LISTENER, Job, MoreDone, PlannedWork, Reporter, Tools
 from flows.jobs.vault import look_at_vault
@@ -21,7 +22,6 @@ from flows.orchestration.artifacts import publish
 from flows.orchestration.log import LogReporter, ProgressArtifact, quiet_tasks
 from flows.orchestration.runner import REFUSED, PrefectRunner
 from flows.settings import Settings, load_settings
-from flows.version import code_version
 from tasks.cancel import CancelToken
 
 P = TypeVar("P", bound=JobParameters)

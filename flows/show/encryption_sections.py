@@ -9,7 +9,8 @@ from datetime import datetime
 
 from db.answers import TrendRow
 from db.rows import PayloadRow
-from flows.show.charts import Line, LineChart, LinePanel, Moment, StageBar, StageChart
+from flows.show.plots.bars import StageBar, StageChart
+from flows.show.plots.lines import Line, LineChart, LinePanel, Moment
 from flows.show.table import Block, Cell, Paragraph, Plot, Section, Table, table_of
 from flows.show.tables import suite_label
 from flows.text import if_known, megabytes, milliseconds, number, percent, sizes_of

@@ -10,8 +10,9 @@ from flows.analysis.findings import RaceFinding, SpeedupFinding, quiet_walls, ra
 from flows.analysis.intervals import verdict_on_speedup
 from flows.analysis.latest import Measured
 from flows.analysis.sentences import race_sentences, speedup_sentences
-from flows.show.charts import CellState, Curve, HeatCell, HeatMap, Point, Scale, ScalingChart, ScalingPanel
 from flows.show.finding_tables import RACES, SPEEDUPS, executor_label, race_row, speedup_row
+from flows.show.plots.bars import CellState, HeatCell, HeatMap, Scale
+from flows.show.plots.lines import Curve, Point, ScalingChart, ScalingPanel
 from flows.show.table import Paragraph, Plot, Section, Sentences, Table
 from flows.show.time_sections import time_blocks
 from flows.text import duration, factor, percent, plural

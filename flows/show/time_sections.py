@@ -12,8 +12,9 @@ from db.answers import TrendRow
 from db.rows import SampleRow
 from flows.analysis.findings import by_case
 from flows.analysis.latest import Measured
-from flows.show.charts import Line, LineChart, LinePanel, Moment, TimeBar, TimeChart, TimePanel
 from flows.show.finding_tables import executor_label
+from flows.show.plots.bars import TimeBar, TimeChart, TimePanel
+from flows.show.plots.lines import Line, LineChart, LinePanel, Moment
 from flows.show.table import Block, Cell, Paragraph, Plot, Section, Table, table_of
 from flows.text import day, factor, if_known, milliseconds, percent, plural, visible
 from tasks.axes import Executor, Experiment, Outcome, Workload

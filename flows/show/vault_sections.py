@@ -11,7 +11,7 @@ from db.history import History, SnapshotFilter, VerdictFilter
 from db.rows import RunRow, SnapshotRow, VaultRow, VerdictRow
 from db.words import VERDICT_FAULTS
 from flows.show.change_sections import LISTED
-from flows.show.charts import Line, LineChart, LinePanel, Moment
+from flows.show.plots.lines import Line, LineChart, LinePanel, Moment
 from flows.show.table import Block, Paragraph, Plot, Section, Table, table_of
 from flows.show.tables import SNAPSHOTS, VERDICT_COUNTS, VERDICTS
 

@@ -55,7 +55,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """How one stage ended.
+    """The end of one stage.
 
     `exit_code` is negative for a signal. `written_bytes` is what the stage wrote to its output as the kernel
     counted it (None where the kernel does not say). `complaint` is the tail of its standard error.
@@ -81,7 +81,7 @@ class _RunningStage:
     result: StageResult | None = None
 
     def hear(self) -> bool:
-        """Take what stands on standard error now; False at its end."""
+        """Read what is on standard error now; False at its end."""
         try:
             data = os.read(self.stderr, _READ_BYTES)
         except BlockingIOError:
@@ -134,12 +134,8 @@ def run_chain(
         deadline_s: seconds after which the chain is ended.
         guarded: have the kernel kill the stages if this process dies (for stages that would run on for long).
 
-    Raises:
-        StageNotStarted: a program cannot be executed.
-        DeadlineExceeded: the deadline passed.
-        Cancelled: the token was set.
-
-    On every way out each stage has ended and has been reaped, and no descriptor is left open.
+    On every way out each stage has ended and has been reaped, and no descriptor is left open. Raises StageNotStarted,
+    DeadlineExceeded or Cancelled.
     """
     deadline_ns = time.monotonic_ns() + int(deadline_s * 1e9)
     children: list[_RunningStage] = []
@@ -174,7 +170,7 @@ def _start(stages: Sequence[Stage], stdin: int, guard: tuple[str, ...], children
 
 def _spawn(stage: Stage, guard: tuple[str, ...], stdin: int, stdout: int) -> _RunningStage:
     if guard and shutil.which(stage.argv[0]) is None:
-        # What stands before it would be started in its place, and complain in its own way.
+        # The guard would be started in its place, and complain in its own way.
         missing = not os.path.exists(stage.argv[0])
         raise StageNotStarted(stage.program, errno.ENOENT if missing else errno.EACCES)
     stderr_read, stderr_write = os.pipe2(os.O_CLOEXEC)
@@ -256,7 +252,7 @@ def _written_bytes(pid: int) -> int | None:
 
 
 def death_signal_argv() -> tuple[str, ...]:
-    """What to put before an argv so that the kernel kills the program when the thread that started it ends.
+    """The words before an argv that have the kernel kill the program when the thread that started it ends.
 
     Hence `run_chain` starts and waits in one thread. The signal has to be asked for in the child: a `preexec_fn` costs
     11 ms a child and is unsafe in threads, `setpriv` (util-linux) about 1.5 ms, a small Python about 15 ms.

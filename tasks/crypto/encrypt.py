@@ -251,10 +251,7 @@ def encrypt_payload(
 ) -> Encrypted:
     """Encrypt one payload under a given salt, and check the result as far as possible.
 
-    `store` takes each piece of ciphertext, header first; None discards it.
-
-    Raises:
-        CryptoError: one of its leaves.
+    `store` takes each piece of ciphertext, header first; None discards it. Raises CryptoError.
     """
     with open_payload(payload) as source:
         limit = limits.size(suite)

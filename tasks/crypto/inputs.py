@@ -17,7 +17,7 @@ from typing import Literal
 
 from tasks.cancel import CancelToken, wait_readable, wait_writable
 from tasks.crypto.errors import InputNotRead, SourceChanged, SourceSkipped, SourceUnreadable
-from tasks.files import write_all
+from tasks.files import closed_after, write_all
 
 PayloadKind = Literal["random", "file", "stdin"]
 
@@ -45,27 +45,19 @@ class Payload:
 class Input:
     """An open payload: `descriptor` to read from `start` on, `size_bytes` from there to its end (None: a pipe)."""
 
-    __slots__ = ("_before", "descriptor", "errno", "pumped_bytes", "size_bytes", "start")
+    __slots__ = ("descriptor", "errno", "pumped_bytes", "size_bytes", "start", "status")
 
-    def __init__(self, descriptor: int, before: os.stat_result | None, start: int = 0) -> None:
+    def __init__(self, descriptor: int, status: os.stat_result | None, start: int = 0) -> None:
+        """Without the `status` of a file when it was opened, the input is a pipe."""
         self.descriptor = descriptor
         self.start = start
-        self._before = before
-        self.size_bytes = None if before is None else max(0, before.st_size - start)
+        self.status = status
+        self.size_bytes = None if status is None else max(0, status.st_size - start)
         self.pumped_bytes = 0
         self.errno: int | None = None
 
-    @property
-    def status(self) -> os.stat_result | None:
-        """The status of the file when it was opened; None for a pipe."""
-        return self._before
-
     def take(self, count: int) -> bytes:
-        """The next bytes of a pipe, at most `count`, counted for `check`; empty at its end.
-
-        Raises:
-            SourceUnreadable: reading failed.
-        """
+        """The next bytes of a pipe, at most `count`, counted for `check`; empty at its end; raises SourceUnreadable."""
         try:
             data = os.read(self.descriptor, count)
         except OSError as error:
@@ -75,18 +67,16 @@ class Input:
         return data
 
     def check(self) -> int:
-        """Bytes read, after a backend has read this input to its end.
+        """The number of bytes read, after a backend has read this input to its end.
 
-        Raises:
-            SourceUnreadable: reading the pipe failed.
-            SourceChanged: the file changed since it was opened.
-            InputNotRead: the reader stopped early (`openssl enc` exits 0 after a read error).
+        Raises SourceUnreadable for a pipe, SourceChanged for a file that changed since it was opened, or InputNotRead
+        if the reader stopped early (`openssl enc` exits 0 after a read error).
         """
         if self.errno is not None:
             raise SourceUnreadable(self.errno)
-        if self._before is None:
+        if self.status is None:
             return self.pumped_bytes
-        before, after = self._before, os.fstat(self.descriptor)
+        before, after = self.status, os.fstat(self.descriptor)
         if after.st_size != before.st_size:
             raise SourceChanged(f"{before.st_size} bytes became {after.st_size}")
         if (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns):
@@ -101,12 +91,7 @@ class Input:
 
 @contextmanager
 def open_payload(payload: Payload) -> Iterator[Input]:
-    """The payload's input, open from its first byte; closed on the way out.
-
-    Raises:
-        SourceUnreadable: the operating system refuses it.
-        SourceSkipped: it is not a regular file (any more).
-    """
+    """The payload's input, open from its first byte; raises SourceUnreadable or SourceSkipped."""
     if payload.kind == "stdin":
         status = os.fstat(0)
         regular = stat.S_ISREG(status.st_mode)
@@ -116,10 +101,8 @@ def open_payload(payload: Payload) -> Iterator[Input]:
             yield source
     else:
         descriptor, status = _open_file(payload)
-        try:
+        with closed_after(descriptor):
             yield Input(descriptor, status)
-        finally:
-            os.close(descriptor)
 
 
 def _open_file(payload: Payload) -> tuple[int, os.stat_result]:
@@ -142,14 +125,11 @@ def _open_file(payload: Payload) -> tuple[int, os.stat_result]:
 @contextmanager
 def memory_input(pieces: Iterable[bytes]) -> Iterator[Input]:
     """Bytes that are in no file, as a memory file, so that they take the very path that files take."""
-    descriptor = os.memfd_create("payload", os.MFD_CLOEXEC)
-    try:
+    with closed_after(os.memfd_create("payload", os.MFD_CLOEXEC)) as descriptor:
         for piece in pieces:
             write_all(descriptor, piece)
         os.lseek(descriptor, 0, os.SEEK_SET)
         yield Input(descriptor, os.fstat(descriptor))
-    finally:
-        os.close(descriptor)
 
 
 def _random_pieces(size_bytes: int) -> Iterator[bytes]:
@@ -175,7 +155,7 @@ def file_type(mode: int) -> str:
 
 @contextmanager
 def pumped(source: Input, limit_bytes: int | None) -> Iterator[int]:
-    """For an input that is a pipe: a descriptor for a child, fed from it by a thread that counts.
+    """A descriptor for a child, which a thread feeds from an input that is a pipe, and counts.
 
     The count is what makes the ciphertext's length checkable. Past `limit_bytes` the pump stops early, one byte
     over, which the caller sees in `source.pumped_bytes`.

@@ -57,8 +57,7 @@ _lock = threading.Lock()
 def find_program(name: str, cancel: CancelToken) -> OpensslProgram:
     """The openssl program of that name on `PATH` (or at that path), asked once for its version.
 
-    Raises:
-        BackendUnavailable: there is none, or it does not answer as openssl does.
+    BackendUnavailable if there is none, or if it does not answer as openssl does.
     """
     path = shutil.which(name)
     if path is None:
@@ -72,11 +71,7 @@ def find_program(name: str, cancel: CancelToken) -> OpensslProgram:
 
 
 def find_recipe(program: OpensslProgram, suite: Suite, cancel: CancelToken) -> Recipe:
-    """How that program runs that suite, tried once.
-
-    Raises:
-        BackendUnavailable: it cannot, with what it said.
-    """
+    """The recipe by which a program runs a suite, tried once; raises BackendUnavailable with what the program said."""
     key = (_identity(program.path), suite.name)
     with _lock:
         if key not in _recipes:
@@ -107,11 +102,7 @@ def _try_recipes(program: OpensslProgram, suite: Suite, cancel: CancelToken) -> 
 def prove_native(suite: Suite, cancel: CancelToken) -> str:
     """Run the suite on the native backend, so that a build without an algorithm is found before any work.
 
-    Returns:
-        The backend's versions, for the record.
-
-    Raises:
-        BackendUnavailable: this build of `cryptography` cannot run the suite.
+    Gives the backend's versions, for the record. Raises BackendUnavailable.
     """
     _known_answer(NativeBackend(), suite, Secret.draw(), os.urandom(SALT_BYTES), cancel)
     return NativeBackend.detail()
@@ -153,7 +144,7 @@ def _identity(path: str) -> _Identity:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The backend that runs a suite, what exactly it is (program or package, with version), and why it was taken.
+    """The backend that runs a suite, its program or package with the version (`detail`), and the reason for it.
 
     `program` is the openssl program's absolute path, None for the native backend.
     """
@@ -164,27 +155,16 @@ class Chosen:
     program: str | None = None
 
     def open(self, suite: Suite, cancel: CancelToken) -> Backend:
-        """The backend itself, in this process.
-
-        Raises:
-            BackendUnavailable: the program has changed since and cannot run the suite any more.
-        """
+        """The backend itself, in this process; BackendUnavailable if the program has changed since."""
         if self.program is None:
             return NativeBackend()
         return OpensslBackend(self.program, find_recipe(find_program(self.program, cancel), suite, cancel))
 
 
 def choose_backend(choice: BackendChoice, suite: Suite, program: str, cancel: CancelToken) -> Chosen:
-    """Settle what runs a suite, by trying it.
+    """Choose the backend that runs a suite, by trying it; raises BackendUnavailable.
 
-    Args:
-        choice: `auto` takes openssl where it can run the suite, else native.
-        suite: what is to be run.
-        program: name or path of the openssl program.
-        cancel: ends the probing when set.
-
-    Raises:
-        BackendUnavailable: what was asked for cannot run the suite here.
+    `auto` takes openssl where it can run the suite, else native. `program` is the name or path of openssl.
     """
     if choice == "native":
         return Chosen("native", prove_native(suite, cancel), "asked for")

@@ -14,7 +14,7 @@ _LINK = "symbolic link (not followed)"
 
 
 def missing_paths(paths: Iterable[str]) -> list[str]:
-    """Those paths at which there is nothing at all, not even a dangling link."""
+    """The paths at which there is nothing at all, not even a dangling link."""
     return [path for path in paths if not os.path.lexists(path)]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from tasks.crypto.errors import KeyFileError
-from tasks.files import open_new, sync_folder
+from tasks.files import closed_after, open_new, sync_folder
 
 _FORM = re.compile(rb"[0-9a-f]{64}\n")
 _FILE_BYTES = 65
@@ -41,16 +41,12 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """Where the secret is; the path is configuration, the content never travels."""
+    """The file with the secret; the path is configuration, the content never travels."""
 
     path: str
 
     def secret(self) -> Secret:
-        """Read and check the file.
-
-        Raises:
-            KeyFileError: missing, readable by others, of another user, or not in the form that `keygen` writes.
-        """
+        """Read the file, and refuse it with KeyFileError if others can read it or `keygen` has not written it."""
         # O_NONBLOCK, so that a FIFO is refused below and does not hang here.
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -58,11 +54,9 @@ class KeyFile:
             raise KeyFileError(self.path, _NO_SUCH_FILE) from None
         except (OSError, ValueError) as error:
             raise KeyFileError(self.path, f"cannot be opened: {_strerror(error)}") from None
-        try:
+        with closed_after(descriptor):
             _check_exposure(self.path, os.fstat(descriptor))
             content = os.read(descriptor, _FILE_BYTES + 1)
-        finally:
-            os.close(descriptor)
         if not _FORM.fullmatch(content):
             raise KeyFileError(self.path, "is not what `threadmill keygen` writes (64 hex digits and a newline)")
         return Secret(content[:-1])
@@ -83,8 +77,7 @@ KeySource = KeyFile | ThrowAway
 def write_key_file(path: str) -> None:
     """Draw a secret and write it to a new file, mode 0600, on disk before this returns.
 
-    Raises:
-        KeyFileError: the path exists already, or cannot be written; nothing is left behind.
+    KeyFileError if the path exists already or cannot be written; then nothing is left behind.
     """
     try:
         descriptor = open_new(path)

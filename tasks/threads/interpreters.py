@@ -89,12 +89,7 @@ class Interpreter:
 
 
 def probe(path: str, cancel: CancelToken | None = None) -> Interpreter:
-    """Start the program at `path` and ask for its identity.
-
-    Raises:
-        InterpreterUnusable: it is no Python from 3.6 on.
-        MeasuringCancelled: the token was set.
-    """
+    """Start the program at `path` and ask for its identity; raises InterpreterUnusable or MeasuringCancelled."""
     ended = run_program([path], "null", deadline_s=PROBE_DEADLINE_S, cancel=cancel)
     if ended.fate != "exited":
         raise InterpreterUnusable(path, f"no answer within {PROBE_DEADLINE_S:.0f} s")

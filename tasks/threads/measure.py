@@ -43,12 +43,7 @@ def measure_round(
     """Measure the cases of a round in its order, under the host's measuring lock, and tell each sample at once.
 
     A noisy sample is kept, and taken again as often as the round says, so that the round has a quiet one to pair if
-    the host allows it.
-
-    Raises:
-        HostBusy: another measurement took longer than `lock_wait_s`.
-        MeasuringCancelled: the token was set.
-        ProcessesRemain: a descendant of a child does not die.
+    the host allows it. Raises HostBusy, MeasuringCancelled or ProcessesRemain.
     """
     samples = []
     with host_lock(lock_path, wait_s=lock_wait_s, cancel=cancel):
@@ -77,11 +72,7 @@ def run_case(
 ) -> Sample:
     """Measure a case once, in a fresh child that is gone with all its descendants when this returns.
 
-    All other errors become outcomes.
-
-    Raises:
-        MeasuringCancelled: the token was set.
-        ProcessesRemain: a descendant does not die.
+    All other errors become outcomes. Raises MeasuringCancelled or ProcessesRemain.
     """
     if cancel is not None and cancel.cancelled:
         raise MeasuringCancelled(case.key)

@@ -15,11 +15,11 @@ from tasks.crypto.chain import Sink
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.secret import KeySource
-from tasks.files import open_new, open_regular, sync_folder
+from tasks.files import closed_after, open_new, open_regular, sync_folder
 from tasks.suites import HEADER_BYTES, SALT_BYTES
 from tasks.vault.draft import Draft, DraftResult
 from tasks.vault.entries import FileFacts, Header, Totals
-from tasks.vault.errors import VaultError, VaultUnwritable
+from tasks.vault.errors import VaultError, on_disk
 from tasks.vault.format import LONGEST_LINE, SNAPSHOTS, TEMPORARY, encode_line, encode_path, object_path
 from tasks.vault.locks import numbering, writing
 from tasks.vault.lookup import newest_snapshot, peek, snapshot_names, unbelievable
@@ -33,9 +33,9 @@ _PIECE_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class SourceSelection:
-    """The content of a snapshot to be: `sources` as `sources_of` gives them; `rehash` also reads unchanged files.
+    """The choice of files for a snapshot: `sources` as `sources_of` gives them; `rehash` also reads unchanged files.
 
-    Files whose object is among the `distrusted` ones (64 hex digits) are encrypted anew.
+    Files whose object is among the `distrusted` ones (64 hex digits) are encrypted again.
     """
 
     sources: tuple[bytes, ...]
@@ -78,11 +78,7 @@ class AddedBatch:
 def add_batch(vault: Vault, batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken) -> AddedBatch:
     """Encrypt a batch; the objects of good payloads are durably in the vault when this returns, and no other ones.
 
-    The job that plans the batch holds the `writing` lock.
-
-    Raises:
-        VaultUnwritable: the disk does not take it; nothing of the batch is kept.
-        SourceReplaced: as `encrypt_batch`.
+    The job that plans the batch holds the `writing` lock. Raises VaultUnwritable or SourceReplaced.
     """
     with ObjectBatch(vault.root) as objects:
         keeper = ObjectKeeper(vault, objects)
@@ -95,10 +91,7 @@ def add_batch(vault: Vault, batch: Batch, key: KeySource, limits: Limits, cancel
 def adding(vault: Vault, selection: SourceSelection, cancel: CancelToken) -> Iterator[Addition]:
     """Walk the sources and compare them with the snapshot before; the addition has the files to encrypt.
 
-    The `writing` lock is held until the end. Leaving without `add_snapshot` discards the draft.
-
-    Raises:
-        VaultError: one of its leaves.
+    The `writing` lock is held until the end. Leaving without `add_snapshot` discards the draft. Raises VaultError.
     """
     began = datetime.now(UTC)
     _need_short(vault, selection)
@@ -112,7 +105,7 @@ def adding(vault: Vault, selection: SourceSelection, cancel: CancelToken) -> Ite
 
 
 def _forget(_one: object) -> None:
-    """For a preview, which only counts."""
+    """Ignore an entry or file: a preview only counts."""
 
 
 def compare(
@@ -121,11 +114,7 @@ def compare(
     line: Callable[[bytes], None] = _forget,
     to_do: Callable[[Payload], None] = _forget,
 ) -> AdditionPlan:
-    """Hand over each entry that is done, and each file that is to be read, in order; without a vault all are.
-
-    Raises:
-        VaultError: one of its leaves.
-    """
+    """Hand over each entry that is done, and each file that is to be read, in order; without a vault all are."""
     with ExitStack() as stack:
         previous: OpenSnapshot | None = None
         damaged: tuple[str, ...] = ()
@@ -170,22 +159,13 @@ class Addition:
         return self._draft.to_do()
 
     def put(self, batch: AddedBatch) -> None:
-        """Enter the objects of a batch into the snapshot; may be called from any thread.
-
-        Raises:
-            VaultUnwritable: the disk does not take it.
-        """
+        """Enter the objects of a batch into the snapshot; may be called from any thread; raises VaultUnwritable."""
         self._draft.set(batch.results)
 
     def add_snapshot(self, least_sequence: int, cancel: CancelToken) -> Added:
-        """Write the snapshot, all of whose objects are on disk by now.
+        """Write the snapshot, all of whose objects are on disk by now; raises VaultError.
 
-        Args:
-            least_sequence: its number is at least this, so that it is higher than every number on record.
-            cancel: ends waiting for others that are adding one.
-
-        Raises:
-            VaultError: one of its leaves.
+        Its number is at least `least_sequence`, so that it is higher than every number on record.
         """
         with numbering(self.vault.root, cancel):
             newest = newest_snapshot(self.vault)
@@ -193,19 +173,17 @@ class Addition:
             header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self._selection.sources)
             part = f"{self.vault.root}/{TEMPORARY}/{header.id}"
             try:
-                added = self._write(part, header)
-                os.rename(part, f"{self.vault.root}/{SNAPSHOTS}/{header.name}")
-                sync_folder(f"{self.vault.root}/{SNAPSHOTS}")
-            except OSError as error:
-                raise VaultUnwritable(self.vault.root, error.errno or 0) from None
+                with on_disk(self.vault.root):
+                    added = self._write(part, header)
+                    os.rename(part, f"{self.vault.root}/{SNAPSHOTS}/{header.name}")
+                    sync_folder(f"{self.vault.root}/{SNAPSHOTS}")
             finally:
                 with suppress(OSError):
                     os.unlink(part)
         return added
 
     def _write(self, part: str, header: Header) -> Added:
-        descriptor = open_new(part)
-        try:
+        with closed_after(open_new(part)) as descriptor:
             written = SnapshotWriter(descriptor, self.vault)
             written.put(encode_line(header.values()))
             entries = new = same = stored_bytes = size_bytes = 0
@@ -222,13 +200,11 @@ class Addition:
             written.put(encode_line(totals.values()))
             mac = written.end()
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
         return Added(Snapshot(header, totals, mac), new, same, stored_bytes)
 
 
 def _need_short(vault: Vault, selection: SourceSelection) -> None:
-    """Before anything is read: whether the sources go into a first line."""
+    """Refuse sources that do not fit into a first line, before anything is read."""
     if len(encode_line({"sources": [encode_path(path) for path in selection.sources]})) > LONGEST_HEADER - LONGEST_LINE:
         raise VaultError(vault.root, "so many sources do not fit into a snapshot; name a folder above them")
 
@@ -257,11 +233,9 @@ class ObjectKeeper:
         """The salt of an object; None if that is not there, or not whole: then it is not to be taken over."""
         try:
             descriptor, length = open_regular(object_path(self._vault.root, known))
-            try:
+            with closed_after(descriptor):
                 whole = digest_of(descriptor, length, bytearray(_PIECE_BYTES)) == known
                 return os.pread(descriptor, SALT_BYTES, HEADER_BYTES - SALT_BYTES) if whole else None
-            finally:
-                os.close(descriptor)
         except OSError:
             return None
 
@@ -271,12 +245,7 @@ class ObjectKeeper:
         self.results.append((number, DraftResult(known, FileFacts.of(done.status), same=True)))
 
     def store(self, number: int, encrypt: Callable[[Sink], Encrypted]) -> Encrypted:
-        """Have a file encrypted into a new object.
-
-        Raises:
-            VaultUnwritable: the disk does not take it.
-            CryptoError: whatever `encrypt` raises; then there is no object.
-        """
+        """Have a file encrypted into a new object; raises VaultUnwritable or CryptoError."""
         made = self._objects.new()
         try:
             try:

@@ -19,7 +19,7 @@ from typing import IO
 
 from tasks.crypto.inputs import Payload
 from tasks.vault.entries import FileFacts, begin_file, end_file, path_field
-from tasks.vault.errors import VaultUnwritable
+from tasks.vault.errors import VaultUnwritable, on_disk
 from tasks.vault.format import LONGEST_LINE, TEMPORARY, encode_json, split_lines
 
 # Before the line of a file that has no object yet: then come its path, as it will stand in the entry, a tab (which is
@@ -71,10 +71,8 @@ class Draft:
 
     def end(self) -> None:
         """All entries are there; raises VaultUnwritable."""
-        try:
+        with on_disk(self._root):
             self._lines.flush()
-        except OSError as error:
-            raise VaultUnwritable(self._root, error.errno or 0) from None
 
     def to_do(self) -> Iterator[Payload]:
         """The files that are not done, in their order."""
@@ -105,10 +103,8 @@ class Draft:
                 facts.inode,
                 facts.size_bytes,
             )
-        try:
+        with on_disk(self._root):
             written = os.pwrite(self._results.fileno(), records, _RESULT.size * first)
-        except OSError as error:
-            raise VaultUnwritable(self._root, error.errno or 0) from None
         # A partial write, on a disk that is just full, would be taken for fewer results.
         if written < len(records):
             raise VaultUnwritable(self._root, errno.ENOSPC)

@@ -187,11 +187,7 @@ class Order:
         self._barrier: bytes | None = None
 
     def check(self, entry: Entry) -> None:
-        """Take the next one.
-
-        Raises:
-            BadLine: it is out of order, twice, or below a file or link.
-        """
+        """Take the next one; raises BadLine."""
         key = order_key(entry.path)
         if key <= self._last:
             raise BadLine("is out of order, or lists a path twice")
@@ -249,11 +245,7 @@ class Totals:
 
 
 def decode_header(line: bytes) -> Header:
-    """The header of a first line.
-
-    Raises:
-        BadLine: it is none.
-    """
+    """The header of a first line; raises BadLine."""
     value = decode_line(line)
     if value.get("format") != FORMAT or value.get("version") != VERSION:
         raise BadLine("is not a snapshot of a known format")

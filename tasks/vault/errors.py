@@ -1,10 +1,11 @@
-"""Errors of a vault, and verdicts on single things in it. `where` is a vault's folder, or a file in it."""
+"""Errors of a vault, whose folder is `where`, and verdicts on single things in it."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,6 +64,15 @@ class VaultUnwritable(VaultError):
         super().__init__(where, f"cannot be written: {os.strerror(errno)}")
         self.args = (where, errno)
         self.errno = errno
+
+
+@contextmanager
+def on_disk(root: str) -> Iterator[None]:
+    """Raises VaultUnwritable for errors of the operating system."""
+    try:
+        yield
+    except OSError as error:
+        raise VaultUnwritable(root, error.errno or 0) from None
 
 
 class TargetUnusable(CryptoError):

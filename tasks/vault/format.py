@@ -77,11 +77,7 @@ def split_lines(pieces: Iterable[bytes], longest: int) -> Iterator[bytes]:
 
 
 def decode_line(line: bytes) -> dict[str, Json]:
-    """The object of a line.
-
-    Raises:
-        BadLine: it is not one JSON object, or has a key twice.
-    """
+    """The object of a line; raises BadLine."""
     try:
         value = _DECODER.decode(line.decode("ascii"))
     except (ValueError, RecursionError):
@@ -111,11 +107,7 @@ def encode_path(path: bytes) -> Json:
 
 
 def decode_path(value: Json) -> bytes:
-    """The bytes of a path, which has at least one and no NUL.
-
-    Raises:
-        BadLine: it is not a path.
-    """
+    """The bytes of a path, which has at least one and no NUL; raises BadLine."""
     if isinstance(value, str):
         try:
             path = value.encode()

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 
 from tasks.cancel import CancelToken, wait_readable
 from tasks.crypto.errors import Cancelled
-from tasks.files import FILE_MODE
-from tasks.vault.errors import VaultBusy, VaultChanged, VaultUnwritable
+from tasks.files import FILE_MODE, closed_after
+from tasks.vault.errors import VaultBusy, VaultChanged, VaultUnwritable, on_disk
 from tasks.vault.format import FOLDER_MODE, LOCK, SNAPSHOTS, TEMPORARY
 
 # How long to wait for another process, and how often to look.
@@ -22,10 +22,9 @@ _POLL_S = 0.1
 
 @contextmanager
 def reading(root: str, cancel: CancelToken) -> Iterator[None]:
-    """Keep others from removing anything. A read-only file system needs no lock: nothing can be removed there.
+    """Keep others from removing anything; raises VaultBusy.
 
-    Raises:
-        VaultBusy: another process removes, and does not end.
+    A read-only file system needs no lock: nothing can be removed there.
     """
     try:
         descriptor = _open(root, os.O_RDONLY)
@@ -34,20 +33,18 @@ def reading(root: str, cancel: CancelToken) -> Iterator[None]:
             raise
         yield
         return
-    with _closing(descriptor):
+    with closed_after(descriptor):
         _lock(descriptor, fcntl.LOCK_SH, root, cancel)
         yield
 
 
 @contextmanager
 def writing(root: str, cancel: CancelToken) -> Iterator[None]:
-    """Keep others from removing anything while this process adds; if it is alone at first, it empties `tmp/`.
+    """Keep others from removing anything while this process adds; raises VaultBusy or VaultUnwritable.
 
-    Raises:
-        VaultBusy: another process removes, and does not end.
-        VaultUnwritable: the vault cannot be written to.
+    If this process is alone at first, it empties `tmp/`.
     """
-    with _closing(_open(root, os.O_RDWR)) as descriptor:
+    with closed_after(_open(root, os.O_RDWR)) as descriptor:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -60,30 +57,18 @@ def writing(root: str, cancel: CancelToken) -> Iterator[None]:
 
 @contextmanager
 def alone(root: str, cancel: CancelToken) -> Iterator[None]:
-    """Keep all others out of the vault.
-
-    Raises:
-        VaultBusy: another process holds the lock, and does not end.
-        VaultUnwritable: the vault cannot be written to.
-    """
-    with _closing(_open(root, os.O_RDWR)) as descriptor:
+    """Keep all others out of the vault; raises VaultBusy or VaultUnwritable."""
+    with closed_after(_open(root, os.O_RDWR)) as descriptor:
         _lock(descriptor, fcntl.LOCK_EX, root, cancel)
         yield
 
 
 @contextmanager
 def numbering(root: str, cancel: CancelToken) -> Iterator[None]:
-    """Keep others from adding a snapshot, so that each gets a number of its own.
-
-    Raises:
-        VaultBusy: another process holds the lock, and does not end.
-        VaultUnwritable: the vault cannot be written to.
-    """
-    try:
+    """Keep others from adding a snapshot, so that each gets its own number; raises VaultBusy or VaultUnwritable."""
+    with on_disk(root):
         descriptor = os.open(f"{root}/{SNAPSHOTS}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise VaultUnwritable(root, error.errno or 0) from None
-    with _closing(descriptor):
+    with closed_after(descriptor):
         _lock(descriptor, fcntl.LOCK_EX, root, cancel)
         yield
 
@@ -91,7 +76,7 @@ def numbering(root: str, cancel: CancelToken) -> Iterator[None]:
 def sweep(root: str) -> int:
     """Remove the files in `tmp/`; how many. The caller is alone in the vault."""
     folder = f"{root}/{TEMPORARY}"
-    try:
+    with on_disk(root):
         # A program that copied the vault may have left it out: it is empty as a rule.
         with suppress(FileExistsError):
             os.mkdir(folder, FOLDER_MODE)
@@ -100,30 +85,18 @@ def sweep(root: str) -> int:
             # Anything but a file stays, for `verify` to report.
             with suppress(IsADirectoryError, PermissionError):
                 os.unlink(f"{folder}/{name}")
-    except OSError as error:
-        raise VaultUnwritable(root, error.errno or 0) from None
     return len(names)
 
 
 def _open(root: str, access: int) -> int:
     # O_NONBLOCK: opening a FIFO in its place would wait for a writer.
     flags = access | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
+    with on_disk(root):
         descriptor = os.open(f"{root}/{LOCK}", flags, FILE_MODE)
-    except OSError as error:
-        raise VaultUnwritable(root, error.errno or 0) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise VaultChanged(root, f"its file {LOCK} is no file; remove it")
     return descriptor
-
-
-@contextmanager
-def _closing(descriptor: int) -> Iterator[int]:
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _lock(descriptor: int, how: int, root: str, cancel: CancelToken) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from tasks.crypto.secret import KeySource, Secret
-from tasks.files import open_regular
+from tasks.files import closed_after, open_regular
 from tasks.vault.entries import Header, decode_header
 from tasks.vault.errors import NewerFormat, NoSuchSnapshot, NoVault, VaultChanged, VaultError, Verdict, WrongKey, judged
 from tasks.vault.format import SNAPSHOT_NAME, SNAPSHOTS, BadLine, VaultKey, snapshot_path
@@ -21,11 +21,7 @@ UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())
 
 
 def snapshot_names(root: str) -> list[str]:
-    """The names in `snapshots/` that are names of snapshots, oldest first.
-
-    Raises:
-        VaultError: the folder cannot be read.
-    """
+    """The names in `snapshots/` that are names of snapshots, oldest first; raises VaultError."""
     try:
         return sorted(name for name in os.listdir(f"{root}/{SNAPSHOTS}") if SNAPSHOT_NAME.fullmatch(name))
     except OSError as error:
@@ -96,10 +92,8 @@ def peek(root: str, name: str) -> Header:
     """
     try:
         descriptor, _ = open_regular(snapshot_path(root, name))
-        try:
+        with closed_after(descriptor):
             first, newline, _ = os.pread(descriptor, LONGEST_HEADER, 0).partition(b"\n")
-        finally:
-            os.close(descriptor)
         header = decode_header(first) if newline else UNKNOWN
     except (OSError, BadLine):
         return UNKNOWN

@@ -1,4 +1,4 @@
-"""Objects: written to `tmp/`, put on disk batch by batch, and only then given their names; and opened again.
+"""Objects: each is written to `tmp/`, put on disk with its batch, and only then given its name.
 
 CTR takes any bytes and any key without complaint: plaintext is good only once the digest of its object fits.
 """
@@ -18,9 +18,18 @@ from tasks.cancel import CancelToken
 from tasks.crypto.ciphers import ENCRYPTORS, Encryptor, derive
 from tasks.crypto.errors import Cancelled
 from tasks.crypto.secret import Secret
-from tasks.files import ReadFailed, ReadTwice, open_new, open_regular, sync_file_system, sync_folder, write_all
+from tasks.files import (
+    ReadFailed,
+    ReadTwice,
+    closed_after,
+    open_new,
+    open_regular,
+    sync_file_system,
+    sync_folder,
+    write_all,
+)
 from tasks.suites import HEADER_BYTES, MAGIC
-from tasks.vault.errors import ObjectMissing, VaultChanged, VaultError, VaultUnwritable
+from tasks.vault.errors import ObjectMissing, VaultChanged, VaultError, on_disk
 from tasks.vault.format import FOLDER_MODE, OBJECT_NAME, OBJECTS, TEMPORARY, object_path
 from tasks.vault.vault import SUITE, Vault
 
@@ -38,24 +47,18 @@ class NewObject:
         """Raises VaultUnwritable."""
         self._root = root
         self.path = path
-        try:
+        with on_disk(root):
             self._descriptor = open_new(path)
-        except OSError as error:
-            raise VaultUnwritable(root, error.errno or 0) from None
 
     def write(self, piece: bytes | memoryview) -> None:
         """The next piece; raises VaultUnwritable."""
-        try:
+        with on_disk(self._root):
             write_all(self._descriptor, piece)
-        except OSError as error:
-            raise VaultUnwritable(self._root, error.errno or 0) from None
 
     def close(self) -> None:
         """End it; raises VaultUnwritable."""
-        try:
+        with on_disk(self._root):
             os.close(self._descriptor)
-        except OSError as error:
-            raise VaultUnwritable(self._root, error.errno or 0) from None
 
 
 class ObjectBatch:
@@ -86,14 +89,13 @@ class ObjectBatch:
             os.unlink(made.path)
 
     def commit(self) -> None:
-        """Data on disk, then names, then the folders of the names on disk.
+        """Put data on disk, then give names, then put the folders of the names on disk.
 
-        Raises:
-            VaultUnwritable: the disk did not take all of it; no further object gets its name.
+        After VaultUnwritable no further object gets its name.
         """
         if not self._waiting:
             return
-        try:
+        with on_disk(self._root):
             self._sync()
             folders = {f"{self._root}/{OBJECTS}/{digest[:2]}" for digest in self._waiting.values()}
             for path, digest in tuple(self._waiting.items()):
@@ -104,19 +106,14 @@ class ObjectBatch:
             else:
                 for folder in (*sorted(folders), f"{self._root}/{OBJECTS}"):
                     sync_folder(folder)
-        except OSError as error:
-            raise VaultUnwritable(self._root, error.errno or 0) from None
 
     def _sync(self) -> None:
         if len(self._waiting) > _ONE_BY_ONE:
             sync_file_system(self._root)
             return
         for path in self._waiting:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
+            with closed_after(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as descriptor:
                 os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -160,11 +157,7 @@ def _listed(folder: str, *, folders: bool) -> list[str]:
 
 
 def digest_of(descriptor: int, size_bytes: int, buffer: bytearray) -> str:
-    """SHA-256 of the first bytes of an open file, as far as it goes; it is read into `buffer`.
-
-    Raises:
-        OSError: reading failed.
-    """
+    """SHA-256 of the first bytes of an open file, as far as it goes; `buffer` takes each piece."""
     hasher = hashlib.sha256()
     view = memoryview(buffer)
     left = size_bytes
@@ -180,17 +173,8 @@ Take = Callable[[memoryview], object]
 def decrypt_once(vault: Vault, digest: str, size_bytes: int, take: Take, cancel: CancelToken) -> None:
     """Hash an object and decrypt the same bytes, in one pass; the plaintext is good when this returns, and not before.
 
-    Args:
-        vault: with its key.
-        digest: the object's 64 hex digits.
-        size_bytes: of the plaintext.
-        take: is given the plaintext piece by piece; each is gone when it returns.
-        cancel: ends it when set.
-
-    Raises:
-        VaultChanged: the object does not fit its name; the plaintext must be thrown away.
-        ObjectMissing: it is not there.
-        VaultError: it cannot be read.
+    `digest` is the object's 64 hex digits, `size_bytes` the length of the plaintext. `take` is given the plaintext
+    piece by piece; each is gone when it returns. After VaultChanged the plaintext must be thrown away.
     """
     with _opened(vault, digest, size_bytes) as descriptor:
         beginning = memoryview(bytearray(HEADER_BYTES))
@@ -213,13 +197,7 @@ def decrypt_once(vault: Vault, digest: str, size_bytes: int, take: Take, cancel:
 
 
 def decrypt_checked(vault: Vault, digest: str, size_bytes: int, take: Take, cancel: CancelToken) -> None:
-    """The same in two passes: nothing is given out before the whole object was checked. For output that stays.
-
-    Raises:
-        VaultChanged: the object does not fit its name; nothing was given out, unless it changed meanwhile.
-        ObjectMissing: it is not there.
-        VaultError: it cannot be read.
-    """
+    """Decrypt an object in two passes: nothing is given out before all of it was checked. For output that stays."""
     with _opened(vault, digest, size_bytes) as descriptor:
         content, hasher = ReadTwice(descriptor), hashlib.sha256()
         content.first(hasher.update)
@@ -258,16 +236,15 @@ def _opened(vault: Vault, digest: str, size_bytes: int) -> Iterator[int]:
         raise ObjectMissing(vault.root, f"object {digest} is missing") from None
     except OSError as error:
         raise VaultError(vault.root, f"object {digest} cannot be read: {error.strerror}") from None
-    try:
+    with closed_after(descriptor):
         # Check the size first, so that a huge sparse object is not read to its end.
         if length != HEADER_BYTES + size_bytes:
             reason = f"object {digest} has not the {HEADER_BYTES + size_bytes:,} bytes of its file"
             raise VaultChanged(vault.root, reason)
-        yield descriptor
-    except ReadFailed as error:
-        raise VaultError(vault.root, f"object {digest} cannot be read: {error}") from None
-    finally:
-        os.close(descriptor)
+        try:
+            yield descriptor
+        except ReadFailed as error:
+            raise VaultError(vault.root, f"object {digest} cannot be read: {error}") from None
 
 
 def _read(descriptor: int, data: memoryview) -> int:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tasks.files import open_regular
+from tasks.files import closed_after, open_regular
 from tasks.vault.entries import Entry, FileEntry, FolderEntry, decode_entry
 from tasks.vault.errors import VaultChanged, VaultError
 from tasks.vault.format import snapshot_path
@@ -147,18 +147,11 @@ class _Cut:
 
 
 def read_portion(root: str, portion: RestorePortion) -> list[Entry]:
-    """The entries of a portion, as they were when the snapshot was authentic.
-
-    Raises:
-        VaultChanged: other bytes are there by now.
-        VaultError: they cannot be read.
-    """
+    """The entries of a portion, as they were when the snapshot was authentic; raises VaultChanged or VaultError."""
     try:
         descriptor, _ = open_regular(snapshot_path(root, portion.snapshot))
-        try:
+        with closed_after(descriptor):
             raw = os.pread(descriptor, portion.length, portion.offset)
-        finally:
-            os.close(descriptor)
     except OSError as error:
         raise VaultError(root, f"snapshot {portion.snapshot} cannot be read: {error.strerror}") from None
     if hashlib.sha256(raw).digest() != portion.sha256:

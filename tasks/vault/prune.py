@@ -12,7 +12,7 @@ from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.files import sync_folder
 from tasks.vault.entries import FileEntry
-from tasks.vault.errors import VaultChanged, VaultUnwritable, Verdict, judged
+from tasks.vault.errors import VaultChanged, Verdict, judged, on_disk
 from tasks.vault.format import SNAPSHOTS, object_path, snapshot_path
 from tasks.vault.index import ObjectIndex
 from tasks.vault.lookup import read_snapshot, snapshot_names
@@ -106,34 +106,23 @@ def remove_snapshots(root: str, names: Sequence[str]) -> Generator[Verdict]:
     """Remove snapshots. The folder is on disk before this ends: no snapshot must be back without its objects.
 
     The job is alone in the vault, here and in `remove_objects`, which comes after: a run that is killed in between
-    leaves objects that no snapshot names.
-
-    Raises:
-        VaultUnwritable: something cannot be removed.
+    leaves objects that no snapshot names. Raises VaultUnwritable.
     """
-    try:
-        for name in names:
+    for name in names:
+        with on_disk(root):
             os.unlink(snapshot_path(root, name))
-            yield judged("snapshot", name, "removed")
+        yield judged("snapshot", name, "removed")
+    with on_disk(root):
         sync_folder(f"{root}/{SNAPSHOTS}")
-    except OSError as error:
-        raise VaultUnwritable(root, error.errno or 0) from None
 
 
 def remove_objects(root: str, digests: Iterable[str], cancel: CancelToken) -> Generator[Verdict]:
-    """Remove objects that no snapshot names.
-
-    Raises:
-        VaultUnwritable: something cannot be removed.
-        Cancelled: the token was set; the rest is for the next time.
-    """
-    try:
-        for digest in digests:
-            if cancel.cancelled:
-                raise Cancelled
-            path = object_path(root, digest)
+    """Remove objects that no snapshot names; raises VaultUnwritable or Cancelled."""
+    for digest in digests:
+        if cancel.cancelled:
+            raise Cancelled
+        path = object_path(root, digest)
+        with on_disk(root):
             size_bytes = os.lstat(path).st_size
             os.unlink(path)
-            yield replace(judged("object", digest, "removed"), size_bytes=size_bytes)
-    except OSError as error:
-        raise VaultUnwritable(root, error.errno or 0) from None
+        yield replace(judged("object", digest, "removed"), size_bytes=size_bytes)

@@ -37,19 +37,10 @@ class PortionRestored(Verdicts):
 def restore_portion(
     vault: Vault, portion: RestorePortion, wanted: Wanted, target: FolderIdentity, overwrite: bool, cancel: CancelToken
 ) -> PortionRestored:
-    """Restore the wanted entries of a portion, after all portions before it; an error that ends it is in the result.
+    """Restore the wanted entries of a portion, after all portions before it, into the folder of `make_target`.
 
-    Args:
-        vault: with its key.
-        portion: one of `plan_restore`.
-        wanted: as it was planned.
-        target: the folder of `make_target`.
-        overwrite: replace files and links.
-        cancel: ends it between two entries when set.
-
-    Raises:
-        TargetUnusable: the target takes no more, and there is no verdict yet.
-        VaultError: the portion cannot be read.
+    `overwrite` replaces files and links. An error that ends the portion is in the result, unless it comes before the
+    first verdict.
     """
     work = _Restoration(vault, portion.snapshot, Target(target, portion.inside), overwrite=overwrite, cancel=cancel)
     done = collect(work.restore(portion, wanted))

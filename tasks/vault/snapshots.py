@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hmac
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tasks.files import ReadFailed, ReadTwice, open_regular, write_all
+from tasks.files import ReadFailed, ReadTwice, closed_after, open_regular, write_all
 from tasks.vault.entries import Entry, FileEntry, Header, Order, Totals, decode_entry, decode_header, decode_totals
 from tasks.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
 from tasks.vault.format import (
@@ -64,12 +63,7 @@ class OpenSnapshot:
         return self._content.size_bytes
 
     def lines(self) -> Iterator[bytes]:
-        """The line of each entry, newline included.
-
-        Raises:
-            SnapshotInvalid: there are more after the totals, or one is too long.
-            VaultError: the file cannot be read, or changed since it was opened.
-        """
+        """The line of each entry, newline included; raises SnapshotInvalid or VaultError."""
         lines = self._all_lines()
         next(lines)
         for line in lines:
@@ -79,12 +73,7 @@ class OpenSnapshot:
                 raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: goes on after its totals")
 
     def entries(self) -> Iterator[Entry]:
-        """The entries, each checked, and at the end their totals.
-
-        Raises:
-            SnapshotInvalid: an entry breaks the format; those before it were good.
-            VaultError: as `lines`.
-        """
+        """The entries, each checked, and at the end their totals; raises SnapshotInvalid or VaultError."""
         for _, entry in self.lines_and_entries():
             yield entry
 
@@ -138,14 +127,12 @@ def open_snapshot(vault: Vault, name: str) -> Iterator[OpenSnapshot]:
         raise NoSuchSnapshot(vault.root, f"there is no snapshot {name}") from None
     except OSError as error:
         raise VaultError(vault.root, f"snapshot {name} cannot be read: {error.strerror}") from None
-    try:
+    with closed_after(descriptor):
         if size_bytes > LARGEST_BYTES:
             raise VaultChanged(vault.root, f"snapshot {name}: {size_bytes:,} bytes are more than any snapshot has")
         content = ReadTwice(descriptor)
         mac, head, tail = _authenticate(vault, name, content, size_bytes)
         yield OpenSnapshot(vault, name, content, Snapshot(*_ends(vault, name, head, tail), mac))
-    finally:
-        os.close(descriptor)
 
 
 def _authenticate(vault: Vault, name: str, content: ReadTwice, size_bytes: int) -> tuple[str, bytes, bytes]:

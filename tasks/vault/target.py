@@ -36,11 +36,7 @@ class Target:
     """A folder, and a way through those below it in the order of a snapshot; all paths are relative to it."""
 
     def __init__(self, folder: FolderIdentity, inside: Sequence[FolderEntry] = ()) -> None:
-        """Open the target, and go into folders that an earlier portion has made.
-
-        Raises:
-            TargetUnusable: it is gone, or another folder by now.
-        """
+        """Open the target, and go into folders that an earlier portion has made; raises TargetUnusable."""
         self.path = folder.path
         with on_target(self.path):
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -122,11 +118,7 @@ class Target:
 
 
 def make_target(path: str) -> FolderIdentity:
-    """The folder to restore into; made if it is not there.
-
-    Raises:
-        TargetUnusable: it is no folder, or cannot be made.
-    """
+    """The folder to restore into; made if it is not there; raises TargetUnusable."""
     with suppress(FileExistsError), on_target(path):
         os.mkdir(path, 0o700)
     with on_target(path):

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tasks.crypto.secret import Secret
-from tasks.files import FolderIdentity, open_new, open_regular, rename_new, sync_folder, write_all
+from tasks.files import FolderIdentity, closed_after, open_new, open_regular, rename_new, sync_folder, write_all
 from tasks.suites import SUITES, Suite
-from tasks.vault.errors import NewerFormat, NoVault, VaultChanged, VaultError, VaultUnwritable, WrongKey
+from tasks.vault.errors import NewerFormat, NoVault, VaultChanged, VaultError, WrongKey, on_disk
 from tasks.vault.format import (
     FOLDER_MODE,
     LOCK,
@@ -68,11 +68,7 @@ class Vault:
     key: VaultKey | None
 
     def place(self) -> Place:
-        """Where it is now.
-
-        Raises:
-            VaultError: its folder cannot be looked at.
-        """
+        """Where it is now; raises VaultError."""
         try:
             return Place(FolderIdentity.of(self.root), self.id)
         except OSError as error:
@@ -93,11 +89,7 @@ def is_vault(path: str) -> bool:
 def open_vault(path: str, secret: Secret | None) -> Vault:
     """Open the vault at a path; a secret is checked, and authenticates `vault.json`.
 
-    Raises:
-        NoVault: there is none.
-        WrongKey: the vault has another secret.
-        VaultChanged: `vault.json` is not what threadmill wrote.
-        NewerFormat: a newer threadmill wrote it.
+    Raises NoVault, WrongKey, VaultChanged or NewerFormat.
     """
     root = os.path.realpath(path)
     if not is_vault(root):
@@ -133,33 +125,26 @@ def _has_lost(root: str, there: set[str]) -> bool:
 
 
 def make_vault(path: str, secret: Secret) -> Vault:
-    """Make a vault in a folder that is empty or not there, or open the vault that is there.
+    """Make a vault in a folder that is empty or not there, or open the vault that is there; raises VaultError.
 
     Safe when several processes start at once, and when it is killed in the middle: `vault.json` comes last.
-
-    Raises:
-        NoVault: the folder has other things in it, or cannot be made.
-        VaultUnwritable: the disk does not take it.
-        VaultError: as `open_vault`.
     """
     root = os.path.realpath(path)
     if is_vault(root):
         return open_vault(root, secret)
     if unfit := why_no_vault(root):
-        # Another process may have made it between the two looks.
+        # Another process may have made it between the two checks.
         if is_vault(root):
             return open_vault(root, secret)
         raise NoVault(root, unfit)
     vault_id = secrets.token_hex(16)
     key = VaultKey(secret, vault_id)
-    try:
+    with on_disk(root):
         for folder in (root, *(os.path.join(root, name) for name in (OBJECTS, SNAPSHOTS, TEMPORARY))):
             with suppress(FileExistsError):
                 os.mkdir(folder, FOLDER_MODE)
         _write(root, _encode(vault_id, key))
         sync_folder(os.path.dirname(root))
-    except OSError as error:
-        raise VaultUnwritable(root, error.errno or 0) from None
     return open_vault(root, secret)
 
 
@@ -229,10 +214,8 @@ def _write(root: str, content: bytes) -> None:
 def _read(root: str) -> bytes:
     try:
         descriptor, _ = open_regular(os.path.join(root, PARAMETERS))
-        try:
+        with closed_after(descriptor):
             return os.read(descriptor, _LONGEST + 1)
-        finally:
-            os.close(descriptor)
     except OSError as error:
         raise VaultError(root, f"{PARAMETERS} cannot be read: {error.strerror}") from None
 

@@ -15,7 +15,7 @@ from functools import partial
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
-from tasks.files import open_regular
+from tasks.files import closed_after, open_regular
 from tasks.suites import HEADER_BYTES
 from tasks.vault.entries import FileEntry
 from tasks.vault.errors import VaultError, Verdict, VerdictStatus, judged, status_of
@@ -227,11 +227,9 @@ def _check(root: str, digest: str, size_bytes: int, buffer: bytearray) -> Verdic
     error = None
     try:
         descriptor, length = open_regular(object_path(root, digest))
-        try:
+        with closed_after(descriptor):
             # Check the size first, so that a huge sparse object is not read to its end.
             found = digest_of(descriptor, length, buffer) if length == size_bytes + HEADER_BYTES else None
-        finally:
-            os.close(descriptor)
         if found is None:
             status, error = "changed", f"has not the {size_bytes + HEADER_BYTES:,} bytes of its file"
         elif found != digest:
