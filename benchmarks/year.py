@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import product
 from sqlite3 import Connection as SqliteConnection
 
-from sqlalchemy import Connection, event, insert
+from sqlalchemy import Connection, Table, event, insert
 
 from db.engine import open_engine, parse_url
 from db.ledger import seal
 from db.store import Store
 from db.summaries import roll_up_closed_days, summarise_run
-from db.tables import CaseTable, EncryptionTable, HostTable, InterpreterTable, RunTable, StageTable
+from db.tables import CASE, ENCRYPTION, HOST, INTERPRETER, RUN, STAGE
 from tasks.axes import Executor, Guard, Shape, Workload
 from tasks.threads.cases import Case as MeasuredCase
 
@@ -52,7 +52,7 @@ def fill(url: str, samples: int) -> int:
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     begin = today - timedelta(days=DAYS)
     with engine.begin() as connection:
-        host_id = _insert(connection, HostTable, fingerprint="0" * 64, name="example", facts={"cpus": 2})
+        host_id = _insert(connection, HOST, fingerprint="0" * 64, name="example", facts={"cpus": 2})
         case_ids = [_case_id(connection, one) for one in CASES]
         python_ids = [_interpreter_id(connection, version) for version in PYTHONS]
     series = list(product(case_ids, python_ids))
@@ -83,16 +83,14 @@ def _careless(connection: SqliteConnection, _entry: object) -> None:
     connection.execute("PRAGMA cache_size=-1000000")
 
 
-def _insert(
-    connection: Connection, table: type[HostTable | CaseTable | InterpreterTable | RunTable], **row: object
-) -> int:
-    key: int = connection.execute(insert(table).returning(table.id), row).scalar_one()
+def _insert(connection: Connection, table: Table, **row: object) -> int:
+    key: int = connection.execute(insert(table).returning(table.c.id), row).scalar_one()
     return key
 
 
 def _run(connection: Connection, host_id: int, flow: str, at: datetime) -> int:
     return _insert(
-        connection, RunTable, flow=flow, attempt=1, via="direct", host_id=host_id, boot_id="boot", pid=1, pid_start=1,
+        connection, RUN, flow=flow, attempt=1, via="direct", host_id=host_id, boot_id="boot", pid=1, pid_start=1,
         code_version="0.1.0", parameters={"random": "4096x10"}, status="completed", started_at=at,
         covariates={"kernel": "6.1", "python": "3.11.7", "load_1m": 0.7}, finished_at=at + timedelta(minutes=4),
     )  # fmt: skip
@@ -105,12 +103,12 @@ def _close(connection: Connection, run_id: int) -> None:
 
 def _case_id(connection: Connection, case: MeasuredCase) -> int:
     axes = ("key", "experiment", "executor", "workload", "shape", "guard", "workers", "count")
-    return _insert(connection, CaseTable, workload_version="0" * 64, **{name: getattr(case, name) for name in axes})
+    return _insert(connection, CASE, workload_version="0" * 64, **{name: getattr(case, name) for name in axes})
 
 
 def _interpreter_id(connection: Connection, version: str) -> int:
     return _insert(
-        connection, InterpreterTable, fingerprint=hashlib.sha256(version.encode()).hexdigest(), label=version,
+        connection, INTERPRETER, fingerprint=hashlib.sha256(version.encode()).hexdigest(), label=version,
         version=version.removesuffix("t"), implementation="cpython", gil_build=not version.endswith("t"), facts={},
     )  # fmt: skip
 
@@ -147,11 +145,11 @@ def _encryptions(connection: Connection, run_id: int, at: datetime, draw: random
         }  # fmt: skip
         rows.append(row)
     ids = connection.execute(
-        insert(EncryptionTable).returning(EncryptionTable.id, sort_by_parameter_order=True), rows
+        insert(ENCRYPTION).returning(ENCRYPTION.c.id, sort_by_parameter_order=True), rows
     ).scalars()
     stages = [
         {"encryption_id": key, "position": position, "program": program, "exit_code": 0, "wall_ns": 9_000_000,
          "cpu_ns": 5_000_000}
         for key, (position, program) in product(ids, enumerate(("openssl enc", "openssl dgst")))
     ]  # fmt: skip
-    connection.execute(insert(StageTable), stages)
+    connection.execute(insert(STAGE), stages)

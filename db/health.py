@@ -15,16 +15,11 @@ from db.answers import RecordSize
 from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
 from db.errors import RecordUnusable, SchemaTooNew
 from db.schema import HEAD, found_revision, known_revision
-from db.tables import Base, RunTable
+from db.tables import METADATA, RUN
 
 
 def faults(url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> tuple[str, ...]:
-    """The faults of the database, a sentence each; none if it is whole. Reads all of a SQLite file.
-
-    Raises:
-        RecordUnusable: the driver of that database is missing.
-        RecordBeforeRelease: a program from before the first release wrote it.
-    """
+    """The faults of the database, a sentence each; none if it is whole. Reads all of a SQLite file."""
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite" and not os.path.exists(str(parsed.database)):
         return (f"{shown(parsed)} is not there",)
@@ -76,7 +71,7 @@ def _shape(connection: Connection, _where: str) -> Iterator[str]:
         return
     looking = inspect(connection)
     there = set(looking.get_table_names())
-    for table in Base.metadata.sorted_tables:
+    for table in METADATA.sorted_tables:
         if table.name not in there:
             yield f"table {table.name} is missing"
             continue
@@ -112,7 +107,7 @@ class RecordStats:
 
 def size_of(connection: Connection, url: URL) -> RecordSize:
     """The size of the record, without reading all of it."""
-    runs = connection.execute(select(func.count()).select_from(RunTable)).scalar_one()
+    runs = connection.execute(select(func.count()).select_from(RUN)).scalar_one()
     return RecordSize(_bytes(connection, url), runs)
 
 
@@ -120,9 +115,9 @@ def stats_of(connection: Connection, url: URL) -> RecordStats:
     """Count everything. Reads all of a SQLite file to tell its tables apart."""
     rows = {
         table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-        for table in Base.metadata.sorted_tables
+        for table in METADATA.sorted_tables
     }
-    oldest, newest = connection.execute(select(func.min(RunTable.started_at), func.max(RunTable.started_at))).one()
+    oldest, newest = connection.execute(select(func.min(RUN.c.started_at), func.max(RUN.c.started_at))).one()
     on_sqlite = connection.dialect.name == "sqlite"
     sizes = _sqlite_sizes(connection) if on_sqlite else _postgresql_sizes(connection)
     total = _bytes(connection, url)
@@ -136,7 +131,9 @@ def stats_of(connection: Connection, url: URL) -> RecordStats:
 
 def _bytes(connection: Connection, url: URL) -> int:
     if connection.dialect.name == "sqlite":
-        return _file_bytes(url)
+        # The write-ahead log is not always there.
+        files = (f"{url.database}", f"{url.database}-wal")
+        return sum(os.path.getsize(path) for path in files if os.path.exists(path))
     return int(connection.execute(select(func.pg_database_size(func.current_database()))).scalar_one())
 
 
@@ -158,10 +155,5 @@ def _postgresql_sizes(connection: Connection) -> Mapping[str, int]:
     query = text("SELECT pg_total_relation_size(CAST(:name AS regclass))")
     return {
         table.name: connection.execute(query, {"name": f'"{table.name}"'}).scalar_one()
-        for table in Base.metadata.sorted_tables
+        for table in METADATA.sorted_tables
     }
-
-
-def _file_bytes(url: URL) -> int:
-    """The bytes of the file and its write-ahead log, which is not always there."""
-    return sum(os.path.getsize(path) for path in (f"{url.database}", f"{url.database}-wal") if os.path.exists(path))

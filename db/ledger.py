@@ -20,17 +20,17 @@ from sqlalchemy import Connection, Select, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.tables import (
-    CaseTable,
-    EncryptionTable,
-    HostTable,
-    InterpreterTable,
-    LedgerTable,
-    RunTable,
-    SampleTable,
-    SnapshotTable,
-    StageTable,
-    VaultTable,
-    VerdictTable,
+    CASE,
+    ENCRYPTION,
+    HOST,
+    INTERPRETER,
+    LEDGER,
+    RUN,
+    SAMPLE,
+    SNAPSHOT,
+    STAGE,
+    VAULT,
+    VERDICT,
 )
 from db.tables.base import columns
 
@@ -72,20 +72,20 @@ def seal(connection: Connection, run_id: int, kind: EntryKind = "sealed") -> str
 
     `removed` says that the run's rows are about to be deleted on purpose.
     """
-    last = connection.execute(select(LedgerTable.id, LedgerTable.head).order_by(LedgerTable.id.desc()).limit(1)).first()
+    last = connection.execute(select(LEDGER.c.id, LEDGER.c.head).order_by(LEDGER.c.id.desc()).limit(1)).first()
     position, before = (last.id + 1, last.head) if last else (1, GENESIS)
     digests = _table_digests(connection, run_id)
     sealed_at = datetime.now(UTC)
     head = _head(before, position, kind, run_id, FORMAT, digests, sealed_at)
     values = {"id": position, "kind": kind, "run_id": run_id, "format": FORMAT, "digests": digests}
-    connection.execute(insert(LedgerTable), values | {"sealed_at": sealed_at, "head": head})
+    connection.execute(insert(LEDGER), values | {"sealed_at": sealed_at, "head": head})
     return head
 
 
 def head_of(connection: Connection, run_id: int) -> str | None:
     """The head that a run's seal made; None for a run that is not sealed."""
-    query = select(LedgerTable.head).where(LedgerTable.run_id == run_id, LedgerTable.kind != "removed")
-    return connection.execute(query.order_by(LedgerTable.id).limit(1)).scalar()
+    query = select(LEDGER.c.head).where(LEDGER.c.run_id == run_id, LEDGER.c.kind != "removed")
+    return connection.execute(query.order_by(LEDGER.c.id).limit(1)).scalar()
 
 
 def verify(connection: Connection, kept_head: str | None = None) -> LedgerCheck:
@@ -102,7 +102,7 @@ def verify(connection: Connection, kept_head: str | None = None) -> LedgerCheck:
     entries = 0
     before = GENESIS
     try:
-        for entry in connection.execute(select(LedgerTable).order_by(LedgerTable.id)):
+        for entry in connection.execute(select(LEDGER).order_by(LEDGER.c.id)):
             entries += 1
             faults += _entry_faults(before, entries, entry)
             before = entry.head
@@ -160,7 +160,7 @@ def _rows(digest: str) -> str:
 
 def _unsealed(connection: Connection, sealed: Mapping[int, object], removed: set[int]) -> Iterator[LedgerFault]:
     """Find closed runs without a seal, and runs whose removal is sealed: they were put in from outside."""
-    for run_id, status in connection.execute(select(RunTable.id, RunTable.status).order_by(RunTable.id)):
+    for run_id, status in connection.execute(select(RUN.c.id, RUN.c.status).order_by(RUN.c.id)):
         if run_id not in sealed and (status != "running" or run_id in removed):
             yield LedgerFault(
                 run_id, "is not in the ledger: it was added or changed from outside, or its removal undone"
@@ -169,17 +169,11 @@ def _unsealed(connection: Connection, sealed: Mapping[int, object], removed: set
 
 def _strays(connection: Connection) -> Iterator[LedgerFault]:
     """Find rows whose run is gone, and stages whose payload is gone."""
-    for table in (EncryptionTable, SampleTable, SnapshotTable, VerdictTable):
-        query = (
-            select(table.run_id, func.count())
-            .outerjoin(RunTable, RunTable.id == table.run_id)
-            .where(RunTable.id.is_(None))
-        )
-        for run_id, count in connection.execute(query.group_by(table.run_id)):
-            yield LedgerFault(run_id, f"table {table.__tablename__}: {count} rows of a run that is not there")
-    orphans = (
-        select(func.count()).select_from(StageTable).outerjoin(EncryptionTable).where(EncryptionTable.id.is_(None))
-    )
+    for table in (ENCRYPTION, SAMPLE, SNAPSHOT, VERDICT):
+        query = select(table.c.run_id, func.count()).outerjoin(RUN, RUN.c.id == table.c.run_id)
+        for run_id, count in connection.execute(query.where(RUN.c.id.is_(None)).group_by(table.c.run_id)):
+            yield LedgerFault(run_id, f"table {table.name}: {count} rows of a run that is not there")
+    orphans = select(func.count()).select_from(STAGE).outerjoin(ENCRYPTION).where(ENCRYPTION.c.id.is_(None))
     if lost := connection.execute(orphans).scalar():
         yield LedgerFault(None, f"table stage: {lost} rows of payloads that are not there")
 
@@ -228,61 +222,54 @@ _encoded = json.JSONEncoder(default=_fixed, sort_keys=True, separators=(",", ":"
 
 
 _RUN = (
-    *columns(RunTable, "flow flow_run_id attempt deployment via boot_id pid pid_start code_version parameters"),
-    *columns(RunTable, "covariates status error started_at finished_at"),
-    *columns(HostTable, "fingerprint name facts"),
+    *columns(RUN, "flow flow_run_id attempt deployment via boot_id pid pid_start code_version parameters"),
+    *columns(RUN, "covariates status error started_at finished_at"),
+    *columns(HOST, "fingerprint name facts"),
 )
 _ENCRYPTION = (
-    *columns(EncryptionTable, "ordinal name name_bytes kind size_bytes ciphertext_bytes suite cipher"),
-    *columns(EncryptionTable, "digest_algorithm kdf iterations salt digest backend backend_detail backend_reason"),
-    *columns(EncryptionTable, "status cause error started_at wall_ns"),
-    VaultTable.vault_id,
+    *columns(ENCRYPTION, "ordinal name name_bytes kind size_bytes ciphertext_bytes suite cipher"),
+    *columns(ENCRYPTION, "digest_algorithm kdf iterations salt digest backend backend_detail backend_reason"),
+    *columns(ENCRYPTION, "status cause error started_at wall_ns"),
+    VAULT.c.vault_id,
 )
-_STAGE = (EncryptionTable.ordinal, *columns(StageTable, "position program exit_code wall_ns cpu_ns"))
+_STAGE = (ENCRYPTION.c.ordinal, *columns(STAGE, "position program exit_code wall_ns cpu_ns"))
 _SAMPLE = (
-    *columns(SampleTable, "ordinal round started_at outcome expected found error wall_ns cpu_ns runq_ns blocked_ns"),
-    *columns(SampleTable, "context_switches gil_on foreign_share positive_lost negative_lost noisy"),
-    *columns(CaseTable, "key workload_version experiment executor workload shape guard workers count"),
-    *columns(InterpreterTable, "fingerprint label version implementation gil_build"),
+    *columns(SAMPLE, "ordinal round started_at outcome expected found error wall_ns cpu_ns runq_ns blocked_ns"),
+    *columns(SAMPLE, "context_switches gil_on foreign_share positive_lost negative_lost noisy"),
+    *columns(CASE, "key workload_version experiment executor workload shape guard workers count"),
+    *columns(INTERPRETER, "fingerprint label version implementation gil_build"),
 )
 _SNAPSHOT = (
-    *columns(SnapshotTable, "name sequence mac created_at sources entries files new unchanged unstable skipped"),
-    *columns(SnapshotTable, "failed size_bytes stored_bytes"),
-    VaultTable.vault_id,
+    *columns(SNAPSHOT, "name sequence mac created_at sources entries files new unchanged unstable skipped"),
+    *columns(SNAPSHOT, "failed size_bytes stored_bytes"),
+    VAULT.c.vault_id,
 )
 _VERDICT = (
-    *columns(VerdictTable, "ordinal kind name status size_bytes path path_bytes error checked_at wall_ns"),
-    VaultTable.vault_id,
+    *columns(VERDICT, "ordinal kind name status size_bytes path path_bytes error checked_at wall_ns"),
+    VAULT.c.vault_id,
 )
 # By table, the rows of a run in their order, and the column that says to which run a row belongs. The joins are outer
 # ones, because a row that was put in without its parents must not be left out.
 _SEALED: Mapping[str, tuple[Select[Any], Any]] = {
-    "run": (select(*_RUN).select_from(RunTable).outerjoin(HostTable).order_by(RunTable.id), RunTable.id),
+    "run": (select(*_RUN).select_from(RUN).outerjoin(HOST).order_by(RUN.c.id), RUN.c.id),
     "encryption": (
-        select(*_ENCRYPTION).select_from(EncryptionTable).outerjoin(VaultTable).order_by(EncryptionTable.ordinal),
-        EncryptionTable.run_id,
+        select(*_ENCRYPTION).select_from(ENCRYPTION).outerjoin(VAULT).order_by(ENCRYPTION.c.ordinal),
+        ENCRYPTION.c.run_id,
     ),
     "stage": (
-        select(*_STAGE)
-        .select_from(StageTable)
-        .join(EncryptionTable)
-        .order_by(EncryptionTable.ordinal, StageTable.position),
-        EncryptionTable.run_id,
+        select(*_STAGE).select_from(STAGE).join(ENCRYPTION).order_by(ENCRYPTION.c.ordinal, STAGE.c.position),
+        ENCRYPTION.c.run_id,
     ),
     "sample": (
-        select(*_SAMPLE)
-        .select_from(SampleTable)
-        .outerjoin(CaseTable)
-        .outerjoin(InterpreterTable)
-        .order_by(SampleTable.ordinal),
-        SampleTable.run_id,
+        select(*_SAMPLE).select_from(SAMPLE).outerjoin(CASE).outerjoin(INTERPRETER).order_by(SAMPLE.c.ordinal),
+        SAMPLE.c.run_id,
     ),
     "snapshot": (
-        select(*_SNAPSHOT).select_from(SnapshotTable).outerjoin(VaultTable).order_by(SnapshotTable.id),
-        SnapshotTable.run_id,
+        select(*_SNAPSHOT).select_from(SNAPSHOT).outerjoin(VAULT).order_by(SNAPSHOT.c.id),
+        SNAPSHOT.c.run_id,
     ),
     "verdict": (
-        select(*_VERDICT).select_from(VerdictTable).outerjoin(VaultTable).order_by(VerdictTable.ordinal),
-        VerdictTable.run_id,
+        select(*_VERDICT).select_from(VERDICT).outerjoin(VAULT).order_by(VERDICT.c.ordinal),
+        VERDICT.c.run_id,
     ),
 }

@@ -19,13 +19,13 @@ from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VerdictRow, stor
 from db.schema import upgrade
 from db.summaries import roll_up_closed_days, summarise_run
 from db.tables import (
-    EncryptionTable,
-    HostTable,
-    RunTable,
-    SampleTable,
-    SnapshotTable,
-    StageTable,
-    VerdictTable,
+    ENCRYPTION,
+    HOST,
+    RUN,
+    SAMPLE,
+    SNAPSHOT,
+    STAGE,
+    VERDICT,
 )
 from db.words import RunStatus
 from db.writes import add_payloads, add_samples, add_snapshot, add_verdicts, columns_of, id_of
@@ -75,10 +75,11 @@ class Store:
         }
         with self._transaction() as connection:
             host_row = {"name": host.name, "facts": host.facts}
-            host_id = id_of(connection, HostTable, {"fingerprint": host.fingerprint}, host_row)
+            host_id = id_of(connection, HOST, {"fingerprint": host.fingerprint}, host_row)
             _mark_crashed(connection, host_id)
             row |= {"host_id": host_id, "started_at": datetime.now(UTC)}
-            return connection.execute(insert(RunTable).returning(RunTable.id), row).scalar_one()
+            run_id: int = connection.execute(insert(RUN).returning(RUN.c.id), row).scalar_one()
+            return run_id
 
     def finish_run(self, run_id: int, status: RunStatus, error: str | None = None) -> str | None:
         """Close a run, sum it up, and seal it; the ledger's head then. A run that is closed already stays as it is."""
@@ -91,9 +92,9 @@ class Store:
         The newest run is never removed, so that no number is given twice.
         """
         with self._transaction() as connection:
-            newest = connection.execute(select(func.max(RunTable.id))).scalar()
-            old = RunTable.started_at < before, RunTable.status != "running", RunTable.id != newest
-            run_ids = connection.execute(select(RunTable.id).where(*old).order_by(RunTable.id)).scalars().all()
+            newest = connection.execute(select(func.max(RUN.c.id))).scalar()
+            old = RUN.c.started_at < before, RUN.c.status != "running", RUN.c.id != newest
+            run_ids = connection.execute(select(RUN.c.id).where(*old).order_by(RUN.c.id)).scalars().all()
         for run_id in run_ids:
             # One transaction per run: no lock is held for long, and a run is there or gone as a whole.
             with self._transaction() as connection:
@@ -166,16 +167,16 @@ class Store:
 
 
 def _mark_crashed(connection: Connection, host_id: int) -> None:
-    query = select(RunTable.id, RunTable.boot_id, RunTable.pid, RunTable.pid_start)
-    for row in connection.execute(query.where(RunTable.status == "running", RunTable.host_id == host_id)).all():
+    query = select(RUN.c.id, RUN.c.boot_id, RUN.c.pid, RUN.c.pid_start)
+    for row in connection.execute(query.where(RUN.c.status == "running", RUN.c.host_id == host_id)).all():
         if is_dead(ProcessIdentity(row.boot_id, row.pid, row.pid_start)):
             _close_run(connection, row.id, "crashed", "its process ended without a word")
 
 
 def _close_run(connection: Connection, run_id: int, status: RunStatus, error: str | None) -> str | None:
     closed = connection.execute(
-        update(RunTable)
-        .where(RunTable.id == run_id, RunTable.status == "running")
+        update(RUN)
+        .where(RUN.c.id == run_id, RUN.c.status == "running")
         .values(status=status, error=storable(error), finished_at=datetime.now(UTC))
     )
     if not closed.rowcount:
@@ -187,11 +188,11 @@ def _close_run(connection: Connection, run_id: int, status: RunStatus, error: st
 def _remove_run(connection: Connection, run_id: int) -> None:
     """Remove a run and all rows that hang off it, and say so in the ledger. Its summaries and its vaults stay."""
     seal(connection, run_id, "removed")
-    payloads = select(EncryptionTable.id).where(EncryptionTable.run_id == run_id)
-    connection.execute(delete(StageTable).where(StageTable.encryption_id.in_(payloads)))
-    for table in (EncryptionTable, SampleTable, SnapshotTable, VerdictTable):
-        connection.execute(delete(table).where(table.run_id == run_id))
-    connection.execute(delete(RunTable).where(RunTable.id == run_id))
+    payloads = select(ENCRYPTION.c.id).where(ENCRYPTION.c.run_id == run_id)
+    connection.execute(delete(STAGE).where(STAGE.c.encryption_id.in_(payloads)))
+    for table in (ENCRYPTION, SAMPLE, SNAPSHOT, VERDICT):
+        connection.execute(delete(table).where(table.c.run_id == run_id))
+    connection.execute(delete(RUN).where(RUN.c.id == run_id))
 
 
-_of_new_run = columns_of(NewRun, RunTable)
+_of_new_run = columns_of(NewRun, RUN)

@@ -16,15 +16,15 @@ from typing import Any, cast
 from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from db.tables import (
-    CaseTable,
-    DaySummaryTable,
-    EncryptionTable,
-    HostTable,
-    InterpreterTable,
-    RunTable,
-    SampleTable,
-    SeriesTable,
-    SummaryTable,
+    CASE,
+    DAY_SUMMARY,
+    ENCRYPTION,
+    HOST,
+    INTERPRETER,
+    RUN,
+    SAMPLE,
+    SERIES,
+    SUMMARY,
 )
 from db.tables.base import columns
 from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES, TIMED_OUTCOMES, UNLOCKED_OUTCOMES
@@ -49,8 +49,8 @@ class _Tally:
 
 def summarise_run(connection: Connection, run_id: int) -> None:
     """Write the summaries of a closed run, in place of those that it has. The caller holds a write transaction."""
-    run = connection.execute(select(RunTable.started_at).where(RunTable.id == run_id)).one()
-    connection.execute(delete(SummaryTable).where(SummaryTable.run_id == run_id))
+    run = connection.execute(select(RUN.c.started_at).where(RUN.c.id == run_id)).one()
+    connection.execute(delete(SUMMARY).where(SUMMARY.c.run_id == run_id))
     tallies = _tallies(connection, (run_id,))
     ids = _series_ids(connection, [one.series for one in tallies.values()])
     rows = [
@@ -58,7 +58,7 @@ def summarise_run(connection: Connection, run_id: int) -> None:
         for key, one in tallies.items()
     ]
     if rows:
-        connection.execute(insert(SummaryTable), rows)
+        connection.execute(insert(SUMMARY), rows)
 
 
 def roll_up_closed_days(connection: Connection, today: date) -> int:
@@ -66,11 +66,11 @@ def roll_up_closed_days(connection: Connection, today: date) -> int:
 
     A row counts on the day on which its run began.
     """
-    rolled = set(connection.execute(select(DaySummaryTable.day).distinct()).scalars())
-    first = connection.execute(select(func.min(RunTable.started_at))).scalar()
+    rolled = set(connection.execute(select(DAY_SUMMARY.c.day).distinct()).scalars())
+    first = connection.execute(select(func.min(RUN.c.started_at))).scalar()
     if first is None:
         return 0
-    open_from = connection.execute(select(func.min(RunTable.started_at)).where(RunTable.status == "running")).scalar()
+    open_from = connection.execute(select(func.min(RUN.c.started_at)).where(RUN.c.status == "running")).scalar()
     end = min(today, open_from.date()) if open_from else today
     written = 0
     for number in range((end - first.date()).days):
@@ -83,8 +83,8 @@ def roll_up_closed_days(connection: Connection, today: date) -> int:
 def day_rows(connection: Connection, day: date) -> list[dict[str, object]]:
     """Add up the rows of a day's closed runs, by series; nothing is written."""
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    query = select(RunTable.id).where(RunTable.started_at >= begin, RunTable.started_at < begin + timedelta(days=1))
-    tallies = _tallies(connection, connection.execute(query.where(RunTable.status != "running")).scalars().all())
+    query = select(RUN.c.id).where(RUN.c.started_at >= begin, RUN.c.started_at < begin + timedelta(days=1))
+    tallies = _tallies(connection, connection.execute(query.where(RUN.c.status != "running")).scalars().all())
     rows: list[dict[str, object]] = []
     for one in tallies.values():
         if one.walls or one.failed or one.noisy:
@@ -102,7 +102,7 @@ def _roll_up(connection: Connection, day: date) -> int:
     for row, one in zip(rows, series, strict=True):
         row["series_id"] = ids[one["key"]]
     if rows:
-        connection.execute(insert(DaySummaryTable), rows)
+        connection.execute(insert(DAY_SUMMARY), rows)
     return len(rows)
 
 
@@ -112,21 +112,21 @@ def _tallies(connection: Connection, run_ids: Iterable[int]) -> dict[str, _Tally
     for run_id in run_ids:
         run = connection.execute(
             select(
-                RunTable.id,
-                RunTable.code_version,
-                RunTable.covariates,
-                RunTable.host_id,
-                HostTable.name,
-                HostTable.fingerprint,
+                RUN.c.id,
+                RUN.c.code_version,
+                RUN.c.covariates,
+                RUN.c.host_id,
+                HOST.c.name,
+                HOST.c.fingerprint,
             )
-            .join(HostTable)
-            .where(RunTable.id == run_id)
+            .join(HOST)
+            .where(RUN.c.id == run_id)
         ).one()
-        keeps = connection.execute(_KEPT.where(EncryptionTable.run_id == run_id).limit(1)).first() is not None
-        for row in _streamed(connection, _PAYLOADS.where(EncryptionTable.run_id == run_id)):
+        keeps = connection.execute(_KEPT.where(ENCRYPTION.c.run_id == run_id).limit(1)).first() is not None
+        for row in _streamed(connection, _PAYLOADS.where(ENCRYPTION.c.run_id == run_id)):
             _add_payload(tallies, run, row, kept=keeps)
         of_series: dict[tuple[int, int], _Tally] = {}
-        for row in _streamed(connection, _SAMPLES.where(SampleTable.run_id == run_id)):
+        for row in _streamed(connection, _SAMPLES.where(SAMPLE.c.run_id == run_id)):
             # Looked up by ids: to build the key for every row would take longer than all the rest.
             numbers = row.case_id, row.interpreter_id
             if numbers not in of_series:
@@ -238,27 +238,27 @@ def _series_ids(connection: Connection, wanted: Sequence[Mapping[str, object]]) 
         keys = [one["key"] for one in wanted[start : start + _KEYS_AT_ONCE]]
         ids |= {
             row.key: row.id
-            for row in connection.execute(select(SeriesTable.key, SeriesTable.id).where(SeriesTable.key.in_(keys)))
+            for row in connection.execute(select(SERIES.c.key, SERIES.c.id).where(SERIES.c.key.in_(keys)))
         }
     for one in wanted:
         if one["key"] not in ids:
-            ids[one["key"]] = connection.execute(insert(SeriesTable).returning(SeriesTable.id), dict(one)).scalar_one()
+            ids[one["key"]] = connection.execute(insert(SERIES).returning(SERIES.c.id), dict(one)).scalar_one()
     return ids
 
 
 # A run keeps all of its ciphertext, or none.
-_KEPT = select(EncryptionTable.id).where(EncryptionTable.vault_id.is_not(None))
-_PAYLOADS = select(*columns(EncryptionTable, "suite backend backend_detail size_bytes status wall_ns")).order_by(
-    EncryptionTable.ordinal
+_KEPT = select(ENCRYPTION.c.id).where(ENCRYPTION.c.vault_id.is_not(None))
+_PAYLOADS = select(*columns(ENCRYPTION, "suite backend backend_detail size_bytes status wall_ns")).order_by(
+    ENCRYPTION.c.ordinal
 )
 _SAMPLES = (
     select(
-        *columns(SampleTable, "case_id interpreter_id outcome expected found wall_ns noisy"),
-        *columns(CaseTable, "key workload_version guard"),
-        InterpreterTable.fingerprint.label("interpreter"),
-        *columns(InterpreterTable, "version label"),
+        *columns(SAMPLE, "case_id interpreter_id outcome expected found wall_ns noisy"),
+        *columns(CASE, "key workload_version guard"),
+        INTERPRETER.c.fingerprint.label("interpreter"),
+        *columns(INTERPRETER, "version label"),
     )
-    .join(CaseTable)
-    .join(InterpreterTable)
-    .order_by(SampleTable.ordinal)
+    .join(CASE)
+    .join(INTERPRETER)
+    .order_by(SAMPLE.c.ordinal)
 )

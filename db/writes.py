@@ -3,50 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, insert, or_, select, update
 
 from db.rows import InterpreterRow, PayloadRow, SampleRow, SnapshotRow, StageRow, VerdictRow, storable
 from db.tables import (
-    Base,
-    CaseTable,
-    EncryptionTable,
-    InterpreterTable,
-    SampleTable,
-    SnapshotTable,
-    StageTable,
-    VaultTable,
-    VerdictTable,
+    CASE,
+    ENCRYPTION,
+    INTERPRETER,
+    SAMPLE,
+    SNAPSHOT,
+    STAGE,
+    VAULT,
+    VERDICT,
 )
+from db.tables.base import shared_columns
 
-OrderedTable = type[EncryptionTable | SampleTable | VerdictTable]
 Ordered = TypeVar("Ordered", PayloadRow, SampleRow, VerdictRow)
 
 
 def add_payloads(connection: Connection, rows: Sequence[PayloadRow]) -> int:
     """Add the payloads that the run does not have yet, with their stages; their number."""
-    new = _new_rows(connection, EncryptionTable, rows)
+    new = _new_rows(connection, ENCRYPTION, rows)
     if not new:
         return 0
     vault_ids = _vault_ids(connection, ((row.vault_id, row.kept_in) for row in new))
     # Without RETURNING, for which SQLAlchemy has SQLite execute one statement per row.
     connection.execute(
-        insert(EncryptionTable),
+        insert(ENCRYPTION),
         [_of_payload(row) | {"error": storable(row.error), "vault_id": vault_ids[row.vault_id]} for row in new],
     )
     if any(row.stages for row in new):
-        written = select(EncryptionTable.ordinal, EncryptionTable.id).where(*_among(EncryptionTable, new))
+        written = select(ENCRYPTION.c.ordinal, ENCRYPTION.c.id).where(*_among(ENCRYPTION, new))
         ids = {row.ordinal: row.id for row in connection.execute(written)}
         stages = [
             _of_stage(stage) | {"encryption_id": ids[row.ordinal], "position": position}
             for row in new
             for position, stage in enumerate(row.stages)
         ]
-        connection.execute(insert(StageTable), stages)
+        connection.execute(insert(STAGE), stages)
     return len(new)
 
 
@@ -54,7 +52,7 @@ def add_samples(
     connection: Connection, rows: Sequence[SampleRow], interpreter_facts: Mapping[str, Mapping[str, str]]
 ) -> int:
     """Add the samples that the run does not have yet, with their cases and interpreters; their number."""
-    new = _new_rows(connection, SampleTable, rows)
+    new = _new_rows(connection, SAMPLE, rows)
     if not new:
         return 0
     cases: dict[tuple[str, str], int] = {}
@@ -63,10 +61,10 @@ def add_samples(
         case, interpreter = (row.case, row.workload_version), row.interpreter
         if case not in cases:
             key = {"key": row.case, "workload_version": row.workload_version}
-            cases[case] = id_of(connection, CaseTable, key, _of_case(row))
+            cases[case] = id_of(connection, CASE, key, _of_case(row))
         if (name := interpreter.fingerprint) not in interpreters:
             others = _of_interpreter(interpreter) | {"facts": dict(interpreter_facts[name])}
-            interpreters[name] = id_of(connection, InterpreterTable, {"fingerprint": name}, others)
+            interpreters[name] = id_of(connection, INTERPRETER, {"fingerprint": name}, others)
     values = [
         _of_sample(row)
         | {
@@ -78,27 +76,27 @@ def add_samples(
         }
         for row in new
     ]
-    connection.execute(insert(SampleTable), values)
+    connection.execute(insert(SAMPLE), values)
     return len(new)
 
 
 def add_snapshot(connection: Connection, row: SnapshotRow) -> bool:
     """Add a run's snapshot, and raise the vault's high-water mark to it; False if the run has a snapshot already."""
-    if connection.execute(select(SnapshotTable.id).where(SnapshotTable.run_id == row.run_id)).first():
+    if connection.execute(select(SNAPSHOT.c.id).where(SNAPSHOT.c.run_id == row.run_id)).first():
         return False
     vault_id = _vault_id(connection, row.vault_id, row.vault_path)
-    older = or_(VaultTable.last_sequence.is_(None), VaultTable.last_sequence < row.sequence)
+    older = or_(VAULT.c.last_sequence.is_(None), VAULT.c.last_sequence < row.sequence)
     mark = {"last_sequence": row.sequence, "last_snapshot": row.name, "last_mac": row.mac}
     connection.execute(
-        update(VaultTable).where(VaultTable.id == vault_id, older).values(mark | {"updated_at": datetime.now(UTC)})
+        update(VAULT).where(VAULT.c.id == vault_id, older).values(mark | {"updated_at": datetime.now(UTC)})
     )
-    connection.execute(insert(SnapshotTable), _of_snapshot(row) | {"vault_id": vault_id, "sources": list(row.sources)})
+    connection.execute(insert(SNAPSHOT), _of_snapshot(row) | {"vault_id": vault_id, "sources": list(row.sources)})
     return True
 
 
 def add_verdicts(connection: Connection, rows: Sequence[VerdictRow]) -> int:
     """Add the verdicts that the run does not have yet; their number."""
-    new = _new_rows(connection, VerdictTable, rows)
+    new = _new_rows(connection, VERDICT, rows)
     if not new:
         return 0
     vault_ids = _vault_ids(connection, ((row.vault_id, row.vault_path) for row in new))
@@ -107,37 +105,38 @@ def add_verdicts(connection: Connection, rows: Sequence[VerdictRow]) -> int:
         | {"vault_id": vault_ids[row.vault_id], "name": storable(row.name), "error": storable(row.error)}
         for row in new
     ]
-    connection.execute(insert(VerdictTable), values)
+    connection.execute(insert(VERDICT), values)
     return len(new)
 
 
-def id_of(connection: Connection, table: type[Base], key: Mapping[str, object], others: Mapping[str, object]) -> int:
+def id_of(connection: Connection, table: Table, key: Mapping[str, object], others: Mapping[str, object]) -> int:
     """The number of the row with a key; if there is none, it is written, with the values of its other columns."""
-    found = connection.execute(select(table.id).filter_by(**key)).scalar()
+    found: int | None = connection.execute(select(table.c.id).filter_by(**key)).scalar()
     if found is not None:
         return found
-    return connection.execute(insert(table).returning(table.id), {**key, **others}).scalar_one()
+    added: int = connection.execute(insert(table).returning(table.c.id), {**key, **others}).scalar_one()
+    return added
 
 
-def columns_of(row_type: type, table: type[Base]) -> Callable[[object], dict[str, object]]:
+def columns_of(row_type: type, table: Table) -> Callable[[object], dict[str, object]]:
     """A function that gives the values of a row's fields that are columns of the table, under the same names."""
-    names = [field.name for field in fields(row_type) if field.name in table.__table__.columns]
+    names = [column.key for column in shared_columns(table, row_type)]
     values_of = attrgetter(*names)
     return lambda row: dict(zip(names, values_of(row), strict=True))
 
 
-def _new_rows(connection: Connection, table: OrderedTable, rows: Sequence[Ordered]) -> list[Ordered]:
+def _new_rows(connection: Connection, table: Table, rows: Sequence[Ordered]) -> list[Ordered]:
     """Leave out the rows whose ordinal their run has already, so that a batch may be recorded again."""
     if not rows:
         return []
-    known = set(connection.execute(select(table.ordinal).where(*_among(table, rows))).scalars())
+    known = set(connection.execute(select(table.c.ordinal).where(*_among(table, rows))).scalars())
     return [row for row in rows if row.ordinal not in known]
 
 
-def _among(table: OrderedTable, rows: Sequence[Ordered]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+def _among(table: Table, rows: Sequence[Ordered]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     """The conditions that rows of a table are of the same run as these, and within the range of their ordinals."""
     ordinals = [row.ordinal for row in rows]
-    return table.run_id == rows[0].run_id, table.ordinal.between(min(ordinals), max(ordinals))
+    return table.c.run_id == rows[0].run_id, table.c.ordinal.between(min(ordinals), max(ordinals))
 
 
 def _vault_ids(connection: Connection, vaults: Iterable[tuple[str | None, str | None]]) -> dict[str | None, int | None]:
@@ -152,16 +151,16 @@ def _vault_ids(connection: Connection, vaults: Iterable[tuple[str | None, str | 
 def _vault_id(connection: Connection, vault_id: str, path: str | None) -> int:
     """The number of a vault's row; the row is written if there is none, and learns where the vault is now."""
     place = {"path": storable(path) or "", "updated_at": datetime.now(UTC)}
-    row_id = id_of(connection, VaultTable, {"vault_id": vault_id}, place)
-    moved = update(VaultTable).where(VaultTable.id == row_id, VaultTable.path != place["path"])
+    row_id = id_of(connection, VAULT, {"vault_id": vault_id}, place)
+    moved = update(VAULT).where(VAULT.c.id == row_id, VAULT.c.path != place["path"])
     connection.execute(moved.values(place))
     return row_id
 
 
-_of_payload = columns_of(PayloadRow, EncryptionTable)
-_of_stage = columns_of(StageRow, StageTable)
-_of_sample = columns_of(SampleRow, SampleTable)
-_of_case = columns_of(SampleRow, CaseTable)
-_of_interpreter = columns_of(InterpreterRow, InterpreterTable)
-_of_snapshot = columns_of(SnapshotRow, SnapshotTable)
-_of_verdict = columns_of(VerdictRow, VerdictTable)
+_of_payload = columns_of(PayloadRow, ENCRYPTION)
+_of_stage = columns_of(StageRow, STAGE)
+_of_sample = columns_of(SampleRow, SAMPLE)
+_of_case = columns_of(SampleRow, CASE)
+_of_interpreter = columns_of(InterpreterRow, INTERPRETER)
+_of_snapshot = columns_of(SnapshotRow, SNAPSHOT)
+_of_verdict = columns_of(VerdictRow, VERDICT)

@@ -16,11 +16,10 @@ from pathlib import Path
 from db.history import History
 from db.rows import NewRun
 from db.store import Store
-from flows.cli.progress import ProgressReporter
+from flows.cli.run import ProgressReporter
 from flows.jobs.keep import keeping_job, restoration_job
 from flows.jobs.parameters import EncryptFiles, RestoreFiles, VerifyVault
-from flows.jobs.run import Job, OpenRun, Tools
-from flows.jobs.runner import DirectRunner
+from flows.jobs.run import DirectRunner, Job, OpenRun, Tools
 from flows.jobs.upkeep import verification_job
 from flows.settings import Settings
 from tasks.cancel import CancelToken

@@ -1,21 +1,24 @@
-"""All reads of the record: frozen rows, never ORM objects. Imports neither Alembic nor Prefect.
+"""All reads of the record: frozen rows. Imports neither Alembic nor Prefect.
 
 `History` opens a database for reading; each of its methods answers one kind of question.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from db.answers import RecordSize
-from db.health import RecordStats, size_of, stats_of
 from db.history.failures import FailureKind, FailureReads
 from db.history.proofs import ProofReads
 from db.history.reader import PayloadFilter, SampleFilter, SeriesFilter, SnapshotFilter, VerdictFilter
-from db.history.runs import PayloadReads, RunReads
-from db.history.samples import SampleReads
+from db.history.runs import PayloadReads, RunReads, SampleReads
+from db.history.series import TrendReads
 from db.history.slowest import SlowestReads
-from db.history.trends import TrendReads
 from db.ledger import GENESIS, LedgerCheck, head_of, verify
 from db.rows import RunDetail
+
+if TYPE_CHECKING:
+    from db.health import RecordStats
 
 __all__ = ["FailureKind", "History", "PayloadFilter", "SampleFilter", "SeriesFilter", "SnapshotFilter", "VerdictFilter"]
 
@@ -45,6 +48,9 @@ class History(RunReads, PayloadReads, SampleReads, TrendReads, FailureReads, Slo
         """How many bytes the record takes, SQLite's write-ahead log included, and how many runs it has."""
         if self.empty:
             return RecordSize(0, 0)
+        # Late: few commands ask for it.
+        from db.health import size_of
+
         with self._reading() as connection:
             return size_of(connection, self._url)
 
@@ -52,6 +58,8 @@ class History(RunReads, PayloadReads, SampleReads, TrendReads, FailureReads, Slo
         """The rows and bytes of every table; None where nothing is recorded. Reads all of a SQLite file."""
         if self.empty:
             return None
+        from db.health import stats_of
+
         with self._reading() as connection:
             return stats_of(connection, self._url)
 

@@ -10,14 +10,14 @@ from sqlalchemy import Select, func, literal_column, select
 from db.answers import FailureRow
 from db.history.reader import RecordReader, SeriesFilter, failed, of_case, of_hosts, of_interpreters, unindexed, within
 from db.tables import (
-    CaseTable,
-    EncryptionTable,
-    HostTable,
-    InterpreterTable,
-    RunTable,
-    SampleTable,
-    VaultTable,
-    VerdictTable,
+    CASE,
+    ENCRYPTION,
+    HOST,
+    INTERPRETER,
+    RUN,
+    SAMPLE,
+    VAULT,
+    VERDICT,
 )
 from db.tables.base import columns
 from db.words import PAYLOAD_FAILURES, RUN_FAILURES, SAMPLE_FAILURES, VERDICT_FAULTS
@@ -54,55 +54,53 @@ def _queries(which: SeriesFilter, kinds: Sequence[FailureKind]) -> Iterator[tupl
     kinds = kinds or get_args(FailureKind)
     if "run" in kinds and not which.of_samples and not which.of_payloads:
         # One query per status: each walks its part of the index from the newest row on, and stops at the limit.
-        yield from ((_RUNS.where(RunTable.status == status), RunTable.started_at) for status in RUN_FAILURES)
+        yield from ((_RUNS.where(RUN.c.status == status), RUN.c.started_at) for status in RUN_FAILURES)
     if "payload" in kinds and not which.of_samples:
         query = _PAYLOADS
         if which.suites:
-            query = query.where(unindexed(EncryptionTable.suite).in_(which.suites))
+            query = query.where(unindexed(ENCRYPTION.c.suite).in_(which.suites))
         if which.backends:
-            query = query.where(EncryptionTable.backend.in_(which.backends))
-        yield query, EncryptionTable.started_at
+            query = query.where(ENCRYPTION.c.backend.in_(which.backends))
+        yield query, ENCRYPTION.c.started_at
     if "sample" in kinds and not which.of_payloads:
-        yield _SAMPLES.where(*of_case(which.case), *of_interpreters(which.interpreters)), SampleTable.started_at
+        yield _SAMPLES.where(*of_case(which.case), *of_interpreters(which.interpreters)), SAMPLE.c.started_at
     if "verdict" in kinds and not which.of_samples and not which.of_payloads:
-        yield _VERDICTS, VerdictTable.checked_at
+        yield _VERDICTS, VERDICT.c.checked_at
 
 
 def _failures(kind: FailureKind, table: Any, names: str, **others: Any) -> Select[Any]:
     """Select the fields of `FailureRow`: columns by their names, and others; the joins that follow give the host."""
     own = [value.label(name) for name, value in others.items()]
-    own += [literal_column(f"'{kind}'").label("kind"), HostTable.name.label("host")]
+    own += [literal_column(f"'{kind}'").label("kind"), HOST.c.name.label("host")]
     return select(*columns(table, names), *own).select_from(table)
 
 
-_RUNS = _failures(
-    "run", RunTable, "started_at status error", run_id=RunTable.id, name=RunTable.flow, by=RunTable.via
-).join(HostTable)
-_BACKEND = EncryptionTable.suite + ", " + EncryptionTable.backend
+_RUNS = _failures("run", RUN, "started_at status error", run_id=RUN.c.id, name=RUN.c.flow, by=RUN.c.via).join(HOST)
+_BACKEND = ENCRYPTION.c.suite + ", " + ENCRYPTION.c.backend
 _PAYLOADS = (
-    _failures("payload", EncryptionTable, "run_id ordinal started_at name status cause error", by=_BACKEND)
-    .join(RunTable)
-    .join(HostTable)
-    .where(failed(EncryptionTable.status, PAYLOAD_FAILURES))
+    _failures("payload", ENCRYPTION, "run_id ordinal started_at name status cause error", by=_BACKEND)
+    .join(RUN)
+    .join(HOST)
+    .where(failed(ENCRYPTION.c.status, PAYLOAD_FAILURES))
 )
-_CASE = {"name": CaseTable.key, "by": InterpreterTable.label, "status": SampleTable.outcome}
+_CASE = {"name": CASE.c.key, "by": INTERPRETER.c.label, "status": SAMPLE.c.outcome}
 _SAMPLES = (
-    _failures("sample", SampleTable, "run_id ordinal started_at error", **_CASE)
-    .join(CaseTable)
-    .join(InterpreterTable)
-    .join(RunTable, SampleTable.run_id == RunTable.id)
-    .join(HostTable)
-    .where(failed(SampleTable.outcome, SAMPLE_FAILURES))
+    _failures("sample", SAMPLE, "run_id ordinal started_at error", **_CASE)
+    .join(CASE)
+    .join(INTERPRETER)
+    .join(RUN, SAMPLE.c.run_id == RUN.c.id)
+    .join(HOST)
+    .where(failed(SAMPLE.c.outcome, SAMPLE_FAILURES))
 )
 _LOOK = {
-    "started_at": VerdictTable.checked_at,
-    "by": VerdictTable.kind + " in " + VaultTable.path,
-    "error": func.coalesce(VerdictTable.error, VerdictTable.path),
+    "started_at": VERDICT.c.checked_at,
+    "by": VERDICT.c.kind + " in " + VAULT.c.path,
+    "error": func.coalesce(VERDICT.c.error, VERDICT.c.path),
 }
 _VERDICTS = (
-    _failures("verdict", VerdictTable, "run_id ordinal name status", **_LOOK)
-    .join(VaultTable)
-    .join(RunTable, VerdictTable.run_id == RunTable.id)
-    .join(HostTable)
-    .where(failed(VerdictTable.status, VERDICT_FAULTS))
+    _failures("verdict", VERDICT, "run_id ordinal name status", **_LOOK)
+    .join(VAULT)
+    .join(RUN, VERDICT.c.run_id == RUN.c.id)
+    .join(HOST)
+    .where(failed(VERDICT.c.status, VERDICT_FAULTS))
 )

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 from db.answers import ProofRow, ProofTotalsRow
 from db.history.reader import at_or_below, in_portions, unindexed
 from db.history.vaults import VaultReads
-from db.tables import EncryptionTable, RunTable, VaultTable, VerdictTable
+from db.tables import ENCRYPTION, RUN, VAULT, VERDICT
 
 _ROWS_AT_ONCE = 2_000
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -54,10 +54,8 @@ class ProofReads(VaultReads):
         if self.empty:
             return []
         with self._reading() as connection:
-            query = select(VaultTable.id, VaultTable.vault_id, VaultTable.path).order_by(VaultTable.id)
-            vaults = connection.execute(
-                query if vault_id is None else query.where(VaultTable.vault_id == vault_id)
-            ).all()
+            query = select(VAULT.c.id, VAULT.c.vault_id, VAULT.c.path).order_by(VAULT.c.id)
+            vaults = connection.execute(query if vault_id is None else query.where(VAULT.c.vault_id == vault_id)).all()
             objects = (one for vault in vaults for one in known_objects(connection, vault, path))
             wanted = (one for one in objects if not (never and one.proven_at))
             if limit is None:
@@ -73,7 +71,7 @@ class ProofReads(VaultReads):
         if self.empty:
             return ProofTotalsRow(objects, never, oldest)
         with self._reading() as connection:
-            query = select(VaultTable.id, VaultTable.vault_id, VaultTable.path).where(VaultTable.vault_id == vault_id)
+            query = select(VAULT.c.id, VAULT.c.vault_id, VAULT.c.path).where(VAULT.c.vault_id == vault_id)
             for vault in connection.execute(query).all():
                 for one in known_objects(connection, vault):
                     objects += 1
@@ -90,8 +88,8 @@ def known_objects(connection: Connection, vault: Row[Any], path: bytes | None = 
         yield from _merged(vault, _streamed(connection, _encrypted(vault)), _streamed(connection, _looked_at(vault)))
         return
     for names in in_portions(sorted(_names_of(connection, vault, path))):
-        encrypted = connection.execute(_encrypted(vault).where(EncryptionTable.digest.in_(_digests(names))))
-        yield from _merged(vault, encrypted, connection.execute(_looked_at(vault).where(VerdictTable.name.in_(names))))
+        encrypted = connection.execute(_encrypted(vault).where(ENCRYPTION.c.digest.in_(_digests(names))))
+        yield from _merged(vault, encrypted, connection.execute(_looked_at(vault).where(VERDICT.c.name.in_(names))))
 
 
 def _merged(vault: Row[Any], encrypted: Iterable[Row[Any]], looked_at: Iterable[Row[Any]]) -> Iterator[_Object]:
@@ -124,37 +122,37 @@ def _streamed(connection: Connection, query: Select[Any]) -> Iterable[Row[Any]]:
 
 def _encrypted(vault: Row[Any]) -> Select[Any]:
     return (
-        select(EncryptionTable.digest, func.max(EncryptionTable.started_at).label("encrypted_at"))
-        .where(EncryptionTable.vault_id == vault.id, EncryptionTable.digest.is_not(None))
-        .group_by(EncryptionTable.digest)
-        .order_by(EncryptionTable.digest)
+        select(ENCRYPTION.c.digest, func.max(ENCRYPTION.c.started_at).label("encrypted_at"))
+        .where(ENCRYPTION.c.vault_id == vault.id, ENCRYPTION.c.digest.is_not(None))
+        .group_by(ENCRYPTION.c.digest)
+        .order_by(ENCRYPTION.c.digest)
     )
 
 
 def _looked_at(vault: Row[Any]) -> Select[Any]:
-    newest = func.max(VerdictTable.checked_at)
+    newest = func.max(VERDICT.c.checked_at)
     return (
         select(
-            VerdictTable.name,
+            VERDICT.c.name,
             newest.label("seen_at"),
-            newest.filter(VerdictTable.status == "ok").label("proven_at"),
-            newest.filter(VerdictTable.status == "removed").label("removed_at"),
+            newest.filter(VERDICT.c.status == "ok").label("proven_at"),
+            newest.filter(VERDICT.c.status == "removed").label("removed_at"),
         )
-        .where(VerdictTable.vault_id == vault.id, VerdictTable.kind == "object")
-        .group_by(VerdictTable.name)
-        .order_by(VerdictTable.name)
+        .where(VERDICT.c.vault_id == vault.id, VERDICT.c.kind == "object")
+        .group_by(VERDICT.c.name)
+        .order_by(VERDICT.c.name)
     )
 
 
 def _names_of(connection: Connection, vault: Row[Any], path: bytes) -> set[str]:
     """All objects that a path, or a path below it, was encrypted to, or for which a verdict names such a path."""
     names: set[str] = set()
-    for named in at_or_below(EncryptionTable.name, path):
-        encrypted = select(EncryptionTable.digest).where(named, unindexed(EncryptionTable.vault_id) == vault.id)
+    for named in at_or_below(ENCRYPTION.c.name, path):
+        encrypted = select(ENCRYPTION.c.digest).where(named, unindexed(ENCRYPTION.c.vault_id) == vault.id)
         names.update(row.digest.hex() for row in connection.execute(encrypted) if row.digest)
-    for named in at_or_below(VerdictTable.path, path):
-        looked_at = select(VerdictTable.name).where(named, unindexed(VerdictTable.vault_id) == vault.id)
-        names.update(connection.execute(looked_at.where(unindexed(VerdictTable.kind) == "object").distinct()).scalars())
+    for named in at_or_below(VERDICT.c.path, path):
+        looked_at = select(VERDICT.c.name).where(named, unindexed(VERDICT.c.vault_id) == vault.id)
+        names.update(connection.execute(looked_at.where(unindexed(VERDICT.c.kind) == "object").distinct()).scalars())
     return names
 
 
@@ -174,10 +172,10 @@ def _described(connection: Connection, chosen: Sequence[_Object]) -> list[ProofR
 
 
 def _paths(connection: Connection, vault: Row[Any], names: Sequence[str]) -> dict[str, str]:
-    query = select(EncryptionTable.digest, EncryptionTable.name).where(
-        EncryptionTable.vault_id == vault.id, EncryptionTable.digest.in_(_digests(names))
+    query = select(ENCRYPTION.c.digest, ENCRYPTION.c.name).where(
+        ENCRYPTION.c.vault_id == vault.id, ENCRYPTION.c.digest.in_(_digests(names))
     )
-    found = connection.execute(query.order_by(EncryptionTable.digest, EncryptionTable.started_at))
+    found = connection.execute(query.order_by(ENCRYPTION.c.digest, ENCRYPTION.c.started_at))
     # The newest row comes last, and replaces the others.
     return {row.digest.hex(): row.name for row in found}
 
@@ -185,12 +183,12 @@ def _paths(connection: Connection, vault: Row[Any], names: Sequence[str]) -> dic
 def _verdicts(connection: Connection, vault: Row[Any], names: Sequence[str]) -> dict[str, list[Row[Any]]]:
     """Oldest first."""
     query = (
-        select(VerdictTable.name, VerdictTable.status, VerdictTable.path, VerdictTable.run_id, RunTable.flow)
-        .join(RunTable)
-        .where(VerdictTable.vault_id == vault.id, VerdictTable.kind == "object", VerdictTable.name.in_(names))
+        select(VERDICT.c.name, VERDICT.c.status, VERDICT.c.path, VERDICT.c.run_id, RUN.c.flow)
+        .join(RUN)
+        .where(VERDICT.c.vault_id == vault.id, VERDICT.c.kind == "object", VERDICT.c.name.in_(names))
     )
     found: dict[str, list[Row[Any]]] = defaultdict(list)
-    for row in connection.execute(query.order_by(VerdictTable.name, VerdictTable.checked_at)):
+    for row in connection.execute(query.order_by(VERDICT.c.name, VERDICT.c.checked_at)):
         found[row.name].append(row)
     return found
 

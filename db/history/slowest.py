@@ -15,7 +15,7 @@ from db.answers import SeriesRow, SlowRow, TimeRow
 from db.history.reader import SeriesFilter, in_portions, unindexed, within
 from db.history.series import SeriesReads
 from db.summaries import size_class_of
-from db.tables import EncryptionTable, SampleTable, SeriesTable, SummaryTable
+from db.tables import ENCRYPTION, SAMPLE, SERIES, SUMMARY
 from db.tables.base import columns
 from db.words import TIMED_OUTCOMES
 
@@ -51,11 +51,11 @@ class SlowestReads(SeriesReads):
 
     def _places(self, which: SeriesFilter) -> Iterator[_Place]:
         series = {one.series_id: one for one in self.series(which)}
-        query = select(*columns(SummaryTable, "series_id run_id greatest_ns median_ns"))
-        query = within(query.where(SummaryTable.median_ns > 0), SummaryTable.started_at, which.since, which.until)
+        query = select(*columns(SUMMARY, "series_id run_id greatest_ns median_ns"))
+        query = within(query.where(SUMMARY.c.median_ns > 0), SUMMARY.c.started_at, which.since, which.until)
         for some in in_portions([*series]):
             found: dict[int, list[Row[Any]]] = defaultdict(list)
-            for row in self._rows(query.where(SummaryTable.series_id.in_(some))):
+            for row in self._rows(query.where(SUMMARY.c.series_id.in_(some))):
                 found[row.series_id].append(row)
             for series_id, rows in found.items():
                 median_ns = statistics.median(row.median_ns for row in rows)
@@ -71,16 +71,16 @@ class SlowestReads(SeriesReads):
             yield SlowRow(place.series, place.run_id, ordinal, started_at, name, wall_ns, place.median_ns, ratio)
 
     def _remembered(self, place: _Place) -> Iterator[tuple[None, datetime, None, int]]:
-        query = select(SummaryTable.started_at).where(
-            SummaryTable.series_id == place.series.series_id, SummaryTable.run_id == place.run_id
+        query = select(SUMMARY.c.started_at).where(
+            SUMMARY.c.series_id == place.series.series_id, SUMMARY.c.run_id == place.run_id
         )
         for row in self._rows(query):
             yield None, row.started_at, None, round(place.greatest_ns)
 
     def times(self, run_id: int) -> list[TimeRow]:
         """The single times behind the summaries of a closed run; none if its rows were removed."""
-        identity = columns(SeriesTable, "case_id interpreter_id suite backend size_class kept")
-        query = select(SeriesTable.id, *identity).join(SummaryTable).where(SummaryTable.run_id == run_id)
+        identity = columns(SERIES, "case_id interpreter_id suite backend size_class kept")
+        query = select(SERIES.c.id, *identity).join(SUMMARY).where(SUMMARY.c.run_id == run_id)
         of_samples: dict[tuple[int, int], int] = {}
         of_payloads: dict[tuple[str, str, int, bool], int] = {}
         for one in self._rows(query):
@@ -90,54 +90,52 @@ class SlowestReads(SeriesReads):
 
     def _payload_times(self, run_id: int, series: dict[tuple[str, str, int, bool], int]) -> Iterator[TimeRow]:
         query = select(
-            *columns(EncryptionTable, "suite backend size_bytes name wall_ns"),
-            EncryptionTable.vault_id.is_not(None).label("kept"),
-        ).where(EncryptionTable.run_id == run_id, EncryptionTable.status == "ok")
-        for row in self._rows(query.order_by(EncryptionTable.ordinal)):
+            *columns(ENCRYPTION, "suite backend size_bytes name wall_ns"),
+            ENCRYPTION.c.vault_id.is_not(None).label("kept"),
+        ).where(ENCRYPTION.c.run_id == run_id, ENCRYPTION.c.status == "ok")
+        for row in self._rows(query.order_by(ENCRYPTION.c.ordinal)):
             series_id = series.get((row.suite, row.backend, size_class_of(row.size_bytes), row.kept))
             if series_id is not None:
                 yield TimeRow(series_id, f"{row.name} {row.size_bytes}", row.wall_ns)
 
     def _sample_times(self, run_id: int, series: dict[tuple[int, int], int]) -> Iterator[TimeRow]:
-        query = select(SampleTable.case_id, SampleTable.interpreter_id, SampleTable.round, SampleTable.wall_ns).where(
-            SampleTable.run_id == run_id,
-            SampleTable.outcome.in_(TIMED_OUTCOMES),
-            SampleTable.noisy.is_(False),
-            SampleTable.wall_ns > 0,
+        query = select(SAMPLE.c.case_id, SAMPLE.c.interpreter_id, SAMPLE.c.round, SAMPLE.c.wall_ns).where(
+            SAMPLE.c.run_id == run_id,
+            SAMPLE.c.outcome.in_(TIMED_OUTCOMES),
+            SAMPLE.c.noisy.is_(False),
+            SAMPLE.c.wall_ns > 0,
         )
-        for row in self._rows(query.order_by(SampleTable.ordinal)):
+        for row in self._rows(query.order_by(SAMPLE.c.ordinal)):
             series_id = series.get((row.case_id, row.interpreter_id))
             if series_id is not None:
                 yield TimeRow(series_id, str(row.round), row.wall_ns)
 
 
 def _samples(one: _Place) -> Select[Any]:
-    same = (
-        select(SeriesTable.case_id, SeriesTable.interpreter_id).where(SeriesTable.id == one.series.series_id).subquery()
-    )
+    same = select(SERIES.c.case_id, SERIES.c.interpreter_id).where(SERIES.c.id == one.series.series_id).subquery()
     return (
-        select(SampleTable.ordinal, SampleTable.started_at, literal_column("NULL").label("name"), SampleTable.wall_ns)
+        select(SAMPLE.c.ordinal, SAMPLE.c.started_at, literal_column("NULL").label("name"), SAMPLE.c.wall_ns)
         .join(
             same,
-            (unindexed(SampleTable.case_id) == same.c.case_id) & (SampleTable.interpreter_id == same.c.interpreter_id),
+            (unindexed(SAMPLE.c.case_id) == same.c.case_id) & (SAMPLE.c.interpreter_id == same.c.interpreter_id),
         )
-        .where(SampleTable.run_id == one.run_id, SampleTable.outcome.in_(TIMED_OUTCOMES), SampleTable.noisy.is_(False))
-        .order_by(SampleTable.wall_ns.desc())
+        .where(SAMPLE.c.run_id == one.run_id, SAMPLE.c.outcome.in_(TIMED_OUTCOMES), SAMPLE.c.noisy.is_(False))
+        .order_by(SAMPLE.c.wall_ns.desc())
     )
 
 
 def _payloads(one: _Place) -> Select[Any]:
     size_class = one.series.size_class or 1
-    sized = EncryptionTable.size_bytes.between(size_class // 2, size_class - 1)
+    sized = ENCRYPTION.c.size_bytes.between(size_class // 2, size_class - 1)
     return (
-        select(EncryptionTable.ordinal, EncryptionTable.started_at, EncryptionTable.name, EncryptionTable.wall_ns)
+        select(ENCRYPTION.c.ordinal, ENCRYPTION.c.started_at, ENCRYPTION.c.name, ENCRYPTION.c.wall_ns)
         .where(
-            EncryptionTable.run_id == one.run_id,
-            EncryptionTable.status == "ok",
-            unindexed(EncryptionTable.suite) == one.series.suite,
-            EncryptionTable.backend == one.series.backend,
-            EncryptionTable.vault_id.is_not(None) if one.series.kept else EncryptionTable.vault_id.is_(None),
-            or_(sized, EncryptionTable.size_bytes.is_(None)) if size_class == 1 else sized,
+            ENCRYPTION.c.run_id == one.run_id,
+            ENCRYPTION.c.status == "ok",
+            unindexed(ENCRYPTION.c.suite) == one.series.suite,
+            ENCRYPTION.c.backend == one.series.backend,
+            ENCRYPTION.c.vault_id.is_not(None) if one.series.kept else ENCRYPTION.c.vault_id.is_(None),
+            or_(sized, ENCRYPTION.c.size_bytes.is_(None)) if size_class == 1 else sized,
         )
-        .order_by(EncryptionTable.wall_ns.desc())
+        .order_by(ENCRYPTION.c.wall_ns.desc())
     )

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Select, func, select
 
 from db.answers import VerdictCount
-from db.history.reader import RecordReader, SnapshotFilter, VerdictFilter, at_or_below, failed, unindexed, within
+from db.history.reader import (
+    RecordReader,
+    SnapshotFilter,
+    VerdictFilter,
+    at_or_below,
+    counted,
+    failed,
+    unindexed,
+    within,
+)
 from db.rows import SnapshotRow, VaultRow, VerdictRow
-from db.tables import SnapshotTable, VaultTable, VerdictTable
+from db.tables import SNAPSHOT, VAULT, VERDICT
+from db.tables.base import shared_columns
 from db.words import VERDICT_FAULTS, VERDICT_KINDS
 
 _ROWS_AT_ONCE = 2_000
@@ -23,61 +32,52 @@ class VaultReads(RecordReader):
 
     def vault(self, vault_id: str) -> VaultRow | None:
         """A vault with its high-water mark; None if no run has recorded anything of it."""
-        return next((VaultRow(*row) for row in self._rows(_VAULTS.where(VaultTable.vault_id == vault_id))), None)
+        return next((VaultRow(*row) for row in self._rows(_VAULTS.where(VAULT.c.vault_id == vault_id))), None)
 
     def vaults(self) -> list[VaultRow]:
         """All vaults on record, in the order in which they were first seen."""
-        return [VaultRow(*row) for row in self._rows(_VAULTS.order_by(VaultTable.id))]
+        return [VaultRow(*row) for row in self._rows(_VAULTS.order_by(VAULT.c.id))]
 
     def snapshots(self, which: SnapshotFilter, *, limit: int | None = 20) -> list[SnapshotRow]:
         """Snapshots that runs added to vaults, newest first."""
-        query = within(_SNAPSHOTS, SnapshotTable.created_at, which.since, which.until)
+        query = within(_SNAPSHOTS, SNAPSHOT.c.created_at, which.since, which.until)
         if which.vault_id is not None:
-            query = query.where(VaultTable.vault_id == which.vault_id)
+            query = query.where(VAULT.c.vault_id == which.vault_id)
         if which.run_id is not None:
-            query = query.where(SnapshotTable.run_id == which.run_id)
-        query = query.order_by(SnapshotTable.created_at.desc(), SnapshotTable.id.desc()).limit(limit)
+            query = query.where(SNAPSHOT.c.run_id == which.run_id)
+        query = query.order_by(SNAPSHOT.c.created_at.desc(), SNAPSHOT.c.id.desc()).limit(limit)
         return [_snapshot_row(row) for row in self._rows(query)]
 
     def verdicts(self, which: VerdictFilter, *, limit: int | None = 20) -> list[VerdictRow]:
         """Verdicts on vaults, newest first; the verdicts of one run in their order."""
-        query = within(_VERDICTS, VerdictTable.checked_at, which.since, which.until).limit(limit)
+        query = within(_VERDICTS, VERDICT.c.checked_at, which.since, which.until).limit(limit)
         if which.kinds:
-            query = query.where(unindexed(VerdictTable.kind).in_(which.kinds))
+            query = query.where(unindexed(VERDICT.c.kind).in_(which.kinds))
         if which.faults:
-            query = query.where(failed(VerdictTable.status, VERDICT_FAULTS))
+            query = query.where(failed(VERDICT.c.status, VERDICT_FAULTS))
         if which.run_id is not None:
             return self._of_run(query, which)
-        query = query.order_by(VerdictTable.checked_at.desc(), VerdictTable.id.desc())
+        query = query.order_by(VERDICT.c.checked_at.desc(), VERDICT.c.id.desc())
         if which.name is not None:
             # The index begins with vault and kind.
-            vaults = select(VaultTable.id).where(*_of_vault(which.vault_id))
+            vaults = select(VAULT.c.id).where(*_of_vault(which.vault_id))
             query = query.where(
-                VerdictTable.vault_id.in_(vaults), VerdictTable.kind.in_(VERDICT_KINDS), VerdictTable.name == which.name
+                VERDICT.c.vault_id.in_(vaults), VERDICT.c.kind.in_(VERDICT_KINDS), VERDICT.c.name == which.name
             )
         else:
             query = query.where(*_of_vault(which.vault_id))
-        queries = (
-            [query] if which.path is None else [query.where(one) for one in at_or_below(VerdictTable.path, which.path)]
-        )
+        queries = [query]
+        if which.path is not None:
+            queries = [query.where(one) for one in at_or_below(VERDICT.c.path, which.path)]
         rows = [row for one in queries for row in self._rows(one)]
         rows.sort(key=lambda row: (row.checked_at, row.id), reverse=True)
         return [_verdict_row(row) for row in rows[:limit]]
 
     def verdict_counts(self, run_id: int) -> list[VerdictCount]:
         """The verdicts of a run, counted by kind and status."""
-        query = (
-            select(
-                VerdictTable.kind,
-                VerdictTable.status,
-                func.count(),
-                func.coalesce(func.sum(VerdictTable.size_bytes), 0),
-            )
-            .where(VerdictTable.run_id == run_id)
-            .group_by(VerdictTable.kind, VerdictTable.status)
-            .order_by(VerdictTable.kind, VerdictTable.status)
-        )
-        return [VerdictCount(kind, status, count, int(size)) for kind, status, count, size in self._rows(query)]
+        query = counted(VERDICT.c.kind, VERDICT.c.status, size_bytes=VERDICT.c.size_bytes)
+        rows = self._rows(query.where(VERDICT.c.run_id == run_id))
+        return [VerdictCount(kind, status, count, int(size)) for kind, status, count, size in rows]
 
     def proven(self, vault_id: str) -> Iterator[tuple[str, datetime]]:
         """Each object (64 hex digits) of a vault that was ever found whole, and when last; in the order of the names.
@@ -87,7 +87,7 @@ class VaultReads(RecordReader):
         if self.empty:
             return
         with self._reading() as connection:
-            row_id = connection.execute(select(VaultTable.id).where(VaultTable.vault_id == vault_id)).scalar()
+            row_id = connection.execute(select(VAULT.c.id).where(VAULT.c.vault_id == vault_id)).scalar()
             query = proven_objects(row_id or 0).execution_options(yield_per=_ROWS_AT_ONCE)
             for row in connection.execute(query):
                 yield row[0], row[1]
@@ -95,61 +95,53 @@ class VaultReads(RecordReader):
     def damaged(self, vault_id: str) -> frozenset[str]:
         """Objects (64 hex digits) of a vault whose newest verdict is a fault."""
         # By the order of recording: a clock may have been set back.
-        newest = func.max(VerdictTable.id)
-        at_fault = failed(VerdictTable.status, VERDICT_FAULTS)
-        ever = select(VerdictTable.name).where(at_fault, unindexed(VerdictTable.kind) == "object").distinct()
+        newest = func.max(VERDICT.c.id)
+        at_fault = failed(VERDICT.c.status, VERDICT_FAULTS)
+        ever = select(VERDICT.c.name).where(at_fault, unindexed(VERDICT.c.kind) == "object").distinct()
         query = (
-            select(VerdictTable.name)
-            .join(VaultTable)
-            .where(VaultTable.vault_id == vault_id, VerdictTable.kind == "object", VerdictTable.name.in_(ever))
-            .group_by(VerdictTable.name)
+            select(VERDICT.c.name)
+            .join(VAULT)
+            .where(VAULT.c.vault_id == vault_id, VERDICT.c.kind == "object", VERDICT.c.name.in_(ever))
+            .group_by(VERDICT.c.name)
             .having(newest == newest.filter(at_fault))
         )
         return frozenset(row.name for row in self._rows(query))
 
     def _of_run(self, query: Select[Any], which: VerdictFilter) -> list[VerdictRow]:
-        query = query.where(VerdictTable.run_id == which.run_id, *_of_vault(which.vault_id))
+        query = query.where(VERDICT.c.run_id == which.run_id, *_of_vault(which.vault_id))
         if which.name is not None:
-            query = query.where(unindexed(VerdictTable.name) == which.name)
+            query = query.where(unindexed(VERDICT.c.name) == which.name)
         if which.path is not None:
-            very, below = at_or_below(VerdictTable.path, which.path)
+            very, below = at_or_below(VERDICT.c.path, which.path)
             query = query.where(very | below)
-        return [_verdict_row(row) for row in self._rows(query.order_by(VerdictTable.ordinal))]
+        return [_verdict_row(row) for row in self._rows(query.order_by(VERDICT.c.ordinal))]
 
 
 def proven_objects(vault: int) -> Select[Any]:
     """The query for the newest good verdict of each object of a vault, by name: name and time."""
     return (
-        select(VerdictTable.name, func.max(VerdictTable.checked_at).label("proven_at"))
-        .where(VerdictTable.vault_id == vault, VerdictTable.kind == "object", VerdictTable.status == "ok")
-        .group_by(VerdictTable.name)
-        .order_by(VerdictTable.name)
+        select(VERDICT.c.name, func.max(VERDICT.c.checked_at).label("proven_at"))
+        .where(VERDICT.c.vault_id == vault, VERDICT.c.kind == "object", VERDICT.c.status == "ok")
+        .group_by(VERDICT.c.name)
+        .order_by(VERDICT.c.name)
     )
 
 
 def _of_vault(vault_id: str | None) -> Iterator[Any]:
     if vault_id is not None:
-        yield VaultTable.vault_id == vault_id
+        yield VAULT.c.vault_id == vault_id
 
 
-_VAULTS = select(*(getattr(VaultTable, field.name) for field in fields(VaultRow)))
-_JOINED = (VaultTable.vault_id, VaultTable.path.label("vault_path"))
-
-
-def _own(table: Any, row_type: type) -> Sequence[Any]:
-    names = (field.name for field in fields(row_type))
-    return [getattr(table, name) for name in names if name not in {"vault_id", "vault_path"}]
-
-
-_SNAPSHOTS = select(*_own(SnapshotTable, SnapshotRow), *_JOINED).select_from(SnapshotTable).join(VaultTable)
+_VAULTS = select(*shared_columns(VAULT, VaultRow))
+_VAULT = (VAULT.c.vault_id, VAULT.c.path.label("vault_path"))
+_SNAPSHOTS = select(*shared_columns(SNAPSHOT, SnapshotRow, but="vault_id"), *_VAULT).select_from(SNAPSHOT).join(VAULT)
 _VERDICTS = (
-    select(VerdictTable.id, *_own(VerdictTable, VerdictRow), *_JOINED).select_from(VerdictTable).join(VaultTable)
+    select(VERDICT.c.id, *shared_columns(VERDICT, VerdictRow, but="vault_id"), *_VAULT).select_from(VERDICT).join(VAULT)
 )
 
 
 def _snapshot_row(row: Row[Any]) -> SnapshotRow:
-    values = row._asdict()
-    return SnapshotRow(**values | {"sources": tuple(values["sources"])})
+    return SnapshotRow(**row._asdict() | {"sources": tuple(row.sources)})
 
 
 def _verdict_row(row: Row[Any]) -> VerdictRow:

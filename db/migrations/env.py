@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from alembic import context
 
-from db.tables import Base
+from db.tables import METADATA
 
 connection = context.config.attributes["connection"]
 # Batch mode: SQLite cannot alter most things in place.
-context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+context.configure(connection=connection, target_metadata=METADATA, render_as_batch=True)
 with context.begin_transaction():
     context.run_migrations()

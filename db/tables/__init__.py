@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from db.tables.base import Base
-from db.tables.payloads import EncryptionTable, SnapshotTable, StageTable, VaultTable, VerdictTable
-from db.tables.runs import (
-    CaseTable,
-    DaySummaryTable,
-    HostTable,
-    InterpreterTable,
-    LedgerTable,
-    RunTable,
-    SampleTable,
-    SeriesTable,
-    SummaryTable,
-)
+from db.tables.base import METADATA
+from db.tables.payloads import ENCRYPTION, SNAPSHOT, STAGE, VAULT, VERDICT
+from db.tables.runs import CASE, DAY_SUMMARY, HOST, INTERPRETER, LEDGER, RUN, SAMPLE, SERIES, SUMMARY
 
 __all__ = [
-    "Base",
-    "CaseTable",
-    "DaySummaryTable",
-    "EncryptionTable",
-    "HostTable",
-    "InterpreterTable",
-    "LedgerTable",
-    "RunTable",
-    "SampleTable",
-    "SeriesTable",
-    "SnapshotTable",
-    "StageTable",
-    "SummaryTable",
-    "VaultTable",
-    "VerdictTable",
+    "CASE",
+    "DAY_SUMMARY",
+    "ENCRYPTION",
+    "HOST",
+    "INTERPRETER",
+    "LEDGER",
+    "METADATA",
+    "RUN",
+    "SAMPLE",
+    "SERIES",
+    "SNAPSHOT",
+    "STAGE",
+    "SUMMARY",
+    "VAULT",
+    "VERDICT",
 ]

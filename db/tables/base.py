@@ -1,12 +1,17 @@
-"""The base of all tables. Durations are integer nanoseconds, sizes bytes, times UTC; choices are text."""
+"""What all tables share. Durations are integer nanoseconds, sizes bytes, times UTC; choices are text.
+
+The tables are SQLAlchemy Core's: the record gives rows and not objects, and importing the ORM costs as much
+as all else.
+"""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Float, Index, Integer, MetaData, String, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import BigInteger, Column, DateTime, Dialect, Index, Integer, MetaData, String, Table, text
 from sqlalchemy.types import TypeDecorator
 
 # SQLite numbers rows by itself only where the type is exactly INTEGER.
@@ -14,32 +19,36 @@ Key = BigInteger().with_variant(Integer, "sqlite")
 # Compared by bytes, so that "everything below a folder" is a range that the index answers.
 Name = String().with_variant(String(collation="C"), "postgresql")
 
+# Constraint names are fixed, so that migrations can name what they change.
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
 
-class Base(DeclarativeBase):
-    """A table with a number for each row. Constraint names are fixed, so that migrations can name what they change."""
-
-    # SQLAlchemy 2.0 and 2.1 do not agree on what a Python float is.
-    type_annotation_map: ClassVar[dict[Any, Any]] = {float: Float()}
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-
-    id: Mapped[int] = mapped_column(Key, primary_key=True, sort_order=-1)
+needed = partial(Column, nullable=False)
 
 
-def partial_index(name: str, condition: str, *names: str) -> Index:
-    """An index of the rows that meet a condition, on both databases."""
-    return Index(name, *names, sqlite_where=text(condition), postgresql_where=text(condition))
+def partial_index(name: str, *columns: str, where: str) -> Index:
+    """An index of the rows that fulfil a condition.
+
+    For SQLite only: the same for PostgreSQL is in the migrations alone, because naming it here imports all its drivers.
+    """
+    return Index(name, *columns, sqlite_where=text(where))
 
 
-def columns(table: Any, names: str) -> tuple[Any, ...]:
+def columns(table: Table, names: str) -> tuple[Column[Any], ...]:
     """Columns of a table by their names, which are separated by blanks."""
-    return tuple(getattr(table, name) for name in names.split())
+    return tuple(table.c[name] for name in names.split())
+
+
+def shared_columns(table: Table, row_type: type, *, but: str = "") -> tuple[Column[Any], ...]:
+    """The columns of a table that a row has as fields of the same names, in the order of the fields; all but one."""
+    names = (field.name for field in fields(row_type))
+    return tuple(table.c[name] for name in names if name in table.c and name != but)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -16,10 +16,10 @@ from typing import Any, NoReturn
 from cyclopts import App, CycloptsError
 
 from db.errors import ThreadmillError
+from flows import code_version
 from flows.errors import Terminated
 from flows.settings import records_closed_at_the_end
 from flows.show.terminal import say
-from flows.version import code_version
 
 
 class CommandGroup(App):

@@ -1,32 +1,43 @@
-"""Run a job for a command, as a Prefect flow run or directly in this process (`--via`), and print its result."""
+"""Run a job for a command, as a Prefect flow run or directly in this process (`--via`): its progress and its result."""
 
 from __future__ import annotations
 
 import importlib
 import os
+import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from db.errors import ThreadmillError
 from db.history import History
 from db.rows import NewRun, RunRow
 from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS
-from flows.cli.progress import ProgressReporter
+from flows import code_version
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.arguments import JobParameters
-from flows.jobs.run import LISTENER, Job, Tools
-from flows.jobs.runner import DirectRunner
+from flows.jobs.run import LISTENER, DirectRunner, Job, MoreDone, PlannedWork, Tools
 from flows.settings import Settings, in_force
 from flows.show.terminal import print_json, say
-from flows.version import code_version
+from flows.text import plural, size, visible
 from tasks.cancel import CancelToken
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 P = TypeVar("P", bound=JobParameters)
+
+_LINE_EVERY_S = 5.0
+# A run of which everything fails has enough of them; all are on record.
+_FAULTS = 50
 
 
 def by_prefect(via: str | None) -> bool:
@@ -157,3 +168,78 @@ def print_done(history: History, done: Done, *, json: bool) -> int:
     else:
         say(f"run {done.run_id}: {done.message}")
     return exit_code_of(history, done.run_id)
+
+
+class ProgressReporter:
+    """A `Reporter` for the command line; `run_id` is set once the run has its row."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.run_id: int | None = None
+        # A pipe has no width.
+        width = None if sys.stderr.isatty() else 250
+        self._console = Console(stderr=True, width=width, highlight=False)
+        self._quiet = quiet
+        self._work = PlannedWork("working", "step", 0)
+        self._done = self._faults = 0
+        self._spoke = time.monotonic()
+        self._bar: Progress | None = None
+        if sys.stderr.isatty() and not quiet:
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+            self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console, transient=True)
+            self._task = self._bar.add_task("starting", total=None)
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """What is going on, before there is anything to count."""
+        if self._bar:
+            self._bar.update(self._task, description=escape(visible(text)))
+        elif not self._quiet:
+            self._line(f"{text} …")
+
+    def _line(self, text: str) -> None:
+        """One line above the bar; as `Text`, or rich makes pictures of what stands between colons in a name."""
+        self._console.print(Text(visible(text)), soft_wrap=True)
+
+    def planned(self, work: PlannedWork) -> None:
+        """See `Reporter`."""
+        self._work, self._done = work, 0
+        if self._bar:
+            self._bar.update(self._task, description=escape(visible(work.verb)), total=work.total, completed=0)
+        else:
+            number = f" {plural(work.total, work.noun)}" if work.total else ""
+            much = f", {size(work.size_bytes)}" if work.size_bytes else ""
+            self.say(f"{work.verb}{number}{much}")
+
+    def started(self, run_id: int) -> None:
+        """See `Reporter`."""
+        self.run_id = run_id
+
+    def progressed(self, more: MoreDone) -> None:
+        """See `Reporter`. A fault is told at once, because a job may take hours."""
+        self._done += more.count
+        if not self._quiet:
+            for fault in more.faults:
+                self._tell(fault)
+        if self._bar:
+            label = f"{self._work.verb} {more.item}".rstrip()
+            self._bar.update(self._task, completed=self._done, description=escape(visible(label)))
+        elif time.monotonic() - self._spoke >= _LINE_EVERY_S:
+            self._spoke = time.monotonic()
+            self.say(f"{self._done:,} of {plural(self._work.total, self._work.noun)}")
+
+    def _tell(self, fault: str) -> None:
+        self._faults += 1
+        if self._faults <= _FAULTS:
+            self._line(fault)
+        if self._faults == _FAULTS:
+            self._line("further ones are not listed here; they are recorded like all others")

@@ -1,43 +1,63 @@
-"""The encryption job: plan, start batches, wait, close the run."""
+"""Encrypt payloads batch by batch; the job that discards the ciphertext; the check of files against the record."""
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from operator import itemgetter
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from db.rows import NewRun
+from db.history import History
+from db.rows import NewRun, PayloadRow
 from db.store import Store
+from flows.errors import RequestRefused
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.plan import Done, Plan, make_plan, recorded, settled, vault_of
-from flows.jobs.run import Job, MoreDone, OpenRun, PartOutcome, PlannedWork, Tools, counted, open_run
-from flows.jobs.runner import Here, Step, at_once
+from flows.jobs.run import (
+    Here,
+    Job,
+    MoreDone,
+    OpenRun,
+    PartOutcome,
+    PlannedWork,
+    Step,
+    Tools,
+    at_once,
+    counted,
+    open_run,
+)
 from flows.settings import Settings
-from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch
-from tasks.crypto.secret import KeySource
+from tasks.cancel import CancelToken
+from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch, encrypt_payload
+from tasks.crypto.errors import CryptoError, SourceChanged, SourceSkipped, SourceUnreadable
+from tasks.crypto.inputs import Payload
+from tasks.crypto.native import NativeBackend
+from tasks.crypto.secret import KeyFile, KeySource, Secret
 from tasks.rows import payload_rows
+from tasks.suites import SUITES
 
 T = TypeVar("T")
 
 
-# The message of a run, and the log of a batch, name so many; all of them: threadmill history failures.
+# As many as the message of a run and the log of a batch name; all of them: threadmill history failures.
 _FAULTS_NAMED = 5
 
 
 @dataclass(slots=True)
 class EncryptionOutcome:
-    """What the payloads of a run, or of one batch, came to; small enough for a run of a million payloads.
+    """The outcome of the payloads of a run, or of one batch; small enough for a run of a million payloads.
 
     Attributes:
         counts: payloads by status.
-        unreadable: those of the failed ones that the operating system would not let us read.
+        unreadable: failed payloads that the operating system did not let us read.
         size_bytes: the sum over good payloads.
-        faults: the first few that failed or were unstable.
+        faults: the first few failed or unstable payloads.
     """
 
     counts: Counter[PayloadStatus] = field(default_factory=Counter)
@@ -68,7 +88,7 @@ class EncryptionOutcome:
 
     @property
     def message(self) -> str:
-        """How many of what, and the first of those that need attention."""
+        """Payloads by status, and the first that need attention."""
         text = counted(self.counts) or "nothing left to do"
         return f"{text}: {self.named_faults}" if self.faults else text
 
@@ -125,11 +145,11 @@ def run_batches(
     """Do batch after batch, at most as many at once as the part has workers, and sum up their results.
 
     Args:
-        plan: what to do.
+        plan: the work.
         run: the run that it belongs to.
         step_of: makes the step of a batch.
         take: called with the result of a step once it is recorded; gives the encryptions in it.
-        done_before: left out.
+        done_before: payloads to leave out.
     """
     outcome = EncryptionOutcome()
     for part, of_part in itertools.groupby(plan.batches(done_before), key=itemgetter(0)):
@@ -179,3 +199,89 @@ def _encrypt(batch: Batch, key: KeySource, limits: Limits, here: Here) -> tuple[
 
 def _record(store: Store, run_id: int, encryptions: tuple[Encryption, ...]) -> None:
     store.record_payloads(payload_rows(run_id, encryptions))
+
+
+CheckVerdict = Literal["same", "differs", "not recorded", "unreadable", "unstable", "skipped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The verdict on one file. `recorded_at` and `run_id` say which record it was compared with."""
+
+    name: str
+    verdict: CheckVerdict
+    run_id: int | None = None
+    recorded_at: datetime | None = None
+    suite: str | None = None
+    recorded_digest: str | None = None
+    digest: str | None = None
+    error: str | None = None
+
+
+def check(
+    paths: Sequence[str], key: KeyFile, history: History, *, jobs: int, limits: Limits, cancel: CancelToken
+) -> Iterator[Checked]:
+    """Compare every file at or below the paths with its newest record, in order, some at once.
+
+    The native backend re-encrypts: it gives the same bytes as openssl, and needs no child processes.
+    """
+    # Late: only this job of the module walks.
+    from tasks.crypto.scan import scan
+
+    secret = key.secret()
+    waiting: deque[Future[Checked]] = deque()
+    with ThreadPoolExecutor(jobs, thread_name_prefix="check") as pool:
+        try:
+            for payload in scan(paths):
+                waiting.append(pool.submit(_check, payload, history, secret, limits, cancel))
+                while len(waiting) > 4 * jobs:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BaseException:
+            cancel.cancel()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _check(payload: Payload, history: History, secret: Secret, limits: Limits, cancel: CancelToken) -> Checked:
+    name = payload.name.decode(errors="backslashreplace")
+    recorded = history.last_digest(payload.name)
+    if payload.skip is not None:
+        return Checked(name, "skipped", error=payload.skip)
+    if recorded is None:
+        return Checked(name, "not recorded")
+    try:
+        digest = _digest(payload, recorded, secret, limits, cancel)
+    except CryptoError as error:
+        return _verdict(name, recorded, _fault(error), error=str(error))
+    if digest == _hex(recorded.digest):
+        return _verdict(name, recorded, "same", digest=digest)
+    reason = "its content, or the key file, is not the recorded one"
+    return _verdict(name, recorded, "differs", digest=digest, error=reason)
+
+
+def _digest(payload: Payload, recorded: PayloadRow, secret: Secret, limits: Limits, cancel: CancelToken) -> str:
+    suite = next((one for name, one in SUITES.items() if name == recorded.suite), None)
+    if suite is None:
+        raise RequestRefused(f"unknown suite {recorded.suite!r}; there are: {', '.join(SUITES)}")
+    return encrypt_payload(payload, suite, NativeBackend(), secret, recorded.salt or b"", limits, cancel).digest.hex()
+
+
+def _fault(error: CryptoError) -> CheckVerdict:
+    if isinstance(error, SourceUnreadable):
+        return "unreadable"
+    if isinstance(error, SourceChanged):
+        return "unstable"
+    return "skipped" if isinstance(error, SourceSkipped) else "failed"
+
+
+def _verdict(
+    name: str, recorded: PayloadRow, verdict: CheckVerdict, *, digest: str | None = None, error: str | None = None
+) -> Checked:
+    kept = recorded.run_id, recorded.started_at, recorded.suite, _hex(recorded.digest)
+    return Checked(name, verdict, *kept, digest, error)
+
+
+def _hex(digest: bytes | None) -> str | None:
+    return None if digest is None else digest.hex()

@@ -17,8 +17,20 @@ from db.rows import NewRun
 from db.store import Store
 from flows.errors import RequestRefused
 from flows.jobs.parameters import EncryptPayloads, RunExperiments, Survey
-from flows.jobs.run import Job, MoreDone, OpenRun, PartOutcome, PlannedWork, Reporter, Tools, counted, open_run
-from flows.jobs.runner import Here, Pending, Step
+from flows.jobs.run import (
+    Here,
+    Job,
+    MoreDone,
+    OpenRun,
+    PartOutcome,
+    Pending,
+    PlannedWork,
+    Reporter,
+    Step,
+    Tools,
+    counted,
+    open_run,
+)
 from flows.settings import Settings
 from flows.text import plural
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload

@@ -16,8 +16,7 @@ from flows.jobs.arguments import need_key_file, need_outside, need_vault
 from flows.jobs.encrypt import EncryptionOutcome, batch_step, planned_work, run_batches
 from flows.jobs.parameters import EncryptFiles, RestoreFiles
 from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition, recorded, settled
-from flows.jobs.run import Job, OpenRun, PartOutcome, PlannedWork, Tools, open_run
-from flows.jobs.runner import Here, Step
+from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Step, Tools, open_run
 from flows.jobs.vault import NAME_ANOTHER, VaultWork, VerdictTally, known_snapshot, need_latest, record, run_on_vault
 from flows.settings import Settings
 from flows.text import shown_path, size

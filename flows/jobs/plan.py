@@ -20,7 +20,6 @@ from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Limits
 from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import Chosen, choose_backend
-from tasks.crypto.scan import scan, source_folders
 from tasks.crypto.secret import KeySource, ThrowAway
 from tasks.files import FolderIdentity
 from tasks.suites import SUITES, BackendChoice, Suite
@@ -175,6 +174,9 @@ def make_plan(parameters: EncryptFiles | EncryptPayloads, settings: Settings, ca
             raise RequestRefused("standard input can be read only once: give one suite and one backend")
         source = partial(iter, (Payload("stdin", b"-", None),))
     else:
+        # Late: random payloads need no walk.
+        from tasks.crypto.scan import scan
+
         source = partial(scan, parameters.paths)
     payloads = size_bytes = 0
     for payload in source():
@@ -226,6 +228,8 @@ def _plan(
     sources: tuple[FolderIdentity, ...] = ()
     if isinstance(parameters, EncryptFiles):
         key = need_key_file(settings.key_file)
+        from tasks.crypto.scan import source_folders
+
         sources = () if parameters.paths == ("-",) else source_folders(parameters.paths)
     limits = Limits(settings.chain_timeout_s, parameters.allow_legacy_size)
     return Plan(key, limits, tuple(parts), payloads, size_bytes, source, sources)

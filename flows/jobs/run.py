@@ -1,26 +1,155 @@
-"""A run around the work of a job: its row, its tools, and the events that it reports."""
+"""A job: its steps and the runner that does them, the events that it reports, and the run around it with its row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import queue
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 from db.errors import RecordError
 from db.history import History
 from db.rows import NewRun
 from db.store import Store
-from flows.jobs.runner import Here, Pending, Runner, Step
 from tasks.cancel import CancelToken
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Word = TypeVar("Word", bound=str)
+Result_co = TypeVar("Result_co", covariant=True)
 
 
-def _ignore(_event: object) -> None:
-    """Most jobs have nothing to tell within a step."""
+def _tell_nobody(_event: object) -> None:
+    """Most steps have nothing to tell, and another process has no listener: the result says the same later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The process that runs a step: the token that cancels it, and the listener for what happens within it.
+
+    Pickled, it becomes that of the process that unpickles it, so that it never travels with a step.
+    """
+
+    cancel: CancelToken = field(default_factory=CancelToken)
+    tell: Callable[[object], None] = _tell_nobody
+
+    def __reduce__(self) -> tuple[type[Here], tuple[()]]:
+        return Here, ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[T]):
+    """One piece of work of a job, as a value: it can be pickled and run in any process that sees the same files.
+
+    Attributes:
+        kind: name of its Prefect task, such as `encrypt-batch`.
+        name: name of its task run.
+        recorded_as: name of the task run that records it.
+        work: module-level function or a partial of one; does the work and gives the result.
+        record: likewise; writes the result as rows of a run, and adds nothing when it is called again.
+    """
+
+    kind: str
+    name: str
+    recorded_as: str
+    work: Callable[[Here], T]
+    record: Callable[[Store, int, T], object]
+
+
+class Pending(Protocol[Result_co]):
+    """A step that is being done and recorded."""
+
+    def result(self) -> Result_co:
+        """Wait until it is recorded; raises any error of doing or recording it."""
+
+    def add_done_callback(self, fn: Callable[[object], None], /) -> None:
+        """Call `fn` when it is recorded, or could not be."""
+
+
+class Runner(Protocol):
+    """Plans, then starts steps; the job bounds how many run at once."""
+
+    def plan(self, make: Callable[[], T]) -> T:
+        """Return or raise as `make` does; comes before every step."""
+
+    def start(
+        self, step: Step[T], store: Store, run_id: int, here: Here, after: Pending[object] | None = None
+    ) -> Pending[T]:
+        """Do a step, then record it, without waiting; `after` is an ended step that it follows in the graph."""
+
+
+class DirectRunner:
+    """Threads of this process."""
+
+    def __init__(self, workers: int) -> None:
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="step")
+
+    def close(self) -> None:
+        """Wait until all that was started has ended, and end the threads."""
+        self._pool.shutdown()
+
+    def plan(self, make: Callable[[], T]) -> T:
+        """See `Runner.plan`."""
+        return make()
+
+    def start(
+        self, step: Step[T], store: Store, run_id: int, here: Here, after: Pending[object] | None = None
+    ) -> Future[T]:
+        """See `Runner.start`."""
+        del after
+        return self._pool.submit(do_and_record, step, store, run_id, here)
+
+
+def do_and_record(step: Step[T], store: Store, run_id: int, here: Here) -> T:
+    """Run a step from its arguments to its rows; the result of its work."""
+    result = step.work(here)
+    step.record(store, run_id, result)
+    return result
+
+
+def at_once(
+    items: Iterable[Item], start: Callable[[Item], Pending[T]], workers: int, cancel: CancelToken
+) -> Generator[tuple[Item, T]]:
+    """Start a step for each item, at most `workers` at once; each item with its result, in the order of their ends.
+
+    Close the generator (`contextlib.closing`) to leave early. Then, and when a step raises, the token is set and all
+    started steps are waited for.
+    """
+    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+    active: dict[int, tuple[Item, Pending[T]]] = {}
+
+    def take_one() -> tuple[Item, T]:
+        item, pending = active.pop(ended.get())
+        return item, pending.result()
+
+    try:
+        coming = enumerate(items)
+        while True:
+            # Asked for only now: the next item may depend on the results so far.
+            number, item = next(coming, (-1, None))
+            if item is None:
+                break
+            active[number] = item, start(item)
+            active[number][1].add_done_callback(partial(_put, ended, number))
+            if len(active) == workers:
+                yield take_one()
+        while active:
+            yield take_one()
+    except BaseException:
+        cancel.cancel()
+        for _, pending in active.values():
+            # Finished work is still being recorded; the error that is on its way is the one to report.
+            with suppress(Exception):
+                pending.result()
+        raise
+
+
+def _put(ended: queue.SimpleQueue[int], number: int, _: object) -> None:
+    ended.put(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,30 +203,8 @@ class Reporter(Protocol):
         """Some more is done and recorded."""
 
 
-# Who in this process wants to hear of a job that a flow runs (the command line's progress bar).
+# Hears of a job that a flow runs in this process: the command line's progress bar.
 LISTENER: ContextVar[Reporter | None] = ContextVar("LISTENER", default=None)
-
-
-class Tee:
-    """Tells several reporters, one after the other."""
-
-    def __init__(self, *reporters: Reporter) -> None:
-        self._reporters = reporters
-
-    def planned(self, work: PlannedWork) -> None:
-        """See `Reporter`."""
-        for one in self._reporters:
-            one.planned(work)
-
-    def started(self, run_id: int) -> None:
-        """See `Reporter`."""
-        for one in self._reporters:
-            one.started(run_id)
-
-    def progressed(self, more: MoreDone) -> None:
-        """See `Reporter`."""
-        for one in self._reporters:
-            one.progressed(more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +222,7 @@ class PartOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a job works with: the record, what runs its batches and rounds, who is told, and what ends it early."""
+    """What a job works with: the record, the runner of its steps, the reporter, and the token that ends it early."""
 
     store: Store
     history: History
@@ -124,13 +231,13 @@ class Tools:
     cancel: CancelToken
 
 
-# A job that knows what to do and is handed the run's facts and its tools; gives back the run, closed.
+# Made of parameters and settings; takes the run's facts and its tools, and gives back the run, closed.
 Job = Callable[[NewRun, Tools], "OpenRun"]
 
 
 @dataclass(slots=True)
 class OpenRun:
-    """A run that is under way; parts of the job add what they came to. Once it is closed, `head` is the ledger's."""
+    """A run that is under way; each part of the job adds its outcome. Once it is closed, `head` is the ledger's."""
 
     run_id: int
     tools: Tools
@@ -138,7 +245,7 @@ class OpenRun:
     head: str | None = None
 
     def start(
-        self, step: Step[T], tell: Callable[[object], None] = _ignore, after: Pending[object] | None = None
+        self, step: Step[T], tell: Callable[[object], None] = _tell_nobody, after: Pending[object] | None = None
     ) -> Pending[T]:
         """Have the runner do and record a step of this run; see `Runner.start`."""
         here = Here(self.tools.cancel, tell)
@@ -170,7 +277,7 @@ def open_run(run: NewRun, tools: Tools) -> Iterator[OpenRun]:
         yield opened
     except BaseException as error:
         tools.cancel.cancel()
-        # Where the record is what failed, the row stays open, and the next run on this host closes it as crashed.
+        # If the record itself has failed, the row stays open, and the next run on this host closes it as crashed.
         with suppress(RecordError):
             if isinstance(error, Exception):
                 store.finish_run(opened.run_id, "failed", f"{type(error).__name__}: {error}")

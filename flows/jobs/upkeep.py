@@ -16,8 +16,7 @@ from db.words import VERDICT_FAULTS
 from flows.errors import RequestRefused
 from flows.jobs.arguments import need_key_file, need_vault
 from flows.jobs.parameters import Maintain, PruneVault, VerifyVault
-from flows.jobs.run import Job, OpenRun, PartOutcome, PlannedWork, Tools, open_run
-from flows.jobs.runner import Here
+from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, open_run
 from flows.jobs.vault import VaultWork, VerdictTally, known_snapshot, need_latest, record_at_once, run_on_vault
 from flows.settings import Settings
 from flows.text import parse_age, shown_path, size

@@ -14,8 +14,7 @@ from typing import Generic, TypeVar
 from db.history import History, SnapshotFilter
 from db.rows import SnapshotRow, VaultRow, storable
 from db.store import Store
-from flows.jobs.run import MoreDone, OpenRun
-from flows.jobs.runner import Here, Pending, Step, at_once
+from flows.jobs.run import Here, MoreDone, OpenRun, Pending, Step, at_once
 from flows.text import age, shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import CryptoError

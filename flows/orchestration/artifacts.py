@@ -17,7 +17,7 @@ from db.rows import PayloadRow, RunRow, SampleRow
 from db.words import PAYLOAD_FAILURES
 from flows.jobs.vault import VaultState
 from flows.show.finding_tables import RACES, SPEEDUPS, race_rows, speedup_rows
-from flows.show.markdown import artifact_of, as_markdown, markdown_of
+from flows.show.page import artifact_of, as_markdown, markdown_of
 from flows.show.table import Table
 from flows.show.tables import PAYLOADS, SAMPLES, VERDICTS, vault_table
 from tasks.axes import Outcome
@@ -148,8 +148,8 @@ def _publish_table(of: _Published, what: str, table: Table, total: int, command:
 
 def _publish_report(of: _Published) -> None:
     # Here, because only this task run needs it; with plots to draw it takes a second, for matplotlib.
+    from flows.show.record_sections import vault_run_sections
     from flows.show.report import TITLE, contents
-    from flows.show.vault_sections import vault_run_sections
 
     sections = contents(
         [of.run],

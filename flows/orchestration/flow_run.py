@@ -14,15 +14,14 @@ from prefect.states import Completed, Failed
 
 from db.errors import ThreadmillError
 from db.rows import NewRun
+from flows import code_version
 from flows.jobs.arguments import JobParameters, defaults, help_of, hints
-from flows.jobs.run import LISTENER, Job, Tee, Tools
+from flows.jobs.run import LISTENER, Job, MoreDone, PlannedWork, Reporter, Tools
 from flows.jobs.vault import look_at_vault
 from flows.orchestration.artifacts import publish
-from flows.orchestration.log import LogReporter, quiet_tasks
-from flows.orchestration.progress import ProgressArtifact
+from flows.orchestration.log import LogReporter, ProgressArtifact, quiet_tasks
 from flows.orchestration.runner import REFUSED, PrefectRunner
 from flows.settings import Settings, load_settings
-from flows.version import code_version
 from tasks.cancel import CancelToken
 
 P = TypeVar("P", bound=JobParameters)
@@ -108,7 +107,7 @@ def _run(name: str, make_job: Callable[[Settings], Job], log: LogReporter) -> St
     prefix = name.replace("_", "-")
     progress = ProgressArtifact(f"{prefix}-progress", str(runtime.flow_run.id))
     listener = LISTENER.get()
-    reporter = Tee(log, progress, *([listener] if listener else []))
+    reporter = _Tee(log, progress, *([listener] if listener else []))
     attempt = runtime.flow_run.run_count or 1
     run = NewRun(name, "prefect", {}, code_version(), str(runtime.flow_run.id), attempt, runtime.deployment.name)
     done = job(run, Tools(store, history, runner, reporter, CancelToken()))
@@ -117,3 +116,25 @@ def _run(name: str, make_job: Callable[[Settings], Job], log: LogReporter) -> St
     published = runner.report(partial(publish, prefix, history, done.run_id, done.message, done.head, look))
     log.ended(done, history.where, published)
     return Failed(message=done.message) if done.exit_code else Completed(message=done.message)
+
+
+class _Tee:
+    """Tells several reporters, one after the other."""
+
+    def __init__(self, *reporters: Reporter) -> None:
+        self._reporters = reporters
+
+    def planned(self, work: PlannedWork) -> None:
+        """See `Reporter`."""
+        for one in self._reporters:
+            one.planned(work)
+
+    def started(self, run_id: int) -> None:
+        """See `Reporter`."""
+        for one in self._reporters:
+            one.started(run_id)
+
+    def progressed(self, more: MoreDone) -> None:
+        """See `Reporter`."""
+        for one in self._reporters:
+            one.progressed(more)

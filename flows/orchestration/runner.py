@@ -15,7 +15,7 @@ from prefect.states import Failed
 from prefect.utilities.annotations import opaque, quote
 
 from db.errors import ThreadmillError
-from flows.jobs.runner import Here, Pending, Step
+from flows.jobs.run import Here, Pending, Step
 from tasks import steps
 from tasks.steps import Whole
 
@@ -65,7 +65,7 @@ class PrefectRunner:
         self._records: deque[PrefectFuture[Any]] = deque(maxlen=_RECORDS_KEPT)
 
     def plan(self, make: Callable[[], T]) -> T:
-        """See `flows.jobs.runner.Runner`. A refusal fails the task run without a traceback in the log."""
+        """See `flows.jobs.run.Runner`. A refusal fails the task run without a traceback in the log."""
         refused: list[Exception] = []
 
         def attempt() -> Whole[T] | State[None]:
@@ -86,7 +86,7 @@ class PrefectRunner:
     def start(
         self, step: Step[T], store: Store, run_id: int, here: Here, after: Pending[object] | None = None
     ) -> _Recorded[T]:
-        """See `flows.jobs.runner.Runner`."""
+        """See `flows.jobs.run.Runner`."""
         before = self._after_plan()
         if isinstance(after, _Recorded):
             # That edge stands for all before it, into the report too.

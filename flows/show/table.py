@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from flows.text import utc
+
 if TYPE_CHECKING:
-    from flows.show.charts import Chart
+    from flows.show.plots import Chart
 
 Row = TypeVar("Row")
 # A renderer writes numbers with separators, and times in the zone of its readers. None is an empty cell.
@@ -130,6 +132,18 @@ def table_of(title: str, headings: Iterable[str], rows: Iterable[tuple[Cell, ...
     """A table of cells that are made already; a `#` before a heading marks a column of figures."""
     columns = tuple(Heading(heading.removeprefix("#"), heading.startswith("#")) for heading in headings)
     return Table(title, columns, tuple(rows), folded)
+
+
+def written(cell: Cell, time: Callable[[datetime], str] = utc) -> str:
+    """A cell as text: counts with separators, times by `time`."""
+    match cell:
+        case None:
+            return ""
+        case int():
+            return f"{cell:,}"
+        case datetime():
+            return time(cell)
+    return cell
 
 
 def with_code(text: str, escape: Callable[[str], str], code: Callable[[str], str]) -> str:

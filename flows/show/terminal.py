@@ -6,30 +6,20 @@ import csv
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from itertools import zip_longest
 
-from flows.show.table import Cell, Table
+from flows.show.table import Table, written
 from flows.text import local, visible
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
-# Piped output has no width to fit into.
 _PIPED_WIDTH = 250
-_UNLIMITED = 1 << 20
+# A column of names is not folded to less.
+_LEAST_WIDTH = 4
+# For an output that cannot encode the others.
+_PLAIN_LINES = str.maketrans("┏━┳┓┃┡╇┩│└─┴┘", "+-++|+++|+-++")
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
-
-
-def console(*, error: bool = False) -> Console:
-    """For people, on standard output or standard error."""
-    from rich.console import Console
-
-    stream = sys.stderr if error else sys.stdout
-    return Console(stderr=error, width=None if stream.isatty() else _PIPED_WIDTH, highlight=False)
 
 
 def say(text: str = "", *, error: bool = False, flush: bool = False) -> None:
@@ -38,39 +28,97 @@ def say(text: str = "", *, error: bool = False, flush: bool = False) -> None:
 
 
 def print_table(table: Table) -> None:
-    """Print a table, without its wide columns where it would not fit."""
-    out = console()
-    drawn = _drawn(table)
-    if out.measure(drawn, options=out.options.update(max_width=_UNLIMITED)).maximum > out.width:
-        drawn = _drawn(table.narrowed())
-    out.print(drawn)
+    """Print a table; piped output has no width to fit into."""
+    width = _PIPED_WIDTH
+    if sys.stdout.isatty():
+        import shutil
+
+        width = shutil.get_terminal_size().columns
+    lines = "\n".join(drawn(table, width))
+    print(lines if sys.stdout.encoding.lower().startswith("utf") else lines.translate(_PLAIN_LINES))
 
 
-def _drawn(table: Table) -> RichTable:
-    from rich.table import Table as RichTable
-    from rich.text import Text
+def drawn(table: Table, width: int) -> Iterator[str]:
+    """The lines of a table, without its wide columns if it does not fit `width`.
 
-    drawn = RichTable(title=Text(visible(table.title), "table.title"), title_justify="left")
-    for place, heading in enumerate(table.headings):
-        # Names are folded where they must be, figures and times never.
-        whole = heading.right or any(isinstance(row[place], datetime) for row in table.rows)
-        justify: Literal["right", "left"] = "right" if heading.right else "left"
-        drawn.add_column(heading.text, justify=justify, overflow="fold", no_wrap=whole)
-    for row in table.rows:
-        # Text, because names may hold what rich takes for markup.
-        drawn.add_row(*(Text(_written(cell)) for cell in row))
-    return drawn
+    Not by Rich, whose import takes as long as a query. Names are folded where they must be, figures and times never.
+    """
+    texts, widths = _texts(table)
+    if _total(widths) > width:
+        table = table.narrowed()
+        texts, widths = _texts(table)
+    _fit(table, widths, width)
+    right = [heading.right for heading in table.headings]
+    yield from _folded(visible(table.title), width)
+    yield "┏" + "┳".join("━" * (one + 2) for one in widths) + "┓"
+    yield from _row(texts[0], widths, right, "┃")
+    yield "┡" + "╇".join("━" * (one + 2) for one in widths) + "┩"
+    for row in texts[1:]:
+        yield from _row(row, widths, right, "│")
+    yield "└" + "┴".join("─" * (one + 2) for one in widths) + "┘"
 
 
-def _written(cell: Cell) -> str:
-    match cell:
-        case None:
-            return ""
-        case int():
-            return f"{cell:,}"
-        case datetime():
-            return local(cell)
-    return visible(cell)
+def _texts(table: Table) -> tuple[list[list[str]], list[int]]:
+    """The headings and all cells as text, and the width of each column."""
+    texts = [[heading.text for heading in table.headings]]
+    texts += [[visible(written(cell, local)) for cell in row] for row in table.rows]
+    return texts, [max(map(_width, column)) for column in zip(*texts, strict=True)]
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + 3 * len(widths) + 1
+
+
+def _fit(table: Table, widths: list[int], width: int) -> None:
+    """Make the widest columns narrower until all fit, as far as names can be folded."""
+    folded = [
+        place
+        for place, heading in enumerate(table.headings)
+        if not heading.right and not any(isinstance(row[place], datetime) for row in table.rows)
+    ]
+    while _total(widths) > width:
+        widest = max(folded, key=lambda place: widths[place], default=None)
+        if widest is None or widths[widest] <= _LEAST_WIDTH:
+            return
+        widths[widest] -= 1
+
+
+def _row(texts: Sequence[str], widths: Sequence[int], right: Sequence[bool], bar: str) -> Iterator[str]:
+    for line in zip_longest(*map(_folded, texts, widths), fillvalue=""):
+        blanks = [" " * (one - _width(text)) for text, one in zip(line, widths, strict=True)]
+        cells = [
+            f" {blank}{text} " if to_right else f" {text}{blank} "
+            for text, blank, to_right in zip(line, blanks, right, strict=True)
+        ]
+        yield bar + bar.join(cells) + bar
+
+
+def _folded(text: str, width: int) -> list[str]:
+    """Lines of at most this width, broken at blanks where possible."""
+    if _width(text) <= width:
+        return [text]
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if _width(longer) <= width:
+            lines[-1] = longer
+            continue
+        if lines[-1]:
+            lines.append("")
+        for letter in word:
+            if _width(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
+    return lines
+
+
+def _width(text: str) -> int:
+    """The columns that a terminal gives to a text: two to a wide letter, none to a mark above another one."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def plain(value: object) -> JsonValue:

@@ -13,6 +13,7 @@ from tasks.cancel import CancelToken
 from tasks.crypto.chain import Sink
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Encrypted, Payload
+from tasks.crypto.scan import walk
 from tasks.crypto.secret import KeySource
 from tasks.files import closed_after, open_new, open_regular, sync_folder
 from tasks.suites import HEADER_BYTES, SALT_BYTES
@@ -25,7 +26,7 @@ from tasks.vault.lookup import newest_snapshot, peek, snapshot_names, unbelievab
 from tasks.vault.objects import ObjectBatch, digest_of
 from tasks.vault.snapshots import LONGEST_HEADER, OpenSnapshot, Snapshot, SnapshotWriter, open_snapshot
 from tasks.vault.vault import Vault
-from tasks.vault.walk import Changes, Excludes, walk
+from tasks.vault.walk import Changes, Excludes
 
 _PIECE_BYTES = 1 << 20
 
@@ -123,7 +124,7 @@ def compare(
             root = os.stat(vault.root)
             itself = root.st_dev, root.st_ino
         changes = Changes(vault.root if vault else "", previous, selection.rehash, selection.distrusted)
-        for one in changes.of(walk(selection.sources, Excludes(selection.excludes), itself)):
+        for one in changes.of(walk(selection.sources, Excludes(selection.excludes).match, itself)):
             if isinstance(one, Payload):
                 to_do(one)
             else:

@@ -17,12 +17,12 @@ import pytest
 from db.errors import NotReplaced, RecordUnusable
 from db.health import faults
 from db.history import History, PayloadFilter
-from db.tables import Base
+from db.tables import METADATA
 from db.transfer import ROWS_AT_ONCE, export_csv, export_sqlite, import_record
 from tests.support.commands import BIN, Command
 from tests.support.small_record import DAYS, PATH, RUNS, make_small, on_small_disk
 
-TABLES = {table.name: table.c.keys() for table in Base.metadata.sorted_tables}
+TABLES = {table.name: table.c.keys() for table in METADATA.sorted_tables}
 Write = Callable[..., dict[str, int]]
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 SECOND_DAY = datetime(2026, 9, 2, tzinfo=UTC)

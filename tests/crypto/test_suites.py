@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.crypto.ciphers import ENCRYPTORS, HASHES
 from tasks.suites import CIPHERS, DIGEST_BYTES, HEADER_BYTES, SUITES, SuiteName
+from tests.support.altered_tree import AlteredTree
 from tests.support.crypto_fakes import modest
 
 
@@ -53,3 +57,23 @@ def test_ciphertext_length(name: SuiteName, size: int) -> None:
     else:
         assert body % suite.spec.block_bytes == 0
         assert 1 <= body - size <= suite.spec.block_bytes
+
+
+def test_a_cipher_is_a_row_in_each_table(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Added as docs/architecture.md says, it is offered, and both backends give the same bytes."""
+    tree = AlteredTree(tmp_path, environment)
+    suites = "tasks/suites.py"
+    tree.add(suites, '"aes-128-ctr", ', after="Cipher = Literal[")
+    tree.add(suites, '"half", ', after="SuiteName = Literal[")
+    tree.add(suites, '    "aes-128-ctr": CipherSpec(16, 16, 1),\n', after='    "aes-256-ctr": CipherSpec(32, 16, 1),\n')
+    modern = '        Suite("modern", "aes-256-ctr", "pbkdf2-hmac-sha256", "sha256"),\n'
+    tree.add(suites, modern.replace("modern", "half").replace("aes-256-ctr", "aes-128-ctr"), after=modern)
+    aes = '    "aes-256-ctr": _block(algorithms.AES, modes.CTR),\n'
+    tree.add("tasks/crypto/ciphers.py", aes.replace("256", "128"), after=aes)
+    assert "half" in tree.threadmill("encrypt", "--help")
+    (tmp_path / "file").write_bytes(b"seventeen bytes..")
+    tree.threadmill("keygen", "key")
+    key = ("--key-file", "key")
+    tree.threadmill("encrypt", "file", *key, "--suite", "half", "--backend", "openssl", "--via", "direct")
+    (checked,) = json.loads(tree.threadmill("check", "file", *key, "--json"))
+    assert (checked["suite"], checked["verdict"]) == ("half", "same")

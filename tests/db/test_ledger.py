@@ -20,7 +20,7 @@ from db.history import History, SampleFilter
 from db.ledger import seal
 from db.rows import NewRun
 from db.store import Store
-from db.tables import Base
+from db.tables import METADATA
 from tests.support.kept import restore
 from tests.support.postgres import Server
 
@@ -70,7 +70,7 @@ def seal_again(url: str) -> None:
 
 # All but the number, which is given anew, of the tables that hold a run's rows.
 COLUMNS = {
-    table: [column.name for column in Base.metadata.tables[table].columns if column.name != "id"]
+    table: [column.name for column in METADATA.tables[table].columns if column.name != "id"]
     for table in ("encryption", "stage", "sample")
 }
 

@@ -21,7 +21,7 @@ from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
 from db.rows import NewRun
 from db.schema import HEAD, configuration
 from db.store import Store
-from db.tables import Base
+from db.tables import METADATA
 from tests.support.kept import restore
 
 RUN = NewRun("survey", "direct", {}, "test")
@@ -40,7 +40,7 @@ def revision_of(bare: Engine) -> str:
     with bare.connect() as connection:
         context = MigrationContext.configure(connection)
         revision = context.get_current_revision()
-        assert revision != HEAD or compare_metadata(context, Base.metadata) == []
+        assert revision != HEAD or compare_metadata(context, METADATA) == []
     return revision or ""
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select
 from db.history import History, PayloadFilter, SeriesFilter, SnapshotFilter, VerdictFilter
 from db.rows import NewRun
 from db.store import Store
-from db.tables import VaultTable, VerdictTable
+from db.tables import VAULT, VERDICT
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
@@ -24,7 +24,7 @@ from tasks.suites import SUITES
 from tests.support.vault_fakes import AT, START, VAULT_ID, Snapshot, Vault, Verdict, name_of, verdict_rows
 
 RUN = NewRun("verify_vault", "direct", {}, "test")
-VAULT = Vault()
+PLACE = Vault()
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_verdicts_by_what_they_are_about(store: Store, history: History) -> None
             Verdict(name_of(2), "leftover", day, path=b"/srv/ab"),
             Verdict("20261126T020000Z-1", "ok", day, "snapshot"),
         ]
-        store.record_verdicts(verdict_rows(run_id, verdicts, vault=VAULT if day == 1 else Vault("6b" * 16, "/mnt")))
+        store.record_verdicts(verdict_rows(run_id, verdicts, vault=PLACE if day == 1 else Vault("6b" * 16, "/mnt")))
 
     def found(**which: object) -> list[tuple[str, str]]:
         rows = history.verdicts(VerdictFilter(**which), limit=None)  # type: ignore[arg-type]
@@ -204,11 +204,11 @@ def test_proven_takes_no_memory(store: Store, history: History, run_id: int) -> 
     store.record_verdicts(verdict_rows(run_id, [Verdict(name_of(0))]))
     count = 15_000
     with store._transaction() as connection:
-        vault = connection.execute(select(VaultTable.id)).scalar_one()
+        vault = connection.execute(select(VAULT.c.id)).scalar_one()
         row = {"run_id": run_id, "vault_id": vault, "kind": "object", "status": "ok", "checked_at": START, "wall_ns": 1}
         for first in range(1, count, 5_000):
             rows = [row | {"ordinal": n, "name": f"{n:064x}"} for n in range(first, min(count, first + 5_000))]
-            connection.execute(insert(VerdictTable), rows)
+            connection.execute(insert(VERDICT), rows)
     tracemalloc.start()
     try:
         assert sum(1 for _ in history.proven(VAULT_ID)) == count

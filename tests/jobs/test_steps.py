@@ -20,8 +20,7 @@ from flows.jobs.encrypt import encryption_job
 from flows.jobs.experiment import experiment_job, survey
 from flows.jobs.keep import keeping_job, restoration_job
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads, PruneVault, RestoreFiles, RunExperiments, VerifyVault
-from flows.jobs.run import Job, MoreDone, OpenRun, PlannedWork, Tools
-from flows.jobs.runner import DirectRunner, Here, Runner, Step
+from flows.jobs.run import DirectRunner, Here, Job, MoreDone, OpenRun, PlannedWork, Runner, Step, Tools
 from flows.jobs.upkeep import pruning_job, verification_job
 from flows.settings import Settings
 from tasks.axes import Executor, Experiment, Outcome, Workload

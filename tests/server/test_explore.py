@@ -24,13 +24,13 @@ from urllib.parse import urlencode
 
 import pytest
 
-from db.tables import Base
+from db.tables import METADATA
 from tests.support.commands import BIN, Command, clean_environment
 from tests.support.small_record import PATH, make_small
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("datasette") is None, reason="the extra explore is not here")
 START_S = 120
-TABLES = {table.name: table.c.keys() for table in Base.metadata.sorted_tables}
+TABLES = {table.name: table.c.keys() for table in METADATA.sorted_tables}
 # Those that look back from today, and the record is of other days.
 RECENT = {"last_night", "failures", "slowest_payloads"}
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
-from rich.console import Console
 
 from db.history import History, PayloadFilter, SampleFilter, SeriesFilter, SnapshotFilter, VerdictFilter
 from flows.analysis.changes import find_changes
 from flows.show import terminal
 from flows.show.finding_tables import RACES, SPEEDUPS, race_rows, speedup_rows
-from flows.show.markdown import artifact_of
+from flows.show.page import artifact_of
 from flows.show.series_tables import CHANGES, SLOWEST, said_once, trend_table
 from flows.show.table import Column, Table, TableOf
 from flows.show.tables import FAILURES, PAYLOADS, PROOFS, RUNS, SAMPLES, SNAPSHOTS, VERDICTS
@@ -63,20 +61,30 @@ def test_an_artifact_has_numbers_times_in_utc_and_text_that_is_no_markup() -> No
     ]
 
 
-def printed(table: Table, width: int, monkeypatch: pytest.MonkeyPatch) -> str:
+def printed(table: Table, width: int) -> str:
     """What a terminal of that width shows."""
-    file = io.StringIO()
-    monkeypatch.setattr(terminal, "console", lambda: Console(file=file, width=width, highlight=False))
-    terminal.print_table(table)
-    return file.getvalue()
+    return "\n".join(terminal.drawn(table, width))
 
 
-def test_wide_columns_are_left_out_only_where_they_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wide_columns_are_left_out_only_where_they_do_not_fit() -> None:
     """Twenty letters have no room for the time."""
     table = THINGS.fill([Thing("one", 1000, 1_500_000)])
-    assert "1.50 ms" in printed(table, 80, monkeypatch)
-    narrow = printed(table, 20, monkeypatch)
+    assert "1.50 ms" in printed(table, 80)
+    narrow = printed(table, 20)
     assert ("1.50 ms" in narrow, "1,000" in narrow) == (False, True)
+
+
+def test_names_are_folded_at_blanks_and_by_the_columns_that_letters_take() -> None:
+    """A wide letter takes two columns and a combining mark none; figures stay in one piece."""
+    table = THINGS.fill([Thing("a name of words", 1_000_000), Thing("漢字漢字漢字e\u0301")]).narrowed()
+    assert printed(table, 26).splitlines()[3:] == [
+        "┡━━━━━━━━━━━━┳━━━━━━━━━━━┩".replace("┳", "╇"),
+        "│ a name of  │ 1,000,000 │",
+        "│ words      │           │",
+        "│ 漢字漢字漢 │           │",
+        "│ 字e\u0301        │           │",
+        "└────────────┴───────────┘",
+    ]
 
 
 def every_table(history: History) -> Iterator[Table]:
@@ -98,14 +106,12 @@ def every_table(history: History) -> Iterator[Table]:
     yield trend_table(history.trend(which, limit=5), "day")
 
 
-def test_every_table_fits_eighty_columns(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_table_fits_eighty_columns(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No line is longer; figures and times are in one piece, however long the names beside them are."""
     history = History(f"sqlite:///{example(tmp_path_factory)}")
     for table in every_table(history):
         assert table.rows, table.title
-        text = printed(table, 80, monkeypatch)
+        text = printed(table, 80)
         assert max(map(len, text.splitlines())) <= 80, table.title
         narrow = table.narrowed()
         for place, heading in enumerate(narrow.headings):

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from db.store import Store
-from flows.jobs.runner import Here, Pending, Step, do_and_record
+from flows.jobs.run import Here, Pending, Step, do_and_record
 
 T = TypeVar("T")
 

@@ -15,14 +15,14 @@ from db.ledger import seal
 from db.store import Store
 from db.summaries import roll_up_closed_days, summarise_run
 from db.tables import (
-    CaseTable,
-    EncryptionTable,
-    HostTable,
-    InterpreterTable,
-    RunTable,
-    SampleTable,
-    StageTable,
-    VaultTable,
+    CASE,
+    ENCRYPTION,
+    HOST,
+    INTERPRETER,
+    RUN,
+    SAMPLE,
+    STAGE,
+    VAULT,
 )
 from db.words import SAMPLE_FAILURES
 from db.writes import add_snapshot, add_verdicts
@@ -120,7 +120,7 @@ class GeneratedRecord:
                 "started_at": at,
                 "finished_at": None if status == "running" else at + timedelta(seconds=1 + took_ns / 1e9),
             }
-            run_id: int = connection.execute(insert(RunTable).returning(RunTable.id), row).scalar_one()
+            run_id: int = connection.execute(insert(RUN).returning(RUN.c.id), row).scalar_one()
             self._payloads(connection, run_id, at, payloads, snapshot)
             self._samples(connection, run_id, at, samples)
             if verdicts:
@@ -146,15 +146,11 @@ class GeneratedRecord:
         vault = None
         if snapshot is not None:
             add_snapshot(connection, snapshot.row(run_id))
-            vault = connection.execute(
-                select(VaultTable.id).where(VaultTable.vault_id == snapshot.vault_id)
-            ).scalar_one()
+            vault = connection.execute(select(VAULT.c.id).where(VAULT.c.vault_id == snapshot.vault_id)).scalar_one()
         rows = [_payload(run_id, number, at, one, vault) for number, one in enumerate(payloads)]
         if not rows:
             return
-        ids = connection.execute(
-            insert(EncryptionTable).returning(EncryptionTable.id, sort_by_parameter_order=True), rows
-        )
+        ids = connection.execute(insert(ENCRYPTION).returning(ENCRYPTION.c.id, sort_by_parameter_order=True), rows)
         stages = [
             _stage(payload_id, position, one.wall_ns)
             for payload_id, one in zip(ids.scalars(), payloads, strict=True)
@@ -162,7 +158,7 @@ class GeneratedRecord:
             for position in (0, 1)
         ]
         if stages:
-            connection.execute(insert(StageTable), stages)
+            connection.execute(insert(STAGE), stages)
 
     def _samples(self, connection: Connection, run_id: int, at: datetime, samples: Iterable[NewSample]) -> None:
         rows = []
@@ -186,22 +182,22 @@ class GeneratedRecord:
             }
             rows.append(row)
         if rows:
-            connection.execute(insert(SampleTable), rows)
+            connection.execute(insert(SAMPLE), rows)
 
     def _host(self, connection: Connection, name: str, memory_gib: int) -> int:
         if (name, memory_gib) not in self._ids:
             facts = {"name": name, "memory_gib": memory_gib}
             row = {"fingerprint": digest_of(str(facts)).hex(), "name": name, "facts": facts}
-            same = HostTable.fingerprint == row["fingerprint"]
-            self._ids[name, memory_gib] = _found_or_new(connection, HostTable, same, row)
+            same = HOST.c.fingerprint == row["fingerprint"]
+            self._ids[name, memory_gib] = _found_or_new(connection, HOST, same, row)
         return self._ids[name, memory_gib]
 
     def _case(self, connection: Connection, case: NewCase, version: str) -> int:
         if (case, version) not in self._ids:
             axes = ("key", "experiment", "executor", "workload", "shape", "guard", "workers", "count")
             row = {"workload_version": version} | {name: getattr(case, name) for name in axes}
-            same = (CaseTable.key == case.key) & (CaseTable.workload_version == version)
-            self._ids[case, version] = _found_or_new(connection, CaseTable, same, row)
+            same = (CASE.c.key == case.key) & (CASE.c.workload_version == version)
+            self._ids[case, version] = _found_or_new(connection, CASE, same, row)
         return self._ids[case, version]
 
     def _interpreter(self, connection: Connection, label: str) -> int:
@@ -215,14 +211,14 @@ class GeneratedRecord:
                 "gil_build": label == version,
                 "facts": {"version": version},
             }
-            same = InterpreterTable.fingerprint == row["fingerprint"]
-            self._ids[label] = _found_or_new(connection, InterpreterTable, same, row)
+            same = INTERPRETER.c.fingerprint == row["fingerprint"]
+            self._ids[label] = _found_or_new(connection, INTERPRETER, same, row)
         return self._ids[label]
 
 
 def _found_or_new(connection: Connection, table: Any, same: Any, row: dict[str, Any]) -> int:
-    found: int | None = connection.execute(select(table.id).where(same)).scalar()
-    return found or connection.execute(insert(table).returning(table.id), row).scalar_one()
+    found: int | None = connection.execute(select(table.c.id).where(same)).scalar()
+    return found or connection.execute(insert(table).returning(table.c.id), row).scalar_one()
 
 
 def object_of(run_id: int, name: str) -> str:

@@ -3,8 +3,6 @@
 import ast
 import json
 import pickle
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +16,7 @@ from tasks.threads.child import MEASURED, workload_version
 from tasks.threads.measured.executors import EXECUTORS
 from tasks.threads.measured.race import GUARDS, SHAPES
 from tasks.threads.measured.workloads import WORKLOADS
+from tests.support.altered_tree import AlteredTree
 
 
 def test_every_row_has_its_function() -> None:
@@ -123,35 +122,23 @@ def test_the_measured_program_needs_the_standard_library_only() -> None:
 
 
 def test_an_executor_is_one_row_and_one_function(tmp_path: Path, environment: dict[str, str]) -> None:
-    """Added as docs/experiments.md says, it is offered, measured, recorded, and told by its name for people."""
-    root = Path(__file__).parents[2]
-    for package in ("db", "flows", "tasks"):
-        shutil.copytree(root / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    table = tmp_path / "tasks" / "axes.py"
-    row = '    BACKWARDS = "backwards", "the last item first", False\n'
-    last = '    INTERPRETER_POOL = "interpreter-pool", "sub-interpreters", True\n'
-    assert last in table.read_text()
-    table.write_text(table.read_text().replace(last, last + row))
-    function = (
+    """Added as docs/architecture.md says, it is offered, measured, recorded, and told by its name for people."""
+    tree = AlteredTree(tmp_path, environment)
+    tree.add(
+        "tasks/axes.py",
+        '    BACKWARDS = "backwards", "the last item first", False\n',
+        after='    INTERPRETER_POOL = "interpreter-pool", "sub-interpreters", True\n',
+    )
+    tree.add(
+        "tasks/threads/measured/executors.py",
         '\n\n@row(EXECUTORS, "backwards")\n'
         'def backwards(job: "Job", items: "Sequence[object]", _workers: int) -> "Done":\n'
         '    """The last item first, in the main thread."""\n'
-        "    return collected([metered(job.work, item) for item in reversed(items)][::-1])\n"
+        "    return collected([metered(job.work, item) for item in reversed(items)][::-1])\n",
     )
-    with (tmp_path / "tasks" / "threads" / "measured" / "executors.py").open("a") as module:
-        module.write(function)
-
-    def threadmill(*arguments: str) -> str:
-        program = f"import sys; from flows.cli.main import main; sys.exit(main({arguments!r}))"
-        # `-c` puts the current folder first on the path, before the installed packages.
-        asked = [sys.executable, "-c", program]
-        return subprocess.run(
-            asked, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True, timeout=120
-        ).stdout
-
-    assert "backwards" in threadmill("experiment", "--help")
+    assert "backwards" in tree.threadmill("experiment", "--help")
     arguments = ("--workload", "factorize", "--executor", "backwards", "--rounds", "1", "--quick", "--via", "direct")
-    told = threadmill("experiment", "speedup", *arguments)
+    told = tree.threadmill("experiment", "speedup", *arguments)
     assert "the last item first" in told
-    (row_of_it,) = json.loads(threadmill("history", "speedup", "--executor", "backwards", "--json"))
+    (row_of_it,) = json.loads(tree.threadmill("history", "speedup", "--executor", "backwards", "--json"))
     assert (row_of_it["executor"], row_of_it["failures"], row_of_it["skipped"]) == ("backwards", 0, None)

@@ -1,4 +1,4 @@
-"""Charts drawn with matplotlib, as SVG to stand in a page and as PNG: the only module that imports it.
+"""Charts as SVG to stand in a page and as PNG: this package alone imports matplotlib, and only to draw.
 
 Plain `Figure` objects, because pyplot is state of the whole process; settings of the user's own are left aside, so
 that the same findings give the same bytes everywhere.
@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from flows.show.charts import Chart, HeatMap, LineChart, ScalingChart, StageChart
-from flows.show.plots.bars import draw_heatmap, draw_stages, draw_times, heatmap_size, stages_size, times_size
-from flows.show.plots.lines import draw_lines, draw_scaling, lines_size, scaling_size
+from flows.show.plots.bars import HeatMap, StageChart, TimeChart
+from flows.show.plots.lines import LineChart, ScalingChart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Chart = ScalingChart | HeatMap | TimeChart | LineChart | StageChart
 
 _DPI = 100
 _COLOURS = 96
@@ -65,21 +66,8 @@ def figure(chart: Chart) -> Figure:
     from matplotlib.figure import Figure
 
     with _settings(chart.title):
-        if isinstance(chart, ScalingChart):
-            drawn = Figure(figsize=scaling_size(chart), layout="constrained")
-            draw_scaling(drawn, chart)
-        elif isinstance(chart, HeatMap):
-            drawn = Figure(figsize=heatmap_size(chart), layout="constrained")
-            draw_heatmap(drawn, chart)
-        elif isinstance(chart, LineChart):
-            drawn = Figure(figsize=lines_size(chart), layout="constrained")
-            draw_lines(drawn, chart)
-        elif isinstance(chart, StageChart):
-            drawn = Figure(figsize=stages_size(chart), layout="constrained")
-            draw_stages(drawn, chart)
-        else:
-            drawn = Figure(figsize=times_size(chart), layout="constrained")
-            draw_times(drawn, chart)
+        drawn = Figure(figsize=chart.size, layout="constrained")
+        chart.draw(drawn)
         # On a phone the left of a wide plot is what is seen of it first.
         place = {"x": 0.01, "ha": "left"} if isinstance(chart, LineChart | StageChart) else {}
         drawn.suptitle(_wrapped(chart.title, drawn.get_figwidth()), fontweight="bold", **place)

@@ -1,28 +1,26 @@
-"""Draw curves: speed-up over workers between the ideal and the ceiling, and values over time with their quartiles."""
+"""Charts of lines: speed-up over workers between the ideal and the ceiling, and values over time with quartiles."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from flows.show.charts import (
-    GREY,
-    INK,
-    Curve,
-    Line,
-    LineChart,
-    LinePanel,
-    Point,
-    ScalingChart,
-    ScalingPanel,
-    style_number,
-    style_of,
-)
+from tasks.axes import Executor
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from flows.analysis.intervals import Ratio
+
+# Colours that the colour-blind tell apart and that differ in grey too: Okabe and Ito's, and greys.
+INK = "#1a1a1a"
+GREY = "#8c8c8c"
+BLUE, ORANGE, SKY, GREEN = "#0072B2", "#E69F00", "#56B4E9", "#009E73"
+VERMILLION, PURPLE, BLACK = "#D55E00", "#CC79A7", "#000000"
 
 _IDEAL = "ideal: as many times as workers"
 _CEILING = "ceiling: independent processes"
@@ -31,18 +29,70 @@ _APART = 0.09
 _MARKERS = 24
 
 
-def scaling_size(chart: ScalingChart) -> tuple[float, float]:
-    """Inches."""
-    return max(4.6, 3.0 * len(chart.panels) + 0.4), 4.0
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """Colour, marker and line, each of which tells a curve from the others by itself."""
+
+    colour: str
+    marker: str
+    line: str | tuple[float, tuple[float, ...]]
 
 
-def draw_scaling(figure: Figure, chart: ScalingChart) -> None:
-    """All panels, and one legend below them."""
-    axes = figure.subplots(1, len(chart.panels), squeeze=False)[0]
-    for panel, own in zip(chart.panels, axes, strict=True):
-        _draw_scaling_panel(own, panel)
-    axes[0].set_ylabel("speed-up, with 95 % interval\n(hollow: too few pairs for one)")
-    _legend(figure, axes, 4 if len(chart.panels) > 1 else 2)
+_STYLES = (
+    _Style(BLACK, "x", "-"),
+    _Style(BLUE, "o", "-"),
+    _Style(SKY, "s", "--"),
+    _Style(VERMILLION, "^", "-."),
+    _Style(GREEN, "D", ":"),
+    _Style(PURPLE, "v", (0, (6, 2, 1, 2, 1, 2))),
+    _Style(ORANGE, "P", (0, (1, 1))),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A speed-up with so many workers."""
+
+    workers: int
+    ratio: Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """An executor's speed-ups, by rising number of workers."""
+
+    executor: Executor
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingPanel:
+    """A workload's speed-ups; `ceiling` is what independent processes gave, empty where it is no limit."""
+
+    title: str
+    curves: tuple[Curve, ...]
+    ceiling: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingChart:
+    """Speed-up over workers, a panel for each workload."""
+
+    title: str
+    panels: tuple[ScalingPanel, ...]
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height in inches."""
+        return max(4.6, 3.0 * len(self.panels) + 0.4), 4.0
+
+    def draw(self, figure: Figure) -> None:
+        """All panels, and one legend below them."""
+        axes = figure.subplots(1, len(self.panels), squeeze=False)[0]
+        for panel, own in zip(self.panels, axes, strict=True):
+            _draw_scaling_panel(own, panel)
+        axes[0].set_ylabel("speed-up, with 95 % interval\n(hollow: too few pairs for one)")
+        _legend(figure, axes, 4 if len(self.panels) > 1 else 2)
 
 
 def _draw_scaling_panel(axes: Axes, panel: ScalingPanel) -> None:
@@ -74,7 +124,8 @@ def _draw_ceiling(axes: Axes, ceiling: tuple[Point, ...]) -> None:
 
 def _draw_curve(axes: Axes, curve: Curve, shift: float) -> None:
     """Without an interval a marker is hollow."""
-    style = style_of(curve.executor)
+    # By its place in the executors' table: a new row has a style without being given one.
+    style = _STYLES[list(Executor).index(curve.executor) % len(_STYLES)]
     xs = [point.workers + shift for point in curve.points]
     ys = [point.ratio.value for point in curve.points]
     below = [point.ratio.value - (point.ratio.low or point.ratio.value) for point in curve.points]
@@ -109,21 +160,57 @@ def _top(panel: ScalingPanel) -> float:
     return max(1.5, *(point.ratio.high or point.ratio.value for point in points))
 
 
-def lines_size(chart: LineChart) -> tuple[float, float]:
-    """Inches."""
-    return 7.2, 1.5 + 1.6 * len(chart.panels)
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A value at a time (UTC), with its quartiles where they are known."""
+
+    at: datetime
+    value: float
+    lower: float | None = None
+    upper: float | None = None
 
 
-def draw_lines(figure: Figure, chart: LineChart) -> None:
-    """All panels, and one legend below them; a name has the same style in each."""
-    names = list(dict.fromkeys(line.label for panel in chart.panels for line in panel.lines))
-    axes = figure.subplots(len(chart.panels), 1, squeeze=False, sharex=True)[:, 0]
-    for panel, own in zip(chart.panels, axes, strict=True):
-        _draw_line_panel(own, panel, names)
-        if chart.reference is not None:
-            own.axhline(chart.reference, color=GREY, linewidth=0.8)
-    figure.supylabel(chart.unit, fontsize=9)
-    _legend(figure, axes, 4)
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The values of a name, oldest first."""
+
+    label: str
+    moments: tuple[Moment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinePanel:
+    """Lines that may be compared; `steps` are the times at which one of them changed its level."""
+
+    title: str
+    lines: tuple[Line, ...]
+    steps: tuple[datetime, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LineChart:
+    """Values over time, panels one below the other; `reference` is a value to compare with, or None."""
+
+    title: str
+    unit: str
+    panels: tuple[LinePanel, ...]
+    reference: float | None = None
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height in inches."""
+        return 7.2, 1.5 + 1.6 * len(self.panels)
+
+    def draw(self, figure: Figure) -> None:
+        """All panels, and one legend below them; a name has the same style in each."""
+        names = list(dict.fromkeys(line.label for panel in self.panels for line in panel.lines))
+        axes = figure.subplots(len(self.panels), 1, squeeze=False, sharex=True)[:, 0]
+        for panel, own in zip(self.panels, axes, strict=True):
+            _draw_line_panel(own, panel, names)
+            if self.reference is not None:
+                own.axhline(self.reference, color=GREY, linewidth=0.8)
+        figure.supylabel(self.unit, fontsize=9)
+        _legend(figure, axes, 4)
 
 
 def _draw_line_panel(axes: Axes, panel: LinePanel, names: list[str]) -> None:
@@ -140,7 +227,7 @@ def _draw_line_panel(axes: Axes, panel: LinePanel, names: list[str]) -> None:
 
 
 def _draw_line(axes: Axes, line: Line, number: int) -> None:
-    style = style_number(number + 1)
+    style = _STYLES[(number + 1) % len(_STYLES)]
     times = [moment.at for moment in line.moments]
     banded = [moment for moment in line.moments if moment.lower is not None and moment.upper is not None]
     if banded:
