@@ -107,7 +107,7 @@ def _lock(descriptor: int, how: int, root: str, cancel: CancelToken) -> None:
         except BlockingIOError:
             if waited_s >= WAIT_S:
                 raise VaultBusy(
-                    root, f"is in use by another threadmill, for {WAIT_S:.0f} s now; try again when that has ended"
+                    root, f"is in use by another threadmill, for {WAIT_S:.0f} s now; try again when it has ended"
                 ) from None
         else:
             return

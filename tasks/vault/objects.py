@@ -228,7 +228,7 @@ def _decryptor(secret: Secret, header: bytes) -> Encryptor | None:
 
 def _check(vault: Vault, digest: str, found: str) -> None:
     if found != digest:
-        raise VaultChanged(vault.root, f"object {digest} has other bytes than those that it is named for")
+        raise VaultChanged(vault.root, f"object {digest}: its bytes do not fit its name")
 
 
 @contextmanager
@@ -242,7 +242,7 @@ def _opened(vault: Vault, digest: str, size_bytes: int) -> Iterator[int]:
     with closed_after(descriptor):
         # Check the size first, so that a huge sparse object is not read to its end.
         if length != HEADER_BYTES + size_bytes:
-            reason = f"object {digest} has not the {HEADER_BYTES + size_bytes:,} bytes of its file"
+            reason = f"object {digest} does not have the {HEADER_BYTES + size_bytes:,} bytes of its file"
             raise VaultChanged(vault.root, reason)
         try:
             yield descriptor

@@ -191,5 +191,5 @@ def _reason(error: OSError) -> str:
     if isinstance(error, FileExistsError):
         return "something else is there already; --overwrite replaces files and links"
     if error.errno in (errno.ENOTDIR, errno.ELOOP):
-        return "a file or link is where its folder belongs; move that away"
+        return "a file or link is in the place of its folder; move it away"
     return error.strerror or str(error)

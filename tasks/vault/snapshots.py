@@ -97,7 +97,7 @@ class OpenSnapshot:
         except BadLine as error:
             raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: line {entries + 2} {error}") from None
         if Totals(entries, files, size_bytes) != self.snapshot.totals:
-            raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: its last line does not fit its entries")
+            raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: its totals do not fit its entries")
 
     def _all_lines(self) -> Iterator[bytes]:
         """Every line but the MAC's."""
@@ -204,7 +204,7 @@ class SnapshotWriter:
     def _flush(self) -> None:
         self._left -= len(self._held)
         if self._left < MAC_LINE_BYTES:
-            raise VaultError(self._root, "so many entries are more than a snapshot may have; back up parts of them")
+            raise VaultError(self._root, "a snapshot cannot have so many entries; back up parts of the sources")
         self._mac.update(self._held)
         write_all(self._descriptor, bytes(self._held))
         self._held.clear()

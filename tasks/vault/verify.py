@@ -159,12 +159,12 @@ def _look_around(root: str, index: ObjectIndex) -> Iterator[Verdict]:
 
     The objects go into the index.
     """
-    yield from _look_into(root, ".", _FILES, _FOLDERS, "does not belong into a vault")
+    yield from _look_into(root, ".", _FILES, _FOLDERS, "does not belong in a vault")
     for folder in (OBJECTS, SNAPSHOTS):
         if not os.path.lexists(f"{root}/{folder}"):
             yield judged("file", folder, "missing", "is not there")
     for name in (yield from _look_into(root, TEMPORARY, _any, _none, "is not what a run leaves")):
-        yield judged("file", f"{TEMPORARY}/{name}", "leftover", "left by a run that was interrupted")
+        yield judged("file", f"{TEMPORARY}/{name}", "leftover", "left by an interrupted run")
     yield from _look_into(root, SNAPSHOTS, SNAPSHOT_NAME.fullmatch, _none, "is not a snapshot")
     for begin in sorted((yield from _look_into(root, OBJECTS, _none, _BEGINNING, "is not a folder of objects"))):
         is_object = re.compile(begin + r"[0-9a-f]{62}").fullmatch
@@ -213,9 +213,9 @@ def _check(root: str, digest: str, size_bytes: int, buffer: bytearray) -> Verdic
             # Check the size first, so that a huge sparse object is not read to its end.
             found = digest_of(descriptor, length, buffer) if length == size_bytes + HEADER_BYTES else None
         if found is None:
-            status, error = "changed", f"has not the {size_bytes + HEADER_BYTES:,} bytes of its file"
+            status, error = "changed", f"does not have the {size_bytes + HEADER_BYTES:,} bytes of its file"
         elif found != digest:
-            status, error = "changed", "has other bytes than those that it is named for"
+            status, error = "changed", "its bytes do not fit its name"
     except OSError as fault:
         status, error = "missing" if fault.errno == errno.ENOENT else "unreadable", fault.strerror
     return Verdict("object", digest, status, size_bytes, None, error, begin, time.perf_counter_ns() - started_ns)
