@@ -119,7 +119,7 @@ class Sample:
     positive_lost: int | None = None
     """Updates that the positive control in the same child lost; None where it was not needed."""
     negative_lost: int | None = None
-    """The same of the control under a lock."""
+    """Updates that the control under a lock lost."""
     noisy: bool = False
 
 
@@ -137,10 +137,6 @@ class CaseSelection:
     guards: tuple[Guard, ...] = ()
     workers: tuple[int, ...] = (2,)
     quick: bool = False
-
-    def asks(self, experiment: Experiment) -> bool:
-        """Whether an experiment is chosen."""
-        return not self.experiments or experiment in self.experiments
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +191,10 @@ def plan(selection: CaseSelection, interpreters: Iterable[Interpreter], rounds: 
 def cases_of(selection: CaseSelection) -> tuple[Case, ...]:
     """All cases of a selection, each once; `ceiling` is always among them."""
     chosen: list[Case] = []
-    if selection.asks(Experiment.SPEEDUP):
+    experiments = selection.experiments or tuple(Experiment)
+    if Experiment.SPEEDUP in experiments:
         chosen += _speedup_cases(selection)
-    if selection.asks(Experiment.RACE):
+    if Experiment.RACE in experiments:
         chosen += _race_cases(selection)
     chosen += [Case.ceiling(workers) for workers in (1, *selection.workers)]
     return tuple(dict.fromkeys(chosen))
@@ -214,11 +211,9 @@ def _speedup_cases(selection: CaseSelection) -> Iterator[Case]:
 
 
 def _race_cases(selection: CaseSelection) -> Iterator[Case]:
-    guards = selection.guards or tuple(Guard)
-    for guard in guards:
+    for guard in selection.guards or Guard:
         count = guard.quick_updates if selection.quick else guard.updates
-        shapes = (selection.shapes or tuple(Shape)) if guard.shaped else (None,)
-        for shape in shapes:
+        for shape in (selection.shapes or tuple(Shape)) if guard.shaped else (None,):
             yield Case.race(guard, shape, RACE_WORKERS, count)
 
 

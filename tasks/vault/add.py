@@ -201,19 +201,19 @@ def _need_short(vault: Vault, selection: SourceSelection) -> None:
 
 
 def _previous(vault: Vault, sources: Sequence[bytes], stack: ExitStack) -> tuple[OpenSnapshot | None, tuple[str, ...]]:
-    """The newest good snapshot of these sources, and damaged snapshots that may be newer."""
+    """The newest good snapshot of the sources, and damaged snapshots that may be newer."""
     headers = {name: peek(vault.root, name) for name in snapshot_names(vault.root)}
     newest_first = sorted(headers, key=lambda name: (headers[name].sequence, name), reverse=True)
     for name in newest_first:
         if headers[name].sources == tuple(sources):
             with suppress(VaultError):
                 return stack.enter_context(open_snapshot(vault, name)), tuple(unbelievable(vault, name))
-    # No good one. A damaged snapshot as new as the newest of other sources may have been one.
+    # There is no good one; a damaged snapshot as new as the newest of other sources may have been one.
     return None, tuple(unbelievable(vault, newest_first[0])) if newest_first else ()
 
 
 class ObjectKeeper:
-    """The objects of one batch, and for which file each is."""
+    """Keeps the objects of one batch, and the results of its files."""
 
     def __init__(self, vault: Vault, objects: ObjectBatch) -> None:
         self._vault = vault
@@ -221,7 +221,7 @@ class ObjectKeeper:
         self.results: list[tuple[int, DraftResult]] = []
 
     def salt_of(self, known: str) -> bytes | None:
-        """The salt of an object; None if that is not there, or not whole: then it is not to be taken over."""
+        """The salt of an object; None if the object is missing or damaged, and so must not be taken over."""
         try:
             descriptor, length = open_regular(object_path(self._vault.root, known))
             with closed_after(descriptor):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -43,7 +42,9 @@ def find_snapshot(vault: Vault, wanted: str) -> str:
     if not names:
         raise NoSuchSnapshot(vault.root, "has no snapshot yet")
     if wanted == LATEST:
-        return _latest(vault, names)
+        newest = max(names, key=lambda name: (peek(vault.root, name).sequence, name))
+        # Opening a damaged snapshot that may be the latest says what is wrong with it.
+        return next(iter(unbelievable(vault, newest)), newest)
     found = [name for name in names if name.startswith(wanted) or name.partition("-")[2].startswith(wanted)]
     if wanted in found:
         return wanted
@@ -60,12 +61,6 @@ def newest_snapshot(vault: Vault) -> Snapshot | None:
         with suppress(VaultError):
             return read_snapshot(vault, name)
     return None
-
-
-def _latest(vault: Vault, names: Sequence[str]) -> str:
-    newest = max(names, key=lambda name: (peek(vault.root, name).sequence, name))
-    # Opening a damaged snapshot that may be the latest says what is wrong with it.
-    return next(iter(unbelievable(vault, newest)), newest)
 
 
 def unbelievable(vault: Vault, since: str) -> list[str]:

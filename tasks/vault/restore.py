@@ -27,7 +27,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 @dataclass(frozen=True, slots=True)
 class PortionRestored(Verdicts):
-    """A verdict for each file, and for everything else that could not be restored; `same` files were there already."""
+    """A verdict for each file, and for everything else that was not restored; `same` files were there already."""
 
     restored: int = 0
     same: int = 0

@@ -22,7 +22,7 @@ from tasks.vault.format import (
 )
 from tasks.vault.vault import Vault
 
-# Ten million entries have about 3 GB. More than this is not even read, authentic or not.
+# Ten million entries have about 3 GB. A larger file is not read at all, authentic or not.
 LARGEST_BYTES = 4 << 30
 # The sources of a run stand in the first line.
 LONGEST_HEADER = 1 << 20
@@ -136,7 +136,7 @@ def open_snapshot(vault: Vault, name: str) -> Iterator[OpenSnapshot]:
 
 
 def _authenticate(vault: Vault, name: str, content: ReadTwice, size_bytes: int) -> tuple[str, bytes, bytes]:
-    """The MAC of the last line, checked if the key is given; the first bytes, and the last ones before the MAC."""
+    """The MAC of the last line, checked if the key is given; the first bytes, and the last bytes before the MAC."""
     mac = None if vault.key is None else vault.key.mac()
     left = size_bytes - MAC_LINE_BYTES
     head = tail = b""
@@ -164,7 +164,7 @@ def _authenticate(vault: Vault, name: str, content: ReadTwice, size_bytes: int) 
 
 
 def _ends(vault: Vault, name: str, head: bytes, tail: bytes) -> tuple[Header, Totals]:
-    """First line and last but one, which are authentic by now."""
+    """The header and the totals, decoded from bytes that are authentic by now."""
     first, newline, _ = head.partition(b"\n")
     try:
         header = decode_header(first if newline else b"")
@@ -189,7 +189,7 @@ class SnapshotWriter:
         self._left = LARGEST_BYTES
 
     def put(self, line: bytes) -> None:
-        """The next line; raises VaultError where there are more than a snapshot may have."""
+        """Write the next line; raises VaultError if the snapshot becomes too large."""
         self._held += line
         if len(self._held) > LONGEST_LINE:
             self._flush()

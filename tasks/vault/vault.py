@@ -181,7 +181,7 @@ def _encode(vault_id: str, key: VaultKey) -> bytes:
 
 
 def _mac(key: VaultKey, raw: bytes) -> bytes:
-    """The last line that belongs to the first one."""
+    """The line with the MAC over the first line of `raw`."""
     mac = key.mac()
     mac.update(raw[: raw.index(b"\n") + 1])
     return encode_mac(mac.hexdigest())

@@ -1,4 +1,4 @@
-"""Whether a vault is whole: its parameters, its snapshots, its folder, and each object."""
+"""Verifying a vault: its parameters, its snapshots, its folder, and each object."""
 
 from __future__ import annotations
 
