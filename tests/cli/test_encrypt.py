@@ -100,8 +100,8 @@ def test_folder_stands_for_its_files(threadmill: Command, tree: Path, key_file: 
     payloads = read_json(result)["payloads"]
     assert [(payload["name"], payload["size_bytes"]) for payload in payloads] == [
         (str(tree / "a.txt"), 1000),
-        (str(tree / "empty"), 0),
         (str(tree / "below" / "b.bin"), 70_000),
+        (str(tree / "empty"), 0),
     ]
 
 
