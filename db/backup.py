@@ -91,19 +91,14 @@ def _checked(part: str, source: str) -> tuple[str | None, str | None]:
         if fault != "ok":
             raise RecordUnusable(source, f"is damaged, and was not copied: {fault.splitlines()[-1]}")
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        return (
-            _only(connection, "SELECT version_num FROM alembic_version") if "alembic_version" in tables else None,
-            _only(connection, "SELECT head FROM ledger ORDER BY id DESC LIMIT 1") if "ledger" in tables else None,
-        )
+        schema = "(SELECT version_num FROM alembic_version)" if "alembic_version" in tables else "NULL"
+        head = "(SELECT head FROM ledger ORDER BY id DESC LIMIT 1)" if "ledger" in tables else "NULL"
+        found: tuple[str | None, str | None] = connection.execute(f"SELECT {schema}, {head}").fetchone()
     except sqlite3.Error as error:
         raise RecordUnusable(source, f"is damaged, and was not copied: {error}") from error
     finally:
         connection.close()
-
-
-def _only(connection: sqlite3.Connection, query: str) -> str | None:
-    row = connection.execute(query).fetchone()
-    return row[0] if row else None
+    return found
 
 
 def _open(path: str, how: str, timeout_s: float) -> sqlite3.Connection:
@@ -129,13 +124,11 @@ def new_file(path: str, *, overwrite: bool = False) -> Iterator[str]:
     """
     _check_free(path, overwrite=overwrite)
     with _placed(path):
-        handle, part = tempfile.mkstemp(prefix=_prefix(path), suffix=".part", dir=_folder(path))
+        handle, part = tempfile.mkstemp(*_beside(path))
         os.close(handle)
         try:
             yield part
-            _synchronise(part)
-            os.replace(part, path)
-            _synchronise(_folder(path))
+            _move(part, path)
         except BaseException:
             with suppress(OSError):
                 os.unlink(part)
@@ -144,21 +137,15 @@ def new_file(path: str, *, overwrite: bool = False) -> Iterator[str]:
 
 @contextmanager
 def new_folder(path: str) -> Iterator[str]:
-    """The temporary name of an empty folder (mode 0700) that becomes `path` at the end, or is gone after an error.
-
-    Raises:
-        NotReplaced: something is at that path.
-        NotWritten: the disk does not take it.
-    """
+    """The temporary name of an empty folder (mode 0700), otherwise as `new_file`."""
     _check_free(path, overwrite=False)
     with _placed(path):
-        part = tempfile.mkdtemp(prefix=_prefix(path), suffix=".part", dir=_folder(path))
+        part = tempfile.mkdtemp(*_beside(path))
         try:
             yield part
             for name in os.listdir(part):
                 _synchronise(os.path.join(part, name))
-            os.rename(part, path)
-            _synchronise(_folder(path))
+            _move(part, path)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
@@ -170,6 +157,19 @@ def _placed(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise NotWritten(path, error.strerror or str(error)) from error
+
+
+def _beside(path: str) -> tuple[str, str, str]:
+    """The end and the beginning of a temporary name, and its folder, as `tempfile` takes them."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return ".part", f".{name}.", folder
+
+
+def _move(part: str, path: str) -> None:
+    """Give a file or folder its name once it is on the disk."""
+    _synchronise(part)
+    os.replace(part, path)
+    _synchronise(os.path.dirname(os.path.abspath(path)))
 
 
 def _check_free(path: str, *, overwrite: bool) -> None:
@@ -186,16 +186,7 @@ def _check_free(path: str, *, overwrite: bool) -> None:
                 raise NotReplaced(path, f"has {os.path.basename(path)}{companion} beside it: a database in use")
 
 
-def _prefix(path: str) -> str:
-    return f".{os.path.basename(path)}."
-
-
-def _folder(path: str) -> str:
-    return os.path.dirname(os.path.abspath(path))
-
-
 def _synchronise(path: str) -> None:
-    """Write a file or folder to the disk, before its name is there."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

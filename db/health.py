@@ -19,12 +19,7 @@ from db.tables import METADATA, RUN
 
 
 def faults(url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> tuple[str, ...]:
-    """The faults of the database, a sentence each; none if it is whole. Reads all of a SQLite file.
-
-    Raises:
-        RecordUnusable: the driver of that database is missing.
-        RecordBeforeRelease: a program from before the first release wrote it.
-    """
+    """The faults of the database, a sentence each; none if it is whole. Reads all of a SQLite file."""
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite" and not os.path.exists(str(parsed.database)):
         return (f"{shown(parsed)} is not there",)
@@ -136,7 +131,9 @@ def stats_of(connection: Connection, url: URL) -> RecordStats:
 
 def _bytes(connection: Connection, url: URL) -> int:
     if connection.dialect.name == "sqlite":
-        return _file_bytes(url)
+        # The write-ahead log is not always there.
+        files = (f"{url.database}", f"{url.database}-wal")
+        return sum(os.path.getsize(path) for path in files if os.path.exists(path))
     return int(connection.execute(select(func.pg_database_size(func.current_database()))).scalar_one())
 
 
@@ -160,8 +157,3 @@ def _postgresql_sizes(connection: Connection) -> Mapping[str, int]:
         table.name: connection.execute(query, {"name": f'"{table.name}"'}).scalar_one()
         for table in METADATA.sorted_tables
     }
-
-
-def _file_bytes(url: URL) -> int:
-    """The bytes of the file and its write-ahead log, which is not always there."""
-    return sum(os.path.getsize(path) for path in (f"{url.database}", f"{url.database}-wal") if os.path.exists(path))

@@ -28,29 +28,19 @@ def found_revision(connection: Connection) -> str | None:
 
 
 def check_readable(engine: Engine, where: str) -> bool:
-    """Whether there are tables to read.
-
-    Raises:
-        SchemaTooOld: a run, or `threadmill db upgrade`, has to upgrade it first.
-        SchemaTooNew: a newer program wrote it.
-        RecordBeforeRelease: a program from before the first release wrote it.
-    """
-    with _disposed_if_refused(engine):
-        with engine.connect() as connection:
-            found = known_revision(connection, where)
-        if found not in (None, HEAD):
-            raise SchemaTooOld(where, found or "", HEAD)
+    """Whether there are tables to read. Raises `SchemaTooOld`, or what `known_revision` raises."""
+    with _disposed_if_refused(engine), engine.connect() as connection:
+        found = known_revision(connection, where)
+        if found is not None and found != HEAD:
+            raise SchemaTooOld(where, found, HEAD)
     return found is not None
 
 
 def upgrade(engine: Engine, where: str) -> bool:
     """Create or upgrade the tables; safe when several processes start at once. Whether there was something to do.
 
-    All of it is one transaction: a process that is killed in the middle leaves the database as it was.
-
-    Raises:
-        SchemaTooNew: a newer program wrote it.
-        RecordBeforeRelease: a program from before the first release wrote it.
+    All of it is one transaction: a process that is killed in the middle leaves the database as it was. Raises what
+    `known_revision` raises.
     """
     with _disposed_if_refused(engine):
         with engine.connect() as connection:

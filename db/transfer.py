@@ -55,12 +55,8 @@ ROWS_AT_ONCE = 2_000
 
 
 @contextmanager
-def snapshot(url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> Iterator[Connection]:
-    """A connection that sees the record as it is now, whatever other processes write meanwhile.
-
-    Raises:
-        RecordError: there is none, or it cannot be read.
-    """
+def _snapshot(url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> Iterator[Connection]:
+    """A connection that sees the record as it is now, whatever other processes write meanwhile."""
     parsed = parse_url(url)
     engine = open_engine(parsed, readonly=True, timeout_s=timeout_s)
     try:
@@ -73,7 +69,7 @@ def snapshot(url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> Iterator[Connect
         engine.dispose()
 
 
-def rows(connection: Connection, table: Table, since: datetime | None = None) -> Result[Any]:
+def _rows(connection: Connection, table: Table, since: datetime | None = None) -> Result[Any]:
     """A table's rows in the order of their keys; rows of runs only if the run began at or after `since`."""
     query = select(table).order_by(*table.primary_key)
     if since is not None and table.name in _OF_RUNS:
@@ -81,25 +77,20 @@ def rows(connection: Connection, table: Table, since: datetime | None = None) ->
     return connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE))
 
 
-def copy_rows(source: Connection, target: Connection, path: str, since: datetime | None = None) -> dict[str, int]:
-    """Insert all rows into empty tables; their number by table.
-
-    Raises:
-        NotWritten: the target, called `path`, does not take them.
-    """
+def _copy_rows(source: Connection, target: Connection, path: str, since: datetime | None = None) -> dict[str, int]:
+    """Insert all rows into the empty tables of the target, called `path`; their number by table."""
     counts = {}
     for table in TABLES:
-        found = rows(source, table, since)
         counts[table.name] = 0
-        for batch in found.mappings().partitions(ROWS_AT_ONCE):
-            with writing(path):
+        for batch in _rows(source, table, since).mappings().partitions(ROWS_AT_ONCE):
+            with _writing(path):
                 target.execute(insert(table), [dict(row) for row in batch])
             counts[table.name] += len(batch)
     return counts
 
 
 @contextmanager
-def writing(path: str) -> Iterator[None]:
+def _writing(path: str) -> Iterator[None]:
     """Tell errors of the target from errors of the source."""
     try:
         yield
@@ -116,15 +107,15 @@ def import_record(path: str, url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> 
     Raises:
         RecordUnusable: there is nothing at `path`, or something at `url` already.
     """
-    store = Store(url, timeout_s=timeout_s)
+    # Makes the tables.
+    Store(url, timeout_s=timeout_s).close()
     target_url = parse_url(url)
-    store.close()
     engine = open_engine(target_url, readonly=False, timeout_s=timeout_s)
     try:
-        with explained(target_url), snapshot(f"sqlite:///{path}") as source, engine.begin() as target:
+        with explained(target_url), _snapshot(f"sqlite:///{path}") as source, engine.begin() as target:
             if target.execute(select(RUN.c.id).limit(1)).first():
                 raise RecordUnusable(shown(target_url), "has runs already; a record is imported into an empty one")
-            counts = copy_rows(source, target, shown(target_url))
+            counts = _copy_rows(source, target, shown(target_url))
             if target.dialect.name == "postgresql":
                 _continue_numbers(target)
     finally:
@@ -137,27 +128,11 @@ def _continue_numbers(target: Connection) -> None:
     for table in TABLES:
         key = table.c.id
         if key.autoincrement:
-            query = text(
-                f"SELECT setval(pg_get_serial_sequence('\"{table.name}\"', 'id'), "  # noqa: S608 - names of ours
-                f'(SELECT max(id) FROM "{table.name}"))'
-            )
-            target.execute(query)
+            sequence = func.pg_get_serial_sequence(f'"{table.name}"', "id")
+            target.execute(select(func.setval(sequence, select(func.max(key)).scalar_subquery())))
 
 
-def stamp(connection: Connection) -> None:
-    """Note the schema of the tables, as a migration does."""
-    connection.execute(
-        text(
-            "CREATE TABLE alembic_version "
-            "(version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
-        )
-    )
-    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
-
-
-_Condition = Callable[[datetime], Any]
-
-_OF_RUNS: Mapping[str, _Condition] = {
+_OF_RUNS: Mapping[str, Callable[[datetime], Any]] = {
     "run": lambda since: RUN.c.started_at >= since,
     "encryption": lambda since: ENCRYPTION.c.run_id.in_(_runs(since)),
     "stage": lambda since: STAGE.c.encryption_id.in_(
@@ -175,7 +150,10 @@ def _runs(since: datetime) -> Any:
     return select(RUN.c.id).where(RUN.c.started_at >= since)
 
 
-Cell = str | int | float | None
+_VERSION_TABLE = (
+    "CREATE TABLE alembic_version "
+    "(version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
 
 
 def export_csv(
@@ -184,19 +162,15 @@ def export_csv(
     """Write a folder, or a file if the path ends in `.zip`, with one CSV file per table; the number of rows by table.
 
     Each file has a line of headings; NULL is an empty cell, bytes are hex, times ISO 8601 in UTC, JSON as it is.
-
-    Raises:
-        RecordError: the record cannot be read.
-        NotReplaced, NotWritten: see `db.errors`.
     """
     if path.endswith(".zip"):
         with (
             new_file(path) as part,
-            snapshot(url, timeout_s=timeout_s) as connection,
+            _snapshot(url, timeout_s=timeout_s) as connection,
             zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         ):
             return _write_tables(connection, since, lambda name: archive.open(name, "w", force_zip64=True))
-    with new_folder(path) as part, snapshot(url, timeout_s=timeout_s) as connection:
+    with new_folder(path) as part, _snapshot(url, timeout_s=timeout_s) as connection:
         return _write_tables(connection, since, lambda name: _private(os.path.join(part, name)))
 
 
@@ -206,26 +180,24 @@ def export_sqlite(
     """Write a SQLite file with the same tables and indexes, a record itself; the number of rows by table.
 
     A whole SQLite record is copied by pages, which is many times faster than by rows.
-
-    Raises:
-        RecordError: the record cannot be read.
-        NotReplaced, NotWritten: see `db.errors`.
     """
     if since is None and parse_url(url).get_backend_name() == "sqlite":
-        with snapshot(url, timeout_s=timeout_s):
+        with _snapshot(url, timeout_s=timeout_s):
             back_up(url, path, timeout_s=timeout_s)
-        with snapshot(f"sqlite:///{path}") as copy:
+        with _snapshot(f"sqlite:///{path}") as copy:
             return {table.name: copy.execute(select(func.count()).select_from(table)).scalar_one() for table in TABLES}
-    with new_file(path) as part, snapshot(url, timeout_s=timeout_s) as source, _new_database(part, path) as target:
-        with writing(path):
+    with new_file(path) as part, _snapshot(url, timeout_s=timeout_s) as source, _new_database(part, path) as target:
+        with _writing(path):
             for table in TABLES:
                 target.execute(CreateTable(table))
-        counts = copy_rows(source, target, path, since)
-        with writing(path):
+        counts = _copy_rows(source, target, path, since)
+        with _writing(path):
             # To sort the rows once is faster than to add them to an index one by one.
             for index in (index for table in TABLES for index in sorted(table.indexes, key=lambda one: str(one.name))):
                 target.execute(CreateIndex(index))
-            stamp(target)
+            # As a migration does.
+            target.execute(text(_VERSION_TABLE))
+            target.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
         return counts
 
 
@@ -234,12 +206,17 @@ def _write_tables(connection: Connection, since: datetime | None, new: Callable[
 
 
 def _write_table(connection: Connection, table: Table, since: datetime | None, new: Callable[[str], IO[bytes]]) -> int:
-    converters = [(n, one) for n, column in enumerate(table.c) if (one := _converter(column.type))]
+    converters = [
+        (n, convert)
+        for n, column in enumerate(table.c)
+        for kind, convert in _FORMS.items()
+        if isinstance(column.type, kind)
+    ]
     count = 0
     with new(f"{table.name}.csv") as binary, io.TextIOWrapper(binary, encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(table.c.keys())
-        for row in rows(connection, table, since):
+        for row in _rows(connection, table, since):
             cells = list(row)
             for n, convert in converters:
                 if cells[n] is not None:
@@ -253,16 +230,12 @@ def _private(path: str) -> IO[bytes]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
-def _converter(kind: TypeEngine[Any]) -> Callable[[Any], Cell] | None:
-    return next((convert for known, convert in _FORMS.items() if isinstance(kind, known)), None)
-
-
 def _time(value: datetime) -> str:
     """A time as text of one length, so that text sorts as time does."""
     return value.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-_FORMS: Mapping[type[TypeEngine[Any]], Callable[[Any], Cell]] = {
+_FORMS: Mapping[type[TypeEngine[Any]], Callable[[Any], str]] = {
     UtcDateTime: _time,
     Date: date.isoformat,
     LargeBinary: bytes.hex,
@@ -284,7 +257,7 @@ def _new_database(part: str, path: str) -> Iterator[Connection]:
     try:
         with engine.connect() as connection:
             yield connection
-            with writing(path):
+            with _writing(path):
                 connection.commit()
     finally:
         engine.dispose()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TypeVar
@@ -21,6 +20,7 @@ from db.tables import (
     VAULT,
     VERDICT,
 )
+from db.tables.base import shared_columns
 
 Ordered = TypeVar("Ordered", PayloadRow, SampleRow, VerdictRow)
 
@@ -120,7 +120,7 @@ def id_of(connection: Connection, table: Table, key: Mapping[str, object], other
 
 def columns_of(row_type: type, table: Table) -> Callable[[object], dict[str, object]]:
     """A function that gives the values of a row's fields that are columns of the table, under the same names."""
-    names = [field.name for field in fields(row_type) if field.name in table.c]
+    names = [column.key for column in shared_columns(table, row_type)]
     values_of = attrgetter(*names)
     return lambda row: dict(zip(names, values_of(row), strict=True))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, and_, literal_column, or_
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, and_, func, literal_column, or_, select
 
 from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
 from db.rows import display_name
@@ -28,22 +28,17 @@ class RecordReader:
         """
         self._url = parse_url(url)
         self._engine = open_engine(self._url, readonly=True, timeout_s=timeout_s)
-        self._empty = False
-        if self._url.get_backend_name() == "sqlite" and not _exists(self._url.database):
-            self._empty = True
-            return
-        with explained(self._url):
-            self._empty = not check_readable(self._engine, self.where)
+        file = self._url.database if self._url.get_backend_name() == "sqlite" else None
+        self.empty = file is not None and not os.path.exists(file)
+        """Whether nothing has ever been recorded there."""
+        if not self.empty:
+            with explained(self._url):
+                self.empty = not check_readable(self._engine, self.where)
 
     @property
     def where(self) -> str:
         """For people: the file, or the server without the password."""
         return shown(self._url)
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing has ever been recorded there."""
-        return self._empty
 
     def close(self) -> None:
         """Close every connection."""
@@ -56,40 +51,41 @@ class RecordReader:
             yield connection
 
     def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        if self._empty:
+        if self.empty:
             return []
         with self._reading() as connection:
             return connection.execute(query).all()
 
 
-def _exists(path: str | None) -> bool:
-    return path is not None and os.path.exists(path)
-
-
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeFilter:
+    """Base of the filters; an empty field, or None, does not filter. `since` is included, `until` is not."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
-class PayloadFilter:
-    """Which payloads to list; an empty field, or None, does not filter.
+class PayloadFilter(TimeFilter):
+    """Which payloads to list. A payload's time is the start of its chain.
 
     `path` matches the very file and everything below it as a folder. `failed` keeps failed and unstable payloads.
-    A payload's time is the start of its chain; `since` is included, `until` is not.
     """
 
     path: bytes | None = None
-    since: datetime | None = None
     suites: Sequence[str] = ()
     failed: bool = False
     run_id: int | None = None
-    until: datetime | None = None
     backends: Sequence[str] = ()
     hosts: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class SampleFilter:
-    """Which samples to list; an empty field, or None, does not filter.
+class SampleFilter(TimeFilter):
+    """Which samples to list.
 
     `case` maps axes (`experiment`, `executor`, `workload`, `shape`, `guard`, `workers`) to the wanted values.
     `interpreters` are labels or beginnings of versions: `3.13t`, `3.12`, `3.11.7`.
@@ -98,30 +94,22 @@ class SampleFilter:
     case: Mapping[str, Sequence[str | int]] = field(default_factory=dict)
     interpreters: Sequence[str] = ()
     hosts: Sequence[str] = ()
-    since: datetime | None = None
     run_id: int | None = None
-    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotFilter:
-    """Which snapshots to list; an empty field, or None, does not filter. `vault_id` is 32 hex digits.
-
-    A snapshot's time is when it was made; `until` is not included.
-    """
+class SnapshotFilter(TimeFilter):
+    """Which snapshots to list, by the time at which they were made. `vault_id` is 32 hex digits."""
 
     vault_id: str | None = None
     run_id: int | None = None
-    since: datetime | None = None
-    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class VerdictFilter:
-    """Which verdicts to list; an empty field, or None, does not filter. `vault_id` is 32 hex digits.
+class VerdictFilter(TimeFilter):
+    """Which verdicts to list, by the time of the look. `vault_id` is 32 hex digits.
 
-    `path` matches the very path and everything below it as a folder; `faults` keeps only faults. A verdict's
-    time is that of the look; `until` is not included.
+    `path` matches the very path and everything below it as a folder; `faults` keeps only faults.
     """
 
     vault_id: str | None = None
@@ -130,16 +118,14 @@ class VerdictFilter:
     path: bytes | None = None
     kinds: Sequence[str] = ()
     faults: bool = False
-    since: datetime | None = None
-    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesFilter:
-    """Which series to look at, of experiments and of encryptions alike; an empty field, or None, does not filter.
+class SeriesFilter(TimeFilter):
+    """Which series to look at, of experiments and of encryptions alike. The time is the start of the run.
 
     `case` and `interpreters`, as in `SampleFilter`, leave no series of encryptions; `suites` and `backends` leave no
-    series of experiments. The time is the start of the run; `until` is not included.
+    series of experiments.
     """
 
     case: Mapping[str, Sequence[str | int]] = field(default_factory=dict)
@@ -147,8 +133,6 @@ class SeriesFilter:
     suites: Sequence[str] = ()
     backends: Sequence[str] = ()
     hosts: Sequence[str] = ()
-    since: datetime | None = None
-    until: datetime | None = None
     series_ids: Sequence[int] = ()
 
     @property
@@ -179,6 +163,12 @@ def within(query: Select[Any], column: Column[Any], since: datetime | None, unti
     if until is not None:
         query = query.where(column < until)
     return query
+
+
+def counted(*columns: Column[Any], size_bytes: Column[Any]) -> Select[Any]:
+    """Select columns, how many rows have the same values in them, and the sum of the sizes of these rows."""
+    query = select(*columns, func.count(), func.coalesce(func.sum(size_bytes), 0))
+    return query.group_by(*columns).order_by(*columns)
 
 
 def failed(column: Column[Any], words: Sequence[str]) -> ColumnElement[bool]:

@@ -1,17 +1,25 @@
-"""Reads of series, and of what they came to run by run."""
+"""Reads of series: what they came to run by run, and their trend by run or by day."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from types import SimpleNamespace
+from typing import Any, Literal, TypeVar
 
-from sqlalchemy import Row, Select, or_, select
+from sqlalchemy import Row, Select, func, or_, select
 
-from db.answers import MedianRow, SeriesRow, SummaryRow
+from db.answers import MedianRow, SeriesRow, SummaryRow, TrendRow
 from db.history.reader import RecordReader, SeriesFilter, in_portions, of_case, of_hosts, of_interpreters, within
-from db.tables import CASE, HOST, INTERPRETER, SERIES, SUMMARY
+from db.summaries import day_rows
+from db.tables import CASE, DAY_SUMMARY, HOST, INTERPRETER, SERIES, SUMMARY
+from db.tables.base import columns, shared_columns
+
+_DAY = timedelta(days=1)
+_Days = dict[int, list[TrendRow]]
+_T = TypeVar("_T")
 
 
 class SeriesReads(RecordReader):
@@ -43,7 +51,7 @@ class SeriesReads(RecordReader):
             limit: only the newest runs of each series.
         """
         series = self.series(which)
-        rows = self._summary_rows(_SUMMARIES, [one.series_id for one in series], which, run_id, limit)
+        rows = self._summary_rows(_SUMMARIES, series, which, run_id, limit)
         return [SummaryRow(one, *row[1:]) for one in series for row in rows[one.series_id]]
 
     def medians(self, which: SeriesFilter, *, limit: int) -> list[MedianRow]:
@@ -55,29 +63,30 @@ class SeriesReads(RecordReader):
         """
         series = self.series(which)
         timed = _MEDIANS.where(SUMMARY.c.median_ns.is_not(None))
-        rows = self._summary_rows(timed, [one.series_id for one in series], which, None, limit)
+        rows = self._summary_rows(timed, series, which, limit=limit)
         return [MedianRow(one, *row[1:]) for one in series for row in rows[one.series_id]]
 
     def _summary_rows(
         self,
-        columns: Select[Any],
-        series_ids: Sequence[int],
+        selected: Select[Any],
+        series: Sequence[SeriesRow],
         which: SeriesFilter,
-        run_id: int | None,
-        limit: int | None,
+        run_id: int | None = None,
+        limit: int | None = None,
     ) -> Mapping[int, list[Row[Any]]]:
         """Select columns of `summary`, the first of which is `series_id`: by series, oldest first."""
         newest = (SUMMARY.c.started_at.desc(), SUMMARY.c.run_id.desc())
         # A run in which the interpreter could not do the case at all says nothing about the series.
-        query = columns.where(or_(SUMMARY.c.n > 0, SUMMARY.c.failed > 0, SUMMARY.c.noisy > 0)).order_by(*newest)
-        query = within(query, SUMMARY.c.started_at, which.since, which.until)
+        some_rows = or_(SUMMARY.c.n > 0, SUMMARY.c.failed > 0, SUMMARY.c.noisy > 0)
+        query = within(selected.where(some_rows).order_by(*newest), SUMMARY.c.started_at, which.since, which.until)
         queries: Iterable[Select[Any]]
         if run_id is not None:
             queries = [query.where(SUMMARY.c.run_id == run_id)]
         elif limit is not None:
-            queries = (query.where(SUMMARY.c.series_id == one).limit(limit) for one in series_ids)
+            queries = (query.where(SUMMARY.c.series_id == one.series_id).limit(limit) for one in series)
         else:
-            queries = (query.where(SUMMARY.c.series_id.in_(some)) for some in in_portions(series_ids))
+            ids = in_portions([one.series_id for one in series])
+            queries = (query.where(SUMMARY.c.series_id.in_(some)) for some in ids)
         rows: dict[int, list[Row[Any]]] = defaultdict(list)
         for one in queries:
             for row in reversed(self._rows(one)):
@@ -85,17 +94,132 @@ class SeriesReads(RecordReader):
         return rows
 
 
-_AXES = ("experiment", "executor", "workload", "shape", "guard", "workers", "count", "workload_version")
+class TrendReads(SeriesReads):
+    """Series over time."""
+
+    def trend(
+        self, which: SeriesFilter, *, by: Literal["day", "run"] = "day", limit: int | None = 30
+    ) -> list[TrendRow]:
+        """Each series over time: a row per day (UTC) or run, series by series, from the oldest to the newest.
+
+        A day's quartiles are those of all its good and quiet rows, which do not follow from its runs' quartiles: they
+        come from the roll-up of closed days, else from raw rows. Days are whole: the day of `since` counts from its
+        beginning, and the day of `until` to its end. Open runs do not count.
+
+        Args:
+            which: series and time.
+            by: whether a row stands for a day or a run.
+            limit: only the newest days or runs of each series.
+        """
+        series = self.series(which)
+        if by == "run":
+            rows = self._summary_rows(_RUNS, series, which, limit=limit)
+            return [_run(one, row) for one in series for row in rows[one.series_id]]
+        begin, end = _days_of(which)
+        newest = self._not_rolled_up(series, begin, end, limit)
+        older = self._rolled_up(series, begin, end, limit)
+        return [row for one in series for row in _newest(older[one.series_id] + newest[one.series_id], limit)]
+
+    def _rolled_up(self, series: Sequence[SeriesRow], begin: date | None, end: date | None, limit: int | None) -> _Days:
+        query = _DAYS
+        if begin is not None:
+            query = query.where(DAY_SUMMARY.c.day >= begin)
+        if end is not None:
+            query = query.where(DAY_SUMMARY.c.day <= end)
+        query = query.order_by(DAY_SUMMARY.c.day.desc()).limit(limit)
+        days: _Days = defaultdict(list)
+        for one in series:
+            rows = self._rows(query.where(DAY_SUMMARY.c.series_id == one.series_id))
+            days[one.series_id] = [_day(one, _midnight(row.day), row.runs, row) for row in reversed(rows)]
+        return days
+
+    def _not_rolled_up(
+        self, series: Sequence[SeriesRow], begin: date | None, end: date | None, limit: int | None
+    ) -> _Days:
+        """Days after the last one that was rolled up.
+
+        If a series has one run on a day, its summary is that of the day; else the day's rows are added up.
+        """
+        last = next((row[0] for row in self._rows(select(func.max(DAY_SUMMARY.c.day)))), None)
+        if last is not None:
+            begin = max(begin or last, last + _DAY)
+        rows = self._summary_rows(_RUNS, series, _whole_days(begin, end))
+        runs: dict[int, dict[date, list[Row[Any]]]] = {}
+        for one in series:
+            by_day: dict[date, list[Row[Any]]] = defaultdict(list)
+            for row in rows[one.series_id]:
+                by_day[row.started_at.date()].append(row)
+            runs[one.series_id] = dict(_newest(sorted(by_day.items()), limit))
+        added_up = self._added_up(series, {day for own in runs.values() for day, many in own.items() if len(many) > 1})
+        days: _Days = defaultdict(list)
+        for one in series:
+            for day, many in runs[one.series_id].items():
+                if len(many) == 1:
+                    days[one.series_id].append(_day(one, _midnight(day), 1, many[0]))
+                elif total := added_up.get((one.series_id, day)):
+                    days[one.series_id].append(_day(one, _midnight(day), total.runs, total))
+        return days
+
+    def _added_up(self, series: Sequence[SeriesRow], days: set[date]) -> Mapping[tuple[int, date], SimpleNamespace]:
+        if not days:
+            return {}
+        ids: dict[str, int] = {}
+        for some in in_portions([one.series_id for one in series]):
+            ids |= {
+                row.key: row.id for row in self._rows(select(SERIES.c.key, SERIES.c.id).where(SERIES.c.id.in_(some)))
+            }
+        found: dict[tuple[int, date], SimpleNamespace] = {}
+        with self._reading() as connection:
+            for day in days:
+                for row in day_rows(connection, day):
+                    of: Any = row["series"]
+                    if of["key"] in ids:
+                        found[ids[of["key"]], day] = SimpleNamespace(**row)
+        return found
+
+
+def _newest(rows: list[_T], limit: int | None) -> list[_T]:
+    return rows if limit is None else rows[-limit:]
+
+
+def _days_of(which: SeriesFilter) -> tuple[date | None, date | None]:
+    """The first and the last day (UTC) that the time touches."""
+    begin = None if which.since is None else which.since.astimezone(UTC).date()
+    end = None if which.until is None else (which.until.astimezone(UTC) - timedelta(microseconds=1)).date()
+    return begin, end
+
+
+def _whole_days(begin: date | None, end: date | None) -> SeriesFilter:
+    """From the beginning of the first day to the end of the last."""
+    return SeriesFilter(
+        since=None if begin is None else _midnight(begin), until=None if end is None else _midnight(end + _DAY)
+    )
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def _run(series: SeriesRow, row: Row[Any]) -> TrendRow:
+    one = _day(series, row.started_at, 1, row)
+    return replace(one, run_id=row.run_id, mad_ns=row.mad_ns, lost_share=row.lost_share)
+
+
+def _day(series: SeriesRow, started_at: datetime, runs: int, row: Any) -> TrendRow:
+    counts, quartiles = (runs, row.n, row.failed, row.noisy), (row.lower_ns, row.median_ns, row.upper_ns)
+    return TrendRow(series, started_at, None, *counts, *quartiles, None, _speed(row), None)
+
+
+def _speed(row: Any) -> float | None:
+    """Bytes per second: the mean size over the median time."""
+    return row.size_bytes / row.n / row.median_ns * 1e9 if row.size_bytes and row.median_ns else None
+
+
 _SERIES = (
     select(
         SERIES.c.id.label("series_id"),
-        SERIES.c.kind,
-        SERIES.c.track,
-        SERIES.c.suite,
-        SERIES.c.backend,
-        SERIES.c.size_class,
-        SERIES.c.kept,
-        *(CASE.c[name] for name in _AXES),
+        *columns(SERIES, "kind track suite backend size_class kept"),
+        *columns(CASE, "experiment executor workload shape guard workers count workload_version"),
         INTERPRETER.c.label.label("interpreter"),
         INTERPRETER.c.version.label("interpreter_version"),
         HOST.c.name.label("host"),
@@ -104,5 +228,8 @@ _SERIES = (
     .outerjoin(CASE, SERIES.c.case_id == CASE.c.id)
     .outerjoin(INTERPRETER, SERIES.c.interpreter_id == INTERPRETER.c.id)
 )
-_MEDIANS = select(SUMMARY.c.series_id, SUMMARY.c.run_id, SUMMARY.c.started_at, SUMMARY.c.median_ns)
-_SUMMARIES = select(SUMMARY.c.series_id, *(SUMMARY.c[one.name] for one in fields(SummaryRow) if one.name != "series"))
+_MEDIANS = select(*columns(SUMMARY, "series_id run_id started_at median_ns"))
+_SUMMARIES = select(SUMMARY.c.series_id, *shared_columns(SUMMARY, SummaryRow))
+_FIGURES = "n failed noisy lower_ns median_ns upper_ns size_bytes"
+_RUNS = select(*columns(SUMMARY, f"series_id started_at run_id {_FIGURES} mad_ns lost_share"))
+_DAYS = select(*columns(DAY_SUMMARY, f"series_id day runs {_FIGURES}"))

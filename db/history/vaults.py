@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, Table, func, select
+from sqlalchemy import Row, Select, func, select
 
 from db.answers import VerdictCount
-from db.history.reader import RecordReader, SnapshotFilter, VerdictFilter, at_or_below, failed, unindexed, within
+from db.history.reader import (
+    RecordReader,
+    SnapshotFilter,
+    VerdictFilter,
+    at_or_below,
+    counted,
+    failed,
+    unindexed,
+    within,
+)
 from db.rows import SnapshotRow, VaultRow, VerdictRow
 from db.tables import SNAPSHOT, VAULT, VERDICT
+from db.tables.base import shared_columns
 from db.words import VERDICT_FAULTS, VERDICT_KINDS
 
 _ROWS_AT_ONCE = 2_000
@@ -57,27 +66,18 @@ class VaultReads(RecordReader):
             )
         else:
             query = query.where(*_of_vault(which.vault_id))
-        queries = (
-            [query] if which.path is None else [query.where(one) for one in at_or_below(VERDICT.c.path, which.path)]
-        )
+        queries = [query]
+        if which.path is not None:
+            queries = [query.where(one) for one in at_or_below(VERDICT.c.path, which.path)]
         rows = [row for one in queries for row in self._rows(one)]
         rows.sort(key=lambda row: (row.checked_at, row.id), reverse=True)
         return [_verdict_row(row) for row in rows[:limit]]
 
     def verdict_counts(self, run_id: int) -> list[VerdictCount]:
         """The verdicts of a run, counted by kind and status."""
-        query = (
-            select(
-                VERDICT.c.kind,
-                VERDICT.c.status,
-                func.count(),
-                func.coalesce(func.sum(VERDICT.c.size_bytes), 0),
-            )
-            .where(VERDICT.c.run_id == run_id)
-            .group_by(VERDICT.c.kind, VERDICT.c.status)
-            .order_by(VERDICT.c.kind, VERDICT.c.status)
-        )
-        return [VerdictCount(kind, status, count, int(size)) for kind, status, count, size in self._rows(query)]
+        query = counted(VERDICT.c.kind, VERDICT.c.status, size_bytes=VERDICT.c.size_bytes)
+        rows = self._rows(query.where(VERDICT.c.run_id == run_id))
+        return [VerdictCount(kind, status, count, int(size)) for kind, status, count, size in rows]
 
     def proven(self, vault_id: str) -> Iterator[tuple[str, datetime]]:
         """Each object (64 hex digits) of a vault that was ever found whole, and when last; in the order of the names.
@@ -132,22 +132,16 @@ def _of_vault(vault_id: str | None) -> Iterator[Any]:
         yield VAULT.c.vault_id == vault_id
 
 
-_VAULTS = select(*(VAULT.c[field.name] for field in fields(VaultRow)))
-_JOINED = (VAULT.c.vault_id, VAULT.c.path.label("vault_path"))
-
-
-def _own(table: Table, row_type: type) -> Sequence[Any]:
-    names = (field.name for field in fields(row_type))
-    return [table.c[name] for name in names if name not in {"vault_id", "vault_path"}]
-
-
-_SNAPSHOTS = select(*_own(SNAPSHOT, SnapshotRow), *_JOINED).select_from(SNAPSHOT).join(VAULT)
-_VERDICTS = select(VERDICT.c.id, *_own(VERDICT, VerdictRow), *_JOINED).select_from(VERDICT).join(VAULT)
+_VAULTS = select(*shared_columns(VAULT, VaultRow))
+_VAULT = (VAULT.c.vault_id, VAULT.c.path.label("vault_path"))
+_SNAPSHOTS = select(*shared_columns(SNAPSHOT, SnapshotRow, but="vault_id"), *_VAULT).select_from(SNAPSHOT).join(VAULT)
+_VERDICTS = (
+    select(VERDICT.c.id, *shared_columns(VERDICT, VerdictRow, but="vault_id"), *_VAULT).select_from(VERDICT).join(VAULT)
+)
 
 
 def _snapshot_row(row: Row[Any]) -> SnapshotRow:
-    values = row._asdict()
-    return SnapshotRow(**values | {"sources": tuple(values["sources"])})
+    return SnapshotRow(**row._asdict() | {"sources": tuple(row.sources)})
 
 
 def _verdict_row(row: Row[Any]) -> VerdictRow:

@@ -6,6 +6,7 @@ as all else.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -42,6 +43,12 @@ def partial_index(name: str, *columns: str, where: str) -> Index:
 def columns(table: Table, names: str) -> tuple[Column[Any], ...]:
     """Columns of a table by their names, which are separated by blanks."""
     return tuple(table.c[name] for name in names.split())
+
+
+def shared_columns(table: Table, row_type: type, *, but: str = "") -> tuple[Column[Any], ...]:
+    """The columns of a table that a row has as fields of the same names, in the order of the fields; all but one."""
+    names = (field.name for field in fields(row_type))
+    return tuple(table.c[name] for name in names if name in table.c and name != but)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

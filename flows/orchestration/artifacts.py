@@ -148,8 +148,8 @@ def _publish_table(of: _Published, what: str, table: Table, total: int, command:
 
 def _publish_report(of: _Published) -> None:
     # Here, because only this task run needs it; with plots to draw it takes a second, for matplotlib.
+    from flows.show.record_sections import vault_run_sections
     from flows.show.report import TITLE, contents
-    from flows.show.vault_sections import vault_run_sections
 
     sections = contents(
         [of.run],

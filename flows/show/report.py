@@ -15,26 +15,20 @@ from db.rows import PayloadRow, RunDetail, RunRow, SampleRow
 from db.words import RUN_FAILURES
 from flows.analysis.intervals import MIN_PAIRS
 from flows.analysis.latest import SURVEY, latest_per_interpreter
-from flows.show.change_sections import (
+from flows.show.encryption_sections import encryption_section, stages_section, throughput_section
+from flows.show.plots import why_no_plots
+from flows.show.race_sections import MEASURED, book_section, race_results, race_sections
+from flows.show.record_sections import (
     LISTED,
     changes_section,
     failures_over_time,
     failures_section,
     look_for_changes,
+    vault_run_sections,
+    vault_sections,
 )
-from flows.show.encryption_sections import encryption_section, stages_section, throughput_section
-from flows.show.experiment_sections import (
-    COMPARED,
-    book_section,
-    race_results,
-    race_sections,
-    speedup_results,
-    speedup_sections,
-)
-from flows.show.plots import why_no_plots
-from flows.show.table import Block, Cell, Paragraph, Plot, Section, table_of
-from flows.show.time_sections import measured_section, speedups_over_time_section
-from flows.show.vault_sections import vault_run_sections, vault_sections
+from flows.show.speedup_sections import COMPARED, speedup_results, speedup_sections, speedups_over_time_section
+from flows.show.table import Column, Paragraph, Plot, Section, TableOf
 from flows.text import plural, utc
 from tasks.axes import Experiment
 
@@ -81,7 +75,7 @@ def contents(
         one_run: leave a kind of work out that was not done, rather than say how to do it.
         more: further sections, to follow the summary.
     """
-    summary = _summary(runs, payloads, samples, made_at, where)
+    summary = _summary(runs, _covered(runs, payloads, samples), utc(made_at) + (f" from {where}" if where else ""))
     if not (runs or payloads or samples):
         return (summary,)
     return (
@@ -114,7 +108,7 @@ def over_time(history: History, since: datetime, until: datetime | None, *, made
     runs = history.runs(limit=None, since=since, until=until)
     days = history.trend(which, limit=None)
     span = f"about what started from {utc(since)} to {utc(until or made_at)}"
-    summary = _summary_of(runs, days, span, made_at, history.where)
+    summary = _summary(runs, _on_record(runs, days), f"{utc(made_at)} from {history.where}, {span}")
     if not (runs or days):
         return (summary,)
     found = look_for_changes(history, which, days)
@@ -144,12 +138,6 @@ def _of_sample(row: TrendRow) -> bool:
 
 def _rows(row: TrendRow) -> int:
     return row.n + row.failed + row.noisy
-
-
-def _summary_of(runs: Sequence[RunRow], days: Sequence[TrendRow], span: str, made_at: datetime, where: str) -> Section:
-    payloads = sum(_rows(row) for row in days if not _of_sample(row))
-    samples = sum(_rows(row) for row in days if _of_sample(row))
-    return _summary_over_time(runs, payloads, samples, span=span, made_at=made_at, where=where)
 
 
 def _failure_counts(runs: Sequence[RunRow], days: Sequence[TrendRow]) -> str:
@@ -203,7 +191,7 @@ def _experiment_sections(samples: Sequence[SampleRow], runs: Sequence[RunRow]) -
     yield book_section(speedups, races)
     shown = [(Experiment.SPEEDUP, one.measured) for one in speedups]
     shown += [(Experiment.RACE, one.measured) for one in races]
-    yield measured_section(shown)
+    yield Section("What the experiments' figures come from", (MEASURED.fill(shown),), level=3)
 
 
 def _without_plots(section: Section) -> Section:
@@ -211,56 +199,58 @@ def _without_plots(section: Section) -> Section:
     return replace(section, blocks=tuple(block for block in section.blocks if not isinstance(block, Plot)))
 
 
-def _summary(
-    runs: Sequence[RunRow], payloads: Sequence[PayloadRow], samples: Sequence[SampleRow], made_at: datetime, where: str
-) -> Section:
-    """Counts, times, hosts, and what to run where there is nothing."""
-    start = f"Made {utc(made_at)} from {where}. " if where else f"Made {utc(made_at)}. "
-    if not (runs or payloads or samples):
-        return Section("Summary", (Paragraph(start + _EMPTY),))
-    hosts = sorted({run.host for run in runs} | {sample.host for sample in samples})
-    times = [run.started_at for run in runs]
-    times += [row.started_at for row in payloads]
-    times += [row.started_at for row in samples]
-    covers = ", ".join((plural(len(runs), "run"), plural(len(payloads), "payload"), plural(len(samples), "sample")))
-    text = (
-        f"{start}It covers {covers}, from {utc(min(times))} to {utc(max(times))}, on {', '.join(hosts) or 'no host'}."
-    )
-    return Section("Summary", (Paragraph(text), *_runs(runs)))
-
-
-def _summary_over_time(
-    runs: Sequence[RunRow], payloads: int, samples: int, *, span: str, made_at: datetime, where: str
-) -> Section:
-    """The same over a time; `payloads` and `samples` are counted with those of runs that were removed since."""
-    start = f"Made {utc(made_at)} from {where}, {span}. "
-    if not (runs or payloads or samples):
-        return Section("Summary", (Paragraph(start + _EMPTY),))
-    text = (
-        f"{start}On record are {plural(len(runs), 'run')}. Summed up, with what was removed since, are "
-        f"{plural(payloads, 'payload')} and {plural(samples, 'sample')}; those that were skipped are not counted."
-    )
-    return Section("Summary", (Paragraph(text), *_runs(runs)))
-
-
-def _runs(runs: Sequence[RunRow]) -> Iterator[Block]:
-    if not runs:
-        return
+def _summary(runs: Sequence[RunRow], text: str | None, made: str) -> Section:
+    """The `text` and a table of the runs; without a text, the commands that record something."""
+    if text is None:
+        return Section("Summary", (Paragraph(f"Made {made}. {_EMPTY}"),))
     groups: dict[tuple[str, str], list[RunRow]] = defaultdict(list)
     for run in runs:
         groups[run.flow, run.host].append(run)
-    yield table_of(
-        "Runs",
-        ("flow", "host", "#runs", "#completed", "#others", "first started", "last started", "last code version"),
-        ((*key, *_cells(own)) for key, own in sorted(groups.items())),
+    table = (RUN_SUMS.fill(groups[key] for key in sorted(groups)),) if groups else ()
+    return Section("Summary", (Paragraph(f"Made {made}{text}"), *table))
+
+
+def _covered(runs: Sequence[RunRow], payloads: Sequence[PayloadRow], samples: Sequence[SampleRow]) -> str | None:
+    """Counts, times and hosts; None for nothing."""
+    rows: list[RunRow | PayloadRow | SampleRow] = [*runs, *payloads, *samples]
+    if not rows:
+        return None
+    hosts = sorted({run.host for run in runs} | {sample.host for sample in samples})
+    times = [row.started_at for row in rows]
+    covers = ", ".join((plural(len(runs), "run"), plural(len(payloads), "payload"), plural(len(samples), "sample")))
+    return f". It covers {covers}, from {utc(min(times))} to {utc(max(times))}, on {', '.join(hosts) or 'no host'}."
+
+
+def _on_record(runs: Sequence[RunRow], days: Sequence[TrendRow]) -> str | None:
+    """Counts over a time, rows of removed runs included; None for nothing."""
+    payloads = sum(_rows(row) for row in days if not _of_sample(row))
+    samples = sum(_rows(row) for row in days if _of_sample(row))
+    if not (runs or payloads or samples):
+        return None
+    return (
+        f". On record are {plural(len(runs), 'run')}. Summed up, with what was removed since, are "
+        f"{plural(payloads, 'payload')} and {plural(samples, 'sample')}; those that were skipped are not counted."
     )
 
 
-def _cells(own: Sequence[RunRow]) -> tuple[Cell, ...]:
-    last = max(own, key=lambda run: (run.started_at, run.id))
-    good = sum(run.status == _GOOD for run in own)
-    first = min(run.started_at for run in own)
-    return len(own), good, len(own) - good, first, last.started_at, last.code_version
+def _last(own: Sequence[RunRow]) -> RunRow:
+    return max(own, key=lambda run: (run.started_at, run.id))
+
+
+# All runs of a flow on a host.
+RUN_SUMS: TableOf[Sequence[RunRow]] = TableOf(
+    "Runs",
+    (
+        Column("flow", lambda own: own[0].flow),
+        Column("host", lambda own: own[0].host),
+        Column("runs", len, right=True),
+        Column("completed", lambda own: sum(run.status == _GOOD for run in own), right=True),
+        Column("others", lambda own: sum(run.status != _GOOD for run in own), right=True),
+        Column("first started", lambda own: min(run.started_at for run in own)),
+        Column("last started", lambda own: _last(own).started_at),
+        Column("last code version", lambda own: _last(own).code_version),
+    ),
+)
 
 
 _NOTHING_MEASURED = "Nothing is measured yet: `threadmill experiment all --quick`, with `--python all` everywhere."
