@@ -135,7 +135,7 @@ def show(run: str, /, *, limit: Whole | None = None, form: Form = FOR_PEOPLE) ->
             print_table(PAYLOADS.fill(payloads))
         if samples:
             # Here, because statistics are not needed for anything else.
-            from flows.cli.findings import print_findings
+            from flows.cli.experiment import print_findings
 
             print_findings(samples)
         if snapshots:
