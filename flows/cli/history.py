@@ -232,7 +232,7 @@ OnRecord = Annotated[
 
 
 def snapshots(*, vault: OnRecord = None, times: Times = ANY_TIME, limit: Whole = 20, form: Form = FOR_PEOPLE) -> int:
-    """List what runs put into vaults, newest first.
+    """List the snapshots that runs took of their sources, newest first.
 
     Exit codes: 0 done, 2 refused.
 
