@@ -72,7 +72,7 @@ def experiment(
 
 
 def print_findings(samples: Sequence[SampleRow]) -> None:
-    """Both tables and all sentences, from samples of one run."""
+    """Print both tables and all sentences from the samples of one run."""
     # Late, so that a command line is refused before anything is loaded for its result.
     from flows.analysis.findings import by_interpreter, race_findings, speedup_findings
     from flows.analysis.sentences import race_sentences, speedup_sentences
