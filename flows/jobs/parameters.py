@@ -38,8 +38,7 @@ Backends = Annotated[
     NAMES,
     Parameter(
         name="--backend",
-        help="auto takes openssl where it can run the suite, else native; openssl, native; several are run one after the "
-        "other",
+        help="auto takes openssl where it can run the suite; openssl; native; several are run one after the other",
     ),
 ]
 LegacySize = Annotated[Flag, Parameter(help="let the suite classic take payloads over 8 MiB")]
