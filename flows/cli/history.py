@@ -135,7 +135,7 @@ def show(run: str, /, *, limit: Whole | None = None, form: Form = FOR_PEOPLE) ->
             print_table(PAYLOADS.fill(payloads))
         if samples:
             # Here, because statistics are not needed for anything else.
-            from flows.cli.findings import print_findings
+            from flows.cli.experiment import print_findings
 
             print_findings(samples)
         if snapshots:
@@ -232,7 +232,7 @@ OnRecord = Annotated[
 
 
 def snapshots(*, vault: OnRecord = None, times: Times = ANY_TIME, limit: Whole = 20, form: Form = FOR_PEOPLE) -> int:
-    """List what runs put into vaults, newest first.
+    """List the snapshots that runs took of their sources, newest first.
 
     Exit codes: 0 done, 2 refused.
 

@@ -62,7 +62,6 @@ def _day(text: str) -> datetime | None:
 
 
 _WHEN = "7d, 12h, today, 2026-11-22, 2026-11-22T03:00"
-# What the record calls them; `auto` is a choice, not a backend.
 _BACKENDS = ("openssl", "native")
 _AXES: Mapping[str, type[StrEnum]] = {
     "experiment": Experiment, "workload": Workload, "executor": Executor, "shape": Shape, "guard": Guard,
@@ -70,10 +69,10 @@ _AXES: Mapping[str, type[StrEnum]] = {
 
 
 class Axes:
-    """Those axes of the experiments that a command has."""
+    """The options for axes of the experiments; a subclass has some of them."""
 
     def axes(self) -> dict[str, Sequence[str | int]]:
-        """The wanted values, by axis, of those that were asked for.
+        """The wanted values by axis; an axis without wanted values is left out.
 
         Raises:
             RequestRefused: there is no such value.
@@ -90,7 +89,7 @@ class Axes:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Experiments(Axes):
-    """Which of the three questions."""
+    """The three experiments."""
 
     experiment: Annotated[Names, Parameter(help=", ".join(Experiment))] = field(default_factory=list)
 
@@ -122,7 +121,7 @@ class Cases(Updates, Workloads, Experiments):
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Interpreters:
-    """On which interpreters."""
+    """Interpreters by version."""
 
     interpreter: Annotated[Names, Parameter(help="versions such as 3.12, 3.13.0, 3.13t")] = field(default_factory=list)
 
@@ -130,7 +129,7 @@ class Interpreters:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Hosts:
-    """On which machines."""
+    """Machines by host name."""
 
     host: Annotated[Names, Parameter(help="only these machines")] = field(default_factory=list)
 
@@ -144,20 +143,20 @@ class Machines(Hosts, Interpreters):
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Chains:
-    """What encrypted."""
+    """Suites and backends."""
 
     suite: Annotated[Names, Parameter(help=", ".join(SUITES))] = field(default_factory=list)
     backend: Annotated[Names, Parameter(help="openssl, native")] = field(default_factory=list)
 
     def suites(self) -> Sequence[str]:
-        """Suites that there are."""
+        """The wanted suites, each once."""
         for name in self.suite:
             if name not in [str(known) for known in SUITES]:
                 raise RequestRefused(f"unknown suite {name!r}; there are: {', '.join(SUITES)}")
         return list(dict.fromkeys(self.suite))
 
     def backends(self) -> Sequence[str]:
-        """Backends that a payload can have run under."""
+        """The wanted backends, in the words of the record: `auto` is a choice and never recorded."""
         for name in self.backend:
             if name not in _BACKENDS:
                 raise RequestRefused(f"unknown backend {name!r}; recorded are: {', '.join(_BACKENDS)}")
@@ -173,10 +172,10 @@ class Times:
     until: Annotated[str | None, Parameter(help="likewise; a day counts to its end")] = None
 
     def span(self) -> tuple[datetime | None, datetime | None]:
-        """Begin and end, the end not included.
+        """The begin and the end; the end is not part of the span.
 
         Raises:
-            RequestRefused: one of them is no time, or there is nothing between them.
+            RequestRefused: a text is no time, or the end is not after the begin.
         """
         begin = None if self.since is None else point_in_time(self.since)
         end = None if self.until is None else end_in_time(self.until)
@@ -188,7 +187,7 @@ class Times:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Form:
-    """For people, or for programs."""
+    """A table for people, or JSON or CSV for programs."""
 
     json: Json = False
     csv: Csv = False
@@ -205,7 +204,7 @@ class Selection(Times, Machines, Chains, Cases):
     """Everything that selects series of experiments and of encryptions."""
 
     def filter(self) -> SeriesFilter:
-        """What the record is asked for.
+        """The selection as a filter of the record.
 
         Raises:
             RequestRefused: a value makes no sense, or the filters leave nothing whatever is on record.

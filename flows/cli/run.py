@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 P = TypeVar("P", bound=JobParameters)
 
 _LINE_EVERY_S = 5.0
-# A run of which everything fails has enough of them; all are on record.
+# A run in which everything fails has enough of them; all are on record.
 _FAULTS = 50
 
 
@@ -101,7 +101,7 @@ def _run_directly(name: str, job: Job, settings: Settings, progress: ProgressRep
     except ThreadmillError as error:
         if progress.run_id is None:
             raise
-        # Not refused: it had begun.
+        # The run had begun, so this is no refusal.
         raise CommandFailed(str(error)) from error
 
 
@@ -127,7 +127,7 @@ def _run_by_prefect(flow: str, parameters: JobParameters, settings: Settings, pr
 
 
 def exit_code_of(history: History, run_id: int) -> int:
-    """What a run's rows mean for the exit code: 1 something failed, 3 a source was unreadable or unstable, 0 done."""
+    """The exit code of a run, from its rows: 1 something failed, 3 a source was unreadable or unstable, 0 done."""
     counts = history.counts(run_id)
     if history.failed_samples(run_id) or any(c.status == "failed" and c.cause != "unreadable" for c in counts):
         return 1
@@ -140,7 +140,7 @@ def exit_code_of(history: History, run_id: int) -> int:
 
 
 def _prepare_prefect(settings: Settings, progress: ProgressReporter) -> None:
-    """Put Prefect's settings in place before it is imported; see what the server says, where there is one."""
+    """Put Prefect's settings in place before it is imported, and check the server if one is set."""
     from flows.serving import server
     from flows.serving.api import Api
 
@@ -200,7 +200,7 @@ class ProgressReporter:
             self._bar.stop()
 
     def say(self, text: str) -> None:
-        """What is going on, before there is anything to count."""
+        """Show a text before there is anything to count."""
         if self._bar:
             self._bar.update(self._task, description=escape(visible(text)))
         elif not self._quiet:

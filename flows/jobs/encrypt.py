@@ -130,7 +130,7 @@ def encrypt(parameters: EncryptFiles | EncryptPayloads, settings: Settings, run:
 
 
 def encrypt_batches(plan: Plan, run: OpenRun, done_before: frozenset[Done] = frozenset()) -> None:
-    """Encrypt the payloads of a plan but for those that were done before, and discard the ciphertext."""
+    """Encrypt the payloads of a plan, except those done before, and discard the ciphertext."""
     outcome = run_batches(plan, run, partial(batch_step, plan), tuple, done_before)
     run.outcomes.append(PartOutcome(outcome.exit_code, outcome.message))
 
@@ -206,7 +206,7 @@ CheckVerdict = Literal["same", "differs", "not recorded", "unreadable", "unstabl
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The verdict on one file. `recorded_at` and `run_id` say which record it was compared with."""
+    """The verdict on one file; `recorded_at` and `run_id` name the record that it was compared with."""
 
     name: str
     verdict: CheckVerdict
@@ -221,7 +221,7 @@ class Checked:
 def check(
     paths: Sequence[str], key: KeyFile, history: History, *, jobs: int, limits: Limits, cancel: CancelToken
 ) -> Iterator[Checked]:
-    """Compare every file at or below the paths with its newest record, in order, some at once.
+    """Compare every file at or below the paths with its newest record: in order, `jobs` at once.
 
     The native backend re-encrypts: it gives the same bytes as openssl, and needs no child processes.
     """

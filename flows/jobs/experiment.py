@@ -51,8 +51,12 @@ _ORDINALS_PER_ROUND = 100_000
 
 
 def experiment_job(parameters: RunExperiments, settings: Settings) -> Job:
-    """The job for these parameters."""
-    return partial(measure, parameters, settings)
+    """The job for these parameters.
+
+    Raises:
+        RequestRefused: the folder of the host's measuring lock cannot be made.
+    """
+    return partial(measure, parameters, settings.measuring_lock)
 
 
 def _selection_of(parameters: RunExperiments) -> CaseSelection:
@@ -72,7 +76,7 @@ def find_interpreters(pythons: Sequence[str], cancel: CancelToken) -> tuple[Inte
     """The interpreters to measure, free-threaded ones with the GIL on and off.
 
     Raises:
-        RequestRefused: one that is asked for is not there, or is no Python from 3.6 on.
+        RequestRefused: an interpreter is not there, or is older than Python 3.6.
     """
     try:
         if not pythons:
@@ -101,12 +105,12 @@ def make_rounds(parameters: RunExperiments, cancel: CancelToken) -> RoundPlan:
         raise RequestRefused(str(error)) from error
 
 
-def measure(parameters: RunExperiments, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
-    """Measure all rounds and record every sample; the run, closed.
+def measure(parameters: RunExperiments, lock: str, run: NewRun, tools: Tools) -> OpenRun:
+    """Measure all rounds and record every sample; the run, closed. `lock` is the path of the host's measuring lock.
 
     Raises:
         RequestRefused: refused before any work, and before the run has a row.
-        ExperimentError: somebody else measures on this host and does not end.
+        ExperimentError: another process measures on this host and does not end.
         RecordError: the record cannot be written.
     """
     rounds = tools.runner.plan(lambda: make_rounds(parameters, tools.cancel))
@@ -115,12 +119,12 @@ def measure(parameters: RunExperiments, settings: Settings, run: NewRun, tools: 
     recorded = replace(parameters, rounds=len(rounds.rounds), seed=rounds.seed).recorded()
     recorded["interpreters"] = list(labels_of(rounds).values())
     with open_run(replace(run, parameters=recorded), tools) as opened:
-        run_rounds(rounds, settings.measuring_lock, opened)
+        run_rounds(rounds, lock, opened)
     return opened
 
 
 def run_rounds(rounds: RoundPlan, lock: str, run: OpenRun) -> None:
-    """Measure and record one round after the other; `lock` is the path of the host's measuring lock."""
+    """Measure and record one round after the other."""
     labels = labels_of(rounds)
     tally = SampleTally(labels)
     progress = _RoundProgress(rounds, labels, run.tools.reporter)
@@ -130,7 +134,7 @@ def run_rounds(rounds: RoundPlan, lock: str, run: OpenRun) -> None:
         try:
             samples = pending.result()
         except BaseException:
-            # Let the children be ended before the run is closed.
+            # End the children before the run is closed.
             run.tools.cancel.cancel()
             with suppress(Exception):
                 pending.result()
@@ -162,7 +166,7 @@ class _RoundProgress:
         self._reporter.progressed(MoreDone(count, faults=faults, item=sample.case.key))
 
     def end(self, one: Round, samples: Sequence[Sample]) -> None:
-        """A round is recorded; what was not told while it was measured is counted now."""
+        """A round is recorded; samples that were not told while it was measured are counted now."""
         counts = counted(Counter(sample.outcome.value for sample in samples))
         noisy = sum(sample.noisy for sample in samples)
         line = f"round {one.number + 1} of {self._rounds}: {counts}; {noisy} of them noisy"
@@ -246,17 +250,17 @@ def fault_text(sample: Sample, label: str) -> str:
 
 
 def survey_job(_parameters: Survey, settings: Settings) -> Job:
-    """The job of the chapter, which has its own numbers."""
-    return partial(survey, QUICK_ROUNDS, settings)
+    """The job of the chapter, which has its own numbers; raises as `experiment_job` does."""
+    return partial(survey, QUICK_ROUNDS, settings, settings.measuring_lock)
 
 
-def survey(rounds: int, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
+def survey(rounds: int, settings: Settings, lock: str, run: NewRun, tools: Tools) -> OpenRun:
     """Run the chapter's items 52 to 54 on this host and the running interpreter; the run, closed.
 
     Item 52 is three chains over 100 random bytes each, under the book's suite and the modern one.
 
     Raises:
-        ExperimentError: somebody else measures on this host and does not end.
+        ExperimentError: another process measures on this host and does not end.
         RecordError: the record cannot be written.
     """
     # Late: experiments load nothing of the engine that encrypts.
@@ -274,5 +278,5 @@ def survey(rounds: int, settings: Settings, run: NewRun, tools: Tools) -> OpenRu
     with open_run(replace(run, parameters=recorded(item_52, settings) | {"rounds": rounds}), tools) as opened:
         encrypt_batches(payloads, opened)
         tools.reporter.planned(planned_samples(samples))
-        run_rounds(samples, settings.measuring_lock, opened)
+        run_rounds(samples, lock, opened)
     return opened
