@@ -205,7 +205,7 @@ INTERPRETERS: TableOf[Interpreter] = TableOf(
         Column("build", lambda row: "with the GIL" if row.gil_build else "free-threaded", wide=True),
         Column("GIL now", lambda row: {True: "on", False: "off", None: "does not tell"}[row.gil_now]),
         Column("path", lambda row: row.executable),
-        Column("cannot", lambda row: "; ".join(f"{one.executor}: {one.reason}" for one in row.cannot), wide=True),
+        Column("cannot", lambda row: "; ".join(f"{executor}: {reason}" for executor, reason in row.cannot), wide=True),
     ),
 )
 
