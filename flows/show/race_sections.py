@@ -91,7 +91,7 @@ def _race_position(finding: RaceFinding) -> tuple[int, int, int]:
 
 
 def book_section(speedups: Sequence[SpeedupResult], races: Sequence[RaceResult]) -> Section:
-    """Both, each with its result here, and then the reason."""
+    """The book's `+=` and `select`: the result on each interpreter, then the reason."""
     return Section(
         "The book's own += and select today",
         (

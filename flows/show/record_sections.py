@@ -22,7 +22,7 @@ from flows.show.tables import FAILURES, PAYLOADS, RUNS, SAMPLES, SNAPSHOTS, VERD
 
 Row = TypeVar("Row")
 
-# A page that people read; a query gives all.
+# A page lists this many for people; a query gives all.
 LISTED: Final = 200
 _CHANGES_LISTED = 100
 
@@ -61,14 +61,14 @@ def failures_over_time(rows: Sequence[FailureRow], counts: str) -> Section:
 
 @dataclass(frozen=True, slots=True)
 class StepsFound:
-    """Steps, newest first, of the `series` with runs enough. `missing` says what to install."""
+    """The steps, newest first, of as many `series` as have enough runs. `missing` says what to install."""
 
     changes: tuple[Change, ...]
     series: int
     missing: str = ""
 
     def steps(self) -> Mapping[int, Sequence[datetime]]:
-        """When a series took on another level, by its id."""
+        """The times at which a series took on another level, by its id."""
         steps: dict[int, list[datetime]] = defaultdict(list)
         for one in self.changes:
             steps[one.series.series_id].append(one.started_at)
@@ -125,11 +125,11 @@ _MOST_CHARTS = 4
 def vault_sections(
     history: History, runs: Sequence[RunRow], since: datetime | None, until: datetime | None, *, made_at: datetime
 ) -> Iterator[Section]:
-    """One section, from the record alone; none where no run ever put anything into a vault, or looked at one.
+    """One section, from the record alone; none if no run ever used a vault.
 
     Args:
-        history: where they are on record.
-        runs: those that started in the time.
+        history: the record.
+        runs: the runs that started in the time.
         since: beginning of the time.
         until: its end, not included.
         made_at: now, for ages.
@@ -153,7 +153,7 @@ def vault_sections(
 
 
 def vault_run_sections(history: History, run_id: int) -> Iterator[Section]:
-    """One section about one run, from the record alone; none where the run has nothing to do with a vault."""
+    """One section about one run, from the record alone; none if the run did not use a vault."""
     snapshots = history.snapshots(SnapshotFilter(run_id=run_id))
     verdicts = history.verdicts(VerdictFilter(run_id=run_id), limit=1)
     rows: list[SnapshotRow | VerdictRow] = [*snapshots, *verdicts]
@@ -230,7 +230,7 @@ def _looked_at(history: History, run_id: int, vault: VaultRow) -> bool:
 
 
 def _over_time(vaults: Sequence[VaultRow], taken: dict[str, list[SnapshotRow]]) -> Iterator[Block]:
-    """A plot of each vault with snapshots enough for one, and below it the snapshots of the time."""
+    """A plot of each vault that has several snapshots, and below it the snapshots of the time."""
     for number, vault in enumerate(one for one in vaults if taken[one.vault_id]):
         rows = sorted(taken[vault.vault_id], key=lambda row: row.sequence)
         title = f"Snapshots of {vault.path}"
@@ -241,7 +241,7 @@ def _over_time(vaults: Sequence[VaultRow], taken: dict[str, list[SnapshotRow]]) 
 
 
 def _panels(rows: Sequence[SnapshotRow]) -> Iterator[LinePanel]:
-    """What is zero all the time is not drawn."""
+    """Values that are always zero are not drawn."""
     for what, values in (
         ("files that were new or changed", [float(row.new) for row in rows]),
         ("MB added to the vault", [row.stored_bytes / 1e6 for row in rows]),
@@ -252,8 +252,8 @@ def _panels(rows: Sequence[SnapshotRow]) -> Iterator[LinePanel]:
 
 
 _HOW_TO_READ_VAULTS = (
-    "As far as the record knows: it is not looked into the vaults for this, `threadmill status` does that. MB of a "
+    "From the record alone: the vaults themselves are not read for this; `threadmill status` reads them. MB of a "
     "snapshot are its files' own size, MB added the ciphertext that was new. An object is proven when all of it was "
-    "hashed and found to be what its name says; objects, those never proven and the oldest proof are of now, "
-    "everything else is of this time."
+    "hashed and found to be what its name says. Objects, objects never proven and the oldest proof are as of now; "
+    "everything else is about this time."
 )

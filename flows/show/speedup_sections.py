@@ -11,7 +11,7 @@ from datetime import datetime
 
 from db.answers import TrendRow
 from db.rows import SampleRow
-from flows.analysis.findings import SpeedupFinding, by_case, speedup_findings
+from flows.analysis.findings import SpeedupFinding, by_case, speedup_findings, version_numbers
 from flows.analysis.intervals import verdict_on_speedup
 from flows.analysis.latest import Measured
 from flows.analysis.sentences import executor_label, speedup_sentences
@@ -22,7 +22,7 @@ from flows.show.table import Block, Column, Paragraph, Plot, Section, Sentences,
 from flows.text import day, factor, if_known, milliseconds, percent, visible
 from tasks.axes import Executor, Experiment, Outcome, Workload
 
-# Their speed-up is shown over workers: they compute, or wait and do nothing else.
+# The workloads whose speed-up is shown over workers: they compute all the time, or wait all the time.
 SCALING = tuple(one for one in Workload if one.cpu_bound or one is Workload.WAIT)
 # The book's select returns at once, so there is nothing to speed up; `book_section` says so.
 COMPARED = tuple(one for one in Workload if one is not Workload.WAIT_BOOK)
@@ -114,7 +114,7 @@ def _speedup_cell(finding: SpeedupFinding | None) -> HeatCell:
 
 
 def speedup_table(workload: Workload, results: Sequence[SpeedupResult]) -> Table:
-    """The same with the times, the intervals and the ceiling."""
+    """The speed-ups as a table, with times, intervals and the ceiling."""
     rows = (
         speedup_row(one.measured.run_id, one.measured.label, finding)
         for one in results
@@ -214,7 +214,7 @@ def speedups_over_time_section(rows: Sequence[TrendRow], workloads: Sequence[str
 
     Args:
         rows: of samples, by day.
-        workloads: those to show, in this order.
+        workloads: the workloads to show, in this order.
     """
     hosts = speedups_by_day(rows)
     blocks = [
@@ -270,7 +270,7 @@ def _in_order(found: _Moments) -> tuple[Moment, ...]:
 def _by_version(key: _Key) -> tuple[str, tuple[int, ...], str]:
     workload, label = key
     version = label.split(" ", maxsplit=1)[0].removesuffix("t")
-    return workload, tuple(int(part) for part in version.split(".") if part.isdecimal()), label
+    return workload, version_numbers(version), label
 
 
 _HOW_TO_READ_SPEEDUPS = (
