@@ -1,1 +1,1 @@
-"""What is done: engines in sub-packages, thin Prefect tasks over them in the modules beside this one."""
+"""The work: engines in sub-packages, and beside them Prefect's tasks, rows for the record, and files."""

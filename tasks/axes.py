@@ -34,7 +34,7 @@ class Workload(_Row):
     items: int
     """The number of items."""
     repeats: int
-    """How often the work is done on each item in a sample."""
+    """The number of times that the work is done on each item in a sample."""
     quick_repeats: int
     cpu_bound: bool
     """Whether the work computes all the time. Then the ceiling is its limit, and a wait in it is noise."""

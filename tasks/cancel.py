@@ -53,7 +53,7 @@ def wait_readable(descriptors: Sequence[int], timeout_s: float | None = None) ->
 
 
 def wait_writable(descriptor: int, *, or_readable: int) -> set[int]:
-    """Which of the two has become ready: the one for writing (or lost its reader), the other for reading."""
+    """The descriptors that have become ready: one to be written (or without its reader), the other to be read."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     poll.register(or_readable, select.POLLIN)

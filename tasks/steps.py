@@ -29,14 +29,14 @@ class Whole(Generic[T]):
 
 
 def _may_pass(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
-    """A lock is released some day; a full or read-only disk is not mended by trying again."""
+    """Whether trying again can help: a lock is released some day, a full or read-only disk stays as it is."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, RecordUnusable) and error.transient
 
 
 @task(name="plan", task_run_name="plan", cache_policy=NO_CACHE)
 def plan(make: Callable[[], Whole[T] | State[None]]) -> Whole[T] | State[None]:
-    """Settle what there is to do; a failed state where it cannot be done."""
+    """Plan the steps of a job; a failed state if the job is refused."""
     return make()
 
 

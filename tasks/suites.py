@@ -43,7 +43,7 @@ DIGEST_BYTES: dict[Digest, int] = {"sha256": 32, "blake2b512": 64, "whirlpool": 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """One row of the table; `limit_bytes` is the largest payload taken without being asked twice."""
+    """One row of the table; a payload over `limit_bytes` is taken only with --allow-legacy-size."""
 
     name: SuiteName
     cipher: Cipher

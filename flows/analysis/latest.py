@@ -1,4 +1,4 @@
-"""Which samples a report is made from: of each interpreter on each host, those of one run."""
+"""The samples of a report: those of one run for each interpreter on each host."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from db.rows import InterpreterRow, RunRow, SampleRow
-from flows.analysis.findings import is_known
+from flows.analysis.findings import is_known, version_numbers
 from flows.analysis.intervals import MIN_PAIRS
 from flows.text import visible
 from tasks.axes import Experiment
 
-# The survey measures the chapter's few cases only: a run that was asked for measurements says more.
+# The survey measures the few cases of the chapter only; a run of experiments says more.
 SURVEY = "survey"
 
 
@@ -21,8 +21,7 @@ SURVEY = "survey"
 class Measured:
     """One interpreter on one host in one run; `rounds` are those of the experiment.
 
-    `label` tells it from all others in the report. `unknown` counts rows that this program cannot read,
-    because their case is no longer one.
+    `label` is unique in the report. `unknown` counts rows of cases that this program does not know.
     """
 
     label: str
@@ -89,12 +88,17 @@ def _measured(own: Sequence[SampleRow], experiment: Experiment) -> Measured:
 
 
 def _sort_key(one: Measured) -> tuple[str, tuple[int, ...], bool, str, str]:
-    version = tuple(int(part) for part in one.interpreter.version.split(".") if part.isdecimal())
-    return one.interpreter.implementation, version, not one.interpreter.gil_build, one.label, one.host
+    return (
+        one.interpreter.implementation,
+        version_numbers(one.interpreter.version),
+        not one.interpreter.gil_build,
+        one.label,
+        one.host,
+    )
 
 
 def _told_apart(measured: Sequence[Measured]) -> tuple[Measured, ...]:
-    """Labels with the host where there are several, and a piece of the fingerprint where that is not enough."""
+    """Add the host to all labels if there are several hosts, and a piece of the fingerprint to equal labels."""
     if len({one.host for one in measured}) > 1:
         measured = [replace(one, label=f"{one.label} on {one.host}") for one in measured]
     times = Counter(one.label for one in measured)

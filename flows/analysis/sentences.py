@@ -51,6 +51,11 @@ def race_sentences(label: str, findings: Iterable[RaceFinding]) -> tuple[str, ..
     )
 
 
+def executor_label(executor: Executor, workers: int) -> str:
+    """An executor in words, with its workers where they are a choice."""
+    return f"{executor.family} ({workers})" if executor.scales else executor.family
+
+
 def with_interval(ratio: Ratio) -> str:
     """A ratio with its interval, or with the reason why it has none."""
     if ratio.low is None or ratio.high is None:
@@ -74,7 +79,7 @@ def _clauses(workload: Workload, findings: Sequence[SpeedupFinding]) -> list[str
     clauses: list[str] = []
     before: SpeedVerdict | None = None
     for one in findings:
-        name = _name(one)
+        name = executor_label(one.executor, one.workers)
         if one.ratio is None:
             clauses.append(_why_nothing(name, one) + ("" if clauses else f" for {workload}"))
             continue
@@ -102,11 +107,6 @@ def _says(name: str, verdict: SpeedVerdict, before: SpeedVerdict | None, what: s
         case _:
             words = f"whether {name} help {what}".rstrip() + " is open"
     return words.rstrip()
-
-
-def _name(finding: SpeedupFinding) -> str:
-    family = finding.executor.family
-    return f"{family} ({finding.workers})" if finding.executor.scales else family
 
 
 def _figures(ratio: Ratio, ceiling: Ratio | None) -> str:

@@ -78,13 +78,13 @@ def encrypt(
     by_prefect(via)
     if "-" in paths and via == "prefect":
         raise RequestRefused("standard input can be read only with --via direct")
-    way = "direct" if "-" in paths else via
     if kept_in is not None and isinstance(parameters, EncryptFiles):
         from flows.jobs.keep import keeping_job
 
-        done = run_job(flow, parameters, keeping_job, settings, way, quiet=json)
+        job = keeping_job(parameters, settings)
     else:
-        done = run_job(flow, parameters, encryption_job, settings, way, quiet=json)
+        job = encryption_job(parameters, settings)
+    done = run_job(flow, parameters, job, settings, "direct" if "-" in paths else via, quiet=json)
     history = settings.open_history()
     code = exit_code_of(history, done.run_id)
     if json:
@@ -176,7 +176,7 @@ def _print_outcome(history: History, run_id: int) -> None:
 
 
 def print_backends(payloads: Sequence[PayloadRow]) -> None:
-    """What ran, in which version; and why, where native took over."""
+    """Print the backends that ran, with their versions, and the reason if native took over."""
     for backend, detail, reason in dict.fromkeys(
         (row.backend, row.backend_detail, row.backend_reason) for row in payloads
     ):
@@ -195,7 +195,7 @@ def check(*paths: str, key_file: str | None = None, jobs: Whole | None = None, j
 
     Args:
         paths: files and folders (all files below them)
-        key_file: the one that they were encrypted with; default: THREADMILL_KEY_FILE
+        key_file: the key file that they were encrypted with; default: THREADMILL_KEY_FILE
         jobs: files at once (default: usable CPUs)
     """
     settings = settings_with(None, key_file, jobs)
@@ -233,7 +233,7 @@ def keygen(path: str, /) -> int:
     Example: threadmill keygen ~/threadmill.key
 
     Args:
-        path: file to make; one that exists is never overwritten
+        path: file to make; an existing file is never overwritten
     """
     from tasks.crypto.secret import write_key_file
 

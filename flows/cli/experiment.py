@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -54,11 +55,11 @@ def experiment(
     settings = load_settings()
     # Late, so that a command line is refused before engines and the record are loaded.
     from db.history import SampleFilter
-    from flows.cli.findings import print_findings
     from flows.cli.run import exit_code_of, run_job
     from flows.jobs.experiment import experiment_job
 
-    run_id = run_job("flows.experiments:run_experiments", parameters, experiment_job, settings, via, quiet=json).run_id
+    job = experiment_job(parameters, settings)
+    run_id = run_job("flows.experiments:run_experiments", parameters, job, settings, via, quiet=json).run_id
     history = settings.open_history()
     if json:
         print_json(history.detail(run_id))
@@ -69,6 +70,27 @@ def experiment(
     if code and (run := history.run(run_id)) is not None:
         say(f"threadmill: {run.error or run.status}", error=True)
     return code
+
+
+def print_findings(samples: Sequence[SampleRow]) -> None:
+    """Print both tables and all sentences from the samples of one run."""
+    # Late, so that a command line is refused before anything is loaded for its result.
+    from flows.analysis.findings import by_interpreter, race_findings, speedup_findings
+    from flows.analysis.sentences import race_sentences, speedup_sentences
+    from flows.show.finding_tables import RACES, SPEEDUPS, race_rows, speedup_rows
+
+    for table in (
+        SPEEDUPS.fill(speedup_rows(samples), without=("run",)),
+        RACES.fill(race_rows(samples), without=("run",)),
+    ):
+        if table.rows:
+            print_table(table)
+    for label, own in by_interpreter(samples).items():
+        for sentence in (
+            *speedup_sentences(label, speedup_findings(own)).values(),
+            *race_sentences(label, race_findings(own)),
+        ):
+            say(sentence)
 
 
 def _numbers(words: list[str]) -> tuple[int, ...]:
@@ -93,7 +115,8 @@ def survey(*, via: Via = None, json: Json = False) -> int:
     from flows.cli.run import exit_code_of, run_job
     from flows.jobs.experiment import survey_job
 
-    run_id = run_job("flows.survey:survey", Survey(), survey_job, settings, via, quiet=json).run_id
+    job = survey_job(Survey(), settings)
+    run_id = run_job("flows.survey:survey", Survey(), job, settings, via, quiet=json).run_id
     history = settings.open_history()
     detail = history.detail(run_id)
     if json:
@@ -127,8 +150,6 @@ def _line(row: PayloadRow) -> tuple[Cell, ...]:
 
 
 def _print_items_53_and_54(samples: tuple[SampleRow, ...]) -> None:
-    from flows.cli.findings import print_findings
-
     say()
     say("Items 53 and 54, threads and locks: four numbers factorized; five threads, a million updates each")
     print_findings(samples)

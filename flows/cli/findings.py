@@ -1,4 +1,4 @@
-"""`threadmill history samples|speedup|race`, and the findings of a run that has just been measured."""
+"""`threadmill history samples|speedup|race`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from db.rows import SampleRow
-from flows.analysis.findings import by_interpreter, race_findings, speedup_findings
-from flows.analysis.sentences import race_sentences, speedup_sentences
 from flows.cli.history import open_history, print_rows, say_if_empty
 from flows.cli.options import (
     ALL_CASES,
@@ -30,7 +28,6 @@ from flows.errors import RequestRefused
 from flows.option_types import Flag, Whole
 from flows.show.finding_tables import RACES, SPEEDUPS, RaceRow, SpeedupRow, race_rows, speedup_rows
 from flows.show.tables import SAMPLES
-from flows.show.terminal import print_table, say
 from tasks.axes import Outcome
 
 if TYPE_CHECKING:
@@ -156,22 +153,6 @@ def _findings(
         samples = history.samples(replace(which, case=all_cases, since=None, until=None, run_id=run_id), limit=None)
         rows += rows_of(samples)
     return [row for row in rows if all(getattr(row, axis) in values for axis, values in axes.items())]
-
-
-def print_findings(samples: Sequence[SampleRow]) -> None:
-    """Both tables and all sentences, from samples of one run."""
-    for table in (
-        SPEEDUPS.fill(speedup_rows(samples), without=("run",)),
-        RACES.fill(race_rows(samples), without=("run",)),
-    ):
-        if table.rows:
-            print_table(table)
-    for label, own in by_interpreter(samples).items():
-        for sentence in (
-            *speedup_sentences(label, speedup_findings(own)).values(),
-            *race_sentences(label, race_findings(own)),
-        ):
-            say(sentence)
 
 
 def pyperf_document(rows: Sequence[SampleRow]) -> str:

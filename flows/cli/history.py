@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from db.answers import PayloadCount, ProofRow
 from db.rows import PayloadRow, RunDetail, RunRow, SnapshotRow, storable
 from db.words import RUN_STATUSES
-from flows.cli.options import ALL_CHAINS, ALL_HOSTS, ANY_TIME, FOR_PEOPLE, Chains, Form, Hosts, Times
+from flows.cli.options import ALL_CHAINS, ALL_HOSTS, ANY_TIME, FOR_PEOPLE, Chains, Form, Hosts, Times, need_known
 from flows.errors import RequestRefused
 from flows.option_types import Flag, Names, Whole
 from flows.settings import load_settings
@@ -91,8 +91,7 @@ def runs(
     Args:
         limit: how many at the most
     """
-    if unknown := [name for name in status if name not in RUN_STATUSES]:
-        raise RequestRefused(f"unknown status {unknown[0]!r}; there are: {', '.join(RUN_STATUSES)}")
+    need_known("status", status, RUN_STATUSES)
     since, until = times.span()
     history = open_history(limit)
     rows = history.runs(limit=limit, since=since, until=until, statuses=status, hosts=hosts.host)
@@ -135,7 +134,7 @@ def show(run: str, /, *, limit: Whole | None = None, form: Form = FOR_PEOPLE) ->
             print_table(PAYLOADS.fill(payloads))
         if samples:
             # Here, because statistics are not needed for anything else.
-            from flows.cli.findings import print_findings
+            from flows.cli.experiment import print_findings
 
             print_findings(samples)
         if snapshots:
@@ -232,7 +231,7 @@ OnRecord = Annotated[
 
 
 def snapshots(*, vault: OnRecord = None, times: Times = ANY_TIME, limit: Whole = 20, form: Form = FOR_PEOPLE) -> int:
-    """List what runs put into vaults, newest first.
+    """List the snapshots that runs took of their sources, newest first.
 
     Exit codes: 0 done, 2 refused.
 

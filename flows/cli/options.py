@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -62,18 +62,24 @@ def _day(text: str) -> datetime | None:
 
 
 _WHEN = "7d, 12h, today, 2026-11-22, 2026-11-22T03:00"
-# What the record calls them; `auto` is a choice, not a backend.
 _BACKENDS = ("openssl", "native")
 _AXES: Mapping[str, type[StrEnum]] = {
     "experiment": Experiment, "workload": Workload, "executor": Executor, "shape": Shape, "guard": Guard,
 }  # fmt: skip
 
 
+def need_known(what: str, names: Sequence[str], known: Iterable[str], choice: str = "there are") -> None:
+    """Raises RequestRefused for a name that is not among the known ones."""
+    there = list(map(str, known))
+    if unknown := [name for name in names if name not in there]:
+        raise RequestRefused(f"unknown {what} {unknown[0]!r}; {choice}: {', '.join(there)}")
+
+
 class Axes:
-    """Those axes of the experiments that a command has."""
+    """The options for axes of the experiments; a subclass has some of them."""
 
     def axes(self) -> dict[str, Sequence[str | int]]:
-        """The wanted values, by axis, of those that were asked for.
+        """The wanted values by axis; an axis without wanted values is left out.
 
         Raises:
             RequestRefused: there is no such value.
@@ -81,8 +87,7 @@ class Axes:
         wanted: dict[str, Sequence[str | int]] = {}
         for axis, known in _AXES.items():
             if names := getattr(self, axis, ()):
-                if unknown := [name for name in names if name not in list(known)]:
-                    raise RequestRefused(f"unknown {axis} {unknown[0]!r}; there are: {', '.join(known)}")
+                need_known(axis, names, known)
                 wanted[axis] = names
         return wanted
 
@@ -90,7 +95,7 @@ class Axes:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Experiments(Axes):
-    """Which of the three questions."""
+    """The three experiments."""
 
     experiment: Annotated[Names, Parameter(help=", ".join(Experiment))] = field(default_factory=list)
 
@@ -122,7 +127,7 @@ class Cases(Updates, Workloads, Experiments):
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Interpreters:
-    """On which interpreters."""
+    """Interpreters by version."""
 
     interpreter: Annotated[Names, Parameter(help="versions such as 3.12, 3.13.0, 3.13t")] = field(default_factory=list)
 
@@ -130,7 +135,7 @@ class Interpreters:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Hosts:
-    """On which machines."""
+    """Machines by host name."""
 
     host: Annotated[Names, Parameter(help="only these machines")] = field(default_factory=list)
 
@@ -144,23 +149,19 @@ class Machines(Hosts, Interpreters):
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Chains:
-    """What encrypted."""
+    """Suites and backends."""
 
     suite: Annotated[Names, Parameter(help=", ".join(SUITES))] = field(default_factory=list)
     backend: Annotated[Names, Parameter(help="openssl, native")] = field(default_factory=list)
 
     def suites(self) -> Sequence[str]:
-        """Suites that there are."""
-        for name in self.suite:
-            if name not in [str(known) for known in SUITES]:
-                raise RequestRefused(f"unknown suite {name!r}; there are: {', '.join(SUITES)}")
+        """The wanted suites, each once."""
+        need_known("suite", self.suite, SUITES)
         return list(dict.fromkeys(self.suite))
 
     def backends(self) -> Sequence[str]:
-        """Backends that a payload can have run under."""
-        for name in self.backend:
-            if name not in _BACKENDS:
-                raise RequestRefused(f"unknown backend {name!r}; recorded are: {', '.join(_BACKENDS)}")
+        """The wanted backends, in the words of the record: `auto` is a choice and never recorded."""
+        need_known("backend", self.backend, _BACKENDS, "recorded are")
         return self.backend
 
 
@@ -173,10 +174,10 @@ class Times:
     until: Annotated[str | None, Parameter(help="likewise; a day counts to its end")] = None
 
     def span(self) -> tuple[datetime | None, datetime | None]:
-        """Begin and end, the end not included.
+        """The begin and the end; the end is not part of the span.
 
         Raises:
-            RequestRefused: one of them is no time, or there is nothing between them.
+            RequestRefused: a text is no time, or the end is not after the begin.
         """
         begin = None if self.since is None else point_in_time(self.since)
         end = None if self.until is None else end_in_time(self.until)
@@ -188,7 +189,7 @@ class Times:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Form:
-    """For people, or for programs."""
+    """A table for people, or JSON or CSV for programs."""
 
     json: Json = False
     csv: Csv = False
@@ -205,7 +206,7 @@ class Selection(Times, Machines, Chains, Cases):
     """Everything that selects series of experiments and of encryptions."""
 
     def filter(self) -> SeriesFilter:
-        """What the record is asked for.
+        """The selection as a filter of the record.
 
         Raises:
             RequestRefused: a value makes no sense, or the filters leave nothing whatever is on record.

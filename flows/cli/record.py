@@ -296,5 +296,5 @@ def _serve(path: str, port: int) -> None:
     try:
         serve(path, listener)
     except (KeyboardInterrupt, Terminated):
-        # How it is meant to end.
+        # Ctrl-C is the normal end.
         return

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, fields
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -33,10 +33,8 @@ from tasks.cancel import CancelToken
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
-P = TypeVar("P", bound=JobParameters)
-
 _LINE_EVERY_S = 5.0
-# A run of which everything fails has enough of them; all are on record.
+# A run in which everything fails has enough of them; all are on record.
 _FAULTS = 50
 
 
@@ -61,8 +59,8 @@ class Done:
 
 def run_job(
     flow: str,
-    parameters: P,
-    make_job: Callable[[P, Settings], Job],
+    parameters: JobParameters,
+    job: Job,
     settings: Settings,
     via: str | None,
     *,
@@ -72,18 +70,17 @@ def run_job(
 
     Args:
         flow: where the flow is, such as `flows.encryption:encrypt_files`.
-        parameters: of the job, checked.
-        make_job: gives the job, or refuses the parameters before anything is started.
+        parameters: of the flow, checked.
+        job: the job that the same parameters and settings make; it is made, or refused, before anything is started.
         settings: in force for the job.
         via: see `by_prefect`.
         quiet: show no progress.
 
     Raises:
-        RequestRefused: the parameters are refused, or Prefect's server cannot be reached.
+        RequestRefused: Prefect's server cannot be reached, or the job is refused by its plan.
         CommandFailed: the run had begun, and could not go on.
     """
     prefect = by_prefect(via)
-    job = make_job(parameters, settings)
     progress = ProgressReporter(quiet=quiet)
     if prefect:
         return _run_by_prefect(flow, parameters, settings, progress)
@@ -101,7 +98,7 @@ def _run_directly(name: str, job: Job, settings: Settings, progress: ProgressRep
     except ThreadmillError as error:
         if progress.run_id is None:
             raise
-        # Not refused: it had begun.
+        # The run had begun, so this is no refusal.
         raise CommandFailed(str(error)) from error
 
 
@@ -127,7 +124,7 @@ def _run_by_prefect(flow: str, parameters: JobParameters, settings: Settings, pr
 
 
 def exit_code_of(history: History, run_id: int) -> int:
-    """What a run's rows mean for the exit code: 1 something failed, 3 a source was unreadable or unstable, 0 done."""
+    """The exit code of a run, from its rows: 1 something failed, 3 a source was unreadable or unstable, 0 done."""
     counts = history.counts(run_id)
     if history.failed_samples(run_id) or any(c.status == "failed" and c.cause != "unreadable" for c in counts):
         return 1
@@ -140,7 +137,7 @@ def exit_code_of(history: History, run_id: int) -> int:
 
 
 def _prepare_prefect(settings: Settings, progress: ProgressReporter) -> None:
-    """Put Prefect's settings in place before it is imported; see what the server says, where there is one."""
+    """Put Prefect's settings in place before it is imported, and check the server if one is set."""
     from flows.serving import server
     from flows.serving.api import Api
 
@@ -200,7 +197,7 @@ class ProgressReporter:
             self._bar.stop()
 
     def say(self, text: str) -> None:
-        """What is going on, before there is anything to count."""
+        """Show a text before there is anything to count."""
         if self._bar:
             self._bar.update(self._task, description=escape(visible(text)))
         elif not self._quiet:

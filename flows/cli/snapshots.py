@@ -1,4 +1,4 @@
-"""`threadmill snapshots` and `threadmill cat`: looking into a vault, off the record."""
+"""`threadmill snapshots` and `threadmill cat`: read from a vault, without a run on record."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotLine:
-    """What `snapshots --json` prints for each; `sources` are what was encrypted, `size_bytes` is of all its files."""
+    """A snapshot as `snapshots --json` prints it; `sources` are the encrypted paths, `size_bytes` is of all files."""
 
     name: str
     sequence: int
@@ -172,7 +172,7 @@ def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[t
 
     with _opened(vault, key_file) as opened, open_snapshot(opened, find_snapshot(opened, snapshot)) as found:
         if snapshot == LATEST:
-            # Here, since a snapshot that is named is opened without the record, and sooner.
+            # Only for latest: a snapshot that is named is opened without the record, which is quicker.
             from db.errors import RecordError
             from flows.jobs.vault import NAME_ANOTHER, need_latest
 
@@ -181,12 +181,12 @@ def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[t
             try:
                 need_latest(opened, found.snapshot, history, NAME_ANOTHER)
             except RecordError as error:
-                say(f"threadmill: not asked whether this is the latest: {error}", error=True)
+                say(f"threadmill: cannot tell whether this is the latest snapshot: {error}", error=True)
         yield opened, found
 
 
 def snapshot_line(snapshot: Snapshot) -> SnapshotLine:
-    """What is shown of a snapshot."""
+    """A snapshot as it is shown."""
     header, totals = snapshot.header, snapshot.totals
     sources = tuple(_shown(source) for source in header.sources)
     return SnapshotLine(
@@ -206,7 +206,7 @@ def _print_sums(found: OpenSnapshot) -> None:
 
 
 def _text(entry: Entry) -> str:
-    """As `ls -l` would say it, as far as it is known."""
+    """An entry in the form of `ls -l`, as far as it is known."""
     from tasks.vault.entries import FileEntry, LinkEntry
 
     if isinstance(entry, FileEntry):
@@ -221,9 +221,10 @@ def _text(entry: Entry) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EntryLine:
-    """What `snapshots show --json` prints for each entry; what a kind of entry has not is null. `path_hex`: bytes.
+    """An entry as `snapshots show --json` prints it; a field that its kind does not have is null.
 
-    `mtime` is null where no calendar has it; `mtime_ns`, nanoseconds since 1970, is the same exactly.
+    `path_hex` is the path's bytes. `mtime` is null for a time outside of the years 1 to 9999; `mtime_ns`, nanoseconds
+    since 1970, is always exact.
     """
 
     path: str
@@ -252,7 +253,7 @@ def _entry_line(entry: Entry) -> EntryLine:
 
 
 def _time(time_ns: int) -> datetime | None:
-    """None for one that is not in the years 1 to 9999: a file system knows many more."""
+    """None outside of the years 1 to 9999: a file system has times far beyond them."""
     try:
         return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
     except OverflowError:
@@ -260,14 +261,14 @@ def _time(time_ns: int) -> datetime | None:
 
 
 def _local(time_ns: int) -> str:
-    """For people; where no calendar has it, in seconds since 1970."""
+    """A time for people; in seconds since 1970 where no calendar has it."""
     try:
         return if_known(local, _time(time_ns)) or f"@{time_ns // 10**9}"
     except (OverflowError, ValueError):
-        # The first and the last day, in another zone.
+        # The first or the last day, in another time zone.
         return f"@{time_ns // 10**9}"
 
 
 def _shown(path: bytes) -> str:
-    """On one line, whatever is in a name."""
+    """A path on one line, whatever is in its name."""
     return visible(path.decode(errors="backslashreplace"))

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from flows.serving.serve import Serving
 
 
-# With hyphens, so that -5d is refused as an age, and not as an option that there is not.
+# Leading hyphens are allowed, so that -5d is refused as an age and not as an unknown option.
 Age = Annotated[str | None, Parameter(metavar="AGE", allow_leading_hyphen=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class VaultReport:
-    """What `status --json` says of the vault; `complaints` are all that there are, of its state and of its ages."""
+    """The vault in `status --json`; `complaints` are about its state and about its ages."""
 
     state: VaultState
     snapshot_age: str | None
@@ -42,7 +42,7 @@ class VaultReport:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What `--json` prints; `complaints` is empty where all is well."""
+    """The document that `--json` prints; `complaints` is empty if all is well."""
 
     record: str
     size: RecordSize
@@ -61,7 +61,7 @@ def status(
     only_vault: Flag = False,
     json: Json = False,
 ) -> int:
-    """Say how the scheduled runs and the vault do.
+    """Say how the scheduled runs and the vault are doing.
 
     That is: what ran last, what is due, and what is late, failed, missing or too old. An object that was never verified
     counts from when it was stored.
@@ -96,7 +96,7 @@ _NO_SERVER = "no Prefect server: threadmill serve is not running here, and PREFE
 
 
 def _ask(settings: Settings) -> tuple[Deployments | None, str | None]:
-    """The deployments, or why they cannot be told."""
+    """The deployments, or the reason why they are unknown."""
     from flows.serving.api import Api
     from flows.serving.server import use_server
 
@@ -132,12 +132,12 @@ def _look(settings: Settings, history: History, snapshot_age: str | None, proof_
     """The vault of the settings; None without one.
 
     Raises:
-        RequestRefused: an age is none, or is given without a vault.
+        RequestRefused: a text is no age, or an age is given without a vault.
         RecordError: the record cannot be read.
     """
     from flows.jobs.vault import look_at_vault, too_old
 
-    # What is refused is refused before anything is read.
+    # Bad ages are refused before anything is read.
     _check(snapshot_age, "--snapshot-age")
     _check(proof_age, "--proof-age")
     if settings.vault is None:

@@ -1,4 +1,4 @@
-"""`threadmill history trend|compare|changes|slowest|failures`: changes over time, and everything that stands out."""
+"""`threadmill history trend|compare|changes|slowest|failures`: changes over time, slow series, and failures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from db.answers import FailureRow, SlowRow, TrendRow
 from db.words import CLOSED_STATUSES
 from flows.analysis.intervals import SpeedVerdict
 from flows.cli.history import need_runs, open_history, print_rows
-from flows.cli.options import EVERYTHING, FOR_PEOPLE, Form, Selection, end_in_time, point_in_time
+from flows.cli.options import EVERYTHING, FOR_PEOPLE, Form, Selection, end_in_time, need_known, point_in_time
 from flows.errors import RequestRefused
 from flows.option_types import Flag, Names, Whole, Wholes
 from flows.show.series_tables import CHANGES, COMPARED, SLOWEST, said_once, trend_table
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _DEFAULT = 30
 _RECENT = timedelta(days=30)
 _FORMS = "a run (12, latest), an interpreter (3.13), host:NAME, or a span of time (2026-10-01..2026-10-31)"
-# `30d` means a little later in the second word than in the first.
+# `30d` in the second text means a moment later than in the first.
 _TOGETHER = timedelta(seconds=1)
 
 
@@ -42,7 +42,7 @@ def trend(
     limit: Whole | None = None,
     form: Form = FOR_PEOPLE,
 ) -> int:
-    """Show how times went on, day by day or run by run.
+    """Show how times develop, day by day or run by run.
 
     Each row has the median and the quartiles of payloads and samples that are good and not noisy.
 
@@ -116,10 +116,10 @@ def _print_counts(found: Comparison) -> None:
 
 
 def both_sides(history: History, a: str, b: str) -> tuple[Side, Side]:
-    """The two sides, of one kind and not the same.
+    """Two different sides of the same kind.
 
     Raises:
-        RequestRefused: they cannot be compared, or one is none of the forms.
+        RequestRefused: the sides cannot be compared, or a text has none of the forms.
     """
     one, other = _side(history, a), _side(history, b)
     if one.kind != other.kind:
@@ -151,7 +151,7 @@ def _side(history: History, text: str) -> Side:
 
 
 def _run(history: History, text: str) -> Side:
-    """By its number also one that was removed: its summaries are still there."""
+    """A number may be that of a removed run, because its summaries stay on record."""
     from flows.analysis.comparison import Side
 
     if text == "latest":
@@ -175,12 +175,12 @@ def _time(text: str, begin: str, end: str) -> Side:
 
 
 def _before(one: Side, other: Side) -> bool:
-    """Whether one ends where the other begins, or earlier."""
+    """Whether the first side ends before the other begins, or at the same time."""
     return one.until is not None and other.since is not None and one.until <= other.since + _TOGETHER
 
 
 def changes(*, which: Selection = EVERYTHING, limit: Whole = 20, form: Form = FOR_PEOPLE) -> int:
-    """Find since when something takes longer or less, and what changed then.
+    """Find the runs since which something takes longer or less, and what changed then.
 
     Steps of more than 5 % in the medians of runs are listed with the changes at that point that are on record. The
     newest 1,000 runs of each series are looked at; patch releases of an interpreter follow each other as one series. A
@@ -210,12 +210,12 @@ def changes(*, which: Selection = EVERYTHING, limit: Whole = 20, form: Form = FO
 
 def slowest(
     *,
-    absolute: Annotated[Flag, Parameter(help="by time, whatever is usual for it")] = False,
+    absolute: Annotated[Flag, Parameter(help="order by time alone, not relative to what is usual")] = False,
     which: Selection = EVERYTHING,
     limit: Whole = 20,
     form: Form = FOR_PEOPLE,
 ) -> int:
-    """List what took longest, against what is usual for it.
+    """List the payloads and samples that took longest, relative to what is usual.
 
     Payloads and samples are ordered by their time as a multiple of the median of their series. Failed and noisy ones
     are left out. Without --since, the last 30 days are looked at.
@@ -244,7 +244,7 @@ def failures(
     limit: Whole = 20,
     form: Form = FOR_PEOPLE,
 ) -> int:
-    """List what failed, newest first.
+    """List failures, newest first.
 
     That is: runs, payloads and samples, and faults that were found in vaults. A filter by suite or backend leaves
     payloads only, one by case or interpreter leaves samples only.
@@ -266,6 +266,5 @@ def _kinds(names: Sequence[str]) -> list[FailureKind]:
     from db.history import FailureKind
 
     known: dict[str, FailureKind] = {one: one for one in get_args(FailureKind)}
-    if unknown := [name for name in names if name not in known]:
-        raise RequestRefused(f"unknown kind {unknown[0]!r}; there are: {', '.join(known)}")
+    need_known("kind", names, known)
     return [known[name] for name in names]

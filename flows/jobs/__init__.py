@@ -1,1 +1,1 @@
-"""The jobs: the order plan → batches → record, without Prefect. What runs a batch and who is told are parameters."""
+"""The jobs: the order plan → steps → record. Runner and reporter are arguments, so that nothing imports Prefect."""

@@ -1,6 +1,6 @@
-"""What a job is given, checked: the base of all parameters, and the paths, vaults and key files that users name.
+"""Checks of arguments: the base of all parameters, and the paths, vaults and key files that users name.
 
-It loads no engine, so that a refusal is quick.
+This module loads no engine, so that a refusal is quick.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Matches:
-    """A text of this form; `refusal` says of any other one what is wrong, and what to write."""
+    """A text of this form; `refusal` is the message for any other text: the fault, and the form to write."""
 
     pattern: str
     refusal: str
@@ -38,7 +38,7 @@ class Matches:
 
 @dataclass(frozen=True, kw_only=True)
 class JobParameters:
-    """Base of all; a subclass declares the parameters of one flow, in the order of its form."""
+    """Base of all parameters; a subclass declares those of one flow, in the order of its form."""
 
     def __init_subclass__(cls) -> None:
         """Have the command check each option as it is read, before any other check with a message of its own."""
@@ -48,10 +48,10 @@ class JobParameters:
         }
 
     def check(self) -> Self:
-        """The same, if all values are in bounds and all names are known.
+        """Return the parameters unchanged if all values are in bounds and all names are known.
 
         Raises:
-            RequestRefused: a value is not.
+            RequestRefused: a value is out of bounds, or a name is unknown.
         """
         own = hints(self.__class__)
         for field in fields(self):
@@ -89,7 +89,7 @@ def _metadata(hint: Any) -> tuple[Any, ...]:
 
 
 def _without_wrapping(hint: Any, metadata: tuple[Any, ...] = ()) -> tuple[Any, tuple[Any, ...]]:
-    """The type itself, without None and annotations; all annotations, the outermost first."""
+    """The bare type, without None and annotations, and all annotations, the outermost first."""
     if get_origin(hint) is Annotated:
         inner, *more = get_args(hint)
         return _without_wrapping(inner, (*metadata, *more))
@@ -101,7 +101,7 @@ def _without_wrapping(hint: Any, metadata: tuple[Any, ...] = ()) -> tuple[Any, t
 
 @dataclass(frozen=True)
 class _Check:
-    """Refuses a value that is out of the bounds of a type, or none of its choices."""
+    """Refuses a value that is out of the bounds of its type, or not among the choices."""
 
     option: str
     hint: Any
@@ -145,10 +145,10 @@ def _json(value: Any) -> object:
 
 
 def check_paths(paths: Sequence[str]) -> tuple[str, ...]:
-    """The paths, if there is something at each of them.
+    """Return the paths if each of them exists.
 
     Raises:
-        RequestRefused: no paths, a path at which there is nothing, or `-` beside others.
+        RequestRefused: there are no paths, a path does not exist, or `-` stands beside others.
     """
     if not paths:
         raise RequestRefused("nothing to encrypt: name files or folders, or use --random SIZExCOUNT")
@@ -164,10 +164,10 @@ def check_paths(paths: Sequence[str]) -> tuple[str, ...]:
 
 
 def need_path(path: str) -> str:
-    """The absolute path, as for files that are encrypted, whether or not there is something.
+    """The absolute path in the form that files are recorded under; it need not exist.
 
     Raises:
-        RequestRefused: it is empty.
+        RequestRefused: the path is empty.
     """
     if not path:
         raise RequestRefused("a path is empty")
@@ -178,7 +178,7 @@ def need_vault(path: str | None) -> str:
     """The vault's folder.
 
     Raises:
-        RequestRefused: none is given.
+        RequestRefused: no vault is given.
     """
     if path is None:
         raise RequestRefused("which vault? give --vault DIR or set THREADMILL_VAULT")
@@ -186,10 +186,10 @@ def need_vault(path: str | None) -> str:
 
 
 def need_key_file(path: str | None) -> KeyFile:
-    """The key file, if it is one.
+    """The key file, read once to see that it is usable.
 
     Raises:
-        RequestRefused: none is given.
+        RequestRefused: no key file is given.
         KeyFileError: it is not usable.
     """
     if path is None:

@@ -1,4 +1,4 @@
-"""The jobs that bring files into a vault, where a snapshot is added at the end, and back out of it."""
+"""The jobs that encrypt files into a vault, with a snapshot at the end, and restore files from it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def keeping_job(parameters: EncryptFiles, settings: Settings) -> Job:
 
 
 def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
-    """Encrypt files that are new or changed since the last snapshot of the same paths, and add one; the run, closed.
+    """Encrypt files that are new or changed since the last snapshot of the same paths; the run, closed.
+
+    The new snapshot comes at the end.
 
     A further attempt of a flow run begins anew: no snapshot names the objects of an earlier attempt.
 
@@ -83,7 +85,7 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
 
             outcome = run_batches(plan, opened, partial(batch_into_vault, place, plan), take)
             added = addition.add_snapshot(known.sequence + 1 if known else 1, tools.cancel)
-            # After it is in the vault: a record that knows more than the vault has would take that for a rollback.
+            # The vault first: a record that knows a newer snapshot than the vault has means a rollback.
             snapshot = snapshot_row(opened.run_id, addition, added, outcome.counts)
             tools.store.record_snapshot(snapshot)
             opened.outcomes.append(_kept(outcome, snapshot, faults))
@@ -133,7 +135,7 @@ def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
 
 
 def _selection_of(parameters: EncryptFiles) -> SourceSelection:
-    """The content of the snapshot to be."""
+    """The files that the new snapshot has."""
     return SourceSelection(sources_of(parameters.paths), parameters.exclude, parameters.rehash)
 
 
@@ -182,7 +184,7 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
                 )
                 for number, portion in enumerate(plan.portions)
             )
-            # One after the other: a folder is settled by the portion that leaves it.
+            # One after the other: the portion that leaves a folder sets its mode and time.
             run_on_vault(works, "restore", place, opened, tally, take=take)
             text = f"snapshot {snapshot} to {shown}: files restored: {done['restored']:,}, links: {done['links']:,}"
             text += f", there already: {done['same']:,}" if done["same"] else ""

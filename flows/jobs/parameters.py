@@ -27,7 +27,10 @@ Suites = Annotated[
     tuple[SuiteName, ...],
     MinLen(1),
     NAMES,
-    Parameter(name="--suite", help=f"{', '.join(SUITES)}; several are run one after the other"),
+    Parameter(
+        name="--suite",
+        help=f"what to encrypt and hash with: {', '.join(SUITES)}; several are run one after the other",
+    ),
 ]
 Backends = Annotated[
     tuple[BackendChoice, ...],
@@ -35,7 +38,7 @@ Backends = Annotated[
     NAMES,
     Parameter(
         name="--backend",
-        help="auto (openssl where it can run the suite), openssl, native; several are run one after the other",
+        help="auto takes openssl where it can run the suite; openssl; native; several are run one after the other",
     ),
 ]
 LegacySize = Annotated[Flag, Parameter(help="let the suite classic take payloads over 8 MiB")]

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=EncryptFiles | EncryptPayloads)
 
-# What an earlier attempt of the same flow run has done: name, suite, backend.
+# A payload that an earlier attempt of the same flow run has done: name, suite, backend.
 Done = tuple[bytes, str, str]
 
-# What a payload costs, roughly: its start, and then bytes per second.
+# The rough cost of a payload: its start, and then bytes per second.
 _START_S = {"openssl": 1e-2, "native": 1e-4}
 _BYTES_PER_S = 5e8
 _LEGACY_BYTES_PER_S = 2.5e7
@@ -44,7 +44,7 @@ _BATCH_S = 1.0
 _SHORTEST_BATCH_S = 0.1
 _BATCH_PAYLOADS = 10_000
 
-# The native backend below this size spends its time in Python, where more threads only wait for each other.
+# Below this size the native backend spends its time in Python, where more threads only wait for each other.
 _PARALLEL_NATIVE_BYTES = 256 << 10
 
 
@@ -92,7 +92,7 @@ def _check_vault(parameters: EncryptFiles, vault: str | None) -> None:
     if parameters.suites != (SUITE.name,):
         raise RequestRefused(f"a vault keeps suite {SUITE.name} only; leave --vault out, or give --discard")
     if len(parameters.backends) > 1:
-        raise RequestRefused("into a vault everything goes once: give one backend")
+        raise RequestRefused("a vault keeps each file once: give one backend")
     for path in parameters.paths:
         need_outside(path, vault)
     try:
@@ -124,7 +124,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Settled before the run starts: the totals are those of the first walk, for progress and batch sizes only."""
+    """The work of an encryption. Its totals come from a first walk, and serve progress and batch sizes only."""
 
     key: KeySource
     limits: Limits
@@ -140,13 +140,13 @@ class Plan:
         return self.payloads * len(self.parts)
 
     def batches(self, done_before: frozenset[Done] = frozenset()) -> Iterator[tuple[Part, Batch]]:
-        """The batches of one part after the other, made as they are asked for, without what was done before."""
+        """Yield the batches of one part after the other, without payloads done before."""
         number = itertools.count()
         ordinals = itertools.count()
         for part in self.parts:
             held: list[tuple[int, Payload]] = []
             cost_s = 0.0
-            # The counter comes second: zip takes from the first until it ends.
+            # The counter comes second: zip asks the first iterator first, and would lose a number at its end.
             for payload, ordinal in zip(self.source(), ordinals, strict=False):
                 if done_before and (payload.name, part.suite.name, part.chosen.backend) in done_before:
                     continue

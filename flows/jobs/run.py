@@ -89,7 +89,7 @@ class DirectRunner:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="step")
 
     def close(self) -> None:
-        """Wait until all that was started has ended, and end the threads."""
+        """Wait until all started steps have ended, and end the threads."""
         self._pool.shutdown()
 
     def plan(self, make: Callable[[], T]) -> T:
@@ -129,7 +129,7 @@ def at_once(
     try:
         coming = enumerate(items)
         while True:
-            # Asked for only now: the next item may depend on the results so far.
+            # The next item is taken only now: it may depend on the results so far.
             number, item = next(coming, (-1, None))
             if item is None:
                 break
@@ -142,7 +142,7 @@ def at_once(
     except BaseException:
         cancel.cancel()
         for _, pending in active.values():
-            # Finished work is still being recorded; the error that is on its way is the one to report.
+            # Let finished work be recorded; the error that is already raised is the one to report.
             with suppress(Exception):
                 pending.result()
         raise
@@ -161,7 +161,7 @@ class PlannedWork:
         noun: what is counted, in the singular, such as `payload`.
         total: how many there are.
         size_bytes: their size; 0 where it does not matter.
-        details: what else there is to know about it, for the log.
+        details: more about it, for the log.
     """
 
     verb: str
@@ -178,9 +178,9 @@ class MoreDone:
     Attributes:
         count: how many more; the counts of all events add up to the total, never beyond it.
         size_bytes: their size.
-        line: what came of them, for a log that has a line for each step.
+        line: their result, for a log that has a line for each step.
         faults: what needs attention, in words.
-        item: what is in work, for a bar.
+        item: the piece in work, for a progress bar.
     """
 
     count: int = 0
@@ -194,13 +194,13 @@ class Reporter(Protocol):
     """Receives the events of a job; within a step they come from the thread that runs it."""
 
     def planned(self, work: PlannedWork) -> None:
-        """The work is known; a job of two parts begins anew with the second one."""
+        """The work is known; a job of two parts says so for each."""
 
     def started(self, run_id: int) -> None:
         """The run has its row."""
 
     def progressed(self, more: MoreDone) -> None:
-        """Some more is done and recorded."""
+        """Some more of the work is done and recorded."""
 
 
 # Hears of a job that a flow runs in this process: the command line's progress bar.

@@ -34,13 +34,13 @@ from tasks.vault.verify import check_objects, inspect
 _STEP_BYTES = 1 << 30
 _STEP_OBJECTS = 5_000
 _STEP_REMOVALS = 5_000
-# The message of a run is one line; all of them: threadmill history verify.
+# The message of a run is one line; all faults: threadmill history verify.
 _FAULTS_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class _VerificationPlan:
-    """The verdicts of planning, and the objects of the vault, `count` of which are to be hashed."""
+    """The verdicts of planning, and the objects of the vault; `count` of them are to be hashed."""
 
     place: Place
     key: KeyFile | None
@@ -68,7 +68,7 @@ def verify(parameters: VerifyVault, settings: Settings, run: NewRun, tools: Tool
     """Verify a vault; the run, closed. Without a key file, digests are checked, and MACs are not.
 
     Raises:
-        CryptoError: refused before any work: there is no vault, or the key file is another one's.
+        CryptoError: refused before any work: there is no vault, or the key file is that of another vault.
         RecordError: the record cannot be written.
     """
     recorded = {"vault": shown_path(need_vault(settings.vault))} | parameters.recorded()
@@ -106,7 +106,7 @@ def _plan_verification(
 def _verifications(plan: _VerificationPlan, sample: int | None, jobs: int) -> Iterator[VaultWork[Verdicts]]:
     if not plan.count:
         return
-    # Enough for every worker, so that none waits for the last one.
+    # Enough steps for every worker, so that none idles while the last one ends.
     step_bytes = max(1, min(_STEP_BYTES, plan.size_bytes // (4 * jobs)))
     step_objects = max(1, min(_STEP_OBJECTS, -(-plan.count // (4 * jobs))))
     held: list[tuple[str, int]] = []
@@ -195,7 +195,7 @@ def _prunable(parameters: PruneVault, settings: Settings) -> tuple[str, KeyFile,
 
 
 def _removals(place: Place, key: KeyFile, removal: Removal, index: ObjectIndex) -> Iterator[VaultWork[Verdicts]]:
-    """One after the other, and snapshots first: no object goes while a snapshot names it."""
+    """Snapshots come first: no object is removed while a snapshot names it."""
     number = 0
     ways = ((_remove_snapshots, iter([one.name for one in removal.snapshots])), (_remove_objects, index.unnamed()))
     for remove, names in ways:
@@ -233,15 +233,15 @@ def _plan_prune(vault: Vault, policy: Policy, index: ObjectIndex, history: Histo
 
 
 def maintenance_job(parameters: Maintain, settings: Settings) -> Job:
-    """The job for these parameters; THREADMILL_KEEP says how long to keep runs where they do not."""
+    """The job for these parameters; without an age in them, that of THREADMILL_KEEP counts."""
     return partial(maintain, parameters.remove_older_than or settings.keep)
 
 
 def maintain(keep: str | None, run: NewRun, tools: Tools) -> OpenRun:
     """Roll up days, check the record against the ledger, remove runs that are old enough; the run, closed.
 
-    Days are rolled up before anything is removed, or they would be lost; and checked before that, or what is wrong
-    with old runs would be gone unseen. Faults do not keep old runs: their removal is in the ledger with what was there.
+    Days are rolled up before runs are removed, or they would be lost. Runs are checked before they are removed, or
+    faults of old runs would go unseen. A run with a fault is removed like any other: the ledger says what was there.
 
     Raises:
         RecordError: the record cannot be read or written.
@@ -252,11 +252,10 @@ def maintain(keep: str | None, run: NewRun, tools: Tools) -> OpenRun:
         removed = tools.store.remove_runs(datetime.now(UTC) - parse_age(keep)) if keep else 0
         tools.store.optimise()
         found = f"runs checked: {verdict.runs:,}, "
-        found += (
-            f"NOT AS SEALED: {_named(verdict.faults)}"
-            if verdict.faults
-            else f"all as they were sealed, head {verdict.head}"
-        )
+        if verdict.faults:
+            found += f"NOT AS SEALED: {_named(verdict.faults)}"
+        else:
+            found += f"all as they were sealed, head {verdict.head}"
         found += f"; days rolled up: {days:,}" + (f"; runs older than {keep} removed: {removed:,}" if keep else "")
         opened.outcomes.append(PartOutcome(1 if verdict.faults else 0, found))
     return opened

@@ -27,7 +27,7 @@ from tasks.vault.snapshots import Snapshot
 from tasks.vault.vault import Place, Vault, open_vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
 
-# The message of a run is one line; all of it: threadmill history failures.
+# The message of a run is one line; all faults: threadmill history failures.
 _FAULTS_NAMED = 5
 # For a user who wants the latest snapshot of a vault that was set back.
 NAME_ANOTHER = "put it back from a copy, or name the one that you want: threadmill snapshots"
@@ -96,15 +96,11 @@ def need_latest(vault: Vault, newest: Snapshot | None, history: History, hint: s
 
 @dataclass(frozen=True, slots=True)
 class VaultWork(Generic[V]):
-    """The work of a step: `count` verdicts at the most, which is how many ordinals it has."""
+    """The work of a step. It comes to at most `count` verdicts, and has as many ordinals."""
 
     name: str
     count: int
     work: Callable[[Here], V]
-
-
-def _ignore(_done: Verdicts) -> None:
-    """Most jobs need only the tally."""
 
 
 def run_on_vault(
@@ -115,7 +111,7 @@ def run_on_vault(
     tally: VerdictTally,
     *,
     workers: int = 1,
-    take: Callable[[V], object] = _ignore,
+    take: Callable[[V], object] | None = None,
 ) -> None:
     """Do each work as a step, some at once; its verdicts are recorded before they are counted.
 
@@ -136,38 +132,39 @@ def run_on_vault(
             size_bytes = sum(verdict.size_bytes or 0 for verdict in done.verdicts)
             line = one.name.partition(":")[0]
             run.tools.reporter.progressed(MoreDone(len(done.verdicts), size_bytes, line, tally.add(done.verdicts)))
-            take(done)
+            if take is not None:
+                take(done)
             if done.error is not None:
                 raise done.error
 
 
 def record(place: Place, first_ordinal: int, store: Store, run_id: int, done: Verdicts) -> None:
-    """Record verdicts on a vault; those that are on record already stay as they are."""
+    """Record verdicts on a vault; rows that are on record already stay as they are."""
     store.record_verdicts(verdict_rows(run_id, place.vault_id, place.path, first_ordinal, done.verdicts))
 
 
 def record_at_once(verdicts: Sequence[Verdict], place: Place, run: OpenRun, tally: VerdictTally) -> None:
-    """Record the verdicts that planning came to."""
+    """Record the verdicts of planning."""
     record(place, tally.ordinal, run.tools.store, run.run_id, Verdicts(tuple(verdicts)))
     run.tools.reporter.progressed(MoreDone(faults=tally.add(verdicts)))
 
 
 @dataclass(frozen=True, slots=True)
 class VaultState:
-    """The state of a vault. Everything but `path` is None, or empty, where it is unknown.
+    """The state of a vault. Unknown values are None or empty; only `path` is always known.
 
     Attributes:
-        path: where it is, or was.
+        path: its folder, whether or not it is there.
         vault_id: 32 hex digits; if no vault is there, the id of the last one on record.
-        authenticated: whether the snapshots' MACs were checked; without the key they are taken at their word.
+        authenticated: whether the snapshots' MACs were checked; without the key file they are believed.
         snapshots: how many there are.
-        newest_name: the newest good snapshot, and its number, its time, and its files.
-        objects: how many a snapshot names and that are there; `stored_bytes` is their size.
-        never_proven: how many of these were never verified.
+        newest_name: the newest good snapshot; with it its number, time, files and size.
+        objects: the number of objects that are there and that a snapshot names; `stored_bytes` is their size.
+        never_proven: the number of these that were never verified.
         oldest_proof: the time of the oldest verification.
         unproven_since: the same, but an object that was never verified counts from when it was stored.
         on_record: the row of the newest snapshot (of an unreadable vault: of the last one).
-        note: why less is said than could be, where nothing is wrong.
+        note: the reason for missing values, if it is no fault.
         complaints: faults in words.
     """
 
@@ -191,7 +188,7 @@ class VaultState:
 
 
 def look_at_vault(path: str, key_file: str | None, history: History) -> VaultState:
-    """How the vault at a path is. Whatever is wrong with it, or with the key file, is in the answer.
+    """The state of the vault at a path. Faults of the vault and of the key file are in the answer.
 
     Raises:
         RecordError: the record cannot be read.
@@ -224,7 +221,7 @@ def too_old(
         yield f"vault {state.path}: there is no snapshot"
     if proof_age is not None and state.unproven_since is not None and now - state.unproven_since > proof_age:
         since = age(now - state.unproven_since)
-        yield f"vault {state.path}: there are objects that nobody has proven for {since}; run threadmill verify"
+        yield f"vault {state.path}: there are objects that have not been verified for {since}; run threadmill verify"
 
 
 def _secret(key_file: str | None, complaints: list[str]) -> Secret | None:
@@ -236,7 +233,7 @@ def _secret(key_file: str | None, complaints: list[str]) -> Secret | None:
 
 
 def _open(root: str, secret: Secret | None, complaints: list[str]) -> Vault:
-    """With the key, or without it where it does not fit: much can be said all the same."""
+    """Open with the key, or without it if it does not fit: most of the state is known without it."""
     try:
         return open_vault(root, secret)
     except (WrongKey, VaultChanged) as error:

@@ -24,17 +24,17 @@ from tasks.axes import Outcome
 
 # The UI pages and searches a table, but is sent all of it: 500 payloads are 150 KB.
 _ROWS = 500
-# What a report is made from; reading takes 60 µs a row, so that this is as much as 6 s.
+# The most rows that a report is made from: reading takes 60 µs a row, so at most 6 s.
 _READ = 100_000
-# The server took 64 MB, but the UI's page of artifacts loads the newest version of every key, and loads it again.
+# The server takes 64 MB, but the UI's page of artifacts loads the newest version of every key, more than once.
 _REPORT_BYTES = 1 << 20
-# A message names what failed; the tables have it first.
+# A message names the first faults; the tables have them on top.
 _MESSAGE_LETTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class _Published:
-    """A run as it is on record, and what its artifacts are called."""
+    """A run as it is on record, and the name that its artifacts begin with."""
 
     prefix: str
     message: str
@@ -49,7 +49,7 @@ class _Published:
         return f"{self.prefix}-{what}"
 
     def says(self, more: str) -> str:
-        """What people read above it."""
+        """The text above an artifact."""
         message = textwrap.shorten(self.message, _MESSAGE_LETTERS, placeholder=" …")
         return f"Run {self.run.id}: {as_markdown(message)}. {more}"
 
@@ -64,15 +64,15 @@ def publish(
 ) -> None:
     """A run's artifacts: `payloads`, `samples`, `speedups`, `races` and `verdicts`, where there are any, and `report`.
 
-    Of a run on a vault there is `vault` too.
+    A run on a vault has `vault` too.
 
     Args:
-        prefix: what the keys begin with, the flow's name
-        history: where the run is recorded
+        prefix: the flow's name, with which the keys begin
+        history: the record that has the run
         run_id: the run, closed
         message: the result of the run, in a line
-        head: the ledger's, once the run was sealed
-        look: how the vault is that this process works with, if it does with any
+        head: the ledger's head once the run was sealed
+        look: gives the state of the vault that is set in this process, if one is
 
     Raises:
         RecordError: the record cannot be read.
@@ -92,7 +92,7 @@ def publish(
 
 
 def _publish_payloads(of: _Published) -> None:
-    """Publish the payloads, those that need attention first."""
+    """Publish the payloads; payloads that need attention come first."""
     counts = of.history.counts(of.run.id)
     faulty: list[PayloadRow] = []
     if any(count.status in PAYLOAD_FAILURES for count in counts):
@@ -104,14 +104,14 @@ def _publish_payloads(of: _Published) -> None:
 
 
 def _publish_samples(of: _Published) -> None:
-    """Publish the samples, those first that say that something is broken."""
+    """Publish the samples; samples that show something broken come first."""
     rows = sorted(of.samples, key=lambda row: not Outcome(row.outcome).is_failure)
     table = SAMPLES.fill(rows[:_ROWS], without=("run", "started"))
     _publish_table(of, "samples", table, len(rows), f"history samples --run {of.run.id} --limit {len(rows)}")
 
 
 def _publish_findings(of: _Published) -> None:
-    """Publish what the samples add up to."""
+    """Publish the findings from the samples."""
     speedups, races = [*speedup_rows(of.samples)], [*race_rows(of.samples)]
     for what, table, total in (
         ("speedups", SPEEDUPS.fill(speedups[:_ROWS], without=("run",)), len(speedups)),
@@ -121,7 +121,7 @@ def _publish_findings(of: _Published) -> None:
 
 
 def _publish_verdicts(of: _Published) -> None:
-    """Publish the verdicts, faults first."""
+    """Publish the verdicts; faults come first."""
     total = sum(found.count for found in of.history.verdict_counts(of.run.id))
     if not total:
         return
@@ -134,7 +134,7 @@ def _publish_verdicts(of: _Published) -> None:
 
 
 def _publish_vault(of: _Published, state: VaultState) -> None:
-    says = of.says("How the vault was when the run had ended; how it is now: `threadmill status`")
+    says = of.says("The state of the vault at the end of the run; its state now: `threadmill status`")
     create_table_artifact(key=of.key("vault"), table=artifact_of(vault_table(state)), description=says)
 
 
@@ -147,9 +147,9 @@ def _publish_table(of: _Published, what: str, table: Table, total: int, command:
 
 
 def _publish_report(of: _Published) -> None:
-    # Here, because only this task run needs it; with plots to draw it takes a second, for matplotlib.
+    # Late, because only this task run needs it: with plots it takes a second, for matplotlib.
+    from flows.show.record_sections import vault_run_sections
     from flows.show.report import TITLE, contents
-    from flows.show.vault_sections import vault_run_sections
 
     sections = contents(
         [of.run],

@@ -1,4 +1,4 @@
-"""A job as a Prefect flow: task runs do the work, log and artifacts show it, and the state says what came of it."""
+"""A job as a Prefect flow: task runs do the work, log and artifacts show it, and the state has the result."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def now() -> str:
 
 
 def timed_name() -> str:
-    """The name of a flow run that is told apart by its time alone."""
+    """The name of a flow run whose parameters are not in it."""
     return f"{runtime.flow_run.flow_name} {now()}"
 
 
@@ -119,7 +119,7 @@ def _run(name: str, make_job: Callable[[Settings], Job], log: LogReporter) -> St
 
 
 class _Tee:
-    """Tells several reporters, one after the other."""
+    """A `Reporter` that tells several others."""
 
     def __init__(self, *reporters: Reporter) -> None:
         self._reporters = reporters

@@ -1,4 +1,4 @@
-"""What a flow run tells while it runs: a log with a line for each step and a warning for each fault, and progress."""
+"""The reporters of a flow run: a log of a line for each step and a warning for each fault, and a progress artifact."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flows.text import duration, plural, rate, size, visible
 
 # A round of all interpreters takes minutes.
 _QUIET_S = 60.0
-# A run of which everything fails has enough of them; all are on record.
+# A run in which everything fails has enough of them; all are on record.
 _WARNINGS = 50
 # A shorter run needs no bar; an update costs 10 ms here and as much on the server.
 _FIRST_AFTER_S = 5.0
@@ -91,7 +91,7 @@ class LogReporter:
             self._logger.error("refused, nothing is done: %s", visible(str(error)))
         else:
             self._logger.error(
-                "run %d broke off: %s. What is recorded: `threadmill history show %d`",
+                "run %d broke off: %s. Its record: `threadmill history show %d`",
                 self.run_id,
                 visible(str(error)),
                 self.run_id,
@@ -106,9 +106,9 @@ class LogReporter:
 
 
 class _TaskLines(logging.Filter):
-    """Drops what Prefect says about a flow run's task runs where nothing is wrong, two lines a batch.
+    """Drops Prefect's lines about the task runs of a flow run that went well: two lines a step.
 
-    Of a task that returned a failed state it says so twice, the first time with the traceback of no exception.
+    Prefect reports a task that returned a failed state twice, the first time with the traceback of no exception.
     """
 
     def __init__(self, flow_run_id: str) -> None:
@@ -123,7 +123,7 @@ class _TaskLines(logging.Filter):
 
 @contextmanager
 def quiet_tasks(flow_run_id: str) -> Iterator[None]:
-    """Leave the log of a flow run to what this module says, and to what goes wrong in a task run."""
+    """Keep Prefect's lines about task runs out of the log of a flow run, except those about faults."""
     logger, lines = logging.getLogger("prefect.task_runs"), _TaskLines(flow_run_id)
     logger.addFilter(lines)
     try:
@@ -135,7 +135,7 @@ def quiet_tasks(flow_run_id: str) -> Iterator[None]:
 class ProgressArtifact:
     """A `Reporter` that keeps one progress artifact, made once a run has lasted a while.
 
-    It belongs to the flow run: what Prefect's own functions make in a task's thread would belong to that task.
+    It belongs to the flow run; made by Prefect's own functions in a task's thread, it would belong to that task.
     """
 
     def __init__(self, key: str, flow_run_id: str) -> None:
@@ -162,7 +162,7 @@ class ProgressArtifact:
             self._show(self._done)
 
     def end(self) -> None:
-        """Everything is done; where there is an artifact, it says so."""
+        """All is done; an artifact, if there is one, says so."""
         if self._artifact_id is not None:
             self._show(self._work.total)
 
@@ -182,6 +182,6 @@ class ProgressArtifact:
             else:
                 client.update_artifact(self._artifact_id, ArtifactUpdate(description=description, data=percent))
         except (PrefectException, httpx.HTTPError) as error:
-            # The work matters more than how far it is.
+            # The work matters more than its progress.
             self._gave_up = True
             self._logger.warning("the progress is not shown any more: %s", error)

@@ -22,7 +22,7 @@ from tasks.steps import Whole
 if TYPE_CHECKING:
     from db.store import Store
 
-# The name of the state of what was refused before any work; the command line turns a flow run's into exit code 2.
+# The state of a flow run that was refused before any work; the command line turns it into exit code 2.
 REFUSED = "Refused"
 
 # Edges into the report. A run has some 64 batches per suite and backend; of a tree of 10**8 files, which has ten
@@ -41,7 +41,7 @@ class _Recorded(Generic[T]):
 
     def result(self) -> T:
         """Wait for both; raises any error of either."""
-        # First, because the task run that waits for it in vain only knows that it failed.
+        # The work first: the task run that records it would only say that the work failed.
         whole = self.worked.result()
         self.recorded.result()
         assert isinstance(whole, Whole)  # noqa: S101 - a failed state has raised
@@ -75,7 +75,7 @@ class PrefectRunner:
                 refused.append(error)
                 return Failed(name=REFUSED, message=str(error))
 
-        # In this thread, which is the one that a cancel interrupts.
+        # In this thread, because a cancel interrupts it.
         state: State[Any] = steps.plan(quote(attempt), return_state=True)
         if refused:
             raise refused[0]
@@ -89,7 +89,7 @@ class PrefectRunner:
         """See `flows.jobs.run.Runner`."""
         before = self._after_plan()
         if isinstance(after, _Recorded):
-            # That edge stands for all before it, into the report too.
+            # This edge stands for all before it, and into the report too.
             before = [after.recorded]
             with suppress(ValueError):
                 self._records.remove(after.recorded)

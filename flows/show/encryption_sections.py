@@ -4,191 +4,164 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from db.answers import TrendRow
-from db.rows import PayloadRow
+from db.rows import PayloadRow, StageRow
 from flows.show.plots.bars import StageBar, StageChart
 from flows.show.plots.lines import Line, LineChart, LinePanel, Moment
-from flows.show.table import Block, Cell, Paragraph, Plot, Section, Table, table_of
+from flows.show.series_tables import THROUGHPUT, THROUGHPUT_DAYS, chain_backend, speeds_of
+from flows.show.table import Block, Column, Paragraph, Plot, Section, TableOf
 from flows.show.tables import suite_label
-from flows.text import if_known, megabytes, milliseconds, number, percent, sizes_of
+from flows.text import megabytes, milliseconds, number, percent, sizes_of
 
-_Key = tuple[str, str]
-# Host, suite, backend (and whether the ciphertext was kept, which takes time), size class.
+# Host, suite, backend (see `chain_backend`), size class.
 Chain = tuple[str, str, str, int]
 _Days = Mapping[Chain, Sequence[TrendRow]]
+_Steps = Mapping[int, Sequence[datetime]]
 _MOST_CHARTS, _MOST_PANELS = 8, 4
 
 
 def encryption_section(payloads: Sequence[PayloadRow]) -> Section:
     """A line per suite and backend."""
-    title = "Encryption"
     if not payloads:
-        return Section(
-            title, (Paragraph("No payload is recorded yet: `threadmill survey`, `threadmill encrypt PATH`."),)
-        )
+        text = "No payload is recorded yet: `threadmill survey`, `threadmill encrypt PATH`."
+        return Section("Encryption", (Paragraph(text),))
+    return Section("Encryption", (Paragraph(_ABOUT_ENCRYPTION), SUMS.fill(_by_suite_and_backend(payloads))))
+
+
+def _by_suite_and_backend(payloads: Iterable[PayloadRow]) -> list[list[PayloadRow]]:
     groups: dict[tuple[str, str], list[PayloadRow]] = defaultdict(list)
     for row in payloads:
         groups[row.suite, row.backend].append(row)
-    table = table_of(
-        "Payloads by suite and backend",
-        (
-            "suite",
-            "chain",
-            "backend",
-            "#payloads",
-            "#ok",
-            "#failed",
-            "#unstable",
-            "#others",
-            "#median size, bytes",
-            "#median time, ms",
-            "#MB/s",
-        ),
-        ((*key, *_sums(own)) for key, own in sorted((_heading(own[0]), own) for own in groups.values())),
-    )
-    return Section(title, (Paragraph(_ABOUT_ENCRYPTION), table))
+    return [groups[key] for key in sorted(groups)]
 
 
-def _heading(row: PayloadRow) -> tuple[str, str, str]:
-    return suite_label(row.suite), f"{row.cipher} → {row.digest_algorithm}", row.backend
+def _counted(*statuses: str) -> Callable[[Sequence[PayloadRow]], int]:
+    return lambda own: sum(row.status in statuses for row in own)
 
 
-def _sums(own: Sequence[PayloadRow]) -> tuple[Cell, ...]:
-    good = [row for row in own if row.status == "ok"]
-    failed, unstable = (sum(row.status == status for row in own) for status in ("failed", "unstable"))
-    sizes = [row.size_bytes for row in good if row.size_bytes is not None]
-    return (
-        len(own),
-        len(good),
-        failed,
-        unstable,
-        len(own) - len(good) - failed - unstable,
-        number(statistics.median(sizes)) if sizes else None,
-        milliseconds(statistics.median([row.wall_ns for row in good])) if good else None,
-        _megabytes_per_second(good),
-    )
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
-def _megabytes_per_second(good: Sequence[PayloadRow]) -> str | None:
-    """All bytes by all time, 10**6 bytes to the megabyte: a mean of rates would be that of the smallest payloads."""
-    timed = [(row.size_bytes, row.wall_ns) for row in good if row.size_bytes is not None and row.wall_ns]
+def _good(own: Sequence[PayloadRow]) -> Iterator[PayloadRow]:
+    return (row for row in own if row.status == "ok")
+
+
+def _bytes_per_s(own: Sequence[PayloadRow]) -> float | None:
+    """All bytes by all time: a mean of rates would be that of the smallest payloads."""
+    timed = [(row.size_bytes, row.wall_ns) for row in _good(own) if row.size_bytes is not None and row.wall_ns]
     total_ns = sum(wall_ns for _, wall_ns in timed)
-    if not total_ns:
-        return None
-    return megabytes(sum(size for size, _ in timed) * 1e9 / total_ns)
+    return sum(size for size, _ in timed) * 1e9 / total_ns if total_ns else None
+
+
+# All payloads of a suite and backend.
+SUMS: TableOf[Sequence[PayloadRow]] = TableOf(
+    "Payloads by suite and backend",
+    (
+        Column("suite", lambda own: suite_label(own[0].suite)),
+        Column("chain", lambda own: f"{own[0].cipher} → {own[0].digest_algorithm}"),
+        Column("backend", lambda own: own[0].backend),
+        Column("payloads", len, right=True),
+        Column("ok", _counted("ok"), right=True),
+        Column("failed", _counted("failed"), right=True),
+        Column("unstable", _counted("unstable"), right=True),
+        Column("others", lambda own: len(own) - _counted("ok", "failed", "unstable")(own), right=True),
+        Column("median size, bytes", lambda own: _median(row.size_bytes for row in _good(own)), number, right=True),
+        Column("median time, ms", lambda own: _median(row.wall_ns for row in _good(own)), milliseconds, right=True),
+        Column("MB/s", _bytes_per_s, megabytes, right=True),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A stage of the chains of a suite and backend, by its place in them."""
+
+    payloads: Sequence[PayloadRow]
+    place: int
+
+    @property
+    def stages(self) -> list[StageRow]:
+        return [row.stages[self.place] for row in self.payloads]
+
+    @property
+    def cpu_ns(self) -> int:
+        return sum(stage.cpu_ns for stage in self.stages)
+
+    @property
+    def bar(self) -> StageBar:
+        first = self.payloads[0]
+        chain_ns = sum(row.wall_ns for row in self.payloads)
+        wall = sum(stage.wall_ns for stage in self.stages) / chain_ns
+        name = self.stages[0].program.removeprefix("openssl ")
+        return StageBar(f"{first.suite}, {first.backend}: {name}", wall, self.cpu_ns / chain_ns)
+
+    @property
+    def bytes_per_cpu_s(self) -> float | None:
+        size = sum(row.size_bytes or 0 for row in self.payloads)
+        return size * 1e9 / self.cpu_ns if self.cpu_ns and size else None
+
+
+STAGES: TableOf[_Part] = TableOf(
+    "Stages by suite and backend",
+    (
+        Column("suite", lambda part: suite_label(part.payloads[0].suite)),
+        Column("backend", lambda part: part.payloads[0].backend),
+        Column("stage", lambda part: part.stages[0].program),
+        Column("payloads", lambda part: len(part.payloads), right=True),
+        Column(
+            "chain's median, ms", lambda part: _median(row.wall_ns for row in part.payloads), milliseconds, right=True
+        ),
+        Column("wall, ms", lambda part: _median(stage.wall_ns for stage in part.stages), milliseconds, right=True),
+        Column("CPU, ms", lambda part: _median(stage.cpu_ns for stage in part.stages), milliseconds, right=True),
+        Column("wall of chain", lambda part: part.bar.wall, percent, right=True),
+        Column("CPU of chain", lambda part: part.bar.cpu, percent, right=True),
+        Column("MB by CPU second", lambda part: part.bytes_per_cpu_s, megabytes, right=True),
+    ),
+)
 
 
 def stages_section(payloads: Sequence[PayloadRow]) -> Section:
-    """From payloads of any run: those with stages that went well count."""
+    """The time of the stages of good chains, from payloads of any run."""
     title = "Where a chain's time goes"
-    groups: dict[_Key, list[PayloadRow]] = defaultdict(list)
-    for row in payloads:
-        if row.status == "ok" and row.stages and row.wall_ns:
-            groups[row.suite, row.backend].append(row)
-    if not groups:
+    chains = _by_suite_and_backend(row for row in _good(payloads) if row.stages and row.wall_ns)
+    if not chains:
         return Section(title, (Paragraph("No chain of processes is on record for this time."),))
-    parts = [part for key in sorted(groups) for part in _parts(key, groups[key])]
-    chart = StageChart("Stages' part of their chain's time", tuple(bar for bar, _ in parts))
-    heads = ("suite", "backend", "stage", "#payloads", "#chain's median, ms", "#wall, ms", "#CPU, ms", "#wall of chain",
-             "#CPU of chain", "#MB by CPU second")  # fmt: skip
-    table = table_of("Stages by suite and backend", heads, (cells for _, cells in parts))
-    return Section(title, (Paragraph(_ABOUT_STAGES), Plot(chart), table))
+    parts = [_Part(own, place) for own in chains for place in range(min(len(row.stages) for row in own))]
+    chart = StageChart("Stages' part of their chain's time", tuple(part.bar for part in parts))
+    return Section(title, (Paragraph(_ABOUT_STAGES), Plot(chart), STAGES.fill(parts)))
 
 
-def _parts(key: _Key, own: Sequence[PayloadRow]) -> list[tuple[StageBar, tuple[Cell, ...]]]:
-    """A bar and a row of the table for each stage, in the chain's order."""
-    suite, backend = key
-    length = min(len(row.stages) for row in own)
-    chain_ns = sum(row.wall_ns for row in own)
-    size = sum(row.size_bytes or 0 for row in own)
-    parts = []
-    for place in range(length):
-        stages = [row.stages[place] for row in own]
-        cpu_ns = sum(stage.cpu_ns for stage in stages)
-        bar = StageBar(
-            f"{suite}, {backend}: {_short(stages[0].program)}",
-            sum(stage.wall_ns for stage in stages) / chain_ns,
-            cpu_ns / chain_ns,
-        )
-        cells: tuple[Cell, ...] = (
-            suite_label(suite), backend, stages[0].program, len(own),
-            milliseconds(statistics.median([row.wall_ns for row in own])),
-            milliseconds(statistics.median([stage.wall_ns for stage in stages])),
-            milliseconds(statistics.median([stage.cpu_ns for stage in stages])),
-            percent(bar.wall), percent(bar.cpu), megabytes(size * 1e9 / cpu_ns) if cpu_ns and size else None,
-        )  # fmt: skip
-        parts.append((bar, cells))
-    return parts
-
-
-def _short(program: str) -> str:
-    return program.removeprefix("openssl ")
-
-
-def throughput_section(rows: Sequence[TrendRow], steps: Mapping[int, Sequence[datetime]]) -> Section:
-    """A line per suite, backend and size; the plots of what was done most, and the numbers of what they show.
+def throughput_section(rows: Sequence[TrendRow], steps: _Steps) -> Section:
+    """A line per suite, backend and size; plots of the most frequent ones, and the numbers of these plots.
 
     Args:
         rows: of encryptions, by day.
-        steps: when a series, by its id, took on another level.
+        steps: the times at which a series, by its id, took on another level.
     """
     title = "Throughput of chains over time"
     days: dict[Chain, list[TrendRow]] = defaultdict(list)
     for row in rows:
-        days[chain_of(row)].append(row)
+        # One line, although facts of the host (such as more memory) may change under it.
+        one = row.series
+        days[one.host, one.suite or "", chain_backend(one), one.size_class or 0].append(row)
     if not days:
         return Section(title, (Paragraph("No payload in this time: `threadmill survey`, `threadmill encrypt PATH`."),))
     for own in days.values():
         own.sort(key=lambda row: row.started_at)
-    return Section(title, (Paragraph(_ABOUT_THROUGHPUT), overview(days), *_charts(days, steps)))
+    # By suite and backend before the host.
+    ordered = sorted(days, key=lambda chain: (*chain[1:3], chain[0], chain[3]))
+    overview = THROUGHPUT.fill(days[chain] for chain in ordered)
+    return Section(title, (Paragraph(_ABOUT_THROUGHPUT), overview, *_charts(days, steps)))
 
 
-def chain_of(row: TrendRow) -> Chain:
-    """What has one line; facts of the host (such as more memory) may change under it."""
-    one = row.series
-    return one.host, one.suite or "", f"{one.backend or ''}{', kept' * one.kept}", one.size_class or 0
-
-
-def overview(days: _Days) -> Table:
-    """Where each line came from and where it is."""
-    return table_of(
-        "Throughput by suite, backend and size",
-        (
-            "suite", "backend", "payload size", "host", "#days", "first day", "last day", "#payloads", "#failed",
-            "#first, MB/s", "#least", "#greatest", "#last, MB/s", "#last median, ms",
-        ),
-        ((*_names(chain), *_overview_cells(days[chain])) for chain in sorted(days, key=_order)),
-    )  # fmt: skip
-
-
-def _order(chain: Chain) -> tuple[str, str, str, int]:
-    host, suite, backend, size_class = chain
-    return suite, backend, host, size_class
-
-
-def _names(chain: Chain) -> tuple[str, ...]:
-    host, suite, backend, size_class = chain
-    return suite_label(suite), backend, sizes_of(size_class), host
-
-
-def _overview_cells(own: Sequence[TrendRow]) -> tuple[Cell, ...]:
-    speeds = [row.bytes_per_s for row in own if row.bytes_per_s is not None]
-    timed = [row for row in own if row.median_ns is not None]
-    first, least, greatest, last = (
-        map(megabytes, (speeds[0], min(speeds), max(speeds), speeds[-1])) if speeds else (None,) * 4
-    )
-    return (
-        len({row.started_at for row in own}), f"{own[0].started_at:%Y-%m-%d}", f"{own[-1].started_at:%Y-%m-%d}",
-        sum(row.n for row in own), sum(row.failed for row in own), first, least, greatest, last,
-        if_known(milliseconds, timed[-1].median_ns if timed else None),
-    )  # fmt: skip
-
-
-def _charts(days: _Days, steps: Mapping[int, Sequence[datetime]]) -> Iterator[Block]:
-    """A plot for each suite on each host, those with most payloads first, and below it what it shows."""
+def _charts(days: _Days, steps: _Steps) -> Iterator[Block]:
+    """A plot for each suite on each host, those with most payloads first, and below it its numbers."""
     groups: dict[tuple[str, str], dict[int, list[Chain]]] = defaultdict(lambda: defaultdict(list))
     for chain, own in days.items():
         if sum(bool(row.bytes_per_s) for row in own) > 1:
@@ -202,7 +175,8 @@ def _charts(days: _Days, steps: Mapping[int, Sequence[datetime]]) -> Iterator[Bl
         title = f"Throughput of {suite_label(suite)} by day" + (f", on {host}" if several else "")
         panels = tuple(_panel(size, chains, days, steps) for size, chains in shown.items())
         yield Plot(LineChart(title, "MB/s, median and quartiles", panels))
-        yield day_table(title, {one: days[one] for some in shown.values() for one in some})
+        numbers = [row for some in shown.values() for one in some for row in days[one]]
+        yield THROUGHPUT_DAYS.fill(numbers, f"{title}: the numbers", folded=True)
     left = sum(map(len, groups.values())) - sum(min(len(sizes), _MOST_PANELS) for _, sizes in ranked[:_MOST_CHARTS])
     if left:
         yield Paragraph(
@@ -211,45 +185,16 @@ def _charts(days: _Days, steps: Mapping[int, Sequence[datetime]]) -> Iterator[Bl
         )
 
 
-def _panel(size: int, chains: Sequence[Chain], days: _Days, steps: Mapping[int, Sequence[datetime]]) -> LinePanel:
+def _panel(size: int, chains: Sequence[Chain], days: _Days, steps: _Steps) -> LinePanel:
     lines = tuple(Line(one[2], tuple(_moment(row) for row in days[one] if row.bytes_per_s)) for one in chains)
     ids = {row.series.series_id for one in chains for row in days[one]}
-    return LinePanel(
-        f"payloads of {sizes_of(size)}", lines, tuple(sorted({at for one in ids for at in steps.get(one, ())}))
-    )
+    times = sorted({at for one in ids for at in steps.get(one, ())})
+    return LinePanel(f"payloads of {sizes_of(size)}", lines, tuple(times))
 
 
 def _moment(row: TrendRow) -> Moment:
     lower, median, upper = speeds_of(row)
     return Moment(row.started_at, (median or 0) / 1e6, lower and lower / 1e6, upper and upper / 1e6)
-
-
-def speeds_of(row: TrendRow) -> tuple[float | None, float | None, float | None]:
-    """Quartiles in bytes per second: the lower one is that of the longer times."""
-    median = row.bytes_per_s
-    if not (median and row.median_ns and row.lower_ns and row.upper_ns):
-        return None, median, None
-    return median * row.median_ns / row.upper_ns, median, median * row.median_ns / row.lower_ns
-
-
-def day_table(title: str, days: _Days) -> Table:
-    """Every point of a plot."""
-    return table_of(
-        f"{title}: the numbers",
-        (
-            "day", "payload size", "backend", "#runs", "#payloads", "#failed", "#lower quartile, MB/s", "#median, MB/s",
-            "#upper quartile, MB/s", "#median, ms",
-        ),
-        (
-            (
-                f"{row.started_at:%Y-%m-%d}", sizes_of(chain[3]), chain[2], row.runs, row.n, row.failed,
-                *(if_known(megabytes, one) for one in speeds_of(row)), if_known(milliseconds, row.median_ns),
-            )
-            for chain, own in days.items()
-            for row in own
-        ),
-        folded=True,
-    )  # fmt: skip
 
 
 _ABOUT_ENCRYPTION = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from db.rows import SampleRow
 from flows.analysis.findings import RaceFinding, SpeedupFinding, by_interpreter, race_findings, speedup_findings
-from flows.analysis.intervals import MIN_PAIRS, verdict_on_speedup
+from flows.analysis.intervals import MIN_PAIRS, Ratio, verdict_on_speedup
 from flows.analysis.sentences import WORDS, failures
 from flows.show.table import Column, TableOf
 from flows.text import duration, factor, interval, number, percent
@@ -72,15 +72,9 @@ class RaceRow:
     noisy: int
 
 
-def executor_label(executor: Executor, workers: int) -> str:
-    """An executor in words, with its workers where they are a choice."""
-    name = executor.family
-    return f"{name} ({workers})" if executor.scales else name
-
-
 def speedup_row(run_id: int, interpreter: str, one: SpeedupFinding) -> SpeedupRow:
     """The row of a finding."""
-    value, possible = one.ratio, one.ceiling
+    possible = one.ceiling
     return SpeedupRow(
         run_id,
         interpreter,
@@ -88,10 +82,7 @@ def speedup_row(run_id: int, interpreter: str, one: SpeedupFinding) -> SpeedupRo
         str(one.executor),
         one.workers,
         one.wall_ns.median if one.wall_ns else None,
-        value.value if value else None,
-        value.low if value else None,
-        value.high if value else None,
-        value.pairs if value else 0,
+        *_flat(one.ratio),
         possible.value if possible else None,
         possible.low if possible else None,
         possible.high if possible else None,
@@ -101,6 +92,10 @@ def speedup_row(run_id: int, interpreter: str, one: SpeedupFinding) -> SpeedupRo
         {str(outcome): count for outcome, count in one.samples.outcomes},
         one.samples.noisy,
     )
+
+
+def _flat(ratio: Ratio | None) -> tuple[float | None, float | None, float | None, int]:
+    return (ratio.value, ratio.low, ratio.high, ratio.pairs) if ratio else (None, None, None, 0)
 
 
 def _verdict(one: SpeedupFinding) -> str:
@@ -113,7 +108,6 @@ def _verdict(one: SpeedupFinding) -> str:
 
 def race_row(run_id: int, interpreter: str, one: RaceFinding) -> RaceRow:
     """The row of a finding."""
-    cost = one.cost
     return RaceRow(
         run_id,
         interpreter,
@@ -127,10 +121,7 @@ def race_row(run_id: int, interpreter: str, one: RaceFinding) -> RaceRow:
         one.bound,
         one.update_ns.median if one.update_ns else None,
         one.context_switches,
-        cost.value if cost else None,
-        cost.low if cost else None,
-        cost.high if cost else None,
-        cost.pairs if cost else 0,
+        *_flat(one.cost),
         _race_verdict(one),
         one.samples.failures,
         {str(outcome): count for outcome, count in one.samples.outcomes},

@@ -154,7 +154,7 @@ def as_markdown(text: str, *, cell: bool = False) -> str:
 
 
 def _drawn(parts: Sequence[str | Plot], left: int) -> Iterator[str]:
-    """Draw plots as far as `left` bytes go. One that does not fit is the last, as each takes a fifth of a second."""
+    """Draw plots until one exceeds `left` bytes; none is tried after it, as each takes a fifth of a second."""
     for part in parts:
         if isinstance(part, str):
             yield part

@@ -15,33 +15,27 @@ from db.rows import PayloadRow, RunDetail, RunRow, SampleRow
 from db.words import RUN_FAILURES
 from flows.analysis.intervals import MIN_PAIRS
 from flows.analysis.latest import SURVEY, latest_per_interpreter
-from flows.show.change_sections import (
+from flows.show.encryption_sections import encryption_section, stages_section, throughput_section
+from flows.show.plots import why_no_plots
+from flows.show.race_sections import MEASURED, book_section, race_results, race_sections
+from flows.show.record_sections import (
     LISTED,
     changes_section,
     failures_over_time,
     failures_section,
     look_for_changes,
+    vault_run_sections,
+    vault_sections,
 )
-from flows.show.encryption_sections import encryption_section, stages_section, throughput_section
-from flows.show.experiment_sections import (
-    COMPARED,
-    book_section,
-    race_results,
-    race_sections,
-    speedup_results,
-    speedup_sections,
-)
-from flows.show.plots import why_no_plots
-from flows.show.table import Block, Cell, Paragraph, Plot, Section, table_of
-from flows.show.time_sections import measured_section, speedups_over_time_section
-from flows.show.vault_sections import vault_run_sections, vault_sections
+from flows.show.speedup_sections import COMPARED, speedup_results, speedup_sections, speedups_over_time_section
+from flows.show.table import Column, Paragraph, Plot, Section, TableOf
 from flows.text import plural, utc
 from tasks.axes import Experiment
 
 TITLE = "threadmill report"
-# Enough for shares that stay the same when more are read.
+# Shares stay the same when more payloads are read.
 _PAYLOADS_READ = 200
-# Among so many newest runs of a series is one with rounds enough, or there is hardly any.
+# If none of this many newest runs of a series has enough rounds, hardly any older one has.
 _RUNS_RANKED = 30
 _GOOD = "completed"
 
@@ -78,13 +72,13 @@ def contents(
         samples: the samples of one run or of many; of each interpreter on each host one run is shown, see `latest`.
         made_at: now, in UTC; the same rows and the same time give the same report.
         where: the record's place, for people.
-        one_run: leave a kind of work out that was not done, rather than say how to do it.
-        more: further sections, to follow the summary.
+        one_run: leave out the kinds of work that were not done, instead of saying how to do them.
+        more: further sections, placed after the summary.
     """
-    summary = _summary(runs, payloads, samples, made_at, where)
+    summary = _summary(runs, _covered(runs, payloads, samples), utc(made_at) + (f" from {where}" if where else ""))
     if not (runs or payloads or samples):
         return (summary,)
-    return (
+    return _drawable(
         summary,
         *more,
         *((encryption_section(payloads),) if payloads or not one_run else ()),
@@ -102,7 +96,7 @@ def sections_of_run(history: History, detail: RunDetail, *, made_at: datetime) -
         detail.samples,
         made_at=made_at,
         where=history.where,
-        # A run that looked after a vault did nothing else.
+        # A run that worked on a vault did nothing else.
         one_run=bool(more),
         more=more,
     )
@@ -114,47 +108,43 @@ def over_time(history: History, since: datetime, until: datetime | None, *, made
     runs = history.runs(limit=None, since=since, until=until)
     days = history.trend(which, limit=None)
     span = f"about what started from {utc(since)} to {utc(until or made_at)}"
-    summary = _summary_of(runs, days, span, made_at, history.where)
+    payload_days = [row for row in days if row.series.kind == "encryption"]
+    sample_days = [row for row in days if row.series.kind == "sample"]
+    text = _on_record(len(runs), sum(map(_rows, payload_days)), sum(map(_rows, sample_days)))
+    summary = _summary(runs, text, f"{utc(made_at)} from {history.where}, {span}")
     if not (runs or days):
         return (summary,)
     found = look_for_changes(history, which, days)
-    samples = _samples_shown(history, which, runs)
-    sections = [
-        throughput_section([row for row in days if not _of_sample(row)], found.steps()),
-        stages_section([*_payloads_shown(history, since, until, days)]),
-        *filter(None, [speedups_over_time_section([row for row in days if _of_sample(row)], COMPARED)]),
-    ]
-    kept = [*vault_sections(history, runs, since, until, made_at=made_at)]
-    if missing := why_no_plots():
-        said = [] if samples else [Section("Plots", (Paragraph(missing),))]
-        sections, kept = [*said, *map(_without_plots, sections)], [*map(_without_plots, kept)]
-    return (
+    failed = (sum(row.failed for row in payload_days), sum(row.failed for row in sample_days))
+    return _drawable(
         summary,
-        *kept,
-        *sections,
+        *vault_sections(history, runs, since, until, made_at=made_at),
+        throughput_section(payload_days, found.steps()),
+        stages_section([*_payloads_shown(history, since, until, payload_days)]),
+        *filter(None, [speedups_over_time_section(sample_days, COMPARED)]),
         changes_section(found),
-        *_experiment_sections(samples, runs),
-        failures_over_time(history.failures(which, limit=LISTED), _failure_counts(runs, days)),
+        *_experiment_sections(_samples_shown(history, which, runs), runs),
+        failures_over_time(history.failures(which, limit=LISTED), _failure_counts(runs, *failed)),
     )
 
 
-def _of_sample(row: TrendRow) -> bool:
-    return row.series.kind == "sample"
+def _drawable(summary: Section, *sections: Section) -> tuple[Section, ...]:
+    """All sections; without matplotlib there are no plots in them, and a sentence below the summary says so."""
+    missing = why_no_plots()
+    if missing is None:
+        return (summary, *sections)
+    bare = [
+        replace(one, blocks=tuple(block for block in one.blocks if not isinstance(block, Plot))) for one in sections
+    ]
+    said = () if bare == [*sections] else (Section("Plots", (Paragraph(missing),)),)
+    return (summary, *said, *bare)
 
 
 def _rows(row: TrendRow) -> int:
     return row.n + row.failed + row.noisy
 
 
-def _summary_of(runs: Sequence[RunRow], days: Sequence[TrendRow], span: str, made_at: datetime, where: str) -> Section:
-    payloads = sum(_rows(row) for row in days if not _of_sample(row))
-    samples = sum(_rows(row) for row in days if _of_sample(row))
-    return _summary_over_time(runs, payloads, samples, span=span, made_at=made_at, where=where)
-
-
-def _failure_counts(runs: Sequence[RunRow], days: Sequence[TrendRow]) -> str:
-    payloads = sum(row.failed for row in days if not _of_sample(row))
-    samples = sum(row.failed for row in days if _of_sample(row))
+def _failure_counts(runs: Sequence[RunRow], payloads: int, samples: int) -> str:
     failed = sum(run.status in RUN_FAILURES for run in runs)
     return f"Failed in this time: runs {failed:,}, payloads {payloads:,}, samples {samples:,}."
 
@@ -163,7 +153,7 @@ def _payloads_shown(
     history: History, since: datetime, until: datetime | None, days: Sequence[TrendRow]
 ) -> Iterator[PayloadRow]:
     """The newest of each suite and backend."""
-    chains = {(row.series.suite or "", row.series.backend or "") for row in days if not _of_sample(row)}
+    chains = {(row.series.suite or "", row.series.backend or "") for row in days}
     for suite, backend in sorted(chains):
         yield from history.payloads(
             PayloadFilter(since=since, until=until, suites=(suite,), backends=(backend,)), limit=_PAYLOADS_READ
@@ -173,13 +163,13 @@ def _payloads_shown(
 def _samples_shown(history: History, which: SeriesFilter, runs: Sequence[RunRow]) -> list[SampleRow]:
     """All samples of the runs that `latest_per_interpreter` would choose from all runs, and of few others.
 
-    Whatever run it takes for an interpreter is the best run of the series that has most rounds there.
+    The run that it chooses for an interpreter is the best run of the series with the most rounds.
     """
     known = {run.id: run for run in runs}
     best: dict[int, tuple[bool, bool, datetime, int]] = {}
     for row in history.trend(which, by="run", limit=_RUNS_RANKED):
         run = known.get(row.run_id or 0)
-        if _of_sample(row) and run is not None:
+        if row.series.kind == "sample" and run is not None:
             rank = (run.flow != SURVEY, _rows(row) >= MIN_PAIRS, row.started_at, run.id)
             series_id = row.series.series_id
             best[series_id] = max(best.get(series_id, rank), rank)
@@ -188,79 +178,70 @@ def _samples_shown(history: History, which: SeriesFilter, runs: Sequence[RunRow]
 
 
 def _experiment_sections(samples: Sequence[SampleRow], runs: Sequence[RunRow]) -> Iterator[Section]:
-    """What the newest measurement of each interpreter says, and from which runs it comes."""
+    """The newest measurement of each interpreter, and the runs that it comes from."""
     speedups = speedup_results(latest_per_interpreter(samples, Experiment.SPEEDUP, runs))
     races = race_results(latest_per_interpreter(samples, Experiment.RACE, runs))
     if not (speedups or races):
         yield Section("Experiments", (Paragraph(_NOTHING_MEASURED),))
         return
-    sections = [*speedup_sections(speedups), *race_sections(races)]
-    missing = why_no_plots()
-    if missing:
-        yield Section("Plots", (Paragraph(missing),))
-        sections = [_without_plots(section) for section in sections]
-    yield from sections
+    yield from speedup_sections(speedups)
+    yield from race_sections(races)
     yield book_section(speedups, races)
     shown = [(Experiment.SPEEDUP, one.measured) for one in speedups]
     shown += [(Experiment.RACE, one.measured) for one in races]
-    yield measured_section(shown)
+    yield Section("What the experiments' figures come from", (MEASURED.fill(shown),), level=3)
 
 
-def _without_plots(section: Section) -> Section:
-    """The section's tables and prose."""
-    return replace(section, blocks=tuple(block for block in section.blocks if not isinstance(block, Plot)))
-
-
-def _summary(
-    runs: Sequence[RunRow], payloads: Sequence[PayloadRow], samples: Sequence[SampleRow], made_at: datetime, where: str
-) -> Section:
-    """Counts, times, hosts, and what to run where there is nothing."""
-    start = f"Made {utc(made_at)} from {where}. " if where else f"Made {utc(made_at)}. "
-    if not (runs or payloads or samples):
-        return Section("Summary", (Paragraph(start + _EMPTY),))
-    hosts = sorted({run.host for run in runs} | {sample.host for sample in samples})
-    times = [run.started_at for run in runs]
-    times += [row.started_at for row in payloads]
-    times += [row.started_at for row in samples]
-    covers = ", ".join((plural(len(runs), "run"), plural(len(payloads), "payload"), plural(len(samples), "sample")))
-    text = (
-        f"{start}It covers {covers}, from {utc(min(times))} to {utc(max(times))}, on {', '.join(hosts) or 'no host'}."
-    )
-    return Section("Summary", (Paragraph(text), *_runs(runs)))
-
-
-def _summary_over_time(
-    runs: Sequence[RunRow], payloads: int, samples: int, *, span: str, made_at: datetime, where: str
-) -> Section:
-    """The same over a time; `payloads` and `samples` are counted with those of runs that were removed since."""
-    start = f"Made {utc(made_at)} from {where}, {span}. "
-    if not (runs or payloads or samples):
-        return Section("Summary", (Paragraph(start + _EMPTY),))
-    text = (
-        f"{start}On record are {plural(len(runs), 'run')}. Summed up, with what was removed since, are "
-        f"{plural(payloads, 'payload')} and {plural(samples, 'sample')}; those that were skipped are not counted."
-    )
-    return Section("Summary", (Paragraph(text), *_runs(runs)))
-
-
-def _runs(runs: Sequence[RunRow]) -> Iterator[Block]:
-    if not runs:
-        return
+def _summary(runs: Sequence[RunRow], text: str | None, made: str) -> Section:
+    """The `text` and a table of the runs; without a text, the commands that record something."""
+    if text is None:
+        return Section("Summary", (Paragraph(f"Made {made}. {_EMPTY}"),))
     groups: dict[tuple[str, str], list[RunRow]] = defaultdict(list)
     for run in runs:
         groups[run.flow, run.host].append(run)
-    yield table_of(
-        "Runs",
-        ("flow", "host", "#runs", "#completed", "#others", "first started", "last started", "last code version"),
-        ((*key, *_cells(own)) for key, own in sorted(groups.items())),
+    table = (RUN_SUMS.fill(groups[key] for key in sorted(groups)),) if groups else ()
+    return Section("Summary", (Paragraph(f"Made {made}{text}"), *table))
+
+
+def _covered(runs: Sequence[RunRow], payloads: Sequence[PayloadRow], samples: Sequence[SampleRow]) -> str | None:
+    """Counts, times and hosts; None for nothing."""
+    rows: list[RunRow | PayloadRow | SampleRow] = [*runs, *payloads, *samples]
+    if not rows:
+        return None
+    hosts = sorted({run.host for run in runs} | {sample.host for sample in samples})
+    times = [row.started_at for row in rows]
+    covers = ", ".join((plural(len(runs), "run"), plural(len(payloads), "payload"), plural(len(samples), "sample")))
+    return f". It covers {covers}, from {utc(min(times))} to {utc(max(times))}, on {', '.join(hosts) or 'no host'}."
+
+
+def _on_record(runs: int, payloads: int, samples: int) -> str | None:
+    """Counts over a time, payloads and samples of removed runs included; None for nothing."""
+    if not (runs or payloads or samples):
+        return None
+    return (
+        f". On record are {plural(runs, 'run')}. Summed up, with what was removed since, are "
+        f"{plural(payloads, 'payload')} and {plural(samples, 'sample')}; those that were skipped are not counted."
     )
 
 
-def _cells(own: Sequence[RunRow]) -> tuple[Cell, ...]:
-    last = max(own, key=lambda run: (run.started_at, run.id))
-    good = sum(run.status == _GOOD for run in own)
-    first = min(run.started_at for run in own)
-    return len(own), good, len(own) - good, first, last.started_at, last.code_version
+def _last(own: Sequence[RunRow]) -> RunRow:
+    return max(own, key=lambda run: (run.started_at, run.id))
+
+
+# All runs of a flow on a host.
+RUN_SUMS: TableOf[Sequence[RunRow]] = TableOf(
+    "Runs",
+    (
+        Column("flow", lambda own: own[0].flow),
+        Column("host", lambda own: own[0].host),
+        Column("runs", len, right=True),
+        Column("completed", lambda own: sum(run.status == _GOOD for run in own), right=True),
+        Column("others", lambda own: sum(run.status != _GOOD for run in own), right=True),
+        Column("first started", lambda own: min(run.started_at for run in own)),
+        Column("last started", lambda own: _last(own).started_at),
+        Column("last code version", lambda own: _last(own).code_version),
+    ),
+)
 
 
 _NOTHING_MEASURED = "Nothing is measured yet: `threadmill experiment all --quick`, with `--python all` everywhere."

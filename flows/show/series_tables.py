@@ -1,14 +1,15 @@
-"""The tables of series: trends, comparisons, changes, and what took longest."""
+"""The tables of series: trends, throughput, comparisons, changes, and the slowest payloads and samples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Literal
 
 from flows.show.table import Column, Table, TableOf
 from flows.show.tables import suite_label
-from flows.text import day, duration, interval, percent, rate, ratio, size
+from flows.text import day, duration, interval, megabytes, milliseconds, percent, rate, ratio, size, sizes_of
 
 if TYPE_CHECKING:
     from db.answers import SeriesRow, SlowRow, TrendRow
@@ -106,12 +107,20 @@ POINTS: TableOf[tuple[TrendRow, str]] = TableOf(
 )
 
 
-def _of_medians(choose: Callable[[Sequence[float]], float]) -> Callable[[Sequence[TrendRow]], float | None]:
+def _of_known(
+    field: Literal["median_ns", "bytes_per_s"], choose: Callable[[Sequence[float]], float]
+) -> Callable[[Sequence[TrendRow]], float | None]:
+    """Chooses from the values of a field, oldest first, that are not None."""
+
     def value(rows: Sequence[TrendRow]) -> float | None:
-        known = [row.median_ns for row in rows if row.median_ns is not None]
+        known = [one for row in rows if (one := getattr(row, field)) is not None]
         return choose(known) if known else None
 
     return value
+
+
+_FIRST: Callable[[Sequence[float]], float] = itemgetter(0)
+_LAST: Callable[[Sequence[float]], float] = itemgetter(-1)
 
 
 # All points of a series, oldest first.
@@ -124,15 +133,67 @@ OVERVIEW: TableOf[Sequence[TrendRow]] = TableOf(
         Column("number", lambda rows: rows[0].series.series_id, str, right=True),
         Column("points", len, right=True, wide=True),
         Column("from", lambda rows: day(rows[0].started_at), wide=True),
-        Column("first", _of_medians(lambda known: known[0]), duration, right=True, wide=True),
-        Column("newest", _of_medians(lambda known: known[-1]), duration, right=True),
-        Column("least", _of_medians(min), duration, right=True, wide=True),
-        Column("greatest", _of_medians(max), duration, right=True, wide=True),
+        Column("first", _of_known("median_ns", _FIRST), duration, right=True, wide=True),
+        Column("newest", _of_known("median_ns", _LAST), duration, right=True),
+        Column("least", _of_known("median_ns", min), duration, right=True, wide=True),
+        Column("greatest", _of_known("median_ns", max), duration, right=True, wide=True),
         Column("speed", lambda rows: rows[-1].bytes_per_s, rate, right=True, wide=True, optional=True),
         Column("n", lambda rows: sum(row.n for row in rows), right=True, wide=True),
         Column("failed", lambda rows: sum(row.failed for row in rows) or None, right=True, wide=True, optional=True),
         Column("noisy", lambda rows: sum(row.noisy for row in rows) or None, right=True, wide=True, optional=True),
         Column("trend", lambda rows: sparkline([row.median_ns for row in rows])),
+    ),
+)
+
+
+def chain_backend(series: SeriesRow) -> str:
+    """A backend, and whether the ciphertext was kept, which takes time."""
+    return f"{series.backend or ''}{', kept' * series.kept}"
+
+
+# All days of a suite, backend and size on a host, oldest first.
+THROUGHPUT: TableOf[Sequence[TrendRow]] = TableOf(
+    "Throughput by suite, backend and size",
+    (
+        Column("suite", lambda own: suite_label(own[0].series.suite or "")),
+        Column("backend", lambda own: chain_backend(own[0].series)),
+        Column("payload size", lambda own: sizes_of(own[0].series.size_class or 0)),
+        Column("host", lambda own: own[0].series.host),
+        Column("days", lambda own: len({row.started_at for row in own}), right=True),
+        Column("first day", lambda own: day(own[0].started_at)),
+        Column("last day", lambda own: day(own[-1].started_at)),
+        Column("payloads", lambda own: sum(row.n for row in own), right=True),
+        Column("failed", lambda own: sum(row.failed for row in own), right=True),
+        Column("first, MB/s", _of_known("bytes_per_s", _FIRST), megabytes, right=True),
+        Column("least", _of_known("bytes_per_s", min), megabytes, right=True),
+        Column("greatest", _of_known("bytes_per_s", max), megabytes, right=True),
+        Column("last, MB/s", _of_known("bytes_per_s", _LAST), megabytes, right=True),
+        Column("last median, ms", _of_known("median_ns", _LAST), milliseconds, right=True),
+    ),
+)
+
+
+def speeds_of(row: TrendRow) -> tuple[float | None, float | None, float | None]:
+    """Quartiles in bytes per second: the lower one is that of the longer times."""
+    median = row.bytes_per_s
+    if not (median and row.median_ns and row.lower_ns and row.upper_ns):
+        return None, median, None
+    return median * row.median_ns / row.upper_ns, median, median * row.median_ns / row.lower_ns
+
+
+THROUGHPUT_DAYS: TableOf[TrendRow] = TableOf(
+    "throughput by day",
+    (
+        Column("day", lambda row: day(row.started_at)),
+        Column("payload size", lambda row: sizes_of(row.series.size_class or 0)),
+        Column("backend", lambda row: chain_backend(row.series)),
+        Column("runs", lambda row: row.runs, right=True),
+        Column("payloads", lambda row: row.n, right=True),
+        Column("failed", lambda row: row.failed, right=True),
+        Column("lower quartile, MB/s", lambda row: speeds_of(row)[0], megabytes, right=True),
+        Column("median, MB/s", lambda row: speeds_of(row)[1], megabytes, right=True),
+        Column("upper quartile, MB/s", lambda row: speeds_of(row)[2], megabytes, right=True),
+        Column("median, ms", lambda row: row.median_ns, milliseconds, right=True),
     ),
 )
 

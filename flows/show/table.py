@@ -51,7 +51,7 @@ class Column(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A column of a table that has its rows; `right` and `wide` as in `Column`."""
+    """The head of a column in a filled table; `right` and `wide` as in `Column`."""
 
     text: str
     right: bool = False
@@ -68,7 +68,7 @@ class Table:
     folded: bool = False
 
     def narrowed(self) -> Table:
-        """The same without its wide columns."""
+        """The table without its wide columns."""
         kept = [place for place, heading in enumerate(self.headings) if not heading.wide]
         rows = tuple(tuple(row[place] for place in kept) for row in self.rows)
         return Table(self.title, tuple(self.headings[place] for place in kept), rows, self.folded)
@@ -84,7 +84,7 @@ class TableOf(Generic[Row]):
     def fill(
         self, rows: Iterable[Row], title: str | None = None, *, without: Collection[str] = (), folded: bool = False
     ) -> Table:
-        """The table of these rows, `without` columns that say nothing here."""
+        """The table of these rows; the columns named by `without` are left out."""
         rows = tuple(rows)
         kept = []
         for column in self.columns:

@@ -23,7 +23,7 @@ LEGACY_SUITES = frozenset(str(name) for name, suite in SUITES.items() if suite.l
 
 
 def suite_label(suite: str) -> str:
-    """A suite by name; legacy is said wherever one is shown."""
+    """A suite by name; a legacy suite is labelled as such everywhere."""
     return f"{suite} (legacy)" if suite in LEGACY_SUITES else suite
 
 
@@ -205,7 +205,7 @@ INTERPRETERS: TableOf[Interpreter] = TableOf(
         Column("build", lambda row: "with the GIL" if row.gil_build else "free-threaded", wide=True),
         Column("GIL now", lambda row: {True: "on", False: "off", None: "does not tell"}[row.gil_now]),
         Column("path", lambda row: row.executable),
-        Column("cannot", lambda row: "; ".join(f"{one.executor}: {one.reason}" for one in row.cannot), wide=True),
+        Column("cannot", lambda row: "; ".join(f"{executor}: {reason}" for executor, reason in row.cannot), wide=True),
     ),
 )
 
@@ -254,7 +254,7 @@ SETTINGS: TableOf[tuple[str, object, str | None]] = TableOf(
 
 
 def vault_table(state: VaultState) -> Table:
-    """The state of a vault, a fact a line; facts that are not known are left out."""
+    """The state of a vault, one fact a line; unknown facts are left out."""
     return table_of("vault", ("what", "value"), ((what, value) for what, value in _facts(state) if value is not None))
 
 

@@ -1,4 +1,4 @@
-"""Output of commands: lines and tables for people, with nothing in them that a terminal obeys; JSON and CSV."""
+"""Output of commands: lines and tables for people, free of control characters; JSON and CSV for programs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "Jso
 
 
 def say(text: str = "", *, error: bool = False, flush: bool = False) -> None:
-    """Print one line, whatever is in it: names, and the errors that quote them, were given by others."""
+    """Print one line; control characters are made visible, because names and errors quote what others chose."""
     print(visible(text), file=sys.stderr if error else sys.stdout, flush=flush)
 
 
@@ -41,7 +41,7 @@ def print_table(table: Table) -> None:
 def drawn(table: Table, width: int) -> Iterator[str]:
     """The lines of a table, without its wide columns if it does not fit `width`.
 
-    Not by Rich, whose import takes as long as a query. Names are folded where they must be, figures and times never.
+    Names are folded where they must be, figures and times never. Rich is not used: its import takes as long as a query.
     """
     texts, widths = _texts(table)
     if _total(widths) > width:

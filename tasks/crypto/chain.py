@@ -126,13 +126,9 @@ def run_chain(
 ) -> tuple[StageResult, ...]:
     """Start the stages, join them, wait for all of them; one result per stage, in their order.
 
-    Args:
-        stages: one or more programs, first to last.
-        stdin: descriptor that the first stage reads; stays the caller's.
-        sink: called with each piece that the last stage writes, in order; what it raises ends the chain.
-        cancel: ends the chain when set.
-        deadline_s: seconds after which the chain is ended.
-        guarded: have the kernel kill the stages if this process dies (for stages that would run on for long).
+    The descriptor `stdin` stays the caller's. `sink` is called with each piece that the last stage writes; an error
+    that it raises ends the chain. `guarded` has the kernel kill the stages if this process dies (for stages that would
+    run on for long).
 
     On every way out each stage has ended and has been reaped, and no descriptor is left open. Raises StageNotStarted,
     DeadlineExceeded or Cancelled.

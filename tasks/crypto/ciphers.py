@@ -64,7 +64,7 @@ def _check() -> None:
 
 
 class Hash(Protocol):
-    """What hashlib's objects have in common."""
+    """The part of hashlib's objects that is used here."""
 
     def update(self, data: bytes | bytearray | memoryview, /) -> None:
         """Take more bytes."""
@@ -74,7 +74,7 @@ class Hash(Protocol):
 
 
 class Encryptor(Protocol):
-    """What this backend needs of a cipher context."""
+    """The part of a cipher context that is used here."""
 
     def update_into(self, data: bytes | bytearray | memoryview, buf: bytearray | memoryview) -> int:
         """Encrypt `data` into `buf`; the number of bytes written there."""

@@ -8,10 +8,10 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 from tasks.cancel import CancelToken, wait_readable
-from tasks.crypto.backend import Attempt, Backend, Encrypted
 from tasks.crypto.chain import Sink, StageResult
 from tasks.crypto.errors import (
     Cancelled,
@@ -24,7 +24,7 @@ from tasks.crypto.errors import (
     StageNotStarted,
     WrongLength,
 )
-from tasks.crypto.inputs import Payload, open_payload
+from tasks.crypto.inputs import Attempt, Backend, Encrypted, Payload, open_payload
 from tasks.crypto.probe import Chosen
 from tasks.crypto.secret import KeySource, Secret
 from tasks.files import FolderIdentity
@@ -35,7 +35,7 @@ PayloadStatus = Literal["ok", "failed", "skipped", "unstable", "unchanged"]
 # A chain may take a minute and then a second per megabyte: a thirtieth of what 3DES and Whirlpool do on one core.
 _DEADLINE_S = 60.0
 _SLOWEST_BYTES_PER_S = 1e6
-# How much a pipe will bring is not known beforehand.
+# The length of a pipe is not known beforehand.
 _PIPE_DEADLINE_S = 7 * 86400.0
 _RETRY_PAUSE_S = 0.1
 _SIGNAL_WAIT_S = 1.0
@@ -116,11 +116,7 @@ def encrypt_batch(
     """Encrypt a batch's payloads; one result for each, in their order, whatever went wrong with it.
 
     When the token is set, the results are those of the payloads that were done by then. Without a `keeper` the
-    ciphertext is discarded.
-
-    Raises:
-        SourceReplaced: another folder is at the path of a source than when the batch was planned.
-        CryptoError: the keeper cannot go on.
+    ciphertext is discarded. Raises SourceReplaced, or a CryptoError after which the keeper cannot go on.
     """
     for folder in batch.sources:
         if folder.was_replaced():
@@ -132,39 +128,80 @@ def encrypt_batch(
     except Cancelled:
         return ()
     except (CryptoError, OSError) as error:
-        # Good when the run was planned, and gone bad since: every payload says so.
+        # The key file or program has gone bad since the run was planned: every payload says so.
         return tuple(_fault(batch, ordinal, payload, time.time_ns(), 0, error) for ordinal, payload in batch.payloads)
 
-    def encrypt(payload: Payload, salt: bytes, store: Sink | None = None) -> Encrypted:
-        return encrypt_payload(payload, suite, backend, secret, salt, limits, cancel, store)
-
+    worker = _Worker(batch, suite, backend, secret, limits, cancel, keeper)
     results: list[Encryption] = []
     for ordinal, payload in batch.payloads:
         try:
-            results.append(_encryption(batch, ordinal, payload, encrypt, keeper, cancel))
+            results.append(worker.encryption(ordinal, payload))
         except Cancelled:
             break
     return tuple(results)
 
 
-class _Encrypt(Protocol):
-    def __call__(self, payload: Payload, salt: bytes, store: Sink | None = None) -> Encrypted: ...
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """Encrypts the payloads of a batch."""
 
+    batch: Batch
+    suite: Suite
+    backend: Backend
+    secret: Secret
+    limits: Limits
+    cancel: CancelToken
+    keeper: Keeper | None
 
-def _encryption(
-    batch: Batch, ordinal: int, payload: Payload, encrypt: _Encrypt, keeper: Keeper | None, cancel: CancelToken
-) -> Encryption:
-    """Encrypt one payload; raises only errors that end the run."""
-    started_at_ns, start_ns = time.time_ns(), time.perf_counter_ns()
-    try:
-        status, salt, done = _try(ordinal, payload, encrypt, keeper, cancel)
-    except (CryptoError, OSError) as error:
-        if isinstance(error, CryptoError) and error.ends_run:
-            raise
-        return _fault(batch, ordinal, payload, started_at_ns, time.perf_counter_ns() - start_ns, error)
-    wall_ns = time.perf_counter_ns() - start_ns
-    facts = ordinal, payload, SUITES[batch.suite], batch.chosen, status, started_at_ns, wall_ns
-    return Encryption(*facts, done.size_bytes, done.ciphertext_bytes, salt, done.digest, done.stages)
+    def encryption(self, ordinal: int, payload: Payload) -> Encryption:
+        """Encrypt one payload; raises only errors that end the run."""
+        started_at_ns, start_ns = time.time_ns(), time.perf_counter_ns()
+        try:
+            status, salt, done = self._try(ordinal, payload)
+        except (CryptoError, OSError) as error:
+            if isinstance(error, CryptoError) and error.ends_run:
+                raise
+            return _fault(self.batch, ordinal, payload, started_at_ns, time.perf_counter_ns() - start_ns, error)
+        wall_ns = time.perf_counter_ns() - start_ns
+        facts = ordinal, payload, self.suite, self.batch.chosen, status, started_at_ns, wall_ns
+        return Encryption(*facts, done.size_bytes, done.ciphertext_bytes, salt, done.digest, done.stages)
+
+    def _try(self, ordinal: int, payload: Payload) -> tuple[PayloadStatus, bytes, Encrypted]:
+        """Try a payload, and once more if that can help."""
+        attempts_left = 1 if payload.kind == "stdin" else 2
+        while True:
+            if self.cancel.cancelled:
+                raise Cancelled
+            attempts_left -= 1
+            try:
+                return self._attempt(ordinal, payload)
+            except (CryptoError, OSError) as error:
+                if _ended_with_us(error, self.cancel):
+                    raise Cancelled from error
+                if not (attempts_left and _may_pass(error)):
+                    raise
+            time.sleep(_RETRY_PAUSE_S)
+
+    def _attempt(self, ordinal: int, payload: Payload) -> tuple[PayloadStatus, bytes, Encrypted]:
+        """Encrypt a payload under a new salt.
+
+        Key and IV come from the salt, so that one salt over two versions of a file would be a two-time pad. Only to
+        find out whether a file still has the content of an old object, the old salt is used again, and the output is
+        discarded.
+        """
+        keeper = self.keeper
+        if keeper is not None and payload.known is not None and (old := keeper.salt_of(payload.known)):
+            compared = self._encrypt(payload, old)
+            if compared.digest.hex() == payload.known:
+                keeper.same(ordinal, payload.known, compared)
+                return "unchanged", old, compared
+        salt = os.urandom(SALT_BYTES)
+        if keeper is None:
+            return "ok", salt, self._encrypt(payload, salt)
+        return "ok", salt, keeper.store(ordinal, partial(self._encrypt, payload, salt))
+
+    def _encrypt(self, payload: Payload, salt: bytes, store: Sink | None = None) -> Encrypted:
+        return encrypt_payload(payload, self.suite, self.backend, self.secret, salt, self.limits, self.cancel, store)
 
 
 def _fault(
@@ -181,49 +218,10 @@ def _fault(
     return Encryption(*facts, cause="system", error=str(error))
 
 
-def _try(
-    ordinal: int, payload: Payload, encrypt: _Encrypt, keeper: Keeper | None, cancel: CancelToken
-) -> tuple[PayloadStatus, bytes, Encrypted]:
-    """Try a payload, and once more if that can help."""
-    attempts_left = 1 if payload.kind == "stdin" else 2
-    while True:
-        if cancel.cancelled:
-            raise Cancelled
-        attempts_left -= 1
-        try:
-            return _attempt(ordinal, payload, encrypt, keeper)
-        except (CryptoError, OSError) as error:
-            if _ended_with_us(error, cancel):
-                raise Cancelled from error
-            if not (attempts_left and _may_pass(error)):
-                raise
-        time.sleep(_RETRY_PAUSE_S)
-
-
-def _attempt(
-    ordinal: int, payload: Payload, encrypt: _Encrypt, keeper: Keeper | None
-) -> tuple[PayloadStatus, bytes, Encrypted]:
-    """Encrypt a payload under a new salt.
-
-    Key and IV come from the salt, so that one salt over two versions of a file would be a two-time pad. Only to find
-    out whether a file still has the content of an old object, the old salt is used again, and the output is discarded.
-    """
-    if keeper is not None and payload.known is not None and (old := keeper.salt_of(payload.known)):
-        compared = encrypt(payload, old)
-        if compared.digest.hex() == payload.known:
-            keeper.same(ordinal, payload.known, compared)
-            return "unchanged", old, compared
-    salt = os.urandom(SALT_BYTES)
-    if keeper is None:
-        return "ok", salt, encrypt(payload, salt)
-    return "ok", salt, keeper.store(ordinal, lambda store: encrypt(payload, salt, store))
-
-
 def _ended_with_us(error: Exception, cancel: CancelToken) -> bool:
-    """Whether a stage died of a signal that was meant for all of us.
+    """Whether a stage died of a signal to the whole process group, as Ctrl-C and a worker's cancel are.
 
-    Ctrl-C and a worker's cancel go to the whole process group: the children may be gone before this process has
-    dealt with its own.
+    The children may be gone before this process has dealt with its own signal.
     """
     if not (isinstance(error, StageFailed) and -error.ended_with in (signal.SIGINT, signal.SIGTERM)):
         return False

@@ -54,7 +54,7 @@ class SourceSkipped(CryptoError):
 
     cause = "not-a-file"
     what: str
-    """What has no content to encrypt: a FIFO, socket, device, or symbolic link."""
+    """The kind of thing, which has no content to encrypt: a FIFO, socket, device, or symbolic link."""
 
 
 class SourceChanged(CryptoError):

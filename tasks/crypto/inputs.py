@@ -1,4 +1,4 @@
-"""Payloads, and the open descriptor that a backend reads one from.
+"""Payloads, the open descriptor that a backend reads one from, and what a backend is.
 
 Everything is read through a descriptor: a file's own, a memory file for random bytes, a pipe for standard input.
 The parent keeps it, a child shares its offset, and so the parent can tell afterwards how far it was read.
@@ -13,13 +13,17 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from tasks.cancel import CancelToken, wait_readable, wait_writable
+from tasks.crypto.chain import Sink, StageResult
 from tasks.crypto.errors import InputNotRead, SourceChanged, SourceSkipped, SourceUnreadable
+from tasks.crypto.secret import Secret
 from tasks.files import closed_after, write_all
+from tasks.suites import Suite
 
 PayloadKind = Literal["random", "file", "stdin"]
+BackendName = Literal["openssl", "native"]
 
 _PIECE_BYTES = 1 << 20
 
@@ -178,8 +182,8 @@ def pumped(source: Input, limit_bytes: int | None) -> Iterator[int]:
 
 
 def _pump(source: Input, write_end: int, stop: CancelToken, limit_bytes: int | None) -> None:
-    # Whatever ends the pump early also ends the child's input, which the child takes for its proper end: so until
-    # the end has really been seen, the input counts as unreadable.
+    # If the pump ends early, the child takes that for the proper end of its input. So the input counts as unreadable
+    # until its end has been seen.
     source.errno = errno.EIO
     try:
         os.set_blocking(write_end, False)
@@ -205,3 +209,46 @@ def _write_all(write_end: int, piece: bytes, stop: CancelToken) -> None:
     while view and not stop.cancelled:
         if write_end in wait_writable(write_end, or_readable=stop.fileno()):
             view = view[os.write(write_end, view) :]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to encrypt a payload; the secret never leaves the process but through a pipe.
+
+    A longer input than `limit_bytes` is refused with `LegacySize`. `store` takes each piece of ciphertext, header
+    first; None discards it.
+    """
+
+    source: Input
+    suite: Suite
+    secret: Secret
+    salt: bytes
+    limit_bytes: int | None
+    deadline_s: float
+    cancel: CancelToken
+    store: Sink | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encrypted:
+    """The result of a backend: the digest of the ciphertext with its header, and the lengths that it counted.
+
+    `ciphertext_bytes` is None where it could not be counted (a kernel without I/O accounts). `stages` is empty where no
+    child process ran. `status` is that of a file when it was read, else None.
+    """
+
+    digest: bytes
+    size_bytes: int
+    ciphertext_bytes: int | None
+    stages: tuple[StageResult, ...] = ()
+    status: os.stat_result | None = None
+
+
+class Backend(Protocol):
+    """One way to run a suite. Same salt and secret: the same bytes and digest from every backend."""
+
+    def encrypt(self, attempt: Attempt) -> Encrypted:
+        """Encrypt the input to its end, and hash the ciphertext in the same pass.
+
+        The input is checked afterwards to have been read to its end, unchanged. Raises leaves of CryptoError.
+        """

@@ -14,10 +14,9 @@ import cryptography
 from cryptography.hazmat.backends.openssl import backend as library
 
 from tasks.cancel import CancelToken, wait_readable
-from tasks.crypto.backend import Attempt, Encrypted
 from tasks.crypto.ciphers import ENCRYPTORS, HASHES, derive
 from tasks.crypto.errors import Cancelled, DeadlineExceeded, LegacySize, SourceUnreadable
-from tasks.crypto.inputs import Input
+from tasks.crypto.inputs import Attempt, Encrypted, Input
 from tasks.suites import MAGIC
 
 _PIECE_BYTES = 256 << 10

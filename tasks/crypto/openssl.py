@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from tasks.crypto.backend import Attempt, Encrypted
 from tasks.crypto.chain import Sink, Stage, StageResult, run_chain
 from tasks.crypto.ciphers import HASHES
 from tasks.crypto.errors import CryptoError, LegacySize, StageFailed, WrongLength
-from tasks.crypto.inputs import pumped
+from tasks.crypto.inputs import Attempt, Encrypted, pumped
 from tasks.crypto.secret import Secret
 from tasks.suites import HEADER_BYTES, MAGIC, Suite
 
@@ -20,7 +19,7 @@ from tasks.suites import HEADER_BYTES, MAGIC, Suite
 _GUARD_BYTES = 1 << 20
 _OUTPUT_BYTES = 4096
 
-# Said about every suite without PBKDF2, and about a missing openssl.cnf; anything else on standard error is a fault.
+# openssl says this of every suite without PBKDF2, and of a missing openssl.cnf; any other complaint is a fault.
 _HARMLESS = (
     "*** WARNING : deprecated key derivation used.",
     "Using -iter or -pbkdf2 would be better.",
@@ -30,7 +29,7 @@ _HARMLESS = (
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one openssl program runs one suite.
+    """The way in which one openssl program runs one suite.
 
     `providers` are options for algorithms that OpenSSL 3 keeps in its legacy module. `writes_header` tells whether
     `enc -S` writes `Salted__` and the salt itself (1.1.1 does, 3.x does not, and then we do). `counted` tells whether
@@ -94,7 +93,7 @@ class OpensslBackend:
 
 
 class ShortOutput:
-    """What a program prints when it prints a digest or its version: short, and refused when it is not."""
+    """The output of a program that prints a digest or its version; refused if it is long."""
 
     def __init__(self, what: str, usual_bytes: int) -> None:
         self._what = what
@@ -150,7 +149,7 @@ def _raise_failure(results: Sequence[StageResult]) -> None:
 
 
 def complaint(stderr: str) -> str:
-    """What a stage said beyond the known harmless lines, as one line of at most 300 characters."""
+    """The text of a standard error without the known harmless lines, as one line of at most 300 characters."""
     lines = (line.strip() for line in stderr.splitlines())
     words = "; ".join(line for line in lines if line and not line.startswith(_HARMLESS))
     printable = "".join(letter if letter.isprintable() else "?" for letter in words)

@@ -1,4 +1,4 @@
-"""Which backend runs a suite on this host, and how each openssl program does: found out by running it.
+"""The choice of the backend for a suite on this host, and the recipe of each openssl program, by trying them.
 
 `dgst -list` names algorithms that cannot run, version strings mislead, and the legacy module may be packed
 separately. So a suite counts as usable when a chain over three bytes gives the digest that the native backend gives.
@@ -13,7 +13,6 @@ import threading
 from dataclasses import dataclass, replace
 
 from tasks.cancel import CancelToken
-from tasks.crypto.backend import Attempt, Backend, BackendName, Encrypted
 from tasks.crypto.chain import Stage, run_chain
 from tasks.crypto.errors import (
     BackendUnavailable,
@@ -24,7 +23,7 @@ from tasks.crypto.errors import (
     StageNotStarted,
     WrongLength,
 )
-from tasks.crypto.inputs import memory_input
+from tasks.crypto.inputs import Attempt, Backend, BackendName, Encrypted, memory_input
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.openssl import OpensslBackend, Recipe, ShortOutput, complaint
 from tasks.crypto.secret import Secret

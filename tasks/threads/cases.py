@@ -27,13 +27,10 @@ BOOK_LOCKED_ROUNDS = 2
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A cell of an experiment; made by `speedup`, `race` or `ceiling`.
+    """A cell of an experiment; made by `speedup`, `race` or `ceiling`. InvalidCase if the parts do not go together.
 
     `count` is the number of times that each item is done (speedup), of updates per thread (race), or of times that
     each process does the fixed work (ceiling).
-
-    Raises:
-        InvalidCase: the parts do not go together.
     """
 
     experiment: Experiment
@@ -122,7 +119,7 @@ class Sample:
     positive_lost: int | None = None
     """Updates that the positive control in the same child lost; None where it was not needed."""
     negative_lost: int | None = None
-    """The same of the control under a lock."""
+    """Updates that the control under a lock lost."""
     noisy: bool = False
 
 
@@ -140,10 +137,6 @@ class CaseSelection:
     guards: tuple[Guard, ...] = ()
     workers: tuple[int, ...] = (2,)
     quick: bool = False
-
-    def asks(self, experiment: Experiment) -> bool:
-        """Whether an experiment is chosen."""
-        return not self.experiments or experiment in self.experiments
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +191,10 @@ def plan(selection: CaseSelection, interpreters: Iterable[Interpreter], rounds: 
 def cases_of(selection: CaseSelection) -> tuple[Case, ...]:
     """All cases of a selection, each once; `ceiling` is always among them."""
     chosen: list[Case] = []
-    if selection.asks(Experiment.SPEEDUP):
+    experiments = selection.experiments or tuple(Experiment)
+    if Experiment.SPEEDUP in experiments:
         chosen += _speedup_cases(selection)
-    if selection.asks(Experiment.RACE):
+    if Experiment.RACE in experiments:
         chosen += _race_cases(selection)
     chosen += [Case.ceiling(workers) for workers in (1, *selection.workers)]
     return tuple(dict.fromkeys(chosen))
@@ -217,11 +211,9 @@ def _speedup_cases(selection: CaseSelection) -> Iterator[Case]:
 
 
 def _race_cases(selection: CaseSelection) -> Iterator[Case]:
-    guards = selection.guards or tuple(Guard)
-    for guard in guards:
+    for guard in selection.guards or Guard:
         count = guard.quick_updates if selection.quick else guard.updates
-        shapes = (selection.shapes or tuple(Shape)) if guard.shaped else (None,)
-        for shape in shapes:
+        for shape in (selection.shapes or tuple(Shape)) if guard.shaped else (None,):
             yield Case.race(guard, shape, RACE_WORKERS, count)
 
 

@@ -164,12 +164,8 @@ def run_program(
 ) -> ChildEnd:
     """Put one request to the measured program under `python` (path and options).
 
-    When this returns or raises, the child and all its descendants are gone.
-
-    Raises:
-        InterpreterUnusable: it cannot be started.
-        MeasuringCancelled: the token was set.
-        ProcessesRemain: a descendant does not die.
+    When this returns or raises, the child and all its descendants are gone. Raises InterpreterUnusable if it cannot be
+    started, MeasuringCancelled, or ProcessesRemain.
     """
     give_up = time.monotonic() + deadline_s
     child = _MeasuringChild(python)

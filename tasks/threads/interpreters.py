@@ -23,14 +23,6 @@ PROBE_DEADLINE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Inability:
-    """An executor that an interpreter cannot run."""
-
-    executor: Executor
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Interpreter:
     """One interpreter of this host under one GIL setting."""
 
@@ -44,7 +36,8 @@ class Interpreter:
     """Whether the build always has the GIL; False for a free-threaded one."""
     gil_now: bool | None
     """Whether the GIL is on after the start; None if it does not tell."""
-    cannot: tuple[Inability, ...]
+    cannot: tuple[tuple[Executor, str], ...]
+    """Executors that the interpreter cannot run, each with the reason."""
     facts: tuple[tuple[str, str], ...]
     """Lasting identity facts, sorted by name."""
     gil_setting: GilSetting = GilSetting.DEFAULT
@@ -84,12 +77,12 @@ class Interpreter:
         return (self, replace(self, gil_setting=other, gil_now=other is GilSetting.ON))
 
     def reason_against(self, executor: Executor | None) -> str | None:
-        """Why the interpreter cannot run an executor, or None."""
-        return next((one.reason for one in self.cannot if one.executor is executor), None)
+        """The reason why the interpreter cannot run an executor, or None."""
+        return next((reason for one, reason in self.cannot if one is executor), None)
 
 
 def probe(path: str, cancel: CancelToken | None = None) -> Interpreter:
-    """Start the program at `path` and ask for its identity; raises InterpreterUnusable or MeasuringCancelled."""
+    """Start the program at `path` and ask for its identity; InterpreterUnusable if it is no Python from 3.6 on."""
     ended = run_program([path], "null", deadline_s=PROBE_DEADLINE_S, cancel=cancel)
     if ended.fate != "exited":
         raise InterpreterUnusable(path, f"no answer within {PROBE_DEADLINE_S:.0f} s")
@@ -111,7 +104,7 @@ def _parsed(answer: str) -> Interpreter:
         implementation=facts["implementation"],
         gil_build=facts["gil_build"] == "True",
         gil_now=told["gil_now"],
-        cannot=tuple(Inability(Executor(name), reason) for name, reason in sorted(told["cannot"].items())),
+        cannot=tuple((Executor(name), reason) for name, reason in sorted(told["cannot"].items())),
         facts=tuple(sorted(facts.items())),
     )
 
@@ -125,9 +118,7 @@ def select(wanted: Sequence[str], cancel: CancelToken | None = None) -> tuple[In
     """The interpreters asked for by path or version (`3.12`, `3.13.0`, `3.13t`), each once.
 
     A version stands for all interpreters found that have it; without a final `t` it means builds with the GIL.
-
-    Raises:
-        InterpreterUnusable: a path is no Python from 3.6 on, or no interpreter has a version.
+    InterpreterUnusable if a path is no Python from 3.6 on, or if no interpreter has a version.
     """
     paths = [one for one in wanted if not VERSION.fullmatch(one)]
     chosen = [probe(path, cancel) for path in paths]

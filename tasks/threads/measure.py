@@ -175,11 +175,8 @@ def _whole(answer: dict[str, object], name: str) -> int | None:
 def host_lock(path: str, *, wait_s: float, cancel: CancelToken | None = None) -> Iterator[None]:
     """Hold the measuring lock at `path`, created if need be, so that one measurement at a time runs on a host.
 
-    The kernel frees the lock when the process ends, however it ends; children do not inherit it.
-
-    Raises:
-        HostBusy: others held it for longer than `wait_s`.
-        MeasuringCancelled: the token was set.
+    The kernel frees the lock when the process ends, however it ends; children do not inherit it. HostBusy if others
+    held it for longer than `wait_s`.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:

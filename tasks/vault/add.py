@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tasks.cancel import CancelToken
-from tasks.crypto.backend import Encrypted
 from tasks.crypto.chain import Sink
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
-from tasks.crypto.inputs import Payload
+from tasks.crypto.inputs import Encrypted, Payload
+from tasks.crypto.scan import walk
 from tasks.crypto.secret import KeySource
 from tasks.files import closed_after, open_new, open_regular, sync_folder
 from tasks.suites import HEADER_BYTES, SALT_BYTES
@@ -26,7 +26,7 @@ from tasks.vault.lookup import newest_snapshot, peek, snapshot_names, unbelievab
 from tasks.vault.objects import ObjectBatch, digest_of
 from tasks.vault.snapshots import LONGEST_HEADER, OpenSnapshot, Snapshot, SnapshotWriter, open_snapshot
 from tasks.vault.vault import Vault
-from tasks.vault.walk import Changes, Excludes, walk
+from tasks.vault.walk import Changes, Excludes
 
 _PIECE_BYTES = 1 << 20
 
@@ -123,23 +123,14 @@ def compare(
             previous, damaged = _previous(vault, selection.sources, stack)
             root = os.stat(vault.root)
             itself = root.st_dev, root.st_ino
-        changes = Changes(
-            vault.root if vault else "", previous, rehash=selection.rehash, distrusted=selection.distrusted
-        )
-        for one in changes.of(walk(selection.sources, Excludes(selection.excludes), itself)):
+        changes = Changes(vault.root if vault else "", previous, selection.rehash, selection.distrusted)
+        for one in changes.of(walk(selection.sources, Excludes(selection.excludes).match, itself)):
             if isinstance(one, Payload):
                 to_do(one)
             else:
                 line(one)
-    return AdditionPlan(
-        changes.unchanged,
-        changes.unchanged_bytes,
-        changes.to_do,
-        changes.to_do_bytes,
-        changes.skipped,
-        previous.snapshot.name if previous else None,
-        damaged,
-    )
+    counts = changes.unchanged, changes.unchanged_bytes, changes.to_do, changes.to_do_bytes, changes.skipped
+    return AdditionPlan(*counts, previous.snapshot.name if previous else None, damaged)
 
 
 class Addition:
@@ -210,19 +201,19 @@ def _need_short(vault: Vault, selection: SourceSelection) -> None:
 
 
 def _previous(vault: Vault, sources: Sequence[bytes], stack: ExitStack) -> tuple[OpenSnapshot | None, tuple[str, ...]]:
-    """The newest good snapshot of these sources, and damaged snapshots that may be newer."""
+    """The newest good snapshot of the sources, and damaged snapshots that may be newer."""
     headers = {name: peek(vault.root, name) for name in snapshot_names(vault.root)}
     newest_first = sorted(headers, key=lambda name: (headers[name].sequence, name), reverse=True)
     for name in newest_first:
         if headers[name].sources == tuple(sources):
             with suppress(VaultError):
                 return stack.enter_context(open_snapshot(vault, name)), tuple(unbelievable(vault, name))
-    # No good one. A damaged snapshot as new as the newest of other sources may have been one.
+    # There is no good one; a damaged snapshot as new as the newest of other sources may have been one.
     return None, tuple(unbelievable(vault, newest_first[0])) if newest_first else ()
 
 
 class ObjectKeeper:
-    """The objects of one batch, and for which file each is."""
+    """Keeps the objects of one batch, and the results of its files."""
 
     def __init__(self, vault: Vault, objects: ObjectBatch) -> None:
         self._vault = vault
@@ -230,7 +221,7 @@ class ObjectKeeper:
         self.results: list[tuple[int, DraftResult]] = []
 
     def salt_of(self, known: str) -> bytes | None:
-        """The salt of an object; None if that is not there, or not whole: then it is not to be taken over."""
+        """The salt of an object; None if the object is missing or damaged, and so must not be taken over."""
         try:
             descriptor, length = open_regular(object_path(self._vault.root, known))
             with closed_after(descriptor):
@@ -246,15 +237,8 @@ class ObjectKeeper:
 
     def store(self, number: int, encrypt: Callable[[Sink], Encrypted]) -> Encrypted:
         """Have a file encrypted into a new object; raises VaultUnwritable or CryptoError."""
-        made = self._objects.new()
-        try:
-            try:
-                done = encrypt(made.write)
-            finally:
-                made.close()
-        except BaseException:
-            self._objects.drop(made)
-            raise
+        with self._objects.new() as made:
+            done = encrypt(made.write)
         assert done.status is not None  # noqa: S101 - a file has one
         self._objects.keep(made, done.digest.hex())
         self.results.append((number, DraftResult(done.digest.hex(), FileFacts.of(done.status))))

@@ -42,7 +42,7 @@ class DraftResult:
 
 
 class Draft:
-    """Written once, from first entry to last; then read as often as needed, while results come in from any thread."""
+    """A draft is written once, then read as often as needed, while results come in from any thread."""
 
     def __init__(self, root: str) -> None:
         """Raises VaultUnwritable."""
@@ -58,24 +58,24 @@ class Draft:
         self._lines, self._results = self._files
 
     def add_line(self, line: bytes) -> None:
-        """An entry that is done."""
+        """Add an entry that is done; raises VaultUnwritable."""
         try:
             self._lines.write(line)
         except OSError as error:
             raise VaultUnwritable(self._root, error.errno or 0) from None
 
     def add_to_do(self, payload: Payload) -> None:
-        """A file that is not; they are numbered in the order in which they come."""
+        """Add a file that is to be encrypted; its number is its place in the order of these calls."""
         values = encode_json([payload.size_bytes, payload.skip, payload.errno, payload.known])
         self.add_line(b"%b%b\t%b\n" % (_OPEN, path_field(payload.name), values))
 
     def end(self) -> None:
-        """All entries are there; raises VaultUnwritable."""
+        """Write down all entries, before the first one is read; raises VaultUnwritable."""
         with on_disk(self._root):
             self._lines.flush()
 
     def to_do(self) -> Iterator[Payload]:
-        """The files that are not done, in their order."""
+        """The files to encrypt, in their order."""
         for line in self._all():
             if line.startswith(_OPEN):
                 path, _, values = line[len(_OPEN) :].partition(b"\t")
@@ -110,7 +110,7 @@ class Draft:
             raise VaultUnwritable(self._root, errno.ENOSPC)
 
     def entry_lines(self) -> Iterator[tuple[bytes, DraftResult | None]]:
-        """The lines of the snapshot, now that all results are in; with its result where there was something to do."""
+        """The lines of the snapshot, once all results are in; each encrypted file with its result."""
         results = self._all_results()
         for line in self._all():
             if not line.startswith(_OPEN):
@@ -120,7 +120,7 @@ class Draft:
                 yield begin_file(path, result.facts) + end_file(result.object), result
 
     def close(self) -> None:
-        """Both files are gone."""
+        """Remove both files."""
         for file in self._files:
             # On a full disk `close` tries once more to write its buffer, which is not needed any more.
             with suppress(OSError):
@@ -142,7 +142,7 @@ class Draft:
 
 
 def _pieces(file: IO[bytes], length: int) -> Iterator[bytes]:
-    """All that was written to it, wherever its position is."""
+    """The whole content of a file, whatever its position is."""
     offset = 0
     while piece := os.pread(file.fileno(), length, offset):
         offset += len(piece)
@@ -150,5 +150,5 @@ def _pieces(file: IO[bytes], length: int) -> Iterator[bytes]:
 
 
 def _name(path: str | dict[str, str]) -> bytes:
-    """An absolute path from its `path_field`; that of the root, which no entry can have, is empty."""
+    """An absolute path from its `path_field`; the field of `/`, which no entry can have, is empty."""
     return b"/" + (path.encode() if isinstance(path, str) else bytes.fromhex(path["hex"]))

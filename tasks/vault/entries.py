@@ -23,13 +23,13 @@ from tasks.vault.format import (
     need_text,
 )
 
-# All that a file system can say: 64 bits of seconds. In nanoseconds alone they would end in the year 2262.
+# File systems have 64 bits of seconds. 64 bits of nanoseconds would end in the year 2262.
 _TIME = -(2**63) * 10**9, 2**63 * 10**9 - 1
 _FOLDER_KEYS = frozenset(("path", "type", "mode", "mtime_ns"))
 _LINK_KEYS = frozenset(("path", "type", "mtime_ns", "target"))
 _FILE_KEYS = frozenset(("path", "type", "mode", "mtime_ns", "ctime_ns", "inode", "size", "object"))
-# Nearly all lines are of this form: a file with a path of plain characters, and numbers in their bounds. It says the
-# same as the JSON of it, and reading it like this takes a quarter of the time.
+# Nearly all lines are of this form: a file with a path of plain characters, and numbers in their bounds. The pattern
+# reads the same as the JSON decoder, in a quarter of the time.
 _PLAIN_FILE = re.compile(
     rb'\{"path":"([ !#-\[\]-~]+)","type":"file","mode":(0|[1-9][0-9]{0,2}|[1-3][0-9]{3}|40[0-8][0-9]|409[0-5]),'
     rb'"mtime_ns":(0|[1-9][0-9]{0,18}),"ctime_ns":(0|[1-9][0-9]{0,18}),"inode":(0|[1-9][0-9]{0,18}),'
@@ -56,9 +56,8 @@ class FolderEntry:
 
     def line(self) -> bytes:
         """Its line in a snapshot."""
-        return encode_line(
-            {"path": encode_path(self.path), "type": "folder", "mode": self.mode, "mtime_ns": self.mtime_ns}
-        )
+        path = encode_path(self.path)
+        return encode_line({"path": path, "type": "folder", "mode": self.mode, "mtime_ns": self.mtime_ns})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +70,8 @@ class LinkEntry:
 
     def line(self) -> bytes:
         """Its line in a snapshot."""
-        return encode_line(
-            {
-                "path": encode_path(self.path),
-                "type": "link",
-                "mtime_ns": self.mtime_ns,
-                "target": encode_path(self.target),
-            }
-        )
+        path, target = encode_path(self.path), encode_path(self.target)
+        return encode_line({"path": path, "type": "link", "mtime_ns": self.mtime_ns, "target": target})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +86,7 @@ class FileFacts:
 
     @classmethod
     def of(cls, status: os.stat_result) -> FileFacts:
-        """From the operating system."""
+        """The facts that the operating system gives."""
         return cls(stat.S_IMODE(status.st_mode), status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
 
 
@@ -128,7 +121,7 @@ def begin_file(path: bytes, facts: FileFacts) -> bytes:
 
 
 def end_file(name: str) -> bytes:
-    """The rest of that line: the object, and its newline."""
+    """The rest of the line of a file: the object, and the newline."""
     return b'%b"}\n' % name.encode("ascii")
 
 
@@ -136,11 +129,7 @@ Entry = FolderEntry | LinkEntry | FileEntry
 
 
 def decode_entry(line: bytes) -> Entry:
-    """The entry of a line.
-
-    Raises:
-        BadLine: it is none, or its path leads out of the folder that it is restored into.
-    """
+    """The entry of a line; BadLine also if its path leads out of the folder that it is restored into."""
     if (match := _PLAIN_FILE.fullmatch(line)) is not None and not _ODD_PART.search(match[1]):
         numbers = map(int, match.group(2, 3, 4, 5, 6))
         return FileEntry(match[1], FileFacts(*numbers), match[7].decode("ascii"))
@@ -215,7 +204,7 @@ class Header:
 
     @property
     def created_ns(self) -> int:
-        """Nanoseconds since the epoch."""
+        """The time in nanoseconds since the epoch."""
         return int(self.created.timestamp()) * 10**9 + self.created.microsecond * 1000
 
     def values(self) -> dict[str, Json]:

@@ -93,7 +93,7 @@ VerdictStatus = Literal[
     "ok", "changed", "missing", "foreign", "unreadable", "invalid", "rolled-back", "not-written", "leftover", "removed"
 ]
 
-# These are as they may be; all others are faults.
+# All other statuses are faults.
 GOOD: frozenset[VerdictStatus] = frozenset(("ok", "leftover", "removed"))
 
 
@@ -102,8 +102,7 @@ class Verdict:
     """The verdict on a vault, a snapshot, an object or a file.
 
     `name` is a vault's id, a snapshot's name, an object's 64 hex digits, or the path of a file, relative to the vault
-    or, when it was to be restored, to the target. `path` is a file, by its absolute path when it was encrypted, that an
-    object belongs to.
+    or, in a restore, to the target. `path` is the absolute path of a file that an object was made of.
     """
 
     kind: VerdictKind
@@ -130,11 +129,7 @@ class Verdicts:
 
 
 def collect(coming: Iterable[Verdict]) -> Verdicts:
-    """Take all verdicts; an error that follows some of them is part of the result, so that those are recorded first.
-
-    Raises:
-        CryptoError: the error came before any verdict.
-    """
+    """Take all verdicts; an error after the first is part of the result, so that the verdicts are recorded first."""
     done: list[Verdict] = []
     try:
         for verdict in coming:

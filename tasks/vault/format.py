@@ -64,8 +64,7 @@ def encode_line(value: Mapping[str, Json]) -> bytes:
 def split_lines(pieces: Iterable[bytes], longest: int) -> Iterator[bytes]:
     """The lines of a file that comes in pieces, each with its newline; bytes after the last newline are left out.
 
-    Raises:
-        BadLine: one has more than `longest` bytes.
+    BadLine if one has more than `longest` bytes.
     """
     rest = b""
     for piece in pieces:
@@ -113,8 +112,8 @@ def decode_path(value: Json) -> bytes:
             path = value.encode()
         except UnicodeEncodeError:
             raise BadLine("has a path with half a character") from None
-    elif isinstance(value, dict) and value.keys() == {"hex"} and _is_hex(value["hex"]):
-        path = bytes.fromhex(str(value["hex"]))
+    elif isinstance(value, dict) and value.keys() == {"hex"}:
+        path = bytes.fromhex(need_text(value["hex"], "hex digits of a path", _HEX))
     else:
         raise BadLine("has a path that is neither text nor bytes")
     if not path or b"\0" in path:
@@ -141,10 +140,6 @@ def need_text(value: Json, what: str, form: re.Pattern[str]) -> str:
     if not isinstance(value, str) or not form.fullmatch(value):
         raise BadLine(f"has no {what}")
     return value
-
-
-def _is_hex(value: Json) -> bool:
-    return isinstance(value, str) and _HEX.fullmatch(value) is not None
 
 
 def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

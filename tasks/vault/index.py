@@ -1,4 +1,4 @@
-"""Which objects a vault has, and which of them its snapshots name; sets of any size, in a temporary SQLite database."""
+"""The objects that a vault has, and those that its snapshots name: sets of any size, in a temporary SQLite database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from types import TracebackType
 from typing import Self
 
 from tasks.suites import HEADER_BYTES
@@ -23,16 +22,16 @@ from tasks.vault.vault import Vault
 
 _AT_ONCE = 10_000
 _NAMED, _THERE = 1, 2
-# To decode every entry takes ten times as long, and here nothing is believed of one but that it names an object.
+# Decoding every entry takes ten times as long, and all that counts here is that it names an object.
 _OBJECT = re.compile(rb'"size":(\d+),"object":"([0-9a-f]{64})"\}\n\Z')
 # Snapshots of the same tree name mostly the same objects; to remember so many takes 30 MB.
 _REMEMBERED = 200_000
 
 
 class ObjectIndex:
-    """Objects by their 64 hex digits. SQLite keeps a small index in memory, and a large one in a file without a name.
+    """Objects by their 64 hex digits; each method raises ScratchFull where there is no room.
 
-    Each method raises ScratchFull where there is no room for the file.
+    SQLite keeps a small index in memory, and a large one in a file without a name.
     """
 
     def __init__(self) -> None:
@@ -46,28 +45,28 @@ class ObjectIndex:
             )
 
     def name(self, objects: Iterable[tuple[str, int]]) -> None:
-        """A snapshot names these, each with the size of its file."""
+        """Enter objects that a snapshot names, each with the size of its file."""
         self._add(_NAMED, objects)
 
     def list(self, digests: Iterable[str]) -> None:
-        """These are there."""
+        """Enter objects that are there."""
         self._add(_THERE, ((digest, 0) for digest in digests))
 
     def prove(self, proofs: Iterable[tuple[str, datetime]]) -> None:
-        """Enter when objects were last found whole; unknown objects are ignored."""
+        """Enter the times when objects were last found whole; unknown objects are ignored."""
         rows = ((time.isoformat(), bytes.fromhex(digest)) for digest, time in proofs)
         self._many("UPDATE object SET proven = ? WHERE digest = ?", rows)
 
     def missing(self) -> Iterator[str]:
-        """Named and not there."""
+        """The objects that are named and not there."""
         return self._digests(_NAMED)
 
     def unnamed(self) -> Iterator[str]:
-        """There, and named by no snapshot."""
+        """The objects that are there and that no snapshot names."""
         return self._digests(_THERE)
 
     def whole(self, sample: int | None = None) -> Iterator[tuple[str, int]]:
-        """Named and there, with the size of their file: all by digest, or those verified least recently."""
+        """The objects that are named and there, with the size of their file: all, or those verified least recently."""
         query = "SELECT digest, size_bytes FROM object WHERE state = ? ORDER BY "
         query += "digest" if sample is None else "proven IS NOT NULL, proven, digest LIMIT ?"
         values = (_NAMED | _THERE,) if sample is None else (_NAMED | _THERE, sample)
@@ -76,7 +75,7 @@ class ObjectIndex:
                 yield digest.hex(), size_bytes
 
     def counts(self, sample: int | None = None) -> tuple[int, int]:
-        """How many `whole` gives, and the sum of their sizes."""
+        """The number of objects that `whole` gives, and the sum of their sizes."""
         query = "SELECT count(*), coalesce(sum(size_bytes), 0) FROM object WHERE state = ?"
         if sample is not None:
             sizes = [size for _, size in self.whole(sample)]
@@ -86,25 +85,21 @@ class ObjectIndex:
         return count, size_bytes
 
     def oldest_proof(self) -> tuple[int, str | None]:
-        """Of the named objects that are there: how many were never verified, and the oldest time of the others."""
+        """Of the objects that `whole` gives: the number never verified, and the oldest time of the others."""
         query = "SELECT count(*) - count(proven), min(proven) FROM object WHERE state = ?"
         with _explained():
             never, oldest = self._connection.execute(query, (_NAMED | _THERE,)).fetchone()
         return never, oldest
 
     def unproven(self) -> Iterator[str]:
-        """Named, there, and never proven."""
+        """The objects that are named, there, and never verified."""
         return self._digests(_NAMED | _THERE, "AND proven IS NULL")
-
-    def close(self) -> None:
-        """Forget everything."""
-        self._connection.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+    def __exit__(self, *_error: object) -> None:
+        self._connection.close()
 
     def _add(self, state: int, objects: Iterable[tuple[str, int]]) -> None:
         self._many(
@@ -156,14 +151,9 @@ class Census:
 
 
 def take_census(vault: Vault, proofs: Iterable[tuple[str, datetime]]) -> Census:
-    """Go through the snapshots and list the objects, in bounded memory; the caller sees to it that nothing is removed.
+    """Read the snapshots and list the objects, in bounded memory; the caller sees to it that nothing is removed.
 
-    Args:
-        vault: without its key, snapshots are taken at their word.
-        proofs: when each object was last found whole.
-
-    Raises:
-        OSError: the vault cannot be read.
+    Without the vault's key, no MAC is checked. `proofs` are the times when objects were last found whole.
     """
     with ObjectIndex() as index:
         good, damaged = _read_snapshots(vault, index)

@@ -15,7 +15,7 @@ from tasks.files import FILE_MODE, closed_after
 from tasks.vault.errors import VaultBusy, VaultChanged, VaultUnwritable, on_disk
 from tasks.vault.format import FOLDER_MODE, LOCK, SNAPSHOTS, TEMPORARY
 
-# How long to wait for another process, and how often to look.
+# The longest wait for another process, and the time between two looks.
 WAIT_S = 60.0
 _POLL_S = 0.1
 
@@ -107,7 +107,7 @@ def _lock(descriptor: int, how: int, root: str, cancel: CancelToken) -> None:
         except BlockingIOError:
             if waited_s >= WAIT_S:
                 raise VaultBusy(
-                    root, f"is in use by another threadmill, for {WAIT_S:.0f} s now; try again when that has ended"
+                    root, f"is in use by another threadmill, for {WAIT_S:.0f} s now; try again when it has ended"
                 ) from None
         else:
             return

@@ -1,9 +1,8 @@
-"""Which snapshots a vault has, which one a user means, and what they tell of a vault whose `vault.json` is gone."""
+"""The snapshots of a vault, the one that a user means, and a vault whose `vault.json` is gone, by its snapshots."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -15,7 +14,7 @@ from tasks.vault.format import SNAPSHOT_NAME, SNAPSHOTS, BadLine, VaultKey, snap
 from tasks.vault.snapshots import LONGEST_HEADER, Snapshot, open_snapshot
 from tasks.vault.vault import Place, Vault, open_vault
 
-# What users say for the newest snapshot.
+# The users' word for the newest snapshot.
 LATEST = "latest"
 UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())
 
@@ -37,14 +36,15 @@ def read_snapshot(vault: Vault, name: str) -> Snapshot:
 def find_snapshot(vault: Vault, wanted: str) -> str:
     """The name of the snapshot that a user means: `latest`, a name, its id, or the beginning of either.
 
-    Raises:
-        NoSuchSnapshot: there is none, or there are several.
+    NoSuchSnapshot if there is none, or if there are several.
     """
     names = snapshot_names(vault.root)
     if not names:
         raise NoSuchSnapshot(vault.root, "has no snapshot yet")
     if wanted == LATEST:
-        return _latest(vault, names)
+        newest = max(names, key=lambda name: (peek(vault.root, name).sequence, name))
+        # Opening a damaged snapshot that may be the latest says what is wrong with it.
+        return next(iter(unbelievable(vault, newest)), newest)
     found = [name for name in names if name.startswith(wanted) or name.partition("-")[2].startswith(wanted)]
     if wanted in found:
         return wanted
@@ -63,14 +63,8 @@ def newest_snapshot(vault: Vault) -> Snapshot | None:
     return None
 
 
-def _latest(vault: Vault, names: Sequence[str]) -> str:
-    newest = max(names, key=lambda name: (peek(vault.root, name).sequence, name))
-    # Opening a damaged snapshot that may be the latest says what is wrong with it.
-    return next(iter(unbelievable(vault, newest)), newest)
-
-
 def unbelievable(vault: Vault, since: str) -> list[str]:
-    """Damaged snapshots as young as a given one, or younger, by the seconds in their names; newest first.
+    """Damaged snapshots as young as a given one, or younger, by the seconds in their names, newest first.
 
     Their numbers and sources cannot be trusted: each may come after the given one, and be of the same sources.
     """
@@ -86,9 +80,9 @@ def unbelievable(vault: Vault, since: str) -> list[str]:
 
 
 def peek(root: str, name: str) -> Header:
-    """The first line of a snapshot, unchecked: good for choosing which one to open.
+    """The first line of a snapshot, unchecked, to choose which snapshot to open.
 
-    UNKNOWN, with sequence 0, if it says nothing, or that it is another one.
+    UNKNOWN, with sequence 0, if it cannot be read or is the line of another snapshot.
     """
     try:
         descriptor, _ = open_regular(snapshot_path(root, name))
@@ -101,10 +95,9 @@ def peek(root: str, name: str) -> Header:
 
 
 def open_or_recover(path: str, secret: Secret | None) -> tuple[Vault, Verdict | None]:
-    """The vault, and the fault of its `vault.json`, if its snapshots tell what that must have been.
+    """The vault, and the fault of its `vault.json` if a snapshot had to stand in for it.
 
-    Raises:
-        VaultError: as `open_vault`; and no snapshot is authentic under the secret.
+    Raises as `open_vault` if no snapshot is authentic under the secret.
     """
     try:
         return open_vault(path, secret), None
@@ -116,11 +109,9 @@ def open_or_recover(path: str, secret: Secret | None) -> tuple[Vault, Verdict | 
 
 
 def open_place(place: Place, key: KeySource | None) -> Vault:
-    """Open the vault that a run was planned for, in whichever process.
+    """Open the vault that a run was planned for, in any process.
 
-    Raises:
-        KeyFileError: the key file is not usable.
-        VaultError: as `open_or_recover`; or there is another folder, or another vault, at the path by now.
+    Raises KeyFileError; or VaultError, also if another folder or another vault is at the path by now.
     """
     if place.folder.was_replaced():
         raise VaultError(place.path, "another folder is there than when this run was planned; start it again")
@@ -144,7 +135,7 @@ def _fault(vault: Vault, error: VaultError) -> Verdict:
 def recover(path: str, secret: Secret) -> Vault | None:
     """The vault by the newest snapshot that is authentic under the secret; None if there is none.
 
-    It tells a wrong key file, under which nothing is authentic, from a `vault.json` that was changed.
+    Under a wrong key file nothing is authentic, which tells it from a `vault.json` that was changed.
     """
     root = os.path.realpath(path)
     with suppress(VaultError):

@@ -11,7 +11,6 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import Self
 
 from tasks.cancel import CancelToken
@@ -73,20 +72,24 @@ class ObjectBatch:
         self._made = 0
         self._waiting: dict[str, str] = {}
 
-    def new(self) -> NewObject:
-        """A new object, to be written and closed, then kept or dropped; raises VaultUnwritable."""
+    @contextmanager
+    def new(self) -> Iterator[NewObject]:
+        """A new object, to be written; removed unless it is whole at the end. Raises VaultUnwritable."""
         self._made += 1
-        return NewObject(self._root, f"{self._prefix}-{self._made}")
+        made = NewObject(self._root, f"{self._prefix}-{self._made}")
+        try:
+            try:
+                yield made
+            finally:
+                made.close()
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(made.path)
+            raise
 
     def keep(self, made: NewObject, digest: str) -> None:
-        """It is whole, and will have this name (64 hex digits)."""
+        """Have `commit` give a whole object its name (64 hex digits)."""
         self._waiting[made.path] = digest
-
-    @staticmethod
-    def drop(made: NewObject) -> None:
-        """It is good for nothing."""
-        with suppress(OSError):
-            os.unlink(made.path)
 
     def commit(self) -> None:
         """Put data on disk, then give names, then put the folders of the names on disk.
@@ -118,7 +121,7 @@ class ObjectBatch:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_error: object) -> None:
         for path in self._waiting:
             with suppress(OSError):
                 os.unlink(path)
@@ -225,7 +228,7 @@ def _decryptor(secret: Secret, header: bytes) -> Encryptor | None:
 
 def _check(vault: Vault, digest: str, found: str) -> None:
     if found != digest:
-        raise VaultChanged(vault.root, f"object {digest} has other bytes than those that it is named for")
+        raise VaultChanged(vault.root, f"object {digest}: its bytes do not fit its name")
 
 
 @contextmanager
@@ -239,7 +242,7 @@ def _opened(vault: Vault, digest: str, size_bytes: int) -> Iterator[int]:
     with closed_after(descriptor):
         # Check the size first, so that a huge sparse object is not read to its end.
         if length != HEADER_BYTES + size_bytes:
-            reason = f"object {digest} has not the {HEADER_BYTES + size_bytes:,} bytes of its file"
+            reason = f"object {digest} does not have the {HEADER_BYTES + size_bytes:,} bytes of its file"
             raise VaultChanged(vault.root, reason)
         try:
             yield descriptor

@@ -1,4 +1,4 @@
-"""Parts of a snapshot to restore, as values: planned while it is authentic, proven when they are read again."""
+"""Portions of a snapshot to restore, as values: planned while it is authentic, proven when they are read again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PORTION_LINES_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which entries are to be restored: all, or those at or below some paths, with the folders on the way to them."""
+    """The entries to restore: all, or those at or below some paths, with the folders on the way to them."""
 
     paths: tuple[bytes, ...] = ()
 
@@ -42,16 +42,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class RestorePortion:
-    """A part of a snapshot, as a value. Its bytes are proven by their SHA-256, taken when the snapshot was authentic.
+    """A stretch of lines in a snapshot, `entries` of which are wanted.
 
-    Attributes:
-        snapshot: name of the snapshot.
-        offset: where its first line begins in the file.
-        length: of its lines.
-        sha256: of its lines.
-        entries: how many of them are wanted.
-        inside: folders that the portions before it have made and left open, outermost first.
-        next_path: path of the first wanted entry after it; empty at the end. Folders on the way to it are not settled.
+    `sha256` was taken when the snapshot was authentic, and proves the lines when they are read again.
     """
 
     snapshot: str
@@ -60,7 +53,9 @@ class RestorePortion:
     sha256: bytes
     entries: int
     inside: tuple[FolderEntry, ...]
-    next_path: bytes
+    """Folders that the portions before it have made and left open, outermost first."""
+    next_path: bytes = b""
+    """The first wanted entry after it; empty at the end. Folders on the way to it are not settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +70,7 @@ class RestorePlan:
 
 
 def plan_restore(opened: OpenSnapshot, wanted: Wanted) -> RestorePlan:
-    """Read the whole snapshot, so that a bad one is refused before anything is restored, and cut it into portions.
-
-    Raises:
-        SnapshotInvalid: an entry is not what an entry may be.
-        VaultError: the snapshot cannot be read any more.
-    """
+    """Read the whole snapshot, so that a bad one is refused before anything is restored, and cut it into portions."""
     left = set(wanted.paths)
     files = size_bytes = 0
     cut = _Cut(opened)
@@ -106,7 +96,7 @@ class _Cut:
         self._entries = 0
 
     def add(self, line: bytes, entry: Entry, *, wanted: bool) -> None:
-        """The next line."""
+        """Take the next line."""
         if wanted:
             while self._open and not entry.path.startswith(self._open[-1].path + b"/"):
                 self._open.pop()
@@ -138,11 +128,8 @@ class _Cut:
     def end(self) -> None:
         """End the portion at hand, if there is one."""
         if self._entries:
-            length = self._at - self._offset
-            digest = self._hash.digest()
-            self.portions.append(
-                RestorePortion(self._name, self._offset, length, digest, self._entries, self._inside, b"")
-            )
+            lines = self._offset, self._at - self._offset, self._hash.digest()
+            self.portions.append(RestorePortion(self._name, *lines, self._entries, self._inside))
         self._entries = 0
 
 

@@ -11,7 +11,6 @@ from datetime import datetime
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.files import sync_folder
-from tasks.vault.entries import FileEntry
 from tasks.vault.errors import VaultChanged, Verdict, judged, on_disk
 from tasks.vault.format import SNAPSHOTS, object_path, snapshot_path
 from tasks.vault.index import ObjectIndex
@@ -23,7 +22,7 @@ from tasks.vault.vault import Vault
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How many to keep: the newest ones, and the newest of so many days, weeks (ISO) and months (UTC) that have one.
+    """The snapshots to keep: the last N, and the newest of each of the last N days, weeks (ISO) and months (UTC).
 
     For each set of sources by itself, so that one tree does not push out another.
     """
@@ -76,8 +75,7 @@ class Removal:
 def plan_removal(vault: Vault, policy: Policy, index: ObjectIndex, cancel: CancelToken) -> Removal:
     """Read every snapshot, and enter the objects of the remaining snapshots into the index.
 
-    Raises:
-        VaultError: a snapshot is damaged: the objects that it needs are unknown, so nothing is removed.
+    VaultError if one is damaged: the objects that it needs are unknown, so nothing is removed.
     """
     snapshots = [_believed(vault, name) for name in snapshot_names(vault.root)]
     removed = to_remove(snapshots, policy)
@@ -87,9 +85,7 @@ def plan_removal(vault: Vault, policy: Policy, index: ObjectIndex, cancel: Cance
             raise Cancelled
         if snapshot.name not in gone:
             with open_snapshot(vault, snapshot.name) as opened:
-                index.name(
-                    (entry.object, entry.facts.size_bytes) for entry in opened.entries() if isinstance(entry, FileEntry)
-                )
+                index.name(opened.objects())
     index.list(object_names(vault.root))
     return Removal(tuple(removed), len(snapshots) - len(removed), sum(1 for _ in index.unnamed()))
 

@@ -1,4 +1,4 @@
-"""Bringing files back: nothing outside the target, nothing over anything else, nothing under its name before proof."""
+"""Restoring files: none outside the target, none over another, and none under its name before it is proven."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 @dataclass(frozen=True, slots=True)
 class PortionRestored(Verdicts):
-    """A verdict for each file, and for everything else that could not be restored; `same` files were there already."""
+    """A verdict for each file, and for everything else that was not restored; `same` files were there already."""
 
     restored: int = 0
     same: int = 0
@@ -100,7 +100,7 @@ class _Restoration:
             yield replace(verdict, checked_at_ns=begin, wall_ns=time.perf_counter_ns() - started_ns)
 
     def _link(self, entry: LinkEntry, parent: int, name: bytes) -> None:
-        with suppress(FileNotFoundError, OSError):
+        with suppress(OSError):
             if os.readlink(name, dir_fd=parent) == entry.target:
                 self.same += 1
                 return
@@ -116,7 +116,7 @@ class _Restoration:
 
     def _file(self, entry: FileEntry, parent: int, name: bytes) -> None:
         part = self._part_name(name)
-        # One that was interrupted left it.
+        # An interrupted restore left it.
         with suppress(FileNotFoundError):
             os.unlink(part, dir_fd=parent)
         if self._is_there(entry, parent, name):
@@ -160,7 +160,7 @@ class _Restoration:
         decrypt_once(self._vault, entry.object, entry.facts.size_bytes, take, self._cancel)
 
     def _part_name(self, name: bytes) -> bytes:
-        """The same for the same name, so that a further try removes the rest of an interrupted one.
+        """The temporary name of a file: always the same, so that the next restore removes an interrupted one's rest.
 
         Each snapshot has other names: a rest in a tree that is encrypted again is a file like any other.
         """
@@ -191,5 +191,5 @@ def _reason(error: OSError) -> str:
     if isinstance(error, FileExistsError):
         return "something else is there already; --overwrite replaces files and links"
     if error.errno in (errno.ENOTDIR, errno.ELOOP):
-        return "a file or link is where its folder belongs; move that away"
+        return "a file or link is in the place of its folder; move it away"
     return error.strerror or str(error)

@@ -22,7 +22,7 @@ from tasks.vault.format import (
 )
 from tasks.vault.vault import Vault
 
-# Ten million entries have about 3 GB. More than this is not even read, authentic or not.
+# Ten million entries have about 3 GB. A larger file is not read at all, authentic or not.
 LARGEST_BYTES = 4 << 30
 # The sources of a run stand in the first line.
 LONGEST_HEADER = 1 << 20
@@ -54,7 +54,7 @@ class OpenSnapshot:
 
     @property
     def entries_at(self) -> int:
-        """Where the first entry begins in the file."""
+        """The offset of the first entry in the file."""
         return len(next(self._all_lines()))
 
     @property
@@ -77,6 +77,10 @@ class OpenSnapshot:
         for _, entry in self.lines_and_entries():
             yield entry
 
+    def objects(self) -> Iterator[tuple[str, int]]:
+        """The object of each file, and the size of the file; raises as `entries`."""
+        return ((entry.object, entry.facts.size_bytes) for entry in self.entries() if isinstance(entry, FileEntry))
+
     def lines_and_entries(self) -> Iterator[tuple[bytes, Entry]]:
         """The entries, each with its line. Raises as `entries`."""
         order = Order()
@@ -93,7 +97,7 @@ class OpenSnapshot:
         except BadLine as error:
             raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: line {entries + 2} {error}") from None
         if Totals(entries, files, size_bytes) != self.snapshot.totals:
-            raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: its last line does not fit its entries")
+            raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: its totals do not fit its entries")
 
     def _all_lines(self) -> Iterator[bytes]:
         """Every line but the MAC's."""
@@ -115,11 +119,7 @@ class OpenSnapshot:
 def open_snapshot(vault: Vault, name: str) -> Iterator[OpenSnapshot]:
     """Open a snapshot and, where the key is there, check its MAC before anything is parsed.
 
-    Raises:
-        NoSuchSnapshot: there is none of that name.
-        VaultChanged: its MAC does not fit, or it is not where it belongs.
-        SnapshotInvalid: its first or last line breaks the format.
-        VaultError: it cannot be read.
+    Raises NoSuchSnapshot, VaultChanged, SnapshotInvalid if its first or last line breaks the format, or VaultError.
     """
     try:
         descriptor, size_bytes = open_regular(snapshot_path(vault.root, name))
@@ -136,7 +136,7 @@ def open_snapshot(vault: Vault, name: str) -> Iterator[OpenSnapshot]:
 
 
 def _authenticate(vault: Vault, name: str, content: ReadTwice, size_bytes: int) -> tuple[str, bytes, bytes]:
-    """The MAC of the last line, checked if the key is given; the first bytes, and the last ones before the MAC."""
+    """The MAC of the last line, checked if the key is given; the first bytes, and the last bytes before the MAC."""
     mac = None if vault.key is None else vault.key.mac()
     left = size_bytes - MAC_LINE_BYTES
     head = tail = b""
@@ -164,7 +164,7 @@ def _authenticate(vault: Vault, name: str, content: ReadTwice, size_bytes: int) 
 
 
 def _ends(vault: Vault, name: str, head: bytes, tail: bytes) -> tuple[Header, Totals]:
-    """First line and last but one, which are authentic by now."""
+    """The header and the totals, decoded from bytes that are authentic by now."""
     first, newline, _ = head.partition(b"\n")
     try:
         header = decode_header(first if newline else b"")
@@ -189,7 +189,7 @@ class SnapshotWriter:
         self._left = LARGEST_BYTES
 
     def put(self, line: bytes) -> None:
-        """The next line; raises VaultError where there are more than a snapshot may have."""
+        """Write the next line; raises VaultError if the snapshot becomes too large."""
         self._held += line
         if len(self._held) > LONGEST_LINE:
             self._flush()
@@ -204,7 +204,7 @@ class SnapshotWriter:
     def _flush(self) -> None:
         self._left -= len(self._held)
         if self._left < MAC_LINE_BYTES:
-            raise VaultError(self._root, "so many entries are more than a snapshot may have; back up parts of them")
+            raise VaultError(self._root, "a snapshot cannot have so many entries; back up parts of the sources")
         self._mac.update(self._held)
         write_all(self._descriptor, bytes(self._held))
         self._held.clear()

@@ -53,8 +53,7 @@ class Target:
     def enter(self, path: bytes) -> int:
         """The descriptor of an entry's folder, after leaving those that it is not in; missing ones are made.
 
-        Raises:
-            OSError: there is something else, or the operating system refuses it.
+        OSError if there is something else, or if the operating system refuses it.
         """
         while self._folders[-1].path and not (path + b"/").startswith(self._folders[-1].path + b"/"):
             self._leave()
@@ -108,7 +107,7 @@ class Target:
                 os.close(found)
 
     def close(self, next_path: bytes = b"") -> None:
-        """Leave all folders, but without settling those on the way to the entry that the next portion begins with."""
+        """Leave all folders; those on the way to the first entry of the next portion are settled by it."""
         while self._folders and not (next_path + b"/").startswith(self._folders[-1].path + b"/"):
             self._leave()
         for folder in self._folders:

@@ -42,7 +42,6 @@ _KEYS = frozenset(("format", "version", "id", "created", "suite", "key_check"))
 _LONGEST = 4096
 _ID = re.compile(r"[0-9a-f]{32}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
-_LOST = f"{PARAMETERS} is missing: restore it from a copy"
 _OWN = frozenset((OBJECTS, SNAPSHOTS, TEMPORARY, LOCK, LOST_AND_FOUND))
 
 
@@ -68,7 +67,7 @@ class Vault:
     key: VaultKey | None
 
     def place(self) -> Place:
-        """Where it is now; raises VaultError."""
+        """The place of the vault, as a value; raises VaultError."""
         try:
             return Place(FolderIdentity.of(self.root), self.id)
         except OSError as error:
@@ -93,7 +92,9 @@ def open_vault(path: str, secret: Secret | None) -> Vault:
     """
     root = os.path.realpath(path)
     if not is_vault(root):
-        raise NoVault(root, _why_not_there(root))
+        there, fault = _look(root)
+        what = "is not there" if there is None else "is no vault"
+        raise NoVault(root, fault or f"{what}; `threadmill encrypt PATH --vault DIR` makes one")
     raw = _read(root)
     vault_id, key_check = _decode(root, raw)
     if secret is None:
@@ -107,21 +108,19 @@ def open_vault(path: str, secret: Secret | None) -> Vault:
     raise WrongKey(root, "the key file is not the one that it was made with (or vault.json was changed)")
 
 
-def _why_not_there(root: str) -> str:
+def _look(root: str) -> tuple[set[str] | None, str | None]:
+    """The names in a folder without `vault.json`, None if there is no folder; or the fault that rules out a vault."""
     try:
         there = set(os.listdir(root))
     except FileNotFoundError:
-        return "is not there; `threadmill encrypt PATH --vault DIR` makes one"
+        return None, None
     except NotADirectoryError:
-        return "is not a folder"
+        return set(), "is not a folder"
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    return _LOST if _has_lost(root, there) else "is no vault; `threadmill encrypt PATH --vault DIR` makes one"
-
-
-def _has_lost(root: str, there: set[str]) -> bool:
-    """Whether a folder without `vault.json` was a vault, and not only begun."""
-    return {OBJECTS, SNAPSHOTS} <= there and not all(_is_empty(os.path.join(root, one)) for one in (OBJECTS, SNAPSHOTS))
+        return set(), f"cannot be read: {error.strerror}"
+    # A folder that was only begun has no objects and no snapshots.
+    had = {OBJECTS, SNAPSHOTS} <= there and not all(_is_empty(os.path.join(root, one)) for one in (OBJECTS, SNAPSHOTS))
+    return there, f"{PARAMETERS} is missing: restore it from a copy" if had else None
 
 
 def make_vault(path: str, secret: Secret) -> Vault:
@@ -153,16 +152,9 @@ def why_no_vault(path: str) -> str | None:
     root = os.path.realpath(path)
     if not os.path.isdir(os.path.dirname(root)):
         return "cannot be made: the folder above it is not there"
-    try:
-        there = set(os.listdir(root))
-    except FileNotFoundError:
-        return None
-    except NotADirectoryError:
-        return "is not a folder"
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    if _has_lost(root, there):
-        return _LOST
+    there, fault = _look(root)
+    if there is None or fault is not None:
+        return fault
     begun = there <= _OWN and all(_is_empty(os.path.join(root, name)) for name in there & {OBJECTS, SNAPSHOTS})
     return None if begun else "is neither empty nor a vault; choose another folder"
 
@@ -189,7 +181,7 @@ def _encode(vault_id: str, key: VaultKey) -> bytes:
 
 
 def _mac(key: VaultKey, raw: bytes) -> bytes:
-    """The last line that belongs to the first one."""
+    """The line with the MAC over the first line of `raw`."""
     mac = key.mac()
     mac.update(raw[: raw.index(b"\n") + 1])
     return encode_mac(mac.hexdigest())

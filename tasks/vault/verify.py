@@ -1,4 +1,4 @@
-"""Whether a vault is whole: its parameters, its snapshots, its folder, and each object."""
+"""Verifying a vault: its parameters, its snapshots, its folder, and each object."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
@@ -22,7 +21,6 @@ from tasks.vault.errors import VaultError, Verdict, VerdictStatus, judged, statu
 from tasks.vault.format import (
     LOCK,
     LOST_AND_FOUND,
-    OBJECT_NAME,
     OBJECTS,
     PARAMETERS,
     SNAPSHOT_NAME,
@@ -34,14 +32,14 @@ from tasks.vault.format import (
 from tasks.vault.index import ObjectIndex
 from tasks.vault.lookup import snapshot_names
 from tasks.vault.objects import digest_of
-from tasks.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot
+from tasks.vault.snapshots import Snapshot, open_snapshot
 from tasks.vault.vault import Vault
 
-# Whether a name is of a form.
+# Tells whether a name is of a form.
 Form = Callable[[str], object]
 
 _PIECE_BYTES = 1 << 20
-# So many paths of one object are named; all of them are in the snapshots.
+# A verdict names at most this many paths of an object; all of them are in the snapshots.
 _PATHS_NAMED = 5
 
 
@@ -55,7 +53,7 @@ class KnownSnapshot:
 
 
 def inspect(vault: Vault, index: ObjectIndex, known: KnownSnapshot | None, cancel: CancelToken) -> Iterator[Verdict]:
-    """Look at all but the content of objects, and enter into the index which there are and which are named.
+    """Check everything but the content of objects; objects that are there, and that are named, go into the index.
 
     Without the key, snapshots are read only for the objects that they name; a verdict is given on a snapshot that
     breaks the format.
@@ -127,7 +125,7 @@ def _look_at(vault: Vault, name: str, index: ObjectIndex) -> tuple[Verdict, Snap
     error = snapshot = size_bytes = None
     try:
         with open_snapshot(vault, name) as opened:
-            index.name(_objects(opened))
+            index.name(opened.objects())
             snapshot, size_bytes = opened.snapshot, opened.size_bytes
     except VaultError as fault:
         error, status = fault.reason, status_of(fault)
@@ -135,18 +133,12 @@ def _look_at(vault: Vault, name: str, index: ObjectIndex) -> tuple[Verdict, Snap
     return Verdict("snapshot", name, status, size_bytes, None, error, begin, wall_ns), snapshot
 
 
-def _objects(opened: OpenSnapshot) -> Iterator[tuple[str, int]]:
-    for entry in opened.entries():
-        if isinstance(entry, FileEntry):
-            yield entry.object, entry.facts.size_bytes
-
-
 def rolled_back(
     vault: Vault, snapshots: Iterable[Snapshot | None], known: KnownSnapshot | None, damaged: Collection[str] = ()
 ) -> str | None:
     """The fault, if the vault's good snapshots are older than the newest one on record; else None.
 
-    None too if that one is `damaged`, which has a verdict of its own.
+    None too if the newest one is `damaged`, which has a verdict of its own.
     """
     if known is None or known.name in damaged:
         return None
@@ -167,33 +159,23 @@ def _look_around(root: str, index: ObjectIndex) -> Iterator[Verdict]:
 
     The objects go into the index.
     """
-    yield from _look_into(root, ".", _FILES, _FOLDERS, "does not belong into a vault")
+    yield from _look_into(root, ".", _FILES, _FOLDERS, "does not belong in a vault")
     for folder in (OBJECTS, SNAPSHOTS):
         if not os.path.lexists(f"{root}/{folder}"):
             yield judged("file", folder, "missing", "is not there")
     for name in (yield from _look_into(root, TEMPORARY, _any, _none, "is not what a run leaves")):
-        yield judged("file", f"{TEMPORARY}/{name}", "leftover", "left by a run that was interrupted")
+        yield judged("file", f"{TEMPORARY}/{name}", "leftover", "left by an interrupted run")
     yield from _look_into(root, SNAPSHOTS, SNAPSHOT_NAME.fullmatch, _none, "is not a snapshot")
     for begin in sorted((yield from _look_into(root, OBJECTS, _none, _BEGINNING, "is not a folder of objects"))):
-        is_object = partial(_is_object, begin)
+        is_object = re.compile(begin + r"[0-9a-f]{62}").fullmatch
         index.list((yield from _look_into(root, f"{OBJECTS}/{begin}", is_object, _none, "is not an object")))
 
 
 _FILES = frozenset((PARAMETERS, LOCK)).__contains__
 _FOLDERS = frozenset((OBJECTS, SNAPSHOTS, TEMPORARY, LOST_AND_FOUND)).__contains__
 _BEGINNING = re.compile(r"[0-9a-f]{2}").fullmatch
-
-
-def _is_object(begin: str, name: str) -> bool:
-    return name.startswith(begin) and OBJECT_NAME.fullmatch(name) is not None
-
-
-def _any(_name: str) -> bool:
-    return True
-
-
-def _none(_name: str) -> bool:
-    return False
+_any = re.compile(r".*", re.DOTALL).fullmatch
+_none = frozenset[str]().__contains__
 
 
 def _look_into(root: str, folder: str, files: Form, folders: Form, why: str) -> Generator[Verdict, None, list[str]]:
@@ -231,9 +213,9 @@ def _check(root: str, digest: str, size_bytes: int, buffer: bytearray) -> Verdic
             # Check the size first, so that a huge sparse object is not read to its end.
             found = digest_of(descriptor, length, buffer) if length == size_bytes + HEADER_BYTES else None
         if found is None:
-            status, error = "changed", f"has not the {size_bytes + HEADER_BYTES:,} bytes of its file"
+            status, error = "changed", f"does not have the {size_bytes + HEADER_BYTES:,} bytes of its file"
         elif found != digest:
-            status, error = "changed", "has other bytes than those that it is named for"
+            status, error = "changed", "its bytes do not fit its name"
     except OSError as fault:
         status, error = "missing" if fault.errno == errno.ENOENT else "unreadable", fault.strerror
     return Verdict("object", digest, status, size_bytes, None, error, begin, time.perf_counter_ns() - started_ns)

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from pathspec import GitIgnoreSpec
 from pathspec.patterns.gitignore import GitIgnorePatternError
 
-from tasks.crypto.inputs import Payload, file_type
-from tasks.crypto.scan import outermost, parents
+from tasks.crypto.inputs import Payload
+from tasks.crypto.scan import Walked, outermost, parents, walk
 from tasks.suites import HEADER_BYTES
-from tasks.vault.entries import (
-    FileFacts,
-    FolderEntry,
-    LinkEntry,
-    begin_file,
-    decode_entry,
-    order_key,
-    path_field,
-)
+from tasks.vault.entries import FileFacts, FolderEntry, LinkEntry, begin_file, decode_entry, order_key, path_field
 from tasks.vault.errors import SnapshotInvalid
 from tasks.vault.format import BadLine, object_path
 from tasks.vault.snapshots import OpenSnapshot
@@ -34,25 +24,12 @@ from tasks.vault.snapshots import OpenSnapshot
 _TICK_NS = 50_000_000
 _COARSE_NS = 2_000_000_000
 _SECOND_NS = 1_000_000_000
-# How the line of a file ends, from its object on.
+# The end of the line of a file, from its object on.
 _OBJECT_END = re.compile(rb'([0-9a-f]{64})"\}\n')
 
 
 class BadPattern(Exception):
     """A pattern that is none in gitignore's syntax."""
-
-
-@dataclass(frozen=True, slots=True)
-class Walked:
-    """A file, folder, link or other thing: `path` is absolute; without `status` it is unreadable, and `errno` tells.
-
-    `skip` says why nothing is kept of it.
-    """
-
-    path: bytes
-    status: os.stat_result | None
-    errno: int = 0
-    skip: str | None = None
 
 
 class Excludes:
@@ -65,7 +42,7 @@ class Excludes:
         except GitIgnorePatternError as error:
             raise BadPattern(str(error)) from None
 
-    def match(self, source: bytes, path: bytes, *, folder: bool) -> bool:
+    def match(self, source: bytes, path: bytes, folder: bool) -> bool:
         """Whether to leave a path out; paths below such a folder are not asked for."""
         if self._spec is None:
             return False
@@ -79,10 +56,10 @@ def _on_one_line(text: str) -> str:
 
 
 def sources_of(paths: Sequence[str]) -> tuple[bytes, ...]:
-    """The absolute paths that a snapshot of these is of, in its order, none of them inside another.
+    """The absolute paths of a snapshot of these paths, in its order, none of them inside another.
 
-    One that is inside another by way of a link (`docs/link` beside `docs`) is taken where it really is: in a snapshot
-    the link is a link, and nothing can be below it.
+    A path that is inside another by way of a link (`docs/link` beside `docs`) becomes its real path: in a snapshot the
+    link is a link, and nothing can be below it.
     """
     sources, before = outermost(paths), None
     while sources != before:
@@ -92,79 +69,16 @@ def sources_of(paths: Sequence[str]) -> tuple[bytes, ...]:
     return tuple(sorted(sources, key=order_key))
 
 
-def walk(sources: Sequence[bytes], excludes: Excludes, vault: tuple[int, int] | None) -> Iterator[Walked]:
-    """Every file, folder and link; a source that is a link is followed, one below it is not.
-
-    Args:
-        sources: as `sources_of` gives them.
-        excludes: what to leave out.
-        vault: device and inode of the vault itself, which is never part of a snapshot in it.
-    """
-    for source in sources:
-        try:
-            found = Walked(source, os.stat(source))
-        except FileNotFoundError:
-            # The command has seen to it that there is something.
-            yield Walked(source, None, skip="dangling symbolic link")
-            continue
-        except OSError as error:
-            yield Walked(source, None, error.errno or errno.EIO)
-            continue
-        yield from _visit(source, found, excludes, vault)
-
-
 def has_files(sources: Sequence[bytes], excludes: Excludes) -> bool:
-    """Whether there is anything but folders and links; looks no further than the first."""
-    statuses = (found.status for found in walk(sources, excludes, None))
+    """Whether there is anything but folders and links; stops at the first."""
+    statuses = (found.status for found in walk(sources, excludes.match))
     return any(one is None or not (stat.S_ISDIR(one.st_mode) or stat.S_ISLNK(one.st_mode)) for one in statuses)
 
 
-def _visit(source: bytes, first: Walked, excludes: Excludes, vault: tuple[int, int] | None) -> Iterator[Walked]:
-    # A stack and not recursion: trees can be deeper than Python's own.
-    stack = [iter([first])]
-    while stack:
-        found = next(stack[-1], None)
-        if found is None:
-            stack.pop()
-        elif found.status is None or not stat.S_ISDIR(found.status.st_mode):
-            yield found
-        elif (found.status.st_dev, found.status.st_ino) == vault:
-            yield Walked(found.path, found.status, skip="the vault itself")
-        else:
-            # First the folder, even if it cannot be listed: its content follows.
-            yield found
-            try:
-                names = sorted(os.listdir(found.path))
-            except OSError as error:
-                yield Walked(found.path, None, error.errno or errno.EIO)
-            else:
-                stack.append(_below(source, found.path, names, excludes))
-
-
-def _below(source: bytes, folder: bytes, names: list[bytes], excludes: Excludes) -> Iterator[Walked]:
-    base = folder if folder.endswith(b"/") else folder + b"/"
-    for name in names:
-        path = base + name
-        try:
-            status = os.lstat(path)
-        except FileNotFoundError:
-            # Removed since the folder was listed: then it is not below the source any more.
-            continue
-        except OSError as error:
-            found = Walked(path, None, error.errno or errno.EIO)
-            if not excludes.match(source, path, folder=False):
-                yield found
-            continue
-        if not excludes.match(source, path, folder=stat.S_ISDIR(status.st_mode)):
-            yield Walked(path, status)
-
-
 class Changes:
-    """Goes along both in their common order, in constant memory, and counts."""
+    """Compares a walk with the snapshot before, in their common order and in constant memory, and counts."""
 
-    def __init__(
-        self, root: str, previous: OpenSnapshot | None, *, rehash: bool, distrusted: Collection[str] = ()
-    ) -> None:
+    def __init__(self, root: str, previous: OpenSnapshot | None, rehash: bool, distrusted: Collection[str]) -> None:
         """Without a `previous` snapshot everything is new; `rehash` has files read although they look the same.
 
         Objects that are `distrusted` count as not there.
@@ -182,11 +96,11 @@ class Changes:
         self.skipped = 0
 
     def of(self, walked: Iterable[Walked]) -> Iterator[bytes | Payload]:
-        """For each thing that was found the line of its entry, or the payload that is to be looked into."""
+        """For each thing that was found the line of its entry, or the payload to read."""
         for found in walked:
             status = found.status
             if found.skip is not None or status is None:
-                yield self._payload(Payload("file", found.path, 0, skip=found.skip, errno=found.errno or None))
+                yield self._payload(found.payload())
             elif stat.S_ISREG(status.st_mode):
                 yield self._file(found.path, status)
             elif stat.S_ISDIR(status.st_mode):
@@ -196,7 +110,7 @@ class Changes:
             elif stat.S_ISLNK(status.st_mode):
                 yield from self._link(found.path, status)
             else:
-                yield self._payload(Payload("file", found.path, 0, skip=file_type(status.st_mode)))
+                yield self._payload(found.payload())
 
     def _file(self, path: bytes, status: os.stat_result) -> bytes | Payload:
         # The beginning of its line as of now: if a line of the snapshot before begins the same, the file is unchanged.
@@ -229,7 +143,7 @@ class Changes:
 
     def _line_of(self, path: bytes, begin: bytes) -> bytes:
         """The line of that path in the snapshot before, if it begins like this; empty if not."""
-        # Where little has changed the line is the next one nearly always, and need not be taken apart.
+        # Where little has changed, the line is nearly always the next one, and need not be decoded.
         if not self._line.startswith(begin):
             wanted = order_key(path[1:])
             while self._line and self._key() < wanted:
@@ -237,7 +151,7 @@ class Changes:
         return self._passed(self._line) if self._line.startswith(begin) else b""
 
     def _passed(self, line: bytes) -> bytes:
-        """The same line; if it is the next one of the snapshot before, that is left behind."""
+        """Give the line back, and go on in the snapshot before if it is the next one there."""
         if line == self._line:
             self._line = next(self._lines, b"")
         return line

@@ -13,7 +13,7 @@ import pytest
 
 from db.history import History, SeriesFilter
 from flows.analysis import comparison
-from flows.analysis.changes import Changed, find_changes
+from flows.analysis.changes import LEAST_VALUES, Changed, cheapest_steps, find_changes, find_steps, may_differ
 from flows.analysis.comparison import Side, compare
 from flows.analysis.intervals import (
     RESAMPLES,
@@ -23,7 +23,6 @@ from flows.analysis.intervals import (
     ratio_of_pairs,
     verdict_on_times,
 )
-from flows.analysis.steps import LEAST_VALUES, cheapest_steps, find_steps, may_differ
 from tasks.axes import Executor, Workload
 from tasks.threads.cases import Case
 from tests.support.generated_record import GeneratedRecord, NewPayload, NewSample, at_hour

@@ -100,8 +100,8 @@ def test_folder_stands_for_its_files(threadmill: Command, tree: Path, key_file: 
     payloads = read_json(result)["payloads"]
     assert [(payload["name"], payload["size_bytes"]) for payload in payloads] == [
         (str(tree / "a.txt"), 1000),
-        (str(tree / "empty"), 0),
         (str(tree / "below" / "b.bin"), 70_000),
+        (str(tree / "empty"), 0),
     ]
 
 
@@ -230,8 +230,8 @@ def test_history_filters(threadmill: Command, tree: Path, key_file: Path) -> Non
         rows = read_json(threadmill("history", "payloads", "--json", *options))
         return [os.path.basename(row["name"]) for row in rows]
 
-    assert names() == ["random #1", "a.txt", "b.bin", "empty", "a.txt"]
-    assert names("--path", str(tree)) == ["a.txt", "b.bin", "empty", "a.txt"]
+    assert names() == ["random #1", "a.txt", "empty", "b.bin", "a.txt"]
+    assert names("--path", str(tree)) == ["a.txt", "empty", "b.bin", "a.txt"]
     assert names("--path", str(tree / "below")) == ["b.bin"]
     assert names("--path", str(tree / "a.txt")) == ["a.txt", "a.txt"]
     assert names("--suite", "cbc,chacha") == ["a.txt"]

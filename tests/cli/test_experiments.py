@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from db.rows import InterpreterRow, SampleRow
-from flows.cli.findings import print_findings
+from flows.cli.experiment import print_findings
 from tests.support.commands import BIN, Command, read_json
 
 QUICK_RACE = ("experiment", "race", "--guard", "shard,atomic", "--rounds", "1", "--quick")

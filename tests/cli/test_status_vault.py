@@ -101,7 +101,8 @@ def test_what_was_stored_long_ago_and_never_proven_needs_eyes(site: Site) -> Non
     os.utime(other, (old, old))
     result = site.threadmill("status", THREADMILL_PROOF_AGE="5w")
     assert result.returncode == 1
-    assert f"needs attention: vault {site.vault}: there are objects that nobody has proven for 40 days" in result.stdout
+    said = "there are objects that have not been verified for 40 days"
+    assert f"needs attention: vault {site.vault}: {said}" in result.stdout
     assert site.threadmill("verify").returncode == 0
     assert read_json(site.threadmill("status", "--json", THREADMILL_PROOF_AGE="5w"))["vault"]["complaints"] == []
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.crypto.backend import Backend
+from tasks.crypto.inputs import Backend
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.secret import Secret
 from tasks.suites import HEADER_BYTES, MAGIC, SUITES, SuiteName

@@ -15,10 +15,9 @@ import pytest
 
 from tasks.cancel import CancelToken
 from tasks.crypto import chain, encrypt
-from tasks.crypto.backend import Attempt, Backend, Encrypted
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch, encrypt_payload
 from tasks.crypto.errors import SourceReplaced, StageNotStarted, WrongLength
-from tasks.crypto.inputs import Payload
+from tasks.crypto.inputs import Attempt, Backend, Encrypted, Payload
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.probe import Chosen
 from tasks.crypto.scan import scan, source_folders
@@ -158,7 +157,7 @@ def test_one_bad_payload_does_not_hide_the_others(backend: str, tmp_path: Path, 
 
 
 def test_a_whole_tree_with_all_kinds(backend: str, tmp_path: Path) -> None:
-    """What `scan` finds is encrypted or told, folder by folder."""
+    """What `scan` finds is encrypted or told, in the order of a walk."""
     (tmp_path / "a").mkdir()
     for name in ("one", "a/two"):
         (tmp_path / name).write_bytes(b"x" * 10)
@@ -166,10 +165,10 @@ def test_a_whole_tree_with_all_kinds(backend: str, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("one")
     results = run_batch(chosen(backend), list(scan([str(tmp_path)])))
     assert [(os.path.basename(result.payload.name), result.status) for result in results] == [
-        (b"link", "skipped"),
-        (b"one", "ok"),
         (b"fifo", "skipped"),
         (b"two", "ok"),
+        (b"link", "skipped"),
+        (b"one", "ok"),
     ]
 
 

@@ -35,9 +35,9 @@ def names(*paths: Path) -> list[bytes]:
     return [payload.name for payload in found(*paths)]
 
 
-def test_a_tree_comes_folder_by_folder(tmp_path: Path) -> None:
-    """A folder's own files come sorted before those of its sub-folders, which come sorted too."""
-    order = ["b", "z", "a/1", "a/2", "a/x/0", "c/0"]
+def test_a_tree_comes_in_the_order_of_a_walk(tmp_path: Path) -> None:
+    """A folder's files and sub-folders come sorted, and all that is in a sub-folder comes in its place."""
+    order = ["a/1", "a/2", "a/x/0", "b", "c/0", "z"]
     for name in reversed(order):
         put(tmp_path / name)
     assert names(tmp_path) == [bytes(tmp_path / name) for name in order]
@@ -212,8 +212,8 @@ def test_a_tree_deeper_than_a_path_is_unreadable(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     with deep_tree(tmp_path / "deep", 2200):
         first, last = found(tmp_path)
-    assert (first.name, first.errno) == (bytes(tmp_path / "z"), None)
-    assert last.errno == errno.ENAMETOOLONG
+    assert first.errno == errno.ENAMETOOLONG
+    assert (last.name, last.errno) == (bytes(tmp_path / "z"), None)
 
 
 def test_unreadable_folders_are_told(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def jobs_of(name: str, tmp_path: Path) -> Job:
     if name == "random":
         return encryption_job(EncryptPayloads(suites=("classic", "modern")), settings)
     if name == "survey":
-        return partial(survey, 1, settings)
+        return partial(survey, 1, settings, settings.measuring_lock)
     return experiment_job(replace(ASKED, quick=True, rounds=2, seed=1), settings)
 
 

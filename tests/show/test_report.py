@@ -18,21 +18,20 @@ from markdown_it import MarkdownIt
 from db.rows import InterpreterRow, PayloadRow, RunRow, SampleRow
 from flows.analysis.latest import latest_per_interpreter
 from flows.show import plots
-from flows.show.experiment_sections import (
-    executor_map,
-    loss_map,
-    race_results,
-    race_table,
-    scaling_chart,
-    speedup_results,
-    speedup_table,
-)
 from flows.show.page import markdown_of, page_of
 from flows.show.plots import Chart
 from flows.show.plots.bars import CellState
+from flows.show.race_sections import loss_map, race_results, race_table
 from flows.show.report import TITLE, contents
+from flows.show.speedup_sections import (
+    executor_map,
+    scaling_chart,
+    speedup_results,
+    speedup_table,
+    time_chart,
+    time_table,
+)
 from flows.show.table import Cell, Plot, Table
-from flows.show.time_sections import time_chart, time_table
 from flows.text import visible
 from tasks.axes import Experiment, Workload
 

@@ -18,10 +18,10 @@ from playwright.sync_api import Browser, sync_playwright
 from db.history import History, SampleFilter, SeriesFilter
 from db.store import Store
 from flows.analysis.latest import latest_per_interpreter
-from flows.show.encryption_sections import speeds_of
 from flows.show.page import page_of
 from flows.show.plots.lines import LineChart
 from flows.show.report import TITLE, over_time
+from flows.show.series_tables import speeds_of
 from flows.show.table import Cell, Paragraph, Plot, Section, Table
 from flows.text import utc
 from tasks.axes import Experiment

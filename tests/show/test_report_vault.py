@@ -15,9 +15,9 @@ from db.rows import NewRun
 from db.store import Store
 from flows.show.page import markdown_of, page_of
 from flows.show.plots.lines import LineChart
+from flows.show.record_sections import vault_run_sections, vault_sections
 from flows.show.report import TITLE, contents
 from flows.show.table import Cell, Plot, Section, Table
-from flows.show.vault_sections import vault_run_sections, vault_sections
 from tests.show.test_report import HOSTILE, NOON, tags
 from tests.show.test_report_over_time import SINCE, UNTIL
 from tests.support.example_record import example

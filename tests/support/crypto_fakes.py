@@ -16,10 +16,9 @@ import pytest
 from hypothesis import settings
 
 from tasks.cancel import CancelToken
-from tasks.crypto.backend import Attempt, Backend, Encrypted
 from tasks.crypto.chain import Sink
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
-from tasks.crypto.inputs import Input, Payload, memory_input
+from tasks.crypto.inputs import Attempt, Backend, Encrypted, Input, Payload, memory_input
 from tasks.crypto.probe import Chosen, choose_backend
 from tasks.crypto.secret import KeySource, Secret, ThrowAway
 from tasks.suites import SUITES, SuiteName

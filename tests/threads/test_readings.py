@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tasks.threads.child import MEASURED
-from tasks.threads.measured.lifeline import watch
+from tasks.threads.measured.executors import watch
 from tasks.threads.measured.race import without_loss
 from tasks.threads.measured.readings import (
     Meter,
@@ -115,7 +115,7 @@ def hold(statement: str) -> "tuple[subprocess.Popen[bytes], int]":
     held, lifeline = os.pipe()
     script = (
         "import sys; sys.path.append(sys.argv[2]); import threading, time\n"
-        "from measured import lifeline\n"
+        "from measured import executors\n"
         f"{statement}\n"
         "print('held', flush=True)\n"
         "time.sleep(600)\n"
@@ -134,7 +134,7 @@ def hold(statement: str) -> "tuple[subprocess.Popen[bytes], int]":
 
 def test_the_kernel_ends_the_holder_of_a_lifeline() -> None:
     """Closing the write end kills a process that would never look."""
-    process, lifeline = hold("lifeline.LIFELINE.hold(int(sys.argv[1]))")
+    process, lifeline = hold("executors.LIFELINE.hold(int(sys.argv[1]))")
     assert process.poll() is None
     os.close(lifeline)
     assert process.wait(20) == -signal.SIGKILL
@@ -142,7 +142,7 @@ def test_the_kernel_ends_the_holder_of_a_lifeline() -> None:
 
 def test_the_portable_lifeline_ends_its_holder() -> None:
     """Where the kernel's way is missing, a thread does it."""
-    process, lifeline = hold("threading.Thread(target=lifeline.watch, args=(int(sys.argv[1]),), daemon=True).start()")
+    process, lifeline = hold("threading.Thread(target=executors.watch, args=(int(sys.argv[1]),), daemon=True).start()")
     assert process.poll() is None
     os.close(lifeline)
     assert process.wait(20) == 1

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.crypto.scan import walk
 from tasks.vault.entries import (
     Entry,
     FileEntry,
@@ -21,7 +22,7 @@ from tasks.vault.entries import (
     order_key,
 )
 from tasks.vault.format import BadLine, Json, encode_line
-from tasks.vault.walk import Excludes, sources_of, walk
+from tasks.vault.walk import sources_of
 from tests.support.crypto_fakes import modest
 
 OBJECT = "ab" * 32
@@ -186,7 +187,7 @@ def test_a_walk_comes_in_the_order_of_entries(names: set[bytes]) -> None:
                 os.makedirs(os.path.join(os.fsencode(base), name), exist_ok=True)
             except OSError:
                 continue
-        met = [found.path[1:] for found in walk(sources_of([base]), Excludes(), None)]
+        met = [found.path[1:] for found in walk(sources_of([base]))]
     assert met == sorted(met, key=order_key)
     order = Order()
     for path in met:
@@ -199,5 +200,5 @@ def test_sources_come_in_the_order_of_entries(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
     sources = sources_of([str(tmp_path / name) for name in ("a.b", "a-b", "a", "a/x")])
     assert [os.path.basename(source) for source in sources] == [b"a", b"a-b", b"a.b"]
-    met = [found.path for found in walk(sources, Excludes(), None)]
+    met = [found.path for found in walk(sources)]
     assert met == sorted(met, key=order_key)

@@ -66,7 +66,7 @@ def test_every_changed_bit_of_an_object_is_found(place: Place) -> None:
         assert (verdict.status, verdict.path) == ("changed", bytes(path))
         assert str(path) in (verdict.error or "")
         if at in (0, 8, 16, size - 1):
-            assert "other bytes" in gives_nothing(place, path, "changed")
+            assert "do not fit its name" in gives_nothing(place, path, "changed")
             shutil.rmtree(place.root.with_name("target"))
         flip(made, at, at % 8)
     assert place.faults() == {}
@@ -79,7 +79,7 @@ def test_an_object_of_another_length_is_found(place: Place, length: int) -> None
     made = place.object_of(place.add().name, path)
     os.truncate(made, made.stat().st_size + length if length < 0 else min(length, 15 << 40))
     assert place.faults() == {made.name: "changed"}
-    assert "has not the" in gives_nothing(place, path, "changed")
+    assert "does not have the" in gives_nothing(place, path, "changed")
 
 
 def test_swapped_objects_are_found(place: Place) -> None:

@@ -68,7 +68,7 @@ def figure(chart: Chart) -> Figure:
     with _settings(chart.title):
         drawn = Figure(figsize=chart.size, layout="constrained")
         chart.draw(drawn)
-        # On a phone the left of a wide plot is what is seen of it first.
+        # A phone shows the left of a wide plot first.
         place = {"x": 0.01, "ha": "left"} if isinstance(chart, LineChart | StageChart) else {}
         drawn.suptitle(_wrapped(chart.title, drawn.get_figwidth()), fontweight="bold", **place)
         _lay_out(drawn)
@@ -77,7 +77,7 @@ def figure(chart: Chart) -> Figure:
 
 
 def _lay_out(figure: Figure) -> None:
-    """Once and for all: a figure with a layout still to be worked out is drawn twice when it is saved."""
+    """Work out the layout now: a figure whose layout is still open is drawn twice when it is saved."""
     if engine := figure.get_layout_engine():
         engine.execute(figure)
         figure.set_layout_engine(None)
@@ -94,20 +94,20 @@ def svg(figure: Figure) -> str:
     with _settings(title):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
-    # Its addresses (of the vocabulary) say nothing about the plot.
+    # The metadata have addresses of their vocabulary, and nothing about the plot.
     text = _METADATA.sub("", text[text.index("<svg") :]).rstrip()
     return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1)
 
 
 def png(figure: Figure) -> bytes:
     """A PNG file, the same bytes for the same chart."""
-    # It comes with matplotlib.
+    # Pillow comes with matplotlib.
     from PIL import Image
 
     buffer = io.BytesIO()
     with _settings(str(figure.get_label())):
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-    # A palette makes it a third of the size: an artifact has a score of them, and is sent whole.
+    # A palette makes the file a third of the size: an artifact has a score of plots, and is sent whole.
     smaller = io.BytesIO()
     with Image.open(buffer) as image:
         image.convert("RGB").quantize(_COLOURS).save(smaller, format="png", optimize=True)
@@ -116,12 +116,12 @@ def png(figure: Figure) -> bytes:
 
 @contextmanager
 def _settings(title: str) -> Iterator[None]:
-    """Its defaults and ours; ids are hashed with the title, so that no two plots of a page share one."""
+    """The defaults of matplotlib and our settings; ids are hashed with the title, so plots of a page share none."""
     import matplotlib as mpl
 
     with mpl.rc_context():
         mpl.rcdefaults()
-        # Its stub lists the names, other ones in every version.
+        # The stub lists the names of settings, and they differ between versions.
         ours: Any = _SETTINGS | {"svg.hashsalt": title}
         mpl.rcParams.update(ours)
         yield

@@ -3,7 +3,7 @@
 import json
 import os
 
-from .lifeline import LIFELINE
+from .executors import LIFELINE
 from .readings import Meter, clock_ns, own_reading, runq_ns, thread_cpu_ns
 from .workloads import FACTORS, factors
 

@@ -1,15 +1,21 @@
-"""Ways to get all items of a job done: each gives the outputs in order and the measuring threads' readings.
+"""Ways to get all items of a job done, and the life-line that ends every process of them with the parent.
+
+Each way gives the outputs in order and the measuring threads' readings.
 
 A new executor is one function here and its row in `tasks/axes.py`. Pools start and stop inside
 the measured time: that is what their user pays. Modules that only one executor needs are imported by it, in
 the warm-up.
 """
 
+import contextlib
+import fcntl
 import functools
+import os
+import select
+import signal
 import sys
 import threading
 
-from .lifeline import LIFELINE
 from .readings import Skip, Staged, clock_ns, metered, own_reading, row, thread_cpu_ns
 
 TYPE_CHECKING = False
@@ -24,6 +30,53 @@ if TYPE_CHECKING:
     Done = tuple[list[object], list[Reading]]
 
 EXECUTORS = {}  # type: dict[str, Callable[[Job, Sequence[object], int], Done]]
+
+
+class Lifeline:
+    """The read end of a pipe that this process holds, and that each of its forked workers must arm again.
+
+    It ends this process when the parent is gone, whatever either of them is doing. The parent alone holds the
+    write end. Each measured process arms its own open file description of the read end so that the kernel
+    sends SIGKILL when the pipe hangs up. A thread that waits in `read` would do too, but it would be one
+    thread more in a program that measures threads, would have to be forked around, and could not act while C
+    code keeps the GIL; it remains only where the kernel's way is missing.
+    """
+
+    def __init__(self) -> None:
+        self.descriptor = -1
+
+    def hold(self, descriptor: int) -> None:
+        """Arm `descriptor`; returns at once, and never if the parent is gone already."""
+        self.descriptor = descriptor
+        try:
+            arm(descriptor)
+        except (OSError, AttributeError):
+            threading.Thread(target=watch, args=(descriptor,), daemon=True).start()
+
+    def hold_again(self) -> None:
+        """Arm it for this process, just forked: owner and signal belong to a description, not to a copy."""
+        self.hold(self.descriptor)
+
+
+LIFELINE = Lifeline()
+
+
+def arm(descriptor: int) -> None:
+    """Make the kernel kill this process at end-of-file; OSError where /proc or F_SETSIG is missing."""
+    own = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(own, fcntl.F_SETFL, fcntl.fcntl(own, fcntl.F_GETFL) | os.O_ASYNC)
+    # The signal comes with the hang-up only: one that came before the line above sends none.
+    if select.select([own], [], [], 0)[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def watch(descriptor: int) -> None:
+    """The portable way: block until end-of-file, then end this process without clean-up."""
+    with contextlib.suppress(OSError):
+        os.read(descriptor, 1)
+    os._exit(1)
 
 
 def collected(pairs: "Sequence[tuple[object, list[Reading]]]") -> "Done":
@@ -153,3 +206,23 @@ def run_loop(main: "Awaitable[list[object]]") -> "list[object]":
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def no_process_pool() -> str:
+    """Why `process-pool` cannot run, or nothing."""
+    try:
+        import multiprocessing.synchronize
+    except ImportError as error:
+        return str(error)
+    return "" if "fork" in multiprocessing.get_all_start_methods() else "no fork here"
+
+
+def no_interpreter_pool() -> str:
+    """Why `interpreter-pool` cannot run, or nothing."""
+    return NO_INTERPRETER_POOL if interpreter_pool_class() is None else ""
+
+
+def cannot() -> "dict[str, str]":
+    """Executors that cannot run here, each with the reason."""
+    reasons = {"process-pool": no_process_pool(), "interpreter-pool": no_interpreter_pool()}
+    return {name: reason for name, reason in reasons.items() if reason}

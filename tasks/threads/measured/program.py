@@ -5,11 +5,11 @@ starts hundreds.
 """
 
 import json
+import os
 import sys
 
-from .executors import EXECUTORS
-from .lifeline import LIFELINE
-from .readings import Meter, Skip, look_up
+from .executors import EXECUTORS, LIFELINE, cannot
+from .readings import Meter, Skip, gil_on, look_up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,15 +48,42 @@ def measure(case: "Any") -> "dict[str, object]":
         return {"outcome": "skipped", "error": str(skip)}
 
 
+def facts() -> "dict[str, str]":
+    """What makes two interpreters the same one; nothing that changes while it is installed."""
+    import hashlib
+    import platform
+    import struct
+    import sysconfig
+
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[3] != "final":
+        version += f"{sys.version_info[3]}{sys.version_info[4]}"
+    return {
+        "implementation": sys.implementation.name,
+        "version": version,
+        "implementation_version": ".".join(map(str, sys.implementation.version[:3])),
+        "build": " ".join(platform.python_build()),
+        "compiler": platform.python_compiler(),
+        "configure": str(sysconfig.get_config_var("CONFIG_ARGS") or ""),
+        # Whether the build has a GIL that cannot be switched off.
+        "gil_build": str(not sysconfig.get_config_var("Py_GIL_DISABLED")),
+        "machine": platform.machine(),
+        # Without OpenSSL, versions before 3.12 hash ten times slower and keep the GIL.
+        "sha256": hashlib.sha256.__name__,
+        "pointer_bits": str(8 * struct.calcsize("P")),
+    }
+
+
+def identify() -> "dict[str, object]":
+    """The answer to the parent's probe."""
+    executable = os.path.realpath(sys.executable)
+    return {"executable": executable, "facts": facts(), "gil_now": gil_on(), "cannot": cannot()}
+
+
 def main(descriptor: int) -> None:
     """Answer one request: a case, or `null` for what this interpreter is."""
     LIFELINE.hold(descriptor)
     request = json.load(sys.stdin)
-    if request is None:
-        from .identity import identify
-
-        answer = identify()
-    else:
-        answer = measure(request)
+    answer = identify() if request is None else measure(request)
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()

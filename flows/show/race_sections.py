@@ -1,4 +1,4 @@
-"""Experiments in the report: what executors gave, what unlocked updates lost, and the book's own `+=` and `select`."""
+"""Races in the report, the book's own `+=` and `select`, and the runs that the experiments' figures come from."""
 
 from __future__ import annotations
 
@@ -6,141 +6,15 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from flows.analysis.findings import RaceFinding, SpeedupFinding, quiet_walls, race_findings, speedup_findings
-from flows.analysis.intervals import verdict_on_speedup
+from flows.analysis.findings import RaceFinding, quiet_walls, race_findings
 from flows.analysis.latest import Measured
-from flows.analysis.sentences import race_sentences, speedup_sentences
-from flows.show.finding_tables import RACES, SPEEDUPS, executor_label, race_row, speedup_row
+from flows.analysis.sentences import race_sentences
+from flows.show.finding_tables import RACES, race_row
 from flows.show.plots.bars import CellState, HeatCell, HeatMap, Scale
-from flows.show.plots.lines import Curve, Point, ScalingChart, ScalingPanel
-from flows.show.table import Paragraph, Plot, Section, Sentences, Table
-from flows.show.time_sections import time_blocks
-from flows.text import duration, factor, percent, plural
-from tasks.axes import Executor, Guard, Outcome, Shape, Workload
-
-# Their speed-up is shown over workers: they compute, or wait and do nothing else.
-SCALING = tuple(one for one in Workload if one.cpu_bound or one is Workload.WAIT)
-# The book's select returns at once, so there is nothing to speed up; `book_section` says so.
-COMPARED = tuple(one for one in Workload if one is not Workload.WAIT_BOOK)
-Way = tuple[Executor, int]
-
-
-@dataclass(frozen=True, slots=True)
-class SpeedupResult:
-    """The findings about speed-ups on one interpreter."""
-
-    measured: Measured
-    findings: tuple[SpeedupFinding, ...]
-
-    def of(self, workload: Workload) -> dict[Way, SpeedupFinding]:
-        """Findings by executor and workers, serial first."""
-        own = [one for one in self.findings if one.workload is workload]
-        own.sort(key=lambda one: _way_position(_way(one)))
-        return {_way(one): one for one in own}
-
-
-def speedup_results(measured: Iterable[Measured]) -> tuple[SpeedupResult, ...]:
-    """Findings of each interpreter."""
-    return tuple(SpeedupResult(one, speedup_findings(one.samples)) for one in measured)
-
-
-def speedup_sections(results: Sequence[SpeedupResult]) -> Iterator[Section]:
-    """Each workload across interpreters, then each interpreter across workloads; nothing without results."""
-    if not results:
-        return
-    verdicts = [speedup_sentences(one.measured.label, one.findings) for one in results]
-    yield Section("Speed-up: do threads help?", (Paragraph(_HOW_TO_READ_SPEEDUPS),))
-    for workload in COMPARED:
-        if any(one.of(workload) for one in results):
-            own = tuple(sentences[workload] for sentences in verdicts if workload in sentences)
-            chart = executor_map(workload, results)
-            plots = (Plot(chart),) if chart.rows else ()
-            blocks = (Sentences(own), *plots, speedup_table(workload, results))
-            yield Section(f"Workload {workload}: {_WHAT[workload]}", blocks, level=3)
-    for one in results:
-        curves = scaling_chart(one)
-        drawn = (Plot(curves),) if curves.panels else ()
-        yield Section(f"Interpreter {one.measured.label}", (*drawn, *time_blocks(one.measured)), level=3)
-
-
-def executor_map(workload: Workload, results: Sequence[SpeedupResult]) -> HeatMap:
-    """Executors × interpreters: speed-up against one after the other."""
-    found = [one.of(workload) for one in results]
-    shown = [_without_repeats(own) for own in found]
-    rows = sorted({row for own in shown for row in own if row[0] is not Executor.SERIAL}, key=_way_position)
-    return HeatMap(
-        title=f"Speed-up of {workload} against one after the other",
-        rows=tuple(executor_label(*row) for row in rows),
-        columns=tuple(one.measured.label for one in results),
-        cells=tuple(tuple(_speedup_cell(own.get(row)) for own in found) for row in rows),
-        scale=Scale.SPEEDUP,
-    )
-
-
-def _without_repeats(found: dict[Way, SpeedupFinding]) -> dict[Way, SpeedupFinding]:
-    """Say once that an executor is not possible, whatever the number of workers."""
-    kept: dict[Way, SpeedupFinding] = {}
-    skipped: set[Executor] = set()
-    for row, finding in found.items():
-        if finding.samples.count(Outcome.SKIPPED):
-            if row[0] in skipped:
-                continue
-            skipped.add(row[0])
-        kept[row] = finding
-    return kept
-
-
-def _speedup_cell(finding: SpeedupFinding | None) -> HeatCell:
-    if finding is None:
-        return HeatCell(CellState.NOT_MEASURED, ("not", "measured"))
-    if finding.samples.failures:
-        return HeatCell(CellState.FAILED, ("FAILED",))
-    if finding.ratio is None:
-        if finding.samples.count(Outcome.SKIPPED):
-            return HeatCell(CellState.SKIPPED, ("skipped",))
-        return HeatCell(CellState.NOTHING, ("no quiet", "pair"))
-    value = finding.ratio
-    bounds = "no interval" if value.low is None or value.high is None else f"{value.low:.2f}–{value.high:.2f}"
-    sure = verdict_on_speedup(value).is_difference
-    return HeatCell(CellState.VALUE, (factor(value.value), bounds), value.value, sure)
-
-
-def speedup_table(workload: Workload, results: Sequence[SpeedupResult]) -> Table:
-    """The same with the times, the intervals and the ceiling."""
-    rows = (
-        speedup_row(one.measured.run_id, one.measured.label, finding)
-        for one in results
-        for finding in _without_repeats(one.of(workload)).values()
-    )
-    return SPEEDUPS.fill(rows, f"Speed-up of {workload}", without=("run", "workload"))
-
-
-def scaling_chart(result: SpeedupResult) -> ScalingChart:
-    """Speed-up over workers, a panel for each workload that has one to show."""
-    panels = [_panel(workload, result.of(workload)) for workload in SCALING]
-    return ScalingChart(f"Speed-up over workers, {result.measured.label}", tuple(one for one in panels if one.curves))
-
-
-def _panel(workload: Workload, found: dict[Way, SpeedupFinding]) -> ScalingPanel:
-    points: dict[Executor, list[Point]] = {}
-    for (executor, workers), finding in found.items():
-        if executor is not Executor.SERIAL and finding.ratio is not None and not finding.samples.failures:
-            points.setdefault(executor, []).append(Point(workers, finding.ratio))
-    limits = {one.workers: one.ceiling for one in found.values() if one.ceiling is not None}
-    return ScalingPanel(
-        workload,
-        tuple(Curve(executor, tuple(own)) for executor, own in points.items()),
-        tuple(Point(workers, limits[workers]) for workers in sorted(limits)),
-    )
-
-
-def _way(finding: SpeedupFinding) -> Way:
-    return finding.executor, finding.workers
-
-
-def _way_position(row: Way) -> tuple[int, int]:
-    return list(Executor).index(row[0]), row[1]
-
+from flows.show.speedup_sections import SpeedupResult
+from flows.show.table import Column, Paragraph, Plot, Section, Sentences, Table, TableOf
+from flows.text import duration, percent, plural
+from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 
 Update = tuple[Shape, int]
 
@@ -217,7 +91,7 @@ def _race_position(finding: RaceFinding) -> tuple[int, int, int]:
 
 
 def book_section(speedups: Sequence[SpeedupResult], races: Sequence[RaceResult]) -> Section:
-    """Both, each with its result here, and then the reason."""
+    """The book's `+=` and `select`: the result on each interpreter, then the reason."""
     return Section(
         "The book's own += and select today",
         (
@@ -259,19 +133,27 @@ def _selects(speedups: Sequence[SpeedupResult]) -> Iterator[str]:
         yield f"{one.measured.label}, the book's `select` of 0.1 s, five times: {does}{took}."
 
 
-_HOW_TO_READ_SPEEDUPS = (
-    "A speed-up is the time of one after the other by the time of the executor, the median over pairs from the same "
-    "round, with a bootstrap interval; noisy samples stay in the record and count for nothing here. The ceiling is "
-    "what as many independent processes gave on this host in the same rounds. It helps, or slows down, where the "
-    "whole interval lies more than 5 % from 1. A pool's number of workers stands in "
-    "brackets; threads are one per item."
+def _unknown(samples: int) -> str:
+    return f"{plural(samples, 'sample')} of cases that this program does not know"
+
+
+# The run that the figures of each interpreter come from: pairs are of one round, so statistics are of one run.
+MEASURED: TableOf[tuple[Experiment, Measured]] = TableOf(
+    "Runs shown",
+    (
+        Column("interpreter", lambda row: row[1].label),
+        Column("experiment", lambda row: row[0]),
+        Column("host", lambda row: row[1].host),
+        Column("run", lambda row: row[1].run_id, str, right=True),
+        Column("started", lambda row: row[1].started_at),
+        Column("rounds", lambda row: row[1].rounds, right=True),
+        Column("samples", lambda row: len(row[1].samples), right=True),
+        Column("noisy", lambda row: row[1].noisy, right=True),
+        Column("remark", lambda row: row[1].unknown or None, _unknown),
+    ),
 )
-_WHAT = {
-    Workload.FACTORIZE: "the book's four numbers, pure Python",
-    Workload.DIGEST: "SHA-256 of large buffers, C code that gives the GIL up",
-    Workload.WAIT: "five waits of 0.1 s that really block",
-    Workload.CHILD: "chains of child processes, encrypt and then hash",
-}
+
+
 _HOW_TO_READ_RACES = (
     'Threads count together; what is missing at the end was lost. "None observed" is never "safe": the table has the '
     'loss rate per trial that so many trials do not exclude at 95 %. "Not exercised" is a trial whose positive '

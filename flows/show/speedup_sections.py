@@ -1,0 +1,293 @@
+"""Speed-ups in the report: what executors gave, where their time went, and speed-ups over time."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from db.answers import TrendRow
+from db.rows import SampleRow
+from flows.analysis.findings import SpeedupFinding, by_case, speedup_findings, version_numbers
+from flows.analysis.intervals import verdict_on_speedup
+from flows.analysis.latest import Measured
+from flows.analysis.sentences import executor_label, speedup_sentences
+from flows.show.finding_tables import SPEEDUPS, speedup_row
+from flows.show.plots.bars import CellState, HeatCell, HeatMap, Scale, TimeBar, TimeChart, TimePanel
+from flows.show.plots.lines import Curve, Line, LineChart, LinePanel, Moment, Point, ScalingChart, ScalingPanel
+from flows.show.table import Block, Column, Paragraph, Plot, Section, Sentences, Table, TableOf, table_of
+from flows.text import day, factor, if_known, milliseconds, percent, visible
+from tasks.axes import Executor, Experiment, Outcome, Workload
+
+# The workloads whose speed-up is shown over workers: they compute all the time, or wait all the time.
+SCALING = tuple(one for one in Workload if one.cpu_bound or one is Workload.WAIT)
+# The book's select returns at once, so there is nothing to speed up; `book_section` says so.
+COMPARED = tuple(one for one in Workload if one is not Workload.WAIT_BOOK)
+Way = tuple[Executor, int]
+# Workload and interpreter, its patch release left out.
+_Key = tuple[str, str]
+_Moments = Mapping[datetime, float]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedupResult:
+    """The findings about speed-ups on one interpreter."""
+
+    measured: Measured
+    findings: tuple[SpeedupFinding, ...]
+
+    def of(self, workload: Workload) -> dict[Way, SpeedupFinding]:
+        """Findings by executor and workers, serial first."""
+        own = [one for one in self.findings if one.workload is workload]
+        own.sort(key=lambda one: _way_position(_way(one)))
+        return {_way(one): one for one in own}
+
+
+def speedup_results(measured: Iterable[Measured]) -> tuple[SpeedupResult, ...]:
+    """Findings of each interpreter."""
+    return tuple(SpeedupResult(one, speedup_findings(one.samples)) for one in measured)
+
+
+def speedup_sections(results: Sequence[SpeedupResult]) -> Iterator[Section]:
+    """Each workload across interpreters, then each interpreter across workloads; nothing without results."""
+    if not results:
+        return
+    verdicts = [speedup_sentences(one.measured.label, one.findings) for one in results]
+    yield Section("Speed-up: do threads help?", (Paragraph(_HOW_TO_READ_SPEEDUPS),))
+    for workload in COMPARED:
+        if any(one.of(workload) for one in results):
+            own = tuple(sentences[workload] for sentences in verdicts if workload in sentences)
+            chart = executor_map(workload, results)
+            plots = (Plot(chart),) if chart.rows else ()
+            blocks = (Sentences(own), *plots, speedup_table(workload, results))
+            yield Section(f"Workload {workload}: {_WHAT[workload]}", blocks, level=3)
+    for one in results:
+        curves, times = scaling_chart(one), time_chart(one.measured)
+        drawn: tuple[Block, ...] = (Plot(curves),) if curves.panels else ()
+        spent: tuple[Block, ...] = (Plot(times), time_table(times)) if times.panels else ()
+        yield Section(f"Interpreter {one.measured.label}", (*drawn, *spent), level=3)
+
+
+def executor_map(workload: Workload, results: Sequence[SpeedupResult]) -> HeatMap:
+    """Executors × interpreters: speed-up against one after the other."""
+    found = [one.of(workload) for one in results]
+    shown = [_without_repeats(own) for own in found]
+    rows = sorted({row for own in shown for row in own if row[0] is not Executor.SERIAL}, key=_way_position)
+    return HeatMap(
+        title=f"Speed-up of {workload} against one after the other",
+        rows=tuple(executor_label(*row) for row in rows),
+        columns=tuple(one.measured.label for one in results),
+        cells=tuple(tuple(_speedup_cell(own.get(row)) for own in found) for row in rows),
+        scale=Scale.SPEEDUP,
+    )
+
+
+def _without_repeats(found: dict[Way, SpeedupFinding]) -> dict[Way, SpeedupFinding]:
+    """Say once that an executor is not possible, whatever the number of workers."""
+    kept: dict[Way, SpeedupFinding] = {}
+    skipped: set[Executor] = set()
+    for row, finding in found.items():
+        if finding.samples.count(Outcome.SKIPPED):
+            if row[0] in skipped:
+                continue
+            skipped.add(row[0])
+        kept[row] = finding
+    return kept
+
+
+def _speedup_cell(finding: SpeedupFinding | None) -> HeatCell:
+    if finding is None:
+        return HeatCell(CellState.NOT_MEASURED, ("not", "measured"))
+    if finding.samples.failures:
+        return HeatCell(CellState.FAILED, ("FAILED",))
+    if finding.ratio is None:
+        if finding.samples.count(Outcome.SKIPPED):
+            return HeatCell(CellState.SKIPPED, ("skipped",))
+        return HeatCell(CellState.NOTHING, ("no quiet", "pair"))
+    value = finding.ratio
+    bounds = "no interval" if value.low is None or value.high is None else f"{value.low:.2f}–{value.high:.2f}"
+    sure = verdict_on_speedup(value).is_difference
+    return HeatCell(CellState.VALUE, (factor(value.value), bounds), value.value, sure)
+
+
+def speedup_table(workload: Workload, results: Sequence[SpeedupResult]) -> Table:
+    """The speed-ups as a table, with times, intervals and the ceiling."""
+    rows = (
+        speedup_row(one.measured.run_id, one.measured.label, finding)
+        for one in results
+        for finding in _without_repeats(one.of(workload)).values()
+    )
+    return SPEEDUPS.fill(rows, f"Speed-up of {workload}", without=("run", "workload"))
+
+
+def scaling_chart(result: SpeedupResult) -> ScalingChart:
+    """Speed-up over workers, a panel for each workload that has one to show."""
+    panels = [_panel(workload, result.of(workload)) for workload in SCALING]
+    return ScalingChart(f"Speed-up over workers, {result.measured.label}", tuple(one for one in panels if one.curves))
+
+
+def _panel(workload: Workload, found: dict[Way, SpeedupFinding]) -> ScalingPanel:
+    points: dict[Executor, list[Point]] = {}
+    for (executor, workers), finding in found.items():
+        if executor is not Executor.SERIAL and finding.ratio is not None and not finding.samples.failures:
+            points.setdefault(executor, []).append(Point(workers, finding.ratio))
+    limits = {one.workers: one.ceiling for one in found.values() if one.ceiling is not None}
+    return ScalingPanel(
+        workload,
+        tuple(Curve(executor, tuple(own)) for executor, own in points.items()),
+        tuple(Point(workers, limits[workers]) for workers in sorted(limits)),
+    )
+
+
+def _way(finding: SpeedupFinding) -> Way:
+    return finding.executor, finding.workers
+
+
+def _way_position(way: Way) -> tuple[int, int]:
+    return list(Executor).index(way[0]), way[1]
+
+
+def time_chart(measured: Measured) -> TimeChart:
+    """A panel for each workload of `speedup`; the book's select does nothing that takes time."""
+    grouped = [*by_case(measured.samples, Experiment.SPEEDUP).values()]
+    panels = []
+    for workload in Workload:
+        cases = [own for own in grouped if own[0].workload == workload and _was_possible(own)]
+        bars = [_bar(own) for own in sorted(cases, key=lambda own: _way_position(_way_of(own)))]
+        if workload is not Workload.WAIT_BOOK and any(bar.samples for bar in bars):
+            panels.append(TimePanel(workload, tuple(bars)))
+    return TimeChart(f"Where the time went, {measured.label}", tuple(panels))
+
+
+def _was_possible(samples: Sequence[SampleRow]) -> bool:
+    return any(one.outcome != Outcome.SKIPPED for one in samples)
+
+
+def _bar(samples: Sequence[SampleRow]) -> TimeBar:
+    readings = [
+        (one.cpu_ns, one.runq_ns, one.blocked_ns)
+        for one in samples
+        if one.outcome == Outcome.OK
+        and not one.noisy
+        and one.cpu_ns is not None
+        and one.runq_ns is not None
+        and one.blocked_ns is not None
+    ]
+    label = executor_label(*_way_of(samples))
+    if not readings:
+        return TimeBar(label, 0, 0, 0, 0)
+    cpu, runq, blocked = (statistics.median(values) for values in zip(*readings, strict=True))
+    return TimeBar(label, cpu, runq, blocked, len(readings))
+
+
+def _way_of(samples: Sequence[SampleRow]) -> Way:
+    return Executor(samples[0].executor or Executor.SERIAL), samples[0].workers
+
+
+# Bars with the workload of their panel.
+TIMES: TableOf[tuple[str, TimeBar]] = TableOf(
+    "where the time went",
+    (
+        Column("workload", lambda row: row[0]),
+        Column("executor", lambda row: row[1].label),
+        Column("CPU, ms", lambda row: row[1].shares and row[1].cpu_ns, milliseconds, right=True),
+        Column("run queue, ms", lambda row: row[1].shares and row[1].runq_ns, milliseconds, right=True),
+        Column("blocked, ms", lambda row: row[1].shares and row[1].blocked_ns, milliseconds, right=True),
+        Column("CPU", lambda row: row[1].shares and row[1].shares[0], percent, right=True),
+        Column("run queue", lambda row: row[1].shares and row[1].shares[1], percent, right=True),
+        Column("blocked", lambda row: row[1].shares and row[1].shares[2], percent, right=True),
+        Column("quiet samples", lambda row: row[1].samples, right=True),
+    ),
+)
+
+
+def time_table(chart: TimeChart) -> Table:
+    """Medians of all measuring threads together, and their shares."""
+    return TIMES.fill(((panel.title, bar) for panel in chart.panels for bar in panel.bars), chart.title)
+
+
+def speedups_over_time_section(rows: Sequence[TrendRow], workloads: Sequence[str]) -> Section | None:
+    """A plot per host; None without two days of anything.
+
+    Args:
+        rows: of samples, by day.
+        workloads: the workloads to show, in this order.
+    """
+    hosts = speedups_by_day(rows)
+    blocks = [
+        block
+        for host in sorted(hosts)
+        if any(len(moments) > 1 for moments in hosts[host].values())
+        for block in _host_blocks(host if len(hosts) > 1 else "", hosts[host], workloads)
+    ]
+    return (
+        Section("Threads against one after the other, over time", (Paragraph(_HOW_TO_READ_DAYS), *blocks))
+        if blocks
+        else None
+    )
+
+
+def speedups_by_day(rows: Sequence[TrendRow]) -> dict[str, dict[_Key, dict[datetime, float]]]:
+    """The speed-up by threads, by host, then by workload and interpreter, then by day."""
+    medians: dict[tuple[str, _Key, datetime], dict[str, float]] = defaultdict(dict)
+    for row in rows:
+        one = row.series
+        if one.experiment == Experiment.SPEEDUP and one.workload and one.executor and row.median_ns:
+            interpreter = visible(str(json.loads(one.track)[2]))
+            medians[one.host, (one.workload, interpreter), row.started_at][one.executor] = row.median_ns
+    hosts: dict[str, dict[_Key, dict[datetime, float]]] = defaultdict(lambda: defaultdict(dict))
+    for (host, key, at), own in medians.items():
+        if Executor.SERIAL in own and Executor.THREAD in own:
+            hosts[host][key][at] = own[Executor.SERIAL] / own[Executor.THREAD]
+    return hosts
+
+
+def _host_blocks(host: str, found: Mapping[_Key, _Moments], workloads: Sequence[str]) -> Iterator[Block]:
+    keys = sorted(found, key=_by_version)
+    panels = [
+        LinePanel(workload, tuple(Line(key[1], _in_order(found[key])) for key in keys if key[0] == workload))
+        for workload in workloads
+    ]
+    title = "Speed-up by threads, by day" + (f", on {visible(host)}" if host else "")
+    shown = [key for key in keys if key[0] in workloads]
+    yield Plot(LineChart(title, "one after the other / threads", tuple(one for one in panels if one.lines), 1.0))
+    days = sorted({day for key in shown for day in found[key]})
+    yield table_of(
+        f"{title}: the numbers",
+        ("day", *(f"#{workload}, {interpreter}" for workload, interpreter in shown)),
+        ((day(at), *(if_known(factor, found[key].get(at)) for key in shown)) for at in days),
+        folded=True,
+    )
+
+
+def _in_order(found: _Moments) -> tuple[Moment, ...]:
+    return tuple(Moment(day, value) for day, value in sorted(found.items()))
+
+
+def _by_version(key: _Key) -> tuple[str, tuple[int, ...], str]:
+    workload, label = key
+    version = label.split(" ", maxsplit=1)[0].removesuffix("t")
+    return workload, version_numbers(version), label
+
+
+_HOW_TO_READ_SPEEDUPS = (
+    "A speed-up is the time of one after the other by the time of the executor, the median over pairs from the same "
+    "round, with a bootstrap interval; noisy samples stay in the record and count for nothing here. The ceiling is "
+    "what as many independent processes gave on this host in the same rounds. It helps, or slows down, where the "
+    "whole interval lies more than 5 % from 1. A pool's number of workers stands in "
+    "brackets; threads are one per item."
+)
+_WHAT = {
+    Workload.FACTORIZE: "the book's four numbers, pure Python",
+    Workload.DIGEST: "SHA-256 of large buffers, C code that gives the GIL up",
+    Workload.WAIT: "five waits of 0.1 s that really block",
+    Workload.CHILD: "chains of child processes, encrypt and then hash",
+}
+_HOW_TO_READ_DAYS = (
+    "The median of one after the other by the median of threads, both of the same day, so that a slow day counts on "
+    "both sides. Above 1 threads helped. These days stay after their runs were removed; what may be said of the newest "
+    "run, with intervals, stands under Speed-up."
+)
