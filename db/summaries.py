@@ -54,7 +54,7 @@ def summarise_run(connection: Connection, run_id: int) -> None:
     tallies = _tallies(connection, (run_id,))
     ids = _series_ids(connection, [one.series for one in tallies.values()])
     rows = [
-        {"run_id": run_id, "series_id": ids[key], "started_at": run.started_at} | _summary(one)
+        {"run_id": run_id, "series_id": ids[key], "started_at": run.started_at} | _figures(one) | _of_one_run(one)
         for key, one in tallies.items()
     ]
     if rows:
@@ -85,14 +85,11 @@ def day_rows(connection: Connection, day: date) -> list[dict[str, object]]:
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
     query = select(RUN.c.id).where(RUN.c.started_at >= begin, RUN.c.started_at < begin + timedelta(days=1))
     tallies = _tallies(connection, connection.execute(query.where(RUN.c.status != "running")).scalars().all())
-    rows: list[dict[str, object]] = []
-    for one in tallies.values():
-        if one.walls or one.failed or one.noisy:
-            lower, median, upper = quartiles(one.walls) if one.walls else (None, None, None)
-            figures = {"n": len(one.walls), "lower_ns": lower, "median_ns": median, "upper_ns": upper}
-            counts = {"failed": one.failed, "noisy": one.noisy, "size_bytes": one.size_bytes}
-            rows.append({"series": one.series, "day": day, "runs": len(one.run_ids), **counts, **figures})
-    return rows
+    return [
+        {"series": one.series, "day": day, "runs": len(one.run_ids)} | _figures(one)
+        for one in tallies.values()
+        if one.walls or one.failed or one.noisy
+    ]
 
 
 def _roll_up(connection: Connection, day: date) -> int:
@@ -110,18 +107,7 @@ def _tallies(connection: Connection, run_ids: Iterable[int]) -> dict[str, _Tally
     """All rows of the runs, by the key of their series."""
     tallies: dict[str, _Tally] = {}
     for run_id in run_ids:
-        run = connection.execute(
-            select(
-                RUN.c.id,
-                RUN.c.code_version,
-                RUN.c.covariates,
-                RUN.c.host_id,
-                HOST.c.name,
-                HOST.c.fingerprint,
-            )
-            .join(HOST)
-            .where(RUN.c.id == run_id)
-        ).one()
+        run = connection.execute(_RUNS.where(RUN.c.id == run_id)).one()
         keeps = connection.execute(_KEPT.where(ENCRYPTION.c.run_id == run_id).limit(1)).first() is not None
         for row in _streamed(connection, _PAYLOADS.where(ENCRYPTION.c.run_id == run_id)):
             _add_payload(tallies, run, row, kept=keeps)
@@ -206,21 +192,21 @@ def _covariates(run: Row[Any]) -> dict[str, object]:
     return {"code": run.code_version, "kernel": run.covariates.get("kernel"), "host": run.fingerprint[:12]}
 
 
-def _summary(one: _Tally) -> dict[str, object]:
-    row: dict[str, object] = {
-        "n": len(one.walls),
-        "failed": one.failed,
-        "noisy": one.noisy,
-        "size_bytes": one.size_bytes,
+def _figures(one: _Tally) -> dict[str, object]:
+    """The figures that summaries of runs and of days have in common."""
+    lower, median, upper = quartiles(one.walls) if one.walls else (None, None, None)
+    counts = {"n": len(one.walls), "failed": one.failed, "noisy": one.noisy, "size_bytes": one.size_bytes}
+    return counts | {"lower_ns": lower, "median_ns": median, "upper_ns": upper}
+
+
+def _of_one_run(one: _Tally) -> dict[str, object]:
+    """The figures that only a summary of a run has."""
+    return {
         "lost_share": statistics.median(one.shares) if one.shares else None,
         "covariates": one.covariates,
+        "greatest_ns": max(one.walls, default=None),
+        "mad_ns": mad(one.walls) if one.walls else None,
     }
-    row |= dict.fromkeys(("lower_ns", "median_ns", "upper_ns", "greatest_ns", "mad_ns"))
-    if one.walls:
-        lower, median, upper = quartiles(one.walls)
-        row |= {"lower_ns": lower, "median_ns": median, "upper_ns": upper}
-        row |= {"greatest_ns": max(one.walls), "mad_ns": statistics.median([abs(wall - median) for wall in one.walls])}
-    return row
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
@@ -229,6 +215,12 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
         return values[0], values[0], values[0]
     lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
     return lower, median, upper
+
+
+def mad(values: Sequence[float]) -> float:
+    """Median of the absolute deviations from the median."""
+    middle = statistics.median(values)
+    return statistics.median([abs(value - middle) for value in values])
 
 
 def _series_ids(connection: Connection, wanted: Sequence[Mapping[str, object]]) -> dict[object, int]:
@@ -246,6 +238,7 @@ def _series_ids(connection: Connection, wanted: Sequence[Mapping[str, object]]) 
     return ids
 
 
+_RUNS = select(*columns(RUN, "id code_version covariates host_id"), *columns(HOST, "name fingerprint")).join(HOST)
 # A run keeps all of its ciphertext, or none.
 _KEPT = select(ENCRYPTION.c.id).where(ENCRYPTION.c.vault_id.is_not(None))
 _PAYLOADS = select(*columns(ENCRYPTION, "suite backend backend_detail size_bytes status wall_ns")).order_by(

@@ -24,7 +24,7 @@ def _files_run_name() -> str:
 
 
 def _paths_set() -> list[str]:
-    """The paths of the settings; none where the settings make no sense, which the run itself will say."""
+    """The paths of the settings; none if the settings are wrong, because the run itself refuses them."""
     try:
         return list(load_settings().path_list)
     except RequestRefused:

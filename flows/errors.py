@@ -25,7 +25,7 @@ class ServeError(ThreadmillError):
 
     exit_code = 1
     reason: str
-    """What `threadmill serve` needs, and why it did not work."""
+    """The part of `threadmill serve` that failed, and how."""
 
 
 class ApiError(ThreadmillError):

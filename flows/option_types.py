@@ -10,7 +10,7 @@ from cyclopts import Parameter, Token
 
 from flows.errors import RequestRefused
 
-# What a database takes.
+# The greatest number that a database takes.
 _GREATEST = 2**63 - 1
 
 

@@ -60,7 +60,7 @@ def _user_data_folder() -> str:
 def _setting(
     description: str, default: Any = None, *, read: Callable[[str], Any] = str, make: Callable[[], Any] | None = None
 ) -> Any:
-    """A field: what `threadmill settings` says of it, its value where the variable is not set, and how it is read."""
+    """A field: its description for `threadmill settings`, its default, and the function that reads it."""
     metadata = {"description": description, "read": read}
     if make is not None:
         return field(default_factory=make, metadata=metadata)
@@ -69,13 +69,13 @@ def _setting(
 
 @dataclass(frozen=True)
 class Settings:
-    """What is in force in this process; a field is a variable of the environment (`THREADMILL_JOBS`).
+    """The settings in force in this process; a field is a variable of the environment (`THREADMILL_JOBS`).
 
     A plain dataclass, because importing pydantic-settings takes half as long as everything that a query needs.
     """
 
     home: str = _setting("folder for history, Prefect's own files and locks", make=_user_data_folder)
-    # Its password must not get into a log by way of the representation.
+    # Without its representation, which would bring its password into a log.
     database_url: str | None = field(
         default=None,
         repr=False,
@@ -112,12 +112,12 @@ class Settings:
 
     @property
     def path_list(self) -> tuple[str, ...]:
-        """What `paths` names, one by one."""
+        """The paths in `paths`, one by one."""
         return tuple(path for path in (self.paths or "").split(os.pathsep) if path)
 
     @property
     def measuring_lock(self) -> str:
-        """Path of the lock that whatever measures on this host holds; its folder is made here."""
+        """Path of the lock that every measurement on this host holds; its folder is made here."""
         return os.path.join(make_folder(os.path.join(os.path.abspath(self.home), "locks")), "measure")
 
     def open_history(self) -> History:
@@ -200,7 +200,7 @@ def load_settings() -> Settings:
     """The settings in force: those of the command that runs in this process, or else of the environment.
 
     Raises:
-        RequestRefused: a variable has a value that makes no sense.
+        RequestRefused: a variable has a value that cannot be used.
     """
     if (settings := _IN_FORCE.get()) is not None:
         return settings
@@ -226,7 +226,7 @@ def settings_with(vault: str | None = None, key_file: str | None = None, jobs: i
         RequestRefused: a number that makes no sense, or an empty path. In the environment, empty is as good as unset.
     """
     for option, path in (("--key-file", key_file), ("--vault", vault)):
-        # Of a shell variable that is not set: the ciphertext would be kept nowhere, without a word.
+        # From a shell variable that is not set: the ciphertext would be discarded without a word.
         if path == "":
             raise RequestRefused(f"{option} is empty: give a path, or leave it out")
     if jobs is not None and not 1 <= jobs <= 256:

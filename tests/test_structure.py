@@ -96,7 +96,6 @@ def test_a_class_name_means_one_thing() -> None:
     assert {name: where for name, where in found.items() if len(where) > 1} == {}
 
 
-@pytest.mark.xfail(strict=True, reason="small modules are still to be merged")
 def test_a_small_module_has_several_importers_or_a_reason() -> None:
     """Or it is a part of the module that imports it: `# A module of its own: …` at its head says why it is none."""
     importers = defaultdict(set)

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Select, func, select
 
 from db.answers import ProofRow, ProofTotalsRow
-from db.history.reader import at_or_below, in_portions, unindexed
-from db.history.vaults import VaultReads
+from db.history.reader import at_or_below, in_portions, streamed, unindexed
+from db.history.vaults import VaultReads, of_vault
 from db.tables import ENCRYPTION, RUN, VAULT, VERDICT
 
-_ROWS_AT_ONCE = 2_000
 _NEVER = datetime.min.replace(tzinfo=UTC)
+_VAULTS = select(VAULT.c.id, VAULT.c.vault_id, VAULT.c.path).order_by(VAULT.c.id)
 
 
 class _Object(NamedTuple):
@@ -54,9 +54,8 @@ class ProofReads(VaultReads):
         if self.empty:
             return []
         with self._reading() as connection:
-            query = select(VAULT.c.id, VAULT.c.vault_id, VAULT.c.path).order_by(VAULT.c.id)
-            vaults = connection.execute(query if vault_id is None else query.where(VAULT.c.vault_id == vault_id)).all()
-            objects = (one for vault in vaults for one in known_objects(connection, vault, path))
+            vaults = connection.execute(_VAULTS.where(*of_vault(vault_id))).all()
+            objects = (one for vault in vaults for one in _known_objects(connection, vault, path))
             wanted = (one for one in objects if not (never and one.proven_at))
             if limit is None:
                 chosen = sorted(wanted, key=lambda one: one.age)
@@ -68,12 +67,9 @@ class ProofReads(VaultReads):
         """Count the objects that `proofs` lists of a vault, in constant memory."""
         objects = never = 0
         oldest = None
-        if self.empty:
-            return ProofTotalsRow(objects, never, oldest)
-        with self._reading() as connection:
-            query = select(VAULT.c.id, VAULT.c.vault_id, VAULT.c.path).where(VAULT.c.vault_id == vault_id)
-            for vault in connection.execute(query).all():
-                for one in known_objects(connection, vault):
+        for vault in self._rows(_VAULTS.where(VAULT.c.vault_id == vault_id)):
+            with self._reading() as connection:
+                for one in _known_objects(connection, vault):
                     objects += 1
                     if one.proven_at is None:
                         never += 1
@@ -82,10 +78,10 @@ class ProofReads(VaultReads):
         return ProofTotalsRow(objects, never, oldest)
 
 
-def known_objects(connection: Connection, vault: Row[Any], path: bytes | None = None) -> Iterator[_Object]:
+def _known_objects(connection: Connection, vault: Row[Any], path: bytes | None = None) -> Iterator[_Object]:
     """The objects that are in a vault as far as the record knows, in the order of their names."""
     if path is None:
-        yield from _merged(vault, _streamed(connection, _encrypted(vault)), _streamed(connection, _looked_at(vault)))
+        yield from _merged(vault, streamed(connection, _encrypted(vault)), streamed(connection, _looked_at(vault)))
         return
     for names in in_portions(sorted(_names_of(connection, vault, path))):
         encrypted = connection.execute(_encrypted(vault).where(ENCRYPTION.c.digest.in_(_digests(names))))
@@ -114,10 +110,6 @@ def _merged(vault: Row[Any], encrypted: Iterable[Row[Any]], looked_at: Iterable[
 def _seen(vault: Row[Any], verdict: Row[Any], encrypted_at: datetime | None) -> Iterator[_Object]:
     if verdict.removed_at is None or verdict.removed_at < verdict.seen_at:
         yield _Object(vault, verdict.name, encrypted_at, verdict.proven_at)
-
-
-def _streamed(connection: Connection, query: Select[Any]) -> Iterable[Row[Any]]:
-    return connection.execute(query.execution_options(yield_per=_ROWS_AT_ONCE))
 
 
 def _encrypted(vault: Row[Any]) -> Select[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -148,6 +148,7 @@ class SeriesFilter(TimeFilter):
 
 # Enough for a long listing, and below every database's limit on parameters.
 _PORTION = 500
+_ROWS_AT_ONCE = 2_000
 
 
 def in_portions(values: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -163,6 +164,11 @@ def within(query: Select[Any], column: Column[Any], since: datetime | None, unti
     if until is not None:
         query = query.where(column < until)
     return query
+
+
+def streamed(connection: Connection, query: Select[Any]) -> Iterable[Row[Any]]:
+    """The rows of a query, in constant memory."""
+    return connection.execute(query.execution_options(yield_per=_ROWS_AT_ONCE))
 
 
 def counted(*columns: Column[Any], size_bytes: Column[Any]) -> Select[Any]:

@@ -16,6 +16,7 @@ from db.history.reader import (
     at_or_below,
     counted,
     failed,
+    streamed,
     unindexed,
     within,
 )
@@ -23,8 +24,6 @@ from db.rows import SnapshotRow, VaultRow, VerdictRow
 from db.tables import SNAPSHOT, VAULT, VERDICT
 from db.tables.base import shared_columns
 from db.words import VERDICT_FAULTS, VERDICT_KINDS
-
-_ROWS_AT_ONCE = 2_000
 
 
 class VaultReads(RecordReader):
@@ -41,11 +40,13 @@ class VaultReads(RecordReader):
     def snapshots(self, which: SnapshotFilter, *, limit: int | None = 20) -> list[SnapshotRow]:
         """Snapshots that runs added to vaults, newest first."""
         query = within(_SNAPSHOTS, SNAPSHOT.c.created_at, which.since, which.until)
-        if which.vault_id is not None:
-            query = query.where(VAULT.c.vault_id == which.vault_id)
         if which.run_id is not None:
             query = query.where(SNAPSHOT.c.run_id == which.run_id)
-        query = query.order_by(SNAPSHOT.c.created_at.desc(), SNAPSHOT.c.id.desc()).limit(limit)
+        query = (
+            query.where(*of_vault(which.vault_id))
+            .order_by(SNAPSHOT.c.created_at.desc(), SNAPSHOT.c.id.desc())
+            .limit(limit)
+        )
         return [_snapshot_row(row) for row in self._rows(query)]
 
     def verdicts(self, which: VerdictFilter, *, limit: int | None = 20) -> list[VerdictRow]:
@@ -60,12 +61,12 @@ class VaultReads(RecordReader):
         query = query.order_by(VERDICT.c.checked_at.desc(), VERDICT.c.id.desc())
         if which.name is not None:
             # The index begins with vault and kind.
-            vaults = select(VAULT.c.id).where(*_of_vault(which.vault_id))
+            vaults = select(VAULT.c.id).where(*of_vault(which.vault_id))
             query = query.where(
                 VERDICT.c.vault_id.in_(vaults), VERDICT.c.kind.in_(VERDICT_KINDS), VERDICT.c.name == which.name
             )
         else:
-            query = query.where(*_of_vault(which.vault_id))
+            query = query.where(*of_vault(which.vault_id))
         queries = [query]
         if which.path is not None:
             queries = [query.where(one) for one in at_or_below(VERDICT.c.path, which.path)]
@@ -88,8 +89,9 @@ class VaultReads(RecordReader):
             return
         with self._reading() as connection:
             row_id = connection.execute(select(VAULT.c.id).where(VAULT.c.vault_id == vault_id)).scalar()
-            query = proven_objects(row_id or 0).execution_options(yield_per=_ROWS_AT_ONCE)
-            for row in connection.execute(query):
+            of_objects = VERDICT.c.vault_id == (row_id or 0), VERDICT.c.kind == "object", VERDICT.c.status == "ok"
+            query = select(VERDICT.c.name, func.max(VERDICT.c.checked_at).label("proven_at")).where(*of_objects)
+            for row in streamed(connection, query.group_by(VERDICT.c.name).order_by(VERDICT.c.name)):
                 yield row[0], row[1]
 
     def damaged(self, vault_id: str) -> frozenset[str]:
@@ -108,7 +110,7 @@ class VaultReads(RecordReader):
         return frozenset(row.name for row in self._rows(query))
 
     def _of_run(self, query: Select[Any], which: VerdictFilter) -> list[VerdictRow]:
-        query = query.where(VERDICT.c.run_id == which.run_id, *_of_vault(which.vault_id))
+        query = query.where(VERDICT.c.run_id == which.run_id, *of_vault(which.vault_id))
         if which.name is not None:
             query = query.where(unindexed(VERDICT.c.name) == which.name)
         if which.path is not None:
@@ -117,17 +119,8 @@ class VaultReads(RecordReader):
         return [_verdict_row(row) for row in self._rows(query.order_by(VERDICT.c.ordinal))]
 
 
-def proven_objects(vault: int) -> Select[Any]:
-    """The query for the newest good verdict of each object of a vault, by name: name and time."""
-    return (
-        select(VERDICT.c.name, func.max(VERDICT.c.checked_at).label("proven_at"))
-        .where(VERDICT.c.vault_id == vault, VERDICT.c.kind == "object", VERDICT.c.status == "ok")
-        .group_by(VERDICT.c.name)
-        .order_by(VERDICT.c.name)
-    )
-
-
-def _of_vault(vault_id: str | None) -> Iterator[Any]:
+def of_vault(vault_id: str | None) -> Iterator[Any]:
+    """The condition on the vault, if there is one."""
     if vault_id is not None:
         yield VAULT.c.vault_id == vault_id
 

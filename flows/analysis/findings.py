@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from db.rows import SampleRow
 from flows.analysis.intervals import Ratio, Spread, none_observed_bound, ratio_of_pairs, spread
+from flows.text import if_known
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 
 CaseSamples = Mapping[str, Sequence[SampleRow]]
@@ -81,7 +82,7 @@ class RaceFinding:
 def by_interpreter(rows: Iterable[SampleRow]) -> dict[str, list[SampleRow]]:
     """Samples by the interpreter's label, sorted by version."""
     groups: dict[str, list[SampleRow]] = {}
-    for row in sorted(rows, key=lambda row: (row.interpreter.implementation, _numbers(row.interpreter.version))):
+    for row in sorted(rows, key=lambda row: (row.interpreter.implementation, version_numbers(row.interpreter.version))):
         groups.setdefault(row.interpreter.label, []).append(row)
     return groups
 
@@ -136,7 +137,7 @@ def speedup_findings(rows: Iterable[SampleRow]) -> tuple[SpeedupFinding, ...]:
                 ceiling=ceilings[first.workers] if workload.cpu_bound else None,
                 samples=_count(own),
                 reason=next((one.error for one in own if one.outcome == Outcome.SKIPPED), None),
-                found=_text(found.pop()) if len(found) == 1 else None,
+                found=if_known(str, found.pop()) if len(found) == 1 else None,
             )
         )
     return tuple(findings)
@@ -232,9 +233,6 @@ def _count(rows: Sequence[SampleRow]) -> OutcomeCounts:
     return OutcomeCounts(tuple(sorted(counted.items())), sum(row.noisy for row in rows))
 
 
-def _text(found: int | str | None) -> str | None:
-    return None if found is None else str(found)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
+def version_numbers(version: str) -> tuple[int, ...]:
+    """The numbers of a version, for sorting: 3.9 comes before 3.13."""
     return tuple(int(part) for part in version.split(".") if part.isdecimal())

@@ -87,16 +87,10 @@ def verdict_on_times(ratio: Ratio) -> SpeedVerdict:
 def spread(values: Sequence[float]) -> Spread:
     """The distribution of at least one value; quartiles are interpolated between the values (R's type 7)."""
     # Imported here, because a refused command line must not load SQLAlchemy.
-    from db.summaries import quartiles
+    from db.summaries import mad, quartiles
 
     lower, middle, upper = quartiles(values)
     return Spread(len(values), min(values), lower, middle, upper, max(values), mad(values))
-
-
-def mad(values: Sequence[float]) -> float:
-    """Median of the absolute deviations from the median."""
-    middle = statistics.median(values)
-    return statistics.median(abs(value - middle) for value in values)
 
 
 def none_observed_bound(trials: int) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from db.rows import InterpreterRow, RunRow, SampleRow
-from flows.analysis.findings import is_known
+from flows.analysis.findings import is_known, version_numbers
 from flows.analysis.intervals import MIN_PAIRS
 from flows.text import visible
 from tasks.axes import Experiment
@@ -88,8 +88,13 @@ def _measured(own: Sequence[SampleRow], experiment: Experiment) -> Measured:
 
 
 def _sort_key(one: Measured) -> tuple[str, tuple[int, ...], bool, str, str]:
-    version = tuple(int(part) for part in one.interpreter.version.split(".") if part.isdecimal())
-    return one.interpreter.implementation, version, not one.interpreter.gil_build, one.label, one.host
+    return (
+        one.interpreter.implementation,
+        version_numbers(one.interpreter.version),
+        not one.interpreter.gil_build,
+        one.label,
+        one.host,
+    )
 
 
 def _told_apart(measured: Sequence[Measured]) -> tuple[Measured, ...]:

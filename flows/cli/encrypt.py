@@ -78,13 +78,13 @@ def encrypt(
     by_prefect(via)
     if "-" in paths and via == "prefect":
         raise RequestRefused("standard input can be read only with --via direct")
-    way = "direct" if "-" in paths else via
     if kept_in is not None and isinstance(parameters, EncryptFiles):
         from flows.jobs.keep import keeping_job
 
-        done = run_job(flow, parameters, keeping_job, settings, way, quiet=json)
+        job = keeping_job(parameters, settings)
     else:
-        done = run_job(flow, parameters, encryption_job, settings, way, quiet=json)
+        job = encryption_job(parameters, settings)
+    done = run_job(flow, parameters, job, settings, "direct" if "-" in paths else via, quiet=json)
     history = settings.open_history()
     code = exit_code_of(history, done.run_id)
     if json:

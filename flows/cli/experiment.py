@@ -58,7 +58,8 @@ def experiment(
     from flows.cli.run import exit_code_of, run_job
     from flows.jobs.experiment import experiment_job
 
-    run_id = run_job("flows.experiments:run_experiments", parameters, experiment_job, settings, via, quiet=json).run_id
+    job = experiment_job(parameters, settings)
+    run_id = run_job("flows.experiments:run_experiments", parameters, job, settings, via, quiet=json).run_id
     history = settings.open_history()
     if json:
         print_json(history.detail(run_id))
@@ -114,7 +115,8 @@ def survey(*, via: Via = None, json: Json = False) -> int:
     from flows.cli.run import exit_code_of, run_job
     from flows.jobs.experiment import survey_job
 
-    run_id = run_job("flows.survey:survey", Survey(), survey_job, settings, via, quiet=json).run_id
+    job = survey_job(Survey(), settings)
+    run_id = run_job("flows.survey:survey", Survey(), job, settings, via, quiet=json).run_id
     history = settings.open_history()
     detail = history.detail(run_id)
     if json:

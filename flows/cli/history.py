@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from db.answers import PayloadCount, ProofRow
 from db.rows import PayloadRow, RunDetail, RunRow, SnapshotRow, storable
 from db.words import RUN_STATUSES
-from flows.cli.options import ALL_CHAINS, ALL_HOSTS, ANY_TIME, FOR_PEOPLE, Chains, Form, Hosts, Times
+from flows.cli.options import ALL_CHAINS, ALL_HOSTS, ANY_TIME, FOR_PEOPLE, Chains, Form, Hosts, Times, need_known
 from flows.errors import RequestRefused
 from flows.option_types import Flag, Names, Whole
 from flows.settings import load_settings
@@ -91,8 +91,7 @@ def runs(
     Args:
         limit: how many at the most
     """
-    if unknown := [name for name in status if name not in RUN_STATUSES]:
-        raise RequestRefused(f"unknown status {unknown[0]!r}; there are: {', '.join(RUN_STATUSES)}")
+    need_known("status", status, RUN_STATUSES)
     since, until = times.span()
     history = open_history(limit)
     rows = history.runs(limit=limit, since=since, until=until, statuses=status, hosts=hosts.host)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -68,6 +68,13 @@ _AXES: Mapping[str, type[StrEnum]] = {
 }  # fmt: skip
 
 
+def need_known(what: str, names: Sequence[str], known: Iterable[str], choice: str = "there are") -> None:
+    """Raises RequestRefused for a name that is not among the known ones."""
+    there = list(map(str, known))
+    if unknown := [name for name in names if name not in there]:
+        raise RequestRefused(f"unknown {what} {unknown[0]!r}; {choice}: {', '.join(there)}")
+
+
 class Axes:
     """The options for axes of the experiments; a subclass has some of them."""
 
@@ -80,8 +87,7 @@ class Axes:
         wanted: dict[str, Sequence[str | int]] = {}
         for axis, known in _AXES.items():
             if names := getattr(self, axis, ()):
-                if unknown := [name for name in names if name not in list(known)]:
-                    raise RequestRefused(f"unknown {axis} {unknown[0]!r}; there are: {', '.join(known)}")
+                need_known(axis, names, known)
                 wanted[axis] = names
         return wanted
 
@@ -150,16 +156,12 @@ class Chains:
 
     def suites(self) -> Sequence[str]:
         """The wanted suites, each once."""
-        for name in self.suite:
-            if name not in [str(known) for known in SUITES]:
-                raise RequestRefused(f"unknown suite {name!r}; there are: {', '.join(SUITES)}")
+        need_known("suite", self.suite, SUITES)
         return list(dict.fromkeys(self.suite))
 
     def backends(self) -> Sequence[str]:
         """The wanted backends, in the words of the record: `auto` is a choice and never recorded."""
-        for name in self.backend:
-            if name not in _BACKENDS:
-                raise RequestRefused(f"unknown backend {name!r}; recorded are: {', '.join(_BACKENDS)}")
+        need_known("backend", self.backend, _BACKENDS, "recorded are")
         return self.backend
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, fields
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -32,8 +32,6 @@ from tasks.cancel import CancelToken
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
-
-P = TypeVar("P", bound=JobParameters)
 
 _LINE_EVERY_S = 5.0
 # A run in which everything fails has enough of them; all are on record.
@@ -61,8 +59,8 @@ class Done:
 
 def run_job(
     flow: str,
-    parameters: P,
-    make_job: Callable[[P, Settings], Job],
+    parameters: JobParameters,
+    job: Job,
     settings: Settings,
     via: str | None,
     *,
@@ -72,18 +70,17 @@ def run_job(
 
     Args:
         flow: where the flow is, such as `flows.encryption:encrypt_files`.
-        parameters: of the job, checked.
-        make_job: gives the job, or refuses the parameters before anything is started.
+        parameters: of the flow, checked.
+        job: the job that the same parameters and settings make; it is made, or refused, before anything is started.
         settings: in force for the job.
         via: see `by_prefect`.
         quiet: show no progress.
 
     Raises:
-        RequestRefused: the parameters are refused, or Prefect's server cannot be reached.
+        RequestRefused: Prefect's server cannot be reached, or the job is refused by its plan.
         CommandFailed: the run had begun, and could not go on.
     """
     prefect = by_prefect(via)
-    job = make_job(parameters, settings)
     progress = ProgressReporter(quiet=quiet)
     if prefect:
         return _run_by_prefect(flow, parameters, settings, progress)

@@ -14,7 +14,7 @@ from db.answers import FailureRow, SlowRow, TrendRow
 from db.words import CLOSED_STATUSES
 from flows.analysis.intervals import SpeedVerdict
 from flows.cli.history import need_runs, open_history, print_rows
-from flows.cli.options import EVERYTHING, FOR_PEOPLE, Form, Selection, end_in_time, point_in_time
+from flows.cli.options import EVERYTHING, FOR_PEOPLE, Form, Selection, end_in_time, need_known, point_in_time
 from flows.errors import RequestRefused
 from flows.option_types import Flag, Names, Whole, Wholes
 from flows.show.series_tables import CHANGES, COMPARED, SLOWEST, said_once, trend_table
@@ -266,6 +266,5 @@ def _kinds(names: Sequence[str]) -> list[FailureKind]:
     from db.history import FailureKind
 
     known: dict[str, FailureKind] = {one: one for one in get_args(FailureKind)}
-    if unknown := [name for name in names if name not in known]:
-        raise RequestRefused(f"unknown kind {unknown[0]!r}; there are: {', '.join(known)}")
+    need_known("kind", names, known)
     return [known[name] for name in names]

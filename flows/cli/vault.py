@@ -42,7 +42,8 @@ def verify(
     from flows.cli.run import print_done, run_job
     from flows.jobs.upkeep import verification_job
 
-    done = run_job("flows.vault:verify_vault", options.check(), verification_job, settings, via, quiet=json)
+    job = verification_job(options.check(), settings)
+    done = run_job("flows.vault:verify_vault", options, job, settings, via, quiet=json)
     return print_done(settings.open_history(), done, json=json)
 
 
@@ -79,7 +80,7 @@ def restore(
     from flows.jobs.keep import restoration_job
 
     given = replace(options, snapshot=snapshot, target=need_path(target), paths=tuple(map(need_path, paths)))
-    done = run_job("flows.vault:restore_files", given, restoration_job, settings, via, quiet=json)
+    done = run_job("flows.vault:restore_files", given, restoration_job(given, settings), settings, via, quiet=json)
     return print_done(settings.open_history(), done, json=json)
 
 
@@ -112,7 +113,7 @@ def prune(
 
     if dry_run:
         return _print_preview(options, settings, json=json)
-    done = run_job("flows.vault:prune_vault", options, pruning_job, settings, via, quiet=json)
+    done = run_job("flows.vault:prune_vault", options, pruning_job(options, settings), settings, via, quiet=json)
     return print_done(settings.open_history(), done, json=json)
 
 
@@ -156,5 +157,6 @@ def maintain(
     from flows.cli.run import print_done, run_job
     from flows.jobs.upkeep import maintenance_job
 
-    done = run_job("flows.maintain:maintain", options, maintenance_job, settings, via, quiet=json)
+    job = maintenance_job(options, settings)
+    done = run_job("flows.maintain:maintain", options, job, settings, via, quiet=json)
     return print_done(settings.open_history(), done, json=json)

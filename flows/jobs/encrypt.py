@@ -246,42 +246,30 @@ def check(
 
 def _check(payload: Payload, history: History, secret: Secret, limits: Limits, cancel: CancelToken) -> Checked:
     name = payload.name.decode(errors="backslashreplace")
-    recorded = history.last_digest(payload.name)
+    row = history.last_digest(payload.name)
     if payload.skip is not None:
         return Checked(name, "skipped", error=payload.skip)
-    if recorded is None:
+    if row is None:
         return Checked(name, "not recorded")
+    same = Checked(name, "same", row.run_id, row.started_at, row.suite, row.digest.hex() if row.digest else None)
     try:
-        digest = _digest(payload, recorded, secret, limits, cancel)
+        same = replace(same, digest=_digest(payload, row, secret, limits, cancel))
     except CryptoError as error:
-        return _verdict(name, recorded, _fault(error), error=str(error))
-    if digest == _hex(recorded.digest):
-        return _verdict(name, recorded, "same", digest=digest)
-    reason = "its content, or the key file, is not the recorded one"
-    return _verdict(name, recorded, "differs", digest=digest, error=reason)
+        return replace(same, verdict=_CHECK_FAULTS.get(type(error), "failed"), error=str(error))
+    if same.digest == same.recorded_digest:
+        return same
+    return replace(same, verdict="differs", error="its content, or the key file, is not the recorded one")
 
 
-def _digest(payload: Payload, recorded: PayloadRow, secret: Secret, limits: Limits, cancel: CancelToken) -> str:
-    suite = next((one for name, one in SUITES.items() if name == recorded.suite), None)
+_CHECK_FAULTS: dict[type[CryptoError], CheckVerdict] = {
+    SourceUnreadable: "unreadable",
+    SourceChanged: "unstable",
+    SourceSkipped: "skipped",
+}
+
+
+def _digest(payload: Payload, row: PayloadRow, secret: Secret, limits: Limits, cancel: CancelToken) -> str:
+    suite = next((one for name, one in SUITES.items() if name == row.suite), None)
     if suite is None:
-        raise RequestRefused(f"unknown suite {recorded.suite!r}; there are: {', '.join(SUITES)}")
-    return encrypt_payload(payload, suite, NativeBackend(), secret, recorded.salt or b"", limits, cancel).digest.hex()
-
-
-def _fault(error: CryptoError) -> CheckVerdict:
-    if isinstance(error, SourceUnreadable):
-        return "unreadable"
-    if isinstance(error, SourceChanged):
-        return "unstable"
-    return "skipped" if isinstance(error, SourceSkipped) else "failed"
-
-
-def _verdict(
-    name: str, recorded: PayloadRow, verdict: CheckVerdict, *, digest: str | None = None, error: str | None = None
-) -> Checked:
-    kept = recorded.run_id, recorded.started_at, recorded.suite, _hex(recorded.digest)
-    return Checked(name, verdict, *kept, digest, error)
-
-
-def _hex(digest: bytes | None) -> str | None:
-    return None if digest is None else digest.hex()
+        raise RequestRefused(f"unknown suite {row.suite!r}; there are: {', '.join(SUITES)}")
+    return encrypt_payload(payload, suite, NativeBackend(), secret, row.salt or b"", limits, cancel).digest.hex()

@@ -125,9 +125,7 @@ def measure(parameters: RunExperiments, lock: str, run: NewRun, tools: Tools) ->
 
 def run_rounds(rounds: RoundPlan, lock: str, run: OpenRun) -> None:
     """Measure and record one round after the other."""
-    labels = labels_of(rounds)
-    tally = SampleTally(labels)
-    progress = _RoundProgress(rounds, labels, run.tools.reporter)
+    progress = _Progress(rounds, run.tools.reporter)
     pending: Pending[tuple[Sample, ...]] | None = None
     for one in rounds.rounds:
         pending = run.start(round_step(one, lock), progress.tell, after=pending)
@@ -140,21 +138,23 @@ def run_rounds(rounds: RoundPlan, lock: str, run: OpenRun) -> None:
                 pending.result()
             raise
         progress.end(one, samples)
-        tally.add(samples)
-    if 2 * tally.noisy > tally.counts.total():
-        text = f"{tally.noisy:,} of {plural(tally.counts.total(), 'sample')} are noisy: something else ran on this host"
-        run.tools.reporter.progressed(MoreDone(faults=(f"{text}; they are recorded, and no figure rests on them",)))
-    run.outcomes.append(PartOutcome(tally.exit_code, tally.message))
+    run.outcomes.append(progress.outcome())
 
 
-class _RoundProgress:
-    """Turns samples into events. A sample that is taken again, because the first was noisy, is not counted again."""
+class _Progress:
+    """Turns the samples of a run into events, and counts them by outcome, with the first faults.
 
-    def __init__(self, rounds: RoundPlan, labels: dict[str, str], reporter: Reporter) -> None:
+    A sample that is taken again, because the first was noisy, is not counted again in the events.
+    """
+
+    def __init__(self, rounds: RoundPlan, reporter: Reporter) -> None:
         self._rounds = len(rounds.rounds)
-        self._labels = labels
+        self._labels = labels_of(rounds)
         self._reporter = reporter
         self._seen: set[tuple[Case, str]] = set()
+        self._counts: Counter[Outcome] = Counter()
+        self._noisy = 0
+        self._faults: list[str] = []
 
     def tell(self, sample: object) -> None:
         """A sample was taken; called from the thread that measures."""
@@ -162,19 +162,46 @@ class _RoundProgress:
         key = sample.case, sample.interpreter
         count = 0 if key in self._seen else 1
         self._seen.add(key)
-        faults = [fault_text(sample, self._labels[sample.interpreter])] if sample.outcome.is_failure else []
+        faults = [self._fault(sample)] if sample.outcome.is_failure else []
         self._reporter.progressed(MoreDone(count, faults=faults, item=sample.case.key))
 
     def end(self, one: Round, samples: Sequence[Sample]) -> None:
         """A round is recorded; samples that were not told while it was measured are counted now."""
-        counts = counted(Counter(sample.outcome.value for sample in samples))
+        counts = Counter(sample.outcome for sample in samples)
         noisy = sum(sample.noisy for sample in samples)
-        line = f"round {one.number + 1} of {self._rounds}: {counts}; {noisy} of them noisy"
+        line = f"round {one.number + 1} of {self._rounds}: {counted(counts)}; {noisy} of them noisy"
         reasons = {sample.error for sample in samples if sample.outcome is Outcome.SKIPPED}
         for reason in sorted(filter(None, reasons)):
             line += f"; skipped: {reason}"
         self._reporter.progressed(MoreDone(len(one.steps) - len(self._seen), line=line))
         self._seen.clear()
+        self._counts += counts
+        self._noisy += noisy
+        for sample in samples:
+            # A fault that comes in every round is named once.
+            if sample.outcome.is_failure and len(self._faults) < _FAULTS_KEPT:
+                self._faults = list(dict.fromkeys([*self._faults, self._fault(sample)]))
+
+    def outcome(self) -> PartOutcome:
+        """Samples by outcome, and the first faults; tells the reporter if most samples are noisy.
+
+        The exit code is 1 if a sample says that something is broken: wrong output, a guard that leaked, a child that
+        died.
+        """
+        total = self._counts.total()
+        if 2 * self._noisy > total:
+            text = f"{self._noisy:,} of {plural(total, 'sample')} are noisy: something else ran on this host"
+            self._reporter.progressed(MoreDone(faults=(f"{text}; they are recorded, and no figure rests on them",)))
+        counts = ", ".join(f"{count:,} {outcome}" for outcome, count in self._counts.items())
+        text = f"{total:,} samples ({counts}; {self._noisy:,} noisy)"
+        broken = any(outcome.is_failure for outcome in self._counts)
+        return PartOutcome(1 if broken else 0, ": ".join(filter(None, (text, "; ".join(self._faults)))))
+
+    def _fault(self, sample: Sample) -> str:
+        """The fault of a sample, in one line."""
+        why = " ".join((sample.error or f"{sample.found} instead of {sample.expected}").split())
+        why = why if len(why) <= _FAULT_LETTERS else f"{why[:_FAULT_LETTERS]} …"
+        return f"{sample.case.key} on {self._labels[sample.interpreter]} {sample.outcome} ({why})"
 
 
 def planned_samples(rounds: RoundPlan) -> PlannedWork:
@@ -204,49 +231,10 @@ def _record(one: Round, store: Store, run_id: int, samples: tuple[Sample, ...]) 
     store.record_samples(rows, interpreter_facts(one.interpreters))
 
 
-class SampleTally:
-    """The samples of a run by outcome, and the first faults; `labels` are those of the interpreters, by fingerprint."""
-
-    def __init__(self, labels: dict[str, str]) -> None:
-        self._labels = labels
-        self._faults: list[str] = []
-        self.counts: Counter[Outcome] = Counter()
-        self.noisy = 0
-
-    def add(self, samples: Sequence[Sample]) -> None:
-        """Count the samples of a round."""
-        for sample in samples:
-            self.counts[sample.outcome] += 1
-            self.noisy += sample.noisy
-            if sample.outcome.is_failure and len(self._faults) < _FAULTS_KEPT:
-                text = fault_text(sample, self._labels[sample.interpreter])
-                # A fault that comes in every round is named once.
-                self._faults += [] if text in self._faults else [text]
-
-    @property
-    def exit_code(self) -> int:
-        """1 if a sample says that something is broken: wrong output, a guard that leaked, a child that died."""
-        return 1 if any(outcome.is_failure for outcome in self.counts) else 0
-
-    @property
-    def message(self) -> str:
-        """Samples by outcome, and the first faults."""
-        counts = ", ".join(f"{count:,} {outcome}" for outcome, count in self.counts.items())
-        text = f"{self.counts.total():,} samples ({counts}; {self.noisy:,} noisy)"
-        return text + (": " + "; ".join(self._faults) if self._faults else "")
-
-
 def labels_of(plan: RoundPlan) -> dict[str, str]:
     """The labels of the interpreters of a plan, by fingerprint, sorted by version."""
     found = {key: one for each in plan.rounds for key, one in each.interpreters.items()}
     return {one.fingerprint: one.label for one in sorted(found.values(), key=lambda one: one.sort_key)}
-
-
-def fault_text(sample: Sample, label: str) -> str:
-    """Describe the fault of a sample of the interpreter called `label`, in one line."""
-    why = " ".join((sample.error or f"{sample.found} instead of {sample.expected}").split())
-    why = why if len(why) <= _FAULT_LETTERS else f"{why[:_FAULT_LETTERS]} …"
-    return f"{sample.case.key} on {label} {sample.outcome} ({why})"
 
 
 def survey_job(_parameters: Survey, settings: Settings) -> Job:

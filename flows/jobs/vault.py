@@ -103,10 +103,6 @@ class VaultWork(Generic[V]):
     work: Callable[[Here], V]
 
 
-def _ignore(_done: Verdicts) -> None:
-    """Most jobs need only the tally."""
-
-
 def run_on_vault(
     works: Iterable[VaultWork[V]],
     kind: str,
@@ -115,7 +111,7 @@ def run_on_vault(
     tally: VerdictTally,
     *,
     workers: int = 1,
-    take: Callable[[V], object] = _ignore,
+    take: Callable[[V], object] | None = None,
 ) -> None:
     """Do each work as a step, some at once; its verdicts are recorded before they are counted.
 
@@ -136,7 +132,8 @@ def run_on_vault(
             size_bytes = sum(verdict.size_bytes or 0 for verdict in done.verdicts)
             line = one.name.partition(":")[0]
             run.tools.reporter.progressed(MoreDone(len(done.verdicts), size_bytes, line, tally.add(done.verdicts)))
-            take(done)
+            if take is not None:
+                take(done)
             if done.error is not None:
                 raise done.error
 

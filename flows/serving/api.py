@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,17 +31,15 @@ class Api:
     """Prefect's REST API, at the address and with the credentials that Prefect's own programs would take."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """Of the environment, PREFECT_API_URL has to be there."""
+        """Read the address and credentials from an environment, which has to have PREFECT_API_URL."""
         self.url = environment["PREFECT_API_URL"].rstrip("/")
         self._headers = {"Content-Type": "application/json", **_credentials(environment)}
         handlers: list[urllib.request.BaseHandler] = []
-        try:
-            local = urlsplit(self.url).hostname in _LOOPBACK
-        except ValueError:
-            local = False
-        if local:
-            # A proxy is for the world outside.
-            handlers.append(urllib.request.ProxyHandler({}))
+        # urlsplit refuses some addresses, as does the first request.
+        with suppress(ValueError):
+            if urlsplit(self.url).hostname in _LOOPBACK:
+                # A proxy is for the world outside.
+                handlers.append(urllib.request.ProxyHandler({}))
         if certificates := environment.get("PREFECT_API_SSL_CERT_FILE"):
             context = ssl.create_default_context(cafile=os.path.expanduser(certificates))
             handlers.append(urllib.request.HTTPSHandler(context=context))
@@ -55,11 +54,7 @@ class Api:
             return False
 
     def find(self, path: str) -> JsonObject | None:
-        """The object at a path; None if there is none.
-
-        Raises:
-            ApiError: see `ask`.
-        """
+        """The object at a path; None if there is none."""
         try:
             found: JsonObject = self.ask("GET", path)
         except ApiError as error:
@@ -69,11 +64,7 @@ class Api:
         return found
 
     def list(self, path: str, **body: Any) -> list[JsonObject]:
-        """The objects that a `…/filter` path lists.
-
-        Raises:
-            ApiError: see `ask`.
-        """
+        """The objects that a `…/filter` path lists."""
         found: list[JsonObject] = self.ask("POST", f"{path}/filter", body)
         return found
 
@@ -110,10 +101,8 @@ class Api:
         client = str(uuid.uuid4())
         # Set first, so that a second refusal is not answered by a second token.
         self._headers |= {"Prefect-Csrf-Client": client, "Prefect-Csrf-Token": ""}
-        try:
+        with suppress(OSError, ValueError, KeyError):
             self._headers["Prefect-Csrf-Token"] = self._send("GET", f"csrf-token?client={client}", None)["token"]
-        except (OSError, ValueError, KeyError):
-            return
 
 
 def _credentials(environment: Mapping[str, str]) -> dict[str, str]:
@@ -122,8 +111,7 @@ def _credentials(environment: Mapping[str, str]) -> dict[str, str]:
         headers["Authorization"] = f"Bearer {key}"
     elif auth := environment.get("PREFECT_API_AUTH_STRING"):
         headers["Authorization"] = f"Basic {base64.b64encode(auth.encode()).decode()}"
-    try:
+    with suppress(ValueError, AttributeError):
         more = json.loads(environment.get("PREFECT_CLIENT_CUSTOM_HEADERS") or "{}")
-    except ValueError:
-        return headers
-    return headers | ({str(name): str(value) for name, value in more.items()} if isinstance(more, dict) else {})
+        headers |= {str(name): str(value) for name, value in more.items()}
+    return headers

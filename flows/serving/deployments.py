@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import yaml
 
 from flows.serving.api import Api, JsonObject
-from flows.serving.processes import running_flow_runs
+from flows.serving.processes import Interrupted, running_processes
 
 ROOT = Path(__file__).parent.parent.parent
 PREFECT_YAML = ROOT / "prefect.yaml"
@@ -23,9 +25,6 @@ _UNFINISHED = ("RUNNING", "PENDING", "CANCELLING")
 _BEGUN = ("RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLED", "CANCELLING")
 # The entrypoint of a deployment of ours begins with this.
 _MODULES = "flows."
-
-# By deployment and slug: whether the schedule is active.
-Schedules = dict[tuple[str, str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class DeploymentState:
 
     @property
     def complaint(self) -> str | None:
-        """What needs attention, in words."""
+        """What needs attention, in words; None if nothing does."""
         if self.last is not None and self.last.failed:
             return f"{self.name}: last run {self.last.state}" + (f" ({self.last.message})" if self.last.message else "")
         if self.late:
@@ -66,7 +65,7 @@ class DeploymentState:
 
 @dataclass(frozen=True, slots=True)
 class Deployments:
-    """All that the server says; `missing` are deployments of prefect.yaml that it does not have."""
+    """The deployments that the server has; `missing` are those of prefect.yaml that it does not have."""
 
     api: str
     workers_online: int
@@ -84,11 +83,7 @@ class Deployments:
 
 
 def read_deployments(api: Api) -> Deployments:
-    """Ask the server for threadmill's deployments, their last runs, and what is late or missing.
-
-    Raises:
-        ApiError: it does not answer as it should.
-    """
+    """Ask the server for threadmill's deployments, their last runs, and those that are late or missing."""
     found = [one for one in api.list("deployments") if (one["entrypoint"] or "").startswith(_MODULES)]
     names = {one["name"] for one in found}
     declared = [one["name"] for one in yaml.safe_load(PREFECT_YAML.read_text())["deployments"]]
@@ -108,13 +103,8 @@ def upcoming(api: Api) -> list[DeploymentState]:
     return sorted(states, key=lambda one: (one.next_at or never, one.name))
 
 
-def has_pool(api: Api) -> bool:
-    """Whether the work pool is there."""
-    return api.find(f"work_pools/{POOL}") is not None
-
-
 def prepare_queue(api: Api) -> None:
-    """One measuring run at a time: make the queue, or give it its limit; a limit that somebody has set stays."""
+    """Make the queue of measuring runs, or give it its limit of one at a time; a limit that somebody has set stays."""
     path = f"work_pools/{POOL}/queues"
     queue = api.find(f"{path}/{QUEUE}")
     if queue is None:
@@ -135,7 +125,7 @@ def settle(api: Api, state: str, message: str) -> None:
 
     A lost run would hold its place in the queue, and the queue `measure` has one place.
     """
-    alive = running_flow_runs()
+    alive = {process.flow_run for process in running_processes()}
     unfinished = api.list(
         "flow_runs", flow_runs={"state": {"type": {"any_": _UNFINISHED}}}, work_pools={"name": {"any_": [POOL]}}
     )
@@ -144,37 +134,39 @@ def settle(api: Api, state: str, message: str) -> None:
             api.ask("POST", f"flow_runs/{run['id']}/set_state", {"state": {"type": state, "message": message}})
 
 
-def active_schedules(api: Api) -> Schedules:
-    """The schedules as they are, paused and resumed by hand."""
-    return {
-        (deployment["name"], schedule["slug"]): schedule["active"]
-        for deployment in api.list("deployments")
-        for schedule in deployment["schedules"]
-        if schedule["slug"]
-    }
+@contextmanager
+def schedules_kept(api: Api, deployed: Path) -> Iterator[None]:
+    """Let schedules that were paused or resumed by hand stay so when the body deploys, unless prefect.yaml has changed.
 
-
-def keep_schedules(api: Api, before: Schedules, deployed: Path) -> None:
-    """After a deploy: a schedule that was paused or resumed by hand stays so, unless prefect.yaml has changed.
-
-    `deployed` is the file of `remember_deploy`.
+    `deployed` is a file that says which prefect.yaml was deployed last.
     """
-    if not deployed.exists() or deployed.read_text() != _digest():
-        return
+    digest = hashlib.sha256(PREFECT_YAML.read_bytes()).hexdigest()
+    unchanged = deployed.exists() and deployed.read_text() == digest
+    before = {(name, schedule["slug"]): schedule["active"] for name, _, schedule in _schedules(api)}
+    try:
+        yield
+    except Interrupted:
+        if unchanged:
+            _set_active(api, before)
+        raise
+    if unchanged:
+        _set_active(api, before)
+    deployed.write_text(digest)
+
+
+def _set_active(api: Api, wanted: Mapping[tuple[str, str], bool]) -> None:
+    for name, path, schedule in _schedules(api):
+        active = wanted.get((name, schedule["slug"]), schedule["active"])
+        if active != schedule["active"]:
+            api.ask("PATCH", path, {"active": active})
+
+
+def _schedules(api: Api) -> Iterator[tuple[str, str, JsonObject]]:
+    """All schedules that have a slug: the deployment, the path of the schedule, and itself."""
     for deployment in api.list("deployments"):
         for schedule in deployment["schedules"]:
-            active = before.get((deployment["name"], schedule["slug"]), schedule["active"])
-            if active != schedule["active"]:
-                api.ask("PATCH", f"deployments/{deployment['id']}/schedules/{schedule['id']}", {"active": active})
-
-
-def remember_deploy(deployed: Path) -> None:
-    """Keep in mind which prefect.yaml was deployed last."""
-    deployed.write_text(_digest())
-
-
-def _digest() -> str:
-    return hashlib.sha256(PREFECT_YAML.read_bytes()).hexdigest()
+            if schedule["slug"]:
+                yield deployment["name"], f"deployments/{deployment['id']}/schedules/{schedule['id']}", schedule
 
 
 def _state(api: Api, deployment: JsonObject) -> DeploymentState:

@@ -1,8 +1,12 @@
-"""The processes of one `threadmill serve`: how they are started, watched, found by their mark, and ended.
+"""The processes of one `threadmill serve`: start them, watch them, find them by their mark, and end them.
 
 Process groups would not do: Prefect's worker gives every flow run a session of its own, and a worker that is killed
-leaves its flow runs behind. Every process carries the mark in its environment instead, whoever started it. This module
-imports neither Prefect nor the record, because the warden runs it too.
+leaves its flow runs behind. Every process carries the mark in its environment instead, whoever started it.
+
+Run as a program, this module is the warden: it waits until `serve` is gone, and ends the processes that `kill -9` of
+`serve` leaves behind. The parent-death signal would take the server together with the worker, and reach no flow run:
+those are the worker's children, in sessions of their own. The module imports neither Prefect nor the record, so that
+the warden stays small in memory for as long as `serve` lives.
 """
 
 from __future__ import annotations
@@ -13,7 +17,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,17 +30,14 @@ _FLOW_RUN = b"PREFECT__FLOW_RUN_ID="
 _POLL_S = 0.1
 
 # A flow run that is asked to end closes its row, ends its children and tells the server, which takes about two seconds.
-RUN_GRACE_S = 12.0
-GRACE_S = 10.0
+_RUN_GRACE_S = 12.0
+_GRACE_S = 10.0
+# How long the warden may take to end everything.
+_WARDEN_S = 30.0
 # A signal that comes just before a thread begins to wait for a lock does not wake it; another one does.
 _AGAIN_S = 4.0
 # Ctrl-C under `make` or another wrapper may come twice.
 _ONE_PRESS_S = 1.0
-
-
-def new_token() -> str:
-    """The mark's value for one `serve`."""
-    return uuid.uuid4().hex
 
 
 class Interrupted(Exception):  # a way out, not a fault
@@ -70,7 +70,7 @@ class Child:
 
 
 @contextmanager
-def open_log(path: str) -> Iterator[int]:
+def _open_log(path: str) -> Iterator[int]:
     """A descriptor to append to a new log; the log of the start before is kept beside it."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     if os.path.exists(path):
@@ -83,17 +83,19 @@ def open_log(path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def start_prefect(name: str, arguments: Sequence[str], environment: Mapping[str, str], log: str, cwd: str) -> Child:
-    """Start Prefect's program, its output in a log of its own.
+def start_module(
+    name: str, arguments: Sequence[str], environment: Mapping[str, str], log: str, cwd: str, stdin: int
+) -> Child:
+    """Start a module of Python as a program, its output in a log of its own.
 
     In a session of its own, so that Ctrl-C on the terminal does not reach it: `serve` ends it when its turn comes.
     """
-    with open_log(log) as output:
+    with _open_log(log) as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", *arguments],
+            [sys.executable, "-m", *arguments],
             env=environment,
             cwd=cwd,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -101,8 +103,26 @@ def start_prefect(name: str, arguments: Sequence[str], environment: Mapping[str,
     return Child(name, process, log)
 
 
+@contextmanager
+def standing_by(token: str, environment: Mapping[str, str], log: str) -> Iterator[Child]:
+    """Have a warden in the body; at the end it makes sure that no process with the mark is left."""
+    # Without the mark, or it would end itself.
+    unmarked = {name: value for name, value in environment.items() if name != MARK}
+    warden = start_module("the warden", [__name__, token], unmarked, log, "/", subprocess.PIPE)
+    try:
+        yield warden
+    finally:
+        assert warden.process.stdin is not None  # noqa: S101 - PIPE was asked for
+        warden.process.stdin.close()
+        try:
+            warden.process.wait(_WARDEN_S)
+        except subprocess.TimeoutExpired:
+            warden.process.kill()
+            warden.process.wait()
+
+
 class Watch:
-    """Waits, and says when a child has ended that should not, or when `serve` is told to end."""
+    """Wait, until a child ends by itself or `serve` is told to end."""
 
     def __init__(self, stop: CancelToken) -> None:
         self._stop = stop
@@ -117,12 +137,7 @@ class Watch:
         return child
 
     def pause(self, seconds: float) -> None:
-        """Wait that long.
-
-        Raises:
-            Interrupted: `serve` is told to end.
-            ServeError: a child has ended by itself.
-        """
+        """Wait that long. Raises `Interrupted` if `serve` is told to end, and `ServeError` if a child has ended."""
         self._poll.poll(seconds * 1000)
         if self._stop.cancelled:
             raise Interrupted
@@ -131,12 +146,7 @@ class Watch:
                 raise ServeError(f"{child.name} has ended by itself ({_how(child.process)}); see {child.log}")
 
     def finish(self, child: Child, timeout_s: float) -> None:
-        """Wait for a child that ends when its work is done.
-
-        Raises:
-            ServeError: it did not do its work, or another child has ended by itself.
-            Interrupted: `serve` is told to end.
-        """
+        """Wait for a child that ends when its work is done. Raises what `pause` does, and `ServeError` if it fails."""
         give_up = time.monotonic() + timeout_s
         try:
             while child.running:
@@ -156,52 +166,47 @@ def _how(process: subprocess.Popen[bytes]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process with the mark; `flow_run` is the id of the flow run that it, or an ancestor of it, runs."""
+    """A process; `flow_run` is the id of the flow run that it, or an ancestor of it, runs."""
 
     pid: int
     flow_run: str | None
 
 
-def marked(token: str) -> list[Process]:
-    """All processes that carry the mark; one that waits to be reaped has no environment any more."""
+def running_processes(token: str | None = None) -> list[Process]:
+    """The processes of this host, or only those that carry the mark; one that waits to be reaped carries none."""
     mark = f"{MARK}={token}".encode()
     found = []
-    for name in os.listdir("/proc"):
-        entries = _environment(name) if name.isdigit() else []
-        if mark in entries:
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/environ", "rb") as stream:
+                entries = stream.read().split(b"\0")
+        except OSError:
+            # It is gone, or another user's.
+            continue
+        if token is None or mark in entries:
             flow_run = next((entry for entry in entries if entry.startswith(_FLOW_RUN)), None)
             found.append(Process(int(name), flow_run.removeprefix(_FLOW_RUN).decode() if flow_run else None))
     return found
 
 
-def running_flow_runs() -> set[str]:
-    """Ids of all flow runs that have a process on this host, whoever started it."""
-    entries = (entry for name in os.listdir("/proc") if name.isdigit() for entry in _environment(name))
-    return {entry.removeprefix(_FLOW_RUN).decode() for entry in entries if entry.startswith(_FLOW_RUN)}
+def end_flow_runs(token: str) -> None:
+    """Ask every flow run to end, as Prefect's worker would, and wait for it for a while; some may be left."""
+    _ask_to_end(
+        lambda: [process for process in running_processes(token) if process.flow_run], _RUN_GRACE_S, again_s=_AGAIN_S
+    )
 
 
-def end_flow_runs(token: str, *, grace_s: float = RUN_GRACE_S) -> None:
-    """Ask every flow run to end, as Prefect's worker would, and wait for it; some may be left after `grace_s`."""
-    _ask_to_end(lambda: [process for process in marked(token) if process.flow_run], grace_s, again_s=_AGAIN_S)
-
-
-def end_all(token: str, *, run_grace_s: float = RUN_GRACE_S, grace_s: float = GRACE_S) -> None:
+def end_all(token: str) -> None:
     """Leave no process with the mark: flow runs first, while there is a server that they can tell.
 
     A worker must not go first: it kills its flow runs, and their rows would stay open.
     """
-    end_flow_runs(token, grace_s=run_grace_s)
-    _ask_to_end(lambda: marked(token), grace_s)
+    end_flow_runs(token)
+    _ask_to_end(lambda: running_processes(token), _GRACE_S)
     # Again until none is left: one that was just being forked is not seen the first time.
-    while kill_all(token):
+    while left := running_processes(token):
+        _signal(left, signal.SIGKILL)
         time.sleep(_POLL_S)
-
-
-def kill_all(token: str) -> bool:
-    """Kill what has the mark; whether there was anything."""
-    left = marked(token)
-    _signal(left, signal.SIGKILL)
-    return bool(left)
 
 
 def _ask_to_end(find: Callable[[], Sequence[Process]], grace_s: float, *, again_s: float | None = None) -> None:
@@ -223,15 +228,6 @@ def _signal(processes: Sequence[Process], number: signal.Signals) -> None:
             continue
 
 
-def _environment(pid: str) -> list[bytes]:
-    """What a process was started with; nothing for those that are gone and for other users' processes."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as stream:
-            return stream.read().split(b"\0")
-    except OSError:
-        return []
-
-
 @contextmanager
 def told_to_end(token: str) -> Iterator[CancelToken]:
     """Set by SIGINT, SIGTERM and SIGHUP; a second one kills every process with the mark.
@@ -248,7 +244,7 @@ def told_to_end(token: str) -> Iterator[CancelToken]:
             since = time.monotonic()
             stop.cancel()
         elif time.monotonic() - since > _ONE_PRESS_S:
-            kill_all(token)
+            _signal(running_processes(token), signal.SIGKILL)
 
     numbers = [signal.SIGINT, signal.SIGTERM]
     # Under nohup it stays ignored.
@@ -260,3 +256,10 @@ def told_to_end(token: str) -> Iterator[CancelToken]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    # Standard input ends when `serve` has gone.
+    while os.read(0, 4096):
+        pass
+    end_all(sys.argv[1])

@@ -6,7 +6,9 @@ import errno
 import os
 import platform
 import socket
+import subprocess
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,12 +24,11 @@ from flows.serving.processes import (
     Interrupted,
     Watch,
     end_flow_runs,
-    marked,
-    new_token,
-    start_prefect,
+    running_processes,
+    standing_by,
+    start_module,
     told_to_end,
 )
-from flows.serving.warden import standing_by
 from flows.settings import Settings
 
 _HOST = "127.0.0.1"
@@ -43,7 +44,7 @@ _ENDED = "threadmill serve was ended"
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What is up: the UI's address, where the logs are, and what runs next."""
+    """A server and worker that are up: the UI's address, the folder of the logs, and the next runs."""
 
     url: str
     logs: str
@@ -62,19 +63,19 @@ def serve(
     """Serve until told to end by a signal; at the end no process is left.
 
     Args:
-        settings: those of this process.
-        environment: this process's, which the children get with what they need.
-        port: of the server, on the loopback address.
-        limit: flow runs at once; as many as are due if None.
-        tell: is told what goes on, a line each.
-        ready: is told once, when everything is up.
+        settings: the settings of this process.
+        environment: the environment of this process; the children get it with what they need.
+        port: the server's, on the loopback address.
+        limit: the greatest number of flow runs at once; None for as many as are due.
+        tell: hears of each stage, a line each.
+        ready: is called once, when everything is up.
 
     Raises:
         RequestRefused: it cannot start here; nothing was started.
         ServeError: something failed, or ended by itself; everything was ended.
     """
     _check(environment, port, limit)
-    token = new_token()
+    token = uuid.uuid4().hex
     with server.hold(settings.home), told_to_end(token) as stop:
         _check_port(port)
         url = f"http://{_HOST}:{port}"
@@ -113,7 +114,7 @@ class _Stack:
         self._tell = tell
 
     def bring_up(self, home: str, port: int, limit: int | None) -> None:
-        """Everything, in the order in which one needs the other."""
+        """Start everything, in the order in which one needs the other."""
         self._tell("starting Prefect's server (about 10 s)")
         self.server = self._start("Prefect's server", "server", "server", "start", "--host", _HOST, "--port", str(port))
         self._watch.add(self.server)
@@ -125,7 +126,7 @@ class _Stack:
         self._start_worker(limit)
 
     def planned(self) -> list[DeploymentState]:
-        """What runs next; the server plans within some seconds after a deploy."""
+        """The deployments by their next runs, which the server plans within some seconds after a deploy."""
         give_up = time.monotonic() + _PLAN_S
         while True:
             rows = deployments.upcoming(self.api)
@@ -135,23 +136,16 @@ class _Stack:
 
     def _deploy(self) -> None:
         deployments.settle(self.api, "CRASHED", "its process was gone when threadmill serve started")
-        if not deployments.has_pool(self.api):
+        if self.api.find(f"work_pools/{deployments.POOL}") is None:
             # Prefect's command for it would have the server ask the world for a catalogue of pool types.
             once = self._start("making the work pool", "deploy", *_worker("--type", "process", "--run-once"))
             self._watch.finish(once, _START_S)
         deployments.prepare_queue(self.api)
         deployments.prepare_automations(self.api)
-        before = deployments.active_schedules(self.api)
         # In the folder of prefect.yaml, which is also where the deployments' runs will find themselves.
-        deploy = self._start("deploying prefect.yaml", "deploy", "--no-prompt", "deploy", "--all", cwd=deployments.ROOT)
-        deployed = Path(self._folder, "deployed")
-        try:
-            self._watch.finish(deploy, _START_S)
-        except Interrupted:
-            deployments.keep_schedules(self.api, before, deployed)
-            raise
-        deployments.keep_schedules(self.api, before, deployed)
-        deployments.remember_deploy(deployed)
+        with deployments.schedules_kept(self.api, Path(self._folder, "deployed")):
+            deploy = ("deploying prefect.yaml", "deploy", "--no-prompt", "deploy", "--all")
+            self._watch.finish(self._start(*deploy, cwd=deployments.ROOT), _START_S)
 
     def _start_worker(self, limit: int | None) -> None:
         since = datetime.now(UTC)
@@ -167,9 +161,8 @@ class _Stack:
 
     def _start(self, name: str, log: str, *arguments: str, cwd: Path | None = None) -> Child:
         # Elsewhere than where the user is: Prefect would read settings from files in the current folder.
-        return start_prefect(
-            name, arguments, self._environment, os.path.join(self._folder, f"{log}.log"), str(cwd or self._folder)
-        )
+        path, cwd_path = os.path.join(self._folder, f"{log}.log"), str(cwd or self._folder)
+        return start_module(name, ["prefect", *arguments], self._environment, path, cwd_path, subprocess.DEVNULL)
 
     def _wait(self, true: Callable[[], bool], otherwise: str, log: str) -> None:
         give_up = time.monotonic() + _START_S
@@ -184,8 +177,7 @@ def _worker(*options: str) -> list[str]:
 
 
 def _check(environment: Mapping[str, str], port: int, limit: int | None) -> None:
-    api = environment.get("PREFECT_API_URL")
-    if api:
+    if api := environment.get("PREFECT_API_URL"):
         raise RequestRefused(
             f"PREFECT_API_URL is set ({api}), and serve starts a server of its own: unset it, "
             "or deploy to that server as docs/scheduling.md says"
@@ -205,11 +197,8 @@ def _check_port(port: int) -> None:
         try:
             probe.bind((_HOST, port))
         except OSError as error:
-            why = (
-                "is taken by another program"
-                if error.errno == errno.EADDRINUSE
-                else f"cannot be used: {error.strerror}"
-            )
+            taken = error.errno == errno.EADDRINUSE
+            why = "is taken by another program" if taken else f"cannot be used: {error.strerror}"
             raise RequestRefused(f"port {port} {why}; choose another one with --port") from None
 
 
@@ -234,11 +223,11 @@ def take_down(api: Api, token: str, server: Child | None, worker: Child | None) 
 
 
 def _cancel_flow_runs(api: Api, token: str) -> None:
-    """As from the UI: the worker is told, and ends each run."""
+    """Cancel as from the UI does: the worker hears of it, and ends each run."""
     asked: set[str] = set()
     give_up = time.monotonic() + _CANCEL_S
     while time.monotonic() < give_up:
-        running = {process.flow_run for process in marked(token) if process.flow_run}
+        running = {process.flow_run for process in running_processes(token) if process.flow_run}
         if not running:
             return
         for flow_run in running - asked:

@@ -1,4 +1,4 @@
-"""The one Prefect server of a THREADMILL_HOME: who runs it, how commands find it, and what its programs are told.
+"""The one Prefect server of a THREADMILL_HOME: its lock, how commands find it, and the environment of its programs.
 
 `threadmill serve` holds the lock for as long as it lives, however it ends; a small file beside the lock says where its
 server is. A command with an embedded server shares the lock with others like it: two servers on one database file
@@ -21,7 +21,7 @@ from http import HTTPStatus
 from flows.errors import ApiError, RequestRefused
 from flows.serving.api import Api
 from flows.serving.processes import MARK
-from flows.settings import Settings, make_folder
+from flows.settings import Settings, make_folder, variable
 
 _AUTH = "PREFECT_API_AUTH_STRING"
 _SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
@@ -40,14 +40,17 @@ class Live:
 
 @contextmanager
 def hold(home: str) -> Iterator[None]:
-    """Be the one `serve` of this THREADMILL_HOME.
-
-    Raises:
-        RequestRefused: there is one already, or a command with an embedded server uses the same files.
-    """
+    """Be the one `serve` of this THREADMILL_HOME; refused if there is one, or an embedded server uses its files."""
     descriptor = _open(home)
     try:
-        _take(descriptor, home)
+        # More than once: another command may just be looking.
+        for _ in range(3):
+            if _lock(descriptor, fcntl.LOCK_EX):
+                break
+            time.sleep(_POLL_S)
+        else:
+            raise RequestRefused(_why_not(home))
+        _forget(home)
         try:
             yield
         finally:
@@ -85,22 +88,15 @@ def find(home: str) -> Live | None:
         os.close(descriptor)
 
 
-def _take(descriptor: int, home: str) -> None:
-    # More than once: another command may just be looking.
-    for _ in range(3):
-        if _lock(descriptor, fcntl.LOCK_EX):
-            _forget(home)
-            return
-        time.sleep(_POLL_S)
-    live = _read(home)
-    if live is None:
-        raise RequestRefused(
-            f"another threadmill serve is just starting in {os.path.abspath(home)}, or a command with --via prefect "
-            "is using its files; try again when that is done"
+def _why_not(home: str) -> str:
+    if live := _read(home):
+        return (
+            f"threadmill serve is running already: {live.url}, process {live.pid}; end that one first, "
+            "or set another THREADMILL_HOME"
         )
-    raise RequestRefused(
-        f"threadmill serve is running already: {live.url}, process {live.pid}; end that one first, "
-        "or set another THREADMILL_HOME"
+    return (
+        f"another threadmill serve is just starting in {os.path.abspath(home)}, or a command with --via prefect "
+        "is using its files; try again when that is done"
     )
 
 
@@ -129,7 +125,7 @@ def _read(home: str) -> Live | None:
 
 
 def _forget(home: str) -> None:
-    """Remove what a `serve` that is gone has said."""
+    """Remove the file of a `serve` that is gone."""
     with suppress(FileNotFoundError):
         os.remove(_state(home))
 
@@ -158,7 +154,7 @@ def use_server(home: str) -> bool:
 
 
 def wait_for_server(home: str, tell: Callable[[str], None]) -> bool:
-    """As `use_server`, while a server is just starting too; if there is none, `serve` starts none from here on."""
+    """Do as `use_server`, and wait for a server that is just starting; if there is none, keep `serve` from starting."""
     give_up = time.monotonic() + _STARTING_S
     while not use_server(home):
         if share(home):
@@ -171,7 +167,7 @@ def wait_for_server(home: str, tell: Callable[[str], None]) -> bool:
 
 
 def check(api: Api) -> None:
-    """Raises RequestRefused if the server cannot be reached, or does not let this user in."""
+    """Refuse to go on if the server cannot be reached, or does not let this user in."""
     try:
         api.ask("GET", "health")
         # Unlike the first path, this one is protected where the server is.
@@ -196,7 +192,7 @@ def prefect_folder(home: str) -> str:
 
 
 def prefect_environment(home: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """What is to be added to an environment for a server of our own; what the user has set stays."""
+    """The variables to be added to an environment for a server of our own; those that the user has set stay."""
     ours = {
         # Prefect's own files in a folder of ours: the user's profile is left alone.
         "PREFECT_HOME": prefect_folder(home),
@@ -219,7 +215,7 @@ def prefect_environment(home: str, environment: Mapping[str, str]) -> dict[str, 
         "DO_NOT_TRACK": "1",
     }
     if _SERVER_AUTH in environment:
-        # Who protects the server means its clients here to get in.
+        # A user who protects the server means its clients here to get in.
         ours[_AUTH] = environment[_SERVER_AUTH]
     return {name: value for name, value in ours.items() if name not in environment}
 
@@ -244,11 +240,8 @@ def _absolute_paths(settings: Settings) -> dict[str, str]:
     """The settings that name files: a worker's flow runs have another current folder than `serve`."""
     from db.engine import parse_url
 
-    paths = {"THREADMILL_HOME": os.path.abspath(settings.home)}
-    if settings.key_file is not None:
-        paths["THREADMILL_KEY_FILE"] = os.path.abspath(settings.key_file)
-    if settings.vault is not None:
-        paths["THREADMILL_VAULT"] = os.path.abspath(settings.vault)
+    files = {"home": settings.home, "key_file": settings.key_file, "vault": settings.vault}
+    paths = {variable(name): os.path.abspath(path) for name, path in files.items() if path is not None}
     if settings.paths:
         paths["THREADMILL_PATHS"] = os.pathsep.join(map(os.path.abspath, settings.path_list))
     if os.sep in settings.openssl:

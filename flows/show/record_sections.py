@@ -25,6 +25,8 @@ Row = TypeVar("Row")
 # A page lists this many for people; a query gives all.
 LISTED: Final = 200
 _CHANGES_LISTED = 100
+_VERIFICATION = "verify_vault"
+_MOST_CHARTS = 4
 
 
 def failures_section(runs: Sequence[RunRow], payloads: Sequence[PayloadRow], samples: Sequence[SampleRow]) -> Section:
@@ -112,16 +114,6 @@ def changes_section(found: StepsFound) -> Section:
     return Section(title, (Paragraph(f"{looked} {_ABOUT_CHANGES}{more}"), table))
 
 
-_ABOUT_CHANGES = (
-    "A step is a change of level of more than 5 %, with at least six runs on either side and the whole interval beyond "
-    "5 %. What changed at that point is what the record knows to differ; it need not be the cause."
-)
-
-
-VERIFICATION: Final = "verify_vault"
-_MOST_CHARTS = 4
-
-
 def vault_sections(
     history: History, runs: Sequence[RunRow], since: datetime | None, until: datetime | None, *, made_at: datetime
 ) -> Iterator[Section]:
@@ -200,7 +192,7 @@ def _newest(history: History, vaults: Sequence[VaultRow], until: datetime | None
 
 
 def _proofs(history: History, vaults: Sequence[VaultRow], runs: Sequence[RunRow], made_at: datetime) -> Table:
-    verifications = sorted((run for run in runs if run.flow == VERIFICATION), key=lambda run: run.id, reverse=True)
+    verifications = sorted((run for run in runs if run.flow == _VERIFICATION), key=lambda run: run.id, reverse=True)
     lines = []
     for vault in vaults:
         last = next((run for run in verifications if _looked_at(history, run.id, vault)), None)
@@ -251,6 +243,10 @@ def _panels(rows: Sequence[SnapshotRow]) -> Iterator[LinePanel]:
             yield LinePanel(what, (Line("snapshots", moments),))
 
 
+_ABOUT_CHANGES = (
+    "A step is a change of level of more than 5 %, with at least six runs on either side and the whole interval beyond "
+    "5 %. What changed at that point is what the record knows to differ; it need not be the cause."
+)
 _HOW_TO_READ_VAULTS = (
     "From the record alone: the vaults themselves are not read for this; `threadmill status` reads them. MB of a "
     "snapshot are its files' own size, MB added the ciphertext that was new. An object is proven when all of it was "

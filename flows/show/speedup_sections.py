@@ -11,7 +11,7 @@ from datetime import datetime
 
 from db.answers import TrendRow
 from db.rows import SampleRow
-from flows.analysis.findings import SpeedupFinding, by_case, speedup_findings
+from flows.analysis.findings import SpeedupFinding, by_case, speedup_findings, version_numbers
 from flows.analysis.intervals import verdict_on_speedup
 from flows.analysis.latest import Measured
 from flows.analysis.sentences import executor_label, speedup_sentences
@@ -270,7 +270,7 @@ def _in_order(found: _Moments) -> tuple[Moment, ...]:
 def _by_version(key: _Key) -> tuple[str, tuple[int, ...], str]:
     workload, label = key
     version = label.split(" ", maxsplit=1)[0].removesuffix("t")
-    return workload, tuple(int(part) for part in version.split(".") if part.isdecimal()), label
+    return workload, version_numbers(version), label
 
 
 _HOW_TO_READ_SPEEDUPS = (

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db.summaries import quartiles
-from flows.analysis.intervals import Ratio, mad, none_observed_bound, ratio_of_pairs, spread
+from db.summaries import mad, quartiles
+from flows.analysis.intervals import Ratio, none_observed_bound, ratio_of_pairs, spread
 
 values = st.lists(st.floats(0.001, 1000), min_size=1, max_size=30)
 

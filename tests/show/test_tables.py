@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -84,6 +85,23 @@ def test_names_are_folded_at_blanks_and_by_the_columns_that_letters_take() -> No
         "│ 漢字漢字漢 │           │",
         "│ 字e\u0301        │           │",
         "└────────────┴───────────┘",
+    ]
+
+
+def test_lines_are_plain_where_the_output_encodes_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table reaches a stream that takes ASCII only."""
+    file = io.BytesIO()
+    stream = io.TextIOWrapper(file, encoding="ascii")
+    monkeypatch.setattr("sys.stdout", stream)
+    terminal.print_table(THINGS.fill([Thing("one", 1000)]).narrowed())
+    stream.flush()
+    assert file.getvalue().decode().splitlines() == [
+        "things",
+        "+------+-------+",
+        "| name | count |",
+        "+------+-------+",
+        "| one  | 1,000 |",
+        "+------+-------+",
     ]
 
 
