@@ -1,4 +1,4 @@
-"""What `db.history` works out of the rows of the record: counts, series, trends, failures, proofs."""
+"""Rows that `db.history` derives from those of the record: counts, series, trends, failures, proofs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A consistent copy of a SQLite record while others go on writing; and new files, which are whole or not there."""
+"""Copy a SQLite record while other processes write to it, and make files and folders that are whole or not there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Backup:
 
 
 def back_up(url: str, path: str, *, overwrite: bool = False, timeout_s: float = BUSY_TIMEOUT_S) -> Backup:
-    """Copy the record as it is at this moment, whatever its schema; the copy is checked before it gets its name.
+    """Copy the record of this moment, of any schema; the copy is checked before it gets its name.
 
     Raises:
         RecordUnusable: not SQLite, not there, locked, or damaged.

@@ -95,7 +95,7 @@ class TableSize:
 
 @dataclass(frozen=True, slots=True)
 class RecordStats:
-    """The record in numbers; `size_bytes` is what it takes on disk, SQLite's write-ahead log included."""
+    """The record in numbers; `size_bytes` is its size on disk, with SQLite's write-ahead log."""
 
     where: str
     schema: str

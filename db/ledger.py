@@ -3,8 +3,8 @@
 A seal is the SHA-256 over a digest per table of the run's rows, in lines of JSON with fixed forms. The columns that a
 seal covers are listed below, as the ledger's format; surrogate ids are no part of it, so that a seal outlives a move to
 another database. Heads are chained: head = SHA-256 of the head before and the entry. That finds corruption and edits.
-Against somebody who rewrites the whole chain it helps only if a head was kept elsewhere: a run's log line and artifact
-have it.
+Against an attacker who rewrites the whole chain it helps only if a head was kept elsewhere: a run's log line and
+artifact have it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Seal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LedgerFault:
-    """A difference from what was sealed; `run_id` is None if it concerns the chain itself."""
+    """A difference from the sealed rows; `run_id` is None if it concerns the chain itself."""
 
     run_id: int | None
     what: str

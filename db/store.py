@@ -134,11 +134,11 @@ class Store:
         return self._add(functools.partial(add_samples, interpreter_facts=interpreter_facts), rows)
 
     def record_verdicts(self, rows: Sequence[VerdictRow]) -> int:
-        """Write what one run found in a vault, all or none; the number of new rows."""
+        """Write the verdicts of one run on a vault, all or none; the number of new rows."""
         return self._add(add_verdicts, rows)
 
     def record_snapshot(self, row: SnapshotRow) -> bool:
-        """Write what a run put into a vault, and raise the vault's high-water mark; False if the run has a snapshot.
+        """Write the snapshot that a run added to a vault, and raise the vault's mark; False if the run has a snapshot.
 
         The mark never goes down: a snapshot that is older than one on record leaves it as it is.
         """

@@ -56,7 +56,7 @@ ROWS_AT_ONCE = 2_000
 
 @contextmanager
 def _snapshot(url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> Iterator[Connection]:
-    """A connection that sees the record as it is now, whatever other processes write meanwhile."""
+    """A connection that sees the record of this moment, even if other processes write to it meanwhile."""
     parsed = parse_url(url)
     engine = open_engine(parsed, readonly=True, timeout_s=timeout_s)
     try:
@@ -116,20 +116,14 @@ def import_record(path: str, url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> 
             if target.execute(select(RUN.c.id).limit(1)).first():
                 raise RecordUnusable(shown(target_url), "has runs already; a record is imported into an empty one")
             counts = _copy_rows(source, target, shown(target_url))
-            if target.dialect.name == "postgresql":
-                _continue_numbers(target)
+            for table in TABLES:
+                if table.c.id.autoincrement and target.dialect.name == "postgresql":
+                    # PostgreSQL's own counter goes on after the ids that were inserted.
+                    counter = func.pg_get_serial_sequence(f'"{table.name}"', "id")
+                    target.execute(select(func.setval(counter, select(func.max(table.c.id)).scalar_subquery())))
     finally:
         engine.dispose()
     return counts
-
-
-def _continue_numbers(target: Connection) -> None:
-    """Let PostgreSQL's own counters go on after the ids that were inserted."""
-    for table in TABLES:
-        key = table.c.id
-        if key.autoincrement:
-            sequence = func.pg_get_serial_sequence(f'"{table.name}"', "id")
-            target.execute(select(func.setval(sequence, select(func.max(key)).scalar_subquery())))
 
 
 _OF_RUNS: Mapping[str, Callable[[datetime], Any]] = {
@@ -195,7 +189,7 @@ def export_sqlite(
             # To sort the rows once is faster than to add them to an index one by one.
             for index in (index for table in TABLES for index in sorted(table.indexes, key=lambda one: str(one.name))):
                 target.execute(CreateIndex(index))
-            # As a migration does.
+            # A migration does the same.
             target.execute(text(_VERSION_TABLE))
             target.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
         return counts

@@ -1,4 +1,4 @@
-"""Reads of what failed: runs, payloads, samples and verdicts as one list."""
+"""Reads of failures: runs, payloads, samples and verdicts as one list."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FailureKind = Literal["run", "payload", "sample", "verdict"]
 
 
 class FailureReads(RecordReader):
-    """What failed, newest first."""
+    """Failures, newest first."""
 
     def failures(
         self, which: SeriesFilter, *, kinds: Sequence[FailureKind] = (), limit: int | None = 20

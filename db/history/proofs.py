@@ -1,4 +1,4 @@
-"""Reads of when the objects of vaults were last proven to be whole."""
+"""Reads of proofs: when each object of a vault was last found whole."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ProofReads(VaultReads):
     def proofs(
         self, *, path: bytes | None = None, vault_id: str | None = None, never: bool = False, limit: int | None = 20
     ) -> list[ProofRow]:
-        """When each object in a vault was last found whole: never proven ones first, then the least recently proven.
+        """List when each object in a vault was last found whole: never proven ones first, then the least recent.
 
         The record knows the objects that a run encrypted or looked at; objects whose newest verdict is `removed` are
         left out. Takes the memory of the answer, however many objects there are.

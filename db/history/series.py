@@ -1,4 +1,4 @@
-"""Reads of series: what they came to run by run, and their trend by run or by day."""
+"""Reads of series: their summaries run by run, and their trends by run or by day."""
 
 from __future__ import annotations
 

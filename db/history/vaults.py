@@ -1,4 +1,4 @@
-"""Reads of vaults, of what runs put into them, and of what they found there."""
+"""Reads of vaults, of the snapshots that runs added to them, and of the verdicts on them."""
 
 from __future__ import annotations
 

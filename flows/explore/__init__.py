@@ -23,14 +23,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 HERE = Path(__file__).parent
 LOOPBACK = "127.0.0.1"
-# What the pages call the database, whatever its file is called: the descriptions refer to it.
+# The database's name on the pages, to which the descriptions refer; its file may have any name.
 NAME = "history"
 
 _SETTINGS = {
     # The questions at ten million rows take up to two seconds.
     "sql_time_limit_ms": 10_000,
     "truncate_cells_html": 200,
-    # It takes a second a page where there are millions of rows; whoever wants a facet has the column's menu.
+    # It takes a second a page where there are millions of rows; each column's menu offers a facet, too.
     "suggest_facets": False,
     "allow_download": False,
 }
@@ -40,7 +40,7 @@ class LiveDatabase(Database):  # type: ignore[misc]
     """A file that others write to: opened for reading only, and not taken for unchanging."""
 
     def connect(self, write: bool = False) -> sqlite3.Connection:
-        """As its base does, for any path, and never for writing."""
+        """Connect as the base class does, but to any path, and never for writing."""
         if write:
             raise sqlite3.OperationalError("the record is open for reading only")
         path = quote(os.path.abspath(self.path))
@@ -75,7 +75,7 @@ def serve(path: str, listener: socket.socket) -> None:
 
 
 def descriptions() -> Any:
-    """What the pages say, as Datasette takes it."""
+    """The texts of the pages, as Datasette takes them."""
     return parse_metadata((HERE / "metadata.yaml").read_text(encoding="utf-8"))
 
 

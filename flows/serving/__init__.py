@@ -1,1 +1,1 @@
-"""`threadmill serve`: Prefect's server and a worker as child processes, what they need, and their end."""
+"""`threadmill serve`: Prefect's server and a worker as child processes, their preparation and their end."""

@@ -1,4 +1,4 @@
-"""What Prefect's server holds of threadmill: work pool, queue, automations, and deployments with their runs."""
+"""Threadmill's objects on Prefect's server: work pool, queue, automations, and deployments with their runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POOL = "threadmill"
 QUEUE = "measure"
 _AUTOMATIONS = Path(__file__).parent / "automations.yaml"
 _UNFINISHED = ("RUNNING", "PENDING", "CANCELLING")
-# Started and not merely planned.
+# A run that has started, and is not merely planned.
 _BEGUN = ("RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLED", "CANCELLING")
 # The entrypoint of a deployment of ours begins with this.
 _MODULES = "flows."

@@ -192,7 +192,7 @@ def _check(environment: Mapping[str, str], port: int, limit: int | None) -> None
 
 def _check_port(port: int) -> None:
     with socket.socket() as probe:
-        # As Prefect's server does: a port whose last connections are just being closed is free.
+        # Prefect's server does the same: a port whose last connections are just being closed is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_HOST, port))
