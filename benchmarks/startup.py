@@ -1,4 +1,4 @@
-"""How long a command takes before it does anything: against the one import that a query cannot do without."""
+"""How long a command takes before it does anything, against one import of SQLAlchemy with its ORM."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def prune(parameters: PruneVault, settings: Settings, run: NewRun, tools: Tools)
             return vault.place(), index, _plan_prune(vault, policy, index, tools.history, tools.cancel)
 
         place, index, removal = tools.runner.plan(make)
-        tools.reporter.planned(PlannedWork("removing", "removal", len(removal.snapshots) + removal.objects))
+        tools.reporter.planned(PlannedWork("removing", "file", len(removal.snapshots) + removal.objects))
         with open_run(replace(run, parameters={"vault": shown_path(path)} | parameters.recorded()), tools) as opened:
             tally = VerdictTally()
             run_on_vault(_removals(place, key, removal, index), "prune", place, opened, tally)
