@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from db.rows import SampleRow
-from flows.analysis.intervals import Ratio, Spread, none_observed_bound, ratio_of_pairs, spread
+from flows.analysis.intervals import Ratio, SpeedVerdict, none_observed_bound, ratio_of_pairs, verdict_on_speedup
 from flows.text import if_known
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 
@@ -16,67 +16,96 @@ CaseSamples = Mapping[str, Sequence[SampleRow]]
 """Samples of one interpreter by the name of their case."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeCounts:
-    """The number of samples of a case by outcome."""
-
-    outcomes: tuple[tuple[Outcome, int], ...]
-    noisy: int
-
-    def count(self, *outcomes: Outcome) -> int:
-        """Samples with one of these outcomes."""
-        return sum(number for outcome, number in self.outcomes if outcome in outcomes)
-
-    @property
-    def failures(self) -> int:
-        """Samples that say that something is broken."""
-        return sum(number for outcome, number in self.outcomes if outcome.is_failure)
+WORDS = {
+    SpeedVerdict.FASTER: "helps here",
+    SpeedVerdict.NOT_FASTER: "does not help here",
+    SpeedVerdict.SLOWER: "slower here",
+    SpeedVerdict.NO_DIFFERENCE: "nothing can be said",
+    SpeedVerdict.NO_INTERVAL: "nothing can be said",
+}
+"""A verdict on an executor in few words, for a cell of a table."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedupFinding:
-    """A workload under an executor, against serial in the same rounds.
+    """A workload under an executor in one run, against serial in the same rounds.
 
-    `ratio` is None without a quiet pair. `ceiling` is the speed-up that as many independent processes had then, None
-    where the workload does not compute all the time. `reason` is why samples were skipped, `found` the result of the
-    work if it is the same in all samples.
+    `low` and `high` bound the 95 % interval of `speedup`, which is None without a quiet pair. `possible` is the
+    speed-up that as many independent processes had then, None where the workload does not compute all the time.
+    `outcomes` counts samples, `noisy` those that give no times. `skipped` is why samples were skipped, `found` the
+    result of the work if it is the same in all samples.
     """
 
+    run_id: int
+    interpreter: str
     workload: Workload
     executor: Executor
     workers: int
-    count: int
-    wall_ns: Spread | None
-    ratio: Ratio | None
-    ceiling: Ratio | None
-    samples: OutcomeCounts
-    reason: str | None
+    median_wall_ns: float | None
+    speedup: float | None
+    low: float | None
+    high: float | None
+    pairs: int
+    possible: float | None
+    possible_low: float | None
+    possible_high: float | None
+    possible_pairs: int
+    verdict: str
+    failures: int
+    skipped: str | None
     found: str | None
+    outcomes: Mapping[Outcome, int]
+    noisy: int
+
+    @property
+    def ratio(self) -> Ratio | None:
+        """The speed-up with its interval."""
+        return None if self.speedup is None else Ratio(self.speedup, self.low, self.high, self.pairs)
+
+    @property
+    def ceiling(self) -> Ratio | None:
+        """The possible speed-up with its interval."""
+        if self.possible is None:
+            return None
+        return Ratio(self.possible, self.possible_low, self.possible_high, self.possible_pairs)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RaceFinding:
-    """An update shape under a guard, or an alternative (`shape` None).
+    """An update shape under a guard in one run, or an alternative (`shape` None); `count` is updates per thread.
 
     Losses count in noisy samples too: noise does not undo a lost update, and gives a race more chances.
-    `exercised` are the trials that had a chance to lose; `bound` is the loss rate per trial that they do not
-    exclude at 95 %, where nothing was lost. `cost` is the time of an update against an unlocked one by the same
-    number of threads.
+    `lost_share` is the median, 0 to 1. `exercised` are the trials that had a chance to lose; `bound` is the loss rate
+    per trial that they do not exclude at 95 %, where nothing was lost. `cost` is the time of an update against an
+    unlocked one by the same number of threads, `low` and `high` bound its 95 % interval.
     """
 
-    guard: Guard
+    run_id: int
+    interpreter: str
     shape: Shape | None
+    guard: Guard
     workers: int
     count: int
-    lost_share: Spread | None
+    lost_share: float | None
     with_loss: int
     exercised: int
     bound: float | None
+    update_ns: float | None
     context_switches: float | None
-    update_ns: Spread | None
-    cost: Ratio | None
+    cost: float | None
+    low: float | None
+    high: float | None
+    pairs: int
+    verdict: str
+    failures: int
     gil_on: bool | None
-    samples: OutcomeCounts
+    outcomes: Mapping[Outcome, int]
+    noisy: int
+
+
+def failed_outcomes(outcomes: Mapping[Outcome, int]) -> str:
+    """The failed samples by outcome: `2 broken, 1 crashed`; empty if none failed."""
+    return ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items() if outcome.is_failure)
 
 
 def by_interpreter(rows: Iterable[SampleRow]) -> dict[str, list[SampleRow]]:
@@ -124,23 +153,47 @@ def speedup_findings(rows: Iterable[SampleRow]) -> tuple[SpeedupFinding, ...]:
         if first.workload is None or first.executor is None:
             continue
         workload, walls, found = Workload(first.workload), quiet_walls(own), {one.found for one in own}
+        executor, outcomes = Executor(first.executor), _count(own)
         if workload.cpu_bound and first.workers not in ceilings:
             ceilings[first.workers] = _ceiling(grouped, first.workers)
+        ratio = _paired(serial.get((workload, first.count), {}), walls)
+        possible = ceilings[first.workers] if workload.cpu_bound else None
+        skipped = next((one.error for one in own if one.outcome == Outcome.SKIPPED), None)
         findings.append(
             SpeedupFinding(
+                run_id=first.run_id,
+                interpreter=first.interpreter.label,
                 workload=workload,
-                executor=Executor(first.executor),
+                executor=executor,
                 workers=first.workers,
-                count=first.count,
-                wall_ns=spread([*walls.values()]) if walls else None,
-                ratio=_paired(serial.get((workload, first.count), {}), walls),
-                ceiling=ceilings[first.workers] if workload.cpu_bound else None,
-                samples=_count(own),
-                reason=next((one.error for one in own if one.outcome == Outcome.SKIPPED), None),
+                median_wall_ns=statistics.median(walls.values()) if walls else None,
+                speedup=ratio.value if ratio else None,
+                low=ratio.low if ratio else None,
+                high=ratio.high if ratio else None,
+                pairs=ratio.pairs if ratio else 0,
+                possible=possible.value if possible else None,
+                possible_low=possible.low if possible else None,
+                possible_high=possible.high if possible else None,
+                possible_pairs=possible.pairs if possible else 0,
+                verdict=_speedup_verdict(executor, ratio, outcomes, skipped),
+                failures=_failures(outcomes),
+                skipped=skipped,
                 found=if_known(str, found.pop()) if len(found) == 1 else None,
+                outcomes=outcomes,
+                noisy=sum(one.noisy for one in own),
             )
         )
     return tuple(findings)
+
+
+def _speedup_verdict(
+    executor: Executor, ratio: Ratio | None, outcomes: Mapping[Outcome, int], skipped: str | None
+) -> str:
+    if failed := failed_outcomes(outcomes):
+        return f"FAILED: {failed}"
+    if Outcome.SKIPPED in outcomes:
+        return f"skipped: {skipped}"
+    return "the base" if executor is Executor.SERIAL else WORDS[verdict_on_speedup(ratio)]
 
 
 def _ceiling(grouped: CaseSamples, workers: int) -> Ratio | None:
@@ -189,24 +242,44 @@ def _race_finding(own: Sequence[SampleRow], unlocked: Sequence[SampleRow]) -> Ra
     shares = [share for one in own if (share := lost_share(one)) is not None]
     times = _quiet_updates(own)
     switches = [one.context_switches for one in own if one.context_switches is not None]
-    counted = _count(own)
-    with_loss = counted.count(Outcome.LOST, Outcome.BROKEN)
-    exercised = with_loss + counted.count(Outcome.NONE_OBSERVED, Outcome.OK)
+    outcomes = _count(own)
+    with_loss = sum(outcomes.get(one, 0) for one in (Outcome.LOST, Outcome.BROKEN))
+    exercised = with_loss + sum(outcomes.get(one, 0) for one in (Outcome.NONE_OBSERVED, Outcome.OK))
+    cost = None if guard is Guard.NONE else _paired(times, _quiet_updates(unlocked))
     return RaceFinding(
-        guard=guard,
+        run_id=first.run_id,
+        interpreter=first.interpreter.label,
         shape=Shape(first.shape) if first.shape else None,
+        guard=guard,
         workers=first.workers,
         count=first.count,
-        lost_share=spread(shares) if shares else None,
+        lost_share=statistics.median(shares) if shares else None,
         with_loss=with_loss,
         exercised=exercised,
         bound=none_observed_bound(exercised) if exercised and not with_loss else None,
+        update_ns=statistics.median(times.values()) if times else None,
         context_switches=statistics.median(switches) if switches else None,
-        update_ns=spread([*times.values()]) if times else None,
-        cost=None if guard is Guard.NONE else _paired(times, _quiet_updates(unlocked)),
+        cost=cost.value if cost else None,
+        low=cost.low if cost else None,
+        high=cost.high if cost else None,
+        pairs=cost.pairs if cost else 0,
+        verdict=_race_verdict(guard, with_loss, exercised, outcomes),
+        failures=_failures(outcomes),
         gil_on=next((one.gil_on for one in own if one.gil_on is not None), None),
-        samples=counted,
+        outcomes=outcomes,
+        noisy=sum(one.noisy for one in own),
     )
+
+
+def _race_verdict(guard: Guard, with_loss: int, exercised: int, outcomes: Mapping[Outcome, int]) -> str:
+    """Never "safe": an update that was not lost may still be lost at another time."""
+    if failed := failed_outcomes(outcomes):
+        return f"FAILED: {failed}"
+    if with_loss:
+        return "loses updates"
+    if not exercised:
+        return "not exercised" if Outcome.NOT_EXERCISED in outcomes else "nothing was measured"
+    return "none observed" if guard is Guard.NONE else "no update lost"
 
 
 def lost_share(row: SampleRow) -> float | None:
@@ -228,9 +301,12 @@ def _quiet_updates(rows: Iterable[SampleRow]) -> dict[int, float]:
     return {row.round: time for row in rows if (time := update_ns(row)) is not None and not row.noisy}
 
 
-def _count(rows: Sequence[SampleRow]) -> OutcomeCounts:
-    counted = Counter(Outcome(row.outcome) for row in rows)
-    return OutcomeCounts(tuple(sorted(counted.items())), sum(row.noisy for row in rows))
+def _count(rows: Sequence[SampleRow]) -> dict[Outcome, int]:
+    return dict(sorted(Counter(Outcome(row.outcome) for row in rows).items()))
+
+
+def _failures(outcomes: Mapping[Outcome, int]) -> int:
+    return sum(number for outcome, number in outcomes.items() if outcome.is_failure)
 
 
 def version_numbers(version: str) -> tuple[int, ...]:

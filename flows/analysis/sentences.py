@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from flows.analysis.findings import OutcomeCounts, RaceFinding, SpeedupFinding
+from flows.analysis.findings import RaceFinding, SpeedupFinding, failed_outcomes
 from flows.analysis.intervals import MIN_PAIRS, Ratio, SpeedVerdict, verdict_on_speedup
 from flows.text import factor, percent, plural
 from tasks.axes import Executor, Guard, Outcome, Shape, Workload
@@ -18,14 +18,6 @@ ACCIDENT = (
     "backward jumps, and this update has none of them between its load and its store: an accident of the "
     "implementation)"
 )
-WORDS = {
-    SpeedVerdict.FASTER: "helps here",
-    SpeedVerdict.NOT_FASTER: "does not help here",
-    SpeedVerdict.SLOWER: "slower here",
-    SpeedVerdict.NO_DIFFERENCE: "nothing can be said",
-    SpeedVerdict.NO_INTERVAL: "nothing can be said",
-}
-"""A verdict on an executor in few words, for a cell of a table."""
 
 
 def speedup_sentences(label: str, findings: Iterable[SpeedupFinding]) -> dict[Workload, str]:
@@ -36,7 +28,7 @@ def speedup_sentences(label: str, findings: Iterable[SpeedupFinding]) -> dict[Wo
         own = [one for one in known if one.workload is workload]
         returned = workload is Workload.WAIT_BOOK and any(one.found and "at once" in one.found for one in own)
         clauses = [BOOK_WAIT] if returned else _clauses(workload, _one_per_executor(own))
-        failed = sum(one.samples.failures for one in own)
+        failed = sum(one.failures for one in own)
         clauses += [f"{plural(failed, 'sample')} of {workload} FAILED"] if failed else []
         if clauses:
             sentences[workload] = f"{label}: {'; '.join(clauses)}."
@@ -61,11 +53,6 @@ def with_interval(ratio: Ratio) -> str:
     if ratio.low is None or ratio.high is None:
         return f"{factor(ratio.value)}, no interval from {ratio.pairs} of at least {MIN_PAIRS} quiet pairs"
     return f"{factor(ratio.value)}, 95 % interval {ratio.low:.2f} to {ratio.high:.2f}"
-
-
-def failures(samples: OutcomeCounts) -> str:
-    """The failed samples by outcome: `2 broken, 1 crashed`; empty if none failed."""
-    return ", ".join(f"{number} {outcome}" for outcome, number in samples.outcomes if outcome.is_failure)
 
 
 def _one_per_executor(findings: Iterable[SpeedupFinding]) -> list[SpeedupFinding]:
@@ -114,8 +101,8 @@ def _figures(ratio: Ratio, ceiling: Ratio | None) -> str:
 
 
 def _why_nothing(name: str, finding: SpeedupFinding) -> str:
-    if finding.samples.count(Outcome.SKIPPED):
-        return f"{name} are not possible here ({finding.reason})"
+    if Outcome.SKIPPED in finding.outcomes:
+        return f"{name} are not possible here ({finding.skipped})"
     return f"nothing can be said of {name} (no quiet pair of samples)"
 
 
@@ -129,10 +116,10 @@ def _unlocked(label: str, finding: RaceFinding) -> str:
     shape = finding.shape or Shape.AUGMENTED
     start = f"{label}, unlocked {shape} ({shape.source})"
     trials = plural(finding.exercised, "trial")
-    if finding.samples.failures:
-        return f"{start}: FAILED samples: {failures(finding.samples)}."
+    if finding.failures:
+        return f"{start}: FAILED samples: {failed_outcomes(finding.outcomes)}."
     if finding.with_loss and finding.lost_share is not None:
-        lost = percent(finding.lost_share.median)
+        lost = percent(finding.lost_share)
         return f"{start}: updates lost in {finding.with_loss} of {trials}, {lost} of them in the median."
     if finding.bound is not None:
         gil = " with the GIL" if finding.gil_on else ""
@@ -142,15 +129,18 @@ def _unlocked(label: str, finding: RaceFinding) -> str:
             f"in the median (a per-trial loss rate above {percent(finding.bound)} is excluded at 95 %); "
             f"the language does not promise it{accident}."
         )
-    idle = finding.samples.count(Outcome.NOT_EXERCISED)
+    idle = finding.outcomes.get(Outcome.NOT_EXERCISED, 0)
     return f"{start}: nothing can be said, the race had no chance in {plural(idle, 'trial')}."
 
 
 def _guarded(label: str, finding: RaceFinding) -> str:
     start = f"{label}, {finding.guard}" + (f" around {finding.shape}" if finding.shape else "")
-    if finding.samples.failures:
-        return f"{start}: FAILED samples: {failures(finding.samples)}."
+    if finding.failures:
+        return f"{start}: FAILED samples: {failed_outcomes(finding.outcomes)}."
     if not finding.exercised:
         return f"{start}: nothing was measured."
-    cost = f"; the time of an update against an unlocked one: {with_interval(finding.cost)}" if finding.cost else ""
+    cost = ""
+    if finding.cost is not None:
+        ratio = Ratio(finding.cost, finding.low, finding.high, finding.pairs)
+        cost = f"; the time of an update against an unlocked one: {with_interval(ratio)}"
     return f"{start}: no update lost in {plural(finding.exercised, 'trial')}{cost}."

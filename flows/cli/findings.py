@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from db.rows import SampleRow
+from flows.analysis.findings import RaceFinding, SpeedupFinding
 from flows.cli.history import open_history, print_rows, say_if_empty
 from flows.cli.options import (
     ALL_CASES,
@@ -26,14 +27,14 @@ from flows.cli.options import (
 )
 from flows.errors import RequestRefused
 from flows.option_types import Flag, Whole
-from flows.show.finding_tables import RACES, SPEEDUPS, RaceRow, SpeedupRow, race_rows, speedup_rows
+from flows.show.finding_tables import RACES, SPEEDUPS, race_rows, speedup_rows
 from flows.show.tables import SAMPLES
 from tasks.axes import Outcome
 
 if TYPE_CHECKING:
     from db.history import History, SampleFilter
 
-Row = TypeVar("Row", SpeedupRow, RaceRow)
+Row = TypeVar("Row", SpeedupFinding, RaceFinding)
 # The outcomes of samples whose time can be used.
 _TIMED = {Outcome.OK, Outcome.LOST, Outcome.NONE_OBSERVED, Outcome.NOT_EXERCISED}
 
@@ -98,7 +99,7 @@ def speedup(
     which = _which("speedup", workloads, machines, times)
     history = open_history(limit)
     rows = _findings(history, which, run, limit, speedup_rows)
-    return print_rows(history, rows, SpeedupRow, form, lambda: SPEEDUPS.fill(rows))
+    return print_rows(history, rows, SpeedupFinding, form, lambda: SPEEDUPS.fill(rows))
 
 
 def race(
@@ -125,7 +126,7 @@ def race(
     which = _which("race", updates, machines, times)
     history = open_history(limit)
     rows = _findings(history, which, run, limit, race_rows)
-    return print_rows(history, rows, RaceRow, form, lambda: RACES.fill(rows))
+    return print_rows(history, rows, RaceFinding, form, lambda: RACES.fill(rows))
 
 
 def _which(experiment: str, axes: Axes, machines: Machines, times: Times) -> SampleFilter:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flows.analysis.findings import RaceFinding, quiet_walls, race_findings
 from flows.analysis.latest import Measured
 from flows.analysis.sentences import race_sentences
-from flows.show.finding_tables import RACES, race_row
+from flows.show.finding_tables import RACES
 from flows.show.plots.bars import CellState, HeatCell, HeatMap, Scale
 from flows.show.speedup_sections import SpeedupResult
 from flows.show.table import Column, Paragraph, Plot, Section, Sentences, Table, TableOf
@@ -32,8 +32,17 @@ class RaceResult:
 
 
 def race_results(measured: Iterable[Measured]) -> tuple[RaceResult, ...]:
-    """Findings of each interpreter."""
-    return tuple(RaceResult(one, tuple(sorted(race_findings(one.samples), key=_race_position))) for one in measured)
+    """Findings of each interpreter, under its name in the report."""
+    return tuple(
+        RaceResult(
+            one,
+            tuple(
+                replace(found, interpreter=one.label)
+                for found in sorted(race_findings(one.samples), key=_race_position)
+            ),
+        )
+        for one in measured
+    )
 
 
 def race_sections(results: Sequence[RaceResult]) -> Iterator[Section]:
@@ -63,21 +72,21 @@ def loss_map(results: Sequence[RaceResult]) -> HeatMap:
 def _race_cell(finding: RaceFinding | None) -> HeatCell:
     if finding is None:
         return HeatCell(CellState.NOT_MEASURED, ("not", "measured"))
-    if finding.samples.failures:
+    if finding.failures:
         return HeatCell(CellState.FAILED, ("FAILED",))
     if finding.with_loss and finding.lost_share is not None:
-        lost = finding.lost_share.median
-        return HeatCell(CellState.VALUE, (percent(lost), f"in {finding.with_loss} of {finding.exercised}"), lost)
+        words = (percent(finding.lost_share), f"in {finding.with_loss} of {finding.exercised}")
+        return HeatCell(CellState.VALUE, words, finding.lost_share)
     if finding.bound is not None:
         return HeatCell(CellState.NONE_OBSERVED, ("none", "observed", f"in {finding.exercised}"))
-    if finding.samples.count(Outcome.SKIPPED):
+    if Outcome.SKIPPED in finding.outcomes:
         return HeatCell(CellState.SKIPPED, ("skipped",))
     return HeatCell(CellState.NOTHING, ("not", "exercised"))
 
 
 def race_table(results: Sequence[RaceResult]) -> Table:
     """Every case: losses, the loss rate that is not excluded where there were none, and times."""
-    rows = (race_row(one.measured.run_id, one.measured.label, finding) for one in results for finding in one.findings)
+    rows = (finding for one in results for finding in one.findings)
     return RACES.fill(rows, "Updates lost, and what a guard costs", without=("run",))
 
 
@@ -109,10 +118,10 @@ def _updates(races: Sequence[RaceResult]) -> Iterator[str]:
     for one in races:
         for (shape, workers), finding in one.unlocked().items():
             label = f"{one.measured.label}, {start}, {workers} threads"
-            if shape is not Shape.AUGMENTED or finding.samples.failures:
+            if shape is not Shape.AUGMENTED or finding.failures:
                 continue
             if finding.with_loss and finding.lost_share is not None:
-                lost = percent(finding.lost_share.median)
+                lost = percent(finding.lost_share)
                 trials = plural(finding.exercised, "trial")
                 yield f"{label}: loses updates, {lost} of them in the median of {trials}."
             elif finding.bound is not None:

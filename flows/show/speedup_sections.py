@@ -6,7 +6,7 @@ import json
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from db.answers import TrendRow
@@ -15,7 +15,7 @@ from flows.analysis.findings import SpeedupFinding, by_case, speedup_findings, v
 from flows.analysis.intervals import verdict_on_speedup
 from flows.analysis.latest import Measured
 from flows.analysis.sentences import executor_label, speedup_sentences
-from flows.show.finding_tables import SPEEDUPS, speedup_row
+from flows.show.finding_tables import SPEEDUPS
 from flows.show.plots.bars import CellState, HeatCell, HeatMap, Scale, TimeBar, TimeChart, TimePanel
 from flows.show.plots.lines import Curve, Line, LineChart, LinePanel, Moment, Point, ScalingChart, ScalingPanel
 from flows.show.table import Block, Column, Paragraph, Plot, Section, Sentences, Table, TableOf, table_of
@@ -47,8 +47,11 @@ class SpeedupResult:
 
 
 def speedup_results(measured: Iterable[Measured]) -> tuple[SpeedupResult, ...]:
-    """Findings of each interpreter."""
-    return tuple(SpeedupResult(one, speedup_findings(one.samples)) for one in measured)
+    """Findings of each interpreter, under its name in the report."""
+    return tuple(
+        SpeedupResult(one, tuple(replace(found, interpreter=one.label) for found in speedup_findings(one.samples)))
+        for one in measured
+    )
 
 
 def speedup_sections(results: Sequence[SpeedupResult]) -> Iterator[Section]:
@@ -90,7 +93,7 @@ def _without_repeats(found: dict[Way, SpeedupFinding]) -> dict[Way, SpeedupFindi
     kept: dict[Way, SpeedupFinding] = {}
     skipped: set[Executor] = set()
     for row, finding in found.items():
-        if finding.samples.count(Outcome.SKIPPED):
+        if Outcome.SKIPPED in finding.outcomes:
             if row[0] in skipped:
                 continue
             skipped.add(row[0])
@@ -101,10 +104,10 @@ def _without_repeats(found: dict[Way, SpeedupFinding]) -> dict[Way, SpeedupFindi
 def _speedup_cell(finding: SpeedupFinding | None) -> HeatCell:
     if finding is None:
         return HeatCell(CellState.NOT_MEASURED, ("not", "measured"))
-    if finding.samples.failures:
+    if finding.failures:
         return HeatCell(CellState.FAILED, ("FAILED",))
     if finding.ratio is None:
-        if finding.samples.count(Outcome.SKIPPED):
+        if Outcome.SKIPPED in finding.outcomes:
             return HeatCell(CellState.SKIPPED, ("skipped",))
         return HeatCell(CellState.NOTHING, ("no quiet", "pair"))
     value = finding.ratio
@@ -115,11 +118,7 @@ def _speedup_cell(finding: SpeedupFinding | None) -> HeatCell:
 
 def speedup_table(workload: Workload, results: Sequence[SpeedupResult]) -> Table:
     """The speed-ups as a table, with times, intervals and the ceiling."""
-    rows = (
-        speedup_row(one.measured.run_id, one.measured.label, finding)
-        for one in results
-        for finding in _without_repeats(one.of(workload)).values()
-    )
+    rows = (finding for one in results for finding in _without_repeats(one.of(workload)).values())
     return SPEEDUPS.fill(rows, f"Speed-up of {workload}", without=("run", "workload"))
 
 
@@ -132,7 +131,7 @@ def scaling_chart(result: SpeedupResult) -> ScalingChart:
 def _panel(workload: Workload, found: dict[Way, SpeedupFinding]) -> ScalingPanel:
     points: dict[Executor, list[Point]] = {}
     for (executor, workers), finding in found.items():
-        if executor is not Executor.SERIAL and finding.ratio is not None and not finding.samples.failures:
+        if executor is not Executor.SERIAL and finding.ratio is not None and not finding.failures:
             points.setdefault(executor, []).append(Point(workers, finding.ratio))
     limits = {one.workers: one.ceiling for one in found.values() if one.ceiling is not None}
     return ScalingPanel(
