@@ -168,7 +168,8 @@ def test_schedule_fires(served: Served, more_deployments: None) -> None:
     served.ask(deployment, method="DELETE")
     row = rows()[-1]
     assert (row["status"], row["flow"], row["via"]) == ("completed", "encrypt_payloads", "prefect")
-    assert served.state(row["flow_run_id"]) == "COMPLETED"
+    # The row is closed before the flow run has published its report and told the server.
+    wait_until(lambda: served.state(row["flow_run_id"]) == "COMPLETED", "not completed", PATIENCE_S)
     detail = read_json(served.threadmill("history", "show", str(row["id"]), "--json"))
     assert [(payload["size_bytes"], payload["status"]) for payload in detail["payloads"]] == [(100, "ok")] * 3
     assert row["flow_run_id"] in {run["flow_run_id"] for run in rows()}
