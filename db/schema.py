@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -53,7 +54,8 @@ def configuration(connection: Connection) -> Config:
     """The configuration for Alembic's commands on this database; it is in no file."""
     from alembic.config import Config
 
-    config = Config()
+    # Alembic's own default is the output of the moment at which it was imported.
+    config = Config(stdout=sys.stdout)
     config.set_main_option("script_location", "db:migrations")
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection

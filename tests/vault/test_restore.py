@@ -392,7 +392,10 @@ def test_a_deep_tree_comes_back(place: Place, target: Path, monkeypatch: pytest.
 
 @pytest.mark.slow
 def test_killed_at_any_moment(place: Place, target: Path, dice: random.Random) -> None:
-    """Twenty restores that are killed: what has its name is whole, and the next one finishes the work."""
+    """Twenty restores that are killed: what has its name is whole, and the next one finishes the work.
+
+    The first ones are not, and say how long one takes here: the kills come within that time.
+    """
     for number in range(300):
         place.put(f"many/{number}", os.urandom(3000))
     place.add()
@@ -401,16 +404,21 @@ def test_killed_at_any_moment(place: Place, target: Path, dice: random.Random) -
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as forker:
         assert forker.stdin
         assert forker.stdout
+        took_s: list[float] = []
         killed = 0
-        for turn in range(20):
+        for turn in range(23):
             where = target.with_name(f"target{turn}")
             forker.stdin.write(f"{where}\n")
             forker.stdin.flush()
+            begun = time.monotonic()
             pid = int(forker.stdout.readline())
-            time.sleep(dice.uniform(0, 0.15))
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            if turn >= 3:
+                time.sleep(dice.random() * min(took_s))
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             killed += forker.stdout.readline() == "9\n"
+            if turn < 3:
+                took_s.append(time.monotonic() - begun)
             base = Path(f"{where}{place.tree}")
             for path in base.rglob("*") if base.exists() else ():
                 if path.is_file() and not path.name.startswith(".threadmill-"):
