@@ -1,4 +1,4 @@
-"""Statistics over raw values in any one unit: medians, spreads, ratios with their 95 % intervals, and verdicts."""
+"""Statistics over raw values in any one unit: medians, ratios with their 95 % intervals, and verdicts."""
 
 from __future__ import annotations
 
@@ -16,19 +16,6 @@ RESAMPLES = 2000
 LEAST_DIFFERENCE = 0.05
 # The same rows give the same interval whenever they are asked for.
 _SEED = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """The distribution of values; `mad` is the median absolute deviation, not scaled to a standard deviation."""
-
-    n: int
-    least: float
-    lower_quartile: float
-    median: float
-    upper_quartile: float
-    greatest: float
-    mad: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +69,6 @@ def verdict_on_times(ratio: Ratio) -> SpeedVerdict:
     """The verdict on a ratio of times, of which more is slower: by the same rule."""
     found = verdict_on_speedup(ratio)
     return _ON_TIMES.get(found, found)
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """The distribution of at least one value; quartiles are interpolated between the values (R's type 7)."""
-    # Imported here, because a refused command line must not load SQLAlchemy.
-    from db.summaries import mad, quartiles
-
-    lower, middle, upper = quartiles(values)
-    return Spread(len(values), min(values), lower, middle, upper, max(values), mad(values))
 
 
 def none_observed_bound(trials: int) -> float:
