@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -163,7 +163,6 @@ class SeriesFilter(TimeFilter):
 
 # Enough for a long listing, and below every database's limit on parameters.
 _PORTION = 500
-_ROWS_AT_ONCE = 2_000
 
 
 def in_portions(values: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -190,11 +189,6 @@ def one_of(column: Column[Any] | ColumnElement[Any], wanted: Sequence[str | int]
     """The condition that a column has one of the wanted values, if there are any."""
     if wanted:
         yield column.in_(wanted)
-
-
-def streamed(connection: Connection, query: Select[Any]) -> Iterable[Row[Any]]:
-    """The rows of a query, in constant memory."""
-    return connection.execute(query.execution_options(yield_per=_ROWS_AT_ONCE))
 
 
 def counted(*columns: Column[Any], size_bytes: Column[Any]) -> Select[Any]:

@@ -173,9 +173,8 @@ class TrendReads(SeriesReads):
         with self._reading() as connection:
             for day in days:
                 for row in day_rows(connection, day):
-                    of: Any = row["series"]
-                    if of["key"] in ids:
-                        found[ids[of["key"]], day] = SimpleNamespace(**row)
+                    if series_id := ids.get(row["series"]["key"]):
+                        found[series_id, day] = SimpleNamespace(**row)
         return found
 
 

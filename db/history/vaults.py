@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Row, func, or_, select
 
 from db.answers import VerdictCount
+from db.engine import streamed
 from db.history.reader import (
     RecordReader,
     SnapshotFilter,
@@ -18,7 +19,6 @@ from db.history.reader import (
     equal,
     failed,
     one_of,
-    streamed,
     unindexed,
     within,
 )
