@@ -15,7 +15,7 @@ from flows.jobs.arguments import check_paths, need_key_file
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.option_types import Flag, Json, Names, Via, Whole
 from flows.settings import Settings, settings_with
-from flows.show.tables import CHECKED, PAYLOADS
+from flows.show.tables import CHECKED, PAYLOADS, in_words
 from flows.show.terminal import print_json, print_table, say
 from flows.text import plural, size
 from tasks.cancel import CancelToken
@@ -156,7 +156,6 @@ def _print_preview(parameters: EncryptFiles, settings: Settings, *, json: bool) 
 def _print_outcome(history: History, run_id: int) -> None:
     """Print the first payloads with their digests, and the counts."""
     from db.history import PayloadFilter
-    from flows.cli.history import in_words
 
     shown = history.payloads(PayloadFilter(run_id=run_id), limit=_SHOWN)
     if shown:
