@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from db.rows import SampleRow
-from flows.analysis.findings import RaceFinding, SpeedupFinding
+from flows.analysis.findings import RaceFinding, SpeedupFinding, race_findings, speedup_findings
 from flows.cli.history import open_history, print_rows, say_if_empty
 from flows.cli.options import (
     ALL_CASES,
@@ -27,7 +27,7 @@ from flows.cli.options import (
 )
 from flows.errors import RequestRefused
 from flows.option_types import Flag, Whole
-from flows.show.finding_tables import RACES, SPEEDUPS, race_rows, speedup_rows
+from flows.show.finding_tables import RACES, SPEEDUPS
 from flows.show.tables import SAMPLES
 from tasks.axes import Outcome
 
@@ -98,7 +98,7 @@ def speedup(
     """
     which = _which("speedup", workloads, machines, times)
     history = open_history(limit)
-    rows = _findings(history, which, run, limit, speedup_rows)
+    rows = _findings(history, which, run, limit, speedup_findings)
     return print_rows(history, rows, SpeedupFinding, form, lambda: SPEEDUPS.fill(rows))
 
 
@@ -125,7 +125,7 @@ def race(
     """
     which = _which("race", updates, machines, times)
     history = open_history(limit)
-    rows = _findings(history, which, run, limit, race_rows)
+    rows = _findings(history, which, run, limit, race_findings)
     return print_rows(history, rows, RaceFinding, form, lambda: RACES.fill(rows))
 
 

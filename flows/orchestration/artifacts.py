@@ -15,8 +15,9 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from db.history import History, PayloadFilter, SampleFilter, VerdictFilter
 from db.rows import PayloadRow, RunRow, SampleRow
 from db.words import PAYLOAD_FAILURES
+from flows.analysis.findings import race_findings, speedup_findings
 from flows.jobs.vault import VaultState
-from flows.show.finding_tables import RACES, SPEEDUPS, race_rows, speedup_rows
+from flows.show.finding_tables import RACES, SPEEDUPS
 from flows.show.page import artifact_of, as_markdown, markdown_of
 from flows.show.table import Table
 from flows.show.tables import PAYLOADS, SAMPLES, VERDICTS, vault_table
@@ -112,7 +113,7 @@ def _publish_samples(of: _Published) -> None:
 
 def _publish_findings(of: _Published) -> None:
     """Publish the findings from the samples."""
-    speedups, races = [*speedup_rows(of.samples)], [*race_rows(of.samples)]
+    speedups, races = speedup_findings(of.samples), race_findings(of.samples)
     for what, table, total in (
         ("speedups", SPEEDUPS.fill(speedups[:_ROWS], without=("run",)), len(speedups)),
         ("races", RACES.fill(races[:_ROWS], without=("run",)), len(races)),
