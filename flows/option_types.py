@@ -34,8 +34,17 @@ def _wholes(kind: Any, tokens: Sequence[Token]) -> list[int]:
     return [_whole(kind, (token,)) for token in tokens]
 
 
+def _limit(kind: Any, tokens: Sequence[Token]) -> int:
+    number = _whole(kind, tokens)
+    if number < 1:
+        raise RequestRefused(f"{tokens[0].keyword} is at least 1")
+    return number
+
+
 # To be used for every number of a command.
 Whole = Annotated[int, Parameter(converter=_whole)]
+# A number of rows, or of runs at once.
+Limit = Annotated[int, Parameter(converter=_limit)]
 # May be repeated.
 Wholes = Annotated[list[int], Parameter(converter=_wholes, negative=(), show_default=False)]
 # May be repeated, or given once with commas.

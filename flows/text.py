@@ -8,14 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 Value = TypeVar("Value")
+Made = TypeVar("Made")
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 _AGE_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
-def if_known(write: Callable[[Value], str], value: Value | None) -> str | None:
-    """The value, written; None stays None, an empty cell."""
-    return None if value is None else write(value)
+def if_known(make: Callable[[Value], Made], value: Value | None) -> Made | None:
+    """The result for a value; None stays None, an empty cell."""
+    return None if value is None else make(value)
 
 
 # Names
@@ -153,11 +154,7 @@ KEEP_FORM = r"[1-9]\d{0,4}[dw]"
 
 
 def parse_age(text: str) -> timedelta:
-    """`30m`, `36h`, `2d`, `4w`.
-
-    Raises:
-        ValueError: it is none of these.
-    """
+    """`30m`, `36h`, `2d`, `4w`; ValueError if it is none of these."""
     match = re.fullmatch(r"([1-9]\d{0,4})([mhdw])", text)
     if match is None:
         raise ValueError("an age is a number of minutes, hours, days or weeks: 30m, 36h, 2d, 4w")

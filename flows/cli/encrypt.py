@@ -37,7 +37,7 @@ _RANDOM_COUNT = 1_000_000
 def encrypt(
     # Hyphens for `-` itself; an option that is mistyped is then a path at which there is nothing.
     *paths: Annotated[str, Parameter(allow_leading_hyphen=True)],
-    random: Names = [],  # noqa: B006 - never changed
+    random: Names = [],
     key_file: str | None = None,
     vault: str | None = None,
     options: Annotated[EncryptFiles, Parameter(name="*")] = _DEFAULTS,

@@ -31,7 +31,7 @@ _DEFAULTS = RunExperiments()
 
 def experiment(
     *question: str,
-    workers: Names = ["2"],  # noqa: B006 - never changed
+    workers: Names = ["2"],
     options: Annotated[RunExperiments, Parameter(name="*")] = _DEFAULTS,
     via: Via = None,
     json: Json = False,
@@ -170,7 +170,7 @@ def _print_what_next(history: History, run_id: int) -> None:
         say(f"  {me} {arguments:32}{why}")
 
 
-def interpreters(*, python: Names = [], json: Json = False) -> int:  # noqa: B006 - never changed
+def interpreters(*, python: Names = [], json: Json = False) -> int:
     """List the interpreters that experiments can run on.
 
     They are the running one, those on PATH, and pyenv's.

@@ -17,7 +17,7 @@ from flows.text import plural
 
 def verify(
     *,
-    options: Annotated[VerifyVault, Parameter(name="*")] = VerifyVault(),  # noqa: B008 - frozen
+    options: Annotated[VerifyVault, Parameter(name="*")] = VerifyVault(),
     vault: VaultOption = None,
     key_file: KeyOption = None,
     jobs: Whole | None = None,
@@ -52,7 +52,7 @@ def restore(
     target: str,
     /,
     *paths: str,
-    options: Annotated[RestoreFiles, Parameter(name="*")] = RestoreFiles(),  # noqa: B008 - frozen
+    options: Annotated[RestoreFiles, Parameter(name="*")] = RestoreFiles(),
     vault: VaultOption = None,
     key_file: KeyOption = None,
     via: Via = None,
@@ -86,7 +86,7 @@ def restore(
 
 def prune(
     *,
-    options: Annotated[PruneVault, Parameter(name="*")] = PruneVault(),  # noqa: B008 - frozen
+    options: Annotated[PruneVault, Parameter(name="*")] = PruneVault(),
     dry_run: Flag = False,
     vault: VaultOption = None,
     key_file: KeyOption = None,
@@ -139,7 +139,7 @@ def _print_preview(parameters: PruneVault, settings: Settings, *, json: bool) ->
 
 def maintain(
     *,
-    options: Annotated[Maintain, Parameter(name="*")] = Maintain(),  # noqa: B008 - frozen
+    options: Annotated[Maintain, Parameter(name="*")] = Maintain(),
     via: Via = None,
     json: Json = False,
 ) -> int:

@@ -9,7 +9,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
@@ -18,6 +18,7 @@ from db.store import Store
 from flows.errors import RequestRefused
 from flows.jobs.parameters import EncryptPayloads, RunExperiments, Survey
 from flows.jobs.run import (
+    FAULTS_NAMED,
     Here,
     Job,
     MoreDone,
@@ -28,6 +29,7 @@ from flows.jobs.run import (
     Reporter,
     Step,
     Tools,
+    at_once,
     counted,
     open_run,
 )
@@ -43,7 +45,6 @@ from tasks.threads.measure import measure_round
 
 # A whole experiment of another process may have to end first.
 _LOCK_WAIT_S = 3600.0
-_FAULTS_KEPT = 5
 # A child's standard error may come with it; all of it is on record.
 _FAULT_LETTERS = 300
 # More samples than any round has, retries included: the ordinals of a round do not depend on the others.
@@ -51,16 +52,11 @@ _ORDINALS_PER_ROUND = 100_000
 
 
 def experiment_job(parameters: RunExperiments, settings: Settings) -> Job:
-    """The job for these parameters.
-
-    Raises:
-        RequestRefused: the folder of the host's measuring lock cannot be made.
-    """
+    """The job for these parameters."""
     return partial(measure, parameters, settings.measuring_lock)
 
 
 def _selection_of(parameters: RunExperiments) -> CaseSelection:
-    """The cases that are asked for."""
     return CaseSelection(
         experiments=tuple(map(Experiment, dict.fromkeys(parameters.experiments))),
         workloads=tuple(map(Workload, dict.fromkeys(parameters.workloads))),
@@ -106,13 +102,7 @@ def make_rounds(parameters: RunExperiments, cancel: CancelToken) -> RoundPlan:
 
 
 def measure(parameters: RunExperiments, lock: str, run: NewRun, tools: Tools) -> OpenRun:
-    """Measure all rounds and record every sample; the run, closed. `lock` is the path of the host's measuring lock.
-
-    Raises:
-        RequestRefused: refused before any work, and before the run has a row.
-        ExperimentError: another process measures on this host and does not end.
-        RecordError: the record cannot be written.
-    """
+    """Measure all rounds and record every sample; the run, closed. `lock` is the path of the host's measuring lock."""
     rounds = tools.runner.plan(lambda: make_rounds(parameters, tools.cancel))
     tools.reporter.planned(planned_samples(rounds))
     # With the drawn seed and the interpreters that were found.
@@ -126,18 +116,16 @@ def measure(parameters: RunExperiments, lock: str, run: NewRun, tools: Tools) ->
 def run_rounds(rounds: RoundPlan, lock: str, run: OpenRun) -> None:
     """Measure and record one round after the other."""
     progress = _Progress(rounds, run.tools.reporter)
-    pending: Pending[tuple[Sample, ...]] | None = None
-    for one in rounds.rounds:
-        pending = run.start(round_step(one, lock), progress.tell, after=pending)
-        try:
-            samples = pending.result()
-        except BaseException:
-            # End the children before the run is closed.
-            run.tools.cancel.cancel()
-            with suppress(Exception):
-                pending.result()
-            raise
-        progress.end(one, samples)
+    before: Pending[tuple[Sample, ...]] | None = None
+
+    def start(one: Round) -> Pending[tuple[Sample, ...]]:
+        nonlocal before
+        before = run.start(round_step(one, lock), progress.tell, after=before)
+        return before
+
+    with closing(at_once(rounds.rounds, start, 1, run.tools.cancel)) as ended:
+        for one, samples in ended:
+            progress.end(one, samples)
     run.outcomes.append(progress.outcome())
 
 
@@ -179,7 +167,7 @@ class _Progress:
         self._noisy += noisy
         for sample in samples:
             # A fault that comes in every round is named once.
-            if sample.outcome.is_failure and len(self._faults) < _FAULTS_KEPT:
+            if sample.outcome.is_failure and len(self._faults) < FAULTS_NAMED:
                 self._faults = list(dict.fromkeys([*self._faults, self._fault(sample)]))
 
     def outcome(self) -> PartOutcome:
@@ -238,7 +226,7 @@ def labels_of(plan: RoundPlan) -> dict[str, str]:
 
 
 def survey_job(_parameters: Survey, settings: Settings) -> Job:
-    """The job of the chapter, which has its own numbers; raises as `experiment_job` does."""
+    """The job of the chapter, which has its own numbers."""
     return partial(survey, QUICK_ROUNDS, settings, settings.measuring_lock)
 
 
@@ -246,10 +234,6 @@ def survey(rounds: int, settings: Settings, lock: str, run: NewRun, tools: Tools
     """Run the chapter's items 52 to 54 on this host and the running interpreter; the run, closed.
 
     Item 52 is three chains over 100 random bytes each, under the book's suite and the modern one.
-
-    Raises:
-        ExperimentError: another process measures on this host and does not end.
-        RecordError: the record cannot be written.
     """
     # Late: experiments load nothing of the engine that encrypts.
     from flows.jobs.encrypt import encrypt_batches, planned_work

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from flows.errors import RequestRefused
 from flows.jobs.arguments import check_paths, need_key_file, need_outside
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
+from flows.jobs.run import cut
 from flows.settings import Settings
 from flows.text import shown_path
 from tasks.cancel import CancelToken
@@ -117,9 +118,9 @@ class Part:
     workers: int
     batch_s: float
 
-    def cost_s(self, payload: Payload) -> float:
+    def cost_s(self, numbered: tuple[int, Payload]) -> float:
         """Rough time that a payload takes."""
-        return _cost_s(self.suite, self.chosen, 1, payload.size_bytes or 0)
+        return _cost_s(self.suite, self.chosen, 1, numbered[1].size_bytes or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,22 +142,14 @@ class Plan:
 
     def batches(self, done_before: frozenset[Done] = frozenset()) -> Iterator[tuple[Part, Batch]]:
         """Yield the batches of one part after the other, without payloads done before."""
-        number = itertools.count()
-        ordinals = itertools.count()
+        numbers, ordinals = itertools.count(), itertools.count()
         for part in self.parts:
-            held: list[tuple[int, Payload]] = []
-            cost_s = 0.0
+            suite, chosen = part.suite.name, part.chosen
             # The counter comes second: zip asks the first iterator first, and would lose a number at its end.
-            for payload, ordinal in zip(self.source(), ordinals, strict=False):
-                if done_before and (payload.name, part.suite.name, part.chosen.backend) in done_before:
-                    continue
-                held.append((ordinal, payload))
-                cost_s += part.cost_s(payload)
-                if cost_s >= part.batch_s or len(held) == _BATCH_PAYLOADS:
-                    yield part, Batch(next(number), part.suite.name, part.chosen, tuple(held), self.sources)
-                    held, cost_s = [], 0.0
-            if held:
-                yield part, Batch(next(number), part.suite.name, part.chosen, tuple(held), self.sources)
+            found = zip(self.source(), ordinals, strict=False)
+            left = ((n, one) for one, n in found if (one.name, suite, chosen.backend) not in done_before)
+            for payloads in cut(left, part.cost_s, part.batch_s, _BATCH_PAYLOADS):
+                yield part, Batch(next(numbers), suite, chosen, payloads, self.sources)
 
 
 def make_plan(parameters: EncryptFiles | EncryptPayloads, settings: Settings, cancel: CancelToken) -> Plan:

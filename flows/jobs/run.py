@@ -8,8 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from db.errors import RecordError
 from db.history import History
@@ -66,8 +65,8 @@ class Pending(Protocol[Result_co]):
     def result(self) -> Result_co:
         """Wait until it is recorded; raises any error of doing or recording it."""
 
-    def add_done_callback(self, fn: Callable[[object], None], /) -> None:
-        """Call `fn` when it is recorded, or could not be."""
+    def add_done_callback(self, fn: Callable[[Any], None], /) -> None:
+        """Call `fn` with this when it is recorded, or could not be."""
 
 
 class Runner(Protocol):
@@ -119,37 +118,44 @@ def at_once(
     Close the generator (`contextlib.closing`) to leave early. Then, and when a step raises, the token is set and all
     started steps are waited for.
     """
-    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
-    active: dict[int, tuple[Item, Pending[T]]] = {}
+    ended: queue.SimpleQueue[Pending[T]] = queue.SimpleQueue()
+    active: dict[Pending[T], Item] = {}
 
     def take_one() -> tuple[Item, T]:
-        item, pending = active.pop(ended.get())
-        return item, pending.result()
+        pending = ended.get()
+        return active.pop(pending), pending.result()
 
     try:
-        coming = enumerate(items)
-        while True:
-            # The next item is taken only now: it may depend on the results so far.
-            number, item = next(coming, (-1, None))
-            if item is None:
-                break
-            active[number] = item, start(item)
-            active[number][1].add_done_callback(partial(_put, ended, number))
+        # The next item is taken when there is room for it: it may depend on the results so far.
+        for item in items:
+            pending = start(item)
+            active[pending] = item
+            pending.add_done_callback(ended.put)
             if len(active) == workers:
                 yield take_one()
         while active:
             yield take_one()
     except BaseException:
         cancel.cancel()
-        for _, pending in active.values():
+        for pending in active:
             # Let finished work be recorded; the error that is already raised is the one to report.
             with suppress(Exception):
                 pending.result()
         raise
 
 
-def _put(ended: queue.SimpleQueue[int], number: int, _: object) -> None:
-    ended.put(number)
+def cut(items: Iterable[Item], cost: Callable[[Item], float], most: float, count: int) -> Iterator[tuple[Item, ...]]:
+    """Portions of the items, in order: a portion ends once it costs `most` or more, or has `count` items."""
+    held: list[Item] = []
+    spent = 0.0
+    for item in items:
+        held.append(item)
+        spent += cost(item)
+        if spent >= most or len(held) >= count:
+            yield tuple(held)
+            held, spent = [], 0.0
+    if held:
+        yield tuple(held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +209,8 @@ class Reporter(Protocol):
         """Some more of the work is done and recorded."""
 
 
+# As many as the message of a run names, which is one line; all of them: threadmill history failures.
+FAULTS_NAMED = 5
 # Hears of a job that a flow runs in this process: the command line's progress bar.
 LISTENER: ContextVar[Reporter | None] = ContextVar("LISTENER", default=None)
 
@@ -231,7 +239,9 @@ class Tools:
     cancel: CancelToken
 
 
-# Made of parameters and settings; takes the run's facts and its tools, and gives back the run, closed.
+# Made of parameters and settings, by a function that refuses what makes no sense (RequestRefused, CryptoError). Takes
+# the run's facts and its tools, and gives back the run, closed. Raises RequestRefused or an error of its engine before
+# any work, while the run has no row; later an error of its engine that ends the work, or a RecordError.
 Job = Callable[[NewRun, Tools], "OpenRun"]
 
 
@@ -265,11 +275,7 @@ class OpenRun:
 
 @contextmanager
 def open_run(run: NewRun, tools: Tools) -> Iterator[OpenRun]:
-    """Write the run's row, and close it at the end: completed, failed, or cancelled.
-
-    Raises:
-        RecordError: the record cannot be written.
-    """
+    """Write the run's row, and close it at the end: completed, failed, or cancelled."""
     store = tools.store
     opened = OpenRun(store.start_run(run), tools)
     tools.reporter.started(opened.run_id)
@@ -288,6 +294,12 @@ def open_run(run: NewRun, tools: Tools) -> Iterator[OpenRun]:
         opened.head = store.finish_run(opened.run_id, "failed", opened.message)
     else:
         opened.head = store.finish_run(opened.run_id, "completed")
+
+
+def named(faults: Sequence[str], total: int) -> str:
+    """The faults that are named, and how many more there are."""
+    more = total - len(faults)
+    return "; ".join(faults) + (f" and {more:,} more" if more else "")
 
 
 def counted(counts: Mapping[Word, int]) -> str:

@@ -32,7 +32,7 @@ _RECORDS_KEPT = 1000
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Recorded(Generic[T]):
     """A step's work in one task run, and its record in the next."""
 
@@ -47,9 +47,9 @@ class _Recorded(Generic[T]):
         assert isinstance(whole, Whole)  # noqa: S101 - a failed state has raised
         return whole.value
 
-    def add_done_callback(self, fn: Callable[[object], None]) -> None:
-        """Call `fn` when it is recorded, or could not be."""
-        self.recorded.add_done_callback(fn)
+    def add_done_callback(self, fn: Callable[[Any], None]) -> None:
+        """See `Pending`."""
+        self.recorded.add_done_callback(lambda _: fn(self))
 
 
 class PrefectRunner:
