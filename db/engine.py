@@ -12,7 +12,7 @@ from sqlite3 import Connection as SqliteConnection
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Result, Select, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from psycopg import Connection as PostgresConnection
 
 BUSY_TIMEOUT_S = 30.0
+ROWS_AT_ONCE = 2_000
 
 _VARIABLE = "THREADMILL_DATABASE_URL"
 _FORMS = "sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
@@ -167,6 +168,11 @@ def _use_wal(connection: SqliteConnection, timeout_s: float) -> None:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+
+
+def streamed(connection: Connection, query: Select[Any]) -> Result[Any]:
+    """The rows of a query, in constant memory."""
+    return connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE))
 
 
 # A pattern for a driver's message → its meaning for the user and what to do; whether it may pass by itself.

@@ -18,15 +18,7 @@ from db.ledger import seal
 from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VerdictRow, storable
 from db.schema import upgrade
 from db.summaries import roll_up_closed_days, summarise_run
-from db.tables import (
-    ENCRYPTION,
-    HOST,
-    RUN,
-    SAMPLE,
-    SNAPSHOT,
-    STAGE,
-    VERDICT,
-)
+from db.tables import ENCRYPTION, HOST, RUN, RUN_TABLES, STAGE
 from db.words import RunStatus
 from db.writes import add_payloads, add_samples, add_snapshot, add_verdicts, columns_of, id_of
 
@@ -190,7 +182,7 @@ def _remove_run(connection: Connection, run_id: int) -> None:
     seal(connection, run_id, "removed")
     payloads = select(ENCRYPTION.c.id).where(ENCRYPTION.c.run_id == run_id)
     connection.execute(delete(STAGE).where(STAGE.c.encryption_id.in_(payloads)))
-    for table in (ENCRYPTION, SAMPLE, SNAPSHOT, VERDICT):
+    for table in RUN_TABLES:
         connection.execute(delete(table).where(table.c.run_id == run_id))
     connection.execute(delete(RUN).where(RUN.c.id == run_id))
 

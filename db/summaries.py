@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import statistics
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, Table, delete, func, insert, select
 
+from db.engine import streamed
 from db.tables import (
     CASE,
     DAY_SUMMARY,
@@ -29,7 +30,6 @@ from db.tables import (
 from db.tables.base import columns
 from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES, TIMED_OUTCOMES, UNLOCKED_OUTCOMES
 
-_ROWS_AT_ONCE = 10_000
 _KEYS_AT_ONCE = 500
 
 
@@ -51,14 +51,11 @@ def summarise_run(connection: Connection, run_id: int) -> None:
     """Write the summaries of a closed run, in place of those that it has. The caller holds a write transaction."""
     run = connection.execute(select(RUN.c.started_at).where(RUN.c.id == run_id)).one()
     connection.execute(delete(SUMMARY).where(SUMMARY.c.run_id == run_id))
-    tallies = _tallies(connection, (run_id,))
-    ids = _series_ids(connection, [one.series for one in tallies.values()])
     rows = [
-        {"run_id": run_id, "series_id": ids[key], "started_at": run.started_at} | _figures(one) | _of_one_run(one)
-        for key, one in tallies.items()
+        {"series": one.series, "run_id": run_id, "started_at": run.started_at} | _figures(one) | _of_one_run(one)
+        for one in _tallies(connection, (run_id,)).values()
     ]
-    if rows:
-        connection.execute(insert(SUMMARY), rows)
+    _write(connection, SUMMARY, rows)
 
 
 def roll_up_closed_days(connection: Connection, today: date) -> int:
@@ -76,11 +73,11 @@ def roll_up_closed_days(connection: Connection, today: date) -> int:
     for number in range((end - first.date()).days):
         day = first.date() + timedelta(days=number)
         if day not in rolled:
-            written += bool(_roll_up(connection, day))
+            written += _write(connection, DAY_SUMMARY, day_rows(connection, day))
     return written
 
 
-def day_rows(connection: Connection, day: date) -> list[dict[str, object]]:
+def day_rows(connection: Connection, day: date) -> list[dict[str, Any]]:
     """Add up the rows of a day's closed runs, by series; nothing is written."""
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
     query = select(RUN.c.id).where(RUN.c.started_at >= begin, RUN.c.started_at < begin + timedelta(days=1))
@@ -92,15 +89,14 @@ def day_rows(connection: Connection, day: date) -> list[dict[str, object]]:
     ]
 
 
-def _roll_up(connection: Connection, day: date) -> int:
-    rows = day_rows(connection, day)
-    series = [cast("dict[str, object]", row.pop("series")) for row in rows]
-    ids = _series_ids(connection, series)
-    for row, one in zip(rows, series, strict=True):
-        row["series_id"] = ids[one["key"]]
+def _write(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> bool:
+    """Write summaries, each of which has its whole `series`; whether there were any."""
+    ids = _series_ids(connection, [row["series"] for row in rows])
+    for row in rows:
+        row["series_id"] = ids[row.pop("series")["key"]]
     if rows:
-        connection.execute(insert(DAY_SUMMARY), rows)
-    return len(rows)
+        connection.execute(insert(table), rows)
+    return bool(rows)
 
 
 def _tallies(connection: Connection, run_ids: Iterable[int]) -> dict[str, _Tally]:
@@ -109,20 +105,16 @@ def _tallies(connection: Connection, run_ids: Iterable[int]) -> dict[str, _Tally
     for run_id in run_ids:
         run = connection.execute(_RUNS.where(RUN.c.id == run_id)).one()
         keeps = connection.execute(_KEPT.where(ENCRYPTION.c.run_id == run_id).limit(1)).first() is not None
-        for row in _streamed(connection, _PAYLOADS.where(ENCRYPTION.c.run_id == run_id)):
+        for row in streamed(connection, _PAYLOADS.where(ENCRYPTION.c.run_id == run_id)):
             _add_payload(tallies, run, row, kept=keeps)
         of_series: dict[tuple[int, int], _Tally] = {}
-        for row in _streamed(connection, _SAMPLES.where(SAMPLE.c.run_id == run_id)):
+        for row in streamed(connection, _SAMPLES.where(SAMPLE.c.run_id == run_id)):
             # Looked up by ids: to build the key for every row would take longer than all the rest.
             numbers = row.case_id, row.interpreter_id
             if numbers not in of_series:
                 of_series[numbers] = _sample_tally(tallies, run, row)
             _add_sample(of_series[numbers], row)
     return tallies
-
-
-def _streamed(connection: Connection, query: Any) -> Iterator[Row[Any]]:
-    yield from connection.execute(query.execution_options(yield_per=_ROWS_AT_ONCE))
 
 
 def size_class_of(size_bytes: int | None) -> int:

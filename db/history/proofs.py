@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Select, func, select
 
 from db.answers import ProofRow, ProofTotalsRow
-from db.history.reader import at_or_below, in_portions, streamed, unindexed
-from db.history.vaults import VaultReads, of_vault
+from db.engine import streamed
+from db.history.reader import at_or_below, equal, in_portions, unindexed
+from db.history.vaults import VaultReads
 from db.tables import ENCRYPTION, RUN, VAULT, VERDICT
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -54,7 +55,7 @@ class ProofReads(VaultReads):
         if self.empty:
             return []
         with self._reading() as connection:
-            vaults = connection.execute(_VAULTS.where(*of_vault(vault_id))).all()
+            vaults = connection.execute(_VAULTS.where(*equal(VAULT.c.vault_id, vault_id))).all()
             objects = (one for vault in vaults for one in _known_objects(connection, vault, path))
             wanted = (one for one in objects if not (never and one.proven_at))
             if limit is None:

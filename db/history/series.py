@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import Row, Select, func, or_, select
 
 from db.answers import MedianRow, SeriesRow, SummaryRow, TrendRow
-from db.history.reader import RecordReader, SeriesFilter, in_portions, of_case, of_hosts, of_interpreters, within
+from db.history.reader import RecordReader, SeriesFilter, in_portions, of_case, of_interpreters, one_of, within
 from db.summaries import day_rows
 from db.tables import CASE, DAY_SUMMARY, HOST, INTERPRETER, SERIES, SUMMARY
 from db.tables.base import columns, shared_columns
@@ -27,13 +27,14 @@ class SeriesReads(RecordReader):
 
     def series(self, which: SeriesFilter) -> list[SeriesRow]:
         """The series that match, whenever they were measured: series of encryptions first, the others by case."""
-        query = _SERIES.where(*of_case(which.case), *of_interpreters(which.interpreters), *of_hosts(which.hosts))
-        if which.suites:
-            query = query.where(SERIES.c.suite.in_(which.suites))
-        if which.backends:
-            query = query.where(SERIES.c.backend.in_(which.backends))
-        if which.series_ids:
-            query = query.where(SERIES.c.id.in_(which.series_ids))
+        query = _SERIES.where(
+            *of_case(which.case),
+            *of_interpreters(which.interpreters),
+            *one_of(HOST.c.name, which.hosts),
+            *one_of(SERIES.c.suite, which.suites),
+            *one_of(SERIES.c.backend, which.backends),
+            *one_of(SERIES.c.id, which.series_ids),
+        )
         payloads = (SERIES.c.suite, SERIES.c.backend, SERIES.c.kept, SERIES.c.size_class)
         order = (SERIES.c.kind, *payloads, CASE.c.key, INTERPRETER.c.label, SERIES.c.id)
         return [SeriesRow(**row._asdict()) for row in self._rows(query.order_by(*order))]
@@ -78,7 +79,7 @@ class SeriesReads(RecordReader):
         newest = (SUMMARY.c.started_at.desc(), SUMMARY.c.run_id.desc())
         # A run in which the interpreter could not do the case at all says nothing about the series.
         some_rows = or_(SUMMARY.c.n > 0, SUMMARY.c.failed > 0, SUMMARY.c.noisy > 0)
-        query = within(selected.where(some_rows).order_by(*newest), SUMMARY.c.started_at, which.since, which.until)
+        query = selected.where(some_rows, *within(SUMMARY.c.started_at, which)).order_by(*newest)
         queries: Iterable[Select[Any]]
         if run_id is not None:
             queries = [query.where(SUMMARY.c.run_id == run_id)]
@@ -172,9 +173,8 @@ class TrendReads(SeriesReads):
         with self._reading() as connection:
             for day in days:
                 for row in day_rows(connection, day):
-                    of: Any = row["series"]
-                    if of["key"] in ids:
-                        found[ids[of["key"]], day] = SimpleNamespace(**row)
+                    if series_id := ids.get(row["series"]["key"]):
+                        found[series_id, day] = SimpleNamespace(**row)
         return found
 
 

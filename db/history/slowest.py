@@ -52,7 +52,7 @@ class SlowestReads(SeriesReads):
     def _places(self, which: SeriesFilter) -> Iterator[_Place]:
         series = {one.series_id: one for one in self.series(which)}
         query = select(*columns(SUMMARY, "series_id run_id greatest_ns median_ns"))
-        query = within(query.where(SUMMARY.c.median_ns > 0), SUMMARY.c.started_at, which.since, which.until)
+        query = query.where(SUMMARY.c.median_ns > 0, *within(SUMMARY.c.started_at, which))
         for some in in_portions([*series]):
             found: dict[int, list[Row[Any]]] = defaultdict(list)
             for row in self._rows(query.where(SUMMARY.c.series_id.in_(some))):
