@@ -29,7 +29,7 @@ from flows.show.record_sections import (
     vault_run_sections,
     vault_sections,
 )
-from flows.show.speedup_sections import COMPARED, speedup_sections, speedups_over_time_section
+from flows.show.speedup_sections import speedup_sections, speedups_over_time
 from flows.show.table import Column, Paragraph, Plot, Section, TableOf
 from flows.text import plural, utc
 from tasks.axes import Experiment
@@ -123,7 +123,7 @@ def over_time(history: History, since: datetime, until: datetime | None, *, made
         *vault_sections(history, runs, since, until, made_at=made_at),
         throughput_section(payload_days, found.steps()),
         stages_section([*_payloads_shown(history, since, until, payload_days)]),
-        *filter(None, [speedups_over_time_section(sample_days, COMPARED)]),
+        *speedups_over_time(sample_days),
         changes_section(found),
         *_experiment_sections(_samples_shown(history, which, runs), runs),
         failures_over_time(history.failures(which, limit=LISTED), _failure_counts(runs, *failed)),

@@ -289,8 +289,8 @@ def test_speedups_are_the_same_in_map_curves_and_table() -> None:
     assert (row["time"], row["speed-up"], row["possible"]) == ("200 ms", "1.50×", "1.60×")
     assert (row["pairs"], row["verdict"], row["samples"]) == (8, "helps here", "8 ok")
     panel = scaling_chart(results[1]).panels[0]
-    processes = panel.curves[1].points[0]
-    assert (f"{processes.ratio.value:.2f}×", processes.workers) == (row["speed-up"], 2)
+    ((workers, ratio),) = panel.curves[1].ratios.items()
+    assert (f"{ratio.value:.2f}×", workers) == (row["speed-up"], 2)
     assert {"1.50×", "0.95×", "skipped", "3.9.18", "processes (2)"} <= set(texts(plots.svg(plots.figure(chart))))
 
 
