@@ -37,10 +37,7 @@ def speedup_sentences(label: str, findings: Iterable[SpeedupFinding]) -> dict[Wo
 
 def race_sentences(label: str, findings: Iterable[RaceFinding]) -> tuple[str, ...]:
     """One sentence per case, from findings of the interpreter called `label` in one run."""
-    return tuple(
-        _unlocked(label, one) if one.guard is Guard.NONE else _guarded(label, one)
-        for one in sorted(findings, key=_in_order)
-    )
+    return tuple(_unlocked(label, one) if one.guard is Guard.NONE else _guarded(label, one) for one in findings)
 
 
 def executor_label(executor: Executor, workers: int) -> str:
@@ -104,12 +101,6 @@ def _why_nothing(name: str, finding: SpeedupFinding) -> str:
     if Outcome.SKIPPED in finding.outcomes:
         return f"{name} are not possible here ({finding.skipped})"
     return f"nothing can be said of {name} (no quiet pair of samples)"
-
-
-def _in_order(finding: RaceFinding) -> tuple[int, int, int]:
-    """Guards and shapes as in their tables, then the number of threads."""
-    shape = list(Shape).index(finding.shape or Shape.AUGMENTED)
-    return list(Guard).index(finding.guard), shape, finding.workers
 
 
 def _unlocked(label: str, finding: RaceFinding) -> str:

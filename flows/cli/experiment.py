@@ -75,13 +75,14 @@ def experiment(
 def print_findings(samples: Sequence[SampleRow]) -> None:
     """Print both tables and all sentences from the samples of one run."""
     # Late, so that a command line is refused before anything is loaded for its result.
-    from flows.analysis.findings import by_interpreter, race_findings, speedup_findings
+    from flows.analysis.findings import race_findings, speedup_findings
+    from flows.analysis.samples import by_interpreter
     from flows.analysis.sentences import race_sentences, speedup_sentences
-    from flows.show.finding_tables import RACES, SPEEDUPS, race_rows, speedup_rows
+    from flows.show.finding_tables import RACES, SPEEDUPS
 
     for table in (
-        SPEEDUPS.fill(speedup_rows(samples), without=("run",)),
-        RACES.fill(race_rows(samples), without=("run",)),
+        SPEEDUPS.fill(speedup_findings(samples), without=("run",)),
+        RACES.fill(race_findings(samples), without=("run",)),
     ):
         if table.rows:
             print_table(table)

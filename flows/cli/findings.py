@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import TypeVar
 
 from db.rows import SampleRow
-from flows.analysis.findings import RaceFinding, SpeedupFinding
+from flows.analysis.findings import RaceFinding, SpeedupFinding, race_findings, speedup_findings
 from flows.cli.history import print_rows, say_if_empty
 from flows.cli.options import Axes, Cases, FindingList, SampleList, Updates, Workloads
 from flows.errors import RequestRefused
 from flows.option_types import Flag
 from flows.settings import load_settings
-from flows.show.finding_tables import RACES, SPEEDUPS, race_rows, speedup_rows
+from flows.show.finding_tables import RACES, SPEEDUPS
 from flows.show.table import TableOf
 from flows.show.tables import SAMPLES
 from tasks.axes import Outcome
@@ -53,7 +53,7 @@ def speedup(*, workloads: Workloads = Workloads(), which: FindingList = FindingL
 
     Example: threadmill history speedup --workload factorize
     """
-    return _print_findings("speedup", workloads, which, speedup_rows, SpeedupFinding, SPEEDUPS)
+    return _print_findings("speedup", workloads, which, speedup_findings, SpeedupFinding, SPEEDUPS)
 
 
 def race(*, updates: Updates = Updates(), which: FindingList = FindingList()) -> int:
@@ -65,7 +65,7 @@ def race(*, updates: Updates = Updates(), which: FindingList = FindingList()) ->
 
     Example: threadmill history race --shape augmented
     """
-    return _print_findings("race", updates, which, race_rows, RaceFinding, RACES)
+    return _print_findings("race", updates, which, race_findings, RaceFinding, RACES)
 
 
 def _print_findings(

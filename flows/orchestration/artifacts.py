@@ -14,8 +14,9 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from db.history import History, PayloadFilter, SampleFilter, VerdictFilter
 from db.rows import PayloadRow, SampleRow
 from db.words import PAYLOAD_FAILURES
+from flows.analysis.findings import race_findings, speedup_findings
 from flows.jobs.vault import VaultState
-from flows.show.finding_tables import RACES, SPEEDUPS, race_rows, speedup_rows
+from flows.show.finding_tables import RACES, SPEEDUPS
 from flows.show.page import artifact_of, as_markdown, markdown_of
 from flows.show.table import Table
 from flows.show.tables import PAYLOADS, SAMPLES, VERDICTS, vault_table
@@ -104,7 +105,7 @@ def _tables(
     sorted_samples = sorted(samples, key=lambda row: not Outcome(row.outcome).is_failure)
     table = SAMPLES.fill(sorted_samples[:_ROWS], without=("run", "started"))
     yield "samples", table, total, f"history samples --run {run_id} --limit {total}"
-    speedups, races = [*speedup_rows(samples)], [*race_rows(samples)]
+    speedups, races = speedup_findings(samples), race_findings(samples)
     yield "speedups", SPEEDUPS.fill(speedups[:_ROWS], without=("run",)), len(speedups), show
     yield "races", RACES.fill(races[:_ROWS], without=("run",)), len(races), show
 

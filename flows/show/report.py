@@ -13,11 +13,13 @@ from db.answers import TrendRow
 from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
 from db.rows import PayloadRow, RunDetail, RunRow, SampleRow
 from db.words import RUN_FAILURES
+from flows.analysis.findings import race_findings, speedup_findings
 from flows.analysis.intervals import MIN_PAIRS
-from flows.analysis.latest import SURVEY, latest_per_interpreter
+from flows.analysis.samples import SURVEY, latest_per_interpreter
 from flows.show.encryption_sections import encryption_section, stages_section, throughput_section
+from flows.show.finding_tables import results_of
 from flows.show.plots import why_no_plots
-from flows.show.race_sections import MEASURED, book_section, race_results, race_sections
+from flows.show.race_sections import MEASURED, book_section, race_sections
 from flows.show.record_sections import (
     LISTED,
     changes_section,
@@ -27,7 +29,7 @@ from flows.show.record_sections import (
     vault_run_sections,
     vault_sections,
 )
-from flows.show.speedup_sections import COMPARED, speedup_results, speedup_sections, speedups_over_time_section
+from flows.show.speedup_sections import COMPARED, speedup_sections, speedups_over_time_section
 from flows.show.table import Column, Paragraph, Plot, Section, TableOf
 from flows.text import plural, utc
 from tasks.axes import Experiment
@@ -179,8 +181,8 @@ def _samples_shown(history: History, which: SeriesFilter, runs: Sequence[RunRow]
 
 def _experiment_sections(samples: Sequence[SampleRow], runs: Sequence[RunRow]) -> Iterator[Section]:
     """The newest measurement of each interpreter, and the runs that it comes from."""
-    speedups = speedup_results(latest_per_interpreter(samples, Experiment.SPEEDUP, runs))
-    races = race_results(latest_per_interpreter(samples, Experiment.RACE, runs))
+    speedups = results_of(latest_per_interpreter(samples, Experiment.SPEEDUP, runs), speedup_findings)
+    races = results_of(latest_per_interpreter(samples, Experiment.RACE, runs), race_findings)
     if not (speedups or races):
         yield Section("Experiments", (Paragraph(_NOTHING_MEASURED),))
         return

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from db.answers import TrendRow
 from db.rows import SampleRow
-from flows.analysis.findings import SpeedupFinding, by_case, speedup_findings, version_numbers
+from flows.analysis.findings import SpeedupFinding
 from flows.analysis.intervals import verdict_on_speedup
-from flows.analysis.latest import Measured
+from flows.analysis.samples import Measured, by_case, position, version_numbers
 from flows.analysis.sentences import executor_label, speedup_sentences
-from flows.show.finding_tables import SPEEDUPS
+from flows.show.finding_tables import SPEEDUPS, Result
 from flows.show.plots.bars import CellState, HeatCell, HeatMap, Scale, TimeBar, TimeChart, TimePanel
 from flows.show.plots.lines import Curve, Line, LineChart, LinePanel, Moment, Point, ScalingChart, ScalingPanel
 from flows.show.table import Block, Column, Paragraph, Plot, Section, Sentences, Table, TableOf, table_of
@@ -32,26 +31,12 @@ _Key = tuple[str, str]
 _Moments = Mapping[datetime, float]
 
 
-@dataclass(frozen=True, slots=True)
-class SpeedupResult:
-    """The findings about speed-ups on one interpreter."""
-
-    measured: Measured
-    findings: tuple[SpeedupFinding, ...]
-
-    def of(self, workload: Workload) -> dict[Way, SpeedupFinding]:
-        """Findings by executor and workers, serial first."""
-        own = [one for one in self.findings if one.workload is workload]
-        own.sort(key=lambda one: _way_position(_way(one)))
-        return {_way(one): one for one in own}
+SpeedupResult = Result[SpeedupFinding]
 
 
-def speedup_results(measured: Iterable[Measured]) -> tuple[SpeedupResult, ...]:
-    """Findings of each interpreter, under its name in the report."""
-    return tuple(
-        SpeedupResult(one, tuple(replace(found, interpreter=one.label) for found in speedup_findings(one.samples)))
-        for one in measured
-    )
+def _by_way(workload: Workload, result: SpeedupResult) -> dict[Way, SpeedupFinding]:
+    """The findings about a workload by executor and workers, serial first."""
+    return {(one.executor, one.workers): one for one in result.findings if one.workload is workload}
 
 
 def speedup_sections(results: Sequence[SpeedupResult]) -> Iterator[Section]:
@@ -61,7 +46,7 @@ def speedup_sections(results: Sequence[SpeedupResult]) -> Iterator[Section]:
     verdicts = [speedup_sentences(one.measured.label, one.findings) for one in results]
     yield Section("Speed-up: do threads help?", (Paragraph(_HOW_TO_READ_SPEEDUPS),))
     for workload in COMPARED:
-        if any(one.of(workload) for one in results):
+        if any(_by_way(workload, one) for one in results):
             own = tuple(sentences[workload] for sentences in verdicts if workload in sentences)
             chart = executor_map(workload, results)
             plots = (Plot(chart),) if chart.rows else ()
@@ -76,7 +61,7 @@ def speedup_sections(results: Sequence[SpeedupResult]) -> Iterator[Section]:
 
 def executor_map(workload: Workload, results: Sequence[SpeedupResult]) -> HeatMap:
     """Executors × interpreters: speed-up against one after the other."""
-    found = [one.of(workload) for one in results]
+    found = [_by_way(workload, one) for one in results]
     shown = [_without_repeats(own) for own in found]
     rows = sorted({row for own in shown for row in own if row[0] is not Executor.SERIAL}, key=_way_position)
     return HeatMap(
@@ -118,13 +103,13 @@ def _speedup_cell(finding: SpeedupFinding | None) -> HeatCell:
 
 def speedup_table(workload: Workload, results: Sequence[SpeedupResult]) -> Table:
     """The speed-ups as a table, with times, intervals and the ceiling."""
-    rows = (finding for one in results for finding in _without_repeats(one.of(workload)).values())
+    rows = (finding for one in results for finding in _without_repeats(_by_way(workload, one)).values())
     return SPEEDUPS.fill(rows, f"Speed-up of {workload}", without=("run", "workload"))
 
 
 def scaling_chart(result: SpeedupResult) -> ScalingChart:
     """Speed-up over workers, a panel for each workload that has one to show."""
-    panels = [_panel(workload, result.of(workload)) for workload in SCALING]
+    panels = [_panel(workload, _by_way(workload, result)) for workload in SCALING]
     return ScalingChart(f"Speed-up over workers, {result.measured.label}", tuple(one for one in panels if one.curves))
 
 
@@ -141,12 +126,8 @@ def _panel(workload: Workload, found: dict[Way, SpeedupFinding]) -> ScalingPanel
     )
 
 
-def _way(finding: SpeedupFinding) -> Way:
-    return finding.executor, finding.workers
-
-
 def _way_position(way: Way) -> tuple[int, int]:
-    return list(Executor).index(way[0]), way[1]
+    return position(way[0]), way[1]
 
 
 def time_chart(measured: Measured) -> TimeChart:

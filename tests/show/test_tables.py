@@ -11,8 +11,9 @@ import pytest
 
 from db.history import History, PayloadFilter, SampleFilter, SeriesFilter, SnapshotFilter, VerdictFilter
 from flows.analysis.changes import find_changes
+from flows.analysis.findings import race_findings, speedup_findings
 from flows.show import terminal
-from flows.show.finding_tables import RACES, SPEEDUPS, race_rows, speedup_rows
+from flows.show.finding_tables import RACES, SPEEDUPS
 from flows.show.page import artifact_of
 from flows.show.series_tables import CHANGES, SLOWEST, said_once, trend_table
 from flows.show.table import Column, Table, TableOf
@@ -117,8 +118,8 @@ def every_table(history: History) -> Iterator[Table]:
     yield SNAPSHOTS.fill(history.snapshots(SnapshotFilter()))
     yield VERDICTS.fill(history.verdicts(VerdictFilter(), limit=30))
     yield PROOFS.fill(history.proofs(limit=30))
-    yield SPEEDUPS.fill(speedup_rows(samples))
-    yield RACES.fill(race_rows(samples))
+    yield SPEEDUPS.fill(speedup_findings(samples))
+    yield RACES.fill(race_findings(samples))
     yield CHANGES.fill(changes, without=said_once(row.series for row in changes))
     yield SLOWEST.fill(slowest, without=said_once(row.series for row in slowest))
     yield trend_table(history.trend(which, limit=5), "day")
