@@ -15,7 +15,6 @@ from functools import partial
 
 from db.rows import NewRun
 from db.store import Store
-from flows.errors import RequestRefused
 from flows.jobs.parameters import EncryptPayloads, RunExperiments, Survey
 from flows.jobs.run import (
     FAULTS_NAMED,
@@ -39,7 +38,6 @@ from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.cancel import CancelToken
 from tasks.rows import interpreter_facts, sample_rows
 from tasks.threads.cases import QUICK_ROUNDS, ROUNDS, Case, CaseSelection, Round, RoundPlan, Sample, book_plan, plan
-from tasks.threads.errors import ExperimentError
 from tasks.threads.interpreters import Interpreter, discover, distinct, probe, select
 from tasks.threads.measure import measure_round
 
@@ -71,34 +69,23 @@ def _selection_of(parameters: RunExperiments) -> CaseSelection:
 def find_interpreters(pythons: Sequence[str], cancel: CancelToken) -> tuple[Interpreter, ...]:
     """The interpreters to measure, free-threaded ones with the GIL on and off.
 
-    Raises:
-        RequestRefused: an interpreter is not there, or is older than Python 3.6.
+    InterpreterUnusable if one is not there, or is older than Python 3.6.
     """
-    try:
-        if not pythons:
-            found: Sequence[Interpreter] = (probe(sys.executable, cancel),)
-        elif list(pythons) == ["all"]:
-            found = discover(cancel)
-        else:
-            found = select(pythons, cancel)
-    except ExperimentError as error:
-        raise RequestRefused(str(error)) from error
+    if not pythons:
+        found: Sequence[Interpreter] = (probe(sys.executable, cancel),)
+    elif list(pythons) == ["all"]:
+        found = discover(cancel)
+    else:
+        found = select(pythons, cancel)
     return distinct(variant for one in found for variant in one.variants())
 
 
 def make_rounds(parameters: RunExperiments, cancel: CancelToken) -> RoundPlan:
-    """All rounds, in a drawn order.
-
-    Raises:
-        RequestRefused: an interpreter is not there, or the parameters do not go together.
-    """
+    """All rounds, in a drawn order; an ExperimentError if there is no such interpreter or no such case."""
     interpreters = find_interpreters(parameters.pythons, cancel)
     rounds = parameters.rounds or (QUICK_ROUNDS if parameters.quick else ROUNDS)
     seed = random.SystemRandom().getrandbits(32) if parameters.seed is None else parameters.seed
-    try:
-        return plan(_selection_of(parameters), interpreters, rounds, seed)
-    except ExperimentError as error:
-        raise RequestRefused(str(error)) from error
+    return plan(_selection_of(parameters), interpreters, rounds, seed)
 
 
 def measure(parameters: RunExperiments, lock: str, run: NewRun, tools: Tools) -> OpenRun:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from tasks.cancel import CancelToken
 from tasks.threads.errors import InterpreterUnusable, MeasuringCancelled, ProcessesRemain
@@ -145,22 +145,14 @@ class _MeasuringChild:
         while len(self.output["stdout"]) <= STDOUT_LIMIT_BYTES and self.selector.get_map() and self.read(0):
             pass
         self.selector.close()
-        _close(self.process.stdin, self.process.stdout, self.process.stderr)
-
-
-def _close(*streams: IO[bytes] | None) -> None:
-    for stream in streams:
-        if stream is not None:
-            with contextlib.suppress(BrokenPipeError):
-                stream.close()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
 
 
 def run_program(
-    python: Sequence[str],
-    request: str,
-    *,
-    deadline_s: float,
-    cancel: CancelToken | None = None,
+    python: Sequence[str], request: str, *, deadline_s: float, cancel: CancelToken | None = None
 ) -> ChildEnd:
     """Put one request to the measured program under `python` (path and options).
 
