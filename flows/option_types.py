@@ -30,6 +30,13 @@ def _whole(_type: Any, tokens: Sequence[Token]) -> int:
     return int(token.value)
 
 
+def _via(_type: Any, tokens: Sequence[Token]) -> str:
+    (token,) = tokens
+    if token.value not in ("prefect", "direct"):
+        raise RequestRefused(f"{token.keyword} is prefect or direct, not {token.value!r}")
+    return token.value
+
+
 def _wholes(kind: Any, tokens: Sequence[Token]) -> list[int]:
     return [_whole(kind, (token,)) for token in tokens]
 
@@ -59,5 +66,8 @@ VaultOption = Annotated[str | None, Parameter(help="folder of the vault; default
 KeyOption = Annotated[str | None, Parameter(help="the one that it was made with; default: THREADMILL_KEY_FILE")]
 Via = Annotated[
     str | None,
-    Parameter(help="prefect: as a flow run; direct: without Prefect, same rows (default: prefect if PREFECT_API_URL)"),
+    Parameter(
+        converter=_via,
+        help="prefect: as a flow run; direct: without Prefect, same rows (default: prefect if PREFECT_API_URL)",
+    ),
 ]

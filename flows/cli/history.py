@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from db.answers import PayloadCount, ProofRow
+from db.answers import ProofRow
 from db.rows import PayloadRow, RunDetail, RunRow, SnapshotRow, storable
 from db.words import RUN_STATUSES
 from flows.cli.options import Chains, Form, Hosts, Listing, Times, TimesOrRun, need_known
@@ -16,7 +16,7 @@ from flows.errors import RequestRefused
 from flows.option_types import Flag, Limit, Names
 from flows.settings import load_settings
 from flows.show.table import Table
-from flows.show.tables import PAYLOADS, PROOFS, RUNS, SNAPSHOTS, VERDICTS, took
+from flows.show.tables import PAYLOADS, PROOFS, RUNS, SNAPSHOTS, VERDICTS, in_words, took
 from flows.show.terminal import print_csv, print_json, print_table, say
 from flows.text import if_known, local, shown_path
 from tasks.files import absolute
@@ -135,11 +135,6 @@ def show(run: str, /, *, limit: Limit | None = None, form: Form = Form()) -> int
         for count in history.counts(found.id):
             say(f"{in_words(count)}, {count.size_bytes:,} bytes")
     return 0
-
-
-def in_words(count: PayloadCount) -> str:
-    """`3 failed (unreadable)`."""
-    return f"{count.count:,} {count.status}" + (f" ({count.cause})" if count.cause else "")
 
 
 def _find(history: History, run: str) -> RunRow:

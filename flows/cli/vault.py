@@ -1,4 +1,7 @@
-"""`threadmill verify|restore|prune|maintain`: jobs that look after a vault, and after the record."""
+"""`threadmill verify|restore|prune|maintain`: jobs that look after a vault, and after the record.
+
+Engines and the record are loaded late, so that a command line is refused before.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +41,11 @@ def verify(
         jobs: objects at once (default: usable CPUs)
     """
     settings = settings_with(vault, key_file, jobs)
-    # Late, so that a command line is refused before engines and the record are loaded.
-    from flows.cli.run import print_done, run_job
+    from flows.cli.run import run_and_print
     from flows.jobs.upkeep import verification_job
 
     job = verification_job(options.check(), settings)
-    done = run_job("flows.vault:verify_vault", options, job, settings, via, quiet=json)
-    return print_done(settings.open_history(), done, json=json)
+    return run_and_print("flows.vault:verify_vault", options, job, settings, via, json=json)
 
 
 def restore(
@@ -74,14 +75,13 @@ def restore(
         paths: only these and what is below them, as they were when they were encrypted
     """
     settings = settings_with(vault, key_file)
-    # Late, so that a command line is refused before engines and the record are loaded.
-    from flows.cli.run import print_done, run_job
+    from flows.cli.run import run_and_print
     from flows.jobs.arguments import need_path
     from flows.jobs.keep import restoration_job
 
     given = replace(options, snapshot=snapshot, target=need_path(target), paths=tuple(map(need_path, paths)))
-    done = run_job("flows.vault:restore_files", given, restoration_job(given, settings), settings, via, quiet=json)
-    return print_done(settings.open_history(), done, json=json)
+    job = restoration_job(given, settings)
+    return run_and_print("flows.vault:restore_files", given, job, settings, via, json=json)
 
 
 def prune(
@@ -107,14 +107,13 @@ def prune(
     """
     settings = settings_with(vault, key_file)
     options.check()
-    # Late, so that a command line is refused before engines and the record are loaded.
-    from flows.cli.run import print_done, run_job
+    from flows.cli.run import run_and_print
     from flows.jobs.upkeep import pruning_job
 
     if dry_run:
         return _print_preview(options, settings, json=json)
-    done = run_job("flows.vault:prune_vault", options, pruning_job(options, settings), settings, via, quiet=json)
-    return print_done(settings.open_history(), done, json=json)
+    job = pruning_job(options, settings)
+    return run_and_print("flows.vault:prune_vault", options, job, settings, via, json=json)
 
 
 def _print_preview(parameters: PruneVault, settings: Settings, *, json: bool) -> int:
@@ -153,10 +152,8 @@ def maintain(
     Example: threadmill maintain --remove-older-than 365d
     """
     settings = load_settings()
-    # Late, so that a command line is refused before engines and the record are loaded.
-    from flows.cli.run import print_done, run_job
+    from flows.cli.run import run_and_print
     from flows.jobs.upkeep import maintenance_job
 
     job = maintenance_job(options, settings)
-    done = run_job("flows.maintain:maintain", options, job, settings, via, quiet=json)
-    return print_done(settings.open_history(), done, json=json)
+    return run_and_print("flows.maintain:maintain", options, job, settings, via, json=json)

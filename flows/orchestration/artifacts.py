@@ -58,18 +58,9 @@ def publish(prefix: str, history: History, done: OpenRun, look: Callable[[], Vau
         put_table("vault", vault_table(look()), more)
 
     # Late, because only this task run needs it: with plots it takes a second, for matplotlib.
-    from flows.show.record_sections import vault_run_sections
-    from flows.show.report import TITLE, contents
+    from flows.show.report import TITLE, sections_of_run
 
-    sections = contents(
-        [run],
-        payloads,
-        samples,
-        made_at=datetime.now(UTC),
-        where=history.where,
-        one_run=True,
-        more=tuple(vault_run_sections(history, run_id)),
-    )
+    sections = sections_of_run(history, run, payloads, samples, made_at=datetime.now(UTC))
     if _READ in {len(payloads), len(samples)}:
         says += f" From the first {_READ:,} payloads or samples only."
     create_markdown_artifact(
