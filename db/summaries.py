@@ -16,17 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, delete, func, insert, select
 
 from db.engine import streamed
-from db.tables import (
-    CASE,
-    DAY_SUMMARY,
-    ENCRYPTION,
-    HOST,
-    INTERPRETER,
-    RUN,
-    SAMPLE,
-    SERIES,
-    SUMMARY,
-)
+from db.tables import CASE, DAY_SUMMARY, ENCRYPTION, HOST, INTERPRETER, RUN, SAMPLE, SERIES, SUMMARY
 from db.tables.base import columns
 from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES, TIMED_OUTCOMES, UNLOCKED_OUTCOMES
 

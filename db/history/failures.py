@@ -9,16 +9,7 @@ from sqlalchemy import Select, func, literal_column, select
 
 from db.answers import FailureRow
 from db.history.reader import RecordReader, SeriesFilter, failed, of_case, of_interpreters, one_of, unindexed, within
-from db.tables import (
-    CASE,
-    ENCRYPTION,
-    HOST,
-    INTERPRETER,
-    RUN,
-    SAMPLE,
-    VAULT,
-    VERDICT,
-)
+from db.tables import CASE, ENCRYPTION, HOST, INTERPRETER, RUN, SAMPLE, VAULT, VERDICT
 from db.tables.base import columns
 from db.words import PAYLOAD_FAILURES, RUN_FAILURES, SAMPLE_FAILURES, VERDICT_FAULTS
 

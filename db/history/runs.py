@@ -27,18 +27,7 @@ from db.history.reader import (
     within,
 )
 from db.rows import InterpreterRow, PayloadRow, RunRow, SampleRow, StageRow, count_or_text, display_name
-from db.tables import (
-    CASE,
-    ENCRYPTION,
-    HOST,
-    INTERPRETER,
-    RUN,
-    SAMPLE,
-    SERIES,
-    STAGE,
-    SUMMARY,
-    VAULT,
-)
+from db.tables import CASE, ENCRYPTION, HOST, INTERPRETER, RUN, SAMPLE, SERIES, STAGE, SUMMARY, VAULT
 from db.tables.base import shared_columns
 from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES
 
