@@ -36,8 +36,7 @@ def upgrade() -> int:
     """
     from db.schema import HEAD
 
-    settings = load_settings()
-    store = settings.open_store()
+    store = load_settings().open_store()
     say(f"{store.where} is at schema {HEAD}")
     return 0
 
@@ -240,7 +239,7 @@ def report(
             detail = history.detail(when.run)
             if detail is None:
                 raise RequestRefused(f"there is no run {when.run}; see: threadmill history runs")
-            sections = sections_of_run(history, detail, made_at=made_at)
+            sections = sections_of_run(history, detail.run, detail.payloads, detail.samples, made_at=made_at)
         page = page_of(TITLE, sections)
     write_page(output, page)
     say(f"wrote {output}" + (f" without plots: {reason}" if (reason := why_no_plots()) else ""))

@@ -24,12 +24,10 @@ _Steps = Mapping[int, Sequence[datetime]]
 _MOST_CHARTS, _MOST_PANELS = 8, 4
 
 
-def encryption_section(payloads: Sequence[PayloadRow]) -> Section:
-    """A line per suite and backend."""
-    if not payloads:
-        text = "No payload is recorded yet: `threadmill survey`, `threadmill encrypt PATH`."
-        return Section("Encryption", (Paragraph(text),))
-    return Section("Encryption", (Paragraph(_ABOUT_ENCRYPTION), SUMS.fill(_by_suite_and_backend(payloads))))
+def encryption_sections(payloads: Sequence[PayloadRow]) -> Iterator[Section]:
+    """A line per suite and backend; nothing without payloads."""
+    if payloads:
+        yield Section("Encryption", (Paragraph(_ABOUT_ENCRYPTION), SUMS.fill(_by_suite_and_backend(payloads))))
 
 
 def _by_suite_and_backend(payloads: Iterable[PayloadRow]) -> list[list[PayloadRow]]:
@@ -138,11 +136,9 @@ def stages_section(payloads: Sequence[PayloadRow]) -> Section:
 
 
 def throughput_section(rows: Sequence[TrendRow], steps: _Steps) -> Section:
-    """A line per suite, backend and size; plots of the most frequent ones, and the numbers of these plots.
+    """A line per suite, backend and size from encryptions by day; plots of the most frequent ones, and their numbers.
 
-    Args:
-        rows: of encryptions, by day.
-        steps: the times at which a series, by its id, took on another level.
+    `steps` has the times at which a series, by its id, took on another level.
     """
     title = "Throughput of chains over time"
     days: dict[Chain, list[TrendRow]] = defaultdict(list)

@@ -38,11 +38,7 @@ def page_of(title: str, sections: Sequence[Section]) -> str:
 
 
 def write_page(path: str, page: str) -> None:
-    """Write to a temporary name first, so that a report is whole. A pipe or a device is written to as it is.
-
-    Raises:
-        RequestRefused: the file cannot be written.
-    """
+    """Write to a temporary name first, so that a report is whole. A pipe or a device is written to as it is."""
     is_file = os.path.isfile(path) or not os.path.exists(path)
     part = f"{path}.part" if is_file else path
     try:

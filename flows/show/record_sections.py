@@ -78,13 +78,7 @@ class StepsFound:
 
 
 def look_for_changes(history: History, which: SeriesFilter, rows: Sequence[TrendRow]) -> StepsFound:
-    """The steps of all series.
-
-    Args:
-        history: the record.
-        which: the time.
-        rows: all series by day, in that time.
-    """
+    """The steps of all series; `rows` has them by day, in the same time."""
     runs: Counter[str] = Counter()
     for row in rows:
         if row.median_ns:
@@ -117,15 +111,7 @@ def changes_section(found: StepsFound) -> Section:
 def vault_sections(
     history: History, runs: Sequence[RunRow], since: datetime | None, until: datetime | None, *, made_at: datetime
 ) -> Iterator[Section]:
-    """One section, from the record alone; none if no run ever used a vault.
-
-    Args:
-        history: the record.
-        runs: the runs that started in the time.
-        since: beginning of the time.
-        until: its end, not included.
-        made_at: now, for ages.
-    """
+    """One section about `runs` and their time, from the record alone; none if no run ever used a vault."""
     vaults = history.vaults()
     if not vaults:
         return

@@ -21,15 +21,10 @@ _CODE = re.compile(r"`([^`]+)`")
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[Row]):
-    """A column of a kind of row.
+    """A column of a kind of row: `value` is taken from a row, and None gives an empty cell.
 
-    Attributes:
-        heading: its title.
-        value: takes the value from a row; None gives an empty cell.
-        write: turns the value into text; without it, numbers and times are left to the renderer.
-        right: whether the cells stand at the right, as figures do.
-        wide: whether a terminal leaves the column out if the table does not fit otherwise.
-        optional: whether the column is left out where no row has a value.
+    Without `write`, numbers and times are left to the renderer. Figures stand at the `right`. A terminal leaves `wide`
+    columns out if the table does not fit otherwise. An `optional` column is left out where no row has a value.
     """
 
     heading: str

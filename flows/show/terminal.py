@@ -149,25 +149,21 @@ def print_csv(row_type: type, rows: Iterable[object]) -> None:
 
     The fields of a row's series are columns of their own, so that series can be told apart by them.
     """
-    nested = "series" if "series" in _fields(row_type) else None
+    names = _fields(row_type)
+    nested = "series" in names
+    if nested:
+        from db.answers import SeriesRow
+
+        names = [*_fields(SeriesRow), *(name for name in names if name != "series")]
     writer = csv.writer(sys.stdout)
-    writer.writerow(_columns(row_type, nested))
+    writer.writerow(names)
     for row in rows:
         values = plain(row)
         assert isinstance(values, dict)  # noqa: S101 - rows are dataclasses
-        series = values.pop(nested) if nested else {}
+        series = values.pop("series") if nested else {}
         assert isinstance(series, dict)  # noqa: S101 - likewise
         cells = (series | values).values()
         writer.writerow([json.dumps(cell) if isinstance(cell, list | dict) else cell for cell in cells])
-
-
-def _columns(row_type: type, nested: str | None) -> Sequence[str]:
-    own = [name for name in _fields(row_type) if name != nested]
-    if nested is None:
-        return own
-    from db.answers import SeriesRow
-
-    return [*_fields(SeriesRow), *own]
 
 
 def _fields(row_type: type) -> list[str]:
