@@ -23,7 +23,7 @@ from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import Chosen, choose_backend
 from tasks.crypto.secret import KeySource, ThrowAway
 from tasks.files import FolderIdentity
-from tasks.suites import SUITES, BackendChoice, Suite
+from tasks.suites import SUITES, Suite
 
 if TYPE_CHECKING:
     from tasks.vault.add import Addition
@@ -55,12 +55,7 @@ def vault_of(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> 
 
 
 def settled(parameters: P, settings: Settings) -> P:
-    """The parameters with what the settings of this process add to them, checked.
-
-    Raises:
-        RequestRefused: there is nothing at a path, or it cannot go into the vault.
-        KeyFileError: the key file is not usable.
-    """
+    """The parameters with what the settings of this process add to them, checked: paths, vault and key file."""
     parameters = replace(
         parameters,
         suites=tuple(dict.fromkeys(parameters.suites)),
@@ -79,7 +74,7 @@ def settled(parameters: P, settings: Settings) -> P:
 
 
 def _check_vault(parameters: EncryptFiles, vault: str | None) -> None:
-    """Raises RequestRefused for parameters that do not go with the vault, or that make sense only with one."""
+    """Refuse parameters that do not go with the vault, or that make sense only with one."""
     if vault is None:
         if parameters.exclude or parameters.rehash:
             raise RequestRefused("--exclude and --rehash are for a vault: give --vault DIR or set THREADMILL_VAULT")
@@ -153,12 +148,7 @@ class Plan:
 
 
 def make_plan(parameters: EncryptFiles | EncryptPayloads, settings: Settings, cancel: CancelToken) -> Plan:
-    """Choose backends and count the payloads of settled parameters.
-
-    Raises:
-        BackendUnavailable: a backend that was asked for cannot run a suite here.
-        RequestRefused: there is nothing to encrypt.
-    """
+    """Choose backends and count the payloads of settled parameters; BackendUnavailable if a backend cannot be had."""
     source: Callable[[], Iterable[Payload]]
     if isinstance(parameters, EncryptPayloads):
         source = partial(_random_payloads, parameters)
@@ -181,12 +171,7 @@ def make_plan(parameters: EncryptFiles | EncryptPayloads, settings: Settings, ca
 
 
 def plan_addition(parameters: EncryptFiles, settings: Settings, addition: Addition, cancel: CancelToken) -> Plan:
-    """Plan the files that go into a vault: only those that are new or changed since the snapshot before.
-
-    Raises:
-        BackendUnavailable: the backend that was asked for cannot run the suite here.
-        RequestRefused: there is nothing to encrypt.
-    """
+    """Plan the files that go into a vault: only those that are new or changed since the snapshot before."""
     found = addition.found
     payloads = found.to_do + found.skipped
     if not payloads + found.unchanged:
@@ -210,9 +195,14 @@ def _plan(
     cancel: CancelToken,
 ) -> Plan:
     jobs = parameters.jobs or 1
+    kept = vault_of(parameters, settings) is not None
     parts = []
     for suite, choice in itertools.product((SUITES[name] for name in parameters.suites), parameters.backends):
-        chosen = _choose(choice, suite, settings.openssl, cancel, kept=vault_of(parameters, settings) is not None)
+        if kept and choice == "auto":
+            chosen = choose_backend("native", suite, settings.openssl, cancel)
+            chosen = replace(chosen, reason="the default of vaults")
+        else:
+            chosen = choose_backend(choice, suite, settings.openssl, cancel)
         small = chosen.backend == "native" and size_bytes < _PARALLEL_NATIVE_BYTES * payloads
         cost_s = _cost_s(suite, chosen, payloads, size_bytes)
         batch_s = max(cost_s / _BATCHES, min(_BATCH_S, cost_s / (4 * jobs)), _SHORTEST_BATCH_S)
@@ -226,12 +216,6 @@ def _plan(
         sources = () if parameters.paths == ("-",) else source_folders(parameters.paths)
     limits = Limits(settings.chain_timeout_s, parameters.allow_legacy_size)
     return Plan(key, limits, tuple(parts), payloads, size_bytes, source, sources)
-
-
-def _choose(choice: BackendChoice, suite: Suite, openssl: str, cancel: CancelToken, *, kept: bool) -> Chosen:
-    if choice == "auto" and kept:
-        return replace(choose_backend("native", suite, openssl, cancel), reason="the default of vaults")
-    return choose_backend(choice, suite, openssl, cancel)
 
 
 def _random_payloads(parameters: EncryptPayloads) -> Iterator[Payload]:

@@ -45,8 +45,6 @@ class _VerificationPlan:
     key: KeyFile | None
     index: ObjectIndex
     found: tuple[Verdict, ...]
-    objects: int
-    unnamed: int
     count: int
     size_bytes: int
 
@@ -87,10 +85,8 @@ def _plan_verification(
         found = [fault, *(verdict for verdict in found if (verdict.kind, verdict.status) != ("vault", "ok"))]
     if parameters.sample is not None:
         index.prove(tools.history.proven(vault.id))
-    objects, _ = index.counts()
-    unnamed = sum(1 for _ in index.unnamed())
     count, size_bytes = (0, 0) if parameters.snapshots_only else index.counts(parameters.sample)
-    return _VerificationPlan(vault.place(), key, index, tuple(found), objects, unnamed, count, size_bytes)
+    return _VerificationPlan(vault.place(), key, index, tuple(found), count, size_bytes)
 
 
 def _verifications(plan: _VerificationPlan, sample: int | None, jobs: int) -> Iterator[VaultWork[Verdicts]]:
@@ -110,16 +106,15 @@ def _check(place: Place, key: KeyFile | None, objects: Sequence[tuple[str, int]]
 
 def _verified(plan: _VerificationPlan, tally: VerdictTally) -> str:
     """The result in a line: good objects and snapshots, then faults."""
-    text = (
-        f"objects: {tally.counts['object', 'ok']:,} of {plan.objects:,} proven, {size(tally.size_bytes)}; snapshots: "
-    )
+    objects, _ = plan.index.counts()
+    text = f"objects: {tally.counts['object', 'ok']:,} of {objects:,} proven, {size(tally.size_bytes)}; snapshots: "
     text += f"{tally.counts['snapshot', 'ok']:,} authentic" if plan.key else "not authenticated (no key file)"
     left = tally.counts["file", "leftover"]
     text += f"; leftovers of interrupted runs: {left:,}" if left else ""
     # A damaged snapshot may name them.
     damaged = any(kind == "snapshot" and status in VERDICT_FAULTS for kind, status in tally.counts)
-    if plan.unnamed and not damaged:
-        text += f"; objects that no snapshot names, for prune to remove: {plan.unnamed:,}"
+    if not damaged and (unnamed := sum(1 for _ in plan.index.unnamed())):
+        text += f"; objects that no snapshot names, for prune to remove: {unnamed:,}"
     return f"{text}; {tally.message}"
 
 

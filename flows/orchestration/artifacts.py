@@ -15,6 +15,7 @@ from db.history import History, PayloadFilter, SampleFilter, VerdictFilter
 from db.rows import PayloadRow, SampleRow
 from db.words import PAYLOAD_FAILURES
 from flows.analysis.findings import race_findings, speedup_findings
+from flows.jobs.run import OpenRun
 from flows.jobs.vault import VaultState
 from flows.show.finding_tables import RACES, SPEEDUPS
 from flows.show.page import artifact_of, as_markdown, markdown_of
@@ -32,24 +33,18 @@ _REPORT_BYTES = 1 << 20
 _MESSAGE_LETTERS = 300
 
 
-def publish(
-    prefix: str,
-    history: History,
-    run_id: int,
-    message: str,
-    head: str | None,
-    look: Callable[[], VaultState] | None = None,
-) -> None:
+def publish(prefix: str, history: History, done: OpenRun, look: Callable[[], VaultState] | None) -> None:
     """A run's artifacts: `payloads`, `samples`, `speedups`, `races` and `verdicts`, where there are any, and `report`.
 
     A run on a vault has `vault` too: its state, which `look` gives where a vault is set in this process. Keys begin
-    with the prefix. `message` is the result of the run, `head` the ledger's once the run was sealed.
+    with the prefix.
     """
+    run_id = done.run_id
     run = history.run(run_id)
     assert run is not None  # noqa: S101 - its row was written a moment ago
     payloads = history.payloads(PayloadFilter(run_id=run_id), limit=_READ)
     samples = history.samples(SampleFilter(run_id=run_id), limit=_READ)
-    says = f"Run {run_id}: {as_markdown(textwrap.shorten(message, _MESSAGE_LETTERS, placeholder=' …'))}."
+    says = f"Run {run_id}: {as_markdown(textwrap.shorten(done.message, _MESSAGE_LETTERS, placeholder=' …'))}."
 
     def put_table(what: str, table: Table, more: str) -> None:
         create_table_artifact(key=f"{prefix}-{what}", table=artifact_of(table), description=f"{says} {more}")
@@ -72,7 +67,7 @@ def publish(
         key=f"{prefix}-report",
         markdown=markdown_of(TITLE, sections, most_bytes=_REPORT_BYTES),
         # Prefect keeps the head in another database: a rewrite of the whole record contradicts it.
-        description=f"{says} As a page: `threadmill report --run {run_id}`. Ledger's head: `{head}`",
+        description=f"{says} As a page: `threadmill report --run {run_id}`. Ledger's head: `{done.head}`",
     )
 
 

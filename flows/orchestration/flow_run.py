@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
+from inspect import Parameter, Signature, cleandoc
 from typing import Any, TypeVar
 
 from prefect import Flow, flow, runtime
@@ -41,19 +41,13 @@ def job_flow(
 
     def decorate(make_job: MakeJob[P]) -> Flow[..., State[None]]:
         types = hints(parameters)
-        values = {field.name: field.default for field in fields(parameters)} | own_defaults
-        signature = inspect.Signature(
-            [
-                inspect.Parameter(
-                    name,
-                    inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                    default=inspect.Parameter.empty if name in required else values[name],
-                    annotation=hint,
-                )
-                for name, hint in types.items()
-            ],
-            return_annotation=State[None],
-        )
+        values = {one.name: one.default for one in fields(parameters)} | own_defaults
+        values |= dict.fromkeys(required, Parameter.empty)
+        form = [
+            Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=values[name], annotation=hint)
+            for name, hint in types.items()
+        ]
+        signature = Signature(form, return_annotation=State[None])
 
         def run(*args: Any, **kwargs: Any) -> State[None]:
             bound = signature.bind(*args, **kwargs)
@@ -61,7 +55,7 @@ def job_flow(
             return run_in_flow(make_job.__name__, partial(make_job, parameters(**bound.arguments)))
 
         lines = [f"    {name}: {help_of(hint)}" for name, hint in types.items()]
-        run.__doc__ = inspect.cleandoc(make_job.__doc__ or "") + "\n\nArgs:\n" + "\n".join(lines)
+        run.__doc__ = cleandoc(make_job.__doc__ or "") + "\n\nArgs:\n" + "\n".join(lines)
         run.__name__, run.__qualname__, run.__module__ = make_job.__name__, make_job.__name__, make_job.__module__
         run.__signature__ = signature  # type: ignore[attr-defined]
         return flow(name=make_job.__name__.replace("_", "-"), flow_run_name=run_name)(run)
@@ -103,6 +97,6 @@ def _run(name: str, make_job: Callable[[Settings], Job], reporter: FlowReporter)
     reporter.worked()
     look = partial(look_at_vault, settings.vault, settings.key_file, history) if settings.vault else None
     prefix = runtime.flow_run.flow_name
-    published = runner.report(partial(publish, prefix, history, done.run_id, done.message, done.head, look))
+    published = runner.report(partial(publish, prefix, history, done, look))
     reporter.ended(done, history.where, published)
     return Failed(message=done.message) if done.exit_code else Completed(message=done.message)

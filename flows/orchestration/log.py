@@ -121,31 +121,24 @@ class FlowReporter:
             self._logger.warning("further ones are not listed here; they are recorded like all others")
 
 
-class _TaskLines(logging.Filter):
-    """Drops Prefect's lines about the task runs of a flow run that went well: two lines a step.
+@contextmanager
+def quiet_tasks(flow_run_id: str) -> Iterator[None]:
+    """Keep Prefect's lines about task runs, two a step, out of the log of a flow run, except those about faults.
 
     Prefect reports a task that returned a failed state twice, the first time with the traceback of no exception.
     """
 
-    def __init__(self, flow_run_id: str) -> None:
-        super().__init__()
-        self._flow_run_id = flow_run_id
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if getattr(record, "flow_run_id", None) != self._flow_run_id:
+    def is_wanted(record: logging.LogRecord) -> bool:
+        if getattr(record, "flow_run_id", None) != flow_run_id:
             return True
         return record.levelno >= logging.WARNING and not (record.exc_info and record.exc_info[0] is None)
 
-
-@contextmanager
-def quiet_tasks(flow_run_id: str) -> Iterator[None]:
-    """Keep Prefect's lines about task runs out of the log of a flow run, except those about faults."""
-    logger, lines = logging.getLogger("prefect.task_runs"), _TaskLines(flow_run_id)
-    logger.addFilter(lines)
+    logger = logging.getLogger("prefect.task_runs")
+    logger.addFilter(is_wanted)
     try:
         yield
     finally:
-        logger.removeFilter(lines)
+        logger.removeFilter(is_wanted)
 
 
 class ProgressArtifact:

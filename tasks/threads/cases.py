@@ -120,10 +120,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class CaseSelection:
-    """The choices on each axis; an empty choice means the whole axis.
-
-    `workers` are those of pools and of the ceiling.
-    """
+    """The choices on each axis; an empty one means the whole axis. `workers` are those of pools and of the ceiling."""
 
     experiments: tuple[Experiment, ...] = ()
     workloads: tuple[Workload, ...] = ()
@@ -144,10 +141,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One execution of every case in every interpreter, in a drawn order.
-
-    A noisy sample is taken again `retries` times.
-    """
+    """Every case in every interpreter once, in a drawn order; a noisy sample is taken again `retries` times."""
 
     number: int
     steps: tuple[Measurement, ...]
