@@ -124,7 +124,9 @@ def survey(*, via: Via = None, json: Json = False) -> int:
         print_json(detail)
     elif detail is not None:
         _print_item_52(detail.payloads)
-        _print_items_53_and_54(detail.samples)
+        say()
+        say("Items 53 and 54, threads and locks: four numbers factorized; five threads, a million updates each")
+        print_findings(detail.samples)
         _print_what_next(history, run_id)
     return exit_code_of(history, run_id)
 
@@ -148,12 +150,6 @@ def _line(row: PayloadRow) -> tuple[Cell, ...]:
     encrypt, hash_ = (duration(stage.wall_ns) for stage in row.stages) if len(row.stages) == 2 else ("–", "–")
     chain = f"{row.cipher} → {row.digest_algorithm}"
     return suite_label(row.suite), chain, row.backend, tail, encrypt, hash_, duration(row.wall_ns)
-
-
-def _print_items_53_and_54(samples: tuple[SampleRow, ...]) -> None:
-    say()
-    say("Items 53 and 54, threads and locks: four numbers factorized; five threads, a million updates each")
-    print_findings(samples)
 
 
 def _print_what_next(history: History, run_id: int) -> None:

@@ -36,8 +36,7 @@ def upgrade() -> int:
     """
     from db.schema import HEAD
 
-    settings = load_settings()
-    store = settings.open_store()
+    store = load_settings().open_store()
     say(f"{store.where} is at schema {HEAD}")
     return 0
 

@@ -133,42 +133,35 @@ def _side(history: History, text: str) -> Side:
 
     text = text.strip()
     if text == "latest" or text.isdecimal():
-        return _run(history, text)
+        number = _run(history, text)
+        return Side("run", f"run {number}", run_id=number)
     if text.startswith("host:") and text != "host:":
         return Side("host", text.removeprefix("host:"))
-    if ".." in text:
-        begin, _, end = text.partition("..")
-        return _time(text, begin, end)
-    if re.fullmatch(r"\d{4}-\d\d-\d\d|today|yesterday", text):
-        return _time(text, text, text)
+    # A day is the span from its begin to its end.
+    span = f"{text}..{text}" if re.fullmatch(r"\d{4}-\d\d-\d\d|today|yesterday", text) else text
+    if ".." in span:
+        begin, _, end = span.partition("..")
+        since = point_in_time(begin) if begin else None
+        until = end_in_time(end) if end else None
+        if (since is None and until is None) or (since is not None and until is not None and since >= until):
+            raise RequestRefused(f"{text!r} is no span of time")
+        return Side("time", text, since=since, until=until)
     # A label may have more to it: pypy 3.10.14, 3.13.0t with the GIL.
     if re.search(r"\d+\.\d+", text):
         return Side("interpreter", text)
     raise RequestRefused(f"{text!r} cannot be compared; write {_FORMS}")
 
 
-def _run(history: History, text: str) -> Side:
-    """A number may be that of a removed run, because its summaries stay on record."""
-    from flows.analysis.comparison import Side
-
+def _run(history: History, text: str) -> int:
+    """The number may be that of a removed run, because its summaries stay on record."""
     if text == "latest":
         newest = history.runs(limit=1, statuses=CLOSED_STATUSES)
         if not newest:
             raise RequestRefused("no run has ended yet")
-        text = str(newest[0].id)
+        return newest[0].id
     if len(text) >= 19:
         raise RequestRefused(f"there is no run {text}; see: threadmill history runs")
-    return Side("run", f"run {int(text)}", run_id=int(text))
-
-
-def _time(text: str, begin: str, end: str) -> Side:
-    from flows.analysis.comparison import Side
-
-    since = point_in_time(begin) if begin else None
-    until = end_in_time(end) if end else None
-    if (since is None and until is None) or (since is not None and until is not None and since >= until):
-        raise RequestRefused(f"{text!r} is no span of time")
-    return Side("time", text, since=since, until=until)
+    return int(text)
 
 
 def _before(one: Side, other: Side) -> bool:
