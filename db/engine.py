@@ -170,6 +170,23 @@ def _use_wal(connection: SqliteConnection, timeout_s: float) -> None:
             time.sleep(0.05)
 
 
+class Database:
+    """An open history database."""
+
+    def __init__(self, url: str, *, readonly: bool, timeout_s: float) -> None:
+        self._url = parse_url(url)
+        self._engine = open_engine(self._url, readonly=readonly, timeout_s=timeout_s)
+
+    @property
+    def where(self) -> str:
+        """For people: the file, or the server without the password."""
+        return shown(self._url)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
 def streamed(connection: Connection, query: Select[Any]) -> Result[Any]:
     """The rows of a query, in constant memory."""
     return connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE))

@@ -95,11 +95,14 @@ def _tallies(connection: Connection, run_ids: Iterable[int]) -> dict[str, _Tally
     for run_id in run_ids:
         run = connection.execute(_RUNS.where(RUN.c.id == run_id)).one()
         keeps = connection.execute(_KEPT.where(ENCRYPTION.c.run_id == run_id).limit(1)).first() is not None
+        # Looked up by columns: to build the key for every row would take longer than all the rest.
+        of_series: dict[tuple[object, ...], _Tally] = {}
         for row in streamed(connection, _PAYLOADS.where(ENCRYPTION.c.run_id == run_id)):
-            _add_payload(tallies, run, row, kept=keeps)
-        of_series: dict[tuple[int, int], _Tally] = {}
+            own = row.suite, row.backend, size_class_of(row.size_bytes)
+            if own not in of_series:
+                of_series[own] = _payload_tally(tallies, run, row, kept=keeps)
+            _add_payload(of_series[own], row)
         for row in streamed(connection, _SAMPLES.where(SAMPLE.c.run_id == run_id)):
-            # Looked up by ids: to build the key for every row would take longer than all the rest.
             numbers = row.case_id, row.interpreter_id
             if numbers not in of_series:
                 of_series[numbers] = _sample_tally(tallies, run, row)
@@ -112,51 +115,48 @@ def size_class_of(size_bytes: int | None) -> int:
     return 1 << (size_bytes or 0).bit_length()
 
 
-def _add_payload(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any], *, kept: bool) -> None:
-    """Add a payload. One that failed is in no vault, and is counted in the series of the run's good payloads."""
-    size_class = size_class_of(row.size_bytes)
+def _payload_tally(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any], *, kept: bool) -> _Tally:
+    """The tally of a payload's series; one that failed is in no vault, but counts in the series of the good ones."""
+    same = {"suite": row.suite, "backend": row.backend, "size_class": size_class_of(row.size_bytes)}
     # The keys of series without a vault have no such word.
     kept_word = ["kept"] * kept
-    key = json.dumps([row.suite, row.backend, size_class, run.fingerprint, *kept_word])
-    if key not in tallies:
-        tallies[key] = _Tally(
-            {
-                "key": key,
-                "track": json.dumps(["encryption", row.suite, row.backend, size_class, run.name, *kept_word]),
-                "kind": "encryption",
-                "host_id": run.host_id,
-                "suite": row.suite,
-                "backend": row.backend,
-                "size_class": size_class,
-                "kept": kept,
-            },
-            _covariates(run) | {"backend": row.backend_detail},
-        )
-    tally = tallies[key]
-    tally.run_ids.add(run.id)
-    if row.status == "ok":
-        tally.walls.append(row.wall_ns)
-        tally.size_bytes = (tally.size_bytes or 0) + (row.size_bytes or 0)
-    tally.failed += row.status in PAYLOAD_FAILURES
+    key = [*same.values(), run.fingerprint, *kept_word]
+    track = ["encryption", *same.values(), run.name, *kept_word]
+    series = same | {"kind": "encryption", "kept": kept}
+    return _tally(tallies, run, key, track, series, {"backend": row.backend_detail})
 
 
 def _sample_tally(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any]) -> _Tally:
-    key = json.dumps([row.key, row.workload_version, row.interpreter, run.fingerprint])
-    if key not in tallies:
-        minor = ".".join(row.version.split(".")[:2])
-        tallies[key] = _Tally(
-            {
-                "key": key,
-                "track": json.dumps(["sample", row.key, row.label.replace(row.version, minor), run.name]),
-                "kind": "sample",
-                "host_id": run.host_id,
-                "case_id": row.case_id,
-                "interpreter_id": row.interpreter_id,
-            },
-            _covariates(run) | {"interpreter": row.label, "workload": row.workload_version[:12]},
-        )
-    tallies[key].run_ids.add(run.id)
-    return tallies[key]
+    minor = ".".join(row.version.split(".")[:2])
+    key = [row.key, row.workload_version, row.interpreter, run.fingerprint]
+    track = ["sample", row.key, row.label.replace(row.version, minor), run.name]
+    series = {"kind": "sample", "case_id": row.case_id, "interpreter_id": row.interpreter_id}
+    return _tally(tallies, run, key, track, series, {"interpreter": row.label, "workload": row.workload_version[:12]})
+
+
+def _tally(
+    tallies: dict[str, _Tally],
+    run: Row[Any],
+    key: Sequence[object],
+    track: Sequence[object],
+    series: Mapping[str, object],
+    covariates: Mapping[str, object],
+) -> _Tally:
+    name = json.dumps(key)
+    if name not in tallies:
+        own = {"key": name, "track": json.dumps(track), "host_id": run.host_id, **series}
+        # Possible causes of a step in the series.
+        causes = {"code": run.code_version, "kernel": run.covariates.get("kernel"), "host": run.fingerprint[:12]}
+        tallies[name] = _Tally(own, {**causes, **covariates})
+    tallies[name].run_ids.add(run.id)
+    return tallies[name]
+
+
+def _add_payload(tally: _Tally, row: Row[Any]) -> None:
+    tally.failed += row.status in PAYLOAD_FAILURES
+    if row.status == "ok":
+        tally.walls.append(row.wall_ns)
+        tally.size_bytes = (tally.size_bytes or 0) + (row.size_bytes or 0)
 
 
 def _add_sample(tally: _Tally, row: Row[Any]) -> None:
@@ -167,11 +167,6 @@ def _add_sample(tally: _Tally, row: Row[Any]) -> None:
             tally.walls.append(row.wall_ns)
     if row.guard == "none" and row.outcome in UNLOCKED_OUTCOMES:
         tally.shares.append(1 - int(row.found) / int(row.expected))
-
-
-def _covariates(run: Row[Any]) -> dict[str, object]:
-    """Possible causes of a step in a series."""
-    return {"code": run.code_version, "kernel": run.covariates.get("kernel"), "host": run.fingerprint[:12]}
 
 
 def _figures(one: _Tally) -> dict[str, object]:

@@ -25,12 +25,7 @@ class FailureReads(RecordReader):
         """Runs that failed or crashed, payloads that failed or changed while read, broken samples, faults of vaults.
 
         They are one list, newest first by the time at which each started. A filter by suite or backend leaves only
-        payloads, a filter by case or interpreter only samples.
-
-        Args:
-            which: the filters.
-            kinds: only these, `run`, `payload`, `sample` or `verdict`; empty for all kinds that the filters leave.
-            limit: the length of the whole list.
+        payloads, a filter by case or interpreter only samples; no `kinds` are all that the filters leave.
         """
         rows: list[FailureRow] = []
         for query, started_at in _queries(which, kinds):

@@ -44,13 +44,8 @@ class ProofReads(VaultReads):
         """List when each object in a vault was last found whole: never proven ones first, then the least recent.
 
         The record knows the objects that a run encrypted or looked at; objects whose newest verdict is `removed` are
-        left out. Takes the memory of the answer, however many objects there are.
-
-        Args:
-            path: only objects of this file, or of everything below this folder.
-            vault_id: only this vault's.
-            never: only objects that were never proven.
-            limit: how many at the most.
+        left out. `path` leaves only objects of this file, or of everything below this folder; `never` only objects
+        that were never proven. Takes the memory of the answer, however many objects there are.
         """
         if self.empty:
             return []

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, and_, func, literal_column, or_, select
 
-from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
+from db.engine import BUSY_TIMEOUT_S, Database, explained
 from db.rows import display_name
 from db.schema import check_readable
 from db.tables import CASE, INTERPRETER
@@ -20,32 +20,18 @@ from db.tables import CASE, INTERPRETER
 T = TypeVar("T")
 
 
-class RecordReader:
+class RecordReader(Database):
     """The reading side of one history database. A database that is not there yet reads as an empty one."""
 
     def __init__(self, url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> None:
-        """Open the database for reading.
-
-        Raises:
-            RecordError: it cannot be read, with what to do about it.
-        """
-        self._url = parse_url(url)
-        self._engine = open_engine(self._url, readonly=True, timeout_s=timeout_s)
+        """Open the database for reading. A RecordError says what to do if it cannot be read."""
+        super().__init__(url, readonly=True, timeout_s=timeout_s)
         file = self._url.database if self._url.get_backend_name() == "sqlite" else None
         self.empty = file is not None and not os.path.exists(file)
         """Whether nothing has ever been recorded there."""
         if not self.empty:
             with explained(self._url):
                 self.empty = not check_readable(self._engine, self.where)
-
-    @property
-    def where(self) -> str:
-        """For people: the file, or the server without the password."""
-        return shown(self._url)
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._engine.dispose()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

@@ -53,16 +53,16 @@ class RunReads(RecordReader):
         time = within(RUN.c.started_at, TimeFilter(since=since, until=until))
         query = _RUNS.where(*one_of(HOST.c.name, hosts), *time)
         queries = [query.where(RUN.c.status == status) for status in dict.fromkeys(statuses)] or [query]
-        return [_run_row(row) for row in self._newest(queries, RUN.c.started_at, limit)]
+        return [RunRow(**row._asdict()) for row in self._newest(queries, RUN.c.started_at, limit)]
 
     def run(self, run_id: int) -> RunRow | None:
         """One run by its number."""
-        return next((_run_row(row) for row in self._rows(_RUNS.where(RUN.c.id == run_id))), None)
+        return next((RunRow(**row._asdict()) for row in self._rows(_RUNS.where(RUN.c.id == run_id))), None)
 
     def run_of_flow(self, flow_run_id: str) -> RunRow | None:
         """The last attempt of a Prefect flow run."""
         query = _RUNS.where(RUN.c.flow_run_id == flow_run_id).order_by(RUN.c.attempt.desc()).limit(1)
-        return next((_run_row(row) for row in self._rows(query)), None)
+        return next((RunRow(**row._asdict()) for row in self._rows(query)), None)
 
     def counts(self, run_id: int) -> list[PayloadCount]:
         """How the payloads of a run ended."""
@@ -72,10 +72,6 @@ class RunReads(RecordReader):
 
 
 _RUNS = select(*shared_columns(RUN, RunRow), HOST.c.name.label("host")).join(HOST)
-
-
-def _run_row(row: Row[Any]) -> RunRow:
-    return RunRow(**row._asdict())
 
 
 class PayloadReads(RecordReader):

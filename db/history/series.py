@@ -44,24 +44,15 @@ class SeriesReads(RecordReader):
     ) -> list[SummaryRow]:
         """The summary of each series in each closed run, removed runs included.
 
-        They come series by series, in the order of `series`, and within a series from the oldest run to the newest.
-
-        Args:
-            which: series and time.
-            run_id: only this run.
-            limit: only the newest runs of each series.
+        They come series by series, in the order of `series`, and within a series from the oldest run to the newest;
+        `limit` leaves only the newest runs of each series.
         """
         series = self.series(which)
         rows = self._summary_rows(_SUMMARIES, series, which, run_id, limit)
         return [SummaryRow(one, *row[1:]) for one in series for row in rows[one.series_id]]
 
     def medians(self, which: SeriesFilter, *, limit: int) -> list[MedianRow]:
-        """The medians of `summaries` alone, where there are any: a third of the time, for questions about all series.
-
-        Args:
-            which: series and time.
-            limit: only the newest runs of each series.
-        """
+        """The medians of `summaries` alone, where there are any: a third of the time for questions about all series."""
         series = self.series(which)
         timed = _MEDIANS.where(SUMMARY.c.median_ns.is_not(None))
         rows = self._summary_rows(timed, series, which, limit=limit)
@@ -105,12 +96,8 @@ class TrendReads(SeriesReads):
 
         A day's quartiles are those of all its good and quiet rows, which do not follow from its runs' quartiles: they
         come from the roll-up of closed days, else from raw rows. Days are whole: the day of `since` counts from its
-        beginning, and the day of `until` to its end. Open runs do not count.
-
-        Args:
-            which: series and time.
-            by: whether a row stands for a day or a run.
-            limit: only the newest days or runs of each series.
+        beginning, and the day of `until` to its end. Open runs do not count. `limit` leaves only the newest days or
+        runs of each series.
         """
         series = self.series(which)
         if by == "run":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -69,6 +69,12 @@ def verdict_on_times(ratio: Ratio) -> SpeedVerdict:
     """The verdict on a ratio of times, of which more is slower: by the same rule."""
     found = verdict_on_speedup(ratio)
     return _ON_TIMES.get(found, found)
+
+
+def median(values: Iterable[float | None]) -> float | None:
+    """The median of the values that are not None; None without any."""
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
 def none_observed_bound(trials: int) -> float:

@@ -84,10 +84,10 @@ def _table(table: Table) -> Iterator[str]:
     yield '<div class="table"><table>'
     if not table.folded:
         yield f"<caption>{as_html(table.title)}</caption>"
-    classes = [' class="number"' if heading.right else "" for heading in table.headings]
+    classes = [' class="number"' if column.right else "" for column in table.columns]
     heads = (
-        f'<th scope="col"{css}>{as_html(heading.text)}</th>'
-        for heading, css in zip(table.headings, classes, strict=True)
+        f'<th scope="col"{css}>{as_html(column.heading)}</th>'
+        for column, css in zip(table.columns, classes, strict=True)
     )
     yield f"<thead><tr>{''.join(heads)}</tr></thead>"
     yield "<tbody>"
@@ -124,7 +124,7 @@ def artifact_of(table: Table) -> list[ArtifactRow]:
     Text that would be more than text in markdown is indented: that makes it code in the older UI, and changes nothing
     in the newer one.
     """
-    headings = [heading.text for heading in table.headings]
+    headings = [column.heading for column in table.columns]
     return [dict(zip(headings, map(_artifact_cell, row), strict=True)) for row in table.rows]
 
 
@@ -183,8 +183,8 @@ def _plot(plot: Plot) -> str:
 
 def _markdown_table(table: Table) -> Iterator[str]:
     yield f"**{as_markdown(table.title)}**\n"
-    yield _markdown_row(tuple(heading.text for heading in table.headings))
-    yield "|" + "|".join(" ---: " if heading.right else " --- " for heading in table.headings) + "|"
+    yield _markdown_row(tuple(column.heading for column in table.columns))
+    yield "|" + "|".join(" ---: " if column.right else " --- " for column in table.columns) + "|"
     for row in table.rows:
         yield _markdown_row(row)
 

@@ -22,7 +22,6 @@ from flows.show.plots import why_no_plots
 from flows.show.race_sections import MEASURED, book_section, race_sections
 from flows.show.record_sections import (
     LISTED,
-    changes_section,
     failures_over_time,
     failures_section,
     look_for_changes,
@@ -102,15 +101,15 @@ def over_time(history: History, since: datetime, until: datetime | None, *, made
     summary = _summary(runs, text, f"{utc(made_at)} from {history.where}, {span}")
     if not (runs or days):
         return (summary,)
-    found = look_for_changes(history, which, days)
+    changes, changes_section = look_for_changes(history, which, days)
     failed = (sum(row.failed for row in payload_days), sum(row.failed for row in sample_days))
     return _drawable(
         summary,
         *vault_sections(history, runs, since, until, made_at=made_at),
-        throughput_section(payload_days, found.steps()),
+        throughput_section(payload_days, changes),
         stages_section([*_payloads_shown(history, since, until, payload_days)]),
         *speedups_over_time(sample_days),
-        changes_section(found),
+        changes_section,
         *_experiment_sections(_samples_shown(history, which, runs), runs),
         failures_over_time(history.failures(which, limit=LISTED), _failure_counts(runs, *failed)),
     )
