@@ -57,8 +57,6 @@ Wholes = Annotated[list[int], Parameter(converter=_wholes, negative=(), show_def
 # May be repeated, or given once with commas.
 NAMES = Parameter(converter=_split, negative=(), show_default=False, show_choices=False, metavar="NAME,…")
 Names = Annotated[list[str], NAMES]
-# May be repeated; a comma is part of it.
-Patterns = Annotated[list[str], Parameter(negative=(), show_default=False, metavar="PATTERN")]
 Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, help="print JSON for programs")]
 Csv = Annotated[bool, Parameter(name="--csv", negative=(), show_default=False, help="print CSV for programs")]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 Value = TypeVar("Value")
+Word = TypeVar("Word", bound=str)
 Made = TypeVar("Made")
 
 TIMES = "\N{MULTIPLICATION SIGN}"
+# The message of a run is one line, and names at most so many faults; all of them: threadmill history failures.
+FAULTS_NAMED = 5
 _AGE_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
@@ -43,6 +46,17 @@ def number(value: float) -> str:
 def plural(count: int, what: str) -> str:
     """`1 trial`, `2,000 trials`."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def counted(counts: Mapping[Word, int]) -> str:
+    """Counts by status: `2,000 ok, 3 failed`; the good ones first, then the most frequent."""
+    return ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items(), key=lambda one: (one[0] != "ok", -one[1])))
+
+
+def named(faults: Sequence[str], total: int) -> str:
+    """The faults, and how many more there are: `one; other and 3 more`."""
+    more = total - len(faults)
+    return "; ".join(faults) + (f" and {more:,} more" if more else "")
 
 
 def percent(share: float) -> str:

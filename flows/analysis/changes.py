@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
@@ -172,14 +172,12 @@ def _middle(rows: Sequence[SummaryRow]) -> float:
     return statistics.median(row.median_ns or 0 for row in rows)
 
 
-def changed(
-    before: Sequence[SummaryRow], after: Sequence[SummaryRow], apart_from: Iterable[str] = ()
-) -> tuple[Changed, ...]:
-    """The facts that differ between most runs before and most runs after."""
+def changed(before: Sequence[SummaryRow], after: Sequence[SummaryRow], apart_from: str = "") -> tuple[Changed, ...]:
+    """The facts that differ between most runs before and most runs after, without the one that is compared."""
     found = []
     for key, name in _NAMES.items():
         one, other = _usual(before, key), _usual(after, key)
-        if one != other and key not in apart_from:
+        if one != other and key != apart_from:
             found.append(Changed(name, one, other))
     return tuple(found)
 

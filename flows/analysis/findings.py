@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from db.rows import SampleRow
-from flows.analysis.intervals import Ratio, SpeedVerdict, none_observed_bound, ratio_of_pairs, verdict_on_speedup
+from flows.analysis.intervals import (
+    Ratio,
+    SpeedVerdict,
+    median,
+    none_observed_bound,
+    ratio_of_pairs,
+    verdict_on_speedup,
+)
 from flows.analysis.samples import by_case, by_interpreter, position
 from flows.text import if_known
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
@@ -145,7 +151,7 @@ def _speedup_finding(
         workload=workload,
         executor=executor,
         workers=first.workers,
-        median_wall_ns=_median(quiet_walls(own).values()),
+        median_wall_ns=median(quiet_walls(own).values()),
         speedup=speedup,
         low=low,
         high=high,
@@ -206,10 +212,6 @@ def _fields(ratio: Ratio | None) -> tuple[float | None, float | None, float | No
     return (ratio.value, ratio.low, ratio.high, ratio.pairs) if ratio else (None, None, None, 0)
 
 
-def _median(values: Collection[float]) -> float | None:
-    return statistics.median(values) if values else None
-
-
 def race_findings(rows: Iterable[SampleRow]) -> tuple[RaceFinding, ...]:
     """One finding per interpreter and case of `race`, in the order of their tables; the samples are of one run."""
     return tuple(found for own in by_interpreter(rows).values() for found in _races(by_case(own, Experiment.RACE)))
@@ -241,12 +243,12 @@ def _race_finding(own: Sequence[SampleRow], unlocked: Sequence[SampleRow]) -> Ra
         guard=guard,
         workers=first.workers,
         count=first.count,
-        lost_share=_median([share for one in own if (share := lost_share(one)) is not None]),
+        lost_share=median(map(lost_share, own)),
         with_loss=with_loss,
         exercised=exercised,
         bound=none_observed_bound(exercised) if exercised and not with_loss else None,
-        update_ns=_median(times.values()),
-        context_switches=_median([one.context_switches for one in own if one.context_switches is not None]),
+        update_ns=median(times.values()),
+        context_switches=median(one.context_switches for one in own),
         cost=cost,
         low=low,
         high=high,

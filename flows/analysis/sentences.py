@@ -26,8 +26,10 @@ def speedup_sentences(label: str, findings: Iterable[SpeedupFinding]) -> dict[Wo
     known = tuple(findings)
     for workload in Workload:
         own = [one for one in known if one.workload is workload]
+        # Findings come by rising number of workers, so that the case with the most is kept.
+        most = {one.executor: one for one in own if one.executor is not Executor.SERIAL}
         returned = workload is Workload.WAIT_BOOK and any(one.found and "at once" in one.found for one in own)
-        clauses = [BOOK_WAIT] if returned else _clauses(workload, _one_per_executor(own))
+        clauses = [BOOK_WAIT] if returned else _clauses(workload, [*most.values()])
         failed = sum(one.failures for one in own)
         clauses += [f"{plural(failed, 'sample')} of {workload} FAILED"] if failed else []
         if clauses:
@@ -50,12 +52,6 @@ def with_interval(ratio: Ratio) -> str:
     if ratio.low is None or ratio.high is None:
         return f"{factor(ratio.value)}, no interval from {ratio.pairs} of at least {MIN_PAIRS} quiet pairs"
     return f"{factor(ratio.value)}, 95 % interval {ratio.low:.2f} to {ratio.high:.2f}"
-
-
-def _one_per_executor(findings: Iterable[SpeedupFinding]) -> list[SpeedupFinding]:
-    """The case with the most workers of each executor but serial, in the executors' order."""
-    most = {one.executor: one for one in sorted(findings, key=lambda finding: finding.workers)}
-    return [most[executor] for executor in Executor if executor in most and executor is not Executor.SERIAL]
 
 
 def _clauses(workload: Workload, findings: Sequence[SpeedupFinding]) -> list[str]:

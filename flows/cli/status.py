@@ -90,34 +90,34 @@ def status(
         need_vault(settings.vault)
     history = settings.open_history()
     kept = _look(settings, history, snapshot_age, proof_age)
-    deployments, complaint = (None, None) if only_vault else _ask(settings)
-    complaints = (complaint,) if complaint else deployments.complaints if deployments else ()
+    deployments, complaints = (None, ()) if only_vault else _ask(settings)
     last = next(iter(history.runs(limit=1)), None)
-    all_complaints = (*complaints, *(kept.complaints if kept else ()))
-    report = Status(history.where, history.size(), last, deployments, kept, all_complaints)
+    complaints += kept.complaints if kept else ()
+    report = Status(history.where, history.size(), last, deployments, kept, complaints)
     if json:
         print_json(report)
     else:
         _print(report, history)
-    return 1 if all_complaints else 0
+    return 1 if complaints else 0
 
 
 _NO_SERVER = "no Prefect server: threadmill serve is not running here, and PREFECT_API_URL is not set"
 
 
-def _ask(settings: Settings) -> tuple[Deployments | None, str | None]:
-    """The deployments, or the reason why they are unknown."""
+def _ask(settings: Settings) -> tuple[Deployments | None, tuple[str, ...]]:
+    """The deployments, if they are known, and the complaints about them."""
     from flows.serving.api import Api
     from flows.serving.server import use_server
 
     if not use_server(settings.home):
-        return None, _NO_SERVER
+        return None, (_NO_SERVER,)
     from flows.serving.deployments import read_deployments
 
     try:
-        return read_deployments(Api(os.environ)), None
+        found = read_deployments(Api(os.environ))
     except ApiError as error:
-        return None, f"Prefect's server does not answer as it should: {error.request}: {error.reason}"
+        return None, (f"Prefect's server does not answer as it should: {error.request}: {error.reason}",)
+    return found, found.complaints
 
 
 def _print(report: Status, history: History) -> None:

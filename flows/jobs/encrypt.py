@@ -19,22 +19,9 @@ from db.store import Store
 from flows.errors import RequestRefused
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.plan import Done, Plan, make_plan, recorded, settled, vault_of
-from flows.jobs.run import (
-    FAULTS_NAMED,
-    Here,
-    Job,
-    MoreDone,
-    OpenRun,
-    PartOutcome,
-    PlannedWork,
-    Step,
-    Tools,
-    at_once,
-    counted,
-    named,
-    open_run,
-)
+from flows.jobs.run import Here, Job, MoreDone, OpenRun, PartOutcome, PlannedWork, Step, Tools, at_once, open_run
 from flows.settings import Settings
+from flows.text import FAULTS_NAMED, counted, named
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch, encrypt_payload
 from tasks.crypto.errors import CryptoError, SourceChanged, SourceSkipped, SourceUnreadable

@@ -17,7 +17,6 @@ from db.rows import NewRun
 from db.store import Store
 from flows.jobs.parameters import EncryptPayloads, RunExperiments, Survey
 from flows.jobs.run import (
-    FAULTS_NAMED,
     Here,
     Job,
     MoreDone,
@@ -29,11 +28,10 @@ from flows.jobs.run import (
     Step,
     Tools,
     at_once,
-    counted,
     open_run,
 )
 from flows.settings import Settings
-from flows.text import plural
+from flows.text import FAULTS_NAMED, counted, plural
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.cancel import CancelToken
 from tasks.rows import interpreter_facts, sample_rows
@@ -52,18 +50,6 @@ _ORDINALS_PER_ROUND = 100_000
 def experiment_job(parameters: RunExperiments, settings: Settings) -> Job:
     """The job for these parameters."""
     return partial(measure, parameters, settings.measuring_lock)
-
-
-def _selection_of(parameters: RunExperiments) -> CaseSelection:
-    return CaseSelection(
-        experiments=tuple(map(Experiment, dict.fromkeys(parameters.experiments))),
-        workloads=tuple(map(Workload, dict.fromkeys(parameters.workloads))),
-        executors=tuple(map(Executor, dict.fromkeys(parameters.executors))),
-        shapes=tuple(map(Shape, dict.fromkeys(parameters.shapes))),
-        guards=tuple(map(Guard, dict.fromkeys(parameters.guards))),
-        workers=tuple(dict.fromkeys(parameters.workers)),
-        quick=parameters.quick,
-    )
 
 
 def find_interpreters(pythons: Sequence[str], cancel: CancelToken) -> tuple[Interpreter, ...]:
@@ -85,7 +71,16 @@ def make_rounds(parameters: RunExperiments, cancel: CancelToken) -> RoundPlan:
     interpreters = find_interpreters(parameters.pythons, cancel)
     rounds = parameters.rounds or (QUICK_ROUNDS if parameters.quick else ROUNDS)
     seed = random.SystemRandom().getrandbits(32) if parameters.seed is None else parameters.seed
-    return plan(_selection_of(parameters), interpreters, rounds, seed)
+    selection = CaseSelection(
+        experiments=tuple(map(Experiment, parameters.experiments)),
+        workloads=tuple(map(Workload, parameters.workloads)),
+        executors=tuple(map(Executor, parameters.executors)),
+        shapes=tuple(map(Shape, parameters.shapes)),
+        guards=tuple(map(Guard, parameters.guards)),
+        workers=parameters.workers,
+        quick=parameters.quick,
+    )
+    return plan(selection, interpreters, rounds, seed)
 
 
 def measure(parameters: RunExperiments, lock: str, run: NewRun, tools: Tools) -> OpenRun:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -18,7 +18,6 @@ from tasks.cancel import CancelToken
 
 T = TypeVar("T")
 Item = TypeVar("Item")
-Word = TypeVar("Word", bound=str)
 Result_co = TypeVar("Result_co", covariant=True)
 
 
@@ -209,19 +208,15 @@ class Reporter(Protocol):
         """Some more of the work is done and recorded."""
 
 
-# As many as the message of a run names, which is one line; all of them: threadmill history failures.
-FAULTS_NAMED = 5
 # Hears of a job that a flow runs in this process: the command line's progress bar.
 LISTENER: ContextVar[Reporter | None] = ContextVar("LISTENER", default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class PartOutcome:
-    """The result of a part of a job.
+    """The result of a part of a job: its message is one line for people.
 
-    Attributes:
-        exit_code: 0 all done, 1 something failed, 3 a source was unreadable or changed while it was read, nothing else.
-        message: one line for people.
+    Exit code: 0 all done, 1 something failed, 3 a source was unreadable or changed while it was read, nothing else.
     """
 
     exit_code: int
@@ -294,14 +289,3 @@ def open_run(run: NewRun, tools: Tools) -> Iterator[OpenRun]:
         opened.head = store.finish_run(opened.run_id, "failed", opened.message)
     else:
         opened.head = store.finish_run(opened.run_id, "completed")
-
-
-def named(faults: Sequence[str], total: int) -> str:
-    """The faults that are named, and how many more there are."""
-    more = total - len(faults)
-    return "; ".join(faults) + (f" and {more:,} more" if more else "")
-
-
-def counted(counts: Mapping[Word, int]) -> str:
-    """Counts by status in words, the good ones first, then the most frequent."""
-    return ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items(), key=lambda one: (one[0] != "ok", -one[1])))

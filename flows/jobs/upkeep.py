@@ -17,10 +17,10 @@ from db.words import VERDICT_FAULTS
 from flows.errors import RequestRefused
 from flows.jobs.arguments import need_key_file, need_vault
 from flows.jobs.parameters import Maintain, PruneVault, VerifyVault
-from flows.jobs.run import FAULTS_NAMED, Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, cut, named, open_run
+from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, cut, open_run
 from flows.jobs.vault import VaultWork, VerdictTally, known_snapshot, need_latest, record_at_once, run_on_vault
 from flows.settings import Settings
-from flows.text import parse_age, shown_path, size
+from flows.text import FAULTS_NAMED, named, parse_age, shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.vault.errors import Verdict, Verdicts, collect

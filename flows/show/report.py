@@ -22,7 +22,6 @@ from flows.show.plots import why_no_plots
 from flows.show.race_sections import MEASURED, book_section, race_sections
 from flows.show.record_sections import (
     LISTED,
-    changes_section,
     failures_over_time,
     failures_section,
     look_for_changes,
@@ -102,17 +101,19 @@ def over_time(history: History, since: datetime, until: datetime | None, *, made
     summary = _summary(runs, text, f"{utc(made_at)} from {history.where}, {span}")
     if not (runs or days):
         return (summary,)
-    found = look_for_changes(history, which, days)
-    failed = (sum(row.failed for row in payload_days), sum(row.failed for row in sample_days))
+    changes, changes_section = look_for_changes(history, which, days)
+    failed_runs = sum(run.status in RUN_FAILURES for run in runs)
+    failed_payloads, failed_samples = (sum(row.failed for row in some) for some in (payload_days, sample_days))
+    failed = f"Failed in this time: runs {failed_runs:,}, payloads {failed_payloads:,}, samples {failed_samples:,}."
     return _drawable(
         summary,
         *vault_sections(history, runs, since, until, made_at=made_at),
-        throughput_section(payload_days, found.steps()),
+        throughput_section(payload_days, changes),
         stages_section([*_payloads_shown(history, since, until, payload_days)]),
         *speedups_over_time(sample_days),
-        changes_section(found),
+        changes_section,
         *_experiment_sections(_samples_shown(history, which, runs), runs),
-        failures_over_time(history.failures(which, limit=LISTED), _failure_counts(runs, *failed)),
+        failures_over_time(history.failures(which, limit=LISTED), failed),
     )
 
 
@@ -130,11 +131,6 @@ def _drawable(summary: Section, *sections: Section) -> tuple[Section, ...]:
 
 def _rows(row: TrendRow) -> int:
     return row.n + row.failed + row.noisy
-
-
-def _failure_counts(runs: Sequence[RunRow], payloads: int, samples: int) -> str:
-    failed = sum(run.status in RUN_FAILURES for run in runs)
-    return f"Failed in this time: runs {failed:,}, payloads {payloads:,}, samples {samples:,}."
 
 
 def _payloads_shown(
@@ -175,8 +171,7 @@ def _experiment_sections(samples: Sequence[SampleRow], runs: Sequence[RunRow]) -
     yield from speedup_sections(speedups)
     yield from race_sections(races)
     yield book_section(speedups, races)
-    shown = [(Experiment.SPEEDUP, one.measured) for one in speedups]
-    shown += [(Experiment.RACE, one.measured) for one in races]
+    shown = [*(one.measured for one in speedups), *(one.measured for one in races)]
     yield Section("What the experiments' figures come from", (MEASURED.fill(shown),), level=3)
 
 

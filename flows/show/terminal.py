@@ -48,7 +48,7 @@ def drawn(table: Table, width: int) -> Iterator[str]:
         table = table.narrowed()
         texts, widths = _texts(table)
     _fit(table, widths, width)
-    right = [heading.right for heading in table.headings]
+    right = [column.right for column in table.columns]
     yield from _folded(visible(table.title), width)
     yield "┏" + "┳".join("━" * (one + 2) for one in widths) + "┓"
     yield from _row(texts[0], widths, right, "┃")
@@ -60,7 +60,7 @@ def drawn(table: Table, width: int) -> Iterator[str]:
 
 def _texts(table: Table) -> tuple[list[list[str]], list[int]]:
     """The headings and all cells as text, and the width of each column."""
-    texts = [[heading.text for heading in table.headings]]
+    texts = [[column.heading for column in table.columns]]
     texts += [[visible(written(cell, local)) for cell in row] for row in table.rows]
     return texts, [max(map(_width, column)) for column in zip(*texts, strict=True)]
 
@@ -73,8 +73,8 @@ def _fit(table: Table, widths: list[int], width: int) -> None:
     """Make the widest columns narrower until all fit, as far as names can be folded."""
     folded = [
         place
-        for place, heading in enumerate(table.headings)
-        if not heading.right and not any(isinstance(row[place], datetime) for row in table.rows)
+        for place, column in enumerate(table.columns)
+        if not column.right and not any(isinstance(row[place], datetime) for row in table.rows)
     ]
     while _total(widths) > width:
         widest = max(folded, key=lambda place: widths[place], default=None)

@@ -35,6 +35,9 @@ TICK_S = 0.1
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 TOKEN_VARIABLE = "THREADMILL_CASE"  # noqa: S105  # a mark, not a secret
 GIVE_UP_S = 5.0
+# An interpreter is isolated, without site, and the program never its `__main__`. The program's folder comes last on the
+# path, so that nothing in it can hide a standard module.
+BOOT = "import sys; sys.path.append(sys.argv[2]); from measured.program import main; main(int(sys.argv[1]))"
 Fate = Literal["exited", "timed-out", "flooded"]
 
 
@@ -62,15 +65,6 @@ def _source_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _arguments(lifeline: int) -> list[str]:
-    """The arguments of an interpreter: isolated, without site, and the program never as `__main__`.
-
-    The folder comes last on the path, so that nothing in it can hide a standard module.
-    """
-    boot = "import sys; sys.path.append(sys.argv[2]); from measured.program import main; main(int(sys.argv[1]))"
-    return ["-I", "-S", "-c", boot, str(lifeline), str(MEASURED)]
-
-
 class _MeasuringChild:
     """A running child, its output so far, and the only write end of its life-line."""
 
@@ -82,7 +76,7 @@ class _MeasuringChild:
         try:
             # No new session: a cancel by Prefect's worker goes to our process group and must reach it.
             self.process = subprocess.Popen(
-                [*python, *_arguments(held)],
+                [*python, "-I", "-S", "-c", BOOT, str(held), str(MEASURED)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -166,7 +166,7 @@ def page(samples: Sequence[SampleRow] = (), payloads: Sequence[PayloadRow] = (),
 
 def lines(table: Table) -> list[dict[str, Cell]]:
     """Rows; a cell by its heading."""
-    return [dict(zip((heading.text for heading in table.headings), row, strict=True)) for row in table.rows]
+    return [dict(zip((column.heading for column in table.columns), row, strict=True)) for row in table.rows]
 
 
 def charts(samples: Sequence[SampleRow]) -> list[Chart]:

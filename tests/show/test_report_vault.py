@@ -40,7 +40,7 @@ def tables(sections: Sequence[Section]) -> dict[str, list[dict[str, Cell]]]:
     """Rows by title; a cell by its column."""
     found = [block for section in sections for block in section.blocks if isinstance(block, Table)]
     return {
-        table.title: [dict(zip((one.text for one in table.headings), row, strict=True)) for row in table.rows]
+        table.title: [dict(zip((column.heading for column in table.columns), row, strict=True)) for row in table.rows]
         for table in found
     }
 

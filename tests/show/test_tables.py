@@ -48,9 +48,9 @@ THINGS: TableOf[Thing] = TableOf(
 def test_cells_are_written_once_and_none_is_empty() -> None:
     """A figure is text with its unit, a count or a time is the renderer's; an empty optional column is left out."""
     table = THINGS.fill([Thing("one", 1000, 1_500_000), Thing("two")])
-    assert [heading.text for heading in table.headings] == ["name", "count", "time"]
+    assert [column.heading for column in table.columns] == ["name", "count", "time"]
     assert table.rows == (("one", 1000, "1.50 ms"), ("two", None, None))
-    assert [heading.text for heading in THINGS.fill([Thing("one", at=NOON)], without=("count",)).headings] == [
+    assert [column.heading for column in THINGS.fill([Thing("one", at=NOON)], without=("count",)).columns] == [
         "name", "time", "at",
     ]  # fmt: skip
 
@@ -133,11 +133,11 @@ def test_every_table_fits_eighty_columns(tmp_path_factory: pytest.TempPathFactor
         text = printed(table, 80)
         assert max(map(len, text.splitlines())) <= 80, table.title
         narrow = table.narrowed()
-        for place, heading in enumerate(narrow.headings):
+        for place, column in enumerate(narrow.columns):
             cells = [row[place] for row in narrow.rows]
             for cell in cells:
                 if isinstance(cell, datetime):
                     assert local(cell) in text, table.title
-                elif heading.right and cell is not None:
-                    assert (f"{cell:,}" if isinstance(cell, int) else cell) in text, (table.title, heading.text)
+                elif column.right and cell is not None:
+                    assert (f"{cell:,}" if isinstance(cell, int) else cell) in text, (table.title, column.heading)
     history.close()
