@@ -68,11 +68,10 @@ def seal(connection: Connection, run_id: int, kind: EntryKind = "sealed") -> str
     """
     last = connection.execute(select(LEDGER.c.id, LEDGER.c.head).order_by(LEDGER.c.id.desc()).limit(1)).first()
     position, before = (last.id + 1, last.head) if last else (1, GENESIS)
-    digests = _table_digests(connection, run_id)
-    sealed_at = datetime.now(UTC)
-    head = _head(before, position, kind, run_id, FORMAT, digests, sealed_at)
-    values = {"id": position, "kind": kind, "run_id": run_id, "format": FORMAT, "digests": digests}
-    connection.execute(insert(LEDGER), values | {"sealed_at": sealed_at, "head": head})
+    entry = {"id": position, "kind": kind, "run_id": run_id, "format": FORMAT}
+    entry |= {"digests": _table_digests(connection, run_id), "sealed_at": datetime.now(UTC)}
+    head = _head(before, entry)
+    connection.execute(insert(LEDGER), entry | {"head": head})
     return head
 
 
@@ -131,7 +130,7 @@ def _readable(
 def _entry_faults(before: str, position: int, entry: Row[Any]) -> Iterator[LedgerFault]:
     if entry.id != position:
         yield LedgerFault(None, f"entry {position} of the ledger is missing")
-    elif entry.head != _head(before, entry.id, entry.kind, entry.run_id, entry.format, entry.digests, entry.sealed_at):
+    elif entry.head != _head(before, entry._asdict()):
         yield LedgerFault(entry.run_id, f"entry {position} of the ledger does not follow from the one before")
 
 
@@ -171,10 +170,9 @@ def _strays(connection: Connection) -> Iterator[LedgerFault]:
         yield LedgerFault(None, f"table stage: {lost} rows of payloads that are not there")
 
 
-def _head(
-    before: str, position: int, kind: str, run_id: int, form: int, digests: Mapping[str, str], sealed_at: datetime
-) -> str:
-    return hashlib.sha256(_line([before, position, kind, run_id, form, dict(digests), sealed_at])).hexdigest()
+def _head(before: str, entry: Mapping[str, Any]) -> str:
+    values = [entry[name] for name in ("id", "kind", "run_id", "format")]
+    return hashlib.sha256(_line([before, *values, dict(entry["digests"]), entry["sealed_at"]])).hexdigest()
 
 
 def _table_digests(connection: Connection, run_id: int) -> dict[str, str]:

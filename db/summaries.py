@@ -15,12 +15,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, delete, func, insert, select
 
-from db.engine import streamed
+from db.engine import in_portions, streamed
 from db.tables import CASE, DAY_SUMMARY, ENCRYPTION, HOST, INTERPRETER, RUN, SAMPLE, SERIES, SUMMARY
 from db.tables.base import columns
 from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES, TIMED_OUTCOMES, UNLOCKED_OUTCOMES
-
-_KEYS_AT_ONCE = 500
 
 
 @dataclass(slots=True)
@@ -203,12 +201,9 @@ def mad(values: Sequence[float]) -> float:
 def _series_ids(connection: Connection, wanted: Sequence[Mapping[str, object]]) -> dict[object, int]:
     """The ids of series, by key; new series are written. They are looked up many at once: a run may have hundreds."""
     ids: dict[object, int] = {}
-    for start in range(0, len(wanted), _KEYS_AT_ONCE):
-        keys = [one["key"] for one in wanted[start : start + _KEYS_AT_ONCE]]
-        ids |= {
-            row.key: row.id
-            for row in connection.execute(select(SERIES.c.key, SERIES.c.id).where(SERIES.c.key.in_(keys)))
-        }
+    for keys in in_portions([one["key"] for one in wanted]):
+        query = select(SERIES.c.key, SERIES.c.id).where(SERIES.c.key.in_(keys))
+        ids |= {row.key: row.id for row in connection.execute(query)}
     for one in wanted:
         if one["key"] not in ids:
             ids[one["key"]] = connection.execute(insert(SERIES).returning(SERIES.c.id), dict(one)).scalar_one()

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Select, func, select
 
 from db.answers import ProofRow, ProofTotalsRow
-from db.engine import streamed
-from db.history.reader import at_or_below, equal, in_portions, unindexed
+from db.engine import in_portions, streamed
+from db.history.reader import at_or_below, equal, unindexed
 from db.history.vaults import VaultReads
 from db.tables import ENCRYPTION, RUN, VAULT, VERDICT
 

@@ -147,16 +147,6 @@ class SeriesFilter(TimeFilter):
         return bool(self.suites or self.backends)
 
 
-# Enough for a long listing, and below every database's limit on parameters.
-_PORTION = 500
-
-
-def in_portions(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Split values for `IN (…)` into portions."""
-    for start in range(0, len(values), _PORTION):
-        yield values[start : start + _PORTION]
-
-
 def within(column: Column[Any], time: TimeFilter) -> Iterator[ColumnElement[bool]]:
     """The conditions on a time, as far as it is limited."""
     if time.since is not None:

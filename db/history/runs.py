@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Row, and_, func, or_, select
 
 from db.answers import PayloadCount
+from db.engine import in_portions
 from db.history.reader import (
     PayloadFilter,
     RecordReader,
@@ -19,7 +20,6 @@ from db.history.reader import (
     at_or_below,
     counted,
     failed,
-    in_portions,
     of_case,
     of_interpreters,
     one_of,

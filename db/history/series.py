@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
 from types import SimpleNamespace
 from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Row, Select, func, or_, select
 
 from db.answers import MedianRow, SeriesRow, SummaryRow, TrendRow
-from db.history.reader import RecordReader, SeriesFilter, in_portions, of_case, of_interpreters, one_of, within
+from db.engine import in_portions
+from db.history.reader import RecordReader, SeriesFilter, TimeFilter, of_case, of_interpreters, one_of, within
 from db.summaries import day_rows
 from db.tables import CASE, DAY_SUMMARY, HOST, INTERPRETER, SERIES, SUMMARY
 from db.tables.base import columns, shared_columns
@@ -62,7 +64,7 @@ class SeriesReads(RecordReader):
         self,
         selected: Select[Any],
         series: Sequence[SeriesRow],
-        which: SeriesFilter,
+        time: TimeFilter,
         run_id: int | None = None,
         limit: int | None = None,
     ) -> Mapping[int, list[Row[Any]]]:
@@ -70,7 +72,7 @@ class SeriesReads(RecordReader):
         newest = (SUMMARY.c.started_at.desc(), SUMMARY.c.run_id.desc())
         # A run in which the interpreter could not do the case at all says nothing about the series.
         some_rows = or_(SUMMARY.c.n > 0, SUMMARY.c.failed > 0, SUMMARY.c.noisy > 0)
-        query = selected.where(some_rows, *within(SUMMARY.c.started_at, which)).order_by(*newest)
+        query = selected.where(some_rows, *within(SUMMARY.c.started_at, time)).order_by(*newest)
         queries: Iterable[Select[Any]]
         if run_id is not None:
             queries = [query.where(SUMMARY.c.run_id == run_id)]
@@ -103,50 +105,47 @@ class TrendReads(SeriesReads):
         if by == "run":
             rows = self._summary_rows(_RUNS, series, which, limit=limit)
             return [_run(one, row) for one in series for row in rows[one.series_id]]
-        begin, end = _days_of(which)
-        newest = self._not_rolled_up(series, begin, end, limit)
-        older = self._rolled_up(series, begin, end, limit)
+        days = _whole_days(which)
+        newest = self._not_rolled_up(series, days, limit)
+        older = self._rolled_up(series, days, limit)
         return [row for one in series for row in _newest(older[one.series_id] + newest[one.series_id], limit)]
 
-    def _rolled_up(self, series: Sequence[SeriesRow], begin: date | None, end: date | None, limit: int | None) -> _Days:
+    def _rolled_up(self, series: Sequence[SeriesRow], days: TimeFilter, limit: int | None) -> _Days:
         query = _DAYS
-        if begin is not None:
-            query = query.where(DAY_SUMMARY.c.day >= begin)
-        if end is not None:
-            query = query.where(DAY_SUMMARY.c.day <= end)
+        if days.since is not None:
+            query = query.where(DAY_SUMMARY.c.day >= days.since.date())
+        if days.until is not None:
+            query = query.where(DAY_SUMMARY.c.day < days.until.date())
         query = query.order_by(DAY_SUMMARY.c.day.desc()).limit(limit)
-        days: _Days = defaultdict(list)
+        found: _Days = {}
         for one in series:
             rows = self._rows(query.where(DAY_SUMMARY.c.series_id == one.series_id))
-            days[one.series_id] = [_day(one, _midnight(row.day), row.runs, row) for row in reversed(rows)]
-        return days
+            found[one.series_id] = [_day(one, _midnight(row.day), row.runs, row) for row in reversed(rows)]
+        return found
 
-    def _not_rolled_up(
-        self, series: Sequence[SeriesRow], begin: date | None, end: date | None, limit: int | None
-    ) -> _Days:
+    def _not_rolled_up(self, series: Sequence[SeriesRow], days: TimeFilter, limit: int | None) -> _Days:
         """Days after the last one that was rolled up.
 
         If a series has one run on a day, its summary is that of the day; else the day's rows are added up.
         """
         last = next((row[0] for row in self._rows(select(func.max(DAY_SUMMARY.c.day)))), None)
         if last is not None:
-            begin = max(begin or last, last + _DAY)
-        rows = self._summary_rows(_RUNS, series, _whole_days(begin, end))
-        runs: dict[int, dict[date, list[Row[Any]]]] = {}
+            after = _midnight(last + _DAY)
+            days = TimeFilter(since=max(days.since or after, after), until=days.until)
+        rows = self._summary_rows(_RUNS, series, days)
+        runs: dict[int, list[tuple[date, list[Row[Any]]]]] = {}
         for one in series:
-            by_day: dict[date, list[Row[Any]]] = defaultdict(list)
-            for row in rows[one.series_id]:
-                by_day[row.started_at.date()].append(row)
-            runs[one.series_id] = dict(_newest(sorted(by_day.items()), limit))
-        added_up = self._added_up(series, {day for own in runs.values() for day, many in own.items() if len(many) > 1})
-        days: _Days = defaultdict(list)
+            by_day = groupby(rows[one.series_id], key=lambda row: row.started_at.date())
+            runs[one.series_id] = _newest([(day, list(many)) for day, many in by_day], limit)
+        added_up = self._added_up(series, {day for own in runs.values() for day, many in own if len(many) > 1})
+        found: _Days = defaultdict(list)
         for one in series:
-            for day, many in runs[one.series_id].items():
+            for day, many in runs[one.series_id]:
                 if len(many) == 1:
-                    days[one.series_id].append(_day(one, _midnight(day), 1, many[0]))
+                    found[one.series_id].append(_day(one, _midnight(day), 1, many[0]))
                 elif total := added_up.get((one.series_id, day)):
-                    days[one.series_id].append(_day(one, _midnight(day), total.runs, total))
-        return days
+                    found[one.series_id].append(_day(one, _midnight(day), total.runs, total))
+        return found
 
     def _added_up(self, series: Sequence[SeriesRow], days: set[date]) -> Mapping[tuple[int, date], SimpleNamespace]:
         if not days:
@@ -169,22 +168,15 @@ def _newest(rows: list[_T], limit: int | None) -> list[_T]:
     return rows if limit is None else rows[-limit:]
 
 
-def _days_of(which: SeriesFilter) -> tuple[date | None, date | None]:
-    """The first and the last day (UTC) that the time touches."""
-    begin = None if which.since is None else which.since.astimezone(UTC).date()
-    end = None if which.until is None else (which.until.astimezone(UTC) - timedelta(microseconds=1)).date()
-    return begin, end
-
-
-def _whole_days(begin: date | None, end: date | None) -> SeriesFilter:
-    """From the beginning of the first day to the end of the last."""
-    return SeriesFilter(
-        since=None if begin is None else _midnight(begin), until=None if end is None else _midnight(end + _DAY)
-    )
+def _whole_days(time: TimeFilter) -> TimeFilter:
+    """From the beginning of the first day (UTC) that the time touches to the end of the last."""
+    since = time.since and _midnight(time.since.astimezone(UTC).date())
+    until = time.until and _midnight((time.until.astimezone(UTC) - timedelta(microseconds=1)).date() + _DAY)
+    return TimeFilter(since=since, until=until)
 
 
 def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def _run(series: SeriesRow, row: Row[Any]) -> TrendRow:

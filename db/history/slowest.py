@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, Select, literal_column, or_, select
 
 from db.answers import SeriesRow, SlowRow, TimeRow
-from db.history.reader import SeriesFilter, in_portions, unindexed, within
+from db.engine import in_portions
+from db.history.reader import SeriesFilter, unindexed, within
 from db.history.series import SeriesReads
 from db.summaries import size_class_of
 from db.tables import ENCRYPTION, SAMPLE, SERIES, SUMMARY

@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from itertools import pairwise
 from types import ModuleType
 
@@ -133,16 +134,16 @@ def _findings(medians: Sequence[float]) -> list[_Finding]:
 
     A step without a difference is dropped, the weakest first, and the levels on its two sides become one.
     """
+
+    # All but two are the same as in the round before.
+    @cache
+    def ratio_at(begin: int, step: int, end: int) -> Ratio:
+        return ratio_of_medians(medians[begin:step], medians[step:end])
+
     steps = find_steps(medians) if may_differ(medians, MIN_PAIRS, 1 + LEAST_DIFFERENCE) else []
-    ratios: dict[tuple[int, int, int], Ratio] = {}
     while True:
         edges = [0, *steps, len(medians)]
-        places = [*zip(edges, edges[1:], edges[2:], strict=False)]
-        for begin, step, end in places:
-            # All but two are the same as in the round before.
-            if (begin, step, end) not in ratios:
-                ratios[begin, step, end] = ratio_of_medians(medians[begin:step], medians[step:end])
-        found = [(*place, ratios[place]) for place in places]
+        found = [(*place, ratio_at(*place)) for place in zip(edges, edges[1:], edges[2:], strict=False)]
         weak = [
             (abs(math.log(ratio.value)), step)
             for _, step, _, ratio in found
@@ -172,14 +173,12 @@ def _middle(rows: Sequence[SummaryRow]) -> float:
     return statistics.median(row.median_ns or 0 for row in rows)
 
 
-def changed(
-    before: Sequence[SummaryRow], after: Sequence[SummaryRow], apart_from: Iterable[str] = ()
-) -> tuple[Changed, ...]:
-    """The facts that differ between most runs before and most runs after."""
+def changed(before: Sequence[SummaryRow], after: Sequence[SummaryRow], apart_from: str = "") -> tuple[Changed, ...]:
+    """The facts that differ between most runs before and most runs after, without the one that is compared."""
     found = []
     for key, name in _NAMES.items():
         one, other = _usual(before, key), _usual(after, key)
-        if one != other and key not in apart_from:
+        if one != other and key != apart_from:
             found.append(Changed(name, one, other))
     return tuple(found)
 

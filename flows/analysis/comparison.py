@@ -79,8 +79,6 @@ class Comparison:
     only_b: int
 
 
-# The facts that are compared, by kind: they are no news in `changed`.
-_COMPARED = {"run": (), "time": (), "interpreter": ("interpreter",), "host": ("host",)}
 _Groups = dict[tuple[object, ...], list[SummaryRow]]
 
 
@@ -95,7 +93,7 @@ def compare(history: History, a: Side, b: Side, which: SeriesFilter) -> Comparis
     theirs = _groups(history.summaries(b.narrowed(which), run_id=b.run_id, limit=MOST_RUNS), b)
     # Each run is read once.
     read = cache(partial(_times_of_run, history))
-    rows = [_compared(read, ours[key], theirs[key], _COMPARED[a.kind]) for key in ours if key in theirs]
+    rows = [_compared(read, ours[key], theirs[key], a.kind) for key in ours if key in theirs]
     rows.sort(key=lambda row: (not row.verdict.is_difference, -abs(math.log(row.ratio))))
     return Comparison(tuple(rows), len(ours.keys() - theirs.keys()), len(theirs.keys() - ours.keys()))
 
@@ -124,7 +122,7 @@ def _variant(series: SeriesRow, wanted: str) -> str:
     return "" if label == wanted else label.replace(series.interpreter_version or "", "", 1).removeprefix("t").strip()
 
 
-def _compared(read: _Read, a: list[SummaryRow], b: list[SummaryRow], compared: Sequence[str]) -> Compared:
+def _compared(read: _Read, a: list[SummaryRow], b: list[SummaryRow], kind: SideKind) -> Compared:
     ratio, basis = _evidence(read, a, b)
     a.sort(key=lambda row: row.started_at)
     b.sort(key=lambda row: row.started_at)
@@ -139,7 +137,7 @@ def _compared(read: _Read, a: list[SummaryRow], b: list[SummaryRow], compared: S
         len({row.run_id for row in a}),
         len({row.run_id for row in b}),
         basis,
-        changed(a, b, compared),
+        changed(a, b, kind),
     )
 
 

@@ -60,11 +60,12 @@ def version_numbers(version: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One interpreter on one host in one run; `rounds` are those of the experiment.
+    """One interpreter on one host in one run of an experiment.
 
     `label` is unique in the report. `unknown` counts rows of cases that this program does not know.
     """
 
+    experiment: Experiment
     label: str
     interpreter: InterpreterRow
     host: str
@@ -99,13 +100,8 @@ def latest_per_interpreter(
 
 
 def _rank(own: Sequence[SampleRow], experiment: Experiment, surveys: set[int]) -> tuple[bool, bool, datetime, int]:
-    run_id = own[0].run_id
-    return (
-        run_id not in surveys,
-        _rounds(own, experiment) >= MIN_PAIRS,
-        max(row.started_at for row in own),
-        run_id,
-    )
+    run_id, newest = own[0].run_id, max(row.started_at for row in own)
+    return run_id not in surveys, _rounds(own, experiment) >= MIN_PAIRS, newest, run_id
 
 
 def _rounds(own: Iterable[SampleRow], experiment: Experiment) -> int:
@@ -116,6 +112,7 @@ def _measured(own: Sequence[SampleRow], experiment: Experiment) -> Measured:
     samples = [row for row in own if is_known(row)]
     first = own[0]
     return Measured(
+        experiment=experiment,
         label=visible(first.interpreter.label),
         interpreter=first.interpreter,
         host=visible(first.host),

@@ -33,8 +33,11 @@ _MARKED_CELL = re.compile(r"[&<>|\\`*\[\]~#@]|(?<![^\W_])_|_(?![^\W_])|://|www\.
 
 def page_of(title: str, sections: Sequence[Section]) -> str:
     """Sections as a page."""
-    body = "\n".join(line for section in sections for line in _section(section))
-    return _FRAME.format(title=as_html(title), style=_STYLESHEET, body=body)
+    body = []
+    for section in sections:
+        body.append(f"<h{section.level}>{as_html(section.title)}</h{section.level}>")
+        body += map(_block, section.blocks)
+    return _FRAME.format(title=as_html(title), style=_STYLESHEET, body="\n".join(body))
 
 
 def write_page(path: str, page: str) -> None:
@@ -58,12 +61,6 @@ def as_html(text: str) -> str:
     return html.escape(visible(text))
 
 
-def _section(section: Section) -> Iterator[str]:
-    yield f"<h{section.level}>{as_html(section.title)}</h{section.level}>"
-    for block in section.blocks:
-        yield _block(block)
-
-
 def _block(block: Block) -> str:
     match block:
         case Paragraph(text):
@@ -74,30 +71,23 @@ def _block(block: Block) -> str:
         case Plot(chart):
             return f'<div class="plot">\n{plots.svg(plots.figure(chart))}\n</div>'
         case Table(title, folded=True):
-            table = "\n".join(_table(block))
-            return f"<details>\n<summary>{as_html(title)}</summary>\n{table}\n</details>"
-        case Table():
-            return "\n".join(_table(block))
+            return f"<details>\n<summary>{as_html(title)}</summary>\n{_table(block)}\n</details>"
+        case Table(title):
+            return _table(block, f"<caption>{as_html(title)}</caption>\n")
 
 
-def _table(table: Table) -> Iterator[str]:
-    yield '<div class="table"><table>'
-    if not table.folded:
-        yield f"<caption>{as_html(table.title)}</caption>"
+def _table(table: Table, caption: str = "") -> str:
     classes = [' class="number"' if column.right else "" for column in table.columns]
-    heads = (
+    heads = "".join(
         f'<th scope="col"{css}>{as_html(column.heading)}</th>'
         for column, css in zip(table.columns, classes, strict=True)
     )
-    yield f"<thead><tr>{''.join(heads)}</tr></thead>"
-    yield "<tbody>"
+    body = [f'<div class="table"><table>\n{caption}<thead><tr>{heads}</tr></thead>\n<tbody>']
     for row in table.rows:
-        cells = (
-            f"<td{css or _width(cell)}>{as_html(written(cell))}</td>" for cell, css in zip(row, classes, strict=True)
-        )
-        yield f"<tr>{''.join(cells)}</tr>"
-    yield "</tbody>"
-    yield "</table></div>"
+        cells = zip(row, classes, strict=True)
+        texts = "".join(f"<td{css or _width(cell)}>{as_html(written(cell))}</td>" for cell, css in cells)
+        body.append(f"<tr>{texts}</tr>")
+    return "\n".join((*body, "</tbody>", "</table></div>"))
 
 
 def _width(cell: Cell) -> str:

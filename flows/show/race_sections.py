@@ -13,15 +13,12 @@ from flows.show.plots.bars import CellState, HeatCell, HeatMap, Scale
 from flows.show.speedup_sections import SpeedupResult
 from flows.show.table import Column, Paragraph, Plot, Section, Sentences, Table, TableOf
 from flows.text import duration, percent, plural
-from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
-
-Update = tuple[Shape, int]
-
+from tasks.axes import Executor, Guard, Outcome, Shape, Workload
 
 RaceResult = Result[RaceFinding]
 
 
-def _unlocked(result: RaceResult) -> dict[Update, RaceFinding]:
+def _unlocked(result: RaceResult) -> dict[tuple[Shape, int], RaceFinding]:
     """The findings without a guard, by update shape and threads."""
     found = (one for one in result.findings if one.guard is Guard.NONE)
     return {(one.shape or Shape.AUGMENTED, one.workers): one for one in found}
@@ -120,19 +117,17 @@ def _unknown(samples: int) -> str:
 
 
 # The run that the figures of each interpreter come from: pairs are of one round, so statistics are of one run.
-MEASURED: TableOf[tuple[Experiment, Measured]] = TableOf(
+MEASURED: TableOf[Measured] = TableOf(
     "Runs shown",
-    (
-        Column("interpreter", lambda row: row[1].label),
-        Column("experiment", lambda row: row[0]),
-        Column("host", lambda row: row[1].host),
-        Column("run", lambda row: row[1].run_id, str, right=True),
-        Column("started", lambda row: row[1].started_at),
-        Column("rounds", lambda row: row[1].rounds, right=True),
-        Column("samples", lambda row: len(row[1].samples), right=True),
-        Column("noisy", lambda row: row[1].noisy, right=True),
-        Column("remark", lambda row: row[1].unknown or None, _unknown),
-    ),
+    Column("interpreter", lambda row: row.label),
+    Column("experiment", lambda row: row.experiment),
+    Column("host", lambda row: row.host),
+    Column("run", lambda row: row.run_id, str, right=True),
+    Column("started", lambda row: row.started_at),
+    Column("rounds", lambda row: row.rounds, right=True),
+    Column("samples", lambda row: len(row.samples), right=True),
+    Column("noisy", lambda row: row.noisy, right=True),
+    Column("remark", lambda row: row.unknown or None, _unknown),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -159,10 +160,12 @@ def _newest(history: History, vaults: Sequence[VaultRow], until: datetime | None
 
 
 def _proofs(history: History, vaults: Sequence[VaultRow], runs: Sequence[RunRow], made_at: datetime) -> Table:
-    verifications = sorted((run for run in runs if run.flow == _VERIFICATION), key=lambda run: run.id, reverse=True)
+    newest_first = sorted((run for run in runs if run.flow == _VERIFICATION), key=lambda run: run.id, reverse=True)
     lines = []
     for vault in vaults:
-        last = next((run for run in verifications if _looked_at(history, run.id, vault)), None)
+        of_vault = VerdictFilter(vault_id=vault.vault_id)
+        looked_at = (run for run in newest_first if history.verdicts(replace(of_vault, run_id=run.id), limit=1))
+        last = next(looked_at, None)
         found = history.verdict_counts(last.id) if last else []
         totals = history.proof_totals(vault.vault_id)
         lines.append(
@@ -182,10 +185,6 @@ def _proofs(history: History, vaults: Sequence[VaultRow], runs: Sequence[RunRow]
     heads = ("vault", "id", "#run", "last verified", "#proven", "#faults", "#objects", "#never proven", "oldest proof",
              "#days ago")  # fmt: skip
     return table_of("Proofs", heads, lines)
-
-
-def _looked_at(history: History, run_id: int, vault: VaultRow) -> bool:
-    return bool(history.verdicts(VerdictFilter(vault_id=vault.vault_id, run_id=run_id), limit=1))
 
 
 def _over_time(vaults: Sequence[VaultRow], taken: dict[str, list[SnapshotRow]]) -> Iterator[Block]:

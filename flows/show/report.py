@@ -102,7 +102,9 @@ def over_time(history: History, since: datetime, until: datetime | None, *, made
     if not (runs or days):
         return (summary,)
     changes, changes_section = look_for_changes(history, which, days)
-    failed = (sum(row.failed for row in payload_days), sum(row.failed for row in sample_days))
+    failed_runs = sum(run.status in RUN_FAILURES for run in runs)
+    failed_payloads, failed_samples = (sum(row.failed for row in some) for some in (payload_days, sample_days))
+    failed = f"Failed in this time: runs {failed_runs:,}, payloads {failed_payloads:,}, samples {failed_samples:,}."
     return _drawable(
         summary,
         *vault_sections(history, runs, since, until, made_at=made_at),
@@ -111,7 +113,7 @@ def over_time(history: History, since: datetime, until: datetime | None, *, made
         *speedups_over_time(sample_days),
         changes_section,
         *_experiment_sections(_samples_shown(history, which, runs), runs),
-        failures_over_time(history.failures(which, limit=LISTED), _failure_counts(runs, *failed)),
+        failures_over_time(history.failures(which, limit=LISTED), failed),
     )
 
 
@@ -129,11 +131,6 @@ def _drawable(summary: Section, *sections: Section) -> tuple[Section, ...]:
 
 def _rows(row: TrendRow) -> int:
     return row.n + row.failed + row.noisy
-
-
-def _failure_counts(runs: Sequence[RunRow], payloads: int, samples: int) -> str:
-    failed = sum(run.status in RUN_FAILURES for run in runs)
-    return f"Failed in this time: runs {failed:,}, payloads {payloads:,}, samples {samples:,}."
 
 
 def _payloads_shown(
@@ -174,8 +171,7 @@ def _experiment_sections(samples: Sequence[SampleRow], runs: Sequence[RunRow]) -
     yield from speedup_sections(speedups)
     yield from race_sections(races)
     yield book_section(speedups, races)
-    shown = [(Experiment.SPEEDUP, one.measured) for one in speedups]
-    shown += [(Experiment.RACE, one.measured) for one in races]
+    shown = [*(one.measured for one in speedups), *(one.measured for one in races)]
     yield Section("What the experiments' figures come from", (MEASURED.fill(shown),), level=3)
 
 
@@ -218,16 +214,14 @@ def _last(own: Sequence[RunRow]) -> RunRow:
 # All runs of a flow on a host.
 RUN_SUMS: TableOf[Sequence[RunRow]] = TableOf(
     "Runs",
-    (
-        Column("flow", lambda own: own[0].flow),
-        Column("host", lambda own: own[0].host),
-        Column("runs", len, right=True),
-        Column("completed", lambda own: sum(run.status == _GOOD for run in own), right=True),
-        Column("others", lambda own: sum(run.status != _GOOD for run in own), right=True),
-        Column("first started", lambda own: min(run.started_at for run in own)),
-        Column("last started", lambda own: _last(own).started_at),
-        Column("last code version", lambda own: _last(own).code_version),
-    ),
+    Column("flow", lambda own: own[0].flow),
+    Column("host", lambda own: own[0].host),
+    Column("runs", len, right=True),
+    Column("completed", lambda own: sum(run.status == _GOOD for run in own), right=True),
+    Column("others", lambda own: sum(run.status != _GOOD for run in own), right=True),
+    Column("first started", lambda own: min(run.started_at for run in own)),
+    Column("last started", lambda own: _last(own).started_at),
+    Column("last code version", lambda own: _last(own).code_version),
 )
 
 
