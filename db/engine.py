@@ -81,7 +81,7 @@ def _postgres_engine(url: URL, *, readonly: bool, timeout_s: float) -> Engine:
     try:
         engine = create_engine(url, pool_pre_ping=True, isolation_level=isolation, connect_args=patience)
     except ImportError as error:
-        reason = f"its driver cannot be used ({_first_line(error)}); install the extra: pip install -e '.[postgres]'"
+        reason = f"its driver cannot be used ({first_line(error)}); install the extra: pip install -e '.[postgres]'"
         raise RecordUnusable(shown(url), reason) from None
     settings = f"SET lock_timeout = {max(1, round(timeout_s * 1000))}"
     if readonly:
@@ -231,7 +231,7 @@ def explained(url: URL) -> Iterator[None]:
     except DBAPIError as error:
         cause = error.orig or error
         said = str(cause).lower()
-        reason, transient = _first_line(cause), error.connection_invalidated
+        reason, transient = first_line(cause), error.connection_invalidated
         for pattern, meaning, passes in _MEANINGS:
             if re.search(pattern, said):
                 reason, transient = f"{meaning} ({reason})", transient or passes
@@ -245,5 +245,6 @@ def explained(url: URL) -> Iterator[None]:
         raise RecordUnusable(shown(url), f"the file is damaged ({error}); restore it from a backup") from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, else its type."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
