@@ -200,11 +200,9 @@ def streamed(connection: Connection, query: Select[Any]) -> Result[Any]:
 
 # A pattern for a driver's message → its meaning for the user and what to do; whether it may pass by itself.
 _MEANINGS = (
-    ("database is locked", "is locked by another process; try again when that has finished", True),
-    ("lock timeout", "is locked by another process; try again when that has finished", True),
+    ("database is locked|lock timeout", "is locked by another process; try again when that has finished", True),
     ("readonly database", "is read-only; give this user the right to write to it, or set THREADMILL_HOME", False),
-    ("disk is full", "the disk is full; make room and run again", False),
-    ("no space left", "the disk is full; make room and run again", False),
+    ("disk is full|no space left", "the disk is full; make room and run again", False),
     ("unable to open database file", "cannot be opened; check that the path exists and may be used", False),
     ("disk i/o error", "the disk reports an I/O error", False),
     ("file is not a database", "is not an SQLite database", False),
@@ -215,11 +213,8 @@ _MEANINGS = (
     ("permission denied", "the server does not let this user do that", False),
     ("read-only transaction", "the server is read-only", False),
     ("too many clients", "the server takes no more connections now", True),
-    ("server closed the connection", "the server has gone away", True),
-    ("terminating connection", "the server has gone away", True),
-    ("connection failed", "the server cannot be reached", True),
-    ("connection is bad|connection refused|failed to resolve", "the server cannot be reached", True),
-    ("connection timeout", "the server cannot be reached", True),
+    ("server closed the connection|terminating connection", "the server has gone away", True),
+    ("connection (failed|is bad|refused|timeout)|failed to resolve", "the server cannot be reached", True),
 )
 
 
