@@ -119,17 +119,15 @@ def _unknown(samples: int) -> str:
 # The run that the figures of each interpreter come from: pairs are of one round, so statistics are of one run.
 MEASURED: TableOf[Measured] = TableOf(
     "Runs shown",
-    (
-        Column("interpreter", lambda row: row.label),
-        Column("experiment", lambda row: row.experiment),
-        Column("host", lambda row: row.host),
-        Column("run", lambda row: row.run_id, str, right=True),
-        Column("started", lambda row: row.started_at),
-        Column("rounds", lambda row: row.rounds, right=True),
-        Column("samples", lambda row: len(row.samples), right=True),
-        Column("noisy", lambda row: row.noisy, right=True),
-        Column("remark", lambda row: row.unknown or None, _unknown),
-    ),
+    Column("interpreter", lambda row: row.label),
+    Column("experiment", lambda row: row.experiment),
+    Column("host", lambda row: row.host),
+    Column("run", lambda row: row.run_id, str, right=True),
+    Column("started", lambda row: row.started_at),
+    Column("rounds", lambda row: row.rounds, right=True),
+    Column("samples", lambda row: len(row.samples), right=True),
+    Column("noisy", lambda row: row.noisy, right=True),
+    Column("remark", lambda row: row.unknown or None, _unknown),
 )
 
 

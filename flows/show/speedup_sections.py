@@ -163,17 +163,15 @@ def _way_of(samples: Sequence[SampleRow]) -> Way:
 
 TIMES: TableOf[TimeBar] = TableOf(
     "where the time went",
-    (
-        Column("workload", lambda row: row.workload),
-        Column("executor", lambda row: row.label),
-        Column("CPU, ms", lambda row: row.shares and row.cpu_ns, milliseconds, right=True),
-        Column("run queue, ms", lambda row: row.shares and row.runq_ns, milliseconds, right=True),
-        Column("blocked, ms", lambda row: row.shares and row.blocked_ns, milliseconds, right=True),
-        Column("CPU", lambda row: row.shares and row.shares[0], percent, right=True),
-        Column("run queue", lambda row: row.shares and row.shares[1], percent, right=True),
-        Column("blocked", lambda row: row.shares and row.shares[2], percent, right=True),
-        Column("quiet samples", lambda row: row.samples, right=True),
-    ),
+    Column("workload", lambda row: row.workload),
+    Column("executor", lambda row: row.label),
+    Column("CPU, ms", lambda row: row.shares and row.cpu_ns, milliseconds, right=True),
+    Column("run queue, ms", lambda row: row.shares and row.runq_ns, milliseconds, right=True),
+    Column("blocked, ms", lambda row: row.shares and row.blocked_ns, milliseconds, right=True),
+    Column("CPU", lambda row: row.shares and row.shares[0], percent, right=True),
+    Column("run queue", lambda row: row.shares and row.shares[1], percent, right=True),
+    Column("blocked", lambda row: row.shares and row.shares[2], percent, right=True),
+    Column("quiet samples", lambda row: row.samples, right=True),
 )
 
 
