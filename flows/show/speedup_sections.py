@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -11,7 +10,7 @@ from datetime import datetime
 from db.answers import TrendRow
 from db.rows import SampleRow
 from flows.analysis.findings import SpeedupFinding
-from flows.analysis.intervals import Ratio, verdict_on_speedup
+from flows.analysis.intervals import Ratio, median, verdict_on_speedup
 from flows.analysis.samples import Measured, by_case, position, version_numbers
 from flows.analysis.sentences import executor_label, speedup_sentences
 from flows.show.finding_tables import SPEEDUPS, Result
@@ -141,20 +140,15 @@ def time_chart(measured: Measured) -> TimeChart:
 
 
 def _bar(workload: Workload, samples: Sequence[SampleRow]) -> TimeBar:
-    readings = [
-        (one.cpu_ns, one.runq_ns, one.blocked_ns)
+    quiet = [
+        one
         for one in samples
-        if one.outcome == Outcome.OK
-        and not one.noisy
-        and one.cpu_ns is not None
-        and one.runq_ns is not None
-        and one.blocked_ns is not None
+        if one.outcome == Outcome.OK and not one.noisy and None not in (one.cpu_ns, one.runq_ns, one.blocked_ns)
     ]
-    label = executor_label(*_way_of(samples))
-    if not readings:
-        return TimeBar(workload, label, 0, 0, 0, 0)
-    cpu, runq, blocked = (statistics.median(values) for values in zip(*readings, strict=True))
-    return TimeBar(workload, label, cpu, runq, blocked, len(readings))
+    cpu_ns = median(one.cpu_ns for one in quiet) or 0
+    runq_ns = median(one.runq_ns for one in quiet) or 0
+    blocked_ns = median(one.blocked_ns for one in quiet) or 0
+    return TimeBar(workload, executor_label(*_way_of(samples)), cpu_ns, runq_ns, blocked_ns, len(quiet))
 
 
 def _way_of(samples: Sequence[SampleRow]) -> Way:
