@@ -27,7 +27,6 @@ COMPARED = tuple(one for one in Workload if one is not Workload.WAIT_BOOK)
 Way = tuple[Executor, int]
 # Workload and interpreter, its patch release left out.
 _Key = tuple[str, str]
-_Moments = Mapping[datetime, float]
 
 
 SpeedupResult = Result[SpeedupFinding]
@@ -202,13 +201,14 @@ def _speedups_by_day(rows: Sequence[TrendRow]) -> dict[str, dict[_Key, dict[date
     return hosts
 
 
-def _host_blocks(where: str, found: Mapping[_Key, _Moments]) -> Iterator[Block]:
+def _host_blocks(where: str, found: Mapping[_Key, Mapping[datetime, float]]) -> Iterator[Block]:
     keys = sorted(found, key=_by_version)
     title = f"Speed-up by threads, by day{where}"
     panels = []
     for workload in COMPARED:
-        lines = [Line(key[1], _in_order(found[key])) for key in keys if key[0] == workload]
-        panels += [LinePanel(workload, tuple(lines))] if lines else []
+        own = {label: sorted(found[name, label].items()) for name, label in keys if name == workload}
+        lines = tuple(Line(label, tuple(Moment(*one) for one in values)) for label, values in own.items())
+        panels += [LinePanel(workload, lines)] if lines else []
     yield Plot(LineChart(title, "one after the other / threads", tuple(panels), 1.0))
     days = sorted({day for key in keys for day in found[key]})
     yield table_of(
@@ -217,10 +217,6 @@ def _host_blocks(where: str, found: Mapping[_Key, _Moments]) -> Iterator[Block]:
         ((day(at), *(if_known(factor, found[key].get(at)) for key in keys)) for at in days),
         folded=True,
     )
-
-
-def _in_order(found: _Moments) -> tuple[Moment, ...]:
-    return tuple(Moment(day, value) for day, value in sorted(found.items()))
 
 
 def _by_version(key: _Key) -> tuple[str, tuple[int, ...], str]:
