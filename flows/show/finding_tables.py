@@ -27,7 +27,7 @@ class Result(Generic[Finding]):
 def results_of(
     measured: Iterable[Measured], find: Callable[[Iterable[SampleRow]], Iterable[Finding]]
 ) -> tuple[Result[Finding], ...]:
-    """What `find` finds in the samples of each interpreter."""
+    """The findings that `find` makes from the samples of each interpreter."""
     return tuple(
         Result(one, tuple(replace(found, interpreter=one.label) for found in find(one.samples))) for one in measured
     )

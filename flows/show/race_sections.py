@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
 
 from flows.analysis.findings import RaceFinding, quiet_walls
+from flows.analysis.intervals import median
 from flows.analysis.samples import Measured, position
 from flows.analysis.sentences import race_sentences
 from flows.show.finding_tables import RACES, Result
@@ -106,8 +106,8 @@ def _selects(speedups: Sequence[SpeedupResult]) -> Iterator[str]:
         if not right:
             continue
         at_once = all("at once" in str(row.found) for row in right)
-        walls = quiet_walls(row for row in right if row.executor == Executor.SERIAL)
-        took = f", {duration(statistics.median(walls.values()))} for all five" if walls else ""
+        wall_ns = median(quiet_walls(row for row in right if row.executor == Executor.SERIAL).values())
+        took = f", {duration(wall_ns)} for all five" if wall_ns else ""
         does = "returns at once" if at_once else "really waits here"
         yield f"{one.measured.label}, the book's `select` of 0.1 s, five times: {does}{took}."
 
