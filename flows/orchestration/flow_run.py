@@ -76,16 +76,18 @@ def timed_name() -> str:
 def run_in_flow(name: str, make_job: Callable[[Settings], Job]) -> State[None]:
     """Run a job inside a flow run, with the settings of this process; the flow's final state."""
     flow_run_id = str(runtime.flow_run.id)
-    reporter = FlowReporter(ProgressArtifact(f"{runtime.flow_run.flow_name}-progress", flow_run_id))
+    # Not the flow's own name: a user may give it another one, which need not be of the form of a key.
+    prefix = name.replace("_", "-")
+    reporter = FlowReporter(ProgressArtifact(f"{prefix}-progress", flow_run_id))
     with quiet_tasks(flow_run_id):
         try:
-            return _run(name, make_job, reporter)
+            return _run(name, prefix, make_job, reporter)
         except ThreadmillError as error:
             reporter.broke_off(error)
             return Failed(name=REFUSED if reporter.run_id is None else None, message=str(error))
 
 
-def _run(name: str, make_job: Callable[[Settings], Job], reporter: FlowReporter) -> State[None]:
+def _run(name: str, prefix: str, make_job: Callable[[Settings], Job], reporter: FlowReporter) -> State[None]:
     settings = load_settings()
     job = make_job(settings)
     store = settings.open_store()
@@ -96,7 +98,6 @@ def _run(name: str, make_job: Callable[[Settings], Job], reporter: FlowReporter)
     done = job(run, Tools(store, history, runner, reporter, CancelToken()))
     reporter.worked()
     look = partial(look_at_vault, settings.vault, settings.key_file, history) if settings.vault else None
-    prefix = runtime.flow_run.flow_name
     published = runner.report(partial(publish, prefix, history, done, look))
     reporter.ended(done, history.where, published)
     return Failed(message=done.message) if done.exit_code else Completed(message=done.message)

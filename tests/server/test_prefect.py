@@ -156,6 +156,21 @@ def test_run_explains_itself_to_prefect(
     assert secret not in json.dumps([flow_run, rows, artifacts, lines])
 
 
+def test_a_renamed_flow_has_artifacts_under_the_usual_keys(
+    threadmill: Command, on_server: dict[str, str], ask: Ask
+) -> None:
+    """A user may give a flow any name, and not every name is a key that Prefect takes."""
+    program = (
+        "from flows.encryption import encrypt_payloads\n"
+        "encrypt_payloads.with_options(name='Nightly: Load_1')(size_bytes=10, count=2, backends=('native',))"
+    )
+    ended = python(program, on_server)
+    assert ended.returncode == 0, ended.stderr
+    (run,) = read_json(threadmill("history", "runs", "--json"))
+    assert run["flow"] == "encrypt_payloads"
+    assert artifacts_of(ask, run["flow_run_id"]).keys() == {"encrypt-payloads-payloads", "encrypt-payloads-report"}
+
+
 def test_next_run_is_the_next_version_of_its_artifacts(
     threadmill: Command, on_server: dict[str, str], key_file: Path, tmp_path: Path, ask: Ask
 ) -> None:
