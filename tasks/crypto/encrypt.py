@@ -197,11 +197,15 @@ class _Worker:
                 return "unchanged", old, compared
         salt = os.urandom(SALT_BYTES)
         if keeper is None:
-            return "ok", salt, self._encrypt(payload, salt)
+            done = self._encrypt(payload, salt, any_salt=True)
+            return "ok", done.salt or salt, done
         return "ok", salt, keeper.store(ordinal, partial(self._encrypt, payload, salt))
 
-    def _encrypt(self, payload: Payload, salt: bytes, store: Sink | None = None) -> Encrypted:
-        return encrypt_payload(payload, self.suite, self.backend, self.secret, salt, self.limits, self.cancel, store)
+    def _encrypt(
+        self, payload: Payload, salt: bytes, store: Sink | None = None, *, any_salt: bool = False
+    ) -> Encrypted:
+        way = self.suite, self.backend, self.secret, salt, self.limits, self.cancel, store
+        return encrypt_payload(payload, *way, any_salt=any_salt)
 
 
 def _fault(
@@ -246,20 +250,23 @@ def encrypt_payload(
     limits: Limits,
     cancel: CancelToken,
     store: Sink | None = None,
+    *,
+    any_salt: bool = False,
 ) -> Encrypted:
     """Encrypt one payload under a given salt, and check the result as far as possible.
 
-    `store` takes each piece of ciphertext, header first; None discards it. Raises CryptoError.
+    `store` takes each piece of ciphertext, header first; None discards it. With `any_salt` the result may name another
+    salt than the given one. Raises CryptoError.
     """
     with open_payload(payload) as source:
         limit = limits.size(suite)
         if limit is not None and source.size_bytes is not None and source.size_bytes > limit:
             raise LegacySize(suite.name, source.size_bytes, limit)
         deadline_s = limits.deadline(source.size_bytes)
-        done = backend.encrypt(Attempt(source, suite, secret, salt, limit, deadline_s, cancel, store))
+        done = backend.encrypt(Attempt(source, suite, secret, salt, limit, deadline_s, cancel, store, any_salt))
     expected = suite.ciphertext_bytes(done.size_bytes)
     if done.ciphertext_bytes not in (None, expected):
         raise WrongLength("the ciphertext", done.ciphertext_bytes or 0, expected)
     if len(done.digest) != suite.digest_bytes:
         raise WrongLength("the digest", len(done.digest), suite.digest_bytes)
-    return Encrypted(done.digest, done.size_bytes, expected, done.stages, source.status)
+    return Encrypted(done.digest, done.size_bytes, expected, done.stages, source.status, done.salt)

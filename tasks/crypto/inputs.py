@@ -216,7 +216,7 @@ class Attempt:
     """One attempt to encrypt a payload; the secret never leaves the process but through a pipe.
 
     A longer input than `limit_bytes` is refused with `LegacySize`. `store` takes each piece of ciphertext, header
-    first; None discards it.
+    first; None discards it. `any_salt` lets a program draw a salt itself, where that is faster.
     """
 
     source: Input
@@ -227,6 +227,7 @@ class Attempt:
     deadline_s: float
     cancel: CancelToken
     store: Sink | None = None
+    any_salt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +235,8 @@ class Encrypted:
     """The result of a backend: the digest of the ciphertext with its header, and the lengths that it counted.
 
     `ciphertext_bytes` is None where it could not be counted (a kernel without I/O accounts). `stages` is empty where no
-    child process ran. `status` is that of a file when it was read, else None.
+    child process ran. `status` is that of a file when it was read, else None. `salt` is one that a
+    program drew in place of the attempt's.
     """
 
     digest: bytes
@@ -242,6 +244,7 @@ class Encrypted:
     ciphertext_bytes: int | None
     stages: tuple[StageResult, ...] = ()
     status: os.stat_result | None = None
+    salt: bytes | None = None
 
 
 class Backend(Protocol):
