@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-# Files with ciphertext, secrets or plaintext are for their owner only.
+# Files with ciphertext, secrets or plaintext are for their owner only, and so are the folders of a vault.
 FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 # Errors of file systems that lack an operation.
 _CANNOT = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -50,16 +52,35 @@ def closed_after(descriptor: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def open_regular(path: str) -> tuple[int, int]:
-    """A descriptor to read a file, and the file's length.
+def open_folder(root: str | int, *parts: str, make: bool = False) -> int:
+    """A descriptor of the folder `parts` below `root`, a path or a descriptor that stays open.
+
+    No part may be a link, so that nobody who writes to `root` can lead out of it: OSError, ENOTDIR. `make` makes the
+    parts that are missing.
+    """
+    here = os.dup(root) if isinstance(root, int) else os.open(root, _FOLDER_FLAGS)
+    for part in parts:
+        try:
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(part, FOLDER_MODE, dir_fd=here)
+            below = os.open(part, _FOLDER_FLAGS, dir_fd=here)
+        finally:
+            os.close(here)
+        here = below
+    return here
+
+
+def open_regular(path: str | bytes, folder: int | None = None) -> tuple[int, int]:
+    """A descriptor to read a file, and the file's length; a relative path starts from the descriptor `folder`.
 
     A link, FIFO or device in its place is refused and not waited for: OSError, EINVAL.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "is not a regular file", path)
+        raise OSError(errno.EINVAL, "is not a regular file", os.fsdecode(path))
     return descriptor, status.st_size
 
 

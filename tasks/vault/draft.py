@@ -18,7 +18,7 @@ from itertools import repeat
 from typing import IO
 
 from tasks.crypto.inputs import Payload
-from tasks.vault.entries import FileFacts, begin_file, end_file, path_field
+from tasks.vault.entries import FileFacts, begin_file, content_tail, path_field
 from tasks.vault.errors import VaultUnwritable, on_disk
 from tasks.vault.format import LONGEST_LINE, TEMPORARY, encode_json, split_lines
 
@@ -117,7 +117,7 @@ class Draft:
                 yield line, None
             elif (result := next(results)) is not None:
                 path = line[len(_OPEN) : line.index(b"\t")]
-                yield begin_file(path, result.facts) + end_file(result.object), result
+                yield begin_file(path, result.facts) + content_tail(result.object.encode(), None, None, None), result
 
     def close(self) -> None:
         """Remove both files."""

@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 
 from tasks.cancel import CancelToken, wait_readable
 from tasks.crypto.errors import Cancelled
-from tasks.files import FILE_MODE, closed_after
+from tasks.files import FILE_MODE, FOLDER_MODE, closed_after
 from tasks.vault.errors import VaultBusy, VaultChanged, VaultUnwritable, on_disk
-from tasks.vault.format import FOLDER_MODE, LOCK, SNAPSHOTS, TEMPORARY
+from tasks.vault.format import LOCK, SNAPSHOTS, TEMPORARY
 
 # The longest wait for another process, and the time between two looks.
 WAIT_S = 60.0

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from tasks.crypto.secret import KeySource, Secret
 from tasks.files import closed_after, open_regular
 from tasks.vault.entries import Header, decode_header
-from tasks.vault.errors import NewerFormat, NoSuchSnapshot, NoVault, VaultChanged, VaultError, Verdict, WrongKey, judged
+from tasks.vault.errors import NoSuchSnapshot, NoVault, OtherFormat, VaultChanged, VaultError, Verdict, WrongKey, judged
 from tasks.vault.format import SNAPSHOT_NAME, SNAPSHOTS, BadLine, VaultKey, snapshot_path
 from tasks.vault.snapshots import LONGEST_HEADER, Snapshot, open_snapshot
 from tasks.vault.vault import Place, Vault, open_vault
@@ -124,8 +124,8 @@ def open_place(place: Place, key: KeySource | None) -> Vault:
 def _fault(vault: Vault, error: VaultError) -> Verdict:
     if isinstance(error, NoVault):
         return judged("vault", vault.id, "missing", "vault.json is missing: restore it from a copy")
-    if isinstance(error, NewerFormat):
-        reason = "vault.json was changed: restore it from a copy; unless a newer threadmill made it: then use that"
+    if isinstance(error, OtherFormat):
+        reason = "vault.json was changed: restore it from a copy; unless another threadmill made it: then use that"
         return judged("vault", vault.id, "changed", reason)
     if isinstance(error, VaultChanged | WrongKey):
         return judged("vault", vault.id, "changed", "vault.json was changed: restore it from a copy")
@@ -141,7 +141,8 @@ def recover(path: str, secret: Secret) -> Vault | None:
     with suppress(VaultError):
         for name in reversed(snapshot_names(root)):
             vault_id = peek(root, name).vault_id
-            vault = Vault(root, vault_id, VaultKey(secret, vault_id))
+            # Nothing is added without `vault.json`. If something were, random salts would be the careful choice.
+            vault = Vault(root, vault_id, VaultKey(secret, vault_id), random_salts=True)
             with suppress(VaultError):
                 read_snapshot(vault, name)
                 return vault

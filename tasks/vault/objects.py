@@ -18,6 +18,7 @@ from tasks.crypto.ciphers import ENCRYPTORS, Encryptor, derive
 from tasks.crypto.errors import Cancelled
 from tasks.crypto.secret import Secret
 from tasks.files import (
+    FOLDER_MODE,
     ReadFailed,
     ReadTwice,
     closed_after,
@@ -29,7 +30,7 @@ from tasks.files import (
 )
 from tasks.suites import HEADER_BYTES, MAGIC
 from tasks.vault.errors import ObjectMissing, VaultChanged, VaultError, on_disk
-from tasks.vault.format import FOLDER_MODE, OBJECT_NAME, OBJECTS, TEMPORARY, object_path
+from tasks.vault.format import OBJECT_NAME, OBJECTS, TEMPORARY, object_path
 from tasks.vault.vault import SUITE, Vault
 
 # Of more objects than this the file system is told to write everything down at once: one wait instead of thousands.
