@@ -1,4 +1,4 @@
-"""Portions of a snapshot to restore, as values: cut while all of the snapshot is checked, before anything is restored."""
+"""Portions of a snapshot to restore, as values, cut while all of it is checked, before anything is restored."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class RestorePlan:
     def __init__(self, opened: OpenSnapshot, wanted: Wanted) -> None:
         """Read the whole snapshot, so that a bad one is refused before anything is restored."""
         self.files = self.size_bytes = 0
-        self._name = opened.snapshot.name
+        self.snapshot = opened.snapshot.name
         self._cuts: list[_Cut] = []
         left = set(wanted.paths)
         # Open until the plan is closed.
@@ -90,7 +90,7 @@ class RestorePlan:
         following = [*self._cuts[1:], None]
         for cut, after in zip(self._cuts, following, strict=True):
             lines = os.pread(self._lines.fileno(), cut.lines_bytes, cut.offset)
-            yield RestorePortion(self._name, lines, cut.entries, cut.inside, after.first if after else b"")
+            yield RestorePortion(self.snapshot, lines, cut.entries, cut.inside, after.first if after else b"")
 
     def close(self) -> None:
         """Remove the lines."""
