@@ -25,16 +25,16 @@ from tasks.crypto.secret import KeyFile, KeySource
 from tasks.files import FolderIdentity
 from tasks.rows import payload_rows, snapshot_row
 from tasks.vault.add import AddedBatch, Addition, AdditionPlan, SourceSelection, add_batch, adding, compare
-from tasks.vault.errors import NoVault, Verdict, Verdicts, judged
+from tasks.vault.errors import Verdict, Verdicts, judged
 from tasks.vault.locks import reading
 from tasks.vault.lookup import LATEST, find_snapshot, newest_snapshot, open_place
-from tasks.vault.portions import RestorePlan, RestorePortion, Wanted, plan_restore
+from tasks.vault.portions import RestorePlan, RestorePortion, Wanted
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
-from tasks.vault.vault import Place, is_vault, make_vault, open_vault, why_no_vault
+from tasks.vault.vault import Place, open_vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
-from tasks.vault.walk import Excludes, has_files, sources_of
+from tasks.vault.walk import sources_of
 
 
 def keeping_job(parameters: EncryptFiles, settings: Settings) -> Job:
@@ -62,9 +62,7 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
         additions: list[Addition] = []
 
         def make() -> Plan:
-            if not is_vault(path) and not has_files(sources_of(parameters.paths), Excludes(parameters.exclude)):
-                raise nothing_to_encrypt(parameters)
-            vault = make_vault(path, need_key_file(settings.key_file).secret())
+            vault = open_vault(path, need_key_file(settings.key_file).secret())
             # Encrypt a file again if its stored object is damaged.
             selection = replace(_selection_of(parameters), distrusted=tools.history.damaged(vault.id))
             additions.append(stack.enter_context(adding(vault, selection, tools.cancel)))
@@ -118,16 +116,14 @@ def _record(place: Place, store: Store, run_id: int, done: AddedBatch) -> None:
 
 
 def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
-    """Plan an encryption into a vault without writing anything; a missing vault is not made.
+    """Plan an encryption into a vault without writing anything.
 
     Raises:
         RequestRefused, CryptoError: the encryption would be refused.
     """
     path = need_vault(settings.vault)
     parameters = settled(parameters, settings)
-    vault = open_vault(path, need_key_file(settings.key_file).secret()) if is_vault(path) else None
-    if vault is None and (unfit := why_no_vault(path)):
-        raise NoVault(path, unfit)
+    vault = open_vault(path, need_key_file(settings.key_file).secret())
     found = compare(vault, _selection_of(parameters))
     if not found.to_do + found.skipped + found.unchanged:
         raise nothing_to_encrypt(parameters)
@@ -168,7 +164,7 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
     vault, key = need_vault(settings.vault), need_key_file(settings.key_file)
     shown = shown_path(parameters.target)
     with ExitStack() as stack:
-        place, snapshot, plan, target = tools.runner.plan(lambda: _plan_restore(parameters, vault, key, tools, stack))
+        place, plan, target = tools.runner.plan(lambda: _plan_restore(parameters, vault, key, tools, stack))
         tools.reporter.planned(PlannedWork("restoring", "file", plan.files, plan.size_bytes))
         with open_run(replace(run, parameters={"vault": shown_path(vault)} | parameters.recorded()), tools) as opened:
             tally, done = VerdictTally(), Counter[str]()
@@ -180,13 +176,15 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
                 VaultWork(
                     f"restore batch {number}",
                     portion.entries,
-                    partial(_restore, place, key, portion, plan.wanted, target, parameters.overwrite),
+                    partial(_restore, place, key, portion, target, parameters.overwrite),
                 )
-                for number, portion in enumerate(plan.portions)
+                for number, portion in enumerate(plan.portions())
             )
             # One after the other: the portion that leaves a folder sets its mode and time.
             run_on_vault(works, "restore", place, opened, tally, take=take)
-            text = f"snapshot {snapshot} to {shown}: files restored: {done['restored']:,}, links: {done['links']:,}"
+            text = (
+                f"snapshot {plan.snapshot} to {shown}: files restored: {done['restored']:,}, links: {done['links']:,}"
+            )
             text += f", there already: {done['same']:,}" if done["same"] else ""
             opened.outcomes.append(PartOutcome(tally.exit_code, f"{text}; {tally.message}"))
     return opened
@@ -194,28 +192,26 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
 
 def _plan_restore(
     parameters: RestoreFiles, path: str, key: KeyFile, tools: Tools, stack: ExitStack
-) -> tuple[Place, str, RestorePlan, FolderIdentity]:
+) -> tuple[Place, RestorePlan, FolderIdentity]:
     vault = open_vault(path, key.secret())
     stack.enter_context(reading(vault.root, tools.cancel))
     with open_snapshot(vault, find_snapshot(vault, parameters.snapshot)) as opened:
         if parameters.snapshot == LATEST:
             need_latest(vault, opened.snapshot, tools.history, NAME_ANOTHER)
-        plan = plan_restore(opened, Wanted.below([os.fsencode(path) for path in parameters.paths]))
-        name = opened.snapshot.name
+        plan = stack.enter_context(RestorePlan(opened, Wanted.below([os.fsencode(path) for path in parameters.paths])))
     if plan.missing:
-        names = ", ".join("/" + path.decode(errors="backslashreplace") for path in plan.missing)
+        names, name = ", ".join(f"/{path.decode(errors='backslashreplace')}" for path in plan.missing), plan.snapshot
         raise RequestRefused(f"not in snapshot {name}: {names}; see: threadmill snapshots show {name}")
     need_outside(parameters.target, vault.root)
-    return vault.place(), name, plan, make_target(parameters.target)
+    return vault.place(), plan, make_target(parameters.target)
 
 
 def _restore(
     place: Place,
     key: KeyFile,
     portion: RestorePortion,
-    wanted: Wanted,
     target: FolderIdentity,
     overwrite: bool,
     here: Here,
 ) -> PortionRestored:
-    return restore_portion(open_place(place, key), portion, wanted, target, overwrite, here.cancel)
+    return restore_portion(open_place(place, key), portion, target, overwrite, here.cancel)
