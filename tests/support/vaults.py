@@ -6,25 +6,21 @@ import os
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pytest
-import zstandard
 
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits
 from tasks.crypto.secret import KeyFile, Secret
 from tasks.vault import add as engine
-from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry
+from tasks.vault.entries import Entry, FileEntry
 from tasks.vault.errors import Verdict
-from tasks.vault.format import Json, encode_line, encode_path, object_path, snapshot_path
-from tasks.vault.header import Header, Partial
+from tasks.vault.format import object_path, snapshot_path
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import alone, sweep
 from tasks.vault.lookup import find_snapshot
@@ -32,7 +28,7 @@ from tasks.vault.objects import decrypt_checked
 from tasks.vault.portions import Wanted, plan_restore
 from tasks.vault.prune import Policy, plan_removal, remove_objects, remove_snapshots
 from tasks.vault.restore import PortionRestored, restore_portion
-from tasks.vault.snapshots import SKIPPABLE, open_snapshot
+from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
 from tasks.vault.vault import Vault, init_vault
 from tasks.vault.verify import KnownSnapshot, check_objects, inspect
@@ -201,102 +197,6 @@ def content(vault: Vault, entry: FileEntry) -> bytes:
         vault, entry.object, entry.facts.size_bytes, lambda piece: pieces.append(bytes(piece)), CancelToken()
     )
     return b"".join(pieces)
-
-
-def line_of(entry: Entry) -> bytes:
-    """The line of an entry with everything that it has, written the long way."""
-    values: dict[str, Json] = {"path": encode_path(entry.path)}
-    owner = _present(owner=entry.attributes.owner and [*entry.attributes.owner])
-    more = _present(xattrs=dict(entry.attributes.xattrs) or None, acl=dict(entry.attributes.acl) or None)
-    if isinstance(entry, FolderEntry):
-        return encode_line(
-            values | {"type": "folder", "mode": entry.mode} | owner | {"mtime_ns": entry.mtime_ns} | more
-        )
-    if isinstance(entry, LinkEntry):
-        target = {"mtime_ns": entry.mtime_ns, "target": encode_path(entry.target)}
-        return encode_line(values | {"type": "link"} | owner | target | more)
-    facts = entry.facts
-    times = {"mtime_ns": facts.mtime_ns, "ctime_ns": facts.ctime_ns, "inode": facts.inode}
-    values |= {"type": "file", "mode": facts.mode} | owner | times | {"size": facts.size_bytes}
-    # The size of the last good content does not stand before its object: beside the other there is one pair in a line.
-    good = entry.good and _content_values(entry.good) | {"size": entry.good.size_bytes}
-    values |= _content_values(entry.content) | more | _present(link=entry.link, mark=entry.mark, good=good)
-    return encode_line(values)
-
-
-def _content_values(content: Content) -> dict[str, Json]:
-    extents = None if content.extents is None else [[*extent] for extent in content.extents]
-    return _present(object=content.object, zstd=content.zstd, mac=content.mac, extents=extents)
-
-
-def _present(**values: Any) -> dict[str, Json]:
-    return {key: value for key, value in values.items() if value is not None}
-
-
-def craft(
-    vault: Vault,
-    lines: Iterable[bytes],
-    *,
-    sequence: int = 1,
-    created: datetime | None = None,
-    sources: tuple[bytes, ...] = (b"/x",),
-    totals: tuple[int, int, int] | bytes | None = None,
-    header: Mapping[str, Json] | bytes = {},
-    partial: Partial | None = None,
-    frame: Callable[[bytes], bytes] = zstandard.compress,
-) -> str:
-    """Write a snapshot of just these lines with a MAC that fits, as only a holder of the key can; its name.
-
-    `header` replaces keys of the first line, or the line; `totals` are entries, files, bytes, or the last line; `frame`
-    makes of the text everything that comes before the MAC.
-    """
-    lines = list(lines)
-    created = created or datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=sequence)
-    facts = Header(vault.id, f"{sequence:016x}", created, sequence, sources, partial)
-    first = header if isinstance(header, bytes) else encode_line(facts.values() | dict(header))
-    entries, files, size_bytes = totals if isinstance(totals, tuple) else (len(lines), 0, 0)
-    last = encode_line({"entries": entries, "files": files, "size_bytes": size_bytes})
-    path = Path(snapshot_path(vault.root, facts.name))
-    path.write_bytes(frame(first + b"".join(lines) + (totals if isinstance(totals, bytes) else last)))
-    seal(vault, path)
-    return facts.name
-
-
-def seal(vault: Vault, path: Path) -> None:
-    """Put a MAC that fits after what is in a file."""
-    begin = path.read_bytes() + SKIPPABLE
-    mac = vault.need_key().mac()
-    mac.update(begin)
-    path.write_bytes(begin + mac.digest())
-
-
-def reseal(vault: Vault, path: Path, change: Callable[[bytes], bytes]) -> None:
-    """Change the text of a snapshot, as only a holder of the key can without being found."""
-    stored = path.read_bytes()
-    path.write_bytes(zstandard.compress(change(zstandard.decompress(stored, max_output_size=1 << 30))))
-    seal(vault, path)
-
-
-def put_in_place(kind: str, path: Path) -> None:
-    """Move a file, if it is there, to `kept` beside the vault, and put a link to it, a FIFO or a folder there."""
-    kept = next(parent for parent in path.parents if parent.name == "vault").with_name("kept")
-    if path.exists():
-        path.rename(kept)
-    if kind == "link":
-        path.symlink_to(kept)
-    elif kind == "fifo":
-        os.mkfifo(path)
-    else:
-        path.mkdir()
-
-
-def flip(path: Path, at: int, bit: int = 0) -> None:
-    """Change one bit of a file."""
-    with path.open("r+b") as file:
-        file.seek(at)
-        (byte,) = file.read(1)
-        file.seek(at)
-        file.write(bytes([byte ^ 1 << bit]))
 
 
 def everything(folder: Path) -> dict[str, object]:
