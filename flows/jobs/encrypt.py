@@ -34,11 +34,12 @@ from flows.jobs.run import (
 )
 from flows.settings import Settings
 from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch, encrypt_payload
+from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch, encrypt_input
 from tasks.crypto.errors import CryptoError, SourceChanged, SourceSkipped, SourceUnreadable
-from tasks.crypto.inputs import Payload
+from tasks.crypto.inputs import Payload, open_payload
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.secret import KeyFile, KeySource, Secret
+from tasks.crypto.sources import Sources
 from tasks.rows import payload_rows
 from tasks.suites import SUITES
 
@@ -272,4 +273,5 @@ def _digest(payload: Payload, row: PayloadRow, secret: Secret, limits: Limits, c
     suite = next((one for name, one in SUITES.items() if name == row.suite), None)
     if suite is None:
         raise RequestRefused(f"unknown suite {row.suite!r}; there are: {', '.join(SUITES)}")
-    return encrypt_payload(payload, suite, NativeBackend(), secret, row.salt or b"", limits, cancel).digest.hex()
+    with Sources() as sources, open_payload(payload, sources.open) as source:
+        return encrypt_input(source, suite, NativeBackend(), secret, row.salt or b"", limits, cancel).digest.hex()
