@@ -28,7 +28,7 @@ from tasks.vault.add import AddedBatch, Addition, AdditionPlan, SourceSelection,
 from tasks.vault.errors import NoVault, Verdict, Verdicts, judged
 from tasks.vault.locks import reading
 from tasks.vault.lookup import LATEST, find_snapshot, newest_snapshot, open_place
-from tasks.vault.portions import RestorePlan, RestorePortion, Wanted, plan_restore
+from tasks.vault.portions import RestorePlan, RestorePortion, Wanted
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
@@ -168,7 +168,7 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
     vault, key = need_vault(settings.vault), need_key_file(settings.key_file)
     shown = shown_path(parameters.target)
     with ExitStack() as stack:
-        place, snapshot, plan, target = tools.runner.plan(lambda: _plan_restore(parameters, vault, key, tools, stack))
+        place, plan, target = tools.runner.plan(lambda: _plan_restore(parameters, vault, key, tools, stack))
         tools.reporter.planned(PlannedWork("restoring", "file", plan.files, plan.size_bytes))
         with open_run(replace(run, parameters={"vault": shown_path(vault)} | parameters.recorded()), tools) as opened:
             tally, done = VerdictTally(), Counter[str]()
@@ -180,13 +180,15 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
                 VaultWork(
                     f"restore batch {number}",
                     portion.entries,
-                    partial(_restore, place, key, portion, plan.wanted, target, parameters.overwrite),
+                    partial(_restore, place, key, portion, target, parameters.overwrite),
                 )
-                for number, portion in enumerate(plan.portions)
+                for number, portion in enumerate(plan.portions())
             )
             # One after the other: the portion that leaves a folder sets its mode and time.
             run_on_vault(works, "restore", place, opened, tally, take=take)
-            text = f"snapshot {snapshot} to {shown}: files restored: {done['restored']:,}, links: {done['links']:,}"
+            text = (
+                f"snapshot {plan.snapshot} to {shown}: files restored: {done['restored']:,}, links: {done['links']:,}"
+            )
             text += f", there already: {done['same']:,}" if done["same"] else ""
             opened.outcomes.append(PartOutcome(tally.exit_code, f"{text}; {tally.message}"))
     return opened
@@ -194,28 +196,26 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
 
 def _plan_restore(
     parameters: RestoreFiles, path: str, key: KeyFile, tools: Tools, stack: ExitStack
-) -> tuple[Place, str, RestorePlan, FolderIdentity]:
+) -> tuple[Place, RestorePlan, FolderIdentity]:
     vault = open_vault(path, key.secret())
     stack.enter_context(reading(vault.root, tools.cancel))
     with open_snapshot(vault, find_snapshot(vault, parameters.snapshot)) as opened:
         if parameters.snapshot == LATEST:
             need_latest(vault, opened.snapshot, tools.history, NAME_ANOTHER)
-        plan = plan_restore(opened, Wanted.below([os.fsencode(path) for path in parameters.paths]))
-        name = opened.snapshot.name
+        plan = stack.enter_context(RestorePlan(opened, Wanted.below([os.fsencode(path) for path in parameters.paths])))
     if plan.missing:
-        names = ", ".join("/" + path.decode(errors="backslashreplace") for path in plan.missing)
+        names, name = ", ".join(f"/{path.decode(errors='backslashreplace')}" for path in plan.missing), plan.snapshot
         raise RequestRefused(f"not in snapshot {name}: {names}; see: threadmill snapshots show {name}")
     need_outside(parameters.target, vault.root)
-    return vault.place(), name, plan, make_target(parameters.target)
+    return vault.place(), plan, make_target(parameters.target)
 
 
 def _restore(
     place: Place,
     key: KeyFile,
     portion: RestorePortion,
-    wanted: Wanted,
     target: FolderIdentity,
     overwrite: bool,
     here: Here,
 ) -> PortionRestored:
-    return restore_portion(open_place(place, key), portion, wanted, target, overwrite, here.cancel)
+    return restore_portion(open_place(place, key), portion, target, overwrite, here.cancel)

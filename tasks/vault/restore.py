@@ -7,44 +7,59 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from tasks.cancel import CancelToken
-from tasks.crypto.errors import Cancelled
-from tasks.files import FolderIdentity, open_new, rename_new, sync_file_system, write_all
-from tasks.vault.entries import Entry, FileEntry, FolderEntry, LinkEntry
-from tasks.vault.errors import TargetUnusable, VaultError, Verdict, Verdicts, collect, judged, status_of
-from tasks.vault.objects import Take, decrypt_once
-from tasks.vault.portions import RestorePortion, Wanted, read_portion
+from tasks.crypto.errors import Cancelled, CryptoError
+from tasks.files import FolderIdentity, closed_after, data_ranges, open_new, rename_new, sync_file_system, write_all
+from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry, decode_entry
+from tasks.vault.errors import TargetUnusable, VaultError, Verdict, Verdicts, judged, status_of
+from tasks.vault.index import Location, ObjectIndex, shared_index
+from tasks.vault.objects import Take, plaintext_of, read_object
+from tasks.vault.portions import RestorePortion
 from tasks.vault.target import MODES, Target, on_target
 from tasks.vault.vault import Vault
 
 # After one of these, the remaining files would fail as well.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# So many files are read from their packs at once, in the order in which they lie there: a vault that one run has
+# written is read from front to back, whatever the order of paths. Neighbours are one read.
+_READ_AT_ONCE = 256
+_HELD_BYTES = 16 << 20
+_GAP_BYTES = 64 << 10
+_LONGEST_READ = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class PortionRestored(Verdicts):
-    """A verdict for each file, and for everything else that was not restored; `same` files were there already."""
+    """What was not restored, as verdicts, and counts; `same` files were there already, `size_bytes` is of both."""
 
     restored: int = 0
     same: int = 0
     links: int = 0
+    size_bytes: int = 0
 
 
 def restore_portion(
-    vault: Vault, portion: RestorePortion, wanted: Wanted, target: FolderIdentity, overwrite: bool, cancel: CancelToken
+    vault: Vault, portion: RestorePortion, target: FolderIdentity, overwrite: bool, cancel: CancelToken
 ) -> PortionRestored:
-    """Restore the wanted entries of a portion, after all portions before it, into the folder of `make_target`.
+    """Restore the entries of a portion, after all portions before it, into the folder of `make_target`.
 
-    `overwrite` replaces files and links. An error that ends the portion is in the result, unless it comes before the
-    first verdict.
+    `overwrite` replaces files and links. An error that ends the portion is in the result, unless nothing was done yet.
     """
     work = _Restoration(vault, portion.snapshot, Target(target, portion.inside), overwrite=overwrite, cancel=cancel)
-    done = collect(work.restore(portion, wanted))
-    return PortionRestored(done.verdicts, done.error, work.restored, work.same, work.links)
+    verdicts: list[Verdict] = []
+    error: CryptoError | None = None
+    try:
+        verdicts.extend(work.restore(portion))
+    except CryptoError as ended:
+        if not (verdicts or work.restored or work.same or work.links):
+            raise
+        error = ended
+    counts = work.restored, work.same, work.links, work.size_bytes
+    return PortionRestored(tuple(verdicts), error, *counts)
 
 
 class _Restoration:
@@ -52,21 +67,26 @@ class _Restoration:
 
     def __init__(self, vault: Vault, snapshot: str, target: Target, *, overwrite: bool, cancel: CancelToken) -> None:
         self._vault = vault
+        self._index = shared_index(vault)
         self._target = target
         self._overwrite = overwrite
         self._cancel = cancel
         self._name = snapshot.encode()
-        self.restored = self.same = self.links = 0
+        self._stored: dict[bytes, memoryview] = {}
+        self.restored = self.same = self.links = self.size_bytes = 0
 
-    def restore(self, portion: RestorePortion, wanted: Wanted) -> Iterator[Verdict]:
+    def restore(self, portion: RestorePortion) -> Iterator[Verdict]:
         """Go through the portion; folders that it leaves, or all if it ends early, get their modes and times."""
         next_path = b""
         try:
-            for entry in read_portion(self._vault.root, portion):
-                if entry in wanted:
+            for entries in _batches(map(decode_entry, portion.lines.splitlines())):
+                contents = [one.content for one in entries if isinstance(one, FileEntry) and one.content.packed]
+                self._stored = _read_ahead(self._index, contents)
+                for entry in entries:
                     if self._cancel.cancelled:
                         raise Cancelled
-                    yield from self._restore(entry)
+                    if (verdict := self._restore(entry)) is not None:
+                        yield verdict
             next_path = portion.next_path
         finally:
             self._target.close(next_path)
@@ -74,30 +94,30 @@ class _Restoration:
             with on_target(self._target.path):
                 sync_file_system(self._target.path)
 
-    def _restore(self, entry: Entry) -> Iterator[Verdict]:
+    def _restore(self, entry: Entry) -> Verdict | None:
+        """Restore an entry; the verdict if that failed."""
         begin, started_ns = time.time_ns(), time.perf_counter_ns()
-        verdict: Verdict | None = None
+        folder, _, name = entry.path.rpartition(b"/")
         try:
-            parent = self._target.enter(entry.path.rpartition(b"/")[0])
-            name = entry.path.rpartition(b"/")[2]
-            if isinstance(entry, FolderEntry):
-                self._target.make(entry, parent, name)
-            elif isinstance(entry, LinkEntry):
-                self._link(entry, parent, name)
-            else:
+            parent = self._target.enter(folder)
+            if isinstance(entry, FileEntry):
                 self._file(entry, parent, name)
-                verdict = Verdict("object", entry.object, "ok", entry.facts.size_bytes, b"/" + entry.path)
+            elif isinstance(entry, FolderEntry):
+                self._target.make(entry, parent, name)
+            else:
+                self._link(entry, parent, name)
         except VaultError as error:
             assert isinstance(entry, FileEntry)  # noqa: S101 - nothing else has an object
             about = entry.facts.size_bytes, b"/" + entry.path, error.reason
-            verdict = Verdict("object", entry.object, status_of(error), *about)
+            verdict = Verdict("object", entry.content.object, status_of(error), *about)
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise TargetUnusable(self._target.path, f"cannot be written: {error.strerror}") from None
             shown = entry.path.decode(errors="backslashreplace")
             verdict = judged("file", shown, "not-written", _reason(error), b"/" + entry.path)
-        if verdict is not None:
-            yield replace(verdict, checked_at_ns=begin, wall_ns=time.perf_counter_ns() - started_ns)
+        else:
+            return None
+        return replace(verdict, checked_at_ns=begin, wall_ns=time.perf_counter_ns() - started_ns)
 
     def _link(self, entry: LinkEntry, parent: int, name: bytes) -> None:
         with suppress(OSError):
@@ -111,20 +131,30 @@ class _Restoration:
         # Some file systems have no times for links.
         with suppress(OSError):
             os.utime(part, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
-        self._give_name(part, name, parent)
+        try:
+            self._give_name(part, name, parent)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(part, dir_fd=parent)
+            raise
         self.links += 1
 
     def _file(self, entry: FileEntry, parent: int, name: bytes) -> None:
-        part = self._part_name(name)
-        # An interrupted restore left it.
-        with suppress(FileNotFoundError):
-            os.unlink(part, dir_fd=parent)
         if self._is_there(entry, parent, name):
             self.same += 1
+            self.size_bytes += entry.facts.size_bytes
             return
-        descriptor = open_new(part, parent)
+        part = self._part_name(name)
         try:
-            self._decrypt(entry, lambda piece: write_all(descriptor, piece))
+            descriptor = open_new(part, parent)
+        except FileExistsError:
+            # An interrupted restore left it.
+            os.unlink(part, dir_fd=parent)
+            descriptor = open_new(part, parent)
+        try:
+            self._decrypt(entry.content, _written(descriptor, entry.content))
+            if entry.content.extents is not None:
+                os.ftruncate(descriptor, entry.facts.size_bytes)
             _settle(entry, descriptor)
             self._give_name(part, name, parent)
         except BaseException:
@@ -134,6 +164,7 @@ class _Restoration:
         finally:
             os.close(descriptor)
         self.restored += 1
+        self.size_bytes += entry.facts.size_bytes
 
     def _is_there(self, entry: FileEntry, parent: int, name: bytes) -> bool:
         """Whether the target has the very file already: an interrupted restore is taken up by doing it again."""
@@ -141,23 +172,28 @@ class _Restoration:
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
         except OSError:
             return False
-        with os.fdopen(descriptor, "rb") as file:
+        with closed_after(descriptor):
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size != entry.facts.size_bytes:
                 return False
-            same = True
+            same = _has_holes(descriptor, entry.content)
 
-            def compare(piece: memoryview) -> None:
+            def compare(piece: memoryview, at: int) -> None:
                 nonlocal same
-                same = same and file.read(len(piece)) == piece
+                same = same and os.pread(descriptor, len(piece), at) == piece
 
-            self._decrypt(entry, compare)
+            self._decrypt(entry.content, _placed(entry.content, compare))
             if same:
                 _settle(entry, descriptor)
             return same
 
-    def _decrypt(self, entry: FileEntry, take: Take) -> None:
-        decrypt_once(self._vault, entry.object, entry.facts.size_bytes, take, self._cancel)
+    def _decrypt(self, content: Content, take: Take) -> None:
+        """Hand over the plaintext; it is good when this returns. Bytes that were read ahead are one of the copies."""
+        if (stored := self._stored.get(bytes.fromhex(content.object))) is not None:
+            with suppress(VaultError):
+                take(memoryview(plaintext_of(self._vault, content, stored)))
+                return
+        read_object(self._vault, self._index, content, take, self._cancel)
 
     def _part_name(self, name: bytes) -> bytes:
         """The temporary name of a file: always the same, so that the next restore removes an interrupted one's rest.
@@ -167,14 +203,105 @@ class _Restoration:
         return b".threadmill-" + hashlib.sha256(self._name + b"/" + name).hexdigest()[:16].encode() + b".part"
 
     def _give_name(self, part: bytes, name: bytes, parent: int) -> None:
-        try:
-            if self._overwrite:
-                os.rename(part, name, src_dir_fd=parent, dst_dir_fd=parent)
-            else:
-                rename_new(part, name, parent)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(part, dir_fd=parent)
+        if self._overwrite:
+            os.rename(part, name, src_dir_fd=parent, dst_dir_fd=parent)
+        else:
+            rename_new(part, name, parent)
+
+
+def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Entries in their order, as many at a time as are read from packs at once."""
+    held: list[Entry] = []
+    held_bytes = 0
+    for entry in entries:
+        held.append(entry)
+        if isinstance(entry, FileEntry) and entry.content.packed:
+            held_bytes += entry.content.stored_bytes
+        if len(held) >= _READ_AT_ONCE or held_bytes >= _HELD_BYTES:
+            yield held
+            held, held_bytes = [], 0
+    if held:
+        yield held
+
+
+def _read_ahead(index: ObjectIndex, contents: Sequence[Content]) -> dict[bytes, memoryview]:
+    """The bytes of one copy of each object, as far as they can be read; nothing about them is checked."""
+    places = {}
+    for digest in {bytes.fromhex(content.object) for content in contents}:
+        for location in index.find(digest)[:1]:
+            places[location.pack, location.offset] = digest, location
+    found: dict[bytes, memoryview] = {}
+    run: list[tuple[bytes, Location]] = []
+    for _, (digest, location) in [*sorted(places.items()), (None, (b"", Location("", 0, 0)))]:
+        if run and not _follows(location, run):
+            found |= _read_run(index, run)
+            run = []
+        run.append((digest, location))
+    return found
+
+
+def _follows(location: Location, run: Sequence[tuple[bytes, Location]]) -> bool:
+    """Whether one read for both is better than two."""
+    first, last = run[0][1], run[-1][1]
+    return (
+        location.pack == first.pack
+        and location.offset <= last.offset + last.length + _GAP_BYTES
+        and location.offset + location.length - first.offset <= _LONGEST_READ
+    )
+
+
+def _read_run(index: ObjectIndex, run: Sequence[tuple[bytes, Location]]) -> dict[bytes, memoryview]:
+    first, last = run[0][1], run[-1][1]
+    try:
+        read = memoryview(index.read(Location(first.pack, first.offset, last.offset + last.length - first.offset)))
+    except (OSError, VaultError):
+        # Each object says for itself what is wrong.
+        return {}
+    return {digest: read[one.offset - first.offset :][: one.length] for digest, one in run}
+
+
+def _placed(content: Content, take: Callable[[memoryview, int], object]) -> Take:
+    """A `take` for pieces of plaintext, which calls another one with each piece and its offset in the file."""
+    ranges = iter(content.extents or ((0, content.size_bytes),))
+    at, end = 0, 0
+
+    def place(piece: memoryview) -> None:
+        nonlocal at, end
+        while piece:
+            if at == end:
+                at, length = next(ranges)
+                end = at + length
+            part = piece[: end - at]
+            take(part, at)
+            at += len(part)
+            piece = piece[len(part) :]
+
+    return place
+
+
+def _written(descriptor: int, content: Content) -> Take:
+    """Writes pieces of plaintext to where they belong; holes stay holes."""
+    if content.extents is None:
+        return lambda piece: write_all(descriptor, piece)
+
+    def write(piece: memoryview, at: int) -> None:
+        os.lseek(descriptor, at, os.SEEK_SET)
+        write_all(descriptor, piece)
+
+    return _placed(content, write)
+
+
+def _has_holes(descriptor: int, content: Content) -> bool:
+    """Whether a file has nothing but zeros outside of the extents."""
+    if content.extents is None:
+        return True
+    ends = [0, *(end for offset, length in content.extents for end in (offset, offset + length)), content.size_bytes]
+    for gap, gap_end in zip(ends[::2], ends[1::2], strict=True):
+        for begin, end in data_ranges(descriptor, gap, gap_end):
+            for at in range(begin, end, _LONGEST_READ):
+                if any(os.pread(descriptor, min(_LONGEST_READ, end - at), at)):
+                    return False
+    return True
 
 
 def _settle(entry: FileEntry, descriptor: int) -> None:

@@ -19,9 +19,10 @@ from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits
 from tasks.crypto.secret import KeyFile, Secret
 from tasks.vault import add as engine
-from tasks.vault.entries import Entry, FileEntry, Header
+from tasks.vault.entries import Entry, FileEntry
 from tasks.vault.errors import Verdict
 from tasks.vault.format import Json, encode_line, encode_mac, object_path, snapshot_path
+from tasks.vault.header import Header
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import alone, sweep
 from tasks.vault.lookup import find_snapshot

@@ -17,8 +17,8 @@ from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.vault import locks
 from tasks.vault.add import SourceSelection, adding
-from tasks.vault.entries import Header, Totals
 from tasks.vault.errors import VaultBusy, VaultError, VaultUnwritable
+from tasks.vault.header import Header, Totals
 from tasks.vault.index import ObjectIndex
 from tasks.vault.lookup import snapshot_names
 from tasks.vault.objects import object_names

@@ -10,9 +10,10 @@ import pytest
 
 from tasks.files import ReadTwice
 from tasks.vault import snapshots
-from tasks.vault.entries import Entry, FileEntry, FileFacts, FolderEntry, Header, LinkEntry
+from tasks.vault.entries import Entry, FileEntry, FileFacts, FolderEntry, LinkEntry
 from tasks.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
 from tasks.vault.format import MAC_LINE_BYTES, Json, encode_line
+from tasks.vault.header import Header
 from tasks.vault.lookup import find_snapshot, peek, read_snapshot, snapshot_names
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.vault import make_vault, open_vault
