@@ -35,8 +35,9 @@ class Payload:
 
     `name` is a file's absolute path, as the bytes that the file system knows, or a label for the other kinds.
     `size_bytes` is what it had when it was planned; None for standard input. `skip` says why there is nothing to
-    encrypt (a FIFO, say), and `errno` why it cannot be read, when planning found that out. `known` is the end of an entry
-    (from its object on) that may be of just this content. `followed` says that the name is a link that a user named.
+    encrypt (a FIFO, say), and `errno` why it cannot be read, when planning found that out. `known` is the end of an
+    entry (from its object on) that may be of just this content. `followed` says that the name is a link that a user
+    named.
     """
 
     kind: PayloadKind

@@ -173,10 +173,10 @@ class _Tree:
     def _look(self, level: _Level, name: bytes) -> Walked | None:
         """A thing in a folder; None if it is left out, or is gone."""
         path = level.base + name
+        if len(path) > _LONGEST_PATH:
+            return Walked(path, None, errno.ENAMETOOLONG)
         target = b""
         try:
-            if len(path) > _LONGEST_PATH:
-                raise OSError(errno.ENAMETOOLONG, "")
             folder = self._open(level)
             status = os.lstat(name, dir_fd=folder)
             if stat.S_ISLNK(status.st_mode):

@@ -1,4 +1,4 @@
-"""Adding to a vault: the plan of a run, its objects batch by batch, now and then what is there, at last its snapshot."""
+"""Adding to a vault: the plan of a run, its objects batch by batch, partial snapshots, and at last its snapshot."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def adding(vault: Vault, selection: SourceSelection, cancel: CancelToken) -> Ite
         stack.callback(draft.close)
         found = compare(vault, selection, draft.add_line, draft.add_to_do)
         draft.end()
-        yield Addition(vault, selection.sources, run, began, found, draft)
+        yield Addition(vault, selection, run, began, found, draft)
 
 
 def _forget(_one: object) -> None:
@@ -174,10 +174,10 @@ class Addition:
     """A run's work on a vault, under its lock: the files to read, and at the end the snapshot."""
 
     def __init__(
-        self, vault: Vault, sources: tuple[bytes, ...], run: str, began: datetime, found: AdditionPlan, draft: Draft
+        self, vault: Vault, selection: SourceSelection, run: str, began: datetime, found: AdditionPlan, draft: Draft
     ) -> None:
         self.vault = vault
-        self.sources = sources
+        self.selection = selection
         self.found = found
         self._run = run
         self._began = began
@@ -216,7 +216,7 @@ class Addition:
         with numbering(self.vault.root, cancel):
             newest = newest_snapshot(self.vault)
             sequence = max(least_sequence, newest.header.sequence + 1 if newest else 1)
-            header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self.sources)
+            header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self.selection.sources)
             mac = self._write(header, self._draft.pieces(), totals, SNAPSHOTS)
         self._remove_partials()
         return Added(Snapshot(header, totals, mac), done.new, done.same, done.stored_bytes)
@@ -228,7 +228,9 @@ class Addition:
         if not (files := new.new + new.same):
             return
         self._parts += 1
-        header = Header(self.vault.id, self._run, self._began, 0, self.sources, Partial(self._run, self._parts))
+        header = Header(
+            self.vault.id, self._run, self._began, 0, self.selection.sources, Partial(self._run, self._parts)
+        )
         self._write(header, self._draft.new_pieces(), Totals(files, files, new.size_bytes), PARTIALS)
 
     def _write(self, header: Header, pieces: Iterator[bytes], totals: Totals, folder: str) -> str:
@@ -255,7 +257,10 @@ class Addition:
         return mac
 
     def _remove_partials(self) -> None:
-        names = [*_abandoned(self.vault, self.sources), *(f"{self._run}-{part:04d}" for part in range(1, self._parts + 1))]
+        names = [
+            *_abandoned(self.vault, self.selection.sources),
+            *(f"{self._run}-{part:04d}" for part in range(1, self._parts + 1)),
+        ]
         if names:
             with on_disk(self.vault.root), closed_after(open_folder(self.vault.root, PARTIALS)) as folder:
                 for name in names:

@@ -251,9 +251,7 @@ class ContentWriter:
 
     def _encrypt(self, source: Input, salt: bytes, store: Sink | None) -> Encrypted:
         bench = self._bench
-        return encrypt_input(
-            source, bench.suite, bench.backend, bench.secret, salt, bench.limits, bench.cancel, store
-        )
+        return encrypt_input(source, bench.suite, bench.backend, bench.secret, salt, bench.limits, bench.cancel, store)
 
     def _unchanged(self, file: _OpenFile, known: Content) -> Attempted:
         digest = bytes.fromhex(known.object)

@@ -128,15 +128,15 @@ class Draft:
                 "file", name, int(size), skip.decode() or None, int(errno) or None, known or None, followed == b"1"
             )
 
-    def put(self, first: int, count: int, lines: bytes) -> None:
-        """Enter the lines of a batch's payloads, whose ordinals are in a row; raises VaultUnwritable.
+    def put(self, first: int, lines: bytes) -> None:
+        """Enter a line for each payload of a batch, whose ordinals are in a row; raises VaultUnwritable.
 
         An empty line leaves the file out of the snapshot.
         """
         begin = self._results.size_bytes
         self._results.add(lines)
         self._results.flush()
-        self._stretches.append(_Stretch(first, count, begin, self._results.size_bytes))
+        self._stretches.append(_Stretch(first, lines.count(b"\n"), begin, self._results.size_bytes))
 
     def pieces(self) -> Iterator[bytes]:
         """The lines of the snapshot, many at a time, once all batches are put."""

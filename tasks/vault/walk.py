@@ -143,12 +143,12 @@ class Changes:
             begin = begin_file(field, FileFacts.of(status))
             line = self._line_of(path, b'{"path":%b,"type":"file",' % field, begin)
             known = line[line.index(_OBJECT) :] if line else self._moved(status)
-            if line.startswith(begin) and self._settled(status) and self._there(known or b"", status.st_size):
-                if not self._rehash:
-                    self._advance()
-                    self.unchanged += 1
-                    self.unchanged_bytes += status.st_size
-                    return line
+            looks_same = not self._rehash and line.startswith(begin) and self._settled(status)
+            if looks_same and self._there(known or b"", status.st_size):
+                self._advance()
+                self.unchanged += 1
+                self.unchanged_bytes += status.st_size
+                return line
         return self._payload(Payload("file", path, status.st_size, known=known, followed=followed))
 
     def _payload(self, payload: Payload) -> Payload:
