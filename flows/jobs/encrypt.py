@@ -13,7 +13,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Literal, TypeVar
 
-from db.history import History
+from db.history import History, SeriesFilter
 from db.rows import NewRun, PayloadRow
 from db.store import Store
 from flows.errors import RequestRefused
@@ -32,6 +32,10 @@ from tasks.rows import payload_rows
 from tasks.suites import SUITES
 
 T = TypeVar("T")
+
+# Advice is for runs whose payloads took longer than this, one after the other, and where it saves a fifth or more.
+_LONG_NS = 10e9
+_WORTHWHILE = 0.8
 
 
 @dataclass(slots=True)
@@ -101,7 +105,27 @@ def encrypt(parameters: EncryptFiles | EncryptPayloads, settings: Settings, run:
         if run.flow_run_id is not None and run.attempt > 1:
             done_before = tools.history.done_before(run.flow_run_id)
         encrypt_batches(plan, opened, done_before)
+    if "auto" in parameters.backends and (text := advice(tools.history, opened.run_id)):
+        opened.outcomes.append(PartOutcome(0, text))
     return opened
+
+
+def advice(history: History, run_id: int) -> str | None:
+    """A line for a long closed run on openssl, if the record knows native to be faster for such payloads here."""
+    native = {
+        (one.series.suite, one.series.size_class, one.series.host): one.median_ns
+        for one in history.medians(SeriesFilter(backends=("native",)), limit=1)
+        if not one.series.kept
+    }
+    own_ns = native_ns = 0.0
+    for one in history.summaries(SeriesFilter(backends=("openssl",)), run_id=run_id):
+        median_ns = native.get((one.series.suite, one.series.size_class, one.series.host))
+        if one.median_ns is not None and median_ns is not None:
+            own_ns += one.n * one.median_ns
+            native_ns += one.n * median_ns
+    if own_ns < _LONG_NS or native_ns > _WORTHWHILE * own_ns:
+        return None
+    return f"native takes about {native_ns / own_ns:.0%} of that time here: --backend native"
 
 
 def encrypt_batches(plan: Plan, run: OpenRun, done_before: frozenset[Done] = frozenset()) -> None:
