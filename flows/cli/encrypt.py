@@ -48,7 +48,7 @@ def encrypt(
     """Encrypt and hash payloads, and record the digest of each ciphertext.
 
     The ciphertext is discarded, or kept in a vault. A vault takes files and folders: only what is new or changed since
-    its last snapshot of the same paths is encrypted. A vault that is not there is made. --json prints the run with its
+    its last snapshot of the same paths is encrypted. threadmill vault init makes one. --json prints the run with its
     payloads, as history show does.
 
     Exit codes: 0 done, 1 a payload failed, 2 refused before any work, 3 a source was unreadable or changed while it was

@@ -1,4 +1,4 @@
-"""`threadmill verify|restore|prune|maintain`: jobs that look after a vault, and after the record.
+"""`threadmill vault init`, and `verify|restore|prune|maintain`: jobs that look after a vault, and after the record.
 
 Engines and the record are loaded late, so that a command line is refused before.
 """
@@ -15,7 +15,31 @@ from flows.option_types import Flag, Json, KeyOption, VaultOption, Via, Whole
 from flows.settings import Settings, load_settings, settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
 from flows.show.terminal import print_json, print_table, say
-from flows.text import plural
+from flows.text import plural, shown_path
+
+
+def init(folder: str, /, *, random_salts: Flag = False, key_file: str | None = None) -> int:
+    """Make a vault in a folder that is empty or not there.
+
+    The vault opens with this key file and no other.
+
+    Exit codes: 0 made, 2 refused: there is something in the folder, the folder above it is not there, or there is no
+    usable key file.
+
+    Example: threadmill vault init VAULT --key-file KEY
+
+    Args:
+        folder: made if it is not there
+        random_salts: store equal files once for each, so that nobody sees which files are equal
+        key_file: made by threadmill keygen; default: THREADMILL_KEY_FILE
+    """
+    settings = settings_with(None, key_file)
+    from flows.jobs.arguments import need_key_file, need_path
+    from tasks.vault.vault import init_vault
+
+    made = init_vault(need_path(folder), need_key_file(settings.key_file).secret(), random_salts=random_salts)
+    say(f"made {shown_path(made.root)}. It opens with this key file alone: keep a copy of it elsewhere.")
+    return 0
 
 
 def verify(

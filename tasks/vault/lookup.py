@@ -12,7 +12,6 @@ import zstandard
 
 from tasks.crypto.secret import KeySource, Secret
 from tasks.files import closed_after, open_folder, open_regular
-from tasks.vault.entries import Header, decode_header
 from tasks.vault.errors import NoSuchSnapshot, NoVault, OtherFormat, VaultChanged, VaultError, Verdict, WrongKey, judged
 from tasks.vault.format import (
     PARTIAL_NAME,
@@ -24,6 +23,7 @@ from tasks.vault.format import (
     VaultKey,
     snapshot_folder,
 )
+from tasks.vault.header import Header, decode_header
 from tasks.vault.snapshots import LONGEST_HEADER, Snapshot, open_snapshot
 from tasks.vault.vault import Place, Vault, open_vault
 

@@ -28,12 +28,12 @@ from tasks.vault.portions import RestorePlan, RestorePortion, Wanted
 from tasks.vault.restore import restore_portion
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
+from tests.support.crafted import craft
 from tests.support.crypto_fakes import ROOT, run_python
 from tests.support.tracing import failing
 from tests.support.vaults import (
     Place,
     content,
-    craft,
     entries,
     everything,
     files,
