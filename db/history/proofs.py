@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Select, func, select
 
 from db.answers import ProofRow, ProofTotalsRow
-from db.history.reader import at_or_below, in_portions, streamed, unindexed
-from db.history.vaults import VaultReads, of_vault
+from db.engine import in_portions, streamed
+from db.history.reader import at_or_below, equal, unindexed
+from db.history.vaults import VaultReads
 from db.tables import ENCRYPTION, RUN, VAULT, VERDICT
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -43,18 +44,13 @@ class ProofReads(VaultReads):
         """List when each object in a vault was last found whole: never proven ones first, then the least recent.
 
         The record knows the objects that a run encrypted or looked at; objects whose newest verdict is `removed` are
-        left out. Takes the memory of the answer, however many objects there are.
-
-        Args:
-            path: only objects of this file, or of everything below this folder.
-            vault_id: only this vault's.
-            never: only objects that were never proven.
-            limit: how many at the most.
+        left out. `path` leaves only objects of this file, or of everything below this folder; `never` only objects
+        that were never proven. Takes the memory of the answer, however many objects there are.
         """
         if self.empty:
             return []
         with self._reading() as connection:
-            vaults = connection.execute(_VAULTS.where(*of_vault(vault_id))).all()
+            vaults = connection.execute(_VAULTS.where(*equal(VAULT.c.vault_id, vault_id))).all()
             objects = (one for vault in vaults for one in _known_objects(connection, vault, path))
             wanted = (one for one in objects if not (never and one.proven_at))
             if limit is None:

@@ -32,7 +32,7 @@ from tasks.vault.locks import alone, sweep
 from tasks.vault.lookup import find_snapshot
 from tasks.vault.objects import read_object
 from tasks.vault.packs import stored
-from tasks.vault.portions import Wanted, plan_restore
+from tasks.vault.portions import RestorePlan, Wanted
 from tasks.vault.prune import Policy, plan_removal, remove_objects, remove_snapshots
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
@@ -224,7 +224,7 @@ def verify(vault: Vault, known: KnownSnapshot | None = None) -> list[Verdict]:
 
 
 def restore(vault: Vault, name: str, target: Path, *paths: bytes, overwrite: bool = False) -> list[Verdict]:
-    """Bring a snapshot back, portion after portion; raises the error that ended one."""
+    """Bring a snapshot back, portion after portion; the faults. Raises the error that ended one."""
     return [verdict for done in restored(vault, name, target, *paths, overwrite=overwrite) for verdict in done.verdicts]
 
 
@@ -232,14 +232,16 @@ def restored(
     vault: Vault, name: str, target: Path, *paths: bytes, overwrite: bool = False
 ) -> Iterator[PortionRestored]:
     """The portions of a snapshot as they come back; raises the error that ended one."""
-    with open_snapshot(vault, find_snapshot(vault, name)) as opened:
-        plan = plan_restore(opened, Wanted.below(paths))
-    folder = make_target(str(target))
-    for portion in plan.portions:
-        done = restore_portion(vault, portion, plan.wanted, folder, overwrite, CancelToken())
-        yield done
-        if done.error is not None:
-            raise done.error
+    with (
+        open_snapshot(vault, find_snapshot(vault, name)) as opened,
+        RestorePlan(opened, Wanted.below(paths)) as plan,
+    ):
+        folder = make_target(str(target))
+        for portion in plan.portions():
+            done = restore_portion(vault, portion, folder, overwrite, CancelToken())
+            yield done
+            if done.error is not None:
+                raise done.error
 
 
 def prune(vault: Vault, policy: Policy) -> list[Verdict]:
