@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Select, func, select
 
 from db.answers import ProofRow, ProofTotalsRow
-from db.history.reader import at_or_below, in_portions, streamed, unindexed
-from db.history.vaults import VaultReads, of_vault
+from db.engine import in_portions, streamed
+from db.history.reader import at_or_below, equal, unindexed
+from db.history.vaults import VaultReads
 from db.tables import ENCRYPTION, RUN, VAULT, VERDICT
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -52,19 +53,15 @@ class ProofReads(VaultReads):
         """List when each pack and large object in a vault was last found whole: never proven ones first.
 
         The record knows what a run stored or looked at; what was removed is left out. An object of a pack is listed
-        only while its newest verdict is a fault. Takes the memory of the answer, however many there are.
-
-        Args:
-            path: only what this file, or everything below this folder, was put into. Objects that are moved from a
-                pack to another one are followed; a pack is listed although only an older version of the file was in it.
-            vault_id: only this vault's.
-            never: only what was never proven.
-            limit: how many at the most.
+        only while its newest verdict is a fault. `path` leaves only what this file, or everything below this folder,
+        was put into; what prune wrote into other packs is followed, and a pack stays listed if only an older version of
+        the file was in it. `never` leaves only what was never proven. Takes the memory of the answer, however many
+        there are.
         """
         if self.empty:
             return []
         with self._reading() as connection:
-            vaults = connection.execute(_VAULTS.where(*of_vault(vault_id))).all()
+            vaults = connection.execute(_VAULTS.where(*equal(VAULT.c.vault_id, vault_id))).all()
             asked = {vault: None if path is None else _asked_for(connection, vault, path) for vault in vaults}
             stored = (one for vault in vaults for one in _known(connection, vault, asked[vault]))
             wanted = (one for one in stored if not (never and one.proven_at))

@@ -15,7 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from db.tables.base import METADATA, Key, Name, UtcDateTime, needed, partial_index
+from db.tables.base import METADATA, Key, Name, UtcDateTime, each, needed, partial_index
 from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS, sql_in
 
 # One payload of a run: its source, the suite and backend, and its result or error.
@@ -34,17 +34,11 @@ ENCRYPTION = Table(
     needed("kind", String),
     Column("size_bytes", BigInteger),
     Column("ciphertext_bytes", BigInteger),
-    needed("suite", String),
-    needed("cipher", String),
-    needed("digest_algorithm", String),
-    needed("kdf", String),
+    *each(needed, "suite cipher digest_algorithm kdf", String),
     needed("iterations", Integer),
     Column("salt", LargeBinary),
     Column("digest", LargeBinary),
-    needed("backend", String),
-    needed("backend_detail", String),
-    needed("backend_reason", String),
-    needed("status", String),
+    *each(needed, "backend backend_detail backend_reason status", String),
     Column("cause", String),
     Column("error", String),
     needed("started_at", UtcDateTime),
@@ -105,13 +99,7 @@ SNAPSHOT = Table(
     needed("mac", String(64)),
     needed("created_at", UtcDateTime),
     needed("sources", JSON),
-    needed("entries", Integer),
-    needed("files", Integer),
-    needed("new", Integer),
-    needed("unchanged", Integer),
-    needed("unstable", Integer),
-    needed("skipped", Integer),
-    needed("failed", Integer),
+    *each(needed, "entries files new unchanged unstable skipped failed", Integer),
     needed("size_bytes", BigInteger),
     needed("stored_bytes", BigInteger),
     Index("ix_snapshot_created_at", "created_at"),

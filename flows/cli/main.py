@@ -91,6 +91,7 @@ app = CommandGroup(
 )
 history = CommandGroup(name="history", help="Query the record of all runs.")
 database = CommandGroup(name="db", help="Look after the history database.")
+vault = CommandGroup(name="vault", help="Make a vault.")
 
 # A command is a function in a file of its own, and a line here.
 app.add(
@@ -142,19 +143,14 @@ database.add(
         "import": "flows.cli.record:import_",
     }
 )
+vault.add({"init": "flows.cli.vault:init"})
 app.command(history)
 app.command(database)
+app.command(vault)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Args:
-        arguments: of the command line; those of this process if None.
-
-    Returns:
-        The exit code: 0 done, 1 something failed, 2 refused before any work, 3 a source was unreadable.
-    """
+    """Run one command, that of this process's own command line if there are no arguments; the exit code."""
     if sys.platform != "linux":
         return _complain("needs Linux (memory files, pidfd, parent-death signals)", 1)
     _fill_standard_streams()

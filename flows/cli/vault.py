@@ -1,4 +1,7 @@
-"""`threadmill verify|restore|prune|maintain`: jobs that look after a vault, and after the record."""
+"""`threadmill vault init`, and `verify|restore|prune|maintain`: jobs that look after a vault, and after the record.
+
+Engines and the record are loaded late, so that a command line is refused before.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,36 @@ from flows.option_types import Flag, Json, KeyOption, VaultOption, Via, Whole
 from flows.settings import Settings, load_settings, settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
 from flows.show.terminal import print_json, print_table, say
-from flows.text import plural
+from flows.text import plural, shown_path
+
+
+def init(folder: str, /, *, random_salts: Flag = False, key_file: str | None = None) -> int:
+    """Make a vault in a folder that is empty or not there.
+
+    The vault opens with this key file and no other.
+
+    Exit codes: 0 made, 2 refused: there is something in the folder, the folder above it is not there, or there is no
+    usable key file.
+
+    Example: threadmill vault init VAULT --key-file KEY
+
+    Args:
+        folder: made if it is not there
+        random_salts: store equal files once for each, so that nobody sees which files are equal
+        key_file: made by threadmill keygen; default: THREADMILL_KEY_FILE
+    """
+    settings = settings_with(None, key_file)
+    from flows.jobs.arguments import need_key_file, need_path
+    from tasks.vault.vault import init_vault
+
+    made = init_vault(need_path(folder), need_key_file(settings.key_file).secret(), random_salts=random_salts)
+    say(f"made {shown_path(made.root)}. It opens with this key file alone: keep a copy of it elsewhere.")
+    return 0
 
 
 def verify(
     *,
-    options: Annotated[VerifyVault, Parameter(name="*")] = VerifyVault(),  # noqa: B008 - frozen
+    options: Annotated[VerifyVault, Parameter(name="*")] = VerifyVault(),
     vault: VaultOption = None,
     key_file: KeyOption = None,
     jobs: Whole | None = None,
@@ -38,13 +65,11 @@ def verify(
         jobs: objects at once (default: usable CPUs)
     """
     settings = settings_with(vault, key_file, jobs)
-    # Late, so that a command line is refused before engines and the record are loaded.
-    from flows.cli.run import print_done, run_job
+    from flows.cli.run import run_and_print
     from flows.jobs.upkeep import verification_job
 
     job = verification_job(options.check(), settings)
-    done = run_job("flows.vault:verify_vault", options, job, settings, via, quiet=json)
-    return print_done(settings.open_history(), done, json=json)
+    return run_and_print("flows.vault:verify_vault", options, job, settings, via, json=json)
 
 
 def restore(
@@ -52,7 +77,7 @@ def restore(
     target: str,
     /,
     *paths: str,
-    options: Annotated[RestoreFiles, Parameter(name="*")] = RestoreFiles(),  # noqa: B008 - frozen
+    options: Annotated[RestoreFiles, Parameter(name="*")] = RestoreFiles(),
     vault: VaultOption = None,
     key_file: KeyOption = None,
     via: Via = None,
@@ -74,19 +99,18 @@ def restore(
         paths: only these and what is below them, as they were when they were encrypted
     """
     settings = settings_with(vault, key_file)
-    # Late, so that a command line is refused before engines and the record are loaded.
-    from flows.cli.run import print_done, run_job
+    from flows.cli.run import run_and_print
     from flows.jobs.arguments import need_path
     from flows.jobs.keep import restoration_job
 
     given = replace(options, snapshot=snapshot, target=need_path(target), paths=tuple(map(need_path, paths)))
-    done = run_job("flows.vault:restore_files", given, restoration_job(given, settings), settings, via, quiet=json)
-    return print_done(settings.open_history(), done, json=json)
+    job = restoration_job(given, settings)
+    return run_and_print("flows.vault:restore_files", given, job, settings, via, json=json)
 
 
 def prune(
     *,
-    options: Annotated[PruneVault, Parameter(name="*")] = PruneVault(),  # noqa: B008 - frozen
+    options: Annotated[PruneVault, Parameter(name="*")] = PruneVault(),
     dry_run: Flag = False,
     vault: VaultOption = None,
     key_file: KeyOption = None,
@@ -107,14 +131,13 @@ def prune(
     """
     settings = settings_with(vault, key_file)
     options.check()
-    # Late, so that a command line is refused before engines and the record are loaded.
-    from flows.cli.run import print_done, run_job
+    from flows.cli.run import run_and_print
     from flows.jobs.upkeep import pruning_job
 
     if dry_run:
         return _print_preview(options, settings, json=json)
-    done = run_job("flows.vault:prune_vault", options, pruning_job(options, settings), settings, via, quiet=json)
-    return print_done(settings.open_history(), done, json=json)
+    job = pruning_job(options, settings)
+    return run_and_print("flows.vault:prune_vault", options, job, settings, via, json=json)
 
 
 def _print_preview(parameters: PruneVault, settings: Settings, *, json: bool) -> int:
@@ -139,7 +162,7 @@ def _print_preview(parameters: PruneVault, settings: Settings, *, json: bool) ->
 
 def maintain(
     *,
-    options: Annotated[Maintain, Parameter(name="*")] = Maintain(),  # noqa: B008 - frozen
+    options: Annotated[Maintain, Parameter(name="*")] = Maintain(),
     via: Via = None,
     json: Json = False,
 ) -> int:
@@ -153,10 +176,8 @@ def maintain(
     Example: threadmill maintain --remove-older-than 365d
     """
     settings = load_settings()
-    # Late, so that a command line is refused before engines and the record are loaded.
-    from flows.cli.run import print_done, run_job
+    from flows.cli.run import run_and_print
     from flows.jobs.upkeep import maintenance_job
 
     job = maintenance_job(options, settings)
-    done = run_job("flows.maintain:maintain", options, job, settings, via, quiet=json)
-    return print_done(settings.open_history(), done, json=json)
+    return run_and_print("flows.maintain:maintain", options, job, settings, via, json=json)

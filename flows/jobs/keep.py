@@ -25,16 +25,16 @@ from tasks.crypto.secret import KeyFile, KeySource
 from tasks.files import FolderIdentity
 from tasks.rows import payload_rows, snapshot_row
 from tasks.vault.add import AddedBatch, Addition, AdditionPlan, SourceSelection, add_batch, adding, compare
-from tasks.vault.errors import NoVault, Verdict, Verdicts, judged
+from tasks.vault.errors import Verdict, Verdicts, judged
 from tasks.vault.locks import reading
 from tasks.vault.lookup import LATEST, find_snapshot, newest_snapshot, open_place
 from tasks.vault.portions import RestorePlan, RestorePortion, Wanted
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
-from tasks.vault.vault import Place, is_vault, make_vault, open_vault, why_no_vault
+from tasks.vault.vault import Place, open_vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
-from tasks.vault.walk import Excludes, has_files, sources_of
+from tasks.vault.walk import sources_of
 
 
 def keeping_job(parameters: EncryptFiles, settings: Settings) -> Job:
@@ -62,9 +62,7 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
         additions: list[Addition] = []
 
         def make() -> Plan:
-            if not is_vault(path) and not has_files(sources_of(parameters.paths), Excludes(parameters.exclude)):
-                raise nothing_to_encrypt(parameters)
-            vault = make_vault(path, need_key_file(settings.key_file).secret())
+            vault = open_vault(path, need_key_file(settings.key_file).secret())
             # Encrypt a file again if its stored object is damaged.
             selection = replace(_selection_of(parameters), distrusted=tools.history.damaged(vault.id))
             additions.append(stack.enter_context(adding(vault, selection, tools.cancel)))
@@ -118,16 +116,14 @@ def _record(place: Place, store: Store, run_id: int, done: AddedBatch) -> None:
 
 
 def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
-    """Plan an encryption into a vault without writing anything; a missing vault is not made.
+    """Plan an encryption into a vault without writing anything.
 
     Raises:
         RequestRefused, CryptoError: the encryption would be refused.
     """
     path = need_vault(settings.vault)
     parameters = settled(parameters, settings)
-    vault = open_vault(path, need_key_file(settings.key_file).secret()) if is_vault(path) else None
-    if vault is None and (unfit := why_no_vault(path)):
-        raise NoVault(path, unfit)
+    vault = open_vault(path, need_key_file(settings.key_file).secret())
     found = compare(vault, _selection_of(parameters))
     if not found.to_do + found.skipped + found.unchanged:
         raise nothing_to_encrypt(parameters)

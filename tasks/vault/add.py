@@ -18,9 +18,10 @@ from tasks.crypto.secret import KeySource
 from tasks.files import closed_after, open_new, open_regular, sync_folder
 from tasks.suites import HEADER_BYTES, SALT_BYTES
 from tasks.vault.draft import Draft, DraftResult
-from tasks.vault.entries import FileFacts, Header, Totals
+from tasks.vault.entries import FileFacts
 from tasks.vault.errors import VaultError, on_disk
 from tasks.vault.format import LONGEST_LINE, SNAPSHOTS, TEMPORARY, encode_line, encode_path, object_path
+from tasks.vault.header import Header, Totals
 from tasks.vault.locks import numbering, writing
 from tasks.vault.lookup import newest_snapshot, peek, snapshot_names, unbelievable
 from tasks.vault.objects import ObjectBatch, digest_of

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NoReturn
 
+import zstandard
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
@@ -49,6 +50,11 @@ PACKED_BYTES = 1 << 20
 PACK_BYTES = 16 << 20
 # Content of at most this length is read into memory in one go, so that its salt and MAC are of the bytes encrypted.
 WHOLE_BYTES = 16 << 20
+# No frame needs more memory than this to be decompressed, and none that does is read.
+WINDOW_BYTES = 8 << 20
+_FRAME_HEADER_BYTES = 18
+# So much of a frame makes 32 MiB at most.
+_FRAME_PIECE_BYTES = 1 << 10
 
 # The longest path that Linux opens has 4,095 bytes, each of at most six characters here; and a link has two of them.
 LONGEST_LINE = 64 << 10
@@ -79,9 +85,9 @@ def encode_line(value: Mapping[str, Json]) -> bytes:
 
 
 def split_lines(pieces: Iterable[bytes], longest: int) -> Iterator[bytes]:
-    """The lines of a file that comes in pieces, each with its newline; bytes after the last newline are left out.
+    """The lines of a file that comes in pieces, each with its newline.
 
-    BadLine if one has more than `longest` bytes.
+    BadLine if one has more than `longest` bytes, or the last one has no newline.
     """
     rest = b""
     for piece in pieces:
@@ -90,6 +96,41 @@ def split_lines(pieces: Iterable[bytes], longest: int) -> Iterator[bytes]:
             raise BadLine("has a line that is too long")
         for line in lines:
             yield line + b"\n"
+    if rest:
+        raise BadLine("does not end with a line")
+
+
+class BadFrame(Exception):
+    """Bytes that are not one whole zstd frame within its bounds; the text says how."""
+
+
+def unpack_frame(pieces: Iterable[bytes | memoryview], most: int) -> Iterator[bytes]:
+    """The content of one zstd frame that comes in pieces, in bounded memory; BadFrame also if it has over `most` bytes.
+
+    A frame may ask for any memory and grow without end: 4 bytes of it can stand for 128 KiB of zeros.
+    """
+    frame: zstandard.ZstdDecompressionObj | None = None
+    try:
+        for piece in pieces:
+            if frame is None:
+                # The decompressor has a limit of its own, which it ignores where the frame is one segment.
+                if zstandard.get_frame_parameters(bytes(piece[:_FRAME_HEADER_BYTES])).window_size > WINDOW_BYTES:
+                    raise BadFrame("asks for too much memory")
+                frame = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).decompressobj()
+            for at in range(0, len(piece), _FRAME_PIECE_BYTES):
+                if frame.eof:
+                    raise BadFrame("goes on after its end")
+                content = frame.decompress(piece[at : at + _FRAME_PIECE_BYTES])
+                most -= len(content)
+                if most < 0:
+                    raise BadFrame("has more content than it may have")
+                yield content
+    except zstandard.ZstdError as error:
+        raise BadFrame(f"is no zstd frame: {error}") from None
+    if frame is None or not frame.eof:
+        raise BadFrame("was cut off")
+    if frame.unused_data:
+        raise BadFrame("goes on after its end")
 
 
 def decode_line(line: bytes) -> dict[str, Json]:

@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 
 from tasks.cancel import CancelToken, wait_readable
 from tasks.crypto.errors import Cancelled
-from tasks.files import FILE_MODE, FOLDER_MODE, closed_after
+from tasks.files import FILE_MODE, closed_after, open_folder, open_new, open_regular
 from tasks.vault.errors import VaultBusy, VaultChanged, VaultUnwritable, on_disk
-from tasks.vault.format import LOCK, SNAPSHOTS, TEMPORARY
+from tasks.vault.format import LOCK, PACKS, SNAPSHOTS, TEMPORARY, TEMPORARY_NAME
 
 # The longest wait for another process, and the time between two looks.
 WAIT_S = 60.0
@@ -66,37 +66,75 @@ def alone(root: str, cancel: CancelToken) -> Iterator[None]:
 @contextmanager
 def numbering(root: str, cancel: CancelToken) -> Iterator[None]:
     """Keep others from adding a snapshot, so that each gets its own number; raises VaultBusy or VaultUnwritable."""
-    with on_disk(root):
-        descriptor = os.open(f"{root}/{SNAPSHOTS}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    with closed_after(descriptor):
-        _lock(descriptor, fcntl.LOCK_EX, root, cancel)
+    with _folder_lock(root, SNAPSHOTS, cancel):
         yield
 
 
+@contextmanager
+def pruning(root: str, cancel: CancelToken) -> Iterator[None]:
+    """Keep others from pruning, which adds and removes by turns; raises VaultBusy or VaultUnwritable."""
+    with _folder_lock(root, PACKS, cancel):
+        yield
+
+
+@contextmanager
+def running(root: str, run: str) -> Iterator[None]:
+    """Have others see that a run (16 hex digits) is alive, as long as it has the `writing` lock."""
+    with on_disk(root), closed_after(open_folder(root, TEMPORARY)) as folder:
+        descriptor = open_new(run, folder)
+    with closed_after(descriptor):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            with suppress(OSError), closed_after(open_folder(root, TEMPORARY)) as folder:
+                os.unlink(run, dir_fd=folder)
+
+
+def is_running(root: str, run: str) -> bool:
+    """Whether a run is alive."""
+    try:
+        with closed_after(open_folder(root, TEMPORARY)) as folder, closed_after(open_regular(run, folder)[0]) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def sweep(root: str) -> int:
-    """Remove the files in `tmp/`; how many. The caller is alone in the vault."""
-    folder = f"{root}/{TEMPORARY}"
-    with on_disk(root):
-        # A program that copied the vault may have left it out: it is empty as a rule.
-        with suppress(FileExistsError):
-            os.mkdir(folder, FOLDER_MODE)
-        names = os.listdir(folder)
-        for name in names:
-            # Anything but a file stays, for `verify` to report.
-            with suppress(IsADirectoryError, PermissionError):
-                os.unlink(f"{folder}/{name}")
-    return len(names)
+    """Remove the files that runs have left in `tmp/`; how many. The caller is alone in the vault."""
+    removed = 0
+    # A program that copied the vault may have left the folder out: it is empty as a rule.
+    with on_disk(root), closed_after(open_folder(root, TEMPORARY, make=True)) as folder:
+        for name in os.listdir(folder):
+            # Anything else stays, for `verify` to report.
+            if TEMPORARY_NAME.fullmatch(name):
+                with suppress(IsADirectoryError, PermissionError):
+                    os.unlink(name, dir_fd=folder)
+                    removed += 1
+    return removed
 
 
 def _open(root: str, access: int) -> int:
     # O_NONBLOCK: opening a FIFO in its place would wait for a writer.
     flags = access | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with on_disk(root):
-        descriptor = os.open(f"{root}/{LOCK}", flags, FILE_MODE)
+    with on_disk(root), closed_after(open_folder(root)) as folder:
+        descriptor = os.open(LOCK, flags, FILE_MODE, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise VaultChanged(root, f"its file {LOCK} is no file; remove it")
     return descriptor
+
+
+@contextmanager
+def _folder_lock(root: str, folder: str, cancel: CancelToken) -> Iterator[None]:
+    with on_disk(root):
+        descriptor = open_folder(root, folder)
+    with closed_after(descriptor):
+        _lock(descriptor, fcntl.LOCK_EX, root, cancel)
+        yield
 
 
 def _lock(descriptor: int, how: int, root: str, cancel: CancelToken) -> None:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import BinaryIO
+
+import zstandard
 
 from tasks.crypto.secret import KeySource, Secret
-from tasks.files import closed_after, open_regular
-from tasks.vault.entries import Header, decode_header
+from tasks.files import closed_after, open_folder, open_regular
 from tasks.vault.errors import NoSuchSnapshot, NoVault, OtherFormat, VaultChanged, VaultError, Verdict, WrongKey, judged
-from tasks.vault.format import SNAPSHOT_NAME, SNAPSHOTS, BadLine, VaultKey, snapshot_path
+from tasks.vault.format import (
+    PARTIAL_NAME,
+    PARTIALS,
+    SNAPSHOT_NAME,
+    SNAPSHOTS,
+    WINDOW_BYTES,
+    BadLine,
+    VaultKey,
+    snapshot_folder,
+)
+from tasks.vault.header import Header, decode_header
 from tasks.vault.snapshots import LONGEST_HEADER, Snapshot, open_snapshot
 from tasks.vault.vault import Place, Vault, open_vault
 
@@ -19,12 +32,31 @@ LATEST = "latest"
 UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())
 
 
+_PEEK_BYTES = 64 << 10
+
+
 def snapshot_names(root: str) -> list[str]:
     """The names in `snapshots/` that are names of snapshots, oldest first; raises VaultError."""
+    return sorted(_names(root, SNAPSHOTS, SNAPSHOT_NAME))
+
+
+def partial_names(root: str) -> list[str]:
+    """The names in `partials/` that are names of partial snapshots, the parts of a run in order; raises VaultError."""
+    # Parts above 9,999 have more digits.
+    return sorted(_names(root, PARTIALS, PARTIAL_NAME), key=lambda name: (name[:16], len(name), name))
+
+
+def _names(root: str, folder: str, form: re.Pattern[str]) -> list[str]:
     try:
-        return sorted(name for name in os.listdir(f"{root}/{SNAPSHOTS}") if SNAPSHOT_NAME.fullmatch(name))
+        with closed_after(open_folder(root, folder)) as descriptor:
+            return [name for name in os.listdir(descriptor) if form.fullmatch(name)]
+    except FileNotFoundError:
+        if folder == PARTIALS:
+            # A program that copied the vault may have left it out: it is empty as a rule.
+            return []
+        raise VaultError(root, f"its folder {folder} is missing") from None
     except OSError as error:
-        raise VaultError(root, f"its folder {SNAPSHOTS} cannot be read: {error.strerror}") from None
+        raise VaultError(root, f"its folder {folder} cannot be read: {error.strerror}") from None
 
 
 def read_snapshot(vault: Vault, name: str) -> Snapshot:
@@ -39,13 +71,15 @@ def find_snapshot(vault: Vault, wanted: str) -> str:
     NoSuchSnapshot if there is none, or if there are several.
     """
     names = snapshot_names(vault.root)
-    if not names:
-        raise NoSuchSnapshot(vault.root, "has no snapshot yet")
     if wanted == LATEST:
+        if not names:
+            raise NoSuchSnapshot(vault.root, "has no snapshot yet")
         newest = max(names, key=lambda name: (peek(vault.root, name).sequence, name))
         # Opening a damaged snapshot that may be the latest says what is wrong with it.
         return next(iter(unbelievable(vault, newest)), newest)
+    # A partial one is found by its name alone: a part is no state of the sources.
     found = [name for name in names if name.startswith(wanted) or name.partition("-")[2].startswith(wanted)]
+    found += [name for name in partial_names(vault.root) if name.startswith(wanted)]
     if wanted in found:
         return wanted
     if not wanted or len(found) != 1:
@@ -85,13 +119,26 @@ def peek(root: str, name: str) -> Header:
     UNKNOWN, with sequence 0, if it cannot be read or is the line of another snapshot.
     """
     try:
-        descriptor, _ = open_regular(snapshot_path(root, name))
-        with closed_after(descriptor):
-            first, newline, _ = os.pread(descriptor, LONGEST_HEADER, 0).partition(b"\n")
-        header = decode_header(first) if newline else UNKNOWN
-    except (OSError, BadLine):
+        with closed_after(open_folder(root, snapshot_folder(name))) as folder:
+            descriptor, _ = open_regular(name, folder)
+        with os.fdopen(descriptor, "rb") as file:
+            header = decode_header(_first_line(file))
+    except (OSError, BadLine, zstandard.ZstdError):
         return UNKNOWN
     return header if header.name == name else UNKNOWN
+
+
+def _first_line(file: BinaryIO) -> bytes:
+    beginning = file.read(_PEEK_BYTES)
+    if zstandard.get_frame_parameters(beginning).window_size > WINDOW_BYTES:
+        raise BadLine("asks for too much memory")
+    file.seek(0)
+    text = b""
+    with zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).stream_reader(file, read_size=_PEEK_BYTES) as reader:
+        while b"\n" not in text and len(text) < LONGEST_HEADER and (piece := reader.read(_PEEK_BYTES)):
+            text += piece
+    first, newline, _ = text.partition(b"\n")
+    return first if newline else b""
 
 
 def open_or_recover(path: str, secret: Secret | None) -> tuple[Vault, Verdict | None]:
@@ -139,7 +186,7 @@ def recover(path: str, secret: Secret) -> Vault | None:
     """
     root = os.path.realpath(path)
     with suppress(VaultError):
-        for name in reversed(snapshot_names(root)):
+        for name in (*reversed(snapshot_names(root)), *partial_names(root)):
             vault_id = peek(root, name).vault_id
             # Nothing is added without `vault.json`. If something were, random salts would be the careful choice.
             vault = Vault(root, vault_id, VaultKey(secret, vault_id), random_salts=True)

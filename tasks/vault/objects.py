@@ -1,6 +1,7 @@
-"""Objects: each is written to `tmp/`, put on disk with its batch, and only then given its name.
+"""Objects: large ones are files of their own, small ones are members of packs; either way the bytes are the same.
 
-CTR takes any bytes and any key without complaint: plaintext is good only once the digest of its object fits.
+CTR takes any bytes and any key without complaint, and who writes to a vault can bend what it gives: plaintext is good
+only once the digest of its object fits, and no decompressor sees a byte of it before.
 """
 
 from __future__ import annotations
@@ -8,47 +9,45 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import stat
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Self
+from typing import IO, Self, cast
+
+import zstandard
 
 from tasks.cancel import CancelToken
-from tasks.crypto.ciphers import ENCRYPTORS, Encryptor, derive
+from tasks.crypto.ciphers import Encryptor
 from tasks.crypto.errors import Cancelled
-from tasks.crypto.secret import Secret
-from tasks.files import (
-    FOLDER_MODE,
-    ReadFailed,
-    ReadTwice,
-    closed_after,
-    open_new,
-    open_regular,
-    sync_file_system,
-    sync_folder,
-    write_all,
-)
+from tasks.files import ReadFailed, ReadTwice, closed_after, open_folder, open_new, sync_file_system, write_all
 from tasks.suites import HEADER_BYTES, MAGIC
+from tasks.vault.entries import Content
 from tasks.vault.errors import ObjectMissing, VaultChanged, VaultError, on_disk
-from tasks.vault.format import OBJECT_NAME, OBJECTS, TEMPORARY, object_path
-from tasks.vault.vault import SUITE, Vault
+from tasks.vault.format import OBJECTS, PACKED_BYTES, TEMPORARY
+from tasks.vault.index import ObjectIndex
+from tasks.vault.packs import move, opened_stored, sync_names
+from tasks.vault.vault import Vault
 
-# Of more objects than this the file system is told to write everything down at once: one wait instead of thousands.
+# Of more objects than this the file system is told to write everything down at once: one wait instead of many.
 _ONE_BY_ONE = 8
 _PIECE_BYTES = 256 << 10
+# What a frame may ask for; writers stay below it up to level 19.
+_WINDOW_BYTES = 8 << 20
+# A cipher may ask for a block more than it gives.
+_SLACK = 15
 
 
 class NewObject:
     """Ciphertext on its way into the vault; `write` is the `store` of a backend."""
 
-    __slots__ = ("_descriptor", "_root", "path")
+    __slots__ = ("_descriptor", "_root", "part")
 
-    def __init__(self, root: str, path: str) -> None:
+    def __init__(self, root: str, part: str, temporary: int) -> None:
         """Raises VaultUnwritable."""
         self._root = root
-        self.path = path
+        self.part = part
         with on_disk(root):
-            self._descriptor = open_new(path)
+            self._descriptor = open_new(part, temporary)
 
     def write(self, piece: bytes | memoryview) -> None:
         """The next piece; raises VaultUnwritable."""
@@ -62,35 +61,42 @@ class NewObject:
 
 
 class ObjectBatch:
-    """The objects of one batch: none has its name before all of them are on disk.
+    """The large objects of one batch: none has its name before all of them are on disk.
 
     Leaving without `commit` removes the written files.
     """
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._prefix = f"{root}/{TEMPORARY}/{secrets.token_hex(8)}"
+        self._prefix = secrets.token_hex(8)
         self._made = 0
+        self._temporary = -1
         self._waiting: dict[str, str] = {}
 
     @contextmanager
     def new(self) -> Iterator[NewObject]:
         """A new object, to be written; removed unless it is whole at the end. Raises VaultUnwritable."""
+        if self._temporary < 0:
+            with on_disk(self._root):
+                self._temporary = open_folder(self._root, TEMPORARY, make=True)
         self._made += 1
-        made = NewObject(self._root, f"{self._prefix}-{self._made}")
+        made = NewObject(self._root, f"{self._prefix}-{self._made}", self._temporary)
         try:
             try:
                 yield made
             finally:
                 made.close()
         except BaseException:
-            with suppress(OSError):
-                os.unlink(made.path)
+            self._remove(made.part)
             raise
 
     def keep(self, made: NewObject, digest: str) -> None:
         """Have `commit` give a whole object its name (64 hex digits)."""
-        self._waiting[made.path] = digest
+        self._waiting[made.part] = digest
+
+    def drop(self, made: NewObject) -> None:
+        """Remove an object that is not wanted after all."""
+        self._remove(made.part)
 
     def commit(self) -> None:
         """Put data on disk, then give names, then put the folders of the names on disk.
@@ -99,160 +105,215 @@ class ObjectBatch:
         """
         if not self._waiting:
             return
+        digests = list(self._waiting.values())
+        at_once = len(digests) > _ONE_BY_ONE
         with on_disk(self._root):
-            self._sync()
-            folders = {f"{self._root}/{OBJECTS}/{digest[:2]}" for digest in self._waiting.values()}
-            for path, digest in tuple(self._waiting.items()):
-                _move(path, object_path(self._root, digest))
-                del self._waiting[path]
-            if len(folders) > _ONE_BY_ONE:
+            if at_once:
                 sync_file_system(self._root)
             else:
-                for folder in (*sorted(folders), f"{self._root}/{OBJECTS}"):
-                    sync_folder(folder)
+                for part in self._waiting:
+                    with closed_after(os.open(part, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._temporary)) as descriptor:
+                        os.fsync(descriptor)
+            for part, digest in tuple(self._waiting.items()):
+                move(self._root, OBJECTS, part, self._temporary, digest)
+                del self._waiting[part]
+            if at_once:
+                sync_file_system(self._root)
+            else:
+                sync_names(self._root, OBJECTS, digests)
 
-    def _sync(self) -> None:
-        if len(self._waiting) > _ONE_BY_ONE:
-            sync_file_system(self._root)
-            return
-        for path in self._waiting:
-            with closed_after(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as descriptor:
-                os.fsync(descriptor)
+    def _remove(self, part: str) -> None:
+        with suppress(OSError):
+            os.unlink(part, dir_fd=self._temporary)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        for path in self._waiting:
-            with suppress(OSError):
-                os.unlink(path)
+        for part in self._waiting:
+            self._remove(part)
+        if self._temporary >= 0:
+            os.close(self._temporary)
 
 
-def _move(path: str, new: str) -> None:
-    try:
-        os.rename(path, new)
-    except FileNotFoundError:
-        # The folder of the first object that begins like this.
-        with suppress(FileExistsError):
-            os.mkdir(os.path.dirname(new), FOLDER_MODE)
-        os.rename(path, new)
-
-
-def object_names(root: str) -> Iterator[str]:
-    """The digests of all objects that are there, sorted; a folder of them at a time is in memory.
-
-    An unreadable folder has none; `verify` reports it.
-    """
-    objects = f"{root}/{OBJECTS}"
-    for folder in _listed(objects, folders=True):
-        for name in _listed(f"{objects}/{folder}", folders=False):
-            if name[:2] == folder and OBJECT_NAME.fullmatch(name):
-                yield name
-
-
-def _listed(folder: str, *, folders: bool) -> list[str]:
-    """The names of folders, or of files, sorted; links are neither, and not followed."""
-    with suppress(OSError):
-        if stat.S_ISDIR(os.lstat(folder).st_mode):
-            with os.scandir(folder) as listing:
-                kept = (one for one in listing if (one.is_dir if folders else one.is_file)(follow_symlinks=False))
-                return sorted(one.name for one in kept)
-    return []
-
-
-def digest_of(descriptor: int, size_bytes: int, buffer: bytearray) -> str:
-    """SHA-256 of the first bytes of an open file, as far as it goes; `buffer` takes each piece."""
-    hasher = hashlib.sha256()
-    view = memoryview(buffer)
-    left = size_bytes
-    while left > 0 and (count := os.readv(descriptor, [view[:left]])):
-        hasher.update(view[:count])
-        left -= count
-    return hasher.hexdigest()
-
-
+# Is given plaintext piece by piece; each is gone when it returns.
 Take = Callable[[memoryview], object]
 
 
-def decrypt_once(vault: Vault, digest: str, size_bytes: int, take: Take, cancel: CancelToken) -> None:
-    """Hash an object and decrypt the same bytes, in one pass; the plaintext is good when this returns, and not before.
+def read_object(
+    vault: Vault, index: ObjectIndex, content: Content, take: Take, cancel: CancelToken, *, checked: bool = False
+) -> None:
+    """Decrypt content; the plaintext is good when this returns, and must be thrown away after an error.
 
-    `digest` is the object's 64 hex digits, `size_bytes` the length of the plaintext. `take` is given the plaintext
-    piece by piece; each is gone when it returns. After VaultChanged the plaintext must be thrown away.
+    A large object that is not compressed is hashed as it is decrypted. With `checked` it is read twice, so that nothing
+    is given out before all of it was hashed: for output that stays. Raises ObjectMissing, VaultChanged or VaultError.
     """
-    with _opened(vault, digest, size_bytes) as descriptor:
-        beginning = memoryview(bytearray(HEADER_BYTES))
-        header = bytes(beginning[: _read(descriptor, beginning)])
-        hasher, length = hashlib.sha256(header), len(header)
-        decryptor = _decryptor(vault.need_key().secret, header)
-        data = memoryview(bytearray(min(_PIECE_BYTES, size_bytes + 1)))
-        plain = bytearray(len(data))
-        # None if it does not begin as an object does: then its digest does not fit either.
-        while decryptor is not None and (count := _read(descriptor, data)):
-            if cancel.cancelled:
-                raise Cancelled
-            length += count
-            if length > HEADER_BYTES + size_bytes:
-                break
-            hasher.update(data[:count])
-            decryptor.update_into(data[:count], plain)
-            take(memoryview(plain)[:count])
-        _check(vault, digest, hasher.hexdigest())
-
-
-def decrypt_checked(vault: Vault, digest: str, size_bytes: int, take: Take, cancel: CancelToken) -> None:
-    """Decrypt an object in two passes: nothing is given out before all of it was checked. For output that stays."""
-    with _opened(vault, digest, size_bytes) as descriptor:
-        content, hasher = ReadTwice(descriptor), hashlib.sha256()
-        content.first(hasher.update)
-        _check(vault, digest, hasher.hexdigest())
-        decryptor = None
-        for piece in content.again():
-            if cancel.cancelled:
-                raise Cancelled
-            data = memoryview(piece)
-            if decryptor is None:
-                decryptor = _decryptor(vault.need_key().secret, piece[:HEADER_BYTES])
-                assert decryptor is not None  # noqa: S101 - its digest is that of an object
-                data = data[HEADER_BYTES:]
-            plain = bytearray(len(data))
-            decryptor.update_into(data, plain)
-            take(memoryview(plain))
-
-
-def _decryptor(secret: Secret, header: bytes) -> Encryptor | None:
-    """In counter mode decrypting is encrypting. None unless the header is that of an object."""
-    if len(header) != HEADER_BYTES or not header.startswith(MAGIC):
-        return None
-    return ENCRYPTORS[SUITE.cipher](*derive(SUITE, secret, header[len(MAGIC) :]))
-
-
-def _check(vault: Vault, digest: str, found: str) -> None:
-    if found != digest:
-        raise VaultChanged(vault.root, f"object {digest}: its bytes do not fit its name")
-
-
-@contextmanager
-def _opened(vault: Vault, digest: str, size_bytes: int) -> Iterator[int]:
-    try:
-        descriptor, length = open_regular(object_path(vault.root, digest))
-    except FileNotFoundError:
-        raise ObjectMissing(vault.root, f"object {digest} is missing") from None
-    except OSError as error:
-        raise VaultError(vault.root, f"object {digest} cannot be read: {error.strerror}") from None
-    with closed_after(descriptor):
-        # Check the size first, so that a huge sparse object is not read to its end.
-        if length != HEADER_BYTES + size_bytes:
-            reason = f"object {digest} does not have the {HEADER_BYTES + size_bytes:,} bytes of its file"
-            raise VaultChanged(vault.root, reason)
+    if content.packed:
+        _read_packed(vault, index, content, take)
+        return
+    with opened_stored(vault.root, OBJECTS, content.object) as (descriptor, length):
+        # Check the length first, so that a huge sparse object is not read to its end.
+        if length != content.stored_bytes:
+            raise _changed(vault, content, f"does not have the {content.stored_bytes:,} bytes of its content")
         try:
-            yield descriptor
+            if content.zstd is None and not checked:
+                _read_once(vault, content, descriptor, take, cancel)
+            else:
+                _read_twice(vault, content, descriptor, take, cancel)
         except ReadFailed as error:
-            raise VaultError(vault.root, f"object {digest} cannot be read: {error}") from None
+            raise VaultError(vault.root, f"object {content.object} cannot be read: {error}") from None
 
 
-def _read(descriptor: int, data: memoryview) -> int:
+def fits(content: Content, body: bytes | memoryview) -> bool:
+    """Whether that is the object of the content, whole."""
+    return len(body) == content.stored_bytes and hashlib.sha256(body).hexdigest() == content.object
+
+
+def decrypt_whole(vault: Vault, content: Content, body: memoryview, take: Take) -> None:
+    """Decrypt an object that is in memory and fits; raises VaultChanged."""
+    plain = _decrypted(_decryptor(vault, content, body), body[HEADER_BYTES:])
+    if content.zstd is None:
+        take(plain)
+    elif content.plain_bytes <= PACKED_BYTES:
+        take(memoryview(_decompressed(vault, content, plain)))
+    else:
+        frame = _Frame(vault, content, take)
+        frame.put(plain)
+        frame.end()
+
+
+def _read_packed(vault: Vault, index: ObjectIndex, content: Content, take: Take) -> None:
+    """Any good copy does."""
+    error: VaultError = ObjectMissing(vault.root, f"object {content.object} is missing")
+    for location in index.find(bytes.fromhex(content.object)):
+        try:
+            body = index.read(location)
+        except VaultError as unreadable:
+            error = unreadable
+            continue
+        if fits(content, body):
+            decrypt_whole(vault, content, memoryview(body), take)
+            return
+        error = _misfit(vault, content)
+    raise error
+
+
+def _read_once(vault: Vault, content: Content, descriptor: int, take: Take, cancel: CancelToken) -> None:
+    header = _read(descriptor, memoryview(bytearray(HEADER_BYTES)))
+    hasher = hashlib.sha256(header)
+    decryptor = _decryptor(vault, content, header)
+    left = content.plain_bytes
+    data = memoryview(bytearray(_PIECE_BYTES))
+    plain = memoryview(bytearray(_PIECE_BYTES + _SLACK))
+    while left and (piece := _read(descriptor, data[:left])):
+        if cancel.cancelled:
+            raise Cancelled
+        left -= len(piece)
+        hasher.update(piece)
+        decryptor.update_into(piece, plain)
+        take(plain[: len(piece)])
+    if left or hasher.hexdigest() != content.object:
+        raise _misfit(vault, content)
+
+
+def _read_twice(vault: Vault, content: Content, descriptor: int, take: Take, cancel: CancelToken) -> None:
+    twice, hasher = ReadTwice(descriptor), hashlib.sha256()
+    twice.first(hasher.update)
+    if hasher.hexdigest() != content.object or twice.size_bytes != content.stored_bytes:
+        raise _misfit(vault, content)
+    decryptor: Encryptor | None = None
+    frame = None if content.zstd is None else _Frame(vault, content, take)
+    put = take if frame is None else frame.put
+    for piece in twice.again():
+        if cancel.cancelled:
+            raise Cancelled
+        data = memoryview(piece)
+        if decryptor is None:
+            decryptor = _decryptor(vault, content, data)
+            data = data[HEADER_BYTES:]
+        put(_decrypted(decryptor, data))
+    if frame is not None:
+        frame.end()
+
+
+def _read(descriptor: int, room: memoryview) -> memoryview:
     try:
-        return os.readv(descriptor, [data])
+        return room[: os.readv(descriptor, [room])]
     except OSError as error:
         raise ReadFailed(error.strerror) from None
+
+
+def _decryptor(vault: Vault, content: Content, header: memoryview) -> Encryptor:
+    """In counter mode decrypting is encrypting. VaultChanged unless that is how an object begins."""
+    header = header[:HEADER_BYTES]
+    if len(header) != HEADER_BYTES or header[: len(MAGIC)] != MAGIC:
+        raise _misfit(vault, content)
+    return vault.need_key().cipher(bytes(header[len(MAGIC) :]))
+
+
+def _decrypted(decryptor: Encryptor, data: memoryview) -> memoryview:
+    plain = memoryview(bytearray(len(data) + _SLACK))
+    return plain[: decryptor.update_into(data, plain)]
+
+
+class _Decompressors(threading.local):
+    """A decompressor for each thread: to make one takes longer than to use it."""
+
+    def __init__(self) -> None:
+        self.one = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+
+
+_decompressors = _Decompressors()
+
+
+def _decompressed(vault: Vault, content: Content, frame: memoryview) -> bytes:
+    """The content of a frame that says its length, which must be that of the entry: it is what zstd makes room for."""
+    try:
+        if zstandard.frame_content_size(frame) == content.plain_bytes:
+            return _decompressors.one.decompress(frame, allow_extra_data=False)
+    except zstandard.ZstdError:
+        pass
+    raise _changed(vault, content, "is no frame of its content")
+
+
+class _Frame:
+    """A frame that comes in pieces; what it gives beyond the content's length is refused, piece by piece."""
+
+    def __init__(self, vault: Vault, content: Content, take: Take) -> None:
+        self._vault = vault
+        self._content = content
+        self._take = take
+        self._left = content.plain_bytes
+        decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+        self._writer = decompressor.stream_writer(cast("IO[bytes]", self), closefd=False)
+
+    def put(self, piece: memoryview) -> None:
+        """The next piece; raises VaultChanged."""
+        try:
+            self._writer.write(piece)
+        except zstandard.ZstdError:
+            raise self._odd() from None
+
+    def write(self, plain: bytes) -> int:
+        """Called by zstd."""
+        self._left -= len(plain)
+        if self._left < 0:
+            raise self._odd()
+        self._take(memoryview(plain))
+        return len(plain)
+
+    def end(self) -> None:
+        """Raises VaultChanged if something lacks."""
+        if self._left:
+            raise self._odd()
+
+    def _odd(self) -> VaultChanged:
+        return _changed(self._vault, self._content, "is no frame of its content")
+
+
+def _misfit(vault: Vault, content: Content) -> VaultChanged:
+    return VaultChanged(vault.root, f"object {content.object}: its bytes do not fit its name")
+
+
+def _changed(vault: Vault, content: Content, how: str) -> VaultChanged:
+    return VaultChanged(vault.root, f"object {content.object} {how}")

@@ -1,32 +1,50 @@
-"""Reading and writing a snapshot. Nothing in one is believed before its MAC is checked."""
+"""Reading and writing a snapshot: a zstd frame, then a skippable one with the MAC over everything before it.
+
+Nothing in one is believed, nor decompressed, before its MAC is checked.
+"""
 
 from __future__ import annotations
 
 import hmac
+import re
+from binascii import unhexlify
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
-from tasks.files import ReadFailed, ReadTwice, closed_after, open_regular, write_all
-from tasks.vault.entries import Entry, FileEntry, Header, Order, Totals, decode_entry, decode_header, decode_totals
+import zstandard
+
+from tasks.files import ReadFailed, ReadTwice, closed_after, open_folder, open_regular, write_all
+from tasks.suites import HEADER_BYTES
+from tasks.vault.entries import Content, Entry, FileEntry, Order, decode_entry
 from tasks.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
 from tasks.vault.format import (
     LONGEST_LINE,
-    MAC_LINE_BYTES,
+    BadFrame,
     BadLine,
     decode_line,
-    decode_mac,
-    encode_mac,
-    snapshot_path,
+    snapshot_folder,
     split_lines,
+    unpack_frame,
 )
+from tasks.vault.header import Header, Totals, decode_header, decode_totals
 from tasks.vault.vault import Vault
 
-# Ten million entries have about 3 GB. A larger file is not read at all, authentic or not.
+# Ten million entries have about 3 GB of text, and a fifth of it compressed. Larger ones are neither written nor read.
 LARGEST_BYTES = 4 << 30
 # The sources of a run stand in the first line.
 LONGEST_HEADER = 1 << 20
 FOOTER = b'{"entries":'
+MAC_BYTES = 32
+# A skippable frame: the zstd program passes over it.
+SKIPPABLE = b"\x5d\x2a\x4d\x18" + MAC_BYTES.to_bytes(4, "little")
+_END_BYTES = len(SKIPPABLE) + MAC_BYTES
+# The fastest level: digests do not compress, and the rest does well.
+_LEVEL = 1
+# Every file in a block of lines, as long as none has extents, attributes or marks.
+_PLAIN_OBJECT = re.compile(rb'"size":(\d+),"object":"([0-9a-f]{64})"(?:,"zstd":(\d+))?(?:,"mac":"[0-9a-f]{32}")?\}\n')
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +62,21 @@ class Snapshot:
 
 
 class OpenSnapshot:
-    """A snapshot whose entries can be read, in constant memory."""
+    """A snapshot, or a partial one, whose entries can be read as often as needed, in constant memory."""
 
-    def __init__(self, vault: Vault, name: str, content: ReadTwice, snapshot: Snapshot) -> None:
+    def __init__(self, vault: Vault, name: str, content: ReadTwice, mac: str) -> None:
+        """Raises VaultChanged or SnapshotInvalid if the first line is not the header of this snapshot."""
         self._vault = vault
         self._name = name
         self._content = content
-        self.snapshot = snapshot
+        self._mac = mac
+        self.header = self._header()
 
-    @property
-    def entries_at(self) -> int:
-        """The offset of the first entry in the file."""
-        return len(next(self._all_lines()))
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """Header, totals and MAC, for which everything is decompressed; raises SnapshotInvalid or VaultError."""
+        (last,) = deque(self._all_lines(), maxlen=1)
+        return Snapshot(self.header, self._totals(last), self._mac)
 
     @property
     def size_bytes(self) -> int:
@@ -67,26 +88,35 @@ class OpenSnapshot:
         lines = self._all_lines()
         next(lines)
         for line in lines:
-            if not line.startswith(FOOTER):
-                yield line
-            elif next(lines, None) is not None:
-                raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: goes on after its totals")
+            if line.startswith(FOOTER):
+                self._totals(line)
+                if next(lines, None) is not None:
+                    raise self._invalid("goes on after its totals")
+                return
+            yield line
+        raise self._invalid("has no totals")
 
     def entries(self) -> Iterator[Entry]:
         """The entries, each checked, and at the end their totals; raises SnapshotInvalid or VaultError."""
         for _, entry in self.lines_and_entries():
             yield entry
 
-    def objects(self) -> Iterator[tuple[str, int]]:
-        """The object of each file, and the size of the file; raises as `entries`."""
-        return ((entry.object, entry.facts.size_bytes) for entry in self.entries() if isinstance(entry, FileEntry))
+    def contents(self) -> Iterator[Content]:
+        """All that the entries need; raises as `entries`."""
+        for entry in self.entries():
+            if isinstance(entry, FileEntry):
+                yield from entry.contents()
 
     def lines_and_entries(self) -> Iterator[tuple[bytes, Entry]]:
         """The entries, each with its line. Raises as `entries`."""
         order = Order()
         entries = files = size_bytes = 0
+        lines = self._all_lines()
+        next(lines)
         try:
-            for line in self.lines():
+            for line in lines:
+                if line.startswith(FOOTER):
+                    break
                 entry = decode_entry(line)
                 order.check(entry)
                 entries += 1
@@ -94,35 +124,93 @@ class OpenSnapshot:
                     files += 1
                     size_bytes += entry.facts.size_bytes
                 yield line, entry
+            else:
+                raise self._invalid("has no totals")
         except BadLine as error:
-            raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: line {entries + 2} {error}") from None
-        if Totals(entries, files, size_bytes) != self.snapshot.totals:
-            raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: its totals do not fit its entries")
+            raise self._invalid(f"line {entries + 2} {error}") from None
+        if self._totals(line) != Totals(entries, files, size_bytes):
+            raise self._invalid("its totals do not fit its entries")
+        if next(lines, None) is not None:
+            raise self._invalid("goes on after its totals")
+
+    def named(self) -> Iterator[tuple[bytes, int]]:
+        """Digest and stored length of each object that is needed, some more than once; raises as `entries`.
+
+        Entries are not checked one by one, which would take ten times as long.
+        """
+        rest = b""
+        for piece in self._text():
+            block, newline, rest = (rest + piece).rpartition(b"\n")
+            block += newline
+            if len(rest) > LONGEST_HEADER:
+                raise self._invalid("has a line that is too long")
+            plain = _PLAIN_OBJECT.findall(block)
+            if len(plain) == block.count(b'"object":"'):
+                for size, digest, zstd in plain:
+                    yield unhexlify(digest), HEADER_BYTES + int(zstd or size)
+                continue
+            yield from self._named_by(block)
+
+    def _named_by(self, block: bytes) -> Iterator[tuple[bytes, int]]:
+        try:
+            for line in block.splitlines(keepends=True):
+                if b'"object":"' in line and isinstance(entry := decode_entry(line), FileEntry):
+                    for content in entry.contents():
+                        yield unhexlify(content.object), content.stored_bytes
+        except BadLine as error:
+            raise self._invalid(f"a line {error}") from None
+
+    def _header(self) -> Header:
+        try:
+            header = decode_header(next(self._all_lines(), b""))
+        except BadLine as error:
+            raise self._invalid(f"it {error}") from None
+        if header.vault_id != self._vault.id:
+            raise VaultChanged(self._vault.root, f"snapshot {self._name}: it belongs to another vault")
+        if header.name != self._name:
+            reason = f"snapshot {self._name}: it is the snapshot {header.name} under another name"
+            raise VaultChanged(self._vault.root, reason)
+        return header
+
+    def _totals(self, line: bytes) -> Totals:
+        try:
+            return decode_totals(decode_line(line))
+        except BadLine as error:
+            raise self._invalid(f"it {error}") from None
 
     def _all_lines(self) -> Iterator[bytes]:
-        """Every line but the MAC's."""
         try:
-            yield from split_lines(self._but_for_the_mac(), LONGEST_HEADER)
+            yield from split_lines(self._text(), LONGEST_HEADER)
         except BadLine as error:
-            raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: {error}") from None
+            raise self._invalid(str(error)) from None
+
+    def _text(self) -> Iterator[bytes]:
+        try:
+            yield from unpack_frame(self._frame(), LARGEST_BYTES)
+        except BadFrame as error:
+            raise self._invalid(f"its text {error}") from None
         except ReadFailed as error:
             raise VaultError(self._vault.root, f"snapshot {self._name} cannot be read: {error}") from None
 
-    def _but_for_the_mac(self) -> Iterator[bytes]:
-        left = self._content.size_bytes - MAC_LINE_BYTES
+    def _frame(self) -> Iterator[memoryview]:
+        left = self._content.size_bytes - _END_BYTES
         for piece in self._content.again():
-            yield piece[:left]
+            yield memoryview(piece)[:left]
             left -= min(left, len(piece))
+
+    def _invalid(self, reason: str) -> SnapshotInvalid:
+        return SnapshotInvalid(self._vault.root, f"snapshot {self._name}: {reason}")
 
 
 @contextmanager
 def open_snapshot(vault: Vault, name: str) -> Iterator[OpenSnapshot]:
-    """Open a snapshot and, where the key is there, check its MAC before anything is parsed.
+    """Open a snapshot, or a partial one, and check its MAC where the key is there, before anything is decompressed.
 
-    Raises NoSuchSnapshot, VaultChanged, SnapshotInvalid if its first or last line breaks the format, or VaultError.
+    Raises NoSuchSnapshot, VaultChanged, SnapshotInvalid if its first line breaks the format, or VaultError.
     """
     try:
-        descriptor, size_bytes = open_regular(snapshot_path(vault.root, name))
+        with closed_after(open_folder(vault.root, snapshot_folder(name))) as folder:
+            descriptor, size_bytes = open_regular(name, folder)
     except FileNotFoundError:
         raise NoSuchSnapshot(vault.root, f"there is no snapshot {name}") from None
     except OSError as error:
@@ -131,60 +219,45 @@ def open_snapshot(vault: Vault, name: str) -> Iterator[OpenSnapshot]:
         if size_bytes > LARGEST_BYTES:
             raise VaultChanged(vault.root, f"snapshot {name}: {size_bytes:,} bytes are more than any snapshot has")
         content = ReadTwice(descriptor)
-        mac, head, tail = _authenticate(vault, name, content, size_bytes)
-        yield OpenSnapshot(vault, name, content, Snapshot(*_ends(vault, name, head, tail), mac))
+        mac = _authenticate(vault, name, content, size_bytes)
+        yield OpenSnapshot(vault, name, content, mac)
 
 
-def _authenticate(vault: Vault, name: str, content: ReadTwice, size_bytes: int) -> tuple[str, bytes, bytes]:
-    """The MAC of the last line, checked if the key is given; the first bytes, and the last bytes before the MAC."""
+def _authenticate(vault: Vault, name: str, content: ReadTwice, size_bytes: int) -> str:
+    """The MAC at the end (64 hex digits), checked if the key is given."""
     mac = None if vault.key is None else vault.key.mac()
-    left = size_bytes - MAC_LINE_BYTES
-    head = tail = b""
+    left = size_bytes - MAC_BYTES
+    end = b""
 
     def take(piece: bytes) -> None:
-        nonlocal left, head, tail
+        nonlocal left, end
         if mac is not None:
             mac.update(piece[: max(left, 0)])
         left -= len(piece)
-        head = head or piece
-        tail = (tail + piece)[-LONGEST_LINE - MAC_LINE_BYTES :]
+        end = (end + piece[-_END_BYTES:])[-_END_BYTES:]
 
     try:
         content.first(take)
     except ReadFailed as error:
         raise VaultError(vault.root, f"snapshot {name} cannot be read: {error}") from None
-    if left != -MAC_LINE_BYTES:
+    if left != -MAC_BYTES:
         raise VaultChanged(vault.root, f"snapshot {name}: it changed while it was read")
-    found = decode_mac(tail[-MAC_LINE_BYTES:])
-    if found is None:
+    if len(end) < _END_BYTES or not end.startswith(SKIPPABLE):
         raise VaultChanged(vault.root, f"snapshot {name}: it was changed or cut off: it does not end in a MAC")
-    if mac is not None and not hmac.compare_digest(found, mac.hexdigest()):
+    found = end[len(SKIPPABLE) :]
+    if mac is not None and not hmac.compare_digest(found, mac.digest()):
         raise VaultChanged(vault.root, f"snapshot {name}: it was changed: its MAC does not fit")
-    return found, head, tail[:-MAC_LINE_BYTES]
-
-
-def _ends(vault: Vault, name: str, head: bytes, tail: bytes) -> tuple[Header, Totals]:
-    """The header and the totals, decoded from bytes that are authentic by now."""
-    first, newline, _ = head.partition(b"\n")
-    try:
-        header = decode_header(first if newline else b"")
-        totals = decode_totals(decode_line(tail[tail.rfind(b"\n", 0, -1) + 1 :] if tail.endswith(b"\n") else b""))
-    except BadLine as error:
-        raise SnapshotInvalid(vault.root, f"snapshot {name}: it {error}") from None
-    if header.vault_id != vault.id:
-        raise VaultChanged(vault.root, f"snapshot {name}: it belongs to another vault")
-    if header.name != name:
-        raise VaultChanged(vault.root, f"snapshot {name}: it is the snapshot {header.name} under another name")
-    return header, totals
+    return found.hex()
 
 
 class SnapshotWriter:
-    """Lines, a few KiB at a time, and their MAC; raises OSError where the disk takes no more."""
+    """Lines, compressed, and their MAC; raises OSError where the disk takes no more."""
 
     def __init__(self, descriptor: int, vault: Vault) -> None:
         self._descriptor = descriptor
         self._root = vault.root
         self._mac = vault.need_key().mac()
+        self._frame = zstandard.ZstdCompressor(level=_LEVEL).compressobj()
         self._held = bytearray()
         self._left = LARGEST_BYTES
 
@@ -192,19 +265,23 @@ class SnapshotWriter:
         """Write the next line; raises VaultError if the snapshot becomes too large."""
         self._held += line
         if len(self._held) > LONGEST_LINE:
-            self._flush()
+            self._compress()
 
     def end(self) -> str:
         """Write the MAC; its 64 hex digits."""
-        self._flush()
-        mac = self._mac.hexdigest()
-        write_all(self._descriptor, encode_mac(mac))
-        return mac
+        self._compress()
+        self._write(self._frame.flush() + SKIPPABLE)
+        mac = self._mac.digest()
+        write_all(self._descriptor, mac)
+        return mac.hex()
 
-    def _flush(self) -> None:
+    def _compress(self) -> None:
         self._left -= len(self._held)
-        if self._left < MAC_LINE_BYTES:
+        if self._left < 0:
             raise VaultError(self._root, "a snapshot cannot have so many entries; back up parts of the sources")
-        self._mac.update(self._held)
-        write_all(self._descriptor, bytes(self._held))
+        self._write(self._frame.compress(self._held))
         self._held.clear()
+
+    def _write(self, data: bytes) -> None:
+        self._mac.update(data)
+        write_all(self._descriptor, data)

@@ -149,7 +149,7 @@ def init_vault(path: str, secret: Secret, *, random_salts: bool = False) -> Vaul
     root = os.path.realpath(path)
     if is_vault(root):
         raise NoVault(root, "is a vault already")
-    if unfit := why_no_vault(root):
+    if unfit := _unfit(root):
         raise NoVault(root, unfit)
     vault_id = secrets.token_hex(16)
     key = VaultKey(secret, vault_id)
@@ -166,9 +166,8 @@ def init_vault(path: str, secret: Secret, *, random_salts: bool = False) -> Vaul
     return open_vault(root, secret)
 
 
-def why_no_vault(path: str) -> str | None:
+def _unfit(root: str) -> str | None:
     """Why no vault can be made in a folder, None where one can: it is not there, is empty, or was begun before."""
-    root = os.path.realpath(path)
     if not os.path.isdir(os.path.dirname(root)):
         return "cannot be made: the folder above it is not there"
     there, fault = _look(root)

@@ -40,7 +40,7 @@ def tables(sections: Sequence[Section]) -> dict[str, list[dict[str, Cell]]]:
     """Rows by title; a cell by its column."""
     found = [block for section in sections for block in section.blocks if isinstance(block, Table)]
     return {
-        table.title: [dict(zip((one.text for one in table.headings), row, strict=True)) for row in table.rows]
+        table.title: [dict(zip((column.heading for column in table.columns), row, strict=True)) for row in table.rows]
         for table in found
     }
 
@@ -126,7 +126,7 @@ def test_what_the_record_says_of_a_vault_is_text(hostile: tuple[History, int]) -
     page = page_of(TITLE, sections)
     assert "script" not in tags(page)
     assert "<script" not in page
-    text = markdown_of(TITLE, contents(history.runs(), [], [], made_at=NOON, one_run=True, more=sections))
+    text = markdown_of(TITLE, contents(history.runs(), [], [], made_at=NOON, more=sections))
     parsed = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
     inline = {part.type for token in parsed for part in token.children or []}
     assert inline == {"text", "code_inline", "strong_open", "strong_close"}

@@ -6,10 +6,9 @@ import os
 import stat
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -19,19 +18,19 @@ from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits
 from tasks.crypto.secret import KeyFile, Secret
 from tasks.vault import add as engine
-from tasks.vault.entries import Entry, FileEntry, Header
+from tasks.vault.entries import Entry, FileEntry
 from tasks.vault.errors import Verdict
-from tasks.vault.format import Json, encode_line, encode_mac, object_path, snapshot_path
+from tasks.vault.format import object_path, snapshot_path
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import alone, sweep
 from tasks.vault.lookup import find_snapshot
 from tasks.vault.objects import decrypt_checked
-from tasks.vault.portions import Wanted, plan_restore
+from tasks.vault.portions import RestorePlan, Wanted
 from tasks.vault.prune import Policy, plan_removal, remove_objects, remove_snapshots
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
-from tasks.vault.vault import Vault, make_vault
+from tasks.vault.vault import Vault, init_vault
 from tasks.vault.verify import KnownSnapshot, check_objects, inspect
 from tasks.vault.walk import sources_of
 from tests.support.crypto_fakes import BOUND_S, SECRET, chosen
@@ -98,7 +97,7 @@ class Place:
 
     def object_of(self, name: str, path: Path) -> Path:
         """The object of a file in a snapshot."""
-        digest = next(one.object for one in files(self.vault, name) if one.path == bytes(path)[1:])
+        digest = next(one.content.object for one in files(self.vault, name) if one.path == bytes(path)[1:])
         return Path(object_path(self.vault.root, digest))
 
     def snapshot(self, name: str) -> Path:
@@ -118,7 +117,7 @@ def make_place(folder: Path) -> Place:
     key.chmod(0o600)
     tree = folder / "tree"
     tree.mkdir()
-    return Place(make_vault(str(folder / "vault"), SECRET), KeyFile(str(key)), tree)
+    return Place(init_vault(str(folder / "vault"), SECRET), KeyFile(str(key)), tree)
 
 
 def add(vault: Vault, key: KeyFile, selection: engine.SourceSelection, backend: str = "native") -> Adding:
@@ -162,7 +161,7 @@ def verify(vault: Vault, known: KnownSnapshot | None = None) -> list[Verdict]:
 
 
 def restore(vault: Vault, name: str, target: Path, *paths: bytes, overwrite: bool = False) -> list[Verdict]:
-    """Bring a snapshot back, portion after portion; raises the error that ended one."""
+    """Bring a snapshot back, portion after portion; the faults. Raises the error that ended one."""
     return [verdict for done in restored(vault, name, target, *paths, overwrite=overwrite) for verdict in done.verdicts]
 
 
@@ -170,14 +169,16 @@ def restored(
     vault: Vault, name: str, target: Path, *paths: bytes, overwrite: bool = False
 ) -> Iterator[PortionRestored]:
     """The portions of a snapshot as they come back; raises the error that ended one."""
-    with open_snapshot(vault, find_snapshot(vault, name)) as opened:
-        plan = plan_restore(opened, Wanted.below(paths))
-    folder = make_target(str(target))
-    for portion in plan.portions:
-        done = restore_portion(vault, portion, plan.wanted, folder, overwrite, CancelToken())
-        yield done
-        if done.error is not None:
-            raise done.error
+    with (
+        open_snapshot(vault, find_snapshot(vault, name)) as opened,
+        RestorePlan(opened, Wanted.below(paths)) as plan,
+    ):
+        folder = make_target(str(target))
+        for portion in plan.portions():
+            done = restore_portion(vault, portion, folder, overwrite, CancelToken())
+            yield done
+            if done.error is not None:
+                raise done.error
 
 
 def prune(vault: Vault, policy: Policy) -> list[Verdict]:
@@ -198,63 +199,6 @@ def content(vault: Vault, entry: FileEntry) -> bytes:
         vault, entry.object, entry.facts.size_bytes, lambda piece: pieces.append(bytes(piece)), CancelToken()
     )
     return b"".join(pieces)
-
-
-def craft(
-    vault: Vault,
-    lines: Iterable[bytes],
-    *,
-    sequence: int = 1,
-    created: datetime | None = None,
-    sources: tuple[bytes, ...] = (b"/x",),
-    totals: tuple[int, int, int] | bytes | None = None,
-    header: Mapping[str, Json] | bytes = {},
-) -> str:
-    """Write a snapshot of just these lines with a MAC that fits, as only a holder of the key can; its name.
-
-    `header` replaces keys of the first line, or the line; `totals` are entries, files, bytes, or the last line.
-    """
-    lines = list(lines)
-    created = created or datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=sequence)
-    facts = Header(vault.id, f"{sequence:016x}", created, sequence, sources)
-    first = header if isinstance(header, bytes) else encode_line(facts.values() | dict(header))
-    entries, files, size_bytes = totals if isinstance(totals, tuple) else (len(lines), 0, 0)
-    last = encode_line({"entries": entries, "files": files, "size_bytes": size_bytes})
-    body = first + b"".join(lines) + (totals if isinstance(totals, bytes) else last)
-    path = Path(snapshot_path(vault.root, facts.name))
-    path.write_bytes(body)
-    seal(vault, path)
-    return facts.name
-
-
-def seal(vault: Vault, path: Path) -> None:
-    """Put a MAC that fits after what is in a file."""
-    mac = vault.need_key().mac()
-    mac.update(path.read_bytes())
-    with path.open("ab") as file:
-        file.write(encode_mac(mac.hexdigest()))
-
-
-def put_in_place(kind: str, path: Path) -> None:
-    """Move a file, if it is there, to `kept` beside the vault, and put a link to it, a FIFO or a folder there."""
-    kept = next(parent for parent in path.parents if parent.name == "vault").with_name("kept")
-    if path.exists():
-        path.rename(kept)
-    if kind == "link":
-        path.symlink_to(kept)
-    elif kind == "fifo":
-        os.mkfifo(path)
-    else:
-        path.mkdir()
-
-
-def flip(path: Path, at: int, bit: int = 0) -> None:
-    """Change one bit of a file."""
-    with path.open("r+b") as file:
-        file.seek(at)
-        (byte,) = file.read(1)
-        file.seek(at)
-        file.write(bytes([byte ^ 1 << bit]))
 
 
 def everything(folder: Path) -> dict[str, object]:

@@ -20,21 +20,10 @@ from tasks.vault.errors import NoVault, VaultError, VaultUnwritable
 from tasks.vault.objects import NewObject, object_names
 from tasks.vault.vault import open_vault
 from tasks.vault.walk import BadPattern, sources_of
+from tests.support.crafted import flip
 from tests.support.crypto_fakes import CLI_ENC, SECRET, chosen, needs_openssl, openssl, run_python
 from tests.support.tracing import failing
-from tests.support.vaults import (
-    Place,
-    add,
-    content,
-    entries,
-    everything,
-    files,
-    flip,
-    make_place,
-    more_room,
-    put,
-    small_disk,
-)
+from tests.support.vaults import Place, add, content, entries, everything, files, make_place, more_room, put, small_disk
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from tasks.crypto.secret import KeyFile
 from tasks.vault.lookup import read_snapshot, snapshot_names
 from tasks.vault.vault import open_vault
 from tests.support import vault_reader
+from tests.support.crafted import flip
 from tests.support.crypto_fakes import ROOT, needs_openssl
-from tests.support.vaults import Place, entries, flip, make_place, restore, verify
+from tests.support.vaults import Place, entries, make_place, restore, verify
 
 KEPT = ROOT / "tests" / "data" / "vault-1"
 TREE = "tmp/kept-vault/tree"

@@ -17,15 +17,16 @@ from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.vault import locks
 from tasks.vault.add import SourceSelection, adding
-from tasks.vault.entries import Header, Totals
 from tasks.vault.errors import VaultBusy, VaultError, VaultUnwritable
+from tasks.vault.header import Header, Totals
 from tasks.vault.index import ObjectIndex
 from tasks.vault.lookup import snapshot_names
 from tasks.vault.objects import object_names
 from tasks.vault.prune import Policy, plan_removal, remove_objects, remove_snapshots, to_remove
 from tasks.vault.snapshots import Snapshot
+from tests.support.crafted import craft, flip, put_in_place
 from tests.support.crypto_fakes import ROOT
-from tests.support.vaults import Place, craft, everything, files, flip, make_place, prune, put_in_place
+from tests.support.vaults import Place, everything, files, make_place, prune
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tasks.crypto.secret import KeyFile, Secret, write_key_file
 from tasks.vault.add import SourceSelection, adding
 from tasks.vault.errors import NewerFormat, NoVault, VaultError, WrongKey
 from tasks.vault.lookup import open_or_recover, open_place
-from tasks.vault.vault import Vault, make_vault
+from tasks.vault.vault import Vault, init_vault
 from tests.support.crypto_fakes import SECRET
 
 
@@ -21,7 +21,7 @@ from tests.support.crypto_fakes import SECRET
 def vault(tmp_path: Path) -> Vault:
     """One with a snapshot, of a folder."""
     (tmp_path / "tree").mkdir()
-    made = make_vault(str(tmp_path / "vault"), SECRET)
+    made = init_vault(str(tmp_path / "vault"), SECRET)
     cancel = CancelToken()
     with adding(made, SourceSelection((os.fsencode(tmp_path / "tree"),)), cancel) as addition:
         addition.add_snapshot(1, cancel)
@@ -36,21 +36,21 @@ def test_a_place_opens_the_vault_that_was_planned_for_and_no_other(tmp_path: Pat
     """Another folder, another vault in the same folder, or another key file is refused in one line."""
     key = KeyFile(str(tmp_path / "key"))
     write_key_file(key.path)
-    vault = make_vault(str(tmp_path / "vault"), key.secret())
+    vault = init_vault(str(tmp_path / "vault"), key.secret())
     place = pickle.loads(pickle.dumps(vault.place()))  # noqa: S301 - our own bytes
     assert open_place(place, key).id == open_place(place, None).id == vault.id
     write_key_file(str(tmp_path / "other"))
     with pytest.raises(WrongKey):
         open_place(place, KeyFile(str(tmp_path / "other")))
     (tmp_path / "vault" / "vault.json").rename(tmp_path / "kept.json")
-    other = make_vault(str(tmp_path / "vault"), key.secret())
+    other = init_vault(str(tmp_path / "vault"), key.secret())
     assert other.place().folder == place.folder
     with pytest.raises(VaultError, match="another vault is there"):
         open_place(place, key)
     (tmp_path / "vault").rename(tmp_path / "moved")
     with pytest.raises(NoVault):
         open_place(place, key)
-    make_vault(str(tmp_path / "vault"), key.secret())
+    init_vault(str(tmp_path / "vault"), key.secret())
     with pytest.raises(VaultError, match="another folder is there"):
         open_place(place, key)
 

@@ -10,14 +10,16 @@ import pytest
 
 from tasks.files import ReadTwice
 from tasks.vault import snapshots
-from tasks.vault.entries import Entry, FileEntry, FileFacts, FolderEntry, Header, LinkEntry
+from tasks.vault.entries import Entry, FileEntry, FileFacts, FolderEntry, LinkEntry
 from tasks.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
 from tasks.vault.format import MAC_LINE_BYTES, Json, encode_line
+from tasks.vault.header import Header
 from tasks.vault.lookup import find_snapshot, peek, read_snapshot, snapshot_names
 from tasks.vault.snapshots import open_snapshot
-from tasks.vault.vault import make_vault, open_vault
+from tasks.vault.vault import init_vault, open_vault
+from tests.support.crafted import craft, flip, put_in_place
 from tests.support.crypto_fakes import SECRET
-from tests.support.vaults import Place, craft, entries, flip, make_place, put_in_place, restore
+from tests.support.vaults import Place, entries, make_place, restore
 from tests.vault.test_entries import FILE, FOLDER, LINK, OBJECT, folder
 
 
@@ -115,7 +117,7 @@ def test_a_snapshot_under_another_name_is_found(place: Place) -> None:
 
 def test_a_snapshot_of_another_vault_is_found(place: Place, tmp_path: Path) -> None:
     """One of another vault does not fit, even under the same secret; and even without it."""
-    other = make_vault(str(tmp_path / "other"), SECRET)
+    other = init_vault(str(tmp_path / "other"), SECRET)
     name = craft(other, [])
     place.snapshot(name).write_bytes((tmp_path / "other" / "snapshots" / name).read_bytes())
     assert "its MAC does not fit" in refusal(place, name)

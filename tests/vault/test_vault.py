@@ -23,9 +23,10 @@ from tasks.crypto.secret import Secret
 from tasks.vault import locks
 from tasks.vault.errors import NoVault, VaultBusy, VaultChanged, VaultError, VaultUnwritable, WrongKey
 from tasks.vault.format import VaultKey, encode_line, encode_mac
-from tasks.vault.vault import is_vault, make_vault, open_vault, why_no_vault
+from tasks.vault.vault import init_vault, is_vault, open_vault, why_no_vault
+from tests.support.crafted import flip, put_in_place
 from tests.support.crypto_fakes import SECRET, needs_openssl, openssl, run_python, vectors, without_root_rights
-from tests.support.vaults import OTHER, flip, put_in_place, verify
+from tests.support.vaults import OTHER, verify
 
 ID = "00112233445566778899aabbccddeeff"
 
@@ -103,7 +104,7 @@ def test_a_key_is_shown_to_nobody() -> None:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A new vault."""
-    make_vault(str(tmp_path / "vault"), SECRET)
+    init_vault(str(tmp_path / "vault"), SECRET)
     return tmp_path / "vault"
 
 
@@ -123,15 +124,15 @@ def test_a_new_vault_is_for_its_owner(root: Path) -> None:
 def test_a_vault_is_made_once(root: Path, tmp_path: Path) -> None:
     """Making one where one is opens it, also through a link; two vaults under one secret share nothing."""
     (tmp_path / "link").symlink_to(root)
-    assert make_vault(str(tmp_path / "link"), SECRET).id == open_vault(str(root), SECRET).id
-    other = make_vault(str(tmp_path / "other"), SECRET)
+    assert init_vault(str(tmp_path / "link"), SECRET).id == open_vault(str(root), SECRET).id
+    other = init_vault(str(tmp_path / "other"), SECRET)
     assert other.id != open_vault(str(root), SECRET).id
     assert other.need_key().key_check != open_vault(str(root), SECRET).need_key().key_check
 
 
 def test_the_wrong_secret_is_refused(root: Path) -> None:
     """Another key file opens nothing, and adds nothing."""
-    for way in (open_vault, make_vault):
+    for way in (open_vault, init_vault):
         with pytest.raises(WrongKey, match="not the one that it was made with"):
             way(str(root), OTHER)
 
@@ -161,7 +162,7 @@ def test_every_length_is_found(root: Path) -> None:
 
 def test_another_vaults_parameters_do_not_fit(root: Path, tmp_path: Path) -> None:
     """With `vault.json` of another vault under the same secret, no snapshot is believed."""
-    other = make_vault(str(tmp_path / "other"), SECRET)
+    other = init_vault(str(tmp_path / "other"), SECRET)
     os.replace(Path(other.root) / "vault.json", root / "vault.json")
     assert open_vault(str(root), SECRET).id == other.id
 
@@ -227,11 +228,11 @@ def test_what_is_no_vault(tmp_path: Path) -> None:
     ):
         assert why in (why_no_vault(str(tmp_path / name)) or "")
         with pytest.raises(NoVault, match=why):
-            make_vault(str(tmp_path / name), SECRET)
+            init_vault(str(tmp_path / name), SECRET)
         with pytest.raises(NoVault, match=what):
             open_vault(str(tmp_path / name), SECRET)
     assert why_no_vault(str(tmp_path / "begun")) is None
-    assert make_vault(str(tmp_path / "begun"), SECRET).key
+    assert init_vault(str(tmp_path / "begun"), SECRET).key
     assert not is_vault(str(tmp_path / "full"))
 
 
@@ -239,7 +240,7 @@ def test_a_vault_that_has_lost_its_parameters_is_not_made_anew(root: Path) -> No
     """Whoever opens it, or would make one, is told what it was."""
     (root / "objects" / "ab").mkdir()
     (root / "vault.json").unlink()
-    for use in (open_vault, make_vault):
+    for use in (open_vault, init_vault):
         with pytest.raises(NoVault, match=r"vault\.json is missing: restore it from a copy"):
             use(str(root), SECRET)
     assert not is_vault(str(root))
@@ -248,16 +249,16 @@ def test_a_vault_that_has_lost_its_parameters_is_not_made_anew(root: Path) -> No
 def test_a_new_disk_is_as_good_as_an_empty_folder(tmp_path: Path) -> None:
     """What ext4 has at its root does not hinder."""
     (tmp_path / "lost+found").mkdir()
-    assert make_vault(str(tmp_path), SECRET).key
+    assert init_vault(str(tmp_path), SECRET).key
 
 
 def test_a_place_that_takes_nothing(tmp_path: Path) -> None:
     """No right to write: said, in one line."""
     (tmp_path / "closed").mkdir(mode=0o500)
     code = (
-        "import sys; from tasks.vault.vault import make_vault; from tasks.crypto.secret import Secret\n"
+        "import sys; from tasks.vault.vault import init_vault; from tasks.crypto.secret import Secret\n"
         "from tasks.vault.errors import VaultUnwritable\n"
-        "try: make_vault(sys.argv[1], Secret.draw())\n"
+        "try: init_vault(sys.argv[1], Secret.draw())\n"
         "except VaultUnwritable as error: print(error)"
     )
     result = run_python(code, str(tmp_path / "closed" / "v"), before=without_root_rights())
@@ -266,7 +267,7 @@ def test_a_place_that_takes_nothing(tmp_path: Path) -> None:
 
 def _make(path: str, ids: multiprocessing.Queue[str]) -> None:
     try:
-        vault = make_vault(path, SECRET)
+        vault = init_vault(path, SECRET)
         with locks.writing(vault.root, CancelToken()):
             ids.put(vault.id)
     except Exception as error:  # noqa: BLE001 - it is told in the other process
@@ -293,12 +294,12 @@ def test_killed_while_making(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     for turn in range(15):
         path = str(tmp_path / str(turn))
-        maker = context.Process(target=make_vault, args=(path, SECRET))
+        maker = context.Process(target=init_vault, args=(path, SECRET))
         maker.start()
         time.sleep(turn / 2000)
         os.kill(maker.pid or 0, signal.SIGKILL)
         maker.join()
-        vault = make_vault(path, SECRET)
+        vault = init_vault(path, SECRET)
         assert {verdict.status for verdict in verify(vault)} <= {"ok", "leftover"}
 
 

@@ -16,7 +16,8 @@ from tasks.vault.errors import VaultError
 from tasks.vault.index import ObjectIndex
 from tasks.vault.vault import open_vault
 from tasks.vault.verify import KnownSnapshot, check_objects, inspect
-from tests.support.vaults import Place, content, craft, files, flip, leaks, make_place, put_in_place, restore, verify
+from tests.support.crafted import craft, flip, put_in_place
+from tests.support.vaults import Place, content, files, leaks, make_place, restore, verify
 
 
 @pytest.fixture
