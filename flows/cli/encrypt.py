@@ -105,7 +105,7 @@ def _parameters(
         raise RequestRefused("give --random once")
     # Standard input is kept nowhere, whatever is set; it is refused where it is to be kept on purpose.
     discarded = options.discard or bool(random) or (paths == ("-",) and vault is None)
-    if discarded and (vault is not None or options.exclude or options.rehash):
+    if discarded and (vault is not None or options.exclude or options.rehash or options.compression != "auto"):
         raise RequestRefused("a vault keeps files and folders; leave out --vault, --exclude and --rehash for this")
     options.check()
     if not random:

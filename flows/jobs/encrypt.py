@@ -23,11 +23,12 @@ from flows.jobs.run import Here, Job, MoreDone, OpenRun, PartOutcome, PlannedWor
 from flows.settings import Settings
 from flows.text import FAULTS_NAMED, counted, named
 from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch, encrypt_payload
+from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch, encrypt_input
 from tasks.crypto.errors import CryptoError, SourceChanged, SourceSkipped, SourceUnreadable
-from tasks.crypto.inputs import Payload
+from tasks.crypto.inputs import Payload, open_payload
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.secret import KeyFile, KeySource, Secret
+from tasks.crypto.sources import Sources
 from tasks.rows import payload_rows
 from tasks.suites import SUITES
 
@@ -268,6 +269,7 @@ _CHECK_FAULTS: dict[type[CryptoError], CheckVerdict] = {
 def _digest(payload: Payload, row: PayloadRow, secret: Secret, limits: Limits, cancel: CancelToken) -> str:
     if row.suite not in SUITES:
         raise RequestRefused(f"unknown suite {row.suite!r}; there are: {', '.join(SUITES)}")
-    return encrypt_payload(
-        payload, SUITES[row.suite], NativeBackend(), secret, row.salt or b"", limits, cancel
-    ).digest.hex()
+    with Sources() as sources, open_payload(payload, sources.open) as source:
+        return encrypt_input(
+            source, SUITES[row.suite], NativeBackend(), secret, row.salt or b"", limits, cancel
+        ).digest.hex()

@@ -18,7 +18,7 @@ from flows.jobs.arguments import JobParameters, Matches
 from flows.option_types import NAMES, Flag, Whole
 from flows.text import KEEP_FORM
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
-from tasks.suites import SUITES, BackendChoice, SuiteName
+from tasks.suites import SUITES, BackendChoice, Compression, SuiteName
 
 Jobs = Annotated[
     Annotated[Whole, Interval(ge=1, le=256)] | None,
@@ -72,6 +72,10 @@ class EncryptFiles(JobParameters):
     rehash: Annotated[
         Flag, Parameter(help="read files that look unchanged too, and encrypt those whose content has changed")
     ] = False
+    compression: Annotated[
+        Compression,
+        Parameter(help="of content that a vault keeps: auto where it shrinks, max is slower and shrinks it more; off"),
+    ] = "auto"
     discard: Annotated[Flag, Parameter(help="keep nothing, although THREADMILL_VAULT is set")] = False
 
 

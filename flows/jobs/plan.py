@@ -6,6 +6,7 @@ In bounded memory: a tree is walked twice, first to count, then batch by batch.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -76,8 +77,10 @@ def settled(parameters: P, settings: Settings) -> P:
 def _check_vault(parameters: EncryptFiles, vault: str | None) -> None:
     """Refuse parameters that do not go with the vault, or that make sense only with one."""
     if vault is None:
-        if parameters.exclude or parameters.rehash:
-            raise RequestRefused("--exclude and --rehash are for a vault: give --vault DIR or set THREADMILL_VAULT")
+        if parameters.exclude or parameters.rehash or parameters.compression != "auto":
+            raise RequestRefused(
+                "--exclude, --rehash and --compression are for a vault: give --vault DIR or set THREADMILL_VAULT"
+            )
         return
     # Late: an encryption without a vault loads nothing of it.
     from tasks.vault.vault import SUITE
@@ -176,7 +179,11 @@ def plan_addition(parameters: EncryptFiles, settings: Settings, addition: Additi
     payloads = found.to_do + found.skipped
     if not payloads + found.unchanged:
         raise nothing_to_encrypt(parameters)
-    return _plan(parameters, settings, payloads, found.to_do_bytes, addition.to_do, cancel)
+    plan = _plan(parameters, settings, payloads, found.to_do_bytes, addition.to_do, cancel)
+    from tasks.crypto.scan import source_folders
+
+    # A source that is inside another by way of a link has another path than the user gave.
+    return replace(plan, sources=source_folders([os.fsdecode(path) for path in addition.selection.sources]))
 
 
 def nothing_to_encrypt(parameters: EncryptFiles) -> RequestRefused:
@@ -205,8 +212,11 @@ def _plan(
             chosen = choose_backend(choice, suite, settings.openssl, cancel)
         small = chosen.backend == "native" and size_bytes < _PARALLEL_NATIVE_BYTES * payloads
         cost_s = _cost_s(suite, chosen, payloads, size_bytes)
-        batch_s = max(cost_s / _BATCHES, min(_BATCH_S, cost_s / (4 * jobs)), _SHORTEST_BATCH_S)
-        parts.append(Part(suite, chosen, 1 if small else jobs, batch_s))
+        workers = 1 if small else jobs
+        # A batch ends a pack, and small packs are many files.
+        share_s = cost_s if small and kept else cost_s / (4 * jobs)
+        batch_s = max(cost_s / _BATCHES, min(_BATCH_S, share_s), _SHORTEST_BATCH_S)
+        parts.append(Part(suite, chosen, workers, batch_s))
     key: KeySource = ThrowAway()
     sources: tuple[FolderIdentity, ...] = ()
     if isinstance(parameters, EncryptFiles):
