@@ -164,18 +164,13 @@ def read_object(
             raise VaultError(vault.root, f"object {content.object} cannot be read: {error}") from None
 
 
-def decrypt_body(vault: Vault, content: Content, body: memoryview, take: Take) -> None:
-    """Hash an object that is in memory, and decrypt it; raises VaultChanged, before any plaintext if it is damaged."""
-    if not _fits(content, body):
-        raise _misfit(vault, content)
-    _decrypt(vault, content, body, take)
-
-
-def _fits(content: Content, body: bytes | memoryview) -> bool:
+def fits(content: Content, body: bytes | memoryview) -> bool:
+    """Whether that is the object of the content, whole."""
     return len(body) == content.stored_bytes and hashlib.sha256(body).hexdigest() == content.object
 
 
-def _decrypt(vault: Vault, content: Content, body: memoryview, take: Take) -> None:
+def decrypt_whole(vault: Vault, content: Content, body: memoryview, take: Take) -> None:
+    """Decrypt an object that is in memory and fits; raises VaultChanged."""
     plain = _decrypted(_decryptor(vault, content, body), body[HEADER_BYTES:])
     if content.zstd is None:
         take(plain)
@@ -196,8 +191,8 @@ def _read_packed(vault: Vault, index: ObjectIndex, content: Content, take: Take)
         except VaultError as unreadable:
             error = unreadable
             continue
-        if _fits(content, body):
-            _decrypt(vault, content, memoryview(body), take)
+        if fits(content, body):
+            decrypt_whole(vault, content, memoryview(body), take)
             return
         error = _misfit(vault, content)
     raise error
