@@ -216,7 +216,7 @@ _RUN = (
 _ENCRYPTION = (
     *columns(ENCRYPTION, "ordinal name name_bytes kind size_bytes ciphertext_bytes suite cipher"),
     *columns(ENCRYPTION, "digest_algorithm kdf iterations salt digest backend backend_detail backend_reason"),
-    *columns(ENCRYPTION, "status cause error started_at wall_ns"),
+    *columns(ENCRYPTION, "status cause error started_at wall_ns pack"),
     VAULT.c.vault_id,
 )
 _STAGE = (ENCRYPTION.c.ordinal, *columns(STAGE, "position program exit_code wall_ns cpu_ns"))

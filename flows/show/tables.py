@@ -169,11 +169,12 @@ PROOFS: TableOf[ProofRow] = TableOf(
     (
         Column("proven", lambda row: row.proven_at or "never"),
         Column("by run", lambda row: row.run_id and f"{row.run_id}, {row.flow}", wide=True),
-        Column("path", lambda row: row.path),
-        Column("encrypted", lambda row: row.encrypted_at, wide=True),
+        Column("what", lambda row: row.kind),
+        Column("path or name", lambda row: row.path or f"{row.name[:16]}…"),
+        Column("stored", lambda row: row.stored_at, wide=True),
         Column("last verdict", lambda row: row.status),
         Column("vault", lambda row: row.vault_path, wide=True),
-        Column("object", lambda row: row.name, wide=True),
+        Column("name", lambda row: row.name, wide=True),
     ),
 )
 
