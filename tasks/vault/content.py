@@ -42,7 +42,7 @@ _LOOK_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """How objects are made. Those that are `distrusted` (64 hex digits), or all with `rehash`, count if they are whole."""
+    """How objects are made. `distrusted` ones (64 hex digits), or all with `rehash`, count only if they are whole."""
 
     compression: Compression = "auto"
     distrusted: frozenset[str] = frozenset()
