@@ -7,9 +7,10 @@ import shlex
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote
 
 from sqlalchemy.engine import URL
@@ -114,8 +115,7 @@ def _look_at_signals(_status: int, _remaining: int, _total: int) -> None:
 _COMPANIONS = ("-wal", "-journal")
 
 
-@contextmanager
-def new_file(path: str, *, overwrite: bool = False) -> Iterator[str]:
+def new_file(path: str, *, overwrite: bool = False) -> AbstractContextManager[str]:
     """The temporary name of an empty file (mode 0600) that becomes `path` at the end, or is gone after an error.
 
     Raises:
@@ -123,53 +123,40 @@ def new_file(path: str, *, overwrite: bool = False) -> Iterator[str]:
         NotWritten: the disk does not take it.
     """
     _check_free(path, overwrite=overwrite)
-    with _placed(path):
-        handle, part = tempfile.mkstemp(*_beside(path))
-        os.close(handle)
-        try:
-            yield part
-            _move(part, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(part)
-            raise
+    return _placed(path, _empty_file, os.unlink)
 
 
-@contextmanager
-def new_folder(path: str) -> Iterator[str]:
+def new_folder(path: str) -> AbstractContextManager[str]:
     """The temporary name of an empty folder (mode 0700), otherwise as `new_file`."""
     _check_free(path, overwrite=False)
-    with _placed(path):
-        part = tempfile.mkdtemp(*_beside(path))
-        try:
-            yield part
-            for name in os.listdir(part):
-                _synchronise(os.path.join(part, name))
-            _move(part, path)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
+    return _placed(path, tempfile.mkdtemp, partial(shutil.rmtree, ignore_errors=True))
+
+
+def _empty_file(suffix: str, prefix: str, folder: str) -> str:
+    handle, part = tempfile.mkstemp(suffix, prefix, folder)
+    os.close(handle)
+    return part
 
 
 @contextmanager
-def _placed(path: str) -> Iterator[None]:
+def _placed(path: str, make: Callable[[str, str, str], str], remove: Callable[[str], object]) -> Iterator[str]:
+    """A temporary file or folder, which gets its name once it is on the disk."""
+    folder, name = os.path.split(os.path.abspath(path))
     try:
-        yield
+        part = make(".part", f".{name}.", folder)
+        try:
+            yield part
+            for inner in os.listdir(part) if os.path.isdir(part) else ():
+                _synchronise(os.path.join(part, inner))
+            _synchronise(part)
+            os.replace(part, path)
+            _synchronise(folder)
+        except BaseException:
+            with suppress(OSError):
+                remove(part)
+            raise
     except OSError as error:
         raise NotWritten(path, error.strerror or str(error)) from error
-
-
-def _beside(path: str) -> tuple[str, str, str]:
-    """The end and the beginning of a temporary name, and its folder, as `tempfile` takes them."""
-    folder, name = os.path.split(os.path.abspath(path))
-    return ".part", f".{name}.", folder
-
-
-def _move(part: str, path: str) -> None:
-    """Give a file or folder its name once it is on the disk."""
-    _synchronise(part)
-    os.replace(part, path)
-    _synchronise(os.path.dirname(os.path.abspath(path)))
 
 
 def _check_free(path: str, *, overwrite: bool) -> None:

@@ -6,13 +6,13 @@ import os
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from sqlite3 import Connection as SqliteConnection
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Result, Select, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -22,7 +22,12 @@ from db.errors import RecordUnusable
 if TYPE_CHECKING:
     from psycopg import Connection as PostgresConnection
 
+T = TypeVar("T")
+
 BUSY_TIMEOUT_S = 30.0
+ROWS_AT_ONCE = 2_000
+# Enough for a long listing, and below every database's limit on parameters.
+_PORTION = 500
 
 _VARIABLE = "THREADMILL_DATABASE_URL"
 _FORMS = "sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
@@ -31,10 +36,9 @@ _WRITE_LOCK = 0x7468726D
 
 
 def parse_url(url: str) -> URL:
-    """The URL of a supported database; `postgresql://` means our driver.
+    """The URL of a supported database, else RecordUnusable; `postgresql://` means our driver.
 
-    Raises:
-        RecordUnusable: it is none. A URL that cannot be parsed is not shown: it may hold a password.
+    A URL that cannot be parsed is not shown: it may hold a password.
     """
     try:
         parsed = make_url(url)
@@ -59,14 +63,11 @@ def shown(url: URL) -> str:
 
 
 def open_engine(url: URL, *, readonly: bool, timeout_s: float = BUSY_TIMEOUT_S) -> Engine:
-    """An engine for that database; nothing is connected yet.
+    """An engine for that database, RecordUnusable if its driver is not installed; nothing is connected yet.
 
     On both databases a writer's transactions begin with the one write lock. SQLite fails a transaction that starts as
     a reader and writes later at once with "database is locked" when another was faster, whatever the time-out. On
     PostgreSQL two runs that add the same host, case or series at once would meet a unique constraint or a deadlock.
-
-    Raises:
-        RecordUnusable: the database's driver is not installed.
     """
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, readonly=readonly, timeout_s=timeout_s)
@@ -169,6 +170,34 @@ def _use_wal(connection: SqliteConnection, timeout_s: float) -> None:
             time.sleep(0.05)
 
 
+class Database:
+    """An open history database."""
+
+    def __init__(self, url: str, *, readonly: bool, timeout_s: float) -> None:
+        self._url = parse_url(url)
+        self._engine = open_engine(self._url, readonly=readonly, timeout_s=timeout_s)
+
+    @property
+    def where(self) -> str:
+        """For people: the file, or the server without the password."""
+        return shown(self._url)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+def in_portions(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Split values for `IN (…)` into portions."""
+    for start in range(0, len(values), _PORTION):
+        yield values[start : start + _PORTION]
+
+
+def streamed(connection: Connection, query: Select[Any]) -> Result[Any]:
+    """The rows of a query, in constant memory."""
+    return connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE))
+
+
 # A pattern for a driver's message → its meaning for the user and what to do; whether it may pass by itself.
 _MEANINGS = (
     ("database is locked", "is locked by another process; try again when that has finished", True),
@@ -196,11 +225,7 @@ _MEANINGS = (
 
 @contextmanager
 def explained(url: URL) -> Iterator[None]:
-    """Turn what the driver raises into one line that says what to do.
-
-    Raises:
-        RecordUnusable: instead of any error of the database driver.
-    """
+    """Turn any error of the database driver into RecordUnusable, one line that says what to do."""
     try:
         yield
     except DBAPIError as error:

@@ -113,18 +113,16 @@ def size_of(connection: Connection, url: URL) -> RecordSize:
 
 def stats_of(connection: Connection, url: URL) -> RecordStats:
     """Count everything. Reads all of a SQLite file to tell its tables apart."""
-    rows = {
-        table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-        for table in METADATA.sorted_tables
-    }
     oldest, newest = connection.execute(select(func.min(RUN.c.started_at), func.max(RUN.c.started_at))).one()
     on_sqlite = connection.dialect.name == "sqlite"
     sizes = _sqlite_sizes(connection) if on_sqlite else _postgresql_sizes(connection)
     total = _bytes(connection, url)
-    tables = (
-        TableSize(name, count, sizes.get(name), sizes[name] / total if name in sizes else None)
-        for name, count in rows.items()
-    )
+    tables = []
+    for table in METADATA.sorted_tables:
+        rows = connection.execute(select(func.count()).select_from(table)).scalar_one()
+        size_bytes = sizes.get(table.name)
+        share = None if size_bytes is None else size_bytes / total
+        tables.append(TableSize(table.name, rows, size_bytes, share))
     largest_first = sorted(tables, key=lambda one: (-(one.size_bytes or 0), -one.rows, one.table))
     return RecordStats(shown(url), HEAD, total, oldest, newest, tuple(largest_first))
 

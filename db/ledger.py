@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from sqlalchemy import Connection, Select, func, insert, select
+from sqlalchemy import Connection, Row, Select, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from db.engine import streamed
 from db.tables import (
     CASE,
     ENCRYPTION,
@@ -26,6 +28,7 @@ from db.tables import (
     INTERPRETER,
     LEDGER,
     RUN,
+    RUN_TABLES,
     SAMPLE,
     SNAPSHOT,
     STAGE,
@@ -38,15 +41,6 @@ EntryKind = Literal["sealed", "removed"]
 GENESIS = "0" * 64
 # The format never changes, since seals are made of it: another column makes another format.
 FORMAT = 1
-
-_ROWS_AT_ONCE = 10_000
-
-
-class _Seal(NamedTuple):
-    """The format and the digests that a run was sealed with."""
-
-    form: int
-    digests: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +68,10 @@ def seal(connection: Connection, run_id: int, kind: EntryKind = "sealed") -> str
     """
     last = connection.execute(select(LEDGER.c.id, LEDGER.c.head).order_by(LEDGER.c.id.desc()).limit(1)).first()
     position, before = (last.id + 1, last.head) if last else (1, GENESIS)
-    digests = _table_digests(connection, run_id)
-    sealed_at = datetime.now(UTC)
-    head = _head(before, position, kind, run_id, FORMAT, digests, sealed_at)
-    values = {"id": position, "kind": kind, "run_id": run_id, "format": FORMAT, "digests": digests}
-    connection.execute(insert(LEDGER), values | {"sealed_at": sealed_at, "head": head})
+    entry = {"id": position, "kind": kind, "run_id": run_id, "format": FORMAT}
+    entry |= {"digests": _table_digests(connection, run_id), "sealed_at": datetime.now(UTC)}
+    head = _head(before, entry)
+    connection.execute(insert(LEDGER), entry | {"head": head})
     return head
 
 
@@ -91,64 +84,63 @@ def head_of(connection: Connection, run_id: int) -> str | None:
 def verify(connection: Connection, kept_head: str | None = None) -> LedgerCheck:
     """Hash every sealed run again and walk the chain; read-only, in constant memory but for a line per run.
 
-    Args:
-        connection: where the record is.
-        kept_head: a head that was kept elsewhere; if it is not in the chain, the chain was rewritten.
+    If `kept_head`, a head that was kept elsewhere, is not in the chain, the chain was rewritten.
     """
     faults: list[LedgerFault] = []
-    heads = {GENESIS}
-    sealed: dict[int, _Seal] = {}
+    heads = [GENESIS]
+    sealed: dict[int, Row[Any]] = {}
     removed: set[int] = set()
-    entries = 0
-    before = GENESIS
-    try:
+    with _readable(connection, faults, lambda: f"the ledger cannot be read after entry {len(heads) - 1}"):
         for entry in connection.execute(select(LEDGER).order_by(LEDGER.c.id)):
-            entries += 1
-            faults += _entry_faults(before, entries, entry)
-            before = entry.head
-            heads.add(before)
+            faults += _entry_faults(heads[-1], len(heads), entry)
+            heads.append(entry.head)
             if entry.kind != "removed":
-                sealed[entry.run_id] = _Seal(entry.format, entry.digests)
+                sealed[entry.run_id] = entry
                 continue
             removed.add(entry.run_id)
-            if sealed.pop(entry.run_id, None) != _Seal(entry.format, entry.digests):
+            first = sealed.pop(entry.run_id, None)
+            if first is None or (first.format, first.digests) != (entry.format, entry.digests):
                 faults.append(LedgerFault(entry.run_id, "was removed with other rows than those it was sealed with"))
-    except (SQLAlchemyError, ValueError, TypeError) as error:
-        connection.rollback()
-        faults.append(LedgerFault(None, f"the ledger cannot be read after entry {entries}: {_first_line(error)}"))
     if kept_head is not None and kept_head not in heads:
         faults.append(
             LedgerFault(None, f"the head {kept_head} is not in the ledger: the chain was rewritten or cut off")
         )
-    for run_id, one in sealed.items():
-        faults += _run_faults(connection, run_id, one)
-    try:
+    for run_id, entry in sealed.items():
+        with _readable(connection, faults, lambda: "cannot be read", run_id):
+            faults += _run_faults(connection, entry)
+    with _readable(connection, faults, lambda: "the database cannot be read"):
         faults += [*_unsealed(connection, sealed, removed), *_strays(connection)]
-    except (SQLAlchemyError, ValueError, TypeError) as error:
-        connection.rollback()
-        faults.append(LedgerFault(None, f"the database cannot be read: {_first_line(error)}"))
-    return LedgerCheck(before, entries, len(sealed), tuple(faults))
+    return LedgerCheck(heads[-1], len(heads) - 1, len(sealed), tuple(faults))
 
 
-def _entry_faults(before: str, position: int, entry: Any) -> Iterator[LedgerFault]:
-    if entry.id != position:
-        yield LedgerFault(None, f"entry {position} of the ledger is missing")
-    elif entry.head != _head(before, entry.id, entry.kind, entry.run_id, entry.format, entry.digests, entry.sealed_at):
-        yield LedgerFault(entry.run_id, f"entry {position} of the ledger does not follow from the one before")
-
-
-def _run_faults(connection: Connection, run_id: int, sealed: _Seal) -> Iterator[LedgerFault]:
-    if sealed.form != FORMAT:
-        yield LedgerFault(run_id, f"is sealed in format {sealed.form}, and this program knows format {FORMAT}")
-        return
+@contextmanager
+def _readable(
+    connection: Connection, faults: list[LedgerFault], otherwise: Callable[[], str], run_id: int | None = None
+) -> Iterator[None]:
+    """Make a fault of what cannot be read."""
     try:
-        found = _table_digests(connection, run_id)
+        yield
     except (SQLAlchemyError, ValueError, TypeError) as error:
         # Without this, PostgreSQL refuses to read the next run too.
         connection.rollback()
-        yield LedgerFault(run_id, f"cannot be read: {_first_line(error)}")
+        reason = (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
+        faults.append(LedgerFault(run_id, f"{otherwise()}: {reason}"))
+
+
+def _entry_faults(before: str, position: int, entry: Row[Any]) -> Iterator[LedgerFault]:
+    if entry.id != position:
+        yield LedgerFault(None, f"entry {position} of the ledger is missing")
+    elif entry.head != _head(before, entry._asdict()):
+        yield LedgerFault(entry.run_id, f"entry {position} of the ledger does not follow from the one before")
+
+
+def _run_faults(connection: Connection, entry: Row[Any]) -> Iterator[LedgerFault]:
+    run_id = entry.run_id
+    if entry.format != FORMAT:
+        yield LedgerFault(run_id, f"is sealed in format {entry.format}, and this program knows format {FORMAT}")
         return
-    for table, digest in sealed.digests.items():
+    found = _table_digests(connection, run_id)
+    for table, digest in entry.digests.items():
         if found.get(table) != digest:
             yield LedgerFault(run_id, f"table {table}: sealed with {_rows(digest)}, now {_rows(found.get(table, '0'))}")
 
@@ -169,7 +161,7 @@ def _unsealed(connection: Connection, sealed: Mapping[int, object], removed: set
 
 def _strays(connection: Connection) -> Iterator[LedgerFault]:
     """Find rows whose run is gone, and stages whose payload is gone."""
-    for table in (ENCRYPTION, SAMPLE, SNAPSHOT, VERDICT):
+    for table in RUN_TABLES:
         query = select(table.c.run_id, func.count()).outerjoin(RUN, RUN.c.id == table.c.run_id)
         for run_id, count in connection.execute(query.where(RUN.c.id.is_(None)).group_by(table.c.run_id)):
             yield LedgerFault(run_id, f"table {table.name}: {count} rows of a run that is not there")
@@ -178,20 +170,15 @@ def _strays(connection: Connection) -> Iterator[LedgerFault]:
         yield LedgerFault(None, f"table stage: {lost} rows of payloads that are not there")
 
 
-def _first_line(error: Exception) -> str:
-    return (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
-
-
-def _head(
-    before: str, position: int, kind: str, run_id: int, form: int, digests: Mapping[str, str], sealed_at: datetime
-) -> str:
-    return hashlib.sha256(_line([before, position, kind, run_id, form, dict(digests), sealed_at])).hexdigest()
+def _head(before: str, entry: Mapping[str, Any]) -> str:
+    values = [entry[name] for name in ("id", "kind", "run_id", "format")]
+    return hashlib.sha256(_line([before, *values, dict(entry["digests"]), entry["sealed_at"]])).hexdigest()
 
 
 def _table_digests(connection: Connection, run_id: int) -> dict[str, str]:
     """For each table the number of the run's rows and the SHA-256 over their lines: `3 ab12…`."""
     return {
-        table: _digest(connection.execute(query.where(of_run == run_id).execution_options(yield_per=_ROWS_AT_ONCE)))
+        table: _digest(streamed(connection, query.where(of_run == run_id)))
         for table, (query, of_run) in _SEALED.items()
     }
 
@@ -229,7 +216,7 @@ _RUN = (
 _ENCRYPTION = (
     *columns(ENCRYPTION, "ordinal name name_bytes kind size_bytes ciphertext_bytes suite cipher"),
     *columns(ENCRYPTION, "digest_algorithm kdf iterations salt digest backend backend_detail backend_reason"),
-    *columns(ENCRYPTION, "status cause error started_at wall_ns"),
+    *columns(ENCRYPTION, "status cause error started_at wall_ns pack"),
     VAULT.c.vault_id,
 )
 _STAGE = (ENCRYPTION.c.ordinal, *columns(STAGE, "position program exit_code wall_ns cpu_ns"))

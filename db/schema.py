@@ -101,11 +101,9 @@ def _disposed_if_refused(engine: Engine) -> Iterator[None]:
 
 
 def known_revision(connection: Connection, where: str) -> str | None:
-    """The revision that a database is at, if this program knows it; None for one without our tables.
+    """The revision that a database is at; None for one without our tables.
 
-    Raises:
-        SchemaTooNew: a newer program wrote it.
-        RecordBeforeRelease: a program from before the first release wrote it.
+    Raises SchemaTooNew or RecordBeforeRelease if this program does not know the revision.
     """
     found = found_revision(connection)
     if found in _BEFORE_RELEASE:

@@ -11,41 +11,28 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
-from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
+from db.engine import BUSY_TIMEOUT_S, Database, explained
 from db.errors import RecordUnusable
 from db.host import ProcessIdentity, is_dead, readings, this_host, this_process
 from db.ledger import seal
 from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VerdictRow, storable
 from db.schema import upgrade
 from db.summaries import roll_up_closed_days, summarise_run
-from db.tables import (
-    ENCRYPTION,
-    HOST,
-    RUN,
-    SAMPLE,
-    SNAPSHOT,
-    STAGE,
-    VERDICT,
-)
+from db.tables import ENCRYPTION, HOST, RUN, RUN_TABLES, STAGE
 from db.words import RunStatus
 from db.writes import add_payloads, add_samples, add_snapshot, add_verdicts, columns_of, id_of
 
 T = TypeVar("T")
 
 
-class Store:
+class Store(Database):
     """The writing side of one history database; opened once per process, used from any thread."""
 
     def __init__(self, url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> None:
-        """Open the database, creating or upgrading its tables.
-
-        Raises:
-            RecordError: it cannot be used, with what to do about it.
-        """
-        self._url = parse_url(url)
+        """Open the database, creating or upgrading its tables. A RecordError says what to do if it cannot be used."""
+        super().__init__(url, readonly=False, timeout_s=timeout_s)
         self._timeout_s = timeout_s
         self._make_folder()
-        self._engine = open_engine(self._url, readonly=False, timeout_s=timeout_s)
         with explained(self._url):
             upgrade(self._engine, self.where)
 
@@ -53,15 +40,6 @@ class Store:
         # Another process opens its own connections.
         url = self._url.render_as_string(hide_password=False)
         return functools.partial(type(self), timeout_s=self._timeout_s), (url,)
-
-    @property
-    def where(self) -> str:
-        """For people: the file, or the server without the password."""
-        return shown(self._url)
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._engine.dispose()
 
     def start_run(self, new: NewRun) -> int:
         """Write the row of a run that starts now, after marking the runs of dead processes; the new run's id."""
@@ -125,12 +103,7 @@ class Store:
         return self._add(add_payloads, rows)
 
     def record_samples(self, rows: Sequence[SampleRow], interpreter_facts: Mapping[str, Mapping[str, str]]) -> int:
-        """Write samples of one run, all or none; the number of new rows.
-
-        Args:
-            rows: the samples.
-            interpreter_facts: the identity facts of each interpreter that the samples name, by its fingerprint.
-        """
+        """Write samples of one run, all or none, with facts of interpreters by fingerprint; the number of new rows."""
         return self._add(functools.partial(add_samples, interpreter_facts=interpreter_facts), rows)
 
     def record_verdicts(self, rows: Sequence[VerdictRow]) -> int:
@@ -190,7 +163,7 @@ def _remove_run(connection: Connection, run_id: int) -> None:
     seal(connection, run_id, "removed")
     payloads = select(ENCRYPTION.c.id).where(ENCRYPTION.c.run_id == run_id)
     connection.execute(delete(STAGE).where(STAGE.c.encryption_id.in_(payloads)))
-    for table in (ENCRYPTION, SAMPLE, SNAPSHOT, VERDICT):
+    for table in RUN_TABLES:
         connection.execute(delete(table).where(table.c.run_id == run_id))
     connection.execute(delete(RUN).where(RUN.c.id == run_id))
 

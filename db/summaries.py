@@ -8,29 +8,17 @@ from __future__ import annotations
 import json
 import statistics
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, Table, delete, func, insert, select
 
-from db.tables import (
-    CASE,
-    DAY_SUMMARY,
-    ENCRYPTION,
-    HOST,
-    INTERPRETER,
-    RUN,
-    SAMPLE,
-    SERIES,
-    SUMMARY,
-)
+from db.engine import in_portions, streamed
+from db.tables import CASE, DAY_SUMMARY, ENCRYPTION, HOST, INTERPRETER, RUN, SAMPLE, SERIES, SUMMARY
 from db.tables.base import columns
 from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES, TIMED_OUTCOMES, UNLOCKED_OUTCOMES
-
-_ROWS_AT_ONCE = 10_000
-_KEYS_AT_ONCE = 500
 
 
 @dataclass(slots=True)
@@ -51,14 +39,11 @@ def summarise_run(connection: Connection, run_id: int) -> None:
     """Write the summaries of a closed run, in place of those that it has. The caller holds a write transaction."""
     run = connection.execute(select(RUN.c.started_at).where(RUN.c.id == run_id)).one()
     connection.execute(delete(SUMMARY).where(SUMMARY.c.run_id == run_id))
-    tallies = _tallies(connection, (run_id,))
-    ids = _series_ids(connection, [one.series for one in tallies.values()])
     rows = [
-        {"run_id": run_id, "series_id": ids[key], "started_at": run.started_at} | _figures(one) | _of_one_run(one)
-        for key, one in tallies.items()
+        {"series": one.series, "run_id": run_id, "started_at": run.started_at} | _figures(one) | _of_one_run(one)
+        for one in _tallies(connection, (run_id,)).values()
     ]
-    if rows:
-        connection.execute(insert(SUMMARY), rows)
+    _write(connection, SUMMARY, rows)
 
 
 def roll_up_closed_days(connection: Connection, today: date) -> int:
@@ -76,11 +61,11 @@ def roll_up_closed_days(connection: Connection, today: date) -> int:
     for number in range((end - first.date()).days):
         day = first.date() + timedelta(days=number)
         if day not in rolled:
-            written += bool(_roll_up(connection, day))
+            written += _write(connection, DAY_SUMMARY, day_rows(connection, day))
     return written
 
 
-def day_rows(connection: Connection, day: date) -> list[dict[str, object]]:
+def day_rows(connection: Connection, day: date) -> list[dict[str, Any]]:
     """Add up the rows of a day's closed runs, by series; nothing is written."""
     begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
     query = select(RUN.c.id).where(RUN.c.started_at >= begin, RUN.c.started_at < begin + timedelta(days=1))
@@ -92,15 +77,14 @@ def day_rows(connection: Connection, day: date) -> list[dict[str, object]]:
     ]
 
 
-def _roll_up(connection: Connection, day: date) -> int:
-    rows = day_rows(connection, day)
-    series = [cast("dict[str, object]", row.pop("series")) for row in rows]
-    ids = _series_ids(connection, series)
-    for row, one in zip(rows, series, strict=True):
-        row["series_id"] = ids[one["key"]]
+def _write(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> bool:
+    """Write summaries, each of which has its whole `series`; whether there were any."""
+    ids = _series_ids(connection, [row["series"] for row in rows])
+    for row in rows:
+        row["series_id"] = ids[row.pop("series")["key"]]
     if rows:
-        connection.execute(insert(DAY_SUMMARY), rows)
-    return len(rows)
+        connection.execute(insert(table), rows)
+    return bool(rows)
 
 
 def _tallies(connection: Connection, run_ids: Iterable[int]) -> dict[str, _Tally]:
@@ -109,11 +93,14 @@ def _tallies(connection: Connection, run_ids: Iterable[int]) -> dict[str, _Tally
     for run_id in run_ids:
         run = connection.execute(_RUNS.where(RUN.c.id == run_id)).one()
         keeps = connection.execute(_KEPT.where(ENCRYPTION.c.run_id == run_id).limit(1)).first() is not None
-        for row in _streamed(connection, _PAYLOADS.where(ENCRYPTION.c.run_id == run_id)):
-            _add_payload(tallies, run, row, kept=keeps)
-        of_series: dict[tuple[int, int], _Tally] = {}
-        for row in _streamed(connection, _SAMPLES.where(SAMPLE.c.run_id == run_id)):
-            # Looked up by ids: to build the key for every row would take longer than all the rest.
+        # Looked up by columns: to build the key for every row would take longer than all the rest.
+        of_series: dict[tuple[object, ...], _Tally] = {}
+        for row in streamed(connection, _PAYLOADS.where(ENCRYPTION.c.run_id == run_id)):
+            own = row.suite, row.backend, size_class_of(row.size_bytes)
+            if own not in of_series:
+                of_series[own] = _payload_tally(tallies, run, row, kept=keeps)
+            _add_payload(of_series[own], row)
+        for row in streamed(connection, _SAMPLES.where(SAMPLE.c.run_id == run_id)):
             numbers = row.case_id, row.interpreter_id
             if numbers not in of_series:
                 of_series[numbers] = _sample_tally(tallies, run, row)
@@ -121,60 +108,53 @@ def _tallies(connection: Connection, run_ids: Iterable[int]) -> dict[str, _Tally
     return tallies
 
 
-def _streamed(connection: Connection, query: Any) -> Iterator[Row[Any]]:
-    yield from connection.execute(query.execution_options(yield_per=_ROWS_AT_ONCE))
-
-
 def size_class_of(size_bytes: int | None) -> int:
     """The power of two that a payload's size is below."""
     return 1 << (size_bytes or 0).bit_length()
 
 
-def _add_payload(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any], *, kept: bool) -> None:
-    """Add a payload. One that failed is in no vault, and is counted in the series of the run's good payloads."""
-    size_class = size_class_of(row.size_bytes)
+def _payload_tally(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any], *, kept: bool) -> _Tally:
+    """The tally of a payload's series; one that failed is in no vault, but counts in the series of the good ones."""
+    same = {"suite": row.suite, "backend": row.backend, "size_class": size_class_of(row.size_bytes)}
     # The keys of series without a vault have no such word.
     kept_word = ["kept"] * kept
-    key = json.dumps([row.suite, row.backend, size_class, run.fingerprint, *kept_word])
-    if key not in tallies:
-        tallies[key] = _Tally(
-            {
-                "key": key,
-                "track": json.dumps(["encryption", row.suite, row.backend, size_class, run.name, *kept_word]),
-                "kind": "encryption",
-                "host_id": run.host_id,
-                "suite": row.suite,
-                "backend": row.backend,
-                "size_class": size_class,
-                "kept": kept,
-            },
-            _covariates(run) | {"backend": row.backend_detail},
-        )
-    tally = tallies[key]
-    tally.run_ids.add(run.id)
-    if row.status == "ok":
-        tally.walls.append(row.wall_ns)
-        tally.size_bytes = (tally.size_bytes or 0) + (row.size_bytes or 0)
-    tally.failed += row.status in PAYLOAD_FAILURES
+    key = [*same.values(), run.fingerprint, *kept_word]
+    track = ["encryption", *same.values(), run.name, *kept_word]
+    series = same | {"kind": "encryption", "kept": kept}
+    return _tally(tallies, run, key, track, series, {"backend": row.backend_detail})
 
 
 def _sample_tally(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any]) -> _Tally:
-    key = json.dumps([row.key, row.workload_version, row.interpreter, run.fingerprint])
-    if key not in tallies:
-        minor = ".".join(row.version.split(".")[:2])
-        tallies[key] = _Tally(
-            {
-                "key": key,
-                "track": json.dumps(["sample", row.key, row.label.replace(row.version, minor), run.name]),
-                "kind": "sample",
-                "host_id": run.host_id,
-                "case_id": row.case_id,
-                "interpreter_id": row.interpreter_id,
-            },
-            _covariates(run) | {"interpreter": row.label, "workload": row.workload_version[:12]},
-        )
-    tallies[key].run_ids.add(run.id)
-    return tallies[key]
+    minor = ".".join(row.version.split(".")[:2])
+    key = [row.key, row.workload_version, row.interpreter, run.fingerprint]
+    track = ["sample", row.key, row.label.replace(row.version, minor), run.name]
+    series = {"kind": "sample", "case_id": row.case_id, "interpreter_id": row.interpreter_id}
+    return _tally(tallies, run, key, track, series, {"interpreter": row.label, "workload": row.workload_version[:12]})
+
+
+def _tally(
+    tallies: dict[str, _Tally],
+    run: Row[Any],
+    key: Sequence[object],
+    track: Sequence[object],
+    series: Mapping[str, object],
+    covariates: Mapping[str, object],
+) -> _Tally:
+    name = json.dumps(key)
+    if name not in tallies:
+        own = {"key": name, "track": json.dumps(track), "host_id": run.host_id, **series}
+        # Possible causes of a step in the series.
+        causes = {"code": run.code_version, "kernel": run.covariates.get("kernel"), "host": run.fingerprint[:12]}
+        tallies[name] = _Tally(own, {**causes, **covariates})
+    tallies[name].run_ids.add(run.id)
+    return tallies[name]
+
+
+def _add_payload(tally: _Tally, row: Row[Any]) -> None:
+    tally.failed += row.status in PAYLOAD_FAILURES
+    if row.status == "ok":
+        tally.walls.append(row.wall_ns)
+        tally.size_bytes = (tally.size_bytes or 0) + (row.size_bytes or 0)
 
 
 def _add_sample(tally: _Tally, row: Row[Any]) -> None:
@@ -185,11 +165,6 @@ def _add_sample(tally: _Tally, row: Row[Any]) -> None:
             tally.walls.append(row.wall_ns)
     if row.guard == "none" and row.outcome in UNLOCKED_OUTCOMES:
         tally.shares.append(1 - int(row.found) / int(row.expected))
-
-
-def _covariates(run: Row[Any]) -> dict[str, object]:
-    """Possible causes of a step in a series."""
-    return {"code": run.code_version, "kernel": run.covariates.get("kernel"), "host": run.fingerprint[:12]}
 
 
 def _figures(one: _Tally) -> dict[str, object]:
@@ -226,12 +201,9 @@ def mad(values: Sequence[float]) -> float:
 def _series_ids(connection: Connection, wanted: Sequence[Mapping[str, object]]) -> dict[object, int]:
     """The ids of series, by key; new series are written. They are looked up many at once: a run may have hundreds."""
     ids: dict[object, int] = {}
-    for start in range(0, len(wanted), _KEYS_AT_ONCE):
-        keys = [one["key"] for one in wanted[start : start + _KEYS_AT_ONCE]]
-        ids |= {
-            row.key: row.id
-            for row in connection.execute(select(SERIES.c.key, SERIES.c.id).where(SERIES.c.key.in_(keys)))
-        }
+    for keys in in_portions([one["key"] for one in wanted]):
+        query = select(SERIES.c.key, SERIES.c.id).where(SERIES.c.key.in_(keys))
+        ids |= {row.key: row.id for row in connection.execute(query)}
     for one in wanted:
         if one["key"] not in ids:
             ids[one["key"]] = connection.execute(insert(SERIES).returning(SERIES.c.id), dict(one)).scalar_one()

@@ -15,6 +15,7 @@ from typing import IO, Any
 from sqlalchemy import (
     JSON,
     Boolean,
+    ColumnElement,
     Connection,
     Date,
     LargeBinary,
@@ -32,26 +33,15 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.types import TypeEngine
 
 from db.backup import back_up, new_file, new_folder
-from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
+from db.engine import BUSY_TIMEOUT_S, ROWS_AT_ONCE, explained, open_engine, parse_url, shown, streamed
 from db.errors import NotWritten, RecordUnusable
 from db.schema import HEAD, check_readable
 from db.store import Store
-from db.tables import (
-    DAY_SUMMARY,
-    ENCRYPTION,
-    METADATA,
-    RUN,
-    SAMPLE,
-    SNAPSHOT,
-    STAGE,
-    SUMMARY,
-    VERDICT,
-)
+from db.tables import DAY_SUMMARY, ENCRYPTION, METADATA, RUN, RUN_TABLES, STAGE, SUMMARY
 from db.tables.base import UtcDateTime
 
 # Parents before children.
 TABLES: tuple[Table, ...] = tuple(METADATA.sorted_tables)
-ROWS_AT_ONCE = 2_000
 
 
 @contextmanager
@@ -72,9 +62,23 @@ def _snapshot(url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> Iterator[Connec
 def _rows(connection: Connection, table: Table, since: datetime | None = None) -> Result[Any]:
     """A table's rows in the order of their keys; rows of runs only if the run began at or after `since`."""
     query = select(table).order_by(*table.primary_key)
-    if since is not None and table.name in _OF_RUNS:
-        query = query.where(_OF_RUNS[table.name](since))
-    return connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE))
+    if since is not None:
+        query = query.where(*_later(table, since))
+    return streamed(connection, query)
+
+
+def _later(table: Table, since: datetime) -> Iterator[ColumnElement[bool]]:
+    """The condition that a row is of a run that began at or after a time, for tables whose rows are of runs."""
+    runs = select(RUN.c.id).where(RUN.c.started_at >= since)
+    if table is STAGE:
+        yield STAGE.c.encryption_id.in_(select(ENCRYPTION.c.id).where(ENCRYPTION.c.run_id.in_(runs)))
+    elif table is DAY_SUMMARY:
+        yield DAY_SUMMARY.c.day >= since.date()
+    elif table in (RUN, SUMMARY):
+        # The run of a summary may have been removed.
+        yield table.c.started_at >= since
+    elif table in RUN_TABLES:
+        yield table.c.run_id.in_(runs)
 
 
 def _copy_rows(source: Connection, target: Connection, path: str, since: datetime | None = None) -> dict[str, int]:
@@ -124,24 +128,6 @@ def import_record(path: str, url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> 
     finally:
         engine.dispose()
     return counts
-
-
-_OF_RUNS: Mapping[str, Callable[[datetime], Any]] = {
-    "run": lambda since: RUN.c.started_at >= since,
-    "encryption": lambda since: ENCRYPTION.c.run_id.in_(_runs(since)),
-    "stage": lambda since: STAGE.c.encryption_id.in_(
-        select(ENCRYPTION.c.id).where(ENCRYPTION.c.run_id.in_(_runs(since)))
-    ),
-    "sample": lambda since: SAMPLE.c.run_id.in_(_runs(since)),
-    "snapshot": lambda since: SNAPSHOT.c.run_id.in_(_runs(since)),
-    "verdict": lambda since: VERDICT.c.run_id.in_(_runs(since)),
-    "summary": lambda since: SUMMARY.c.started_at >= since,
-    "day_summary": lambda since: DAY_SUMMARY.c.day >= since.date(),
-}
-
-
-def _runs(since: datetime) -> Any:
-    return select(RUN.c.id).where(RUN.c.started_at >= since)
 
 
 _VERSION_TABLE = (

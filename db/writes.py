@@ -10,16 +10,7 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, Connection, Table, insert, or_, select, update
 
 from db.rows import InterpreterRow, PayloadRow, SampleRow, SnapshotRow, StageRow, VerdictRow, storable
-from db.tables import (
-    CASE,
-    ENCRYPTION,
-    INTERPRETER,
-    SAMPLE,
-    SNAPSHOT,
-    STAGE,
-    VAULT,
-    VERDICT,
-)
+from db.tables import CASE, ENCRYPTION, INTERPRETER, SAMPLE, SNAPSHOT, STAGE, VAULT, VERDICT
 from db.tables.base import shared_columns
 
 Ordered = TypeVar("Ordered", PayloadRow, SampleRow, VerdictRow)
@@ -28,14 +19,9 @@ Ordered = TypeVar("Ordered", PayloadRow, SampleRow, VerdictRow)
 def add_payloads(connection: Connection, rows: Sequence[PayloadRow]) -> int:
     """Add the payloads that the run does not have yet, with their stages; their number."""
     new = _new_rows(connection, ENCRYPTION, rows)
-    if not new:
-        return 0
     vault_ids = _vault_ids(connection, ((row.vault_id, row.kept_in) for row in new))
-    # Without RETURNING, for which SQLAlchemy has SQLite execute one statement per row.
-    connection.execute(
-        insert(ENCRYPTION),
-        [_of_payload(row) | {"error": storable(row.error), "vault_id": vault_ids[row.vault_id]} for row in new],
-    )
+    values = [_of_payload(row) | {"error": storable(row.error), "vault_id": vault_ids[row.vault_id]} for row in new]
+    _insert(connection, ENCRYPTION, values)
     if any(row.stages for row in new):
         written = select(ENCRYPTION.c.ordinal, ENCRYPTION.c.id).where(*_among(ENCRYPTION, new))
         ids = {row.ordinal: row.id for row in connection.execute(written)}
@@ -44,7 +30,7 @@ def add_payloads(connection: Connection, rows: Sequence[PayloadRow]) -> int:
             for row in new
             for position, stage in enumerate(row.stages)
         ]
-        connection.execute(insert(STAGE), stages)
+        _insert(connection, STAGE, stages)
     return len(new)
 
 
@@ -53,8 +39,6 @@ def add_samples(
 ) -> int:
     """Add the samples that the run does not have yet, with their cases and interpreters; their number."""
     new = _new_rows(connection, SAMPLE, rows)
-    if not new:
-        return 0
     cases: dict[tuple[str, str], int] = {}
     interpreters: dict[str, int] = {}
     for row in new:
@@ -76,8 +60,7 @@ def add_samples(
         }
         for row in new
     ]
-    connection.execute(insert(SAMPLE), values)
-    return len(new)
+    return _insert(connection, SAMPLE, values)
 
 
 def add_snapshot(connection: Connection, row: SnapshotRow) -> bool:
@@ -97,16 +80,13 @@ def add_snapshot(connection: Connection, row: SnapshotRow) -> bool:
 def add_verdicts(connection: Connection, rows: Sequence[VerdictRow]) -> int:
     """Add the verdicts that the run does not have yet; their number."""
     new = _new_rows(connection, VERDICT, rows)
-    if not new:
-        return 0
     vault_ids = _vault_ids(connection, ((row.vault_id, row.vault_path) for row in new))
     values = [
         _of_verdict(row)
         | {"vault_id": vault_ids[row.vault_id], "name": storable(row.name), "error": storable(row.error)}
         for row in new
     ]
-    connection.execute(insert(VERDICT), values)
-    return len(new)
+    return _insert(connection, VERDICT, values)
 
 
 def id_of(connection: Connection, table: Table, key: Mapping[str, object], others: Mapping[str, object]) -> int:
@@ -127,10 +107,15 @@ def columns_of(row_type: type, table: Table) -> Callable[[object], dict[str, obj
 
 def _new_rows(connection: Connection, table: Table, rows: Sequence[Ordered]) -> list[Ordered]:
     """Leave out the rows whose ordinal their run has already, so that a batch may be recorded again."""
-    if not rows:
-        return []
     known = set(connection.execute(select(table.c.ordinal).where(*_among(table, rows))).scalars())
     return [row for row in rows if row.ordinal not in known]
+
+
+def _insert(connection: Connection, table: Table, values: Sequence[Mapping[str, object]]) -> int:
+    """Insert rows, as many as there are; without RETURNING, for which SQLite is asked once per row."""
+    if values:
+        connection.execute(insert(table), values)
+    return len(values)
 
 
 def _among(table: Table, rows: Sequence[Ordered]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

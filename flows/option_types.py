@@ -30,19 +30,33 @@ def _whole(_type: Any, tokens: Sequence[Token]) -> int:
     return int(token.value)
 
 
+def _via(_type: Any, tokens: Sequence[Token]) -> str:
+    (token,) = tokens
+    if token.value not in ("prefect", "direct"):
+        raise RequestRefused(f"{token.keyword} is prefect or direct, not {token.value!r}")
+    return token.value
+
+
 def _wholes(kind: Any, tokens: Sequence[Token]) -> list[int]:
     return [_whole(kind, (token,)) for token in tokens]
 
 
+def _limit(kind: Any, tokens: Sequence[Token]) -> int:
+    number = _whole(kind, tokens)
+    if number < 1:
+        raise RequestRefused(f"{tokens[0].keyword} is at least 1")
+    return number
+
+
 # To be used for every number of a command.
 Whole = Annotated[int, Parameter(converter=_whole)]
+# A number of rows, or of runs at once.
+Limit = Annotated[int, Parameter(converter=_limit)]
 # May be repeated.
 Wholes = Annotated[list[int], Parameter(converter=_wholes, negative=(), show_default=False)]
 # May be repeated, or given once with commas.
 NAMES = Parameter(converter=_split, negative=(), show_default=False, show_choices=False, metavar="NAME,…")
 Names = Annotated[list[str], NAMES]
-# May be repeated; a comma is part of it.
-Patterns = Annotated[list[str], Parameter(negative=(), show_default=False, metavar="PATTERN")]
 Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, help="print JSON for programs")]
 Csv = Annotated[bool, Parameter(name="--csv", negative=(), show_default=False, help="print CSV for programs")]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
@@ -50,5 +64,8 @@ VaultOption = Annotated[str | None, Parameter(help="folder of the vault; default
 KeyOption = Annotated[str | None, Parameter(help="the one that it was made with; default: THREADMILL_KEY_FILE")]
 Via = Annotated[
     str | None,
-    Parameter(help="prefect: as a flow run; direct: without Prefect, same rows (default: prefect if PREFECT_API_URL)"),
+    Parameter(
+        converter=_via,
+        help="prefect: as a flow run; direct: without Prefect, same rows (default: prefect if PREFECT_API_URL)",
+    ),
 ]

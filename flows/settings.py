@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.errors import RequestRefused
 from flows.text import KEEP_FORM, parse_age
@@ -16,6 +17,8 @@ from flows.text import KEEP_FORM, parse_age
 if TYPE_CHECKING:
     from db.history import History
     from db.store import Store
+
+Record = TypeVar("Record", "History", "Store")
 
 
 def _whole_number(text: str) -> int:
@@ -40,6 +43,16 @@ def _deadline(text: str) -> float:
     return _seconds(text)
 
 
+def _amount(text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = 0
+    if not 0 < amount < math.inf:
+        raise ValueError("write a number over 0: 2, 0.5")
+    return amount
+
+
 def _age(text: str) -> str:
     parse_age(text)
     return text
@@ -57,14 +70,11 @@ def _user_data_folder() -> str:
     return user_data_dir("threadmill")
 
 
-def _setting(
-    description: str, default: Any = None, *, read: Callable[[str], Any] = str, make: Callable[[], Any] | None = None
-) -> Any:
+def _setting(description: str, default: Any = None, *, read: Callable[[str], Any] = str, **more: Any) -> Any:
     """A field: its description for `threadmill settings`, its default, and the function that reads it."""
-    metadata = {"description": description, "read": read}
-    if make is not None:
-        return field(default_factory=make, metadata=metadata)
-    return field(default=default, metadata=metadata)
+    if "default_factory" not in more:
+        more["default"] = default
+    return field(metadata={"description": description, "read": read}, **more)
 
 
 @dataclass(frozen=True)
@@ -74,13 +84,9 @@ class Settings:
     A plain dataclass, because importing pydantic-settings takes half as long as everything that a query needs.
     """
 
-    home: str = _setting("folder for history, Prefect's own files and locks", make=_user_data_folder)
+    home: str = _setting("folder for history, Prefect's own files and locks", default_factory=_user_data_folder)
     # Without its representation, which would bring its password into a log.
-    database_url: str | None = field(
-        default=None,
-        repr=False,
-        metadata={"description": "history database; default: the SQLite file history.sqlite in home", "read": str},
-    )
+    database_url: str | None = _setting("history database; default: the SQLite file history.sqlite in home", repr=False)
     database_timeout_s: float = _setting("how long to wait for a locked SQLite file", 30.0, read=_seconds)
     key_file: str | None = _setting("path of the key file (see threadmill keygen)")
     vault: str | None = _setting("folder of the vault; encrypt keeps ciphertext there, default: discards it")
@@ -92,6 +98,10 @@ class Settings:
     snapshot_age: str | None = _setting(
         "age of the vault's newest snapshot that status complains about, e.g. 2d; default: never", read=_age
     )
+    partial_after_s: float = _setting(
+        "how often a run into a vault makes a partial snapshot, which the next one takes over", 300.0, read=_deadline
+    )
+    partial_after_gib: float = _setting("how many GiB such a run reads at most before it makes one", 2.0, read=_amount)
     proof_age: str | None = _setting(
         "how long an object may go unverified before status complains, e.g. 30d; default: for ever", read=_age
     )
@@ -121,28 +131,16 @@ class Settings:
         return os.path.join(make_folder(os.path.join(os.path.abspath(self.home), "locks")), "measure")
 
     def open_history(self) -> History:
-        """Open the record for reading.
-
-        Raises:
-            RecordError: it cannot be read, with what to do about it.
-        """
+        """Open the record for reading."""
         from db.history import History
 
-        history = History(self.history_url, timeout_s=self.database_timeout_s)
-        _close_later(history.close)
-        return history
+        return _closed_later(History(self.history_url, timeout_s=self.database_timeout_s))
 
     def open_store(self) -> Store:
-        """Open the record for writing; make or upgrade it if need be.
-
-        Raises:
-            RecordError: it cannot be used, with what to do about it.
-        """
+        """Open the record for writing; make or upgrade it if need be."""
         from db.store import Store
 
-        store = Store(self.history_url, timeout_s=self.database_timeout_s)
-        _close_later(store.close)
-        return store
+        return _closed_later(Store(self.history_url, timeout_s=self.database_timeout_s))
 
     @property
     def usable_jobs(self) -> int:
@@ -178,17 +176,14 @@ def records_closed_at_the_end() -> Iterator[None]:
             _CLOSED_LATER.reset(before)
 
 
-def _close_later(close: Callable[[], None]) -> None:
+def _closed_later(record: Record) -> Record:
     if (stack := _CLOSED_LATER.get()) is not None:
-        stack.callback(close)
+        stack.callback(record.close)
+    return record
 
 
 def make_folder(path: str) -> str:
-    """Make a folder for its owner only, unless it is there; its path.
-
-    Raises:
-        RequestRefused: it cannot be made.
-    """
+    """Make a folder for its owner only, unless it is there; its path."""
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
     except OSError as error:
@@ -197,11 +192,7 @@ def make_folder(path: str) -> str:
 
 
 def load_settings() -> Settings:
-    """The settings in force: those of the command that runs in this process, or else of the environment.
-
-    Raises:
-        RequestRefused: a variable has a value that cannot be used.
-    """
+    """The settings in force: those of the command that runs in this process, or else of the environment."""
     if (settings := _IN_FORCE.get()) is not None:
         return settings
     given: dict[str, Any] = {}
@@ -220,11 +211,7 @@ def load_settings() -> Settings:
 
 
 def settings_with(vault: str | None = None, key_file: str | None = None, jobs: int | None = None) -> Settings:
-    """The settings in force, but for the options that are given.
-
-    Raises:
-        RequestRefused: a number that makes no sense, or an empty path. In the environment, empty is as good as unset.
-    """
+    """The settings in force, but for the options that are given; an empty path is refused."""
     for option, path in (("--key-file", key_file), ("--vault", vault)):
         # From a shell variable that is not set: the ciphertext would be discarded without a word.
         if path == "":

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 Value = TypeVar("Value")
+Word = TypeVar("Word", bound=str)
+Made = TypeVar("Made")
 
 TIMES = "\N{MULTIPLICATION SIGN}"
+# The message of a run is one line, and names at most so many faults; all of them: threadmill history failures.
+FAULTS_NAMED = 5
 _AGE_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
-def if_known(write: Callable[[Value], str], value: Value | None) -> str | None:
-    """The value, written; None stays None, an empty cell."""
-    return None if value is None else write(value)
+def if_known(make: Callable[[Value], Made], value: Value | None) -> Made | None:
+    """The result for a value; None stays None, an empty cell."""
+    return None if value is None else make(value)
 
 
 # Names
@@ -42,6 +46,17 @@ def number(value: float) -> str:
 def plural(count: int, what: str) -> str:
     """`1 trial`, `2,000 trials`."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def counted(counts: Mapping[Word, int]) -> str:
+    """Counts by status: `2,000 ok, 3 failed`; the good ones first, then the most frequent."""
+    return ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items(), key=lambda one: (one[0] != "ok", -one[1])))
+
+
+def named(faults: Sequence[str], total: int) -> str:
+    """The faults, and how many more there are: `one; other and 3 more`."""
+    more = total - len(faults)
+    return "; ".join(faults) + (f" and {more:,} more" if more else "")
 
 
 def percent(share: float) -> str:
@@ -153,11 +168,7 @@ KEEP_FORM = r"[1-9]\d{0,4}[dw]"
 
 
 def parse_age(text: str) -> timedelta:
-    """`30m`, `36h`, `2d`, `4w`.
-
-    Raises:
-        ValueError: it is none of these.
-    """
+    """`30m`, `36h`, `2d`, `4w`; ValueError if it is none of these."""
     match = re.fullmatch(r"([1-9]\d{0,4})([mhdw])", text)
     if match is None:
         raise ValueError("an age is a number of minutes, hours, days or weeks: 30m, 36h, 2d, 4w")

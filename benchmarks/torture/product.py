@@ -14,7 +14,7 @@ from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import reading
 from tasks.vault.lookup import newest_snapshot, open_or_recover
 from tasks.vault.objects import decrypt_checked
-from tasks.vault.portions import Wanted, plan_restore
+from tasks.vault.portions import RestorePlan, Wanted
 from tasks.vault.restore import restore_portion
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
@@ -50,10 +50,10 @@ def plaintext(place: Place, snapshot: str, path: Path, *, key: Path | None = Non
     with suppress(VaultError):
         vault = open_vault(str(place.vault), KeyFile(str(key or place.key)).secret())
         with open_snapshot(vault, snapshot) as opened, scratch() as target:
-            plan, folder = plan_restore(opened, Wanted.below([name])), make_target(str(target))
-            with suppress(VaultError):
-                for portion in plan.portions:
-                    restore_portion(vault, portion, plan.wanted, folder, overwrite=False, cancel=NEVER)
+            folder = make_target(str(target))
+            with suppress(VaultError), RestorePlan(opened, Wanted.below([name])) as plan:
+                for portion in plan.portions():
+                    restore_portion(vault, portion, folder, overwrite=False, cancel=NEVER)
             out += [below.read_bytes() for below in target.rglob("*") if below.is_file()]
             entry = next(entry for entry in opened.entries() if entry.path == name)
             assert isinstance(entry, FileEntry)

@@ -39,33 +39,21 @@ class History(RunReads, PayloadReads, SampleReads, TrendReads, FailureReads, Slo
 
     def head(self, run_id: int) -> str | None:
         """The ledger's head when the run was sealed; None before that."""
-        if self.empty:
-            return None
-        with self._reading() as connection:
-            return head_of(connection, run_id)
+        return self._ask(lambda connection: head_of(connection, run_id), empty=None)
 
     def size(self) -> RecordSize:
         """How many bytes the record takes, SQLite's write-ahead log included, and how many runs it has."""
-        if self.empty:
-            return RecordSize(0, 0)
         # Late: few commands ask for it.
         from db.health import size_of
 
-        with self._reading() as connection:
-            return size_of(connection, self._url)
+        return self._ask(lambda connection: size_of(connection, self._url), empty=RecordSize(0, 0))
 
     def stats(self) -> RecordStats | None:
         """The rows and bytes of every table; None where nothing is recorded. Reads all of a SQLite file."""
-        if self.empty:
-            return None
         from db.health import stats_of
 
-        with self._reading() as connection:
-            return stats_of(connection, self._url)
+        return self._ask(lambda connection: stats_of(connection, self._url), empty=None)
 
     def verify(self, kept_head: str | None = None) -> LedgerCheck:
         """Check that every sealed run is as it was sealed; see `db.ledger.verify`."""
-        if self.empty:
-            return LedgerCheck(GENESIS, 0, 0, ())
-        with self._reading() as connection:
-            return verify(connection, kept_head)
+        return self._ask(lambda connection: verify(connection, kept_head), empty=LedgerCheck(GENESIS, 0, 0, ()))

@@ -8,17 +8,8 @@ from typing import Any, Literal, get_args
 from sqlalchemy import Select, func, literal_column, select
 
 from db.answers import FailureRow
-from db.history.reader import RecordReader, SeriesFilter, failed, of_case, of_hosts, of_interpreters, unindexed, within
-from db.tables import (
-    CASE,
-    ENCRYPTION,
-    HOST,
-    INTERPRETER,
-    RUN,
-    SAMPLE,
-    VAULT,
-    VERDICT,
-)
+from db.history.reader import RecordReader, SeriesFilter, failed, of_case, of_interpreters, one_of, unindexed, within
+from db.tables import CASE, ENCRYPTION, HOST, INTERPRETER, RUN, SAMPLE, VAULT, VERDICT
 from db.tables.base import columns
 from db.words import PAYLOAD_FAILURES, RUN_FAILURES, SAMPLE_FAILURES, VERDICT_FAULTS
 
@@ -34,17 +25,12 @@ class FailureReads(RecordReader):
         """Runs that failed or crashed, payloads that failed or changed while read, broken samples, faults of vaults.
 
         They are one list, newest first by the time at which each started. A filter by suite or backend leaves only
-        payloads, a filter by case or interpreter only samples.
-
-        Args:
-            which: the filters.
-            kinds: only these, `run`, `payload`, `sample` or `verdict`; empty for all kinds that the filters leave.
-            limit: the length of the whole list.
+        payloads, a filter by case or interpreter only samples; no `kinds` are all that the filters leave.
         """
         rows: list[FailureRow] = []
         for query, started_at in _queries(which, kinds):
-            newest = query.where(*of_hosts(which.hosts)).order_by(started_at.desc()).limit(limit)
-            found = self._rows(within(newest, started_at, which.since, which.until))
+            wanted = query.where(*one_of(HOST.c.name, which.hosts), *within(started_at, which))
+            found = self._rows(wanted.order_by(started_at.desc()).limit(limit))
             rows += [FailureRow(**{"ordinal": None, "cause": None} | row._asdict()) for row in found]
         return sorted(rows, key=lambda row: (row.started_at, row.run_id, row.ordinal or 0), reverse=True)[:limit]
 
@@ -56,12 +42,8 @@ def _queries(which: SeriesFilter, kinds: Sequence[FailureKind]) -> Iterator[tupl
         # One query per status: each walks its part of the index from the newest row on, and stops at the limit.
         yield from ((_RUNS.where(RUN.c.status == status), RUN.c.started_at) for status in RUN_FAILURES)
     if "payload" in kinds and not which.of_samples:
-        query = _PAYLOADS
-        if which.suites:
-            query = query.where(unindexed(ENCRYPTION.c.suite).in_(which.suites))
-        if which.backends:
-            query = query.where(ENCRYPTION.c.backend.in_(which.backends))
-        yield query, ENCRYPTION.c.started_at
+        wanted = *one_of(unindexed(ENCRYPTION.c.suite), which.suites), *one_of(ENCRYPTION.c.backend, which.backends)
+        yield _PAYLOADS.where(*wanted), ENCRYPTION.c.started_at
     if "sample" in kinds and not which.of_payloads:
         yield _SAMPLES.where(*of_case(which.case), *of_interpreters(which.interpreters)), SAMPLE.c.started_at
     if "verdict" in kinds and not which.of_samples and not which.of_payloads:

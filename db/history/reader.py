@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, and_, func, literal_column, or_, select
 
-from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
+from db.engine import BUSY_TIMEOUT_S, Database, explained
 from db.rows import display_name
 from db.schema import check_readable
-from db.tables import CASE, HOST, INTERPRETER
+from db.tables import CASE, INTERPRETER
+
+T = TypeVar("T")
 
 
-class RecordReader:
+class RecordReader(Database):
     """The reading side of one history database. A database that is not there yet reads as an empty one."""
 
     def __init__(self, url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> None:
-        """Open the database for reading.
-
-        Raises:
-            RecordError: it cannot be read, with what to do about it.
-        """
-        self._url = parse_url(url)
-        self._engine = open_engine(self._url, readonly=True, timeout_s=timeout_s)
+        """Open the database for reading. A RecordError says what to do if it cannot be read."""
+        super().__init__(url, readonly=True, timeout_s=timeout_s)
         file = self._url.database if self._url.get_backend_name() == "sqlite" else None
         self.empty = file is not None and not os.path.exists(file)
         """Whether nothing has ever been recorded there."""
@@ -35,29 +33,32 @@ class RecordReader:
             with explained(self._url):
                 self.empty = not check_readable(self._engine, self.where)
 
-    @property
-    def where(self) -> str:
-        """For people: the file, or the server without the password."""
-        return shown(self._url)
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._engine.dispose()
-
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the record; not for an empty record."""
         with explained(self._url), self._engine.connect() as connection:
             yield connection
 
-    def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+    def _ask(self, question: Callable[[Connection], T], *, empty: T) -> T:
+        """The answer to a question, or that of an empty record."""
         if self.empty:
-            return []
+            return empty
         with self._reading() as connection:
-            return connection.execute(query).all()
+            return question(connection)
 
+    def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        return self._ask(lambda connection: connection.execute(query).all(), empty=())
 
-T = TypeVar("T")
+    def _newest(self, queries: Sequence[Select[Any]], time: Column[Any], limit: int | None) -> Sequence[Row[Any]]:
+        """The newest rows of all queries: each walks its part of an index from the newest row on, up to the limit.
+
+        Several queries have to select the time and the `id`.
+        """
+        newest = time.desc(), time.table.c.id.desc()
+        rows = [row for query in queries for row in self._rows(query.order_by(*newest).limit(limit))]
+        if len(queries) > 1:
+            rows.sort(key=attrgetter(time.key, "id"), reverse=True)
+        return rows[:limit]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,29 +147,24 @@ class SeriesFilter(TimeFilter):
         return bool(self.suites or self.backends)
 
 
-# Enough for a long listing, and below every database's limit on parameters.
-_PORTION = 500
-_ROWS_AT_ONCE = 2_000
+def within(column: Column[Any], time: TimeFilter) -> Iterator[ColumnElement[bool]]:
+    """The conditions on a time, as far as it is limited."""
+    if time.since is not None:
+        yield column >= time.since
+    if time.until is not None:
+        yield column < time.until
 
 
-def in_portions(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Split values for `IN (…)` into portions."""
-    for start in range(0, len(values), _PORTION):
-        yield values[start : start + _PORTION]
+def equal(column: Column[Any] | ColumnElement[Any], wanted: str | int | None) -> Iterator[ColumnElement[bool]]:
+    """The condition that a column has the wanted value, if there is one."""
+    if wanted is not None:
+        yield column == wanted
 
 
-def within(query: Select[Any], column: Column[Any], since: datetime | None, until: datetime | None) -> Select[Any]:
-    """The query, limited to a time."""
-    if since is not None:
-        query = query.where(column >= since)
-    if until is not None:
-        query = query.where(column < until)
-    return query
-
-
-def streamed(connection: Connection, query: Select[Any]) -> Iterable[Row[Any]]:
-    """The rows of a query, in constant memory."""
-    return connection.execute(query.execution_options(yield_per=_ROWS_AT_ONCE))
+def one_of(column: Column[Any] | ColumnElement[Any], wanted: Sequence[str | int]) -> Iterator[ColumnElement[bool]]:
+    """The condition that a column has one of the wanted values, if there are any."""
+    if wanted:
+        yield column.in_(wanted)
 
 
 def counted(*columns: Column[Any], size_bytes: Column[Any]) -> Select[Any]:
@@ -210,12 +206,6 @@ def of_interpreters(interpreters: Sequence[str]) -> Iterator[ColumnElement[bool]
     """The condition on `interpreter`, if there is one."""
     if interpreters:
         yield or_(*(_is_interpreter(wanted) for wanted in interpreters))
-
-
-def of_hosts(hosts: Sequence[str]) -> Iterator[ColumnElement[bool]]:
-    """The condition on `host`, if there is one."""
-    if hosts:
-        yield HOST.c.name.in_(hosts)
 
 
 def _is_interpreter(wanted: str) -> ColumnElement[bool]:

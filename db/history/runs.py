@@ -8,36 +8,26 @@ from datetime import datetime
 from itertools import product
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, or_, select
+from sqlalchemy import Row, and_, func, or_, select
 
 from db.answers import PayloadCount
+from db.engine import in_portions
 from db.history.reader import (
     PayloadFilter,
     RecordReader,
     SampleFilter,
+    TimeFilter,
     at_or_below,
     counted,
     failed,
-    in_portions,
     of_case,
-    of_hosts,
     of_interpreters,
+    one_of,
     unindexed,
     within,
 )
 from db.rows import InterpreterRow, PayloadRow, RunRow, SampleRow, StageRow, count_or_text, display_name
-from db.tables import (
-    CASE,
-    ENCRYPTION,
-    HOST,
-    INTERPRETER,
-    RUN,
-    SAMPLE,
-    SERIES,
-    STAGE,
-    SUMMARY,
-    VAULT,
-)
+from db.tables import CASE, ENCRYPTION, HOST, INTERPRETER, RUN, SAMPLE, SERIES, STAGE, SUMMARY, VAULT
 from db.tables.base import shared_columns
 from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES
 
@@ -60,21 +50,19 @@ class RunReads(RecordReader):
         hosts: Sequence[str] = (),
     ) -> list[RunRow]:
         """The newest runs that started in a time, with one of the statuses, on one of the hosts."""
-        query = within(_RUNS.where(*of_hosts(hosts)), RUN.c.started_at, since, until)
-        query = query.order_by(RUN.c.started_at.desc(), RUN.c.id.desc()).limit(limit)
-        # One query per status: each walks its part of the index from the newest row on, and stops at the limit.
+        time = within(RUN.c.started_at, TimeFilter(since=since, until=until))
+        query = _RUNS.where(*one_of(HOST.c.name, hosts), *time)
         queries = [query.where(RUN.c.status == status) for status in dict.fromkeys(statuses)] or [query]
-        rows = [_run_row(row) for one in queries for row in self._rows(one)]
-        return sorted(rows, key=lambda row: (row.started_at, row.id), reverse=True)[:limit]
+        return [RunRow(**row._asdict()) for row in self._newest(queries, RUN.c.started_at, limit)]
 
     def run(self, run_id: int) -> RunRow | None:
         """One run by its number."""
-        return next((_run_row(row) for row in self._rows(_RUNS.where(RUN.c.id == run_id))), None)
+        return next((RunRow(**row._asdict()) for row in self._rows(_RUNS.where(RUN.c.id == run_id))), None)
 
     def run_of_flow(self, flow_run_id: str) -> RunRow | None:
         """The last attempt of a Prefect flow run."""
         query = _RUNS.where(RUN.c.flow_run_id == flow_run_id).order_by(RUN.c.attempt.desc()).limit(1)
-        return next((_run_row(row) for row in self._rows(query)), None)
+        return next((RunRow(**row._asdict()) for row in self._rows(query)), None)
 
     def counts(self, run_id: int) -> list[PayloadCount]:
         """How the payloads of a run ended."""
@@ -86,39 +74,27 @@ class RunReads(RecordReader):
 _RUNS = select(*shared_columns(RUN, RunRow), HOST.c.name.label("host")).join(HOST)
 
 
-def _run_row(row: Row[Any]) -> RunRow:
-    return RunRow(**row._asdict())
-
-
 class PayloadReads(RecordReader):
     """Payloads, newest first."""
 
     def payloads(self, which: PayloadFilter, *, limit: int | None = 20) -> list[PayloadRow]:
         """Payloads with their stages, newest first; the payloads of one run in their order."""
-        query = within(_PAYLOADS, ENCRYPTION.c.started_at, which.since, which.until).limit(limit)
-        if which.backends:
-            query = query.where(ENCRYPTION.c.backend.in_(which.backends))
+        of_backend = one_of(ENCRYPTION.c.backend, which.backends)
+        query = _PAYLOADS.where(*within(ENCRYPTION.c.started_at, which), *of_backend)
         if which.hosts:
-            query = query.join(RUN).join(HOST).where(*of_hosts(which.hosts))
+            query = query.join(RUN).join(HOST).where(HOST.c.name.in_(which.hosts))
         if which.failed:
             query = query.where(failed(ENCRYPTION.c.status, PAYLOAD_FAILURES))
+        of_suite = one_of(unindexed(ENCRYPTION.c.suite), which.suites)
         if which.run_id is not None:
-            return self._with_stages(self._rows(_of_run(query, which.run_id, which.suites)))
-        query = query.order_by(ENCRYPTION.c.started_at.desc(), ENCRYPTION.c.id.desc())
-        return self._with_stages(self._newest(query, which, limit))
-
-    def _newest(self, query: Select[Any], which: PayloadFilter, limit: int | None) -> Sequence[Row[Any]]:
-        """Run one query per path or suite: each walks its part of an index and stops at the limit."""
-        suites = tuple(dict.fromkeys(which.suites))
-        queries = [query]
+            query = query.where(ENCRYPTION.c.run_id == which.run_id, *of_suite)
+            return self._with_stages(self._rows(query.order_by(ENCRYPTION.c.ordinal).limit(limit)))
+        queries = [query.where(*of_suite)]
         if which.path is not None:
-            queries = [query.where(one) for one in at_or_below(ENCRYPTION.c.name, which.path)]
-        if suites and (which.path is not None or which.failed):
-            queries = [one.where(unindexed(ENCRYPTION.c.suite).in_(suites)) for one in queries]
-        elif suites:
-            queries = [query.where(ENCRYPTION.c.suite == suite) for suite in suites]
-        rows = [row for one in queries for row in self._rows(one)]
-        return sorted(rows, key=lambda row: (row.started_at, row.id), reverse=True)[:limit] if queries[1:] else rows
+            queries = [queries[0].where(one) for one in at_or_below(ENCRYPTION.c.name, which.path)]
+        elif which.suites and not which.failed:
+            queries = [query.where(ENCRYPTION.c.suite == suite) for suite in dict.fromkeys(which.suites)]
+        return self._with_stages(self._newest(queries, ENCRYPTION.c.started_at, limit))
 
     def last_digest(self, name: bytes) -> PayloadRow | None:
         """The newest good encryption of a file, by its absolute path."""
@@ -126,8 +102,7 @@ class PayloadReads(RecordReader):
         same = ENCRYPTION.c.name_bytes.is_(None) if name_bytes is None else ENCRYPTION.c.name_bytes == name_bytes
         query = _PAYLOADS.where(ENCRYPTION.c.name == text, ENCRYPTION.c.status == "ok")
         query = query.where(ENCRYPTION.c.kind == "file", same)
-        rows = self._rows(query.order_by(ENCRYPTION.c.started_at.desc(), ENCRYPTION.c.id.desc()).limit(1))
-        return next(iter(self._with_stages(rows)), None)
+        return next(iter(self._with_stages(self._newest([query], ENCRYPTION.c.started_at, 1))), None)
 
     def done_before(self, flow_run_id: str) -> frozenset[tuple[bytes, str, str]]:
         """The good payloads of earlier attempts of a Prefect flow run: (name, suite, backend)."""
@@ -159,12 +134,6 @@ _PAYLOADS = (
 )
 
 
-def _of_run(query: Select[Any], run_id: int, suites: Sequence[str]) -> Select[Any]:
-    if suites:
-        query = query.where(unindexed(ENCRYPTION.c.suite).in_(suites))
-    return query.where(ENCRYPTION.c.run_id == run_id).order_by(ENCRYPTION.c.ordinal)
-
-
 def _payload_row(row: Row[Any], stages: Sequence[StageRow]) -> PayloadRow:
     values = row._asdict()
     del values["id"]
@@ -176,15 +145,18 @@ class SampleReads(RecordReader):
 
     def samples(self, which: SampleFilter, *, limit: int | None = 20) -> list[SampleRow]:
         """Samples, newest first; the samples of one run in their order."""
+        query = _SAMPLES.where(
+            *of_case(which.case),
+            *of_interpreters(which.interpreters),
+            *one_of(HOST.c.name, which.hosts),
+            *within(SAMPLE.c.started_at, which),
+        )
         if which.run_id is not None:
-            query = _timed(_SAMPLES.where(SAMPLE.c.run_id == which.run_id, *_conditions(which)), which)
+            query = query.where(SAMPLE.c.run_id == which.run_id)
             return [_sample_row(row) for row in self._rows(query.order_by(SAMPLE.c.ordinal).limit(limit))]
-        newest = (SAMPLE.c.started_at.desc(), SAMPLE.c.id.desc())
         if limit is not None and limit <= _ROWS_LOOKED_UP and (pairs := self._few_pairs(which)) is not None:
-            query = _SAMPLES.where(SAMPLE.c.id.in_(self._newest_of(pairs, which, limit))).order_by(*newest)
-        else:
-            query = _timed(_SAMPLES.where(*_conditions(which)), which).order_by(*newest)
-        return [_sample_row(row) for row in self._rows(query.limit(limit))]
+            query = _SAMPLES.where(SAMPLE.c.id.in_(self._newest_of(pairs, which, limit)))
+        return [_sample_row(row) for row in self._newest([query], SAMPLE.c.started_at, limit)]
 
     def runs_with(self, which: SampleFilter, *, limit: int = 5) -> list[int]:
         """The ids of the newest runs that have such samples; the time is the start of the run."""
@@ -199,9 +171,9 @@ class SampleReads(RecordReader):
         sample = select(SAMPLE.c.id).select_from(SAMPLE).join(CASE).join(INTERPRETER)
         sample = sample.where(*such, SAMPLE.c.run_id == RUN.c.id)
         known = or_(summary.exists(), and_(RUN.c.status == "running", sample.exists()))
-        query = select(RUN.c.id).join(HOST).where(known, *of_hosts(which.hosts))
-        query = query.order_by(RUN.c.started_at.desc(), RUN.c.id.desc()).limit(limit)
-        return [row.id for row in self._rows(within(query, RUN.c.started_at, which.since, which.until))]
+        of_host = one_of(HOST.c.name, which.hosts)
+        query = select(RUN.c.id).join(HOST).where(known, *of_host, *within(RUN.c.started_at, which))
+        return [row.id for row in self._newest([query], RUN.c.started_at, limit)]
 
     def failed_samples(self, run_id: int) -> int:
         """How many samples of a run say that something is broken."""
@@ -221,16 +193,14 @@ class SampleReads(RecordReader):
 
     def _newest_of(self, pairs: list[tuple[int, int]], which: SampleFilter, limit: int) -> list[int]:
         """Ids of the newest samples of all these pairs."""
-        newest: list[tuple[datetime, int]] = []
-        for case_id, interpreter_id in pairs:
-            query = _timed(select(SAMPLE.c.started_at, SAMPLE.c.id), which)
-            query = query.where(SAMPLE.c.case_id == case_id, SAMPLE.c.interpreter_id == interpreter_id)
-            if which.hosts:
-                query = query.join(RUN, SAMPLE.c.run_id == RUN.c.id).join(HOST)
-                query = query.where(*of_hosts(which.hosts))
-            query = query.order_by(SAMPLE.c.started_at.desc(), SAMPLE.c.id.desc()).limit(limit)
-            newest += [(row.started_at, row.id) for row in self._rows(query)]
-        return [sample_id for _, sample_id in sorted(newest, reverse=True)[:limit]]
+        query = select(SAMPLE.c.started_at, SAMPLE.c.id).where(*within(SAMPLE.c.started_at, which))
+        if which.hosts:
+            query = query.join(RUN, SAMPLE.c.run_id == RUN.c.id).join(HOST).where(HOST.c.name.in_(which.hosts))
+        queries = [
+            query.where(SAMPLE.c.case_id == case_id, SAMPLE.c.interpreter_id == interpreter_id)
+            for case_id, interpreter_id in pairs
+        ]
+        return [row.id for row in self._newest(queries, SAMPLE.c.started_at, limit)]
 
 
 _INTERPRETER = {f"interpreter_{column.key}": column for column in shared_columns(INTERPRETER, InterpreterRow)}
@@ -248,14 +218,6 @@ _SAMPLES = (
     .join(RUN, SAMPLE.c.run_id == RUN.c.id)
     .join(HOST)
 )
-
-
-def _conditions(which: SampleFilter) -> Any:
-    return (*of_case(which.case), *of_interpreters(which.interpreters), *of_hosts(which.hosts))
-
-
-def _timed(query: Select[Any], which: SampleFilter) -> Select[Any]:
-    return within(query, SAMPLE.c.started_at, which.since, which.until)
 
 
 def _sample_row(row: Row[Any]) -> SampleRow:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
 from types import SimpleNamespace
 from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Row, Select, func, or_, select
 
 from db.answers import MedianRow, SeriesRow, SummaryRow, TrendRow
-from db.history.reader import RecordReader, SeriesFilter, in_portions, of_case, of_hosts, of_interpreters, within
+from db.engine import in_portions
+from db.history.reader import RecordReader, SeriesFilter, TimeFilter, of_case, of_interpreters, one_of, within
 from db.summaries import day_rows
 from db.tables import CASE, DAY_SUMMARY, HOST, INTERPRETER, SERIES, SUMMARY
 from db.tables.base import columns, shared_columns
@@ -27,13 +29,14 @@ class SeriesReads(RecordReader):
 
     def series(self, which: SeriesFilter) -> list[SeriesRow]:
         """The series that match, whenever they were measured: series of encryptions first, the others by case."""
-        query = _SERIES.where(*of_case(which.case), *of_interpreters(which.interpreters), *of_hosts(which.hosts))
-        if which.suites:
-            query = query.where(SERIES.c.suite.in_(which.suites))
-        if which.backends:
-            query = query.where(SERIES.c.backend.in_(which.backends))
-        if which.series_ids:
-            query = query.where(SERIES.c.id.in_(which.series_ids))
+        query = _SERIES.where(
+            *of_case(which.case),
+            *of_interpreters(which.interpreters),
+            *one_of(HOST.c.name, which.hosts),
+            *one_of(SERIES.c.suite, which.suites),
+            *one_of(SERIES.c.backend, which.backends),
+            *one_of(SERIES.c.id, which.series_ids),
+        )
         payloads = (SERIES.c.suite, SERIES.c.backend, SERIES.c.kept, SERIES.c.size_class)
         order = (SERIES.c.kind, *payloads, CASE.c.key, INTERPRETER.c.label, SERIES.c.id)
         return [SeriesRow(**row._asdict()) for row in self._rows(query.order_by(*order))]
@@ -43,24 +46,15 @@ class SeriesReads(RecordReader):
     ) -> list[SummaryRow]:
         """The summary of each series in each closed run, removed runs included.
 
-        They come series by series, in the order of `series`, and within a series from the oldest run to the newest.
-
-        Args:
-            which: series and time.
-            run_id: only this run.
-            limit: only the newest runs of each series.
+        They come series by series, in the order of `series`, and within a series from the oldest run to the newest;
+        `limit` leaves only the newest runs of each series.
         """
         series = self.series(which)
         rows = self._summary_rows(_SUMMARIES, series, which, run_id, limit)
         return [SummaryRow(one, *row[1:]) for one in series for row in rows[one.series_id]]
 
     def medians(self, which: SeriesFilter, *, limit: int) -> list[MedianRow]:
-        """The medians of `summaries` alone, where there are any: a third of the time, for questions about all series.
-
-        Args:
-            which: series and time.
-            limit: only the newest runs of each series.
-        """
+        """The medians of `summaries` alone, where there are any: a third of the time for questions about all series."""
         series = self.series(which)
         timed = _MEDIANS.where(SUMMARY.c.median_ns.is_not(None))
         rows = self._summary_rows(timed, series, which, limit=limit)
@@ -70,7 +64,7 @@ class SeriesReads(RecordReader):
         self,
         selected: Select[Any],
         series: Sequence[SeriesRow],
-        which: SeriesFilter,
+        time: TimeFilter,
         run_id: int | None = None,
         limit: int | None = None,
     ) -> Mapping[int, list[Row[Any]]]:
@@ -78,7 +72,7 @@ class SeriesReads(RecordReader):
         newest = (SUMMARY.c.started_at.desc(), SUMMARY.c.run_id.desc())
         # A run in which the interpreter could not do the case at all says nothing about the series.
         some_rows = or_(SUMMARY.c.n > 0, SUMMARY.c.failed > 0, SUMMARY.c.noisy > 0)
-        query = within(selected.where(some_rows).order_by(*newest), SUMMARY.c.started_at, which.since, which.until)
+        query = selected.where(some_rows, *within(SUMMARY.c.started_at, time)).order_by(*newest)
         queries: Iterable[Select[Any]]
         if run_id is not None:
             queries = [query.where(SUMMARY.c.run_id == run_id)]
@@ -104,61 +98,54 @@ class TrendReads(SeriesReads):
 
         A day's quartiles are those of all its good and quiet rows, which do not follow from its runs' quartiles: they
         come from the roll-up of closed days, else from raw rows. Days are whole: the day of `since` counts from its
-        beginning, and the day of `until` to its end. Open runs do not count.
-
-        Args:
-            which: series and time.
-            by: whether a row stands for a day or a run.
-            limit: only the newest days or runs of each series.
+        beginning, and the day of `until` to its end. Open runs do not count. `limit` leaves only the newest days or
+        runs of each series.
         """
         series = self.series(which)
         if by == "run":
             rows = self._summary_rows(_RUNS, series, which, limit=limit)
             return [_run(one, row) for one in series for row in rows[one.series_id]]
-        begin, end = _days_of(which)
-        newest = self._not_rolled_up(series, begin, end, limit)
-        older = self._rolled_up(series, begin, end, limit)
+        days = _whole_days(which)
+        newest = self._not_rolled_up(series, days, limit)
+        older = self._rolled_up(series, days, limit)
         return [row for one in series for row in _newest(older[one.series_id] + newest[one.series_id], limit)]
 
-    def _rolled_up(self, series: Sequence[SeriesRow], begin: date | None, end: date | None, limit: int | None) -> _Days:
+    def _rolled_up(self, series: Sequence[SeriesRow], days: TimeFilter, limit: int | None) -> _Days:
         query = _DAYS
-        if begin is not None:
-            query = query.where(DAY_SUMMARY.c.day >= begin)
-        if end is not None:
-            query = query.where(DAY_SUMMARY.c.day <= end)
+        if days.since is not None:
+            query = query.where(DAY_SUMMARY.c.day >= days.since.date())
+        if days.until is not None:
+            query = query.where(DAY_SUMMARY.c.day < days.until.date())
         query = query.order_by(DAY_SUMMARY.c.day.desc()).limit(limit)
-        days: _Days = defaultdict(list)
+        found: _Days = {}
         for one in series:
             rows = self._rows(query.where(DAY_SUMMARY.c.series_id == one.series_id))
-            days[one.series_id] = [_day(one, _midnight(row.day), row.runs, row) for row in reversed(rows)]
-        return days
+            found[one.series_id] = [_day(one, _midnight(row.day), row.runs, row) for row in reversed(rows)]
+        return found
 
-    def _not_rolled_up(
-        self, series: Sequence[SeriesRow], begin: date | None, end: date | None, limit: int | None
-    ) -> _Days:
+    def _not_rolled_up(self, series: Sequence[SeriesRow], days: TimeFilter, limit: int | None) -> _Days:
         """Days after the last one that was rolled up.
 
         If a series has one run on a day, its summary is that of the day; else the day's rows are added up.
         """
         last = next((row[0] for row in self._rows(select(func.max(DAY_SUMMARY.c.day)))), None)
         if last is not None:
-            begin = max(begin or last, last + _DAY)
-        rows = self._summary_rows(_RUNS, series, _whole_days(begin, end))
-        runs: dict[int, dict[date, list[Row[Any]]]] = {}
+            after = _midnight(last + _DAY)
+            days = TimeFilter(since=max(days.since or after, after), until=days.until)
+        rows = self._summary_rows(_RUNS, series, days)
+        runs: dict[int, list[tuple[date, list[Row[Any]]]]] = {}
         for one in series:
-            by_day: dict[date, list[Row[Any]]] = defaultdict(list)
-            for row in rows[one.series_id]:
-                by_day[row.started_at.date()].append(row)
-            runs[one.series_id] = dict(_newest(sorted(by_day.items()), limit))
-        added_up = self._added_up(series, {day for own in runs.values() for day, many in own.items() if len(many) > 1})
-        days: _Days = defaultdict(list)
+            by_day = groupby(rows[one.series_id], key=lambda row: row.started_at.date())
+            runs[one.series_id] = _newest([(day, list(many)) for day, many in by_day], limit)
+        added_up = self._added_up(series, {day for own in runs.values() for day, many in own if len(many) > 1})
+        found: _Days = defaultdict(list)
         for one in series:
-            for day, many in runs[one.series_id].items():
+            for day, many in runs[one.series_id]:
                 if len(many) == 1:
-                    days[one.series_id].append(_day(one, _midnight(day), 1, many[0]))
+                    found[one.series_id].append(_day(one, _midnight(day), 1, many[0]))
                 elif total := added_up.get((one.series_id, day)):
-                    days[one.series_id].append(_day(one, _midnight(day), total.runs, total))
-        return days
+                    found[one.series_id].append(_day(one, _midnight(day), total.runs, total))
+        return found
 
     def _added_up(self, series: Sequence[SeriesRow], days: set[date]) -> Mapping[tuple[int, date], SimpleNamespace]:
         if not days:
@@ -172,9 +159,8 @@ class TrendReads(SeriesReads):
         with self._reading() as connection:
             for day in days:
                 for row in day_rows(connection, day):
-                    of: Any = row["series"]
-                    if of["key"] in ids:
-                        found[ids[of["key"]], day] = SimpleNamespace(**row)
+                    if series_id := ids.get(row["series"]["key"]):
+                        found[series_id, day] = SimpleNamespace(**row)
         return found
 
 
@@ -182,22 +168,15 @@ def _newest(rows: list[_T], limit: int | None) -> list[_T]:
     return rows if limit is None else rows[-limit:]
 
 
-def _days_of(which: SeriesFilter) -> tuple[date | None, date | None]:
-    """The first and the last day (UTC) that the time touches."""
-    begin = None if which.since is None else which.since.astimezone(UTC).date()
-    end = None if which.until is None else (which.until.astimezone(UTC) - timedelta(microseconds=1)).date()
-    return begin, end
-
-
-def _whole_days(begin: date | None, end: date | None) -> SeriesFilter:
-    """From the beginning of the first day to the end of the last."""
-    return SeriesFilter(
-        since=None if begin is None else _midnight(begin), until=None if end is None else _midnight(end + _DAY)
-    )
+def _whole_days(time: TimeFilter) -> TimeFilter:
+    """From the beginning of the first day (UTC) that the time touches to the end of the last."""
+    since = time.since and _midnight(time.since.astimezone(UTC).date())
+    until = time.until and _midnight((time.until.astimezone(UTC) - timedelta(microseconds=1)).date() + _DAY)
+    return TimeFilter(since=since, until=until)
 
 
 def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def _run(series: SeriesRow, row: Row[Any]) -> TrendRow:

@@ -7,17 +7,22 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 from heapq import nlargest
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, Select, literal_column, or_, select
 
 from db.answers import SeriesRow, SlowRow, TimeRow
-from db.history.reader import SeriesFilter, in_portions, unindexed, within
+from db.engine import in_portions
+from db.history.reader import SeriesFilter, unindexed, within
 from db.history.series import SeriesReads
 from db.summaries import size_class_of
 from db.tables import ENCRYPTION, SAMPLE, SERIES, SUMMARY
 from db.tables.base import columns
 from db.words import TIMED_OUTCOMES
+
+# A time with the columns that tell its series from the others of the run, and its mate.
+_Time = tuple[tuple[object, ...], str, int]
 
 
 class _Place(NamedTuple):
@@ -35,13 +40,8 @@ class SlowestReads(SeriesReads):
     def slowest(self, which: SeriesFilter, *, absolute: bool = False, limit: int = 20) -> list[SlowRow]:
         """The payloads and samples that took longest against the median of their series in that time.
 
-        Failed and noisy rows are left out. Every row of the answer is in one of the `limit` runs with the greatest
-        times: so summaries say where to look, and few raw rows are read.
-
-        Args:
-            which: series, and the time of the runs.
-            absolute: longest by time, not by the ratio to the median.
-            limit: the length of the list.
+        `absolute` takes the longest by time instead. Failed and noisy rows are left out. Every row of the answer is in
+        one of the `limit` runs with the greatest times: so summaries say where to look, and few raw rows are read.
         """
         places = nlargest(
             limit, self._places(which), key=lambda one: one.greatest_ns / (1 if absolute else one.median_ns)
@@ -52,7 +52,7 @@ class SlowestReads(SeriesReads):
     def _places(self, which: SeriesFilter) -> Iterator[_Place]:
         series = {one.series_id: one for one in self.series(which)}
         query = select(*columns(SUMMARY, "series_id run_id greatest_ns median_ns"))
-        query = within(query.where(SUMMARY.c.median_ns > 0), SUMMARY.c.started_at, which.since, which.until)
+        query = query.where(SUMMARY.c.median_ns > 0, *within(SUMMARY.c.started_at, which))
         for some in in_portions([*series]):
             found: dict[int, list[Row[Any]]] = defaultdict(list)
             for row in self._rows(query.where(SUMMARY.c.series_id.in_(some))):
@@ -81,24 +81,20 @@ class SlowestReads(SeriesReads):
         """The single times behind the summaries of a closed run; none if its rows were removed."""
         identity = columns(SERIES, "case_id interpreter_id suite backend size_class kept")
         query = select(SERIES.c.id, *identity).join(SUMMARY).where(SUMMARY.c.run_id == run_id)
-        of_samples: dict[tuple[int, int], int] = {}
-        of_payloads: dict[tuple[str, str, int, bool], int] = {}
-        for one in self._rows(query):
-            of_samples[one.case_id, one.interpreter_id] = one.id
-            of_payloads[one.suite, one.backend, one.size_class, one.kept] = one.id
-        return [*self._payload_times(run_id, of_payloads), *self._sample_times(run_id, of_samples)]
+        series = {tuple(row[1:]): row.id for row in self._rows(query)}
+        rows = chain(self._payload_times(run_id), self._sample_times(run_id))
+        return [TimeRow(series[own], mate, wall_ns) for own, mate, wall_ns in rows if own in series]
 
-    def _payload_times(self, run_id: int, series: dict[tuple[str, str, int, bool], int]) -> Iterator[TimeRow]:
+    def _payload_times(self, run_id: int) -> Iterator[_Time]:
         query = select(
             *columns(ENCRYPTION, "suite backend size_bytes name wall_ns"),
             ENCRYPTION.c.vault_id.is_not(None).label("kept"),
         ).where(ENCRYPTION.c.run_id == run_id, ENCRYPTION.c.status == "ok")
         for row in self._rows(query.order_by(ENCRYPTION.c.ordinal)):
-            series_id = series.get((row.suite, row.backend, size_class_of(row.size_bytes), row.kept))
-            if series_id is not None:
-                yield TimeRow(series_id, f"{row.name} {row.size_bytes}", row.wall_ns)
+            own = None, None, row.suite, row.backend, size_class_of(row.size_bytes), row.kept
+            yield own, f"{row.name} {row.size_bytes}", row.wall_ns
 
-    def _sample_times(self, run_id: int, series: dict[tuple[int, int], int]) -> Iterator[TimeRow]:
+    def _sample_times(self, run_id: int) -> Iterator[_Time]:
         query = select(SAMPLE.c.case_id, SAMPLE.c.interpreter_id, SAMPLE.c.round, SAMPLE.c.wall_ns).where(
             SAMPLE.c.run_id == run_id,
             SAMPLE.c.outcome.in_(TIMED_OUTCOMES),
@@ -106,9 +102,7 @@ class SlowestReads(SeriesReads):
             SAMPLE.c.wall_ns > 0,
         )
         for row in self._rows(query.order_by(SAMPLE.c.ordinal)):
-            series_id = series.get((row.case_id, row.interpreter_id))
-            if series_id is not None:
-                yield TimeRow(series_id, str(row.round), row.wall_ns)
+            yield (row.case_id, row.interpreter_id, None, None, None, False), str(row.round), row.wall_ns
 
 
 def _samples(one: _Place) -> Select[Any]:

@@ -6,17 +6,19 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, func, or_, select
 
 from db.answers import VerdictCount
+from db.engine import streamed
 from db.history.reader import (
     RecordReader,
     SnapshotFilter,
     VerdictFilter,
     at_or_below,
     counted,
+    equal,
     failed,
-    streamed,
+    one_of,
     unindexed,
     within,
 )
@@ -39,40 +41,39 @@ class VaultReads(RecordReader):
 
     def snapshots(self, which: SnapshotFilter, *, limit: int | None = 20) -> list[SnapshotRow]:
         """Snapshots that runs added to vaults, newest first."""
-        query = within(_SNAPSHOTS, SNAPSHOT.c.created_at, which.since, which.until)
-        if which.run_id is not None:
-            query = query.where(SNAPSHOT.c.run_id == which.run_id)
-        query = (
-            query.where(*of_vault(which.vault_id))
-            .order_by(SNAPSHOT.c.created_at.desc(), SNAPSHOT.c.id.desc())
-            .limit(limit)
+        query = _SNAPSHOTS.where(
+            *within(SNAPSHOT.c.created_at, which),
+            *equal(SNAPSHOT.c.run_id, which.run_id),
+            *equal(VAULT.c.vault_id, which.vault_id),
         )
-        return [_snapshot_row(row) for row in self._rows(query)]
+        rows = self._newest([query], SNAPSHOT.c.created_at, limit)
+        return [SnapshotRow(**row._asdict() | {"sources": tuple(row.sources)}) for row in rows]
 
     def verdicts(self, which: VerdictFilter, *, limit: int | None = 20) -> list[VerdictRow]:
         """Verdicts on vaults, newest first; the verdicts of one run in their order."""
-        query = within(_VERDICTS, VERDICT.c.checked_at, which.since, which.until).limit(limit)
-        if which.kinds:
-            query = query.where(unindexed(VERDICT.c.kind).in_(which.kinds))
+        of_vault = tuple(equal(VAULT.c.vault_id, which.vault_id))
+        kinds = one_of(unindexed(VERDICT.c.kind), which.kinds)
+        query = _VERDICTS.where(*within(VERDICT.c.checked_at, which), *kinds)
         if which.faults:
             query = query.where(failed(VERDICT.c.status, VERDICT_FAULTS))
         if which.run_id is not None:
-            return self._of_run(query, which)
-        query = query.order_by(VERDICT.c.checked_at.desc(), VERDICT.c.id.desc())
+            query = query.where(VERDICT.c.run_id == which.run_id, *of_vault)
+            query = query.where(*equal(unindexed(VERDICT.c.name), which.name))
+            if which.path is not None:
+                query = query.where(or_(*at_or_below(VERDICT.c.path, which.path)))
+            return [_verdict_row(row) for row in self._rows(query.order_by(VERDICT.c.ordinal).limit(limit))]
         if which.name is not None:
             # The index begins with vault and kind.
-            vaults = select(VAULT.c.id).where(*of_vault(which.vault_id))
+            vaults = select(VAULT.c.id).where(*of_vault)
             query = query.where(
                 VERDICT.c.vault_id.in_(vaults), VERDICT.c.kind.in_(VERDICT_KINDS), VERDICT.c.name == which.name
             )
         else:
-            query = query.where(*of_vault(which.vault_id))
+            query = query.where(*of_vault)
         queries = [query]
         if which.path is not None:
             queries = [query.where(one) for one in at_or_below(VERDICT.c.path, which.path)]
-        rows = [row for one in queries for row in self._rows(one)]
-        rows.sort(key=lambda row: (row.checked_at, row.id), reverse=True)
-        return [_verdict_row(row) for row in rows[:limit]]
+        return [_verdict_row(row) for row in self._newest(queries, VERDICT.c.checked_at, limit)]
 
     def verdict_counts(self, run_id: int) -> list[VerdictCount]:
         """The verdicts of a run, counted by kind and status."""
@@ -81,7 +82,7 @@ class VaultReads(RecordReader):
         return [VerdictCount(kind, status, count, int(size)) for kind, status, count, size in rows]
 
     def proven(self, vault_id: str) -> Iterator[tuple[str, datetime]]:
-        """Each object (64 hex digits) of a vault that was ever found whole, and when last; in the order of the names.
+        """Each pack and large object (64 hex digits) of a vault that was ever found whole, and when last.
 
         In constant memory. A read transaction is open until the last one is taken, or the iterator is closed.
         """
@@ -89,13 +90,14 @@ class VaultReads(RecordReader):
             return
         with self._reading() as connection:
             row_id = connection.execute(select(VAULT.c.id).where(VAULT.c.vault_id == vault_id)).scalar()
-            of_objects = VERDICT.c.vault_id == (row_id or 0), VERDICT.c.kind == "object", VERDICT.c.status == "ok"
-            query = select(VERDICT.c.name, func.max(VERDICT.c.checked_at).label("proven_at")).where(*of_objects)
-            for row in streamed(connection, query.group_by(VERDICT.c.name).order_by(VERDICT.c.name)):
-                yield row[0], row[1]
+            for kind in ("pack", "object"):
+                of_kind = VERDICT.c.vault_id == (row_id or 0), VERDICT.c.kind == kind, VERDICT.c.status == "ok"
+                query = select(VERDICT.c.name, func.max(VERDICT.c.checked_at).label("proven_at")).where(*of_kind)
+                for row in streamed(connection, query.group_by(VERDICT.c.name).order_by(VERDICT.c.name)):
+                    yield row[0], row[1]
 
     def damaged(self, vault_id: str) -> frozenset[str]:
-        """Objects (64 hex digits) of a vault whose newest verdict is a fault."""
+        """Objects (64 hex digits) of a vault, packed or large, whose newest verdict is a fault."""
         # By the order of recording: a clock may have been set back.
         newest = func.max(VERDICT.c.id)
         at_fault = failed(VERDICT.c.status, VERDICT_FAULTS)
@@ -109,21 +111,6 @@ class VaultReads(RecordReader):
         )
         return frozenset(row.name for row in self._rows(query))
 
-    def _of_run(self, query: Select[Any], which: VerdictFilter) -> list[VerdictRow]:
-        query = query.where(VERDICT.c.run_id == which.run_id, *of_vault(which.vault_id))
-        if which.name is not None:
-            query = query.where(unindexed(VERDICT.c.name) == which.name)
-        if which.path is not None:
-            very, below = at_or_below(VERDICT.c.path, which.path)
-            query = query.where(very | below)
-        return [_verdict_row(row) for row in self._rows(query.order_by(VERDICT.c.ordinal))]
-
-
-def of_vault(vault_id: str | None) -> Iterator[Any]:
-    """The condition on the vault, if there is one."""
-    if vault_id is not None:
-        yield VAULT.c.vault_id == vault_id
-
 
 _VAULTS = select(*shared_columns(VAULT, VaultRow))
 _VAULT = (VAULT.c.vault_id, VAULT.c.path.label("vault_path"))
@@ -131,10 +118,6 @@ _SNAPSHOTS = select(*shared_columns(SNAPSHOT, SnapshotRow, but="vault_id"), *_VA
 _VERDICTS = (
     select(VERDICT.c.id, *shared_columns(VERDICT, VerdictRow, but="vault_id"), *_VAULT).select_from(VERDICT).join(VAULT)
 )
-
-
-def _snapshot_row(row: Row[Any]) -> SnapshotRow:
-    return SnapshotRow(**row._asdict() | {"sources": tuple(row.sources)})
 
 
 def _verdict_row(row: Row[Any]) -> VerdictRow:

@@ -6,6 +6,9 @@ from db.tables.base import METADATA
 from db.tables.payloads import ENCRYPTION, SNAPSHOT, STAGE, VAULT, VERDICT
 from db.tables.runs import CASE, DAY_SUMMARY, HOST, INTERPRETER, LEDGER, RUN, SAMPLE, SERIES, SUMMARY
 
+# Each row belongs to one run, and is removed with it.
+RUN_TABLES = (ENCRYPTION, SAMPLE, SNAPSHOT, VERDICT)
+
 __all__ = [
     "CASE",
     "DAY_SUMMARY",
@@ -15,6 +18,7 @@ __all__ = [
     "LEDGER",
     "METADATA",
     "RUN",
+    "RUN_TABLES",
     "SAMPLE",
     "SERIES",
     "SNAPSHOT",

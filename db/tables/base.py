@@ -6,6 +6,7 @@ as all else.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
@@ -30,6 +31,11 @@ METADATA = MetaData(
 )
 
 needed = partial(Column, nullable=False)
+
+
+def each(column: Callable[[str, Any], Column[Any]], names: str, kind: Any) -> Iterator[Column[Any]]:
+    """Columns of one kind, `needed` or not, by their names, which are separated by blanks."""
+    return (column(name, kind) for name in names.split())
 
 
 def partial_index(name: str, *columns: str, where: str) -> Index:

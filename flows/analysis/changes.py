@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
@@ -89,10 +89,7 @@ def find_changes(history: History, which: SeriesFilter) -> list[Change]:
     """Find every step of more than 5 % in the newest 1,000 runs of the series that match, newest first.
 
     Successive series that differ only in the interpreter's patch release, the workload's version or the host's facts
-    count as one series, because such a change may be the cause of a step.
-
-    Raises:
-        NumpyMissing: the extra that finds steps is not installed.
+    count as one series, because such a change may be the cause of a step. Raises `NumpyMissing` without that extra.
     """
     found = [
         _change(edges, rows)
@@ -175,14 +172,12 @@ def _middle(rows: Sequence[SummaryRow]) -> float:
     return statistics.median(row.median_ns or 0 for row in rows)
 
 
-def changed(
-    before: Sequence[SummaryRow], after: Sequence[SummaryRow], apart_from: Iterable[str] = ()
-) -> tuple[Changed, ...]:
-    """The facts that differ between most runs before and most runs after."""
+def changed(before: Sequence[SummaryRow], after: Sequence[SummaryRow], apart_from: str = "") -> tuple[Changed, ...]:
+    """The facts that differ between most runs before and most runs after, without the one that is compared."""
     found = []
     for key, name in _NAMES.items():
         one, other = _usual(before, key), _usual(after, key)
-        if one != other and key not in apart_from:
+        if one != other and key != apart_from:
             found.append(Changed(name, one, other))
     return tuple(found)
 
@@ -195,11 +190,7 @@ def _usual(rows: Sequence[SummaryRow], key: str) -> str:
 
 
 def find_steps(values: Sequence[float]) -> list[int]:
-    """The positions of the first value of each new level, in order.
-
-    Raises:
-        NumpyMissing: the extra is not installed.
-    """
+    """The positions of the first value of each new level, in order."""
     if len(values) < 2 * LEAST_VALUES:
         return []
     differences = [after - before for before, after in pairwise(values)]
@@ -215,9 +206,6 @@ def may_differ(values: Sequence[float], least: int, factor: float) -> bool:
     Answers for most series that keep their level, in a tenth of the time that looking for steps takes. A level can be
     cut into pieces of `least` to `2 * least - 1` values; its median lies between those of its pieces, and these lie
     between the extremes of all such pieces.
-
-    Raises:
-        NumpyMissing: the extra is not installed.
     """
     if len(values) < 2 * least:
         return False

@@ -6,9 +6,10 @@ import json
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache, partial
 from typing import Literal
 
 from db.answers import SeriesRow, SummaryRow
@@ -78,8 +79,6 @@ class Comparison:
     only_b: int
 
 
-# The facts that are compared, by kind: they are no news in `changed`.
-_COMPARED = {"run": (), "time": (), "interpreter": ("interpreter",), "host": ("host",)}
 _Groups = dict[tuple[object, ...], list[SummaryRow]]
 
 
@@ -92,8 +91,9 @@ def compare(history: History, a: Side, b: Side, which: SeriesFilter) -> Comparis
     """
     ours = _groups(history.summaries(a.narrowed(which), run_id=a.run_id, limit=MOST_RUNS), a)
     theirs = _groups(history.summaries(b.narrowed(which), run_id=b.run_id, limit=MOST_RUNS), b)
-    times = _RawTimes(history)
-    rows = [_compared(times, ours[key], theirs[key], _COMPARED[a.kind]) for key in ours if key in theirs]
+    # Each run is read once.
+    read = cache(partial(_times_of_run, history))
+    rows = [_compared(read, ours[key], theirs[key], a.kind) for key in ours if key in theirs]
     rows.sort(key=lambda row: (not row.verdict.is_difference, -abs(math.log(row.ratio))))
     return Comparison(tuple(rows), len(ours.keys() - theirs.keys()), len(theirs.keys() - ours.keys()))
 
@@ -122,8 +122,8 @@ def _variant(series: SeriesRow, wanted: str) -> str:
     return "" if label == wanted else label.replace(series.interpreter_version or "", "", 1).removeprefix("t").strip()
 
 
-def _compared(times: _RawTimes, a: list[SummaryRow], b: list[SummaryRow], compared: Sequence[str]) -> Compared:
-    ratio, basis = _evidence(times, a, b)
+def _compared(read: _Read, a: list[SummaryRow], b: list[SummaryRow], kind: SideKind) -> Compared:
+    ratio, basis = _evidence(read, a, b)
     a.sort(key=lambda row: row.started_at)
     b.sort(key=lambda row: row.started_at)
     return Compared(
@@ -137,39 +137,33 @@ def _compared(times: _RawTimes, a: list[SummaryRow], b: list[SummaryRow], compar
         len({row.run_id for row in a}),
         len({row.run_id for row in b}),
         basis,
-        changed(a, b, compared),
+        changed(a, b, kind),
     )
 
 
 # Times by the key that pairs them: a payload, or a round.
 _Mates = Mapping[str, Sequence[int]]
+# Gives the times of a run by series.
+_Read = Callable[[int], Mapping[int, _Mates]]
 
 
-class _RawTimes:
-    """Single times of series in runs, each run read once."""
-
-    def __init__(self, history: History) -> None:
-        self._history = history
-        self._runs: dict[int, dict[int, dict[str, list[int]]]] = {}
-
-    def of(self, rows: Sequence[SummaryRow]) -> _Mates:
-        """All times of these series in these runs; empty where they were removed."""
-        times: dict[str, list[int]] = defaultdict(list)
-        for row in rows:
-            for mate, walls in self._run(row.run_id).get(row.series.series_id, {}).items():
-                times[mate] += walls
-        return times
-
-    def _run(self, run_id: int) -> dict[int, dict[str, list[int]]]:
-        if run_id not in self._runs:
-            series: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-            for one in self._history.times(run_id):
-                series[one.series_id][one.mate].append(one.wall_ns)
-            self._runs[run_id] = series
-        return self._runs[run_id]
+def _times_of_run(history: History, run_id: int) -> Mapping[int, _Mates]:
+    series: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for one in history.times(run_id):
+        series[one.series_id][one.mate].append(one.wall_ns)
+    return series
 
 
-def _evidence(times: _RawTimes, a: Sequence[SummaryRow], b: Sequence[SummaryRow]) -> tuple[Ratio, str]:
+def _times(read: _Read, rows: Sequence[SummaryRow]) -> _Mates:
+    """All times of these series in these runs; empty where they were removed."""
+    times: dict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        for mate, walls in read(row.run_id).get(row.series.series_id, {}).items():
+            times[mate] += walls
+    return times
+
+
+def _evidence(read: _Read, a: Sequence[SummaryRow], b: Sequence[SummaryRow]) -> tuple[Ratio, str]:
     """The ratio of B's times to A's, and the values that its interval rests on, in words.
 
     Runs that measured both sides make pairs, since the host's influence on both cancels out. Where there are too few
@@ -184,9 +178,9 @@ def _evidence(times: _RawTimes, a: Sequence[SummaryRow], b: Sequence[SummaryRow]
         words = f"{len(ours)} and {len(theirs)} runs"
         return ratio_of_medians([*ours.values()], [*theirs.values()]), words
     if both:
-        found = _by_rounds(times, [row for row in a if row.run_id in both], [row for row in b if row.run_id in both])
+        found = _by_rounds(read, [row for row in a if row.run_id in both], [row for row in b if row.run_id in both])
     elif len(ours) == len(theirs) == 1:
-        found = _by_rows(times, a, b)
+        found = _by_rows(read, a, b)
     else:
         found = None, f"{len(ours)} and {len(theirs)} runs, of which 6 each are needed"
     ratio, words = found
@@ -194,31 +188,32 @@ def _evidence(times: _RawTimes, a: Sequence[SummaryRow], b: Sequence[SummaryRow]
     return ratio or Ratio(value, None, None, 0), words
 
 
-def _by_rounds(times: _RawTimes, a: Sequence[SummaryRow], b: Sequence[SummaryRow]) -> tuple[Ratio | None, str]:
+def _by_rounds(read: _Read, a: Sequence[SummaryRow], b: Sequence[SummaryRow]) -> tuple[Ratio | None, str]:
     pairs: list[tuple[float, float]] = []
     for run_id in dict.fromkeys(row.run_id for row in a):
-        ours = times.of([row for row in a if row.run_id == run_id])
-        theirs = times.of([row for row in b if row.run_id == run_id])
+        ours = _times(read, [row for row in a if row.run_id == run_id])
+        theirs = _times(read, [row for row in b if row.run_id == run_id])
         pairs += _pairs(ours, theirs)
     if len(pairs) < MIN_PAIRS:
         return None, f"{len(pairs)} rounds on record, of which {MIN_PAIRS} are needed"
     return ratio_of_pairs(pairs), f"{len(pairs)} rounds of the same runs"
 
 
-def _by_rows(times: _RawTimes, a: Sequence[SummaryRow], b: Sequence[SummaryRow]) -> tuple[Ratio | None, str]:
-    ours, theirs = times.of(a), times.of(b)
+def _by_rows(read: _Read, a: Sequence[SummaryRow], b: Sequence[SummaryRow]) -> tuple[Ratio | None, str]:
+    ours, theirs = _times(read, a), _times(read, b)
+    a_walls, b_walls = _all(ours), _all(theirs)
+    fewer = min(len(a_walls), len(b_walls))
     if a[0].series.kind == "encryption":
         pairs = _pairs(ours, theirs)
         # The same payloads on both sides: then their sizes are no part of the difference.
-        if len(pairs) >= max(MIN_PAIRS, min(_count(ours), _count(theirs)) / 2):
+        if len(pairs) >= max(MIN_PAIRS, fewer / 2):
             return ratio_of_pairs(pairs), f"{len(pairs)} payloads that both have"
-    fewer = min(_count(ours), _count(theirs))
     if not fewer:
         return None, "the rows of a run were removed"
-    words = f"{_count(ours)} and {_count(theirs)} rows of one run each"
+    words = f"{len(a_walls)} and {len(b_walls)} rows of one run each"
     if fewer < MIN_PAIRS:
         return None, f"{words}, of which {MIN_PAIRS} are needed"
-    return ratio_of_medians(_all(ours), _all(theirs)), words
+    return ratio_of_medians(a_walls, b_walls), words
 
 
 def _by_run(rows: Sequence[SummaryRow]) -> dict[int, float]:
@@ -235,7 +230,3 @@ def _pairs(a: _Mates, b: _Mates) -> list[tuple[float, float]]:
 
 def _all(times: _Mates) -> list[float]:
     return [wall for walls in times.values() for wall in walls]
-
-
-def _count(times: _Mates) -> int:
-    return sum(map(len, times.values()))

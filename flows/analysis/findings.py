@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from db.rows import SampleRow
-from flows.analysis.intervals import Ratio, SpeedVerdict, none_observed_bound, ratio_of_pairs, verdict_on_speedup
+from flows.analysis.intervals import (
+    Ratio,
+    SpeedVerdict,
+    median,
+    none_observed_bound,
+    ratio_of_pairs,
+    verdict_on_speedup,
+)
+from flows.analysis.samples import by_case, by_interpreter, position
 from flows.text import if_known
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 
+# Samples of one interpreter by the name of their case.
 CaseSamples = Mapping[str, Sequence[SampleRow]]
-"""Samples of one interpreter by the name of their case."""
-
-
-WORDS = {
+# A verdict on an executor in few words, for a cell of a table.
+_WORDS = {
     SpeedVerdict.FASTER: "helps here",
     SpeedVerdict.NOT_FASTER: "does not help here",
     SpeedVerdict.SLOWER: "slower here",
     SpeedVerdict.NO_DIFFERENCE: "nothing can be said",
     SpeedVerdict.NO_INTERVAL: "nothing can be said",
 }
-"""A verdict on an executor in few words, for a cell of a table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,82 +113,60 @@ def failed_outcomes(outcomes: Mapping[Outcome, int]) -> str:
     return ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items() if outcome.is_failure)
 
 
-def by_interpreter(rows: Iterable[SampleRow]) -> dict[str, list[SampleRow]]:
-    """Samples by the interpreter's label, sorted by version."""
-    groups: dict[str, list[SampleRow]] = {}
-    for row in sorted(rows, key=lambda row: (row.interpreter.implementation, version_numbers(row.interpreter.version))):
-        groups.setdefault(row.interpreter.label, []).append(row)
-    return groups
-
-
-def by_case(rows: Iterable[SampleRow], experiment: Experiment | None = None) -> dict[str, list[SampleRow]]:
-    """Samples of one interpreter by the name of their case, of one experiment or of all.
-
-    Samples of a version that knew other choices are left out.
-    """
-    grouped: dict[str, list[SampleRow]] = defaultdict(list)
-    for row in rows:
-        if (experiment is None or row.experiment == experiment) and is_known(row):
-            grouped[row.case].append(row)
-    return grouped
-
-
-_AXES = {"experiment": Experiment, "workload": Workload, "executor": Executor, "shape": Shape, "guard": Guard}
-_KNOWN = {axis: {None, *map(str, table)} for axis, table in _AXES.items()}
-_KNOWN["outcome"] = {*map(str, Outcome)}
-
-
-def is_known(row: SampleRow) -> bool:
-    """Whether this version of the program knows all words of a sample."""
-    return all(getattr(row, axis) in words for axis, words in _KNOWN.items())
-
-
 def speedup_findings(rows: Iterable[SampleRow]) -> tuple[SpeedupFinding, ...]:
-    """One finding per case of `speedup`; the samples include those of `ceiling` in the same run."""
-    grouped = by_case(rows)
-    ceilings: dict[int, Ratio | None] = {}
-    serial = {
-        (own[0].workload, own[0].count): quiet_walls(own)
+    """One finding per interpreter and case of `speedup`, in the order of their tables.
+
+    The samples are those of one run, the ones of `ceiling` among them.
+    """
+    return tuple(found for own in by_interpreter(rows).values() for found in _speedups(by_case(own)))
+
+
+def _speedups(grouped: CaseSamples) -> list[SpeedupFinding]:
+    cases = [
+        (Workload(first.workload), Executor(first.executor), own)
         for own in grouped.values()
-        if own[0].executor == Executor.SERIAL
-    }
+        if (first := own[0]).workload and first.executor
+    ]
+    serial = {(one, own[0].count): quiet_walls(own) for one, executor, own in cases if executor is Executor.SERIAL}
+    limited = {own[0].workers for workload, _, own in cases if workload.cpu_bound}
+    ceilings = {workers: _ceiling(grouped, workers) for workers in limited}
     findings = []
-    for own in grouped.values():
-        first = own[0]
-        if first.workload is None or first.executor is None:
-            continue
-        workload, walls, found = Workload(first.workload), quiet_walls(own), {one.found for one in own}
-        executor, outcomes = Executor(first.executor), _count(own)
-        if workload.cpu_bound and first.workers not in ceilings:
-            ceilings[first.workers] = _ceiling(grouped, first.workers)
-        ratio = _paired(serial.get((workload, first.count), {}), walls)
-        possible = ceilings[first.workers] if workload.cpu_bound else None
-        skipped = next((one.error for one in own if one.outcome == Outcome.SKIPPED), None)
-        findings.append(
-            SpeedupFinding(
-                run_id=first.run_id,
-                interpreter=first.interpreter.label,
-                workload=workload,
-                executor=executor,
-                workers=first.workers,
-                median_wall_ns=statistics.median(walls.values()) if walls else None,
-                speedup=ratio.value if ratio else None,
-                low=ratio.low if ratio else None,
-                high=ratio.high if ratio else None,
-                pairs=ratio.pairs if ratio else 0,
-                possible=possible.value if possible else None,
-                possible_low=possible.low if possible else None,
-                possible_high=possible.high if possible else None,
-                possible_pairs=possible.pairs if possible else 0,
-                verdict=_speedup_verdict(executor, ratio, outcomes, skipped),
-                failures=_failures(outcomes),
-                skipped=skipped,
-                found=if_known(str, found.pop()) if len(found) == 1 else None,
-                outcomes=outcomes,
-                noisy=sum(one.noisy for one in own),
-            )
-        )
-    return tuple(findings)
+    for workload, executor, own in cases:
+        ratio = _paired(serial.get((workload, own[0].count), {}), quiet_walls(own))
+        ceiling = ceilings[own[0].workers] if workload.cpu_bound else None
+        findings.append(_speedup_finding(workload, executor, own, ratio, ceiling))
+    return sorted(findings, key=lambda one: (position(one.workload), position(one.executor), one.workers))
+
+
+def _speedup_finding(
+    workload: Workload, executor: Executor, own: Sequence[SampleRow], ratio: Ratio | None, ceiling: Ratio | None
+) -> SpeedupFinding:
+    first, found, outcomes = own[0], {one.found for one in own}, _count(own)
+    speedup, low, high, pairs = _fields(ratio)
+    possible, possible_low, possible_high, possible_pairs = _fields(ceiling)
+    skipped = next((one.error for one in own if one.outcome == Outcome.SKIPPED), None)
+    return SpeedupFinding(
+        run_id=first.run_id,
+        interpreter=first.interpreter.label,
+        workload=workload,
+        executor=executor,
+        workers=first.workers,
+        median_wall_ns=median(quiet_walls(own).values()),
+        speedup=speedup,
+        low=low,
+        high=high,
+        pairs=pairs,
+        possible=possible,
+        possible_low=possible_low,
+        possible_high=possible_high,
+        possible_pairs=possible_pairs,
+        verdict=_speedup_verdict(executor, ratio, outcomes, skipped),
+        failures=_failures(own),
+        skipped=skipped,
+        found=if_known(str, found.pop()) if len(found) == 1 else None,
+        outcomes=outcomes,
+        noisy=sum(one.noisy for one in own),
+    )
 
 
 def _speedup_verdict(
@@ -193,7 +176,7 @@ def _speedup_verdict(
         return f"FAILED: {failed}"
     if Outcome.SKIPPED in outcomes:
         return f"skipped: {skipped}"
-    return "the base" if executor is Executor.SERIAL else WORDS[verdict_on_speedup(ratio)]
+    return "the base" if executor is Executor.SERIAL else _WORDS[verdict_on_speedup(ratio)]
 
 
 def _ceiling(grouped: CaseSamples, workers: int) -> Ratio | None:
@@ -224,10 +207,19 @@ def _paired(base: Mapping[int, float], other: Mapping[int, float]) -> Ratio | No
     return ratio_of_pairs([(other[one], base[one]) for one in rounds]) if rounds else None
 
 
+def _fields(ratio: Ratio | None) -> tuple[float | None, float | None, float | None, int]:
+    """The fields of a ratio in a finding."""
+    return (ratio.value, ratio.low, ratio.high, ratio.pairs) if ratio else (None, None, None, 0)
+
+
 def race_findings(rows: Iterable[SampleRow]) -> tuple[RaceFinding, ...]:
-    """One finding per case of `race`."""
-    grouped = by_case(rows, Experiment.RACE)
-    return tuple(_race_finding(own, _unlocked_beside(own[0], grouped)) for own in grouped.values())
+    """One finding per interpreter and case of `race`, in the order of their tables; the samples are of one run."""
+    return tuple(found for own in by_interpreter(rows).values() for found in _races(by_case(own, Experiment.RACE)))
+
+
+def _races(grouped: CaseSamples) -> list[RaceFinding]:
+    findings = [_race_finding(own, _unlocked_beside(own[0], grouped)) for own in grouped.values()]
+    return sorted(findings, key=lambda one: (position(one.guard), position(one.shape or Shape.AUGMENTED), one.workers))
 
 
 def _unlocked_beside(row: SampleRow, grouped: CaseSamples) -> list[SampleRow]:
@@ -239,13 +231,11 @@ def _unlocked_beside(row: SampleRow, grouped: CaseSamples) -> list[SampleRow]:
 def _race_finding(own: Sequence[SampleRow], unlocked: Sequence[SampleRow]) -> RaceFinding:
     first = own[0]
     guard = Guard(first.guard or Guard.NONE)
-    shares = [share for one in own if (share := lost_share(one)) is not None]
     times = _quiet_updates(own)
-    switches = [one.context_switches for one in own if one.context_switches is not None]
     outcomes = _count(own)
     with_loss = sum(outcomes.get(one, 0) for one in (Outcome.LOST, Outcome.BROKEN))
     exercised = with_loss + sum(outcomes.get(one, 0) for one in (Outcome.NONE_OBSERVED, Outcome.OK))
-    cost = None if guard is Guard.NONE else _paired(times, _quiet_updates(unlocked))
+    cost, low, high, pairs = _fields(None if guard is Guard.NONE else _paired(times, _quiet_updates(unlocked)))
     return RaceFinding(
         run_id=first.run_id,
         interpreter=first.interpreter.label,
@@ -253,18 +243,18 @@ def _race_finding(own: Sequence[SampleRow], unlocked: Sequence[SampleRow]) -> Ra
         guard=guard,
         workers=first.workers,
         count=first.count,
-        lost_share=statistics.median(shares) if shares else None,
+        lost_share=median(map(lost_share, own)),
         with_loss=with_loss,
         exercised=exercised,
         bound=none_observed_bound(exercised) if exercised and not with_loss else None,
-        update_ns=statistics.median(times.values()) if times else None,
-        context_switches=statistics.median(switches) if switches else None,
-        cost=cost.value if cost else None,
-        low=cost.low if cost else None,
-        high=cost.high if cost else None,
-        pairs=cost.pairs if cost else 0,
+        update_ns=median(times.values()),
+        context_switches=median(one.context_switches for one in own),
+        cost=cost,
+        low=low,
+        high=high,
+        pairs=pairs,
         verdict=_race_verdict(guard, with_loss, exercised, outcomes),
-        failures=_failures(outcomes),
+        failures=_failures(own),
         gil_on=next((one.gil_on for one in own if one.gil_on is not None), None),
         outcomes=outcomes,
         noisy=sum(one.noisy for one in own),
@@ -283,7 +273,7 @@ def _race_verdict(guard: Guard, with_loss: int, exercised: int, outcomes: Mappin
 
 
 def lost_share(row: SampleRow) -> float | None:
-    """Part of the updates that did not arrive, 0 to 1; None for other experiments."""
+    """The part of the updates that did not arrive, 0 to 1; None for other experiments."""
     if not (row.guard and row.expected and isinstance(row.expected, int) and isinstance(row.found, int)):
         return None
     return 1 - row.found / row.expected
@@ -291,9 +281,7 @@ def lost_share(row: SampleRow) -> float | None:
 
 def update_ns(row: SampleRow) -> float | None:
     """Wall nanoseconds per update; None for other experiments."""
-    if row.guard is None or row.wall_ns is None:
-        return None
-    return row.wall_ns / (row.workers * row.count)
+    return None if row.guard is None or row.wall_ns is None else row.wall_ns / (row.workers * row.count)
 
 
 def _quiet_updates(rows: Iterable[SampleRow]) -> dict[int, float]:
@@ -305,10 +293,5 @@ def _count(rows: Sequence[SampleRow]) -> dict[Outcome, int]:
     return dict(sorted(Counter(Outcome(row.outcome) for row in rows).items()))
 
 
-def _failures(outcomes: Mapping[Outcome, int]) -> int:
-    return sum(number for outcome, number in outcomes.items() if outcome.is_failure)
-
-
-def version_numbers(version: str) -> tuple[int, ...]:
-    """The numbers of a version, for sorting: 3.9 comes before 3.13."""
-    return tuple(int(part) for part in version.split(".") if part.isdecimal())
+def _failures(rows: Sequence[SampleRow]) -> int:
+    return sum(Outcome(row.outcome).is_failure for row in rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -71,6 +71,12 @@ def verdict_on_times(ratio: Ratio) -> SpeedVerdict:
     return _ON_TIMES.get(found, found)
 
 
+def median(values: Iterable[float | None]) -> float | None:
+    """The median of the values that are not None; None without any."""
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
 def none_observed_bound(trials: int) -> float:
     """The greatest rate per trial that `trials` (at least one) without an event leave possible: 1 - 0.05**(1/n)."""
     return float(1 - (1 - CONFIDENCE) ** (1 / trials))
@@ -82,10 +88,7 @@ def ratio_of_pairs(pairs: Sequence[tuple[float, float]]) -> Ratio:
     No interval from fewer than six pairs.
     """
     ratios = [b / a for a, b in pairs]
-    value = statistics.median(ratios)
-    if len(ratios) < MIN_PAIRS:
-        return Ratio(value, None, None, len(ratios))
-    return _with_interval(value, _resampled_medians(ratios, _draw()), len(ratios))
+    return _with_interval(statistics.median(ratios), len(ratios), lambda draw: _resampled_medians(ratios, draw))
 
 
 def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Ratio:
@@ -93,21 +96,18 @@ def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Ratio:
 
     No interval where either has fewer than six values.
     """
-    value = statistics.median(b) / statistics.median(a)
-    fewer = min(len(a), len(b))
-    if fewer < MIN_PAIRS:
-        return Ratio(value, None, None, fewer)
-    draw = _draw()
-    below, above = _resampled_medians(a, draw), _resampled_medians(b, draw)
-    return _with_interval(value, [over / under for over, under in zip(above, below, strict=True)], fewer)
+
+    def resampled(draw: random.Random) -> list[float]:
+        below, above = _resampled_medians(a, draw), _resampled_medians(b, draw)
+        return [over / under for over, under in zip(above, below, strict=True)]
+
+    return _with_interval(statistics.median(b) / statistics.median(a), min(len(a), len(b)), resampled)
 
 
-def _draw() -> random.Random:
-    return random.Random(_SEED)  # noqa: S311  # resampling, not a secret
-
-
-def _with_interval(value: float, resampled: list[float], pairs: int) -> Ratio:
-    resampled.sort()
+def _with_interval(value: float, pairs: int, resample: Callable[[random.Random], list[float]]) -> Ratio:
+    if pairs < MIN_PAIRS:
+        return Ratio(value, None, None, pairs)
+    resampled = sorted(resample(random.Random(_SEED)))  # noqa: S311  # resampling, not a secret
     cut = round(RESAMPLES * (1 - CONFIDENCE) / 2)
     return Ratio(value, resampled[cut], resampled[-cut - 1], pairs)
 

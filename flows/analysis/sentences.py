@@ -26,8 +26,10 @@ def speedup_sentences(label: str, findings: Iterable[SpeedupFinding]) -> dict[Wo
     known = tuple(findings)
     for workload in Workload:
         own = [one for one in known if one.workload is workload]
+        # Findings come by rising number of workers, so that the case with the most is kept.
+        most = {one.executor: one for one in own if one.executor is not Executor.SERIAL}
         returned = workload is Workload.WAIT_BOOK and any(one.found and "at once" in one.found for one in own)
-        clauses = [BOOK_WAIT] if returned else _clauses(workload, _one_per_executor(own))
+        clauses = [BOOK_WAIT] if returned else _clauses(workload, [*most.values()])
         failed = sum(one.failures for one in own)
         clauses += [f"{plural(failed, 'sample')} of {workload} FAILED"] if failed else []
         if clauses:
@@ -37,10 +39,7 @@ def speedup_sentences(label: str, findings: Iterable[SpeedupFinding]) -> dict[Wo
 
 def race_sentences(label: str, findings: Iterable[RaceFinding]) -> tuple[str, ...]:
     """One sentence per case, from findings of the interpreter called `label` in one run."""
-    return tuple(
-        _unlocked(label, one) if one.guard is Guard.NONE else _guarded(label, one)
-        for one in sorted(findings, key=_in_order)
-    )
+    return tuple(_unlocked(label, one) if one.guard is Guard.NONE else _guarded(label, one) for one in findings)
 
 
 def executor_label(executor: Executor, workers: int) -> str:
@@ -53,12 +52,6 @@ def with_interval(ratio: Ratio) -> str:
     if ratio.low is None or ratio.high is None:
         return f"{factor(ratio.value)}, no interval from {ratio.pairs} of at least {MIN_PAIRS} quiet pairs"
     return f"{factor(ratio.value)}, 95 % interval {ratio.low:.2f} to {ratio.high:.2f}"
-
-
-def _one_per_executor(findings: Iterable[SpeedupFinding]) -> list[SpeedupFinding]:
-    """The case with the most workers of each executor but serial, in the executors' order."""
-    most = {one.executor: one for one in sorted(findings, key=lambda finding: finding.workers)}
-    return [most[executor] for executor in Executor if executor in most and executor is not Executor.SERIAL]
 
 
 def _clauses(workload: Workload, findings: Sequence[SpeedupFinding]) -> list[str]:
@@ -104,12 +97,6 @@ def _why_nothing(name: str, finding: SpeedupFinding) -> str:
     if Outcome.SKIPPED in finding.outcomes:
         return f"{name} are not possible here ({finding.skipped})"
     return f"nothing can be said of {name} (no quiet pair of samples)"
-
-
-def _in_order(finding: RaceFinding) -> tuple[int, int, int]:
-    """Guards and shapes as in their tables, then the number of threads."""
-    shape = list(Shape).index(finding.shape or Shape.AUGMENTED)
-    return list(Guard).index(finding.guard), shape, finding.workers
 
 
 def _unlocked(label: str, finding: RaceFinding) -> str:

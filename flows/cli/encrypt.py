@@ -15,7 +15,7 @@ from flows.jobs.arguments import check_paths, need_key_file
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.option_types import Flag, Json, Names, Via, Whole
 from flows.settings import Settings, settings_with
-from flows.show.tables import CHECKED, PAYLOADS
+from flows.show.tables import CHECKED, PAYLOADS, in_words
 from flows.show.terminal import print_json, print_table, say
 from flows.text import plural, size
 from tasks.cancel import CancelToken
@@ -37,7 +37,7 @@ _RANDOM_COUNT = 1_000_000
 def encrypt(
     # Hyphens for `-` itself; an option that is mistyped is then a path at which there is nothing.
     *paths: Annotated[str, Parameter(allow_leading_hyphen=True)],
-    random: Names = [],  # noqa: B006 - never changed
+    random: Names = [],
     key_file: str | None = None,
     vault: str | None = None,
     options: Annotated[EncryptFiles, Parameter(name="*")] = _DEFAULTS,
@@ -65,7 +65,7 @@ def encrypt(
     """
     parameters, flow = _parameters(paths, random, options, vault)
     # Late, so that a command line is refused before engines and the record are loaded.
-    from flows.cli.run import by_prefect, exit_code_of, run_job
+    from flows.cli.run import exit_code_of, run_job
     from flows.jobs.encrypt import encryption_job
     from flows.jobs.plan import vault_of
 
@@ -75,7 +75,6 @@ def encrypt(
         if not isinstance(parameters, EncryptFiles):
             raise RequestRefused("--dry-run is for a vault, which takes files and folders")
         return _print_preview(parameters, settings, json=json)
-    by_prefect(via)
     if "-" in paths and via == "prefect":
         raise RequestRefused("standard input can be read only with --via direct")
     if kept_in is not None and isinstance(parameters, EncryptFiles):
@@ -106,7 +105,7 @@ def _parameters(
         raise RequestRefused("give --random once")
     # Standard input is kept nowhere, whatever is set; it is refused where it is to be kept on purpose.
     discarded = options.discard or bool(random) or (paths == ("-",) and vault is None)
-    if discarded and (vault is not None or options.exclude or options.rehash):
+    if discarded and (vault is not None or options.exclude or options.rehash or options.compression != "auto"):
         raise RequestRefused("a vault keeps files and folders; leave out --vault, --exclude and --rehash for this")
     options.check()
     if not random:
@@ -125,11 +124,7 @@ def _parameters(
 
 
 def _parse_random(text: str) -> tuple[int, int]:
-    """Size in bytes and count of `100x3` or `4KiBx1000`.
-
-    Raises:
-        RequestRefused: it is not of that form, or over the bounds.
-    """
+    """Size in bytes and count of `100x3` or `4KiBx1000`, within the bounds."""
     match = _RANDOM.fullmatch(text.strip())
     if match is None:
         raise RequestRefused(f"random payloads are given as SIZExCOUNT, such as 100x3 or 4KiBx1000, not {text!r}")
@@ -168,8 +163,7 @@ def _print_outcome(history: History, run_id: int) -> None:
     print_backends(shown)
     counts = history.counts(run_id)
     total = sum(count.count for count in counts)
-    each = ", ".join(f"{one.count:,} {one.status}" + (f" ({one.cause})" if one.cause else "") for one in counts)
-    say(f"{plural(total, 'payload')}: {each}" if counts else "nothing had to be encrypted")
+    say(f"{plural(total, 'payload')}: {', '.join(map(in_words, counts))}" if counts else "nothing had to be encrypted")
     if total > len(shown):
         say(f"the first {len(shown)} are shown; all of them: threadmill history show {run_id} --limit {total}")
     say(f"recorded in {history.where}")

@@ -31,7 +31,7 @@ _DEFAULTS = RunExperiments()
 
 def experiment(
     *question: str,
-    workers: Names = ["2"],  # noqa: B006 - never changed
+    workers: Names = ["2"],
     options: Annotated[RunExperiments, Parameter(name="*")] = _DEFAULTS,
     via: Via = None,
     json: Json = False,
@@ -75,13 +75,14 @@ def experiment(
 def print_findings(samples: Sequence[SampleRow]) -> None:
     """Print both tables and all sentences from the samples of one run."""
     # Late, so that a command line is refused before anything is loaded for its result.
-    from flows.analysis.findings import by_interpreter, race_findings, speedup_findings
+    from flows.analysis.findings import race_findings, speedup_findings
+    from flows.analysis.samples import by_interpreter
     from flows.analysis.sentences import race_sentences, speedup_sentences
-    from flows.show.finding_tables import RACES, SPEEDUPS, race_rows, speedup_rows
+    from flows.show.finding_tables import RACES, SPEEDUPS
 
     for table in (
-        SPEEDUPS.fill(speedup_rows(samples), without=("run",)),
-        RACES.fill(race_rows(samples), without=("run",)),
+        SPEEDUPS.fill(speedup_findings(samples), without=("run",)),
+        RACES.fill(race_findings(samples), without=("run",)),
     ):
         if table.rows:
             print_table(table)
@@ -123,7 +124,9 @@ def survey(*, via: Via = None, json: Json = False) -> int:
         print_json(detail)
     elif detail is not None:
         _print_item_52(detail.payloads)
-        _print_items_53_and_54(detail.samples)
+        say()
+        say("Items 53 and 54, threads and locks: four numbers factorized; five threads, a million updates each")
+        print_findings(detail.samples)
         _print_what_next(history, run_id)
     return exit_code_of(history, run_id)
 
@@ -149,12 +152,6 @@ def _line(row: PayloadRow) -> tuple[Cell, ...]:
     return suite_label(row.suite), chain, row.backend, tail, encrypt, hash_, duration(row.wall_ns)
 
 
-def _print_items_53_and_54(samples: tuple[SampleRow, ...]) -> None:
-    say()
-    say("Items 53 and 54, threads and locks: four numbers factorized; five threads, a million updates each")
-    print_findings(samples)
-
-
 def _print_what_next(history: History, run_id: int) -> None:
     me = "threadmill" if shutil.which("threadmill") else os.path.relpath(sys.argv[0])
     say()
@@ -169,7 +166,7 @@ def _print_what_next(history: History, run_id: int) -> None:
         say(f"  {me} {arguments:32}{why}")
 
 
-def interpreters(*, python: Names = [], json: Json = False) -> int:  # noqa: B006 - never changed
+def interpreters(*, python: Names = [], json: Json = False) -> int:
     """List the interpreters that experiments can run on.
 
     They are the running one, those on PATH, and pyenv's.

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from db.answers import PayloadCount, ProofRow
+from db.answers import ProofRow
 from db.rows import PayloadRow, RunDetail, RunRow, SnapshotRow, storable
 from db.words import RUN_STATUSES
-from flows.cli.options import ALL_CHAINS, ALL_HOSTS, ANY_TIME, FOR_PEOPLE, Chains, Form, Hosts, Times, need_known
+from flows.cli.options import Chains, Form, Hosts, Listing, Times, TimesOrRun, need_known
 from flows.errors import RequestRefused
-from flows.option_types import Flag, Names, Whole
+from flows.option_types import Flag, Limit, Names
 from flows.settings import load_settings
 from flows.show.table import Table
-from flows.show.tables import PAYLOADS, PROOFS, RUNS, SNAPSHOTS, VERDICTS, took
+from flows.show.tables import PAYLOADS, PROOFS, RUNS, SNAPSHOTS, VERDICTS, in_words, took
 from flows.show.terminal import print_csv, print_json, print_table, say
-from flows.text import local, shown_path
+from flows.text import if_known, local, shown_path
 from tasks.files import absolute
 
 if TYPE_CHECKING:
@@ -27,13 +27,6 @@ if TYPE_CHECKING:
 _SHOWN = 20
 # The number of vaults that a refusal names.
 _SOME = 5
-
-
-def open_history(limit: int | None) -> History:
-    """The record of this process's settings; raises RequestRefused for a limit under 1."""
-    if limit is not None and limit < 1:
-        raise RequestRefused("--limit is at least 1")
-    return load_settings().open_history()
 
 
 def say_if_empty(history: History) -> None:
@@ -76,29 +69,25 @@ def print_rows(
 
 def runs(
     *,
-    status: Annotated[Names, Parameter(help=", ".join(RUN_STATUSES))] = [],  # noqa: B006 - never changed
-    hosts: Hosts = ALL_HOSTS,
-    times: Times = ANY_TIME,
-    limit: Whole = 20,
-    form: Form = FOR_PEOPLE,
+    status: Annotated[Names, Parameter(help=", ".join(RUN_STATUSES))] = [],
+    hosts: Hosts = Hosts(),
+    times: Times = Times(),
+    listing: Listing = Listing(),
 ) -> int:
     """List the runs, newest first.
 
     Exit codes: 0 done, 2 refused.
 
     Example: threadmill history runs --status failed,crashed --since 7d
-
-    Args:
-        limit: how many at the most
     """
     need_known("status", status, RUN_STATUSES)
     since, until = times.span()
-    history = open_history(limit)
-    rows = history.runs(limit=limit, since=since, until=until, statuses=status, hosts=hosts.host)
-    return print_rows(history, rows, RunRow, form, lambda: RUNS.fill(rows, without=("host",)))
+    history = load_settings().open_history()
+    rows = history.runs(limit=listing.limit, since=since, until=until, statuses=status, hosts=hosts.host)
+    return print_rows(history, rows, RunRow, listing, lambda: RUNS.fill(rows, without=("host",)))
 
 
-def show(run: str, /, *, limit: Whole | None = None, form: Form = FOR_PEOPLE) -> int:
+def show(run: str, /, *, limit: Limit | None = None, form: Form = Form()) -> int:
     """Show one run with everything that it recorded.
 
     That is: its payloads and their stages, what its samples add up to, its snapshot and verdicts, and its seal. --json
@@ -114,7 +103,7 @@ def show(run: str, /, *, limit: Whole | None = None, form: Form = FOR_PEOPLE) ->
     """
     from db.history import PayloadFilter, SampleFilter, SnapshotFilter, VerdictFilter
 
-    history = open_history(limit)
+    history = load_settings().open_history()
     found = _find(history, run)
     head = history.head(found.id)
     if limit is None and not form.json and not form.csv:
@@ -148,11 +137,6 @@ def show(run: str, /, *, limit: Whole | None = None, form: Form = FOR_PEOPLE) ->
     return 0
 
 
-def in_words(count: PayloadCount) -> str:
-    """`3 failed (unreadable)`."""
-    return f"{count.count:,} {count.status}" + (f" ({count.cause})" if count.cause else "")
-
-
 def _find(history: History, run: str) -> RunRow:
     if run == "latest":
         found = next(iter(history.runs(limit=1)), None)
@@ -184,12 +168,10 @@ def payloads(
     *,
     path: str | None = None,
     failed: Flag = False,
-    chains: Chains = ALL_CHAINS,
-    hosts: Hosts = ALL_HOSTS,
-    run: Whole | None = None,
-    times: Times = ANY_TIME,
-    limit: Whole = 20,
-    form: Form = FOR_PEOPLE,
+    chains: Chains = Chains(),
+    hosts: Hosts = Hosts(),
+    times: TimesOrRun = TimesOrRun(),
+    listing: Listing = Listing(),
 ) -> int:
     """List payloads of all runs, newest first.
 
@@ -202,26 +184,24 @@ def payloads(
     Args:
         path: this file, or everything below this folder
         failed: only payloads that failed, or that changed while they were read
-        run: only this run, by its number
-        limit: how many at the most
     """
     since, until = times.span()
     suites, backends = chains.suites(), chains.backends()
     from db.history import PayloadFilter
 
     which = PayloadFilter(
-        path=None if path is None else absolute(path),
+        path=if_known(absolute, path),
         since=since,
         until=until,
         suites=suites,
         backends=backends,
         failed=failed,
         hosts=hosts.host,
-        run_id=run,
+        run_id=times.run,
     )
-    history = open_history(limit)
-    rows = history.payloads(which, limit=limit)
-    return print_rows(history, rows, PayloadRow, form, lambda: PAYLOADS.fill(rows))
+    history = load_settings().open_history()
+    rows = history.payloads(which, limit=listing.limit)
+    return print_rows(history, rows, PayloadRow, listing, lambda: PAYLOADS.fill(rows))
 
 
 OnRecord = Annotated[
@@ -230,23 +210,20 @@ OnRecord = Annotated[
 ]
 
 
-def snapshots(*, vault: OnRecord = None, times: Times = ANY_TIME, limit: Whole = 20, form: Form = FOR_PEOPLE) -> int:
+def snapshots(*, vault: OnRecord = None, times: Times = Times(), listing: Listing = Listing()) -> int:
     """List the snapshots that runs took of their sources, newest first.
 
     Exit codes: 0 done, 2 refused.
 
     Example: threadmill history snapshots --vault VAULT --since 7d
-
-    Args:
-        limit: how many at the most
     """
     from db.history import SnapshotFilter
 
     since, until = times.span()
-    history = open_history(limit)
+    history = load_settings().open_history()
     which = SnapshotFilter(_vault_on_record(history, vault), since=since, until=until)
-    rows = history.snapshots(which, limit=limit)
-    return print_rows(history, rows, SnapshotRow, form, lambda: SNAPSHOTS.fill(rows))
+    rows = history.snapshots(which, limit=listing.limit)
+    return print_rows(history, rows, SnapshotRow, listing, lambda: SNAPSHOTS.fill(rows))
 
 
 def proofs(
@@ -254,34 +231,28 @@ def proofs(
     path: str | None = None,
     vault: OnRecord = None,
     never: Annotated[Flag, Parameter(help="only what was never proven")] = False,
-    limit: Whole = 20,
-    form: Form = FOR_PEOPLE,
+    listing: Listing = Listing(),
 ) -> int:
-    """List the objects of vaults, those verified least recently first.
+    """List the packs and large objects of vaults, those verified least recently first.
 
-    Objects that were never verified come before all others. Listed are the objects that runs on record encrypted or
-    looked at, and that were not removed since.
+    Those that were never verified come before all others. Listed is what runs on record stored or looked at, and what
+    was not removed since. An object of a pack is verified with its pack, and listed only while it is damaged.
 
     Exit codes: 0 done, 2 refused.
 
     Example: threadmill history proofs --vault VAULT --never
 
     Args:
-        path: only objects of this file, or of everything below this folder
-        limit: how many at the most
+        path: only what this file, or everything below this folder, was put into
     """
-    history = open_history(limit)
+    history = load_settings().open_history()
     vault_id = _vault_on_record(history, vault)
-    rows = history.proofs(path=None if path is None else absolute(path), vault_id=vault_id, never=never, limit=limit)
-    return print_rows(history, rows, ProofRow, form, lambda: PROOFS.fill(rows), "no object on record matches")
+    rows = history.proofs(path=if_known(absolute, path), vault_id=vault_id, never=never, limit=listing.limit)
+    return print_rows(history, rows, ProofRow, listing, lambda: PROOFS.fill(rows), "nothing on record matches")
 
 
 def _vault_on_record(history: History, text: str | None) -> str | None:
-    """The id of a vault that is named by its folder (its latest vault counts) or by the beginning of its id.
-
-    Raises:
-        RequestRefused: no vault on record has this name, or several have it.
-    """
+    """The id of a vault that is named by its folder (its latest vault counts) or by the beginning of its id."""
     if text is None:
         return None
     if not text:

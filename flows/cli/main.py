@@ -150,14 +150,7 @@ app.command(vault)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Args:
-        arguments: of the command line; those of this process if None.
-
-    Returns:
-        The exit code: 0 done, 1 something failed, 2 refused before any work, 3 a source was unreadable.
-    """
+    """Run one command, that of this process's own command line if there are no arguments; the exit code."""
     if sys.platform != "linux":
         return _complain("needs Linux (memory files, pidfd, parent-death signals)", 1)
     _fill_standard_streams()

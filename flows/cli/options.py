@@ -12,21 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from flows.errors import RequestRefused
-from flows.option_types import Csv, Json, Names
+from flows.option_types import Csv, Json, Limit, Names, Whole
 from flows.text import parse_age
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.suites import SUITES
 
 if TYPE_CHECKING:
-    from db.history import SeriesFilter
+    from db.history import SampleFilter, SeriesFilter
 
 
 def point_in_time(text: str) -> datetime:
-    """`7d` (ago; also m, h, w), `today`, `yesterday`, `2026-11-22`, `2026-11-22T03:00`; local time if without zone.
-
-    Raises:
-        RequestRefused: it is none of these.
-    """
+    """`7d` (ago; also m, h, w), `today`, `yesterday`, `2026-11-22`, `2026-11-22T03:00`; local time if without zone."""
     text = text.strip()
     try:
         if text[-1:] in ("m", "h", "d", "w"):
@@ -39,11 +35,7 @@ def point_in_time(text: str) -> datetime:
 
 
 def end_in_time(text: str) -> datetime:
-    """The same words as the end of a span; a day means the end of that day.
-
-    Raises:
-        RequestRefused: it is no time.
-    """
+    """The same words as the end of a span; a day means the end of that day."""
     try:
         day = _day(text.strip())
         return point_in_time(text) if day is None else (day + timedelta(days=1)).astimezone(UTC)
@@ -79,25 +71,13 @@ class Axes:
     """The options for axes of the experiments; a subclass has some of them."""
 
     def axes(self) -> dict[str, Sequence[str | int]]:
-        """The wanted values by axis; an axis without wanted values is left out.
-
-        Raises:
-            RequestRefused: there is no such value.
-        """
+        """The wanted values by axis, checked; an axis without wanted values is left out."""
         wanted: dict[str, Sequence[str | int]] = {}
         for axis, known in _AXES.items():
             if names := getattr(self, axis, ()):
                 need_known(axis, names, known)
                 wanted[axis] = names
         return wanted
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Experiments(Axes):
-    """The three experiments."""
-
-    experiment: Annotated[Names, Parameter(help=", ".join(Experiment))] = field(default_factory=list)
 
 
 @Parameter(name="*")
@@ -120,16 +100,10 @@ class Updates(Axes):
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Cases(Updates, Workloads, Experiments):
+class Cases(Updates, Workloads):
     """All axes of the experiments."""
 
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Interpreters:
-    """Interpreters by version."""
-
-    interpreter: Annotated[Names, Parameter(help="versions such as 3.12, 3.13.0, 3.13t")] = field(default_factory=list)
+    experiment: Annotated[Names, Parameter(help=", ".join(Experiment))] = field(default_factory=list)
 
 
 @Parameter(name="*")
@@ -142,8 +116,10 @@ class Hosts:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Machines(Hosts, Interpreters):
-    """Interpreters and machines."""
+class Machines(Hosts):
+    """Machines, and interpreters by version."""
+
+    interpreter: Annotated[Names, Parameter(help="versions such as 3.12, 3.13.0, 3.13t")] = field(default_factory=list)
 
 
 @Parameter(name="*")
@@ -174,16 +150,20 @@ class Times:
     until: Annotated[str | None, Parameter(help="likewise; a day counts to its end")] = None
 
     def span(self) -> tuple[datetime | None, datetime | None]:
-        """The begin and the end; the end is not part of the span.
-
-        Raises:
-            RequestRefused: a text is no time, or the end is not after the begin.
-        """
+        """The begin and the end; the end is not part of the span."""
         begin = None if self.since is None else point_in_time(self.since)
         end = None if self.until is None else end_in_time(self.until)
         if begin is not None and end is not None and begin >= end:
             raise RequestRefused(f"there is no time between --since {self.since} and --until {self.until}")
         return begin, end
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TimesOrRun(Times):
+    """A span of time, or one run."""
+
+    run: Annotated[Whole | None, Parameter(help="only this run, by its number")] = None
 
 
 @Parameter(name="*")
@@ -202,15 +182,41 @@ class Form:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class Listing(Form):
+    """The first rows of a list, in one of the forms."""
+
+    limit: Annotated[Limit, Parameter(help="how many at the most")] = 20
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class SampleList(Listing, TimesOrRun, Machines):
+    """Samples by interpreter, machine, and time or run."""
+
+    def filter(self, case: Mapping[str, Sequence[str | int]]) -> SampleFilter:
+        """The filter of the record for such cases."""
+        since, until = self.span()
+        # Late, so that a command line is refused before the record is loaded.
+        from db.history import SampleFilter
+
+        return SampleFilter(case, self.interpreter, self.host, since=since, until=until, run_id=self.run)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class FindingList(SampleList):
+    """Findings, run by run."""
+
+    limit: Annotated[Limit, Parameter(help="runs at the most")] = 5
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Selection(Times, Machines, Chains, Cases):
     """Everything that selects series of experiments and of encryptions."""
 
     def filter(self) -> SeriesFilter:
-        """The selection as a filter of the record.
-
-        Raises:
-            RequestRefused: a value makes no sense, or the filters leave nothing whatever is on record.
-        """
+        """The selection as a filter of the record; refused if it leaves nothing whatever is on record."""
         since, until = self.span()
         from db.history import SeriesFilter
 
@@ -222,13 +228,7 @@ class Selection(Times, Machines, Chains, Cases):
         return which
 
 
-# Nothing selected, as default of a command's parameter.
-ALL_CASES = Cases()
-ALL_WORKLOADS = Workloads()
-ALL_UPDATES = Updates()
-ALL_MACHINES = Machines()
-ALL_HOSTS = Hosts()
-ALL_CHAINS = Chains()
-ANY_TIME = Times()
-FOR_PEOPLE = Form()
-EVERYTHING = Selection()
+@Parameter(name="*")
+@dataclass(frozen=True)
+class SeriesList(Listing, Selection):
+    """A list of what belongs to series."""

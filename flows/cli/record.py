@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from flows.cli.history import need_runs, say_if_empty
-from flows.cli.options import ANY_TIME, FOR_PEOPLE, Form, Times, point_in_time
+from flows.cli.options import Form, TimesOrRun, point_in_time
 from flows.errors import RequestRefused, Terminated
 from flows.option_types import Flag, Json, Whole
 from flows.settings import load_settings
@@ -36,8 +36,7 @@ def upgrade() -> int:
     """
     from db.schema import HEAD
 
-    settings = load_settings()
-    store = settings.open_store()
+    store = load_settings().open_store()
     say(f"{store.where} is at schema {HEAD}")
     return 0
 
@@ -142,7 +141,7 @@ def _let_signals_end_this() -> None:
 def verify(
     *,
     head: Annotated[str | None, Parameter(help="a head that was noted elsewhere: 64 hex digits")] = None,
-    form: Form = FOR_PEOPLE,
+    form: Form = Form(),
 ) -> int:
     """Say whether every row is as it was sealed.
 
@@ -210,8 +209,7 @@ def export(*, format: str = "csv", output: str | None = None, since: str | None 
 
 def report(
     *,
-    when: Times = ANY_TIME,
-    run: Whole | None = None,
+    when: TimesOrRun = TimesOrRun(),
     output: Annotated[str, Parameter(alias="-o")] = "threadmill-report.html",
 ) -> int:
     """Write one static HTML page of tables and plots about what is on record.
@@ -223,26 +221,25 @@ def report(
     Example: threadmill report --since 7d --output week.html
 
     Args:
-        run: only this run, by its number
         output: file to write
     """
     from flows.show.page import page_of, write_page
     from flows.show.plots import why_no_plots
     from flows.show.report import TITLE, fewer_collections, over_time, sections_of_run
 
-    if run is not None and (when.since or when.until):
+    if when.run is not None and (when.since or when.until):
         raise RequestRefused("--run is about one run: --since and --until do not go with it")
     since, until = when.span()
     history = load_settings().open_history()
     made_at = datetime.now(UTC)
     with fewer_collections():
-        if run is None:
+        if when.run is None:
             sections = over_time(history, since or (until or made_at) - _USUAL, until, made_at=made_at)
         else:
-            detail = history.detail(run)
+            detail = history.detail(when.run)
             if detail is None:
-                raise RequestRefused(f"there is no run {run}; see: threadmill history runs")
-            sections = sections_of_run(history, detail, made_at=made_at)
+                raise RequestRefused(f"there is no run {when.run}; see: threadmill history runs")
+            sections = sections_of_run(history, detail.run, detail.payloads, detail.samples, made_at=made_at)
         page = page_of(TITLE, sections)
     write_page(output, page)
     say(f"wrote {output}" + (f" without plots: {reason}" if (reason := why_no_plots()) else ""))

@@ -38,17 +38,6 @@ _LINE_EVERY_S = 5.0
 _FAULTS = 50
 
 
-def by_prefect(via: str | None) -> bool:
-    """Whether Prefect runs the job; by default where the user has set up a server.
-
-    Raises:
-        RequestRefused: not a known way.
-    """
-    if via not in (None, "prefect", "direct"):
-        raise RequestRefused(f"--via is prefect or direct, not {via!r}")
-    return via == "prefect" or (via is None and bool(os.environ.get("PREFECT_API_URL")))
-
-
 @dataclass(frozen=True, slots=True)
 class Done:
     """A closed run: its number, and its result in a line, which is recorded nowhere for a run that completed."""
@@ -66,23 +55,13 @@ def run_job(
     *,
     quiet: bool,
 ) -> Done:
-    """Run a job in this process, or as a flow run.
+    """Run a job in this process, or as a run of its flow, which `module:function` names.
 
-    Args:
-        flow: where the flow is, such as `flows.encryption:encrypt_files`.
-        parameters: of the flow, checked.
-        job: the job that the same parameters and settings make; it is made, or refused, before anything is started.
-        settings: in force for the job.
-        via: see `by_prefect`.
-        quiet: show no progress.
-
-    Raises:
-        RequestRefused: Prefect's server cannot be reached, or the job is refused by its plan.
-        CommandFailed: the run had begun, and could not go on.
+    The parameters are checked. The job is the one that they and the settings make: it is made, or refused, before
+    anything is started. Where `via` says nothing, Prefect runs it if the user has set up a server.
     """
-    prefect = by_prefect(via)
     progress = ProgressReporter(quiet=quiet)
-    if prefect:
+    if via == "prefect" or (via is None and os.environ.get("PREFECT_API_URL")):
         return _run_by_prefect(flow, parameters, settings, progress)
     return _run_directly(flow.partition(":")[2], job, settings, progress)
 
@@ -158,8 +137,12 @@ class RunAnswer:
     message: str
 
 
-def print_done(history: History, done: Done, *, json: bool) -> int:
-    """Print the result of a run whose answer is a line; the exit code."""
+def run_and_print(
+    flow: str, parameters: JobParameters, job: Job, settings: Settings, via: str | None, *, json: bool
+) -> int:
+    """Run a job whose result is a line, and print the line; the exit code."""
+    done = run_job(flow, parameters, job, settings, via, quiet=json)
+    history = settings.open_history()
     if json:
         print_json(RunAnswer(history.run(done.run_id), done.message))
     else:

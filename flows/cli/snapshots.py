@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -136,22 +136,19 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
             raise CommandFailed("standard output is closed")
         sys.stdout.flush()
         try:
-            decrypt_checked(opened, entry.object, entry.facts.size_bytes, _to(sys.stdout.fileno()), CancelToken())
+            decrypt_checked(opened, entry.object, entry.facts.size_bytes, _write, CancelToken())
         except VaultError as error:
             raise CommandFailed(str(error)) from None
     return 0
 
 
-def _to(output: int) -> Callable[[memoryview], None]:
-    def take(piece: memoryview) -> None:
-        try:
-            write_all(output, piece)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise CommandFailed(f"standard output cannot be written: {error.strerror}") from None
-
-    return take
+def _write(piece: memoryview) -> None:
+    try:
+        write_all(sys.stdout.fileno(), piece)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CommandFailed(f"standard output cannot be written: {error.strerror}") from None
 
 
 @contextmanager
@@ -176,8 +173,7 @@ def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[t
             from db.errors import RecordError
             from flows.jobs.vault import NAME_ANOTHER, need_latest
 
-            settings = load_settings()
-            history = settings.open_history()
+            history = load_settings().open_history()
             try:
                 need_latest(opened, found.snapshot, history, NAME_ANOTHER)
             except RecordError as error:
@@ -198,11 +194,8 @@ def _print_sums(found: OpenSnapshot) -> None:
     """Each object once, however many files have its content."""
     from tasks.vault.entries import FileEntry
 
-    printed: set[str] = set()
-    for entry in found.entries():
-        if isinstance(entry, FileEntry) and entry.object not in printed:
-            printed.add(entry.object)
-            print(f"{entry.object}  objects/{entry.object[:2]}/{entry.object}")
+    for name in dict.fromkeys(entry.object for entry in found.entries() if isinstance(entry, FileEntry)):
+        print(f"{name}  objects/{name[:2]}/{name}")
 
 
 def _text(entry: Entry) -> str:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from db.answers import RecordSize
 from db.rows import RunRow
 from flows.errors import ApiError, RequestRefused
 from flows.jobs.arguments import need_vault
-from flows.option_types import Flag, Json, KeyOption, VaultOption, Whole
+from flows.option_types import Flag, Json, KeyOption, Limit, VaultOption, Whole
 from flows.settings import Settings, load_settings, settings_with, variable
 from flows.show.tables import DEPLOYMENTS, SETTINGS, UPCOMING
 from flows.show.terminal import print_json, print_table, say
-from flows.text import ago, parse_age, plural, size
+from flows.text import ago, if_known, parse_age, plural, size
 
 if TYPE_CHECKING:
     from db.history import History
@@ -26,8 +27,17 @@ if TYPE_CHECKING:
     from flows.serving.serve import Serving
 
 
+def _age(_type: Any, tokens: Sequence[Token]) -> str:
+    (token,) = tokens
+    try:
+        parse_age(token.value)
+    except ValueError as error:
+        raise RequestRefused(f"{token.keyword} {token.value!r}: {error}") from None
+    return token.value
+
+
 # Leading hyphens are allowed, so that -5d is refused as an age and not as an unknown option.
-Age = Annotated[str | None, Parameter(metavar="AGE", allow_leading_hyphen=True)]
+Age = Annotated[str | None, Parameter(metavar="AGE", allow_leading_hyphen=True, converter=_age)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,34 +90,34 @@ def status(
         need_vault(settings.vault)
     history = settings.open_history()
     kept = _look(settings, history, snapshot_age, proof_age)
-    deployments, complaint = (None, None) if only_vault else _ask(settings)
-    complaints = (complaint,) if complaint else deployments.complaints if deployments else ()
+    deployments, complaints = (None, ()) if only_vault else _ask(settings)
     last = next(iter(history.runs(limit=1)), None)
-    all_complaints = (*complaints, *(kept.complaints if kept else ()))
-    report = Status(history.where, history.size(), last, deployments, kept, all_complaints)
+    complaints += kept.complaints if kept else ()
+    report = Status(history.where, history.size(), last, deployments, kept, complaints)
     if json:
         print_json(report)
     else:
         _print(report, history)
-    return 1 if all_complaints else 0
+    return 1 if complaints else 0
 
 
 _NO_SERVER = "no Prefect server: threadmill serve is not running here, and PREFECT_API_URL is not set"
 
 
-def _ask(settings: Settings) -> tuple[Deployments | None, str | None]:
-    """The deployments, or the reason why they are unknown."""
+def _ask(settings: Settings) -> tuple[Deployments | None, tuple[str, ...]]:
+    """The deployments, if they are known, and the complaints about them."""
     from flows.serving.api import Api
     from flows.serving.server import use_server
 
     if not use_server(settings.home):
-        return None, _NO_SERVER
+        return None, (_NO_SERVER,)
     from flows.serving.deployments import read_deployments
 
     try:
-        return read_deployments(Api(os.environ)), None
+        found = read_deployments(Api(os.environ))
     except ApiError as error:
-        return None, f"Prefect's server does not answer as it should: {error.request}: {error.reason}"
+        return None, (f"Prefect's server does not answer as it should: {error.request}: {error.reason}",)
+    return found, found.complaints
 
 
 def _print(report: Status, history: History) -> None:
@@ -129,74 +139,47 @@ def _print(report: Status, history: History) -> None:
 
 
 def _look(settings: Settings, history: History, snapshot_age: str | None, proof_age: str | None) -> VaultReport | None:
-    """The vault of the settings; None without one.
-
-    Raises:
-        RequestRefused: a text is no age, or an age is given without a vault.
-        RecordError: the record cannot be read.
-    """
+    """The vault of the settings; None without one."""
     from flows.jobs.vault import look_at_vault, too_old
 
-    # Bad ages are refused before anything is read.
-    _check(snapshot_age, "--snapshot-age")
-    _check(proof_age, "--proof-age")
     if settings.vault is None:
         if snapshot_age or proof_age:
             raise RequestRefused("ages are those of a vault: give --vault DIR or set THREADMILL_VAULT")
         return None
     snapshot_age, proof_age = snapshot_age or settings.snapshot_age, proof_age or settings.proof_age
     state = look_at_vault(settings.vault, settings.key_file, history)
-    old = too_old(state, _bound(snapshot_age), _bound(proof_age), datetime.now(UTC))
+    old = too_old(state, if_known(parse_age, snapshot_age), if_known(parse_age, proof_age), datetime.now(UTC))
     return VaultReport(state, snapshot_age, proof_age, (*state.complaints, *old))
 
 
 def _print_vault(report: VaultReport) -> None:
     """Print the state of the vault in a few lines."""
-    state = report.state
+    state, row = report.state, report.state.on_record
+    counts = ""
+    if row is not None:
+        counts = f" ({row.new:,} new, {row.unchanged:,} unchanged, {row.unstable:,} unstable, {row.failed:,} failed)"
+    note = f"; {state.note}" if state.note else ""
     if state.snapshots is None:
-        say(f"vault: {state.path}" + (f"; {state.note}" if state.note else ""))
-        _print_on_record(state)
+        say(f"vault: {state.path}{note}")
+        if row is not None:
+            files = plural(row.files, "file")
+            say(f"on record: newest snapshot {row.name} of {ago(row.created_at)}: {files}{counts}")
         return
     say(
         f"vault: {state.path}, {plural(state.snapshots, 'snapshot')}, {plural(state.objects or 0, 'object')}, "
-        f"{size(state.stored_bytes or 0)}" + (f"; {state.note}" if state.note else "")
+        f"{size(state.stored_bytes or 0)}{note}"
     )
     if state.newest_at is not None:
         files = plural(state.newest_files or 0, "file")
         say(
             f"newest snapshot: {state.newest_name} of {ago(state.newest_at)}: {files}, "
-            f"{size(state.newest_bytes or 0)}{_counts(state)}"
+            f"{size(state.newest_bytes or 0)}{counts}"
         )
     if state.objects:
         never = f"{state.never_proven:,} never proven" if state.never_proven else "all proven"
         oldest = f", the oldest proof of {ago(state.oldest_proof)}" if state.oldest_proof else ""
         since = f"; longest unproven: since {ago(state.unproven_since)}" if state.unproven_since else ""
         say(f"objects: {never}{oldest}{since if state.never_proven else ''}")
-
-
-def _print_on_record(state: VaultState) -> None:
-    row = state.on_record
-    if row is not None:
-        files = plural(row.files, "file")
-        say(f"on record: newest snapshot {row.name} of {ago(row.created_at)}: {files}{_counts(state)}")
-
-
-def _counts(state: VaultState) -> str:
-    row = state.on_record
-    if row is None:
-        return ""
-    return f" ({row.new:,} new, {row.unchanged:,} unchanged, {row.unstable:,} unstable, {row.failed:,} failed)"
-
-
-def _bound(text: str | None) -> timedelta | None:
-    return None if text is None else parse_age(text)
-
-
-def _check(text: str | None, option: str) -> None:
-    try:
-        _bound(text)
-    except ValueError as error:
-        raise RequestRefused(f"{option} {text!r}: {error}") from None
 
 
 def settings(*, json: Json = False) -> int:
@@ -218,7 +201,7 @@ def settings(*, json: Json = False) -> int:
     return 0
 
 
-def serve(*, port: Whole = 4200, limit: Whole | None = None) -> int:
+def serve(*, port: Whole = 4200, limit: Limit | None = None) -> int:
     """Run Prefect's server, the deployments and a worker on this machine.
 
     The deployments are those of prefect.yaml. Ctrl-C ends all of it.

@@ -13,10 +13,11 @@ from cyclopts import Parameter
 from db.answers import FailureRow, SlowRow, TrendRow
 from db.words import CLOSED_STATUSES
 from flows.analysis.intervals import SpeedVerdict
-from flows.cli.history import need_runs, open_history, print_rows
-from flows.cli.options import EVERYTHING, FOR_PEOPLE, Form, Selection, end_in_time, need_known, point_in_time
+from flows.cli.history import need_runs, print_rows
+from flows.cli.options import Form, Selection, SeriesList, end_in_time, need_known, point_in_time
 from flows.errors import RequestRefused
-from flows.option_types import Flag, Names, Whole, Wholes
+from flows.option_types import Flag, Limit, Names, Wholes
+from flows.settings import load_settings
 from flows.show.series_tables import CHANGES, COMPARED, SLOWEST, said_once, trend_table
 from flows.show.tables import FAILURES
 from flows.show.terminal import say
@@ -37,10 +38,10 @@ _TOGETHER = timedelta(seconds=1)
 def trend(
     *,
     by: Annotated[Literal["day", "run"], Parameter(help="what a row stands for; days are UTC")] = "day",
-    which: Selection = EVERYTHING,
-    series: Annotated[Wholes, Parameter(help="only this one, by the number in the table")] = [],  # noqa: B006 - never changed
-    limit: Whole | None = None,
-    form: Form = FOR_PEOPLE,
+    which: Selection = Selection(),
+    series: Annotated[Wholes, Parameter(help="only this one, by the number in the table")] = [],
+    limit: Limit | None = None,
+    form: Form = Form(),
 ) -> int:
     """Show how times develop, day by day or run by run.
 
@@ -54,14 +55,14 @@ def trend(
         limit: the newest days or runs of each series (default: 30, or all --since that time)
     """
     asked = replace(which.filter(), series_ids=series)
-    history = open_history(limit)
+    history = load_settings().open_history()
     if limit is None and asked.since is None:
         limit = _DEFAULT
     rows = history.trend(asked, by=by, limit=limit)
     return print_rows(history, rows, TrendRow, form, lambda: trend_table(rows, by))
 
 
-def compare(a: str, b: str, /, *, which: Selection = EVERYTHING, limit: Whole = 40, form: Form = FOR_PEOPLE) -> int:
+def compare(a: str, b: str, /, *, which: Selection = Selection(), limit: Limit = 40, form: Form = Form()) -> int:
     """Compare two runs, interpreters, hosts or spans of time.
 
     Wherever A and B measured the same, the ratio of their times is given with its 95 % interval. Faster or slower is
@@ -81,7 +82,7 @@ def compare(a: str, b: str, /, *, which: Selection = EVERYTHING, limit: Whole = 
     from flows.analysis.comparison import compare as compare_sides
 
     asked = which.filter()
-    history = open_history(limit)
+    history = load_settings().open_history()
     need_runs(history)
     one, other = both_sides(history, a, b)
     if one.kind == "interpreter" and (asked.interpreters or asked.of_payloads):
@@ -116,11 +117,7 @@ def _print_counts(found: Comparison) -> None:
 
 
 def both_sides(history: History, a: str, b: str) -> tuple[Side, Side]:
-    """Two different sides of the same kind.
-
-    Raises:
-        RequestRefused: the sides cannot be compared, or a text has none of the forms.
-    """
+    """Two different sides of the same kind."""
     one, other = _side(history, a), _side(history, b)
     if one.kind != other.kind:
         raise RequestRefused(f"{a} ({one.kind}) and {b} ({other.kind}) are not of one kind")
@@ -136,42 +133,35 @@ def _side(history: History, text: str) -> Side:
 
     text = text.strip()
     if text == "latest" or text.isdecimal():
-        return _run(history, text)
+        number = _run(history, text)
+        return Side("run", f"run {number}", run_id=number)
     if text.startswith("host:") and text != "host:":
         return Side("host", text.removeprefix("host:"))
-    if ".." in text:
-        begin, _, end = text.partition("..")
-        return _time(text, begin, end)
-    if re.fullmatch(r"\d{4}-\d\d-\d\d|today|yesterday", text):
-        return _time(text, text, text)
+    # A day is the span from its begin to its end.
+    span = f"{text}..{text}" if re.fullmatch(r"\d{4}-\d\d-\d\d|today|yesterday", text) else text
+    if ".." in span:
+        begin, _, end = span.partition("..")
+        since = point_in_time(begin) if begin else None
+        until = end_in_time(end) if end else None
+        if (since is None and until is None) or (since is not None and until is not None and since >= until):
+            raise RequestRefused(f"{text!r} is no span of time")
+        return Side("time", text, since=since, until=until)
     # A label may have more to it: pypy 3.10.14, 3.13.0t with the GIL.
     if re.search(r"\d+\.\d+", text):
         return Side("interpreter", text)
     raise RequestRefused(f"{text!r} cannot be compared; write {_FORMS}")
 
 
-def _run(history: History, text: str) -> Side:
-    """A number may be that of a removed run, because its summaries stay on record."""
-    from flows.analysis.comparison import Side
-
+def _run(history: History, text: str) -> int:
+    """The number may be that of a removed run, because its summaries stay on record."""
     if text == "latest":
         newest = history.runs(limit=1, statuses=CLOSED_STATUSES)
         if not newest:
             raise RequestRefused("no run has ended yet")
-        text = str(newest[0].id)
+        return newest[0].id
     if len(text) >= 19:
         raise RequestRefused(f"there is no run {text}; see: threadmill history runs")
-    return Side("run", f"run {int(text)}", run_id=int(text))
-
-
-def _time(text: str, begin: str, end: str) -> Side:
-    from flows.analysis.comparison import Side
-
-    since = point_in_time(begin) if begin else None
-    until = end_in_time(end) if end else None
-    if (since is None and until is None) or (since is not None and until is not None and since >= until):
-        raise RequestRefused(f"{text!r} is no span of time")
-    return Side("time", text, since=since, until=until)
+    return int(text)
 
 
 def _before(one: Side, other: Side) -> bool:
@@ -179,30 +169,27 @@ def _before(one: Side, other: Side) -> bool:
     return one.until is not None and other.since is not None and one.until <= other.since + _TOGETHER
 
 
-def changes(*, which: Selection = EVERYTHING, limit: Whole = 20, form: Form = FOR_PEOPLE) -> int:
+def changes(*, which: SeriesList = SeriesList()) -> int:
     """Find the runs since which something takes longer or less, and what changed then.
 
-    Steps of more than 5 % in the medians of runs are listed with the changes at that point that are on record. The
-    newest 1,000 runs of each series are looked at; patch releases of an interpreter follow each other as one series. A
-    step needs six runs on either side, and the extra: pip install -e '.[changes]'
+    Steps of more than 5 % in the medians of runs are listed, newest first, with the changes at that point that are on
+    record. The newest 1,000 runs of each series are looked at; patch releases of an interpreter follow each other as
+    one series. A step needs six runs on either side, and the extra: pip install -e '.[changes]'
 
     Exit codes: 0 done, 2 refused, or numpy is missing.
 
     Example: threadmill history changes --since 90d
-
-    Args:
-        limit: steps at the most, newest first
     """
     from flows.analysis.changes import Change, find_changes
 
     asked = which.filter()
-    history = open_history(limit)
-    rows = find_changes(history, asked)[:limit]
+    history = load_settings().open_history()
+    rows = find_changes(history, asked)[: which.limit]
     return print_rows(
         history,
         rows,
         Change,
-        form,
+        which,
         lambda: CHANGES.fill(rows, without=said_once(row.series for row in rows)),
         "no step of more than 5 % is shown",
     )
@@ -211,9 +198,7 @@ def changes(*, which: Selection = EVERYTHING, limit: Whole = 20, form: Form = FO
 def slowest(
     *,
     absolute: Annotated[Flag, Parameter(help="order by time alone, not relative to what is usual")] = False,
-    which: Selection = EVERYTHING,
-    limit: Whole = 20,
-    form: Form = FOR_PEOPLE,
+    which: SeriesList = SeriesList(),
 ) -> int:
     """List the payloads and samples that took longest, relative to what is usual.
 
@@ -223,26 +208,21 @@ def slowest(
     Exit codes: 0 done, 2 refused.
 
     Example: threadmill history slowest --limit 5
-
-    Args:
-        limit: how many at the most
     """
     asked = which.filter()
     if asked.since is None:
         asked = replace(asked, since=(asked.until or datetime.now(UTC)) - _RECENT)
-    history = open_history(limit)
-    rows = history.slowest(asked, absolute=absolute, limit=limit)
+    history = load_settings().open_history()
+    rows = history.slowest(asked, absolute=absolute, limit=which.limit)
     return print_rows(
-        history, rows, SlowRow, form, lambda: SLOWEST.fill(rows, without=said_once(row.series for row in rows))
+        history, rows, SlowRow, which, lambda: SLOWEST.fill(rows, without=said_once(row.series for row in rows))
     )
 
 
 def failures(
     *,
-    kind: Annotated[Names, Parameter(help="run, payload, sample, verdict")] = [],  # noqa: B006 - never changed
-    which: Selection = EVERYTHING,
-    limit: Whole = 20,
-    form: Form = FOR_PEOPLE,
+    kind: Annotated[Names, Parameter(help="run, payload, sample, verdict")] = [],
+    which: SeriesList = SeriesList(),
 ) -> int:
     """List failures, newest first.
 
@@ -252,14 +232,11 @@ def failures(
     Exit codes: 0 done, 2 refused.
 
     Example: threadmill history failures --since 7d
-
-    Args:
-        limit: how many at the most
     """
     asked = which.filter()
-    history = open_history(limit)
-    rows = history.failures(asked, kinds=_kinds(kind), limit=limit)
-    return print_rows(history, rows, FailureRow, form, lambda: FAILURES.fill(rows), "nothing failed")
+    history = load_settings().open_history()
+    rows = history.failures(asked, kinds=_kinds(kind), limit=which.limit)
+    return print_rows(history, rows, FailureRow, which, lambda: FAILURES.fill(rows), "nothing failed")
 
 
 def _kinds(names: Sequence[str]) -> list[FailureKind]:

@@ -1,4 +1,7 @@
-"""`threadmill vault init`, and `verify|restore|prune|maintain`: jobs that look after a vault, and after the record."""
+"""`threadmill vault init`, and `verify|restore|prune|maintain`: jobs that look after a vault, and after the record.
+
+Engines and the record are loaded late, so that a command line is refused before.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def init(folder: str, /, *, random_salts: Flag = False, key_file: str | None = N
 
 def verify(
     *,
-    options: Annotated[VerifyVault, Parameter(name="*")] = VerifyVault(),  # noqa: B008 - frozen
+    options: Annotated[VerifyVault, Parameter(name="*")] = VerifyVault(),
     vault: VaultOption = None,
     key_file: KeyOption = None,
     jobs: Whole | None = None,
@@ -62,13 +65,11 @@ def verify(
         jobs: objects at once (default: usable CPUs)
     """
     settings = settings_with(vault, key_file, jobs)
-    # Late, so that a command line is refused before engines and the record are loaded.
-    from flows.cli.run import print_done, run_job
+    from flows.cli.run import run_and_print
     from flows.jobs.upkeep import verification_job
 
     job = verification_job(options.check(), settings)
-    done = run_job("flows.vault:verify_vault", options, job, settings, via, quiet=json)
-    return print_done(settings.open_history(), done, json=json)
+    return run_and_print("flows.vault:verify_vault", options, job, settings, via, json=json)
 
 
 def restore(
@@ -76,7 +77,7 @@ def restore(
     target: str,
     /,
     *paths: str,
-    options: Annotated[RestoreFiles, Parameter(name="*")] = RestoreFiles(),  # noqa: B008 - frozen
+    options: Annotated[RestoreFiles, Parameter(name="*")] = RestoreFiles(),
     vault: VaultOption = None,
     key_file: KeyOption = None,
     via: Via = None,
@@ -98,19 +99,18 @@ def restore(
         paths: only these and what is below them, as they were when they were encrypted
     """
     settings = settings_with(vault, key_file)
-    # Late, so that a command line is refused before engines and the record are loaded.
-    from flows.cli.run import print_done, run_job
+    from flows.cli.run import run_and_print
     from flows.jobs.arguments import need_path
     from flows.jobs.keep import restoration_job
 
     given = replace(options, snapshot=snapshot, target=need_path(target), paths=tuple(map(need_path, paths)))
-    done = run_job("flows.vault:restore_files", given, restoration_job(given, settings), settings, via, quiet=json)
-    return print_done(settings.open_history(), done, json=json)
+    job = restoration_job(given, settings)
+    return run_and_print("flows.vault:restore_files", given, job, settings, via, json=json)
 
 
 def prune(
     *,
-    options: Annotated[PruneVault, Parameter(name="*")] = PruneVault(),  # noqa: B008 - frozen
+    options: Annotated[PruneVault, Parameter(name="*")] = PruneVault(),
     dry_run: Flag = False,
     vault: VaultOption = None,
     key_file: KeyOption = None,
@@ -131,14 +131,13 @@ def prune(
     """
     settings = settings_with(vault, key_file)
     options.check()
-    # Late, so that a command line is refused before engines and the record are loaded.
-    from flows.cli.run import print_done, run_job
+    from flows.cli.run import run_and_print
     from flows.jobs.upkeep import pruning_job
 
     if dry_run:
         return _print_preview(options, settings, json=json)
-    done = run_job("flows.vault:prune_vault", options, pruning_job(options, settings), settings, via, quiet=json)
-    return print_done(settings.open_history(), done, json=json)
+    job = pruning_job(options, settings)
+    return run_and_print("flows.vault:prune_vault", options, job, settings, via, json=json)
 
 
 def _print_preview(parameters: PruneVault, settings: Settings, *, json: bool) -> int:
@@ -163,7 +162,7 @@ def _print_preview(parameters: PruneVault, settings: Settings, *, json: bool) ->
 
 def maintain(
     *,
-    options: Annotated[Maintain, Parameter(name="*")] = Maintain(),  # noqa: B008 - frozen
+    options: Annotated[Maintain, Parameter(name="*")] = Maintain(),
     via: Via = None,
     json: Json = False,
 ) -> int:
@@ -177,10 +176,8 @@ def maintain(
     Example: threadmill maintain --remove-older-than 365d
     """
     settings = load_settings()
-    # Late, so that a command line is refused before engines and the record are loaded.
-    from flows.cli.run import print_done, run_job
+    from flows.cli.run import run_and_print
     from flows.jobs.upkeep import maintenance_job
 
     job = maintenance_job(options, settings)
-    done = run_job("flows.maintain:maintain", options, job, settings, via, quiet=json)
-    return print_done(settings.open_history(), done, json=json)
+    return run_and_print("flows.maintain:maintain", options, job, settings, via, json=json)

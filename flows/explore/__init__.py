@@ -51,11 +51,7 @@ class LiveDatabase(Database):  # type: ignore[misc]
 
 
 def listen(port: int) -> socket.socket:
-    """A socket on loopback; port 0 takes any that is free.
-
-    Raises:
-        OSError: the port is taken, or may not be used.
-    """
+    """A socket on loopback; port 0 takes any that is free. Raises OSError for a port that cannot be used."""
     listener = socket.socket()
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
@@ -43,19 +43,14 @@ class JobParameters:
     def __init_subclass__(cls) -> None:
         """Have the command check each option as it is read, before any other check with a message of its own."""
         cls.__annotations__ = {
-            name: Annotated[hint, Parameter(validator=_Check(option_name(name, hint), hint))]
+            name: Annotated[hint, Parameter(validator=_Check(_option_name(name, hint), hint))]
             for name, hint in hints(cls).items()
         }
 
     def check(self) -> Self:
-        """Return the parameters unchanged if all values are in bounds and all names are known.
-
-        Raises:
-            RequestRefused: a value is out of bounds, or a name is unknown.
-        """
-        own = hints(self.__class__)
-        for field in fields(self):
-            _Check(option_name(field.name, own[field.name]), own[field.name])(None, getattr(self, field.name))
+        """Return the parameters unchanged if all values are in bounds and all names are known, else RequestRefused."""
+        for name, hint in hints(self.__class__).items():
+            _Check(_option_name(name, hint), hint)(None, getattr(self, name))
         return self
 
     def recorded(self) -> dict[str, object]:
@@ -68,24 +63,17 @@ def hints(parameters: type[JobParameters]) -> dict[str, Any]:
     return get_type_hints(parameters, include_extras=True)
 
 
-def option_name(name: str, hint: Any) -> str:
+def _option_name(name: str, hint: Any) -> str:
     """The option that sets a field."""
-    own = [str(next(iter(one.name))) for one in _metadata(hint) if isinstance(one, Parameter) and one.name]
+    _, metadata = _without_wrapping(hint)
+    own = [str(next(iter(one.name))) for one in metadata if isinstance(one, Parameter) and one.name]
     return own[-1] if own else "--" + name.replace("_", "-")
 
 
 def help_of(hint: Any) -> str:
     """The text of a field."""
-    return next(one.help for one in _metadata(hint) if isinstance(one, Parameter) and one.help)
-
-
-def defaults(parameters: type[JobParameters]) -> dict[str, Any]:
-    """The default of every field that has one."""
-    return {field.name: field.default for field in fields(parameters) if field.default is not MISSING}
-
-
-def _metadata(hint: Any) -> tuple[Any, ...]:
-    return _without_wrapping(hint)[1]
+    _, metadata = _without_wrapping(hint)
+    return next(one.help for one in metadata if isinstance(one, Parameter) and one.help)
 
 
 def _without_wrapping(hint: Any, metadata: tuple[Any, ...] = ()) -> tuple[Any, tuple[Any, ...]]:
@@ -145,11 +133,7 @@ def _json(value: Any) -> object:
 
 
 def check_paths(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return the paths if each of them exists.
-
-    Raises:
-        RequestRefused: there are no paths, a path does not exist, or `-` stands beside others.
-    """
+    """Return the paths; RequestRefused if there are none, if one does not exist, or if `-` stands beside others."""
     if not paths:
         raise RequestRefused("nothing to encrypt: name files or folders, or use --random SIZExCOUNT")
     if "-" in paths and len(paths) > 1:
@@ -164,34 +148,21 @@ def check_paths(paths: Sequence[str]) -> tuple[str, ...]:
 
 
 def need_path(path: str) -> str:
-    """The absolute path in the form that files are recorded under; it need not exist.
-
-    Raises:
-        RequestRefused: the path is empty.
-    """
+    """The absolute path in the form that files are recorded under; it need not exist. RequestRefused if it is empty."""
     if not path:
         raise RequestRefused("a path is empty")
     return os.fsdecode(absolute(path))
 
 
 def need_vault(path: str | None) -> str:
-    """The vault's folder.
-
-    Raises:
-        RequestRefused: no vault is given.
-    """
+    """The vault's folder; RequestRefused if none is given."""
     if path is None:
         raise RequestRefused("which vault? give --vault DIR or set THREADMILL_VAULT")
     return path
 
 
 def need_key_file(path: str | None) -> KeyFile:
-    """The key file, read once to see that it is usable.
-
-    Raises:
-        RequestRefused: no key file is given.
-        KeyFileError: it is not usable.
-    """
+    """The key file; RequestRefused if none is given. It is read once, which raises KeyFileError if it is not usable."""
     if path is None:
         raise RequestRefused(
             "files need a key file: make one with `threadmill keygen PATH`, "

@@ -13,40 +13,30 @@ from functools import partial
 from operator import itemgetter
 from typing import Literal, TypeVar
 
-from db.history import History
+from db.history import History, SeriesFilter
 from db.rows import NewRun, PayloadRow
 from db.store import Store
 from flows.errors import RequestRefused
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.plan import Done, Plan, make_plan, recorded, settled, vault_of
-from flows.jobs.run import (
-    Here,
-    Job,
-    MoreDone,
-    OpenRun,
-    PartOutcome,
-    PlannedWork,
-    Step,
-    Tools,
-    at_once,
-    counted,
-    open_run,
-)
+from flows.jobs.run import Here, Job, MoreDone, OpenRun, PartOutcome, PlannedWork, Step, Tools, at_once, open_run
 from flows.settings import Settings
+from flows.text import FAULTS_NAMED, counted, named
 from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch, encrypt_payload
+from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch, encrypt_input
 from tasks.crypto.errors import CryptoError, SourceChanged, SourceSkipped, SourceUnreadable
-from tasks.crypto.inputs import Payload
+from tasks.crypto.inputs import Payload, open_payload
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.secret import KeyFile, KeySource, Secret
+from tasks.crypto.sources import Sources
 from tasks.rows import payload_rows
 from tasks.suites import SUITES
 
 T = TypeVar("T")
 
-
-# As many as the message of a run and the log of a batch name; all of them: threadmill history failures.
-_FAULTS_NAMED = 5
+# Advice is for runs whose payloads took longer than this, one after the other, and where it saves a fifth or more.
+_LONG_NS = 10e9
+_WORTHWHILE = 0.8
 
 
 @dataclass(slots=True)
@@ -71,20 +61,19 @@ class EncryptionOutcome:
         self.size_bytes += sum(one.size_bytes or 0 for one in encryptions)
         faults = [one for one in encryptions if one.status in ("failed", "unstable")]
         self.unreadable += sum(one.cause == "unreadable" for one in faults)
-        self.faults += faults[: _FAULTS_NAMED - len(self.faults)]
+        self.faults += faults[: FAULTS_NAMED - len(self.faults)]
 
     @property
-    def more(self) -> int:
-        """How many faults there are beyond the first few."""
-        return self.counts["failed"] + self.counts["unstable"] - len(self.faults)
+    def faulty(self) -> int:
+        """How many need attention."""
+        return self.counts["failed"] + self.counts["unstable"]
 
     @property
     def exit_code(self) -> int:
         """See `PartOutcome`."""
-        failed = self.counts["failed"]
-        if failed > self.unreadable:
+        if self.counts["failed"] > self.unreadable:
             return 1
-        return 3 if failed or self.counts["unstable"] else 0
+        return 3 if self.faulty else 0
 
     @property
     def message(self) -> str:
@@ -95,16 +84,11 @@ class EncryptionOutcome:
     @property
     def named_faults(self) -> str:
         """The first payloads that need attention; empty if there are none."""
-        text = "; ".join(f"{one.payload.name.decode(errors='backslashreplace')} ({one.error})" for one in self.faults)
-        return f"{text} and {self.more:,} more" if self.more else text
+        return named([f"{_name(one.payload)} ({one.error})" for one in self.faults], self.faulty)
 
 
 def encryption_job(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> Job:
-    """The job for these parameters where no vault keeps the ciphertext; see `flows.jobs.keep` for the other one.
-
-    Raises:
-        RequestRefused, CryptoError: see `settled`.
-    """
+    """The job for these parameters where no vault keeps the ciphertext; see `flows.jobs.keep` for the other one."""
     assert vault_of(parameters, settings) is None  # noqa: S101 - it would be discarded without a word
     return partial(encrypt, settled(parameters, settings), settings)
 
@@ -114,10 +98,6 @@ def encrypt(parameters: EncryptFiles | EncryptPayloads, settings: Settings, run:
 
     A further attempt of a flow run does only what earlier ones have not done. When cancelled, batches in work are
     recorded as far as they came.
-
-    Raises:
-        RequestRefused, CryptoError: refused before any work, and before the run has a row.
-        RecordError: the record cannot be written.
     """
     plan = tools.runner.plan(lambda: make_plan(parameters, settings, tools.cancel))
     tools.reporter.planned(planned_work(plan))
@@ -126,7 +106,27 @@ def encrypt(parameters: EncryptFiles | EncryptPayloads, settings: Settings, run:
         if run.flow_run_id is not None and run.attempt > 1:
             done_before = tools.history.done_before(run.flow_run_id)
         encrypt_batches(plan, opened, done_before)
+    if "auto" in parameters.backends and (text := advice(tools.history, opened.run_id)):
+        opened.outcomes.append(PartOutcome(0, text))
     return opened
+
+
+def advice(history: History, run_id: int) -> str | None:
+    """A line for a long closed run on openssl, if the record knows native to be faster for such payloads here."""
+    native = {
+        (one.series.suite, one.series.size_class, one.series.host): one.median_ns
+        for one in history.medians(SeriesFilter(backends=("native",)), limit=1)
+        if not one.series.kept
+    }
+    own_ns = native_ns = 0.0
+    for one in history.summaries(SeriesFilter(backends=("openssl",)), run_id=run_id):
+        median_ns = native.get((one.series.suite, one.series.size_class, one.series.host))
+        if one.median_ns is not None and median_ns is not None:
+            own_ns += one.n * one.median_ns
+            native_ns += one.n * median_ns
+    if own_ns < _LONG_NS or native_ns > _WORTHWHILE * own_ns:
+        return None
+    return f"native takes about {native_ns / own_ns:.0%} of that time here: --backend native"
 
 
 def encrypt_batches(plan: Plan, run: OpenRun, done_before: frozenset[Done] = frozenset()) -> None:
@@ -144,12 +144,7 @@ def run_batches(
 ) -> EncryptionOutcome:
     """Do batch after batch, at most as many at once as the part has workers, and sum up their results.
 
-    Args:
-        plan: the work.
-        run: the run that it belongs to.
-        step_of: makes the step of a batch.
-        take: called with the result of a step once it is recorded; gives the encryptions in it.
-        done_before: payloads to leave out.
+    `take` is called with the result of a step once it is recorded, and gives the encryptions in it.
     """
     outcome = EncryptionOutcome()
     for part, of_part in itertools.groupby(plan.batches(done_before), key=itemgetter(0)):
@@ -174,12 +169,15 @@ def _more_done(batch: Batch, encryptions: Sequence[Encryption], *, several: bool
     way = f" ({batch.suite} on {batch.chosen.backend})" if several else ""
     outcome = EncryptionOutcome()
     outcome.add(encryptions)
-    faults = [
-        f"{one.payload.name.decode(errors='backslashreplace')} {one.status}: {one.error}" for one in outcome.faults
-    ]
-    faults += [f"and {outcome.more:,} more payloads of batch {batch.number}"] if outcome.more else []
+    faults = [f"{_name(one.payload)} {one.status}: {one.error}" for one in outcome.faults]
+    if more := outcome.faulty - len(faults):
+        faults.append(f"and {more:,} more payloads of batch {batch.number}")
     line = f"batch {batch.number}{way}: {counted(outcome.counts)}"
     return MoreDone(len(encryptions), outcome.size_bytes, line, faults)
+
+
+def _name(payload: Payload) -> str:
+    return payload.name.decode(errors="backslashreplace")
 
 
 def batch_step(plan: Plan, batch: Batch) -> Step[tuple[Encryption, ...]]:
@@ -245,7 +243,7 @@ def check(
 
 
 def _check(payload: Payload, history: History, secret: Secret, limits: Limits, cancel: CancelToken) -> Checked:
-    name = payload.name.decode(errors="backslashreplace")
+    name = _name(payload)
     row = history.last_digest(payload.name)
     if payload.skip is not None:
         return Checked(name, "skipped", error=payload.skip)
@@ -269,7 +267,9 @@ _CHECK_FAULTS: dict[type[CryptoError], CheckVerdict] = {
 
 
 def _digest(payload: Payload, row: PayloadRow, secret: Secret, limits: Limits, cancel: CancelToken) -> str:
-    suite = next((one for name, one in SUITES.items() if name == row.suite), None)
-    if suite is None:
+    if row.suite not in SUITES:
         raise RequestRefused(f"unknown suite {row.suite!r}; there are: {', '.join(SUITES)}")
-    return encrypt_payload(payload, suite, NativeBackend(), secret, row.salt or b"", limits, cancel).digest.hex()
+    with Sources() as sources, open_payload(payload, sources.open) as source:
+        return encrypt_input(
+            source, SUITES[row.suite], NativeBackend(), secret, row.salt or b"", limits, cancel
+        ).digest.hex()

@@ -9,13 +9,12 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
 from db.rows import NewRun
 from db.store import Store
-from flows.errors import RequestRefused
 from flows.jobs.parameters import EncryptPayloads, RunExperiments, Survey
 from flows.jobs.run import (
     Here,
@@ -28,22 +27,20 @@ from flows.jobs.run import (
     Reporter,
     Step,
     Tools,
-    counted,
+    at_once,
     open_run,
 )
 from flows.settings import Settings
-from flows.text import plural
+from flows.text import FAULTS_NAMED, counted, plural
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.cancel import CancelToken
 from tasks.rows import interpreter_facts, sample_rows
 from tasks.threads.cases import QUICK_ROUNDS, ROUNDS, Case, CaseSelection, Round, RoundPlan, Sample, book_plan, plan
-from tasks.threads.errors import ExperimentError
 from tasks.threads.interpreters import Interpreter, discover, distinct, probe, select
 from tasks.threads.measure import measure_round
 
 # A whole experiment of another process may have to end first.
 _LOCK_WAIT_S = 3600.0
-_FAULTS_KEPT = 5
 # A child's standard error may come with it; all of it is on record.
 _FAULT_LETTERS = 300
 # More samples than any round has, retries included: the ordinals of a round do not depend on the others.
@@ -51,68 +48,43 @@ _ORDINALS_PER_ROUND = 100_000
 
 
 def experiment_job(parameters: RunExperiments, settings: Settings) -> Job:
-    """The job for these parameters.
-
-    Raises:
-        RequestRefused: the folder of the host's measuring lock cannot be made.
-    """
+    """The job for these parameters."""
     return partial(measure, parameters, settings.measuring_lock)
-
-
-def _selection_of(parameters: RunExperiments) -> CaseSelection:
-    """The cases that are asked for."""
-    return CaseSelection(
-        experiments=tuple(map(Experiment, dict.fromkeys(parameters.experiments))),
-        workloads=tuple(map(Workload, dict.fromkeys(parameters.workloads))),
-        executors=tuple(map(Executor, dict.fromkeys(parameters.executors))),
-        shapes=tuple(map(Shape, dict.fromkeys(parameters.shapes))),
-        guards=tuple(map(Guard, dict.fromkeys(parameters.guards))),
-        workers=tuple(dict.fromkeys(parameters.workers)),
-        quick=parameters.quick,
-    )
 
 
 def find_interpreters(pythons: Sequence[str], cancel: CancelToken) -> tuple[Interpreter, ...]:
     """The interpreters to measure, free-threaded ones with the GIL on and off.
 
-    Raises:
-        RequestRefused: an interpreter is not there, or is older than Python 3.6.
+    InterpreterUnusable if one is not there, or is older than Python 3.6.
     """
-    try:
-        if not pythons:
-            found: Sequence[Interpreter] = (probe(sys.executable, cancel),)
-        elif list(pythons) == ["all"]:
-            found = discover(cancel)
-        else:
-            found = select(pythons, cancel)
-    except ExperimentError as error:
-        raise RequestRefused(str(error)) from error
+    if not pythons:
+        found: Sequence[Interpreter] = (probe(sys.executable, cancel),)
+    elif list(pythons) == ["all"]:
+        found = discover(cancel)
+    else:
+        found = select(pythons, cancel)
     return distinct(variant for one in found for variant in one.variants())
 
 
 def make_rounds(parameters: RunExperiments, cancel: CancelToken) -> RoundPlan:
-    """All rounds, in a drawn order.
-
-    Raises:
-        RequestRefused: an interpreter is not there, or the parameters do not go together.
-    """
+    """All rounds, in a drawn order; an ExperimentError if there is no such interpreter or no such case."""
     interpreters = find_interpreters(parameters.pythons, cancel)
     rounds = parameters.rounds or (QUICK_ROUNDS if parameters.quick else ROUNDS)
     seed = random.SystemRandom().getrandbits(32) if parameters.seed is None else parameters.seed
-    try:
-        return plan(_selection_of(parameters), interpreters, rounds, seed)
-    except ExperimentError as error:
-        raise RequestRefused(str(error)) from error
+    selection = CaseSelection(
+        experiments=tuple(map(Experiment, parameters.experiments)),
+        workloads=tuple(map(Workload, parameters.workloads)),
+        executors=tuple(map(Executor, parameters.executors)),
+        shapes=tuple(map(Shape, parameters.shapes)),
+        guards=tuple(map(Guard, parameters.guards)),
+        workers=parameters.workers,
+        quick=parameters.quick,
+    )
+    return plan(selection, interpreters, rounds, seed)
 
 
 def measure(parameters: RunExperiments, lock: str, run: NewRun, tools: Tools) -> OpenRun:
-    """Measure all rounds and record every sample; the run, closed. `lock` is the path of the host's measuring lock.
-
-    Raises:
-        RequestRefused: refused before any work, and before the run has a row.
-        ExperimentError: another process measures on this host and does not end.
-        RecordError: the record cannot be written.
-    """
+    """Measure all rounds and record every sample; the run, closed. `lock` is the path of the host's measuring lock."""
     rounds = tools.runner.plan(lambda: make_rounds(parameters, tools.cancel))
     tools.reporter.planned(planned_samples(rounds))
     # With the drawn seed and the interpreters that were found.
@@ -126,18 +98,16 @@ def measure(parameters: RunExperiments, lock: str, run: NewRun, tools: Tools) ->
 def run_rounds(rounds: RoundPlan, lock: str, run: OpenRun) -> None:
     """Measure and record one round after the other."""
     progress = _Progress(rounds, run.tools.reporter)
-    pending: Pending[tuple[Sample, ...]] | None = None
-    for one in rounds.rounds:
-        pending = run.start(round_step(one, lock), progress.tell, after=pending)
-        try:
-            samples = pending.result()
-        except BaseException:
-            # End the children before the run is closed.
-            run.tools.cancel.cancel()
-            with suppress(Exception):
-                pending.result()
-            raise
-        progress.end(one, samples)
+    before: Pending[tuple[Sample, ...]] | None = None
+
+    def start(one: Round) -> Pending[tuple[Sample, ...]]:
+        nonlocal before
+        before = run.start(round_step(one, lock), progress.tell, after=before)
+        return before
+
+    with closing(at_once(rounds.rounds, start, 1, run.tools.cancel)) as ended:
+        for one, samples in ended:
+            progress.end(one, samples)
     run.outcomes.append(progress.outcome())
 
 
@@ -179,7 +149,7 @@ class _Progress:
         self._noisy += noisy
         for sample in samples:
             # A fault that comes in every round is named once.
-            if sample.outcome.is_failure and len(self._faults) < _FAULTS_KEPT:
+            if sample.outcome.is_failure and len(self._faults) < FAULTS_NAMED:
                 self._faults = list(dict.fromkeys([*self._faults, self._fault(sample)]))
 
     def outcome(self) -> PartOutcome:
@@ -238,7 +208,7 @@ def labels_of(plan: RoundPlan) -> dict[str, str]:
 
 
 def survey_job(_parameters: Survey, settings: Settings) -> Job:
-    """The job of the chapter, which has its own numbers; raises as `experiment_job` does."""
+    """The job of the chapter, which has its own numbers."""
     return partial(survey, QUICK_ROUNDS, settings, settings.measuring_lock)
 
 
@@ -246,10 +216,6 @@ def survey(rounds: int, settings: Settings, lock: str, run: NewRun, tools: Tools
     """Run the chapter's items 52 to 54 on this host and the running interpreter; the run, closed.
 
     Item 52 is three chains over 100 random bytes each, under the book's suite and the modern one.
-
-    Raises:
-        ExperimentError: another process measures on this host and does not end.
-        RecordError: the record cannot be written.
     """
     # Late: experiments load nothing of the engine that encrypts.
     from flows.jobs.encrypt import encrypt_batches, planned_work

@@ -20,11 +20,22 @@ from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Step, T
 from flows.jobs.vault import NAME_ANOTHER, VaultWork, VerdictTally, known_snapshot, need_latest, record, run_on_vault
 from flows.settings import Settings
 from flows.text import shown_path, size
+from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits
 from tasks.crypto.secret import KeyFile, KeySource
 from tasks.files import FolderIdentity
 from tasks.rows import payload_rows, snapshot_row
-from tasks.vault.add import AddedBatch, Addition, AdditionPlan, SourceSelection, add_batch, adding, compare
+from tasks.vault.add import (
+    AddedBatch,
+    Addition,
+    AdditionPlan,
+    PartialInterval,
+    SourceSelection,
+    add_batch,
+    adding,
+    compare,
+)
+from tasks.vault.content import Making
 from tasks.vault.errors import Verdict, Verdicts, judged
 from tasks.vault.locks import reading
 from tasks.vault.lookup import LATEST, find_snapshot, newest_snapshot, open_place
@@ -63,7 +74,7 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
 
         def make() -> Plan:
             vault = open_vault(path, need_key_file(settings.key_file).secret())
-            # Encrypt a file again if its stored object is damaged.
+            # Read a file again if its stored object is damaged.
             selection = replace(_selection_of(parameters), distrusted=tools.history.damaged(vault.id))
             additions.append(stack.enter_context(adding(vault, selection, tools.cancel)))
             return plan_addition(parameters, settings, additions[0], tools.cancel)
@@ -77,11 +88,14 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
             place = addition.vault.place()
             record(place, 0, tools.store, opened.run_id, Verdicts(faults))
 
+            interval = PartialInterval(settings.partial_after_s, int(settings.partial_after_gib * 2**30))
+            making = Making(parameters.compression, addition.selection.distrusted, parameters.rehash)
+
             def take(done: AddedBatch) -> tuple[Encryption, ...]:
-                addition.put(done)
+                addition.put(done, interval)
                 return done.encryptions
 
-            outcome = run_batches(plan, opened, partial(batch_into_vault, place, plan), take)
+            outcome = run_batches(plan, opened, partial(batch_into_vault, place, plan, making, len(faults)), take)
             added = addition.add_snapshot(known.sequence + 1 if known else 1, tools.cancel)
             # The vault first: a record that knows a newer snapshot than the vault has means a rollback.
             snapshot = snapshot_row(opened.run_id, addition, added, outcome.counts)
@@ -100,19 +114,25 @@ def _kept(outcome: EncryptionOutcome, row: SnapshotRow, faults: Sequence[Verdict
     return PartOutcome(1 if faults else outcome.exit_code, "; ".join(said))
 
 
-def batch_into_vault(place: Place, plan: Plan, batch: Batch) -> Step[AddedBatch]:
-    """The step that encrypts a batch into a vault; the job enters its results into the draft."""
+def batch_into_vault(place: Place, plan: Plan, making: Making, first: int, batch: Batch) -> Step[AddedBatch]:
+    """The step that encrypts a batch into a vault; the job enters its results into the draft.
+
+    Ordinals of verdicts are free from `first` on: a batch has at most two for each of its payloads.
+    """
     plain = batch_step(plan, batch)
-    work = partial(_encrypt, place, batch, plan.key, plan.limits)
-    return Step(plain.kind, plain.name, plain.recorded_as, work, partial(_record, place))
+    work = partial(_encrypt, place, batch, making, plan.key, plan.limits)
+    return Step(plain.kind, plain.name, plain.recorded_as, work, partial(_record, place, first))
 
 
-def _encrypt(place: Place, batch: Batch, key: KeySource, limits: Limits, here: Here) -> AddedBatch:
-    return add_batch(open_place(place, key), batch, key, limits, here.cancel)
+def _encrypt(place: Place, batch: Batch, making: Making, key: KeySource, limits: Limits, here: Here) -> AddedBatch:
+    return add_batch(open_place(place, key), batch, making, key, limits, here.cancel)
 
 
-def _record(place: Place, store: Store, run_id: int, done: AddedBatch) -> None:
+def _record(place: Place, first: int, store: Store, run_id: int, done: AddedBatch) -> None:
     store.record_payloads(payload_rows(run_id, done.encryptions, place.vault_id, place.path))
+    verdicts = [replace(judged("pack", name, "stored"), size_bytes=length) for name, length in done.packs]
+    verdicts += [replace(judged("object", name, "ok"), size_bytes=length) for name, length in done.proven]
+    record(place, first + 2 * done.first, store, run_id, Verdicts(tuple(verdicts)))
 
 
 def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
@@ -124,7 +144,8 @@ def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
     path = need_vault(settings.vault)
     parameters = settled(parameters, settings)
     vault = open_vault(path, need_key_file(settings.key_file).secret())
-    found = compare(vault, _selection_of(parameters))
+    with reading(vault.root, CancelToken()):
+        found = compare(vault, _selection_of(parameters))
     if not found.to_do + found.skipped + found.unchanged:
         raise nothing_to_encrypt(parameters)
     return found

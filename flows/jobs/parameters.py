@@ -8,6 +8,7 @@ imports no engine, so that a command line is refused quickly.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, final
 
 from annotated_types import Ge, Interval, Le, MinLen
@@ -17,7 +18,7 @@ from flows.jobs.arguments import JobParameters, Matches
 from flows.option_types import NAMES, Flag, Whole
 from flows.text import KEEP_FORM
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
-from tasks.suites import SUITES, BackendChoice, SuiteName
+from tasks.suites import SUITES, BackendChoice, Compression, SuiteName
 
 Jobs = Annotated[
     Annotated[Whole, Interval(ge=1, le=256)] | None,
@@ -27,10 +28,7 @@ Suites = Annotated[
     tuple[SuiteName, ...],
     MinLen(1),
     NAMES,
-    Parameter(
-        name="--suite",
-        help=f"what to encrypt and hash with: {', '.join(SUITES)}; several are run one after the other",
-    ),
+    Parameter(name="--suite", help=f"what to encrypt and hash with: {', '.join(SUITES)}; several run in turn"),
 ]
 Backends = Annotated[
     tuple[BackendChoice, ...],
@@ -38,7 +36,8 @@ Backends = Annotated[
     NAMES,
     Parameter(
         name="--backend",
-        help="auto takes openssl where it can run the suite; openssl; native; several are run one after the other",
+        help="auto takes openssl where it can run the suite, and native into a vault; openssl, by child processes; "
+        "native, faster at every size; several run in turn",
     ),
 ]
 LegacySize = Annotated[Flag, Parameter(help="let the suite classic take payloads over 8 MiB")]
@@ -73,6 +72,10 @@ class EncryptFiles(JobParameters):
     rehash: Annotated[
         Flag, Parameter(help="read files that look unchanged too, and encrypt those whose content has changed")
     ] = False
+    compression: Annotated[
+        Compression,
+        Parameter(help="of content that a vault keeps: auto where it shrinks, max is slower and shrinks it more; off"),
+    ] = "auto"
     discard: Annotated[Flag, Parameter(help="keep nothing, although THREADMILL_VAULT is set")] = False
 
 
@@ -109,20 +112,18 @@ class VerifyVault(JobParameters):
 Count = Annotated[Whole, Ge(0), Le(100_000)]
 
 
+def _newest(unit: str) -> Parameter:
+    return Parameter(help=f"keep the newest snapshot of each of the last N {unit} that have one")
+
+
 @dataclass(frozen=True, kw_only=True)
 class PruneVault(JobParameters):
     """Remove snapshots from a vault."""
 
     keep_last: Annotated[Count, Parameter(help="keep the newest N snapshots")] = 0
-    keep_daily: Annotated[
-        Count, Parameter(help="keep the newest snapshot of each of the last N days that have one")
-    ] = 0
-    keep_weekly: Annotated[
-        Count, Parameter(help="keep the newest snapshot of each of the last N weeks that have one")
-    ] = 0
-    keep_monthly: Annotated[
-        Count, Parameter(help="keep the newest snapshot of each of the last N months that have one")
-    ] = 0
+    keep_daily: Annotated[Count, _newest("days")] = 0
+    keep_weekly: Annotated[Count, _newest("weeks")] = 0
+    keep_monthly: Annotated[Count, _newest("months")] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +155,11 @@ class Maintain(JobParameters):
 Workers = Annotated[int, Interval(ge=1, le=512)]
 
 
+def _axis(question: str, axis: type[StrEnum], more: str = "") -> Parameter:
+    """The option that is named after an axis and chooses on it."""
+    return Parameter(name=f"--{axis.__name__.lower()}", help=f"of {question}: {', '.join(axis)} (default: all){more}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunExperiments(JobParameters):
     """Measure the chosen cases in the chosen interpreters; an empty choice stands for all."""
@@ -162,33 +168,14 @@ class RunExperiments(JobParameters):
         tuple[Experiment, ...],
         Parameter(parse=False, help="the questions: speedup, race; ceiling is part of every round; empty for all"),
     ] = ()
-    workloads: Annotated[
-        tuple[Workload, ...],
-        NAMES,
-        Parameter(name="--workload", help=f"of speedup: {', '.join(Workload)} (default: all)"),
-    ] = ()
+    workloads: Annotated[tuple[Workload, ...], NAMES, _axis("speedup", Workload)] = ()
     executors: Annotated[
-        tuple[Executor, ...],
-        NAMES,
-        Parameter(
-            name="--executor",
-            help=f"of speedup: {', '.join(Executor)} (default: all); serial is always there to compare with",
-        ),
+        tuple[Executor, ...], NAMES, _axis("speedup", Executor, "; serial is always there to compare with")
     ] = ()
-    shapes: Annotated[
-        tuple[Shape, ...],
-        NAMES,
-        Parameter(name="--shape", help=f"of race: {', '.join(Shape)} (default: all)"),
-    ] = ()
-    guards: Annotated[
-        tuple[Guard, ...],
-        NAMES,
-        Parameter(name="--guard", help=f"of race: {', '.join(Guard)} (default: all)"),
-    ] = ()
+    shapes: Annotated[tuple[Shape, ...], NAMES, _axis("race", Shape)] = ()
+    guards: Annotated[tuple[Guard, ...], NAMES, _axis("race", Guard)] = ()
     workers: Annotated[
-        tuple[Workers, ...],
-        MinLen(1),
-        Parameter(parse=False, help="of pools and of ceiling, 1 to 512 each"),
+        tuple[Workers, ...], MinLen(1), Parameter(parse=False, help="of pools and of ceiling, 1 to 512 each")
     ] = (2,)
     pythons: Annotated[
         tuple[str, ...],

@@ -6,6 +6,7 @@ In bounded memory: a tree is walked twice, first to count, then batch by batch.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from flows.errors import RequestRefused
 from flows.jobs.arguments import check_paths, need_key_file, need_outside
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
+from flows.jobs.run import cut
 from flows.settings import Settings
 from flows.text import shown_path
 from tasks.cancel import CancelToken
@@ -22,7 +24,7 @@ from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import Chosen, choose_backend
 from tasks.crypto.secret import KeySource, ThrowAway
 from tasks.files import FolderIdentity
-from tasks.suites import SUITES, BackendChoice, Suite
+from tasks.suites import SUITES, Suite
 
 if TYPE_CHECKING:
     from tasks.vault.add import Addition
@@ -54,12 +56,7 @@ def vault_of(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> 
 
 
 def settled(parameters: P, settings: Settings) -> P:
-    """The parameters with what the settings of this process add to them, checked.
-
-    Raises:
-        RequestRefused: there is nothing at a path, or it cannot go into the vault.
-        KeyFileError: the key file is not usable.
-    """
+    """The parameters with what the settings of this process add to them, checked: paths, vault and key file."""
     parameters = replace(
         parameters,
         suites=tuple(dict.fromkeys(parameters.suites)),
@@ -78,10 +75,12 @@ def settled(parameters: P, settings: Settings) -> P:
 
 
 def _check_vault(parameters: EncryptFiles, vault: str | None) -> None:
-    """Raises RequestRefused for parameters that do not go with the vault, or that make sense only with one."""
+    """Refuse parameters that do not go with the vault, or that make sense only with one."""
     if vault is None:
-        if parameters.exclude or parameters.rehash:
-            raise RequestRefused("--exclude and --rehash are for a vault: give --vault DIR or set THREADMILL_VAULT")
+        if parameters.exclude or parameters.rehash or parameters.compression != "auto":
+            raise RequestRefused(
+                "--exclude, --rehash and --compression are for a vault: give --vault DIR or set THREADMILL_VAULT"
+            )
         return
     # Late: an encryption without a vault loads nothing of it.
     from tasks.vault.vault import SUITE
@@ -117,9 +116,9 @@ class Part:
     workers: int
     batch_s: float
 
-    def cost_s(self, payload: Payload) -> float:
+    def cost_s(self, numbered: tuple[int, Payload]) -> float:
         """Rough time that a payload takes."""
-        return _cost_s(self.suite, self.chosen, 1, payload.size_bytes or 0)
+        return _cost_s(self.suite, self.chosen, 1, numbered[1].size_bytes or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,31 +140,18 @@ class Plan:
 
     def batches(self, done_before: frozenset[Done] = frozenset()) -> Iterator[tuple[Part, Batch]]:
         """Yield the batches of one part after the other, without payloads done before."""
-        number = itertools.count()
-        ordinals = itertools.count()
+        numbers, ordinals = itertools.count(), itertools.count()
         for part in self.parts:
-            held: list[tuple[int, Payload]] = []
-            cost_s = 0.0
+            suite, chosen = part.suite.name, part.chosen
             # The counter comes second: zip asks the first iterator first, and would lose a number at its end.
-            for payload, ordinal in zip(self.source(), ordinals, strict=False):
-                if done_before and (payload.name, part.suite.name, part.chosen.backend) in done_before:
-                    continue
-                held.append((ordinal, payload))
-                cost_s += part.cost_s(payload)
-                if cost_s >= part.batch_s or len(held) == _BATCH_PAYLOADS:
-                    yield part, Batch(next(number), part.suite.name, part.chosen, tuple(held), self.sources)
-                    held, cost_s = [], 0.0
-            if held:
-                yield part, Batch(next(number), part.suite.name, part.chosen, tuple(held), self.sources)
+            found = zip(self.source(), ordinals, strict=False)
+            left = ((n, one) for one, n in found if (one.name, suite, chosen.backend) not in done_before)
+            for payloads in cut(left, part.cost_s, part.batch_s, _BATCH_PAYLOADS):
+                yield part, Batch(next(numbers), suite, chosen, payloads, self.sources)
 
 
 def make_plan(parameters: EncryptFiles | EncryptPayloads, settings: Settings, cancel: CancelToken) -> Plan:
-    """Choose backends and count the payloads of settled parameters.
-
-    Raises:
-        BackendUnavailable: a backend that was asked for cannot run a suite here.
-        RequestRefused: there is nothing to encrypt.
-    """
+    """Choose backends and count the payloads of settled parameters; BackendUnavailable if a backend cannot be had."""
     source: Callable[[], Iterable[Payload]]
     if isinstance(parameters, EncryptPayloads):
         source = partial(_random_payloads, parameters)
@@ -188,17 +174,16 @@ def make_plan(parameters: EncryptFiles | EncryptPayloads, settings: Settings, ca
 
 
 def plan_addition(parameters: EncryptFiles, settings: Settings, addition: Addition, cancel: CancelToken) -> Plan:
-    """Plan the files that go into a vault: only those that are new or changed since the snapshot before.
-
-    Raises:
-        BackendUnavailable: the backend that was asked for cannot run the suite here.
-        RequestRefused: there is nothing to encrypt.
-    """
+    """Plan the files that go into a vault: only those that are new or changed since the snapshot before."""
     found = addition.found
     payloads = found.to_do + found.skipped
     if not payloads + found.unchanged:
         raise nothing_to_encrypt(parameters)
-    return _plan(parameters, settings, payloads, found.to_do_bytes, addition.to_do, cancel)
+    plan = _plan(parameters, settings, payloads, found.to_do_bytes, addition.to_do, cancel)
+    from tasks.crypto.scan import source_folders
+
+    # A source that is inside another by way of a link has another path than the user gave.
+    return replace(plan, sources=source_folders([os.fsdecode(path) for path in addition.selection.sources]))
 
 
 def nothing_to_encrypt(parameters: EncryptFiles) -> RequestRefused:
@@ -217,13 +202,21 @@ def _plan(
     cancel: CancelToken,
 ) -> Plan:
     jobs = parameters.jobs or 1
+    kept = vault_of(parameters, settings) is not None
     parts = []
     for suite, choice in itertools.product((SUITES[name] for name in parameters.suites), parameters.backends):
-        chosen = _choose(choice, suite, settings.openssl, cancel, kept=vault_of(parameters, settings) is not None)
+        if kept and choice == "auto":
+            chosen = choose_backend("native", suite, settings.openssl, cancel)
+            chosen = replace(chosen, reason="the default of vaults")
+        else:
+            chosen = choose_backend(choice, suite, settings.openssl, cancel)
         small = chosen.backend == "native" and size_bytes < _PARALLEL_NATIVE_BYTES * payloads
         cost_s = _cost_s(suite, chosen, payloads, size_bytes)
-        batch_s = max(cost_s / _BATCHES, min(_BATCH_S, cost_s / (4 * jobs)), _SHORTEST_BATCH_S)
-        parts.append(Part(suite, chosen, 1 if small else jobs, batch_s))
+        workers = 1 if small else jobs
+        # A batch ends a pack, and small packs are many files.
+        share_s = cost_s if small and kept else cost_s / (4 * jobs)
+        batch_s = max(cost_s / _BATCHES, min(_BATCH_S, share_s), _SHORTEST_BATCH_S)
+        parts.append(Part(suite, chosen, workers, batch_s))
     key: KeySource = ThrowAway()
     sources: tuple[FolderIdentity, ...] = ()
     if isinstance(parameters, EncryptFiles):
@@ -233,12 +226,6 @@ def _plan(
         sources = () if parameters.paths == ("-",) else source_folders(parameters.paths)
     limits = Limits(settings.chain_timeout_s, parameters.allow_legacy_size)
     return Plan(key, limits, tuple(parts), payloads, size_bytes, source, sources)
-
-
-def _choose(choice: BackendChoice, suite: Suite, openssl: str, cancel: CancelToken, *, kept: bool) -> Chosen:
-    if choice == "auto" and kept:
-        return replace(choose_backend("native", suite, openssl, cancel), reason="the default of vaults")
-    return choose_backend(choice, suite, openssl, cancel)
 
 
 def _random_payloads(parameters: EncryptPayloads) -> Iterator[Payload]:

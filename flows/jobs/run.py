@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from db.errors import RecordError
 from db.history import History
@@ -19,7 +18,6 @@ from tasks.cancel import CancelToken
 
 T = TypeVar("T")
 Item = TypeVar("Item")
-Word = TypeVar("Word", bound=str)
 Result_co = TypeVar("Result_co", covariant=True)
 
 
@@ -66,8 +64,8 @@ class Pending(Protocol[Result_co]):
     def result(self) -> Result_co:
         """Wait until it is recorded; raises any error of doing or recording it."""
 
-    def add_done_callback(self, fn: Callable[[object], None], /) -> None:
-        """Call `fn` when it is recorded, or could not be."""
+    def add_done_callback(self, fn: Callable[[Any], None], /) -> None:
+        """Call `fn` with this when it is recorded, or could not be."""
 
 
 class Runner(Protocol):
@@ -119,37 +117,44 @@ def at_once(
     Close the generator (`contextlib.closing`) to leave early. Then, and when a step raises, the token is set and all
     started steps are waited for.
     """
-    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
-    active: dict[int, tuple[Item, Pending[T]]] = {}
+    ended: queue.SimpleQueue[Pending[T]] = queue.SimpleQueue()
+    active: dict[Pending[T], Item] = {}
 
     def take_one() -> tuple[Item, T]:
-        item, pending = active.pop(ended.get())
-        return item, pending.result()
+        pending = ended.get()
+        return active.pop(pending), pending.result()
 
     try:
-        coming = enumerate(items)
-        while True:
-            # The next item is taken only now: it may depend on the results so far.
-            number, item = next(coming, (-1, None))
-            if item is None:
-                break
-            active[number] = item, start(item)
-            active[number][1].add_done_callback(partial(_put, ended, number))
+        # The next item is taken when there is room for it: it may depend on the results so far.
+        for item in items:
+            pending = start(item)
+            active[pending] = item
+            pending.add_done_callback(ended.put)
             if len(active) == workers:
                 yield take_one()
         while active:
             yield take_one()
     except BaseException:
         cancel.cancel()
-        for _, pending in active.values():
+        for pending in active:
             # Let finished work be recorded; the error that is already raised is the one to report.
             with suppress(Exception):
                 pending.result()
         raise
 
 
-def _put(ended: queue.SimpleQueue[int], number: int, _: object) -> None:
-    ended.put(number)
+def cut(items: Iterable[Item], cost: Callable[[Item], float], most: float, count: int) -> Iterator[tuple[Item, ...]]:
+    """Portions of the items, in order: a portion ends once it costs `most` or more, or has `count` items."""
+    held: list[Item] = []
+    spent = 0.0
+    for item in items:
+        held.append(item)
+        spent += cost(item)
+        if spent >= most or len(held) >= count:
+            yield tuple(held)
+            held, spent = [], 0.0
+    if held:
+        yield tuple(held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +214,9 @@ LISTENER: ContextVar[Reporter | None] = ContextVar("LISTENER", default=None)
 
 @dataclass(frozen=True, slots=True)
 class PartOutcome:
-    """The result of a part of a job.
+    """The result of a part of a job: its message is one line for people.
 
-    Attributes:
-        exit_code: 0 all done, 1 something failed, 3 a source was unreadable or changed while it was read, nothing else.
-        message: one line for people.
+    Exit code: 0 all done, 1 something failed, 3 a source was unreadable or changed while it was read, nothing else.
     """
 
     exit_code: int
@@ -231,7 +234,9 @@ class Tools:
     cancel: CancelToken
 
 
-# Made of parameters and settings; takes the run's facts and its tools, and gives back the run, closed.
+# Made of parameters and settings, by a function that refuses what makes no sense (RequestRefused, CryptoError). Takes
+# the run's facts and its tools, and gives back the run, closed. Raises RequestRefused or an error of its engine before
+# any work, while the run has no row; later an error of its engine that ends the work, or a RecordError.
 Job = Callable[[NewRun, Tools], "OpenRun"]
 
 
@@ -265,11 +270,7 @@ class OpenRun:
 
 @contextmanager
 def open_run(run: NewRun, tools: Tools) -> Iterator[OpenRun]:
-    """Write the run's row, and close it at the end: completed, failed, or cancelled.
-
-    Raises:
-        RecordError: the record cannot be written.
-    """
+    """Write the run's row, and close it at the end: completed, failed, or cancelled."""
     store = tools.store
     opened = OpenRun(store.start_run(run), tools)
     tools.reporter.started(opened.run_id)
@@ -288,8 +289,3 @@ def open_run(run: NewRun, tools: Tools) -> Iterator[OpenRun]:
         opened.head = store.finish_run(opened.run_id, "failed", opened.message)
     else:
         opened.head = store.finish_run(opened.run_id, "completed")
-
-
-def counted(counts: Mapping[Word, int]) -> str:
-    """Counts by status in words, the good ones first, then the most frequent."""
-    return ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items(), key=lambda one: (one[0] != "ok", -one[1])))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
+from operator import itemgetter
 
 from db.history import History
 from db.ledger import LedgerFault
@@ -16,10 +17,10 @@ from db.words import VERDICT_FAULTS
 from flows.errors import RequestRefused
 from flows.jobs.arguments import need_key_file, need_vault
 from flows.jobs.parameters import Maintain, PruneVault, VerifyVault
-from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, open_run
+from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, cut, open_run
 from flows.jobs.vault import VaultWork, VerdictTally, known_snapshot, need_latest, record_at_once, run_on_vault
 from flows.settings import Settings
-from flows.text import parse_age, shown_path, size
+from flows.text import FAULTS_NAMED, named, parse_age, shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.vault.errors import Verdict, Verdicts, collect
@@ -34,8 +35,6 @@ from tasks.vault.verify import check_objects, inspect
 _STEP_BYTES = 1 << 30
 _STEP_OBJECTS = 5_000
 _STEP_REMOVALS = 5_000
-# The message of a run is one line; all faults: threadmill history verify.
-_FAULTS_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +45,12 @@ class _VerificationPlan:
     key: KeyFile | None
     index: ObjectIndex
     found: tuple[Verdict, ...]
-    objects: int
-    unnamed: int
     count: int
     size_bytes: int
 
 
 def verification_job(parameters: VerifyVault, settings: Settings) -> Job:
-    """The job for these parameters.
-
-    Raises:
-        RequestRefused: no vault is set, or both a sample and no objects are asked for.
-    """
+    """The job for these parameters."""
     if parameters.snapshots_only and parameters.sample is not None:
         raise RequestRefused("--sample is of objects, and --snapshots leaves them all out: give one of the two")
     need_vault(settings.vault)
@@ -65,12 +58,7 @@ def verification_job(parameters: VerifyVault, settings: Settings) -> Job:
 
 
 def verify(parameters: VerifyVault, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
-    """Verify a vault; the run, closed. Without a key file, digests are checked, and MACs are not.
-
-    Raises:
-        CryptoError: refused before any work: there is no vault, or the key file is that of another vault.
-        RecordError: the record cannot be written.
-    """
+    """Verify a vault; the run, closed. Without a key file, digests are checked, and MACs are not."""
     recorded = {"vault": shown_path(need_vault(settings.vault))} | parameters.recorded()
     recorded["key"] = "key file" if settings.key_file else None
     with ExitStack() as stack:
@@ -97,10 +85,8 @@ def _plan_verification(
         found = [fault, *(verdict for verdict in found if (verdict.kind, verdict.status) != ("vault", "ok"))]
     if parameters.sample is not None:
         index.prove(tools.history.proven(vault.id))
-    objects, _ = index.counts()
-    unnamed = sum(1 for _ in index.unnamed())
     count, size_bytes = (0, 0) if parameters.snapshots_only else index.counts(parameters.sample)
-    return _VerificationPlan(vault.place(), key, index, tuple(found), objects, unnamed, count, size_bytes)
+    return _VerificationPlan(vault.place(), key, index, tuple(found), count, size_bytes)
 
 
 def _verifications(plan: _VerificationPlan, sample: int | None, jobs: int) -> Iterator[VaultWork[Verdicts]]:
@@ -109,59 +95,37 @@ def _verifications(plan: _VerificationPlan, sample: int | None, jobs: int) -> It
     # Enough steps for every worker, so that none idles while the last one ends.
     step_bytes = max(1, min(_STEP_BYTES, plan.size_bytes // (4 * jobs)))
     step_objects = max(1, min(_STEP_OBJECTS, -(-plan.count // (4 * jobs))))
-    held: list[tuple[str, int]] = []
-    held_bytes = number = 0
-    for one in plan.index.whole(sample):
-        held.append(one)
-        held_bytes += one[1]
-        if held_bytes >= step_bytes or len(held) >= step_objects:
-            yield _verification(plan, number, held)
-            held, held_bytes, number = [], 0, number + 1
-    if held:
-        yield _verification(plan, number, held)
+    for number, objects in enumerate(cut(plan.index.whole(sample), itemgetter(1), step_bytes, step_objects)):
+        name = f"verify batch {number}: {len(objects)} objects"
+        yield VaultWork(name, len(objects), partial(_check, plan.place, plan.key, objects))
 
 
-def _verification(plan: _VerificationPlan, number: int, objects: list[tuple[str, int]]) -> VaultWork[Verdicts]:
-    name = f"verify batch {number}: {len(objects)} objects"
-    return VaultWork(name, len(objects), partial(_check, plan.place, plan.key, objects))
-
-
-def _check(place: Place, key: KeyFile | None, objects: list[tuple[str, int]], here: Here) -> Verdicts:
+def _check(place: Place, key: KeyFile | None, objects: Sequence[tuple[str, int]], here: Here) -> Verdicts:
     return Verdicts(check_objects(open_place(place, key), objects, here.cancel))
 
 
 def _verified(plan: _VerificationPlan, tally: VerdictTally) -> str:
     """The result in a line: good objects and snapshots, then faults."""
-    text = (
-        f"objects: {tally.counts['object', 'ok']:,} of {plan.objects:,} proven, {size(tally.size_bytes)}; snapshots: "
-    )
+    objects, _ = plan.index.counts()
+    text = f"objects: {tally.counts['object', 'ok']:,} of {objects:,} proven, {size(tally.size_bytes)}; snapshots: "
     text += f"{tally.counts['snapshot', 'ok']:,} authentic" if plan.key else "not authenticated (no key file)"
     left = tally.counts["file", "leftover"]
     text += f"; leftovers of interrupted runs: {left:,}" if left else ""
     # A damaged snapshot may name them.
     damaged = any(kind == "snapshot" and status in VERDICT_FAULTS for kind, status in tally.counts)
-    if plan.unnamed and not damaged:
-        text += f"; objects that no snapshot names, for prune to remove: {plan.unnamed:,}"
+    if not damaged and (unnamed := sum(1 for _ in plan.index.unnamed())):
+        text += f"; objects that no snapshot names, for prune to remove: {unnamed:,}"
     return f"{text}; {tally.message}"
 
 
 def pruning_job(parameters: PruneVault, settings: Settings) -> Job:
-    """The job for these parameters.
-
-    Raises:
-        RequestRefused: no vault or key file is set, or the policy would keep nothing.
-    """
+    """The job for these parameters."""
     _prunable(parameters, settings)
     return partial(prune, parameters, settings)
 
 
 def prune(parameters: PruneVault, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
-    """Remove snapshots that the policy does not keep, and objects that only they named; the run, closed.
-
-    Raises:
-        CryptoError: refused before anything is removed; or, once the run has a row, something cannot be removed.
-        RecordError: the record cannot be written.
-    """
+    """Remove snapshots that the policy does not keep, and objects that only they named; the run, closed."""
     path, key, policy = _prunable(parameters, settings)
     with ExitStack() as stack:
 
@@ -184,7 +148,7 @@ def prune(parameters: PruneVault, settings: Settings, run: NewRun, tools: Tools)
 
 
 def _prunable(parameters: PruneVault, settings: Settings) -> tuple[str, KeyFile, Policy]:
-    """The vault, its key and the policy; raises RequestRefused, see `pruning_job`."""
+    """The vault, its key and the policy; RequestRefused if one is not set, or if the policy would keep nothing."""
     policy = Policy(parameters.keep_last, parameters.keep_daily, parameters.keep_weekly, parameters.keep_monthly)
     vault, key = need_vault(settings.vault), need_key_file(settings.key_file)
     if policy.keeps_nothing:
@@ -214,11 +178,7 @@ def _remove_objects(place: Place, key: KeyFile, digests: tuple[str, ...], here: 
 
 
 def preview_prune(parameters: PruneVault, settings: Settings, history: History, cancel: CancelToken) -> Removal:
-    """Plan a removal, and remove nothing.
-
-    Raises:
-        RequestRefused, CryptoError: the removal would be refused.
-    """
+    """Plan a removal, or refuse it as `prune` does; remove nothing."""
     path, key, policy = _prunable(parameters, settings)
     vault = open_vault(path, key.secret())
     with reading(vault.root, cancel), ObjectIndex() as index:
@@ -242,9 +202,6 @@ def maintain(keep: str | None, run: NewRun, tools: Tools) -> OpenRun:
 
     Days are rolled up before runs are removed, or they would be lost. Runs are checked before they are removed, or
     faults of old runs would go unseen. A run with a fault is removed like any other: the ledger says what was there.
-
-    Raises:
-        RecordError: the record cannot be read or written.
     """
     with open_run(replace(run, parameters=Maintain(remove_older_than=keep).recorded()), tools) as opened:
         days = tools.store.roll_up_days()
@@ -253,7 +210,8 @@ def maintain(keep: str | None, run: NewRun, tools: Tools) -> OpenRun:
         tools.store.optimise()
         found = f"runs checked: {verdict.runs:,}, "
         if verdict.faults:
-            found += f"NOT AS SEALED: {_named(verdict.faults)}"
+            words = [_in_words(fault) for fault in verdict.faults[:FAULTS_NAMED]]
+            found += f"NOT AS SEALED: {named(words, len(verdict.faults))}"
         else:
             found += f"all as they were sealed, head {verdict.head}"
         found += f"; days rolled up: {days:,}" + (f"; runs older than {keep} removed: {removed:,}" if keep else "")
@@ -261,7 +219,5 @@ def maintain(keep: str | None, run: NewRun, tools: Tools) -> OpenRun:
     return opened
 
 
-def _named(faults: Sequence[LedgerFault]) -> str:
-    words = [f"run {one.run_id} {one.what}" if one.run_id is not None else one.what for one in faults[:_FAULTS_NAMED]]
-    more = f" and {len(faults) - _FAULTS_NAMED:,} more" if len(faults) > _FAULTS_NAMED else ""
-    return "; ".join(words) + more
+def _in_words(fault: LedgerFault) -> str:
+    return fault.what if fault.run_id is None else f"run {fault.run_id} {fault.what}"

@@ -1,4 +1,4 @@
-"""The reporters of a flow run: a log of a line for each step and a warning for each fault, and a progress artifact."""
+"""The reporter of a flow run: a log of a line for each step and a warning for each fault, and a progress artifact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
-from flows.jobs.run import MoreDone, OpenRun, PlannedWork
+from flows.jobs.run import LISTENER, MoreDone, OpenRun, PlannedWork
 from flows.text import duration, plural, rate, size, visible
 
 # A round of all interpreters takes minutes.
@@ -27,11 +27,16 @@ _FIRST_AFTER_S = 5.0
 _EVERY_S = 2.0
 
 
-class LogReporter:
-    """A `Reporter` that tells the run's logger; `run_id` is set once the run has its row."""
+class FlowReporter:
+    """A `Reporter` that tells the run's logger, the progress artifact, and the command that runs the flow, if any does.
 
-    def __init__(self) -> None:
+    `run_id` is set once the run has its row.
+    """
+
+    def __init__(self, artifact: ProgressArtifact) -> None:
         self._logger = get_run_logger()
+        self._artifact = artifact
+        self._listener = LISTENER.get()
         self._begun = self._since = self._told = monotonic()
         self._work = PlannedWork("working", "step", 0)
         self._done = self._done_bytes = self._warnings = 0
@@ -43,11 +48,15 @@ class LogReporter:
         self._since = self._told = monotonic()
         much = f", {size(work.size_bytes)}" if work.size_bytes else ""
         self._logger.info("planned %s%s: %s", plural(work.total, work.noun), much, work.details or work.verb)
+        if self._listener is not None:
+            self._listener.planned(work)
 
     def started(self, run_id: int) -> None:
         """See `Reporter`."""
         self.run_id = run_id
         self._logger.info("recording as run %d", run_id)
+        if self._listener is not None:
+            self._listener.started(run_id)
 
     def progressed(self, more: MoreDone) -> None:
         """See `Reporter`."""
@@ -58,6 +67,9 @@ class LogReporter:
             self._logger.info("%s", visible("; ".join(filter(None, (more.line, *self._so_far())))))
         for fault in more.faults:
             self._warn(fault)
+        self._artifact.progressed(self._done, self._work)
+        if self._listener is not None:
+            self._listener.progressed(more)
 
     def _so_far(self) -> Iterator[str]:
         seconds = max(monotonic() - self._since, 1e-9)
@@ -67,6 +79,10 @@ class LogReporter:
         if 0 < self._done < self._work.total:
             left_s = seconds / self._done * (self._work.total - self._done)
             yield f"about {duration(left_s * 1e9)} to go"
+
+    def worked(self) -> None:
+        """The work is done; its artifacts are yet to be published."""
+        self._artifact.end(self._work)
 
     def ended(self, done: OpenRun, where: str, published: State[None]) -> None:
         """The run is recorded, and its artifacts are published or could not be."""
@@ -105,35 +121,28 @@ class LogReporter:
             self._logger.warning("further ones are not listed here; they are recorded like all others")
 
 
-class _TaskLines(logging.Filter):
-    """Drops Prefect's lines about the task runs of a flow run that went well: two lines a step.
+@contextmanager
+def quiet_tasks(flow_run_id: str) -> Iterator[None]:
+    """Keep Prefect's lines about task runs, two a step, out of the log of a flow run, except those about faults.
 
     Prefect reports a task that returned a failed state twice, the first time with the traceback of no exception.
     """
 
-    def __init__(self, flow_run_id: str) -> None:
-        super().__init__()
-        self._flow_run_id = flow_run_id
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if getattr(record, "flow_run_id", None) != self._flow_run_id:
+    def is_wanted(record: logging.LogRecord) -> bool:
+        if getattr(record, "flow_run_id", None) != flow_run_id:
             return True
         return record.levelno >= logging.WARNING and not (record.exc_info and record.exc_info[0] is None)
 
-
-@contextmanager
-def quiet_tasks(flow_run_id: str) -> Iterator[None]:
-    """Keep Prefect's lines about task runs out of the log of a flow run, except those about faults."""
-    logger, lines = logging.getLogger("prefect.task_runs"), _TaskLines(flow_run_id)
-    logger.addFilter(lines)
+    logger = logging.getLogger("prefect.task_runs")
+    logger.addFilter(is_wanted)
     try:
         yield
     finally:
-        logger.removeFilter(lines)
+        logger.removeFilter(is_wanted)
 
 
 class ProgressArtifact:
-    """A `Reporter` that keeps one progress artifact, made once a run has lasted a while.
+    """The one progress artifact of a flow run, made once it has lasted a while.
 
     It belongs to the flow run; made by Prefect's own functions in a task's thread, it would belong to that task.
     """
@@ -144,34 +153,24 @@ class ProgressArtifact:
         self._logger = get_run_logger()
         self._artifact_id: UUID | None = None
         self._shown_at = monotonic() + _FIRST_AFTER_S - _EVERY_S
-        self._work, self._done = PlannedWork("working", "step", 0), 0
         self._gave_up = False
 
-    def planned(self, work: PlannedWork) -> None:
-        """See `Reporter`."""
-        self._work, self._done = work, 0
-
-    def started(self, run_id: int) -> None:
-        """See `Reporter`."""
-
-    def progressed(self, more: MoreDone) -> None:
-        """See `Reporter`."""
-        self._done += more.count
-        if self._done < self._work.total and monotonic() - self._shown_at >= _EVERY_S:
+    def progressed(self, done: int, work: PlannedWork) -> None:
+        """Show how far the work is, unless it was shown a moment ago."""
+        if done < work.total and monotonic() - self._shown_at >= _EVERY_S:
             self._shown_at = monotonic()
-            self._show(self._done)
+            self._show(done, work)
 
-    def end(self) -> None:
-        """All is done; an artifact, if there is one, says so."""
+    def end(self, work: PlannedWork) -> None:
+        """All is done; the artifact, if there is one, says so."""
         if self._artifact_id is not None:
-            self._show(self._work.total)
+            self._show(work.total, work)
 
-    def _show(self, done: int) -> None:
+    def _show(self, done: int, work: PlannedWork) -> None:
         if self._gave_up:
             return
-        total = self._work.total
-        percent = 100.0 * done / total if total else 100.0
-        description = f"{done:,} of {plural(total, self._work.noun)}"
+        percent = 100.0 * done / work.total if work.total else 100.0
+        description = f"{done:,} of {plural(work.total, work.noun)}"
         client = get_client(sync_client=True)
         try:
             if self._artifact_id is None:

@@ -32,7 +32,7 @@ _RECORDS_KEPT = 1000
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Recorded(Generic[T]):
     """A step's work in one task run, and its record in the next."""
 
@@ -47,9 +47,9 @@ class _Recorded(Generic[T]):
         assert isinstance(whole, Whole)  # noqa: S101 - a failed state has raised
         return whole.value
 
-    def add_done_callback(self, fn: Callable[[object], None]) -> None:
-        """Call `fn` when it is recorded, or could not be."""
-        self.recorded.add_done_callback(fn)
+    def add_done_callback(self, fn: Callable[[Any], None]) -> None:
+        """See `Pending`."""
+        self.recorded.add_done_callback(lambda _: fn(self))
 
 
 class PrefectRunner:
@@ -61,7 +61,7 @@ class PrefectRunner:
     """
 
     def __init__(self) -> None:
-        self._planned: State[Any] | None = None
+        self._planned: list[State[Any]] = []
         self._records: deque[PrefectFuture[Any]] = deque(maxlen=_RECORDS_KEPT)
 
     def plan(self, make: Callable[[], T]) -> T:
@@ -80,14 +80,14 @@ class PrefectRunner:
         if refused:
             raise refused[0]
         whole: Whole[T] = state.result()
-        self._planned = state
+        self._planned = [state]
         return whole.value
 
     def start(
         self, step: Step[T], store: Store, run_id: int, here: Here, after: Pending[object] | None = None
     ) -> _Recorded[T]:
         """See `flows.jobs.run.Runner`."""
-        before = self._after_plan()
+        before: list[Any] = list(self._planned)
         if isinstance(after, _Recorded):
             # This edge stands for all before it, and into the report too.
             before = [after.recorded]
@@ -105,11 +105,8 @@ class PrefectRunner:
 
     def report(self, publish: Callable[[], None]) -> State[None]:
         """Run `publish` as the last task run; its state, whatever became of it."""
-        after = list(self._records) or self._after_plan()
+        after = [*self._records] or self._planned
         return steps.report(quote(publish), wait_for=after, return_state=True)
-
-    def _after_plan(self) -> list[Any]:
-        return [] if self._planned is None else [self._planned]
 
 
 def _literal(name: str) -> str:

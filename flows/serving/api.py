@@ -69,11 +69,7 @@ class Api:
         return found
 
     def ask(self, method: str, path: str, body: JsonObject | None = None) -> Any:
-        """Make one request; the answer's JSON.
-
-        Raises:
-            ApiError: the server refuses it, or does not answer.
-        """
+        """Make one request; the answer's JSON. Raises ApiError if the server refuses it, or does not answer."""
         for tries_left in reversed(range(_TRIES)):
             try:
                 return self._send(method, path, body)

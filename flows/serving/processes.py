@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -59,9 +59,11 @@ class Child:
 
     def end(self, grace_s: float) -> None:
         """Ask it to end, then make it."""
-        if not self.running:
-            return
         self.process.terminate()
+        self.wait(grace_s)
+
+    def wait(self, grace_s: float) -> None:
+        """Wait until it ends; kill it if that takes longer."""
         try:
             self.process.wait(grace_s)
         except subprocess.TimeoutExpired:
@@ -69,28 +71,18 @@ class Child:
             self.process.wait()
 
 
-@contextmanager
-def _open_log(path: str) -> Iterator[int]:
-    """A descriptor to append to a new log; the log of the start before is kept beside it."""
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    if os.path.exists(path):
-        os.replace(path, f"{path}.1")
-    # Names of files and of hosts may be in it.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 def start_module(
     name: str, arguments: Sequence[str], environment: Mapping[str, str], log: str, cwd: str, stdin: int
 ) -> Child:
-    """Start a module of Python as a program, its output in a log of its own.
+    """Start a module of Python as a program, its output in a new log; the log of the start before is kept beside it.
 
     In a session of its own, so that Ctrl-C on the terminal does not reach it: `serve` ends it when its turn comes.
     """
-    with _open_log(log) as output:
+    os.makedirs(os.path.dirname(log), mode=0o700, exist_ok=True)
+    if os.path.exists(log):
+        os.replace(log, f"{log}.1")
+    # For its owner only: names of files and of hosts may be in it.
+    with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             env=environment,
@@ -114,11 +106,7 @@ def standing_by(token: str, environment: Mapping[str, str], log: str) -> Iterato
     finally:
         assert warden.process.stdin is not None  # noqa: S101 - PIPE was asked for
         warden.process.stdin.close()
-        try:
-            warden.process.wait(_WARDEN_S)
-        except subprocess.TimeoutExpired:
-            warden.process.kill()
-            warden.process.wait()
+        warden.wait(_WARDEN_S)
 
 
 class Watch:
@@ -145,14 +133,20 @@ class Watch:
             if not child.running:
                 raise ServeError(f"{child.name} has ended by itself ({_how(child.process)}); see {child.log}")
 
+    def until(self, true: Callable[[], bool], timeout_s: float, every_s: float = _POLL_S) -> bool:
+        """Wait until it is true; False if it takes longer than that. Raises what `pause` does."""
+        give_up = time.monotonic() + timeout_s
+        while not true():
+            if time.monotonic() > give_up:
+                return False
+            self.pause(every_s)
+        return True
+
     def finish(self, child: Child, timeout_s: float) -> None:
         """Wait for a child that ends when its work is done. Raises what `pause` does, and `ServeError` if it fails."""
-        give_up = time.monotonic() + timeout_s
         try:
-            while child.running:
-                if time.monotonic() > give_up:
-                    raise ServeError(f"{child.name} was not done after {timeout_s:.0f} s; see {child.log}")
-                self.pause(0.1)
+            if not self.until(lambda: not child.running, timeout_s):
+                raise ServeError(f"{child.name} was not done after {timeout_s:.0f} s; see {child.log}")
         finally:
             child.end(1)
         if child.process.returncode:
@@ -222,10 +216,8 @@ def _ask_to_end(find: Callable[[], Sequence[Process]], grace_s: float, *, again_
 
 def _signal(processes: Sequence[Process], number: signal.Signals) -> None:
     for process in processes:
-        try:
+        with suppress(ProcessLookupError, PermissionError):
             os.kill(process.pid, number)
-        except (ProcessLookupError, PermissionError):
-            continue
 
 
 @contextmanager

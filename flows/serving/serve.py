@@ -62,19 +62,10 @@ def serve(
 ) -> None:
     """Serve until told to end by a signal; at the end no process is left.
 
-    Args:
-        settings: the settings of this process.
-        environment: the environment of this process; the children get it with what they need.
-        port: the server's, on the loopback address.
-        limit: the greatest number of flow runs at once; None for as many as are due.
-        tell: hears of each stage, a line each.
-        ready: is called once, when everything is up.
-
-    Raises:
-        RequestRefused: it cannot start here; nothing was started.
-        ServeError: something failed, or ended by itself; everything was ended.
+    The children get `environment`, that of this process, with what they need. `tell` hears of each stage, a line each,
+    and `ready` is called once everything is up.
     """
-    _check(environment, port, limit)
+    _check(environment, port)
     token = uuid.uuid4().hex
     with server.hold(settings.home), told_to_end(token) as stop:
         _check_port(port)
@@ -98,59 +89,57 @@ def serve(
                 take_down(stack.api, token, stack.server, stack.worker)
 
 
+@dataclass
 class _Stack:
     """Server and worker, started one after the other; both are None until then."""
 
-    def __init__(
-        self, api: Api, url: str, environment: Mapping[str, str], folder: str, watch: Watch, tell: Callable[[str], None]
-    ) -> None:
-        self.api = api
-        self.server: Child | None = None
-        self.worker: Child | None = None
-        self._url = url
-        self._environment = environment
-        self._folder = folder
-        self._watch = watch
-        self._tell = tell
+    api: Api
+    url: str
+    environment: Mapping[str, str]
+    folder: str
+    watch: Watch
+    tell: Callable[[str], None]
+    server: Child | None = None
+    worker: Child | None = None
 
     def bring_up(self, home: str, port: int, limit: int | None) -> None:
         """Start everything, in the order in which one needs the other."""
-        self._tell("starting Prefect's server (about 10 s)")
-        self.server = self._start("Prefect's server", "server", "server", "start", "--host", _HOST, "--port", str(port))
-        self._watch.add(self.server)
+        self.tell("starting Prefect's server (about 10 s)")
+        start = ("Prefect's server", "server", "server", "start", "--host", _HOST, "--port", str(port))
+        self.server = self.watch.add(self._start(*start))
         self._wait(self.api.healthy, "Prefect's server does not answer", self.server.log)
-        server.announce(home, server.Live(self._url, os.getpid()))
-        self._tell("deploying prefect.yaml")
+        server.announce(home, server.Live(self.url, os.getpid()))
+        self.tell("deploying prefect.yaml")
         self._deploy()
-        self._tell("starting a worker")
+        self.tell("starting a worker")
         self._start_worker(limit)
 
     def planned(self) -> list[DeploymentState]:
         """The deployments by their next runs, which the server plans within some seconds after a deploy."""
-        give_up = time.monotonic() + _PLAN_S
-        while True:
-            rows = deployments.upcoming(self.api)
-            if all(row.next_at or not row.scheduled for row in rows) or time.monotonic() > give_up:
-                return rows
-            self._watch.pause(1)
+
+        def all_planned() -> bool:
+            return all(row.next_at or not row.scheduled for row in deployments.upcoming(self.api))
+
+        self.watch.until(all_planned, _PLAN_S, every_s=1)
+        return deployments.upcoming(self.api)
 
     def _deploy(self) -> None:
         deployments.settle(self.api, "CRASHED", "its process was gone when threadmill serve started")
         if self.api.find(f"work_pools/{deployments.POOL}") is None:
             # Prefect's command for it would have the server ask the world for a catalogue of pool types.
             once = self._start("making the work pool", "deploy", *_worker("--type", "process", "--run-once"))
-            self._watch.finish(once, _START_S)
+            self.watch.finish(once, _START_S)
         deployments.prepare_queue(self.api)
         deployments.prepare_automations(self.api)
         # In the folder of prefect.yaml, which is also where the deployments' runs will find themselves.
-        with deployments.schedules_kept(self.api, Path(self._folder, "deployed")):
+        with deployments.schedules_kept(self.api, Path(self.folder, "deployed")):
             deploy = ("deploying prefect.yaml", "deploy", "--no-prompt", "deploy", "--all")
-            self._watch.finish(self._start(*deploy, cwd=deployments.ROOT), _START_S)
+            self.watch.finish(self._start(*deploy, cwd=deployments.ROOT), _START_S)
 
     def _start_worker(self, limit: int | None) -> None:
         since = datetime.now(UTC)
         self.worker = self._start("the worker", "worker", *_worker(*(["--limit", str(limit)] if limit else [])))
-        self._watch.add(self.worker)
+        self.watch.add(self.worker)
 
         def online() -> bool:
             found = self.api.list(f"work_pools/{deployments.POOL}/workers")
@@ -161,22 +150,19 @@ class _Stack:
 
     def _start(self, name: str, log: str, *arguments: str, cwd: Path | None = None) -> Child:
         # Elsewhere than where the user is: Prefect would read settings from files in the current folder.
-        path, cwd_path = os.path.join(self._folder, f"{log}.log"), str(cwd or self._folder)
-        return start_module(name, ["prefect", *arguments], self._environment, path, cwd_path, subprocess.DEVNULL)
+        path, cwd_path = os.path.join(self.folder, f"{log}.log"), str(cwd or self.folder)
+        return start_module(name, ["prefect", *arguments], self.environment, path, cwd_path, subprocess.DEVNULL)
 
     def _wait(self, true: Callable[[], bool], otherwise: str, log: str) -> None:
-        give_up = time.monotonic() + _START_S
-        while not true():
-            if time.monotonic() > give_up:
-                raise ServeError(f"{otherwise}; see {log}")
-            self._watch.pause(_POLL_S)
+        if not self.watch.until(true, _START_S, _POLL_S):
+            raise ServeError(f"{otherwise}; see {log}")
 
 
 def _worker(*options: str) -> list[str]:
     return ["worker", "start", "--pool", deployments.POOL, "--name", platform.node(), *options]
 
 
-def _check(environment: Mapping[str, str], port: int, limit: int | None) -> None:
+def _check(environment: Mapping[str, str], port: int) -> None:
     if api := environment.get("PREFECT_API_URL"):
         raise RequestRefused(
             f"PREFECT_API_URL is set ({api}), and serve starts a server of its own: unset it, "
@@ -184,8 +170,6 @@ def _check(environment: Mapping[str, str], port: int, limit: int | None) -> None
         )
     if not 1 <= port <= 65535:
         raise RequestRefused("--port is between 1 and 65535")
-    if limit is not None and limit < 1:
-        raise RequestRefused("--limit is at least 1")
     if not deployments.PREFECT_YAML.exists():
         raise RequestRefused(f"there is no {deployments.PREFECT_YAML}: serve needs threadmill installed from a clone")
 

@@ -207,12 +207,10 @@ def prefect_environment(home: str, environment: Mapping[str, str]) -> dict[str, 
         "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P7D",
         # Flow runs wait for each other on the queue `measure`: one is late when it really is.
         "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "300",
-        # Nothing phones home, nothing advertises.
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # Nothing advertises; `flows` itself says that nothing phones home.
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         # The pages of its other UI ask an address of amplitude.com, whatever else is set.
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
     }
     if _SERVER_AUTH in environment:
         # A user who protects the server means its clients here to get in.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from db.answers import TrendRow
 from db.rows import PayloadRow, StageRow
+from flows.analysis.changes import Change
+from flows.analysis.intervals import median
 from flows.show.plots.bars import StageBar, StageChart
 from flows.show.plots.lines import Line, LineChart, LinePanel, Moment
 from flows.show.series_tables import THROUGHPUT, THROUGHPUT_DAYS, chain_backend, speeds_of
@@ -20,16 +20,13 @@ from flows.text import megabytes, milliseconds, number, percent, sizes_of
 # Host, suite, backend (see `chain_backend`), size class.
 Chain = tuple[str, str, str, int]
 _Days = Mapping[Chain, Sequence[TrendRow]]
-_Steps = Mapping[int, Sequence[datetime]]
 _MOST_CHARTS, _MOST_PANELS = 8, 4
 
 
-def encryption_section(payloads: Sequence[PayloadRow]) -> Section:
-    """A line per suite and backend."""
-    if not payloads:
-        text = "No payload is recorded yet: `threadmill survey`, `threadmill encrypt PATH`."
-        return Section("Encryption", (Paragraph(text),))
-    return Section("Encryption", (Paragraph(_ABOUT_ENCRYPTION), SUMS.fill(_by_suite_and_backend(payloads))))
+def encryption_sections(payloads: Sequence[PayloadRow]) -> Iterator[Section]:
+    """A line per suite and backend; nothing without payloads."""
+    if payloads:
+        yield Section("Encryption", (Paragraph(_ABOUT_ENCRYPTION), SUMS.fill(_by_suite_and_backend(payloads))))
 
 
 def _by_suite_and_backend(payloads: Iterable[PayloadRow]) -> list[list[PayloadRow]]:
@@ -41,11 +38,6 @@ def _by_suite_and_backend(payloads: Iterable[PayloadRow]) -> list[list[PayloadRo
 
 def _counted(*statuses: str) -> Callable[[Sequence[PayloadRow]], int]:
     return lambda own: sum(row.status in statuses for row in own)
-
-
-def _median(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
 
 
 def _good(own: Sequence[PayloadRow]) -> Iterator[PayloadRow]:
@@ -71,8 +63,8 @@ SUMS: TableOf[Sequence[PayloadRow]] = TableOf(
         Column("failed", _counted("failed"), right=True),
         Column("unstable", _counted("unstable"), right=True),
         Column("others", lambda own: len(own) - _counted("ok", "failed", "unstable")(own), right=True),
-        Column("median size, bytes", lambda own: _median(row.size_bytes for row in _good(own)), number, right=True),
-        Column("median time, ms", lambda own: _median(row.wall_ns for row in _good(own)), milliseconds, right=True),
+        Column("median size, bytes", lambda own: median(row.size_bytes for row in _good(own)), number, right=True),
+        Column("median time, ms", lambda own: median(row.wall_ns for row in _good(own)), milliseconds, right=True),
         Column("MB/s", _bytes_per_s, megabytes, right=True),
     ),
 )
@@ -115,10 +107,13 @@ STAGES: TableOf[_Part] = TableOf(
         Column("stage", lambda part: part.stages[0].program),
         Column("payloads", lambda part: len(part.payloads), right=True),
         Column(
-            "chain's median, ms", lambda part: _median(row.wall_ns for row in part.payloads), milliseconds, right=True
+            "chain's median, ms",
+            lambda part: median(row.wall_ns for row in part.payloads),
+            milliseconds,
+            right=True,
         ),
-        Column("wall, ms", lambda part: _median(stage.wall_ns for stage in part.stages), milliseconds, right=True),
-        Column("CPU, ms", lambda part: _median(stage.cpu_ns for stage in part.stages), milliseconds, right=True),
+        Column("wall, ms", lambda part: median(stage.wall_ns for stage in part.stages), milliseconds, right=True),
+        Column("CPU, ms", lambda part: median(stage.cpu_ns for stage in part.stages), milliseconds, right=True),
         Column("wall of chain", lambda part: part.bar.wall, percent, right=True),
         Column("CPU of chain", lambda part: part.bar.cpu, percent, right=True),
         Column("MB by CPU second", lambda part: part.bytes_per_cpu_s, megabytes, right=True),
@@ -137,13 +132,8 @@ def stages_section(payloads: Sequence[PayloadRow]) -> Section:
     return Section(title, (Paragraph(_ABOUT_STAGES), Plot(chart), STAGES.fill(parts)))
 
 
-def throughput_section(rows: Sequence[TrendRow], steps: _Steps) -> Section:
-    """A line per suite, backend and size; plots of the most frequent ones, and the numbers of these plots.
-
-    Args:
-        rows: of encryptions, by day.
-        steps: the times at which a series, by its id, took on another level.
-    """
+def throughput_section(rows: Sequence[TrendRow], changes: Sequence[Change]) -> Section:
+    """A line per suite, backend and size, from encryptions by day; plots of the most frequent ones."""
     title = "Throughput of chains over time"
     days: dict[Chain, list[TrendRow]] = defaultdict(list)
     for row in rows:
@@ -157,10 +147,10 @@ def throughput_section(rows: Sequence[TrendRow], steps: _Steps) -> Section:
     # By suite and backend before the host.
     ordered = sorted(days, key=lambda chain: (*chain[1:3], chain[0], chain[3]))
     overview = THROUGHPUT.fill(days[chain] for chain in ordered)
-    return Section(title, (Paragraph(_ABOUT_THROUGHPUT), overview, *_charts(days, steps)))
+    return Section(title, (Paragraph(_ABOUT_THROUGHPUT), overview, *_charts(days, changes)))
 
 
-def _charts(days: _Days, steps: _Steps) -> Iterator[Block]:
+def _charts(days: _Days, changes: Sequence[Change]) -> Iterator[Block]:
     """A plot for each suite on each host, those with most payloads first, and below it its numbers."""
     groups: dict[tuple[str, str], dict[int, list[Chain]]] = defaultdict(lambda: defaultdict(list))
     for chain, own in days.items():
@@ -173,7 +163,7 @@ def _charts(days: _Days, steps: _Steps) -> Iterator[Block]:
         most = sorted(sizes, key=lambda size: (-sum(counts[one] for one in sizes[size]), size))[:_MOST_PANELS]
         shown = {size: sorted(sizes[size]) for size in sorted(most)}
         title = f"Throughput of {suite_label(suite)} by day" + (f", on {host}" if several else "")
-        panels = tuple(_panel(size, chains, days, steps) for size, chains in shown.items())
+        panels = tuple(_panel(size, chains, days, changes) for size, chains in shown.items())
         yield Plot(LineChart(title, "MB/s, median and quartiles", panels))
         numbers = [row for some in shown.values() for one in some for row in days[one]]
         yield THROUGHPUT_DAYS.fill(numbers, f"{title}: the numbers", folded=True)
@@ -185,11 +175,11 @@ def _charts(days: _Days, steps: _Steps) -> Iterator[Block]:
         )
 
 
-def _panel(size: int, chains: Sequence[Chain], days: _Days, steps: _Steps) -> LinePanel:
+def _panel(size: int, chains: Sequence[Chain], days: _Days, changes: Sequence[Change]) -> LinePanel:
     lines = tuple(Line(one[2], tuple(_moment(row) for row in days[one] if row.bytes_per_s)) for one in chains)
     ids = {row.series.series_id for one in chains for row in days[one]}
-    times = sorted({at for one in ids for at in steps.get(one, ())})
-    return LinePanel(f"payloads of {sizes_of(size)}", lines, tuple(times))
+    steps = sorted({one.started_at for one in changes if one.series.series_id in ids})
+    return LinePanel(f"payloads of {sizes_of(size)}", lines, tuple(steps))
 
 
 def _moment(row: TrendRow) -> Moment:

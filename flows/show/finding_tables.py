@@ -1,26 +1,36 @@
-"""The tables of findings, and the findings of one run in the order of their tables."""
+"""The tables of findings, and the findings of each interpreter that a report shows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from db.rows import SampleRow
-from flows.analysis.findings import RaceFinding, SpeedupFinding, by_interpreter, race_findings, speedup_findings
+from flows.analysis.findings import RaceFinding, SpeedupFinding
 from flows.analysis.intervals import MIN_PAIRS
+from flows.analysis.samples import Measured
 from flows.show.table import Column, TableOf
 from flows.text import duration, factor, interval, number, percent
 
-
-def speedup_rows(samples: Sequence[SampleRow]) -> Iterator[SpeedupFinding]:
-    """The findings of one run, by interpreter, workload, executor and workers."""
-    for own in by_interpreter(samples).values():
-        yield from sorted(speedup_findings(own), key=lambda row: (row.workload, row.executor, row.workers))
+Finding = TypeVar("Finding", SpeedupFinding, RaceFinding)
 
 
-def race_rows(samples: Sequence[SampleRow]) -> Iterator[RaceFinding]:
-    """The findings of one run, by interpreter, shape, guard and threads."""
-    for own in by_interpreter(samples).values():
-        yield from sorted(race_findings(own), key=lambda row: (row.shape or "", row.guard, row.workers))
+@dataclass(frozen=True, slots=True)
+class Result(Generic[Finding]):
+    """The findings about one interpreter, under its name in the report."""
+
+    measured: Measured
+    findings: tuple[Finding, ...]
+
+
+def results_of(
+    measured: Iterable[Measured], find: Callable[[Iterable[SampleRow]], Iterable[Finding]]
+) -> tuple[Result[Finding], ...]:
+    """What `find` finds in the samples of each interpreter."""
+    return tuple(
+        Result(one, tuple(replace(found, interpreter=one.label) for found in find(one.samples))) for one in measured
+    )
 
 
 def _bounds(low: float | None, high: float | None, pairs: int) -> str | None:

@@ -33,16 +33,15 @@ _MARKED_CELL = re.compile(r"[&<>|\\`*\[\]~#@]|(?<![^\W_])_|_(?![^\W_])|://|www\.
 
 def page_of(title: str, sections: Sequence[Section]) -> str:
     """Sections as a page."""
-    body = "\n".join(line for section in sections for line in _section(section))
-    return _FRAME.format(title=as_html(title), style=_STYLESHEET, body=body)
+    body = []
+    for section in sections:
+        body.append(f"<h{section.level}>{as_html(section.title)}</h{section.level}>")
+        body += map(_block, section.blocks)
+    return _FRAME.format(title=as_html(title), style=_STYLESHEET, body="\n".join(body))
 
 
 def write_page(path: str, page: str) -> None:
-    """Write to a temporary name first, so that a report is whole. A pipe or a device is written to as it is.
-
-    Raises:
-        RequestRefused: the file cannot be written.
-    """
+    """Write to a temporary name first, so that a report is whole. A pipe or a device is written to as it is."""
     is_file = os.path.isfile(path) or not os.path.exists(path)
     part = f"{path}.part" if is_file else path
     try:
@@ -62,12 +61,6 @@ def as_html(text: str) -> str:
     return html.escape(visible(text))
 
 
-def _section(section: Section) -> Iterator[str]:
-    yield f"<h{section.level}>{as_html(section.title)}</h{section.level}>"
-    for block in section.blocks:
-        yield _block(block)
-
-
 def _block(block: Block) -> str:
     match block:
         case Paragraph(text):
@@ -78,30 +71,23 @@ def _block(block: Block) -> str:
         case Plot(chart):
             return f'<div class="plot">\n{plots.svg(plots.figure(chart))}\n</div>'
         case Table(title, folded=True):
-            table = "\n".join(_table(block))
-            return f"<details>\n<summary>{as_html(title)}</summary>\n{table}\n</details>"
-        case Table():
-            return "\n".join(_table(block))
+            return f"<details>\n<summary>{as_html(title)}</summary>\n{_table(block)}\n</details>"
+        case Table(title):
+            return _table(block, f"<caption>{as_html(title)}</caption>\n")
 
 
-def _table(table: Table) -> Iterator[str]:
-    yield '<div class="table"><table>'
-    if not table.folded:
-        yield f"<caption>{as_html(table.title)}</caption>"
-    classes = [' class="number"' if heading.right else "" for heading in table.headings]
-    heads = (
-        f'<th scope="col"{css}>{as_html(heading.text)}</th>'
-        for heading, css in zip(table.headings, classes, strict=True)
+def _table(table: Table, caption: str = "") -> str:
+    classes = [' class="number"' if column.right else "" for column in table.columns]
+    heads = "".join(
+        f'<th scope="col"{css}>{as_html(column.heading)}</th>'
+        for column, css in zip(table.columns, classes, strict=True)
     )
-    yield f"<thead><tr>{''.join(heads)}</tr></thead>"
-    yield "<tbody>"
+    body = [f'<div class="table"><table>\n{caption}<thead><tr>{heads}</tr></thead>\n<tbody>']
     for row in table.rows:
-        cells = (
-            f"<td{css or _width(cell)}>{as_html(written(cell))}</td>" for cell, css in zip(row, classes, strict=True)
-        )
-        yield f"<tr>{''.join(cells)}</tr>"
-    yield "</tbody>"
-    yield "</table></div>"
+        cells = zip(row, classes, strict=True)
+        texts = "".join(f"<td{css or _width(cell)}>{as_html(written(cell))}</td>" for cell, css in cells)
+        body.append(f"<tr>{texts}</tr>")
+    return "\n".join((*body, "</tbody>", "</table></div>"))
 
 
 def _width(cell: Cell) -> str:
@@ -128,7 +114,7 @@ def artifact_of(table: Table) -> list[ArtifactRow]:
     Text that would be more than text in markdown is indented: that makes it code in the older UI, and changes nothing
     in the newer one.
     """
-    headings = [heading.text for heading in table.headings]
+    headings = [column.heading for column in table.columns]
     return [dict(zip(headings, map(_artifact_cell, row), strict=True)) for row in table.rows]
 
 
@@ -187,8 +173,8 @@ def _plot(plot: Plot) -> str:
 
 def _markdown_table(table: Table) -> Iterator[str]:
     yield f"**{as_markdown(table.title)}**\n"
-    yield _markdown_row(tuple(heading.text for heading in table.headings))
-    yield "|" + "|".join(" ---: " if heading.right else " --- " for heading in table.headings) + "|"
+    yield _markdown_row(tuple(column.heading for column in table.columns))
+    yield "|" + "|".join(" ---: " if column.right else " --- " for column in table.columns) + "|"
     for row in table.rows:
         yield _markdown_row(row)
 

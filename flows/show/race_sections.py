@@ -3,46 +3,25 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 
-from flows.analysis.findings import RaceFinding, quiet_walls, race_findings
-from flows.analysis.latest import Measured
+from flows.analysis.findings import RaceFinding, quiet_walls
+from flows.analysis.samples import Measured, position
 from flows.analysis.sentences import race_sentences
-from flows.show.finding_tables import RACES
+from flows.show.finding_tables import RACES, Result
 from flows.show.plots.bars import CellState, HeatCell, HeatMap, Scale
 from flows.show.speedup_sections import SpeedupResult
 from flows.show.table import Column, Paragraph, Plot, Section, Sentences, Table, TableOf
 from flows.text import duration, percent, plural
-from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
+from tasks.axes import Executor, Guard, Outcome, Shape, Workload
 
-Update = tuple[Shape, int]
-
-
-@dataclass(frozen=True, slots=True)
-class RaceResult:
-    """The findings about races on one interpreter, guards and shapes in the order of their tables."""
-
-    measured: Measured
-    findings: tuple[RaceFinding, ...]
-
-    def unlocked(self) -> dict[Update, RaceFinding]:
-        """Findings without a guard, by update shape and threads."""
-        return {_update(one): one for one in self.findings if one.guard is Guard.NONE}
+RaceResult = Result[RaceFinding]
 
 
-def race_results(measured: Iterable[Measured]) -> tuple[RaceResult, ...]:
-    """Findings of each interpreter, under its name in the report."""
-    return tuple(
-        RaceResult(
-            one,
-            tuple(
-                replace(found, interpreter=one.label)
-                for found in sorted(race_findings(one.samples), key=_race_position)
-            ),
-        )
-        for one in measured
-    )
+def _unlocked(result: RaceResult) -> dict[tuple[Shape, int], RaceFinding]:
+    """The findings without a guard, by update shape and threads."""
+    found = (one for one in result.findings if one.guard is Guard.NONE)
+    return {(one.shape or Shape.AUGMENTED, one.workers): one for one in found}
 
 
 def race_sections(results: Sequence[RaceResult]) -> Iterator[Section]:
@@ -58,8 +37,8 @@ def race_sections(results: Sequence[RaceResult]) -> Iterator[Section]:
 
 def loss_map(results: Sequence[RaceResult]) -> HeatMap:
     """Update shapes × interpreters: median share of updates lost without a guard."""
-    found = [one.unlocked() for one in results]
-    rows = sorted({row for own in found for row in own}, key=lambda row: (list(Shape).index(row[0]), row[1]))
+    found = [_unlocked(one) for one in results]
+    rows = sorted({row for own in found for row in own}, key=lambda row: (position(row[0]), row[1]))
     return HeatMap(
         title="Updates lost without a guard, median over trials",
         rows=tuple(f"{shape}, {workers} threads\n{shape.source}" for shape, workers in rows),
@@ -90,15 +69,6 @@ def race_table(results: Sequence[RaceResult]) -> Table:
     return RACES.fill(rows, "Updates lost, and what a guard costs", without=("run",))
 
 
-def _update(finding: RaceFinding) -> Update:
-    return finding.shape or Shape.AUGMENTED, finding.workers
-
-
-def _race_position(finding: RaceFinding) -> tuple[int, int, int]:
-    shape, workers = _update(finding)
-    return list(Guard).index(finding.guard or Guard.NONE), list(Shape).index(shape), workers
-
-
 def book_section(speedups: Sequence[SpeedupResult], races: Sequence[RaceResult]) -> Section:
     """The book's `+=` and `select`: the result on each interpreter, then the reason."""
     return Section(
@@ -116,7 +86,7 @@ def _updates(races: Sequence[RaceResult]) -> Iterator[str]:
     """One sentence per interpreter and number of threads."""
     start = f"`{Shape.AUGMENTED.source}` without a lock"
     for one in races:
-        for (shape, workers), finding in one.unlocked().items():
+        for (shape, workers), finding in _unlocked(one).items():
             label = f"{one.measured.label}, {start}, {workers} threads"
             if shape is not Shape.AUGMENTED or finding.failures:
                 continue
@@ -147,18 +117,18 @@ def _unknown(samples: int) -> str:
 
 
 # The run that the figures of each interpreter come from: pairs are of one round, so statistics are of one run.
-MEASURED: TableOf[tuple[Experiment, Measured]] = TableOf(
+MEASURED: TableOf[Measured] = TableOf(
     "Runs shown",
     (
-        Column("interpreter", lambda row: row[1].label),
-        Column("experiment", lambda row: row[0]),
-        Column("host", lambda row: row[1].host),
-        Column("run", lambda row: row[1].run_id, str, right=True),
-        Column("started", lambda row: row[1].started_at),
-        Column("rounds", lambda row: row[1].rounds, right=True),
-        Column("samples", lambda row: len(row[1].samples), right=True),
-        Column("noisy", lambda row: row[1].noisy, right=True),
-        Column("remark", lambda row: row[1].unknown or None, _unknown),
+        Column("interpreter", lambda row: row.label),
+        Column("experiment", lambda row: row.experiment),
+        Column("host", lambda row: row.host),
+        Column("run", lambda row: row.run_id, str, right=True),
+        Column("started", lambda row: row.started_at),
+        Column("rounds", lambda row: row.rounds, right=True),
+        Column("samples", lambda row: len(row.samples), right=True),
+        Column("noisy", lambda row: row.noisy, right=True),
+        Column("remark", lambda row: row.unknown or None, _unknown),
     ),
 )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -26,6 +26,7 @@ Row = TypeVar("Row")
 LISTED: Final = 200
 _CHANGES_LISTED = 100
 _VERIFICATION = "verify_vault"
+_PROVEN = ("pack", "object")
 _MOST_CHARTS = 4
 
 
@@ -61,71 +62,39 @@ def failures_over_time(rows: Sequence[FailureRow], counts: str) -> Section:
     return Section("Failures", (Paragraph(counts + more), table))
 
 
-@dataclass(frozen=True, slots=True)
-class StepsFound:
-    """The steps, newest first, of as many `series` as have enough runs. `missing` says what to install."""
+def look_for_changes(
+    history: History, which: SeriesFilter, rows: Sequence[TrendRow]
+) -> tuple[Sequence[Change], Section]:
+    """The steps of all series, newest first, and the section about them; `rows` has the series by day.
 
-    changes: tuple[Change, ...]
-    series: int
-    missing: str = ""
-
-    def steps(self) -> Mapping[int, Sequence[datetime]]:
-        """The times at which a series took on another level, by its id."""
-        steps: dict[int, list[datetime]] = defaultdict(list)
-        for one in self.changes:
-            steps[one.series.series_id].append(one.started_at)
-        return steps
-
-
-def look_for_changes(history: History, which: SeriesFilter, rows: Sequence[TrendRow]) -> StepsFound:
-    """The steps of all series.
-
-    Args:
-        history: the record.
-        which: the time.
-        rows: all series by day, in that time.
+    The section is a table, with everything that changed at that point as far as the record knows.
     """
+    title = "Changes"
+    try:
+        changes = find_changes(history, which)
+    except NumpyMissing as missing:
+        return (), Section(title, (Paragraph(f"Not looked for: {str(missing).replace(chr(39), '`')}."),))
     runs: Counter[str] = Counter()
     for row in rows:
         if row.median_ns:
             runs[row.series.track] += row.runs
-    series = sum(count >= 2 * MIN_PAIRS for count in runs.values())
-    try:
-        return StepsFound(tuple(find_changes(history, which)), series)
-    except NumpyMissing as missing:
-        return StepsFound((), series, str(missing))
-
-
-def changes_section(found: StepsFound) -> Section:
-    """The steps as a table, with everything that changed at that point as far as the record knows."""
-    title = "Changes"
     looked = (
-        f"Looked at are the medians, run by run, of {found.series:,} series with at least {2 * MIN_PAIRS} runs, the "
-        f"newest {MOST_RUNS:,} runs of each."
+        f"Looked at are the medians, run by run, of {sum(count >= 2 * MIN_PAIRS for count in runs.values()):,} series "
+        f"with at least {2 * MIN_PAIRS} runs, the newest {MOST_RUNS:,} runs of each."
     )
-    if found.missing:
-        return Section(title, (Paragraph(f"Not looked for: {found.missing.replace(chr(39), '`')}."),))
-    if not found.changes:
-        return Section(title, (Paragraph(f"{looked} No step of more than 5 % is shown."),))
-    shown = found.changes[:_CHANGES_LISTED]
-    more = f" Listed are the newest {_CHANGES_LISTED}." if len(found.changes) > _CHANGES_LISTED else ""
+    if not changes:
+        return changes, Section(title, (Paragraph(f"{looked} No step of more than 5 % is shown."),))
+    shown = changes[:_CHANGES_LISTED]
+    more = f" Listed are the newest {_CHANGES_LISTED}." if len(changes) > _CHANGES_LISTED else ""
     without = said_once(one.series for one in shown)
-    table = CHANGES.fill(shown, f"Steps, newest first: {len(found.changes):,}", without=without)
-    return Section(title, (Paragraph(f"{looked} {_ABOUT_CHANGES}{more}"), table))
+    table = CHANGES.fill(shown, f"Steps, newest first: {len(changes):,}", without=without)
+    return changes, Section(title, (Paragraph(f"{looked} {_ABOUT_CHANGES}{more}"), table))
 
 
 def vault_sections(
     history: History, runs: Sequence[RunRow], since: datetime | None, until: datetime | None, *, made_at: datetime
 ) -> Iterator[Section]:
-    """One section, from the record alone; none if no run ever used a vault.
-
-    Args:
-        history: the record.
-        runs: the runs that started in the time.
-        since: beginning of the time.
-        until: its end, not included.
-        made_at: now, for ages.
-    """
+    """One section about `runs` and their time, from the record alone; none if no run ever used a vault."""
     vaults = history.vaults()
     if not vaults:
         return
@@ -159,8 +128,17 @@ def _of_run(
     totals = history.proof_totals(vault.vault_id)
     yield table_of(
         "The vault, as far as the record knows",
-        ("vault", "id", "#objects", "#never proven", "oldest proof"),
-        ((vault.vault_path, vault.vault_id, totals.objects, totals.never, totals.oldest_proof or "none"),),
+        ("vault", "id", "#packs", "#large objects", "#never proven", "oldest proof"),
+        (
+            (
+                vault.vault_path,
+                vault.vault_id,
+                totals.packs,
+                totals.objects,
+                totals.never,
+                totals.oldest_proof or "none",
+            ),
+        ),
     )
     if snapshots:
         yield SNAPSHOTS.fill(snapshots, "Snapshot of this run", without=("run", "vault"))
@@ -192,10 +170,12 @@ def _newest(history: History, vaults: Sequence[VaultRow], until: datetime | None
 
 
 def _proofs(history: History, vaults: Sequence[VaultRow], runs: Sequence[RunRow], made_at: datetime) -> Table:
-    verifications = sorted((run for run in runs if run.flow == _VERIFICATION), key=lambda run: run.id, reverse=True)
+    newest_first = sorted((run for run in runs if run.flow == _VERIFICATION), key=lambda run: run.id, reverse=True)
     lines = []
     for vault in vaults:
-        last = next((run for run in verifications if _looked_at(history, run.id, vault)), None)
+        of_vault = VerdictFilter(vault_id=vault.vault_id)
+        looked_at = (run for run in newest_first if history.verdicts(replace(of_vault, run_id=run.id), limit=1))
+        last = next(looked_at, None)
         found = history.verdict_counts(last.id) if last else []
         totals = history.proof_totals(vault.vault_id)
         lines.append(
@@ -204,21 +184,18 @@ def _proofs(history: History, vaults: Sequence[VaultRow], runs: Sequence[RunRow]
                 vault.vault_id[:8],
                 str(last.id) if last else None,
                 last.started_at if last else "none in this time",
-                sum(one.count for one in found if (one.kind, one.status) == ("object", "ok")) if last else None,
+                sum(one.count for one in found if one.status == "ok" and one.kind in _PROVEN) if last else None,
                 sum(one.count for one in found if one.status in VERDICT_FAULTS) if last else None,
+                totals.packs,
                 totals.objects,
                 totals.never,
                 totals.oldest_proof or "none",
                 max(0, (made_at - totals.oldest_proof).days) if totals.oldest_proof else None,
             )
         )
-    heads = ("vault", "id", "#run", "last verified", "#proven", "#faults", "#objects", "#never proven", "oldest proof",
-             "#days ago")  # fmt: skip
+    heads = ("vault", "id", "#run", "last verified", "#proven", "#faults", "#packs", "#large objects", "#never proven",
+             "oldest proof", "#days ago")  # fmt: skip
     return table_of("Proofs", heads, lines)
-
-
-def _looked_at(history: History, run_id: int, vault: VaultRow) -> bool:
-    return bool(history.verdicts(VerdictFilter(vault_id=vault.vault_id, run_id=run_id), limit=1))
 
 
 def _over_time(vaults: Sequence[VaultRow], taken: dict[str, list[SnapshotRow]]) -> Iterator[Block]:
@@ -249,7 +226,7 @@ _ABOUT_CHANGES = (
 )
 _HOW_TO_READ_VAULTS = (
     "From the record alone: the vaults themselves are not read for this; `threadmill status` reads them. MB of a "
-    "snapshot are its files' own size, MB added the ciphertext that was new. An object is proven when all of it was "
-    "hashed and found to be what its name says. Objects, objects never proven and the oldest proof are as of now; "
-    "everything else is about this time."
+    "snapshot are its files' own size, MB added the ciphertext that was new. A pack or large object is proven when "
+    "all of it was hashed and found to be what its name says. Packs, large objects, those never proven and the oldest "
+    "proof are as of now; everything else is about this time."
 )

@@ -11,23 +11,24 @@ from datetime import datetime
 
 from db.answers import TrendRow
 from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
-from db.rows import PayloadRow, RunDetail, RunRow, SampleRow
+from db.rows import PayloadRow, RunRow, SampleRow
 from db.words import RUN_FAILURES
+from flows.analysis.findings import race_findings, speedup_findings
 from flows.analysis.intervals import MIN_PAIRS
-from flows.analysis.latest import SURVEY, latest_per_interpreter
-from flows.show.encryption_sections import encryption_section, stages_section, throughput_section
+from flows.analysis.samples import SURVEY, latest_per_interpreter
+from flows.show.encryption_sections import encryption_sections, stages_section, throughput_section
+from flows.show.finding_tables import results_of
 from flows.show.plots import why_no_plots
-from flows.show.race_sections import MEASURED, book_section, race_results, race_sections
+from flows.show.race_sections import MEASURED, book_section, race_sections
 from flows.show.record_sections import (
     LISTED,
-    changes_section,
     failures_over_time,
     failures_section,
     look_for_changes,
     vault_run_sections,
     vault_sections,
 )
-from flows.show.speedup_sections import COMPARED, speedup_results, speedup_sections, speedups_over_time_section
+from flows.show.speedup_sections import speedup_sections, speedups_over_time
 from flows.show.table import Column, Paragraph, Plot, Section, TableOf
 from flows.text import plural, utc
 from tasks.axes import Experiment
@@ -61,19 +62,12 @@ def contents(
     *,
     made_at: datetime,
     where: str = "",
-    one_run: bool = False,
     more: Sequence[Section] = (),
 ) -> tuple[Section, ...]:
-    """All sections, from rows in any order.
+    """All sections, from rows in any order; the same rows and the same `made_at` give the same report.
 
-    Args:
-        runs: the runs to count; they also tell the samples of a survey from others.
-        payloads: the payloads to sum up.
-        samples: the samples of one run or of many; of each interpreter on each host one run is shown, see `latest`.
-        made_at: now, in UTC; the same rows and the same time give the same report.
-        where: the record's place, for people.
-        one_run: leave out the kinds of work that were not done, instead of saying how to do them.
-        more: further sections, placed after the summary.
+    Of each interpreter on each host the samples of one run are shown; `runs` tell a survey from others. `more` comes
+    after the summary.
     """
     summary = _summary(runs, _covered(runs, payloads, samples), utc(made_at) + (f" from {where}" if where else ""))
     if not (runs or payloads or samples):
@@ -81,25 +75,18 @@ def contents(
     return _drawable(
         summary,
         *more,
-        *((encryption_section(payloads),) if payloads or not one_run else ()),
-        *(_experiment_sections(samples, runs) if samples or not one_run else ()),
+        *encryption_sections(payloads),
+        *(_experiment_sections(samples, runs) if samples else ()),
         failures_section(runs, payloads, samples),
     )
 
 
-def sections_of_run(history: History, detail: RunDetail, *, made_at: datetime) -> tuple[Section, ...]:
+def sections_of_run(
+    history: History, run: RunRow, payloads: Sequence[PayloadRow], samples: Sequence[SampleRow], *, made_at: datetime
+) -> tuple[Section, ...]:
     """All sections about one run."""
-    more = tuple(vault_run_sections(history, detail.run.id))
-    return contents(
-        [detail.run],
-        detail.payloads,
-        detail.samples,
-        made_at=made_at,
-        where=history.where,
-        # A run that worked on a vault did nothing else.
-        one_run=bool(more),
-        more=more,
-    )
+    more = tuple(vault_run_sections(history, run.id))
+    return contents([run], payloads, samples, made_at=made_at, where=history.where, more=more)
 
 
 def over_time(history: History, since: datetime, until: datetime | None, *, made_at: datetime) -> tuple[Section, ...]:
@@ -114,17 +101,19 @@ def over_time(history: History, since: datetime, until: datetime | None, *, made
     summary = _summary(runs, text, f"{utc(made_at)} from {history.where}, {span}")
     if not (runs or days):
         return (summary,)
-    found = look_for_changes(history, which, days)
-    failed = (sum(row.failed for row in payload_days), sum(row.failed for row in sample_days))
+    changes, changes_section = look_for_changes(history, which, days)
+    failed_runs = sum(run.status in RUN_FAILURES for run in runs)
+    failed_payloads, failed_samples = (sum(row.failed for row in some) for some in (payload_days, sample_days))
+    failed = f"Failed in this time: runs {failed_runs:,}, payloads {failed_payloads:,}, samples {failed_samples:,}."
     return _drawable(
         summary,
         *vault_sections(history, runs, since, until, made_at=made_at),
-        throughput_section(payload_days, found.steps()),
+        throughput_section(payload_days, changes),
         stages_section([*_payloads_shown(history, since, until, payload_days)]),
-        *filter(None, [speedups_over_time_section(sample_days, COMPARED)]),
-        changes_section(found),
+        *speedups_over_time(sample_days),
+        changes_section,
         *_experiment_sections(_samples_shown(history, which, runs), runs),
-        failures_over_time(history.failures(which, limit=LISTED), _failure_counts(runs, *failed)),
+        failures_over_time(history.failures(which, limit=LISTED), failed),
     )
 
 
@@ -142,11 +131,6 @@ def _drawable(summary: Section, *sections: Section) -> tuple[Section, ...]:
 
 def _rows(row: TrendRow) -> int:
     return row.n + row.failed + row.noisy
-
-
-def _failure_counts(runs: Sequence[RunRow], payloads: int, samples: int) -> str:
-    failed = sum(run.status in RUN_FAILURES for run in runs)
-    return f"Failed in this time: runs {failed:,}, payloads {payloads:,}, samples {samples:,}."
 
 
 def _payloads_shown(
@@ -179,16 +163,15 @@ def _samples_shown(history: History, which: SeriesFilter, runs: Sequence[RunRow]
 
 def _experiment_sections(samples: Sequence[SampleRow], runs: Sequence[RunRow]) -> Iterator[Section]:
     """The newest measurement of each interpreter, and the runs that it comes from."""
-    speedups = speedup_results(latest_per_interpreter(samples, Experiment.SPEEDUP, runs))
-    races = race_results(latest_per_interpreter(samples, Experiment.RACE, runs))
+    speedups = results_of(latest_per_interpreter(samples, Experiment.SPEEDUP, runs), speedup_findings)
+    races = results_of(latest_per_interpreter(samples, Experiment.RACE, runs), race_findings)
     if not (speedups or races):
         yield Section("Experiments", (Paragraph(_NOTHING_MEASURED),))
         return
     yield from speedup_sections(speedups)
     yield from race_sections(races)
     yield book_section(speedups, races)
-    shown = [(Experiment.SPEEDUP, one.measured) for one in speedups]
-    shown += [(Experiment.RACE, one.measured) for one in races]
+    shown = [*(one.measured for one in speedups), *(one.measured for one in races)]
     yield Section("What the experiments' figures come from", (MEASURED.fill(shown),), level=3)
 
 

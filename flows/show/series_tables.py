@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
-from operator import itemgetter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from flows.show.table import Column, Table, TableOf
 from flows.show.tables import suite_label
@@ -107,20 +106,12 @@ POINTS: TableOf[tuple[TrendRow, str]] = TableOf(
 )
 
 
-def _of_known(
-    field: Literal["median_ns", "bytes_per_s"], choose: Callable[[Sequence[float]], float]
-) -> Callable[[Sequence[TrendRow]], float | None]:
-    """Chooses from the values of a field, oldest first, that are not None."""
-
-    def value(rows: Sequence[TrendRow]) -> float | None:
-        known = [one for row in rows if (one := getattr(row, field)) is not None]
-        return choose(known) if known else None
-
-    return value
+def _times(rows: Sequence[TrendRow]) -> list[float]:
+    return [row.median_ns for row in rows if row.median_ns is not None]
 
 
-_FIRST: Callable[[Sequence[float]], float] = itemgetter(0)
-_LAST: Callable[[Sequence[float]], float] = itemgetter(-1)
+def _speeds(rows: Sequence[TrendRow]) -> list[float]:
+    return [row.bytes_per_s for row in rows if row.bytes_per_s is not None]
 
 
 # All points of a series, oldest first.
@@ -133,10 +124,10 @@ OVERVIEW: TableOf[Sequence[TrendRow]] = TableOf(
         Column("number", lambda rows: rows[0].series.series_id, str, right=True),
         Column("points", len, right=True, wide=True),
         Column("from", lambda rows: day(rows[0].started_at), wide=True),
-        Column("first", _of_known("median_ns", _FIRST), duration, right=True, wide=True),
-        Column("newest", _of_known("median_ns", _LAST), duration, right=True),
-        Column("least", _of_known("median_ns", min), duration, right=True, wide=True),
-        Column("greatest", _of_known("median_ns", max), duration, right=True, wide=True),
+        Column("first", lambda rows: next(iter(_times(rows)), None), duration, right=True, wide=True),
+        Column("newest", lambda rows: next(reversed(_times(rows)), None), duration, right=True),
+        Column("least", lambda rows: min(_times(rows), default=None), duration, right=True, wide=True),
+        Column("greatest", lambda rows: max(_times(rows), default=None), duration, right=True, wide=True),
         Column("speed", lambda rows: rows[-1].bytes_per_s, rate, right=True, wide=True, optional=True),
         Column("n", lambda rows: sum(row.n for row in rows), right=True, wide=True),
         Column("failed", lambda rows: sum(row.failed for row in rows) or None, right=True, wide=True, optional=True),
@@ -164,11 +155,11 @@ THROUGHPUT: TableOf[Sequence[TrendRow]] = TableOf(
         Column("last day", lambda own: day(own[-1].started_at)),
         Column("payloads", lambda own: sum(row.n for row in own), right=True),
         Column("failed", lambda own: sum(row.failed for row in own), right=True),
-        Column("first, MB/s", _of_known("bytes_per_s", _FIRST), megabytes, right=True),
-        Column("least", _of_known("bytes_per_s", min), megabytes, right=True),
-        Column("greatest", _of_known("bytes_per_s", max), megabytes, right=True),
-        Column("last, MB/s", _of_known("bytes_per_s", _LAST), megabytes, right=True),
-        Column("last median, ms", _of_known("median_ns", _LAST), milliseconds, right=True),
+        Column("first, MB/s", lambda rows: next(iter(_speeds(rows)), None), megabytes, right=True),
+        Column("least", lambda rows: min(_speeds(rows), default=None), megabytes, right=True),
+        Column("greatest", lambda rows: max(_speeds(rows), default=None), megabytes, right=True),
+        Column("last, MB/s", lambda rows: next(reversed(_speeds(rows)), None), megabytes, right=True),
+        Column("last median, ms", lambda rows: next(reversed(_times(rows)), None), milliseconds, right=True),
     ),
 )
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from db.answers import TrendRow
 from db.rows import SampleRow
-from flows.analysis.findings import SpeedupFinding, by_case, speedup_findings, version_numbers
-from flows.analysis.intervals import verdict_on_speedup
-from flows.analysis.latest import Measured
+from flows.analysis.findings import SpeedupFinding
+from flows.analysis.intervals import Ratio, verdict_on_speedup
+from flows.analysis.samples import Measured, by_case, position, version_numbers
 from flows.analysis.sentences import executor_label, speedup_sentences
-from flows.show.finding_tables import SPEEDUPS
-from flows.show.plots.bars import CellState, HeatCell, HeatMap, Scale, TimeBar, TimeChart, TimePanel
-from flows.show.plots.lines import Curve, Line, LineChart, LinePanel, Moment, Point, ScalingChart, ScalingPanel
+from flows.show.finding_tables import SPEEDUPS, Result
+from flows.show.plots.bars import CellState, HeatCell, HeatMap, Scale, TimeBar, TimeChart
+from flows.show.plots.lines import Curve, Line, LineChart, LinePanel, Moment, ScalingChart, ScalingPanel
 from flows.show.table import Block, Column, Paragraph, Plot, Section, Sentences, Table, TableOf, table_of
 from flows.text import day, factor, if_known, milliseconds, percent, visible
 from tasks.axes import Executor, Experiment, Outcome, Workload
@@ -32,26 +31,12 @@ _Key = tuple[str, str]
 _Moments = Mapping[datetime, float]
 
 
-@dataclass(frozen=True, slots=True)
-class SpeedupResult:
-    """The findings about speed-ups on one interpreter."""
-
-    measured: Measured
-    findings: tuple[SpeedupFinding, ...]
-
-    def of(self, workload: Workload) -> dict[Way, SpeedupFinding]:
-        """Findings by executor and workers, serial first."""
-        own = [one for one in self.findings if one.workload is workload]
-        own.sort(key=lambda one: _way_position(_way(one)))
-        return {_way(one): one for one in own}
+SpeedupResult = Result[SpeedupFinding]
 
 
-def speedup_results(measured: Iterable[Measured]) -> tuple[SpeedupResult, ...]:
-    """Findings of each interpreter, under its name in the report."""
-    return tuple(
-        SpeedupResult(one, tuple(replace(found, interpreter=one.label) for found in speedup_findings(one.samples)))
-        for one in measured
-    )
+def _by_way(workload: Workload, result: SpeedupResult) -> dict[Way, SpeedupFinding]:
+    """The findings about a workload by executor and workers, serial first."""
+    return {(one.executor, one.workers): one for one in result.findings if one.workload is workload}
 
 
 def speedup_sections(results: Sequence[SpeedupResult]) -> Iterator[Section]:
@@ -61,7 +46,7 @@ def speedup_sections(results: Sequence[SpeedupResult]) -> Iterator[Section]:
     verdicts = [speedup_sentences(one.measured.label, one.findings) for one in results]
     yield Section("Speed-up: do threads help?", (Paragraph(_HOW_TO_READ_SPEEDUPS),))
     for workload in COMPARED:
-        if any(one.of(workload) for one in results):
+        if any(_by_way(workload, one) for one in results):
             own = tuple(sentences[workload] for sentences in verdicts if workload in sentences)
             chart = executor_map(workload, results)
             plots = (Plot(chart),) if chart.rows else ()
@@ -70,13 +55,13 @@ def speedup_sections(results: Sequence[SpeedupResult]) -> Iterator[Section]:
     for one in results:
         curves, times = scaling_chart(one), time_chart(one.measured)
         drawn: tuple[Block, ...] = (Plot(curves),) if curves.panels else ()
-        spent: tuple[Block, ...] = (Plot(times), time_table(times)) if times.panels else ()
+        spent: tuple[Block, ...] = (Plot(times), time_table(times)) if times.bars else ()
         yield Section(f"Interpreter {one.measured.label}", (*drawn, *spent), level=3)
 
 
 def executor_map(workload: Workload, results: Sequence[SpeedupResult]) -> HeatMap:
     """Executors × interpreters: speed-up against one after the other."""
-    found = [one.of(workload) for one in results]
+    found = [_by_way(workload, one) for one in results]
     shown = [_without_repeats(own) for own in found]
     rows = sorted({row for own in shown for row in own if row[0] is not Executor.SERIAL}, key=_way_position)
     return HeatMap(
@@ -118,54 +103,44 @@ def _speedup_cell(finding: SpeedupFinding | None) -> HeatCell:
 
 def speedup_table(workload: Workload, results: Sequence[SpeedupResult]) -> Table:
     """The speed-ups as a table, with times, intervals and the ceiling."""
-    rows = (finding for one in results for finding in _without_repeats(one.of(workload)).values())
+    rows = (finding for one in results for finding in _without_repeats(_by_way(workload, one)).values())
     return SPEEDUPS.fill(rows, f"Speed-up of {workload}", without=("run", "workload"))
 
 
 def scaling_chart(result: SpeedupResult) -> ScalingChart:
     """Speed-up over workers, a panel for each workload that has one to show."""
-    panels = [_panel(workload, result.of(workload)) for workload in SCALING]
+    panels = [_panel(workload, _by_way(workload, result)) for workload in SCALING]
     return ScalingChart(f"Speed-up over workers, {result.measured.label}", tuple(one for one in panels if one.curves))
 
 
 def _panel(workload: Workload, found: dict[Way, SpeedupFinding]) -> ScalingPanel:
-    points: dict[Executor, list[Point]] = {}
+    ratios: dict[Executor, dict[int, Ratio]] = defaultdict(dict)
     for (executor, workers), finding in found.items():
         if executor is not Executor.SERIAL and finding.ratio is not None and not finding.failures:
-            points.setdefault(executor, []).append(Point(workers, finding.ratio))
+            ratios[executor][workers] = finding.ratio
     limits = {one.workers: one.ceiling for one in found.values() if one.ceiling is not None}
-    return ScalingPanel(
-        workload,
-        tuple(Curve(executor, tuple(own)) for executor, own in points.items()),
-        tuple(Point(workers, limits[workers]) for workers in sorted(limits)),
-    )
-
-
-def _way(finding: SpeedupFinding) -> Way:
-    return finding.executor, finding.workers
+    return ScalingPanel(workload, tuple(Curve(*one) for one in ratios.items()), dict(sorted(limits.items())))
 
 
 def _way_position(way: Way) -> tuple[int, int]:
-    return list(Executor).index(way[0]), way[1]
+    return position(way[0]), way[1]
 
 
 def time_chart(measured: Measured) -> TimeChart:
     """A panel for each workload of `speedup`; the book's select does nothing that takes time."""
     grouped = [*by_case(measured.samples, Experiment.SPEEDUP).values()]
-    panels = []
-    for workload in Workload:
-        cases = [own for own in grouped if own[0].workload == workload and _was_possible(own)]
-        bars = [_bar(own) for own in sorted(cases, key=lambda own: _way_position(_way_of(own)))]
-        if workload is not Workload.WAIT_BOOK and any(bar.samples for bar in bars):
-            panels.append(TimePanel(workload, tuple(bars)))
-    return TimeChart(f"Where the time went, {measured.label}", tuple(panels))
+    grouped.sort(key=lambda own: _way_position(_way_of(own)))
+    shown: list[TimeBar] = []
+    for workload in COMPARED:
+        cases = [own for own in grouped if own[0].workload == workload]
+        # A case that was skipped has no bar.
+        bars = [_bar(workload, own) for own in cases if any(one.outcome != Outcome.SKIPPED for one in own)]
+        if any(bar.samples for bar in bars):
+            shown += bars
+    return TimeChart(f"Where the time went, {measured.label}", tuple(shown))
 
 
-def _was_possible(samples: Sequence[SampleRow]) -> bool:
-    return any(one.outcome != Outcome.SKIPPED for one in samples)
-
-
-def _bar(samples: Sequence[SampleRow]) -> TimeBar:
+def _bar(workload: Workload, samples: Sequence[SampleRow]) -> TimeBar:
     readings = [
         (one.cpu_ns, one.runq_ns, one.blocked_ns)
         for one in samples
@@ -177,64 +152,55 @@ def _bar(samples: Sequence[SampleRow]) -> TimeBar:
     ]
     label = executor_label(*_way_of(samples))
     if not readings:
-        return TimeBar(label, 0, 0, 0, 0)
+        return TimeBar(workload, label, 0, 0, 0, 0)
     cpu, runq, blocked = (statistics.median(values) for values in zip(*readings, strict=True))
-    return TimeBar(label, cpu, runq, blocked, len(readings))
+    return TimeBar(workload, label, cpu, runq, blocked, len(readings))
 
 
 def _way_of(samples: Sequence[SampleRow]) -> Way:
     return Executor(samples[0].executor or Executor.SERIAL), samples[0].workers
 
 
-# Bars with the workload of their panel.
-TIMES: TableOf[tuple[str, TimeBar]] = TableOf(
+TIMES: TableOf[TimeBar] = TableOf(
     "where the time went",
     (
-        Column("workload", lambda row: row[0]),
-        Column("executor", lambda row: row[1].label),
-        Column("CPU, ms", lambda row: row[1].shares and row[1].cpu_ns, milliseconds, right=True),
-        Column("run queue, ms", lambda row: row[1].shares and row[1].runq_ns, milliseconds, right=True),
-        Column("blocked, ms", lambda row: row[1].shares and row[1].blocked_ns, milliseconds, right=True),
-        Column("CPU", lambda row: row[1].shares and row[1].shares[0], percent, right=True),
-        Column("run queue", lambda row: row[1].shares and row[1].shares[1], percent, right=True),
-        Column("blocked", lambda row: row[1].shares and row[1].shares[2], percent, right=True),
-        Column("quiet samples", lambda row: row[1].samples, right=True),
+        Column("workload", lambda row: row.workload),
+        Column("executor", lambda row: row.label),
+        Column("CPU, ms", lambda row: row.shares and row.cpu_ns, milliseconds, right=True),
+        Column("run queue, ms", lambda row: row.shares and row.runq_ns, milliseconds, right=True),
+        Column("blocked, ms", lambda row: row.shares and row.blocked_ns, milliseconds, right=True),
+        Column("CPU", lambda row: row.shares and row.shares[0], percent, right=True),
+        Column("run queue", lambda row: row.shares and row.shares[1], percent, right=True),
+        Column("blocked", lambda row: row.shares and row.shares[2], percent, right=True),
+        Column("quiet samples", lambda row: row.samples, right=True),
     ),
 )
 
 
 def time_table(chart: TimeChart) -> Table:
     """Medians of all measuring threads together, and their shares."""
-    return TIMES.fill(((panel.title, bar) for panel in chart.panels for bar in panel.bars), chart.title)
+    return TIMES.fill(chart.bars, chart.title)
 
 
-def speedups_over_time_section(rows: Sequence[TrendRow], workloads: Sequence[str]) -> Section | None:
-    """A plot per host; None without two days of anything.
-
-    Args:
-        rows: of samples, by day.
-        workloads: the workloads to show, in this order.
-    """
-    hosts = speedups_by_day(rows)
+def speedups_over_time(rows: Sequence[TrendRow]) -> Iterator[Section]:
+    """A plot per host from samples by day; nothing without two days of anything."""
+    hosts = _speedups_by_day(rows)
     blocks = [
         block
-        for host in sorted(hosts)
-        if any(len(moments) > 1 for moments in hosts[host].values())
-        for block in _host_blocks(host if len(hosts) > 1 else "", hosts[host], workloads)
+        for host, found in sorted(hosts.items())
+        if any(len(moments) > 1 for moments in found.values())
+        for block in _host_blocks(f", on {visible(host)}" if len(hosts) > 1 else "", found)
     ]
-    return (
-        Section("Threads against one after the other, over time", (Paragraph(_HOW_TO_READ_DAYS), *blocks))
-        if blocks
-        else None
-    )
+    if blocks:
+        yield Section("Threads against one after the other, over time", (Paragraph(_HOW_TO_READ_DAYS), *blocks))
 
 
-def speedups_by_day(rows: Sequence[TrendRow]) -> dict[str, dict[_Key, dict[datetime, float]]]:
+def _speedups_by_day(rows: Sequence[TrendRow]) -> dict[str, dict[_Key, dict[datetime, float]]]:
     """The speed-up by threads, by host, then by workload and interpreter, then by day."""
     medians: dict[tuple[str, _Key, datetime], dict[str, float]] = defaultdict(dict)
     for row in rows:
         one = row.series
-        if one.experiment == Experiment.SPEEDUP and one.workload and one.executor and row.median_ns:
+        if one.experiment == Experiment.SPEEDUP and one.workload in COMPARED and one.executor and row.median_ns:
             interpreter = visible(str(json.loads(one.track)[2]))
             medians[one.host, (one.workload, interpreter), row.started_at][one.executor] = row.median_ns
     hosts: dict[str, dict[_Key, dict[datetime, float]]] = defaultdict(lambda: defaultdict(dict))
@@ -244,20 +210,19 @@ def speedups_by_day(rows: Sequence[TrendRow]) -> dict[str, dict[_Key, dict[datet
     return hosts
 
 
-def _host_blocks(host: str, found: Mapping[_Key, _Moments], workloads: Sequence[str]) -> Iterator[Block]:
+def _host_blocks(where: str, found: Mapping[_Key, _Moments]) -> Iterator[Block]:
     keys = sorted(found, key=_by_version)
-    panels = [
-        LinePanel(workload, tuple(Line(key[1], _in_order(found[key])) for key in keys if key[0] == workload))
-        for workload in workloads
-    ]
-    title = "Speed-up by threads, by day" + (f", on {visible(host)}" if host else "")
-    shown = [key for key in keys if key[0] in workloads]
-    yield Plot(LineChart(title, "one after the other / threads", tuple(one for one in panels if one.lines), 1.0))
-    days = sorted({day for key in shown for day in found[key]})
+    title = f"Speed-up by threads, by day{where}"
+    panels = []
+    for workload in COMPARED:
+        lines = [Line(key[1], _in_order(found[key])) for key in keys if key[0] == workload]
+        panels += [LinePanel(workload, tuple(lines))] if lines else []
+    yield Plot(LineChart(title, "one after the other / threads", tuple(panels), 1.0))
+    days = sorted({day for key in keys for day in found[key]})
     yield table_of(
         f"{title}: the numbers",
-        ("day", *(f"#{workload}, {interpreter}" for workload, interpreter in shown)),
-        ((day(at), *(if_known(factor, found[key].get(at)) for key in shown)) for at in days),
+        ("day", *(f"#{workload}, {interpreter}" for workload, interpreter in keys)),
+        ((day(at), *(if_known(factor, found[key].get(at)) for key in keys)) for at in days),
         folded=True,
     )
 

@@ -21,19 +21,14 @@ _CODE = re.compile(r"`([^`]+)`")
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[Row]):
-    """A column of a kind of row.
+    """A column of a kind of row: `value` is taken from a row, and None gives an empty cell.
 
-    Attributes:
-        heading: its title.
-        value: takes the value from a row; None gives an empty cell.
-        write: turns the value into text; without it, numbers and times are left to the renderer.
-        right: whether the cells stand at the right, as figures do.
-        wide: whether a terminal leaves the column out if the table does not fit otherwise.
-        optional: whether the column is left out where no row has a value.
+    Without `write`, numbers and times are left to the renderer. Figures stand at the `right`. A terminal leaves `wide`
+    columns out if the table does not fit otherwise. An `optional` column is left out where no row has a value.
     """
 
     heading: str
-    value: Callable[[Row], Any]
+    value: Callable[[Row], Any] = str
     write: Callable[[Any], str] | None = None
     right: bool = False
     wide: bool = False
@@ -50,28 +45,19 @@ class Column(Generic[Row]):
 
 
 @dataclass(frozen=True, slots=True)
-class Heading:
-    """The head of a column in a filled table; `right` and `wide` as in `Column`."""
-
-    text: str
-    right: bool = False
-    wide: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Table:
     """Rows of cells under headings. A page shows only the title of a `folded` table until it is opened."""
 
     title: str
-    headings: tuple[Heading, ...]
+    columns: tuple[Column[Any], ...]
     rows: tuple[tuple[Cell, ...], ...]
     folded: bool = False
 
     def narrowed(self) -> Table:
         """The table without its wide columns."""
-        kept = [place for place, heading in enumerate(self.headings) if not heading.wide]
+        kept = [place for place, column in enumerate(self.columns) if not column.wide]
         rows = tuple(tuple(row[place] for place in kept) for row in self.rows)
-        return Table(self.title, tuple(self.headings[place] for place in kept), rows, self.folded)
+        return Table(self.title, tuple(self.columns[place] for place in kept), rows, self.folded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +76,7 @@ class TableOf(Generic[Row]):
         for column in self.columns:
             cells = [column.cell(row) for row in rows]
             if column.heading not in without and not (column.optional and all(cell is None for cell in cells)):
-                kept.append((Heading(column.heading, column.right, column.wide), cells))
+                kept.append((column, cells))
         cells_by_row = tuple(tuple(cells[place] for _, cells in kept) for place in range(len(rows)))
         return Table(self.title if title is None else title, tuple(one for one, _ in kept), cells_by_row, folded)
 
@@ -130,7 +116,9 @@ class Section:
 
 def table_of(title: str, headings: Iterable[str], rows: Iterable[tuple[Cell, ...]], *, folded: bool = False) -> Table:
     """A table of cells that are made already; a `#` before a heading marks a column of figures."""
-    columns = tuple(Heading(heading.removeprefix("#"), heading.startswith("#")) for heading in headings)
+    columns: tuple[Column[Any], ...] = tuple(
+        Column(heading.removeprefix("#"), right=heading.startswith("#")) for heading in headings
+    )
     return Table(title, columns, tuple(rows), folded)
 
 

@@ -10,7 +10,7 @@ from flows.text import duration, percent, size, visible
 from tasks.suites import SUITES
 
 if TYPE_CHECKING:
-    from db.answers import FailureRow, ProofRow, VerdictCount
+    from db.answers import FailureRow, PayloadCount, ProofRow, VerdictCount
     from db.health import TableSize
     from db.rows import PayloadRow, RunRow, SampleRow, SnapshotRow, VerdictRow
     from flows.cli.snapshots import SnapshotLine
@@ -30,6 +30,11 @@ def suite_label(suite: str) -> str:
 def took(row: RunRow) -> str | None:
     """The time between the start and the end of a run."""
     return None if row.finished_at is None else duration((row.finished_at - row.started_at).total_seconds() * 1e9)
+
+
+def in_words(count: PayloadCount) -> str:
+    """`3 failed (unreadable)`."""
+    return f"{count.count:,} {count.status}" + (f" ({count.cause})" if count.cause else "")
 
 
 RUNS: TableOf[RunRow] = TableOf(
@@ -164,11 +169,12 @@ PROOFS: TableOf[ProofRow] = TableOf(
     (
         Column("proven", lambda row: row.proven_at or "never"),
         Column("by run", lambda row: row.run_id and f"{row.run_id}, {row.flow}", wide=True),
-        Column("path", lambda row: row.path),
-        Column("encrypted", lambda row: row.encrypted_at, wide=True),
+        Column("what", lambda row: row.kind),
+        Column("path or name", lambda row: row.path or f"{row.name[:16]}…"),
+        Column("stored", lambda row: row.stored_at, wide=True),
         Column("last verdict", lambda row: row.status),
         Column("vault", lambda row: row.vault_path, wide=True),
-        Column("object", lambda row: row.name, wide=True),
+        Column("name", lambda row: row.name, wide=True),
     ),
 )
 

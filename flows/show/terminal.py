@@ -48,7 +48,7 @@ def drawn(table: Table, width: int) -> Iterator[str]:
         table = table.narrowed()
         texts, widths = _texts(table)
     _fit(table, widths, width)
-    right = [heading.right for heading in table.headings]
+    right = [column.right for column in table.columns]
     yield from _folded(visible(table.title), width)
     yield "┏" + "┳".join("━" * (one + 2) for one in widths) + "┓"
     yield from _row(texts[0], widths, right, "┃")
@@ -60,7 +60,7 @@ def drawn(table: Table, width: int) -> Iterator[str]:
 
 def _texts(table: Table) -> tuple[list[list[str]], list[int]]:
     """The headings and all cells as text, and the width of each column."""
-    texts = [[heading.text for heading in table.headings]]
+    texts = [[column.heading for column in table.columns]]
     texts += [[visible(written(cell, local)) for cell in row] for row in table.rows]
     return texts, [max(map(_width, column)) for column in zip(*texts, strict=True)]
 
@@ -73,8 +73,8 @@ def _fit(table: Table, widths: list[int], width: int) -> None:
     """Make the widest columns narrower until all fit, as far as names can be folded."""
     folded = [
         place
-        for place, heading in enumerate(table.headings)
-        if not heading.right and not any(isinstance(row[place], datetime) for row in table.rows)
+        for place, column in enumerate(table.columns)
+        if not column.right and not any(isinstance(row[place], datetime) for row in table.rows)
     ]
     while _total(widths) > width:
         widest = max(folded, key=lambda place: widths[place], default=None)
@@ -149,25 +149,21 @@ def print_csv(row_type: type, rows: Iterable[object]) -> None:
 
     The fields of a row's series are columns of their own, so that series can be told apart by them.
     """
-    nested = "series" if "series" in _fields(row_type) else None
+    names = _fields(row_type)
+    nested = "series" in names
+    if nested:
+        from db.answers import SeriesRow
+
+        names = [*_fields(SeriesRow), *(name for name in names if name != "series")]
     writer = csv.writer(sys.stdout)
-    writer.writerow(_columns(row_type, nested))
+    writer.writerow(names)
     for row in rows:
         values = plain(row)
         assert isinstance(values, dict)  # noqa: S101 - rows are dataclasses
-        series = values.pop(nested) if nested else {}
+        series = values.pop("series") if nested else {}
         assert isinstance(series, dict)  # noqa: S101 - likewise
         cells = (series | values).values()
         writer.writerow([json.dumps(cell) if isinstance(cell, list | dict) else cell for cell in cells])
-
-
-def _columns(row_type: type, nested: str | None) -> Sequence[str]:
-    own = [name for name in _fields(row_type) if name != nested]
-    if nested is None:
-        return own
-    from db.answers import SeriesRow
-
-    return [*_fields(SeriesRow), *own]
 
 
 def _fields(row_type: type) -> list[str]:

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -25,6 +25,7 @@ from tasks.suites import Suite
 PayloadKind = Literal["random", "file", "stdin"]
 BackendName = Literal["openssl", "native"]
 
+LINK = "symbolic link (not followed)"
 _PIECE_BYTES = 1 << 20
 
 
@@ -34,8 +35,9 @@ class Payload:
 
     `name` is a file's absolute path, as the bytes that the file system knows, or a label for the other kinds.
     `size_bytes` is what it had when it was planned; None for standard input. `skip` says why there is nothing to
-    encrypt (a FIFO, say), and `errno` why it cannot be read, when planning found that out. `known` is the digest (hex)
-    of kept ciphertext that may be of just this content.
+    encrypt (a FIFO, say), and `errno` why it cannot be read, when planning found that out. `known` is the end of an
+    entry (from its object on) that may be of just this content. `followed` says that the name is a link that a user
+    named.
     """
 
     kind: PayloadKind
@@ -43,7 +45,8 @@ class Payload:
     size_bytes: int | None
     skip: str | None = None
     errno: int | None = None
-    known: str | None = None
+    known: bytes | None = None
+    followed: bool = False
 
 
 class Input:
@@ -94,8 +97,8 @@ class Input:
 
 
 @contextmanager
-def open_payload(payload: Payload) -> Iterator[Input]:
-    """The payload's input, open from its first byte; raises SourceUnreadable or SourceSkipped."""
+def open_payload(payload: Payload, open_file: Callable[[Payload], int]) -> Iterator[Input]:
+    """The payload's input, open from its first byte; raises SourceUnreadable, SourceSkipped or SourceReplaced."""
     if payload.kind == "stdin":
         status = os.fstat(0)
         regular = stat.S_ISREG(status.st_mode)
@@ -104,26 +107,16 @@ def open_payload(payload: Payload) -> Iterator[Input]:
         with memory_input(_random_pieces(payload.size_bytes or 0)) as source:
             yield source
     else:
-        descriptor, status = _open_file(payload)
-        with closed_after(descriptor):
-            yield Input(descriptor, status)
+        with closed_after(open_file(payload)) as descriptor:
+            yield Input(descriptor, regular_status(descriptor))
 
 
-def _open_file(payload: Payload) -> tuple[int, os.stat_result]:
-    if payload.skip is not None:
-        raise SourceSkipped(payload.skip)
-    if payload.errno is not None:
-        raise SourceUnreadable(payload.errno)
-    # O_NONBLOCK: the planned file may be a FIFO now, and opening one would wait for its writer.
-    try:
-        descriptor = os.open(payload.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise SourceUnreadable(error.errno or 0) from None
+def regular_status(descriptor: int) -> os.stat_result:
+    """The status of an open file; raises SourceSkipped unless it is a regular one."""
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
         raise SourceSkipped(file_type(status.st_mode))
-    return descriptor, status
+    return status
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
@@ -20,7 +20,6 @@ MAX_WORKERS = 512
 # The least number of pairs whose median has a 95 % interval at all: 1 - 2 * 0.5**6 = 0.97.
 QUICK_ROUNDS = 6
 ROUNDS = 20
-RACE_WORKERS = 5
 # Five threads at a contended lock take 10 s for the book's five million updates: twice shows that nothing is lost.
 BOOK_LOCKED_ROUNDS = 2
 
@@ -83,10 +82,6 @@ class Case:
         """Whether the case computes all the time, so that others took all its time off the CPU."""
         return self.workload is None or self.workload.cpu_bound
 
-    def request(self) -> dict[str, str | int | None]:
-        """The request that the measured program reads."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -125,10 +120,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class CaseSelection:
-    """The choices on each axis; an empty choice means the whole axis.
-
-    `workers` are those of pools and of the ceiling.
-    """
+    """The choices on each axis; an empty one means the whole axis. `workers` are those of pools and of the ceiling."""
 
     experiments: tuple[Experiment, ...] = ()
     workloads: tuple[Workload, ...] = ()
@@ -149,10 +141,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One execution of every case in every interpreter, in a drawn order.
-
-    A noisy sample is taken again `retries` times.
-    """
+    """Every case in every interpreter once, in a drawn order; a noisy sample is taken again `retries` times."""
 
     number: int
     steps: tuple[Measurement, ...]
@@ -214,7 +203,7 @@ def _race_cases(selection: CaseSelection) -> Iterator[Case]:
     for guard in selection.guards or Guard:
         count = guard.quick_updates if selection.quick else guard.updates
         for shape in (selection.shapes or tuple(Shape)) if guard.shaped else (None,):
-            yield Case.race(guard, shape, RACE_WORKERS, count)
+            yield Case.race(guard, shape, count=count)
 
 
 def book_plan(interpreter: Interpreter, rounds: int) -> RoundPlan:

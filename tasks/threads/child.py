@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from tasks.cancel import CancelToken
 from tasks.threads.errors import InterpreterUnusable, MeasuringCancelled, ProcessesRemain
@@ -35,6 +35,9 @@ TICK_S = 0.1
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 TOKEN_VARIABLE = "THREADMILL_CASE"  # noqa: S105  # a mark, not a secret
 GIVE_UP_S = 5.0
+# An interpreter is isolated, without site, and the program never its `__main__`. The program's folder comes last on the
+# path, so that nothing in it can hide a standard module.
+BOOT = "import sys; sys.path.append(sys.argv[2]); from measured.program import main; main(int(sys.argv[1]))"
 Fate = Literal["exited", "timed-out", "flooded"]
 
 
@@ -62,15 +65,6 @@ def _source_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _arguments(lifeline: int) -> list[str]:
-    """The arguments of an interpreter: isolated, without site, and the program never as `__main__`.
-
-    The folder comes last on the path, so that nothing in it can hide a standard module.
-    """
-    boot = "import sys; sys.path.append(sys.argv[2]); from measured.program import main; main(int(sys.argv[1]))"
-    return ["-I", "-S", "-c", boot, str(lifeline), str(MEASURED)]
-
-
 class _MeasuringChild:
     """A running child, its output so far, and the only write end of its life-line."""
 
@@ -82,7 +76,7 @@ class _MeasuringChild:
         try:
             # No new session: a cancel by Prefect's worker goes to our process group and must reach it.
             self.process = subprocess.Popen(
-                [*python, *_arguments(held)],
+                [*python, "-I", "-S", "-c", BOOT, str(held), str(MEASURED)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -145,22 +139,14 @@ class _MeasuringChild:
         while len(self.output["stdout"]) <= STDOUT_LIMIT_BYTES and self.selector.get_map() and self.read(0):
             pass
         self.selector.close()
-        _close(self.process.stdin, self.process.stdout, self.process.stderr)
-
-
-def _close(*streams: IO[bytes] | None) -> None:
-    for stream in streams:
-        if stream is not None:
-            with contextlib.suppress(BrokenPipeError):
-                stream.close()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
 
 
 def run_program(
-    python: Sequence[str],
-    request: str,
-    *,
-    deadline_s: float,
-    cancel: CancelToken | None = None,
+    python: Sequence[str], request: str, *, deadline_s: float, cancel: CancelToken | None = None
 ) -> ChildEnd:
     """Put one request to the measured program under `python` (path and options).
 

@@ -142,9 +142,8 @@ def distinct(interpreters: Iterable[Interpreter]) -> tuple[Interpreter, ...]:
 
 def _has_version(interpreter: Interpreter, version: str) -> bool:
     numbers = version.rstrip("t").split(".")
-    return interpreter.version.split(".")[: len(numbers)] == numbers and interpreter.gil_build is not version.endswith(
-        "t"
-    )
+    same = interpreter.version.split(".")[: len(numbers)] == numbers
+    return same and interpreter.gil_build is not version.endswith("t")
 
 
 def _usable(candidates: Iterable[str], cancel: CancelToken | None) -> Iterator[Interpreter]:

@@ -14,7 +14,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from tasks.axes import Executor, Experiment, Guard, Outcome, Workload
@@ -33,6 +33,14 @@ LEAST_JUDGED_NS = 50_000_000
 DEADLINE_S = 120.0
 # The outcomes that the child itself may tell; the others are about its end.
 TOLD_OUTCOMES = frozenset(Outcome) - {Outcome.CRASHED, Outcome.GARBLED, Outcome.TIMED_OUT}
+# The other fields of a sample that it may tell.
+READINGS: dict[str, type] = {
+    **dict.fromkeys(("expected", "found", "error"), str),
+    **dict.fromkeys(("wall_ns", "cpu_ns", "runq_ns", "blocked_ns", "context_switches"), int),
+    **dict.fromkeys(("positive_lost", "negative_lost"), int),
+    "gil_on": bool,
+    "foreign_share": float,
+}
 LONG_NS = 3_000_000_000
 POLL_S = 0.1
 
@@ -88,7 +96,7 @@ def run_case(
     if reason is not None:
         return replace(blank, error=reason)
     try:
-        ended = run_program(interpreter.command, json.dumps(case.request()), deadline_s=deadline_s, cancel=cancel)
+        ended = run_program(interpreter.command, json.dumps(asdict(case)), deadline_s=deadline_s, cancel=cancel)
     except InterpreterUnusable as error:
         return replace(blank, outcome=Outcome.CRASHED, error=str(error))
     sample = _with_end(blank, ended, deadline_s)
@@ -133,42 +141,14 @@ def _with_answer(blank: Sample, stdout: str) -> Sample:
     outcome = Outcome(answer["outcome"])
     if outcome not in TOLD_OUTCOMES:
         raise ValueError(f"a child cannot know of the outcome {outcome}")
-    if outcome is not Outcome.SKIPPED and _whole(answer, "wall_ns") is None:
+    told = {name: answer[name] for name in READINGS if answer.get(name) is not None}
+    for name, value in told.items():
+        # A boolean is no whole number, although Python takes it for one.
+        if type(value) is not READINGS[name]:
+            raise TypeError(f"{name} is no {READINGS[name].__name__}")
+    if outcome is not Outcome.SKIPPED and "wall_ns" not in told:
         raise KeyError("wall_ns")
-    gil_on = answer.get("gil_on")
-    if not isinstance(gil_on, bool | None):
-        raise TypeError("gil_on is no boolean")
-    foreign = answer.get("foreign_share")
-    return replace(
-        blank,
-        outcome=outcome,
-        expected=_text(answer, "expected"),
-        found=_text(answer, "found"),
-        error=_text(answer, "error"),
-        wall_ns=_whole(answer, "wall_ns"),
-        cpu_ns=_whole(answer, "cpu_ns"),
-        runq_ns=_whole(answer, "runq_ns"),
-        blocked_ns=_whole(answer, "blocked_ns"),
-        context_switches=_whole(answer, "context_switches"),
-        gil_on=gil_on,
-        foreign_share=None if foreign is None else float(foreign),
-        positive_lost=_whole(answer, "positive_lost"),
-        negative_lost=_whole(answer, "negative_lost"),
-    )
-
-
-def _text(answer: dict[str, object], name: str) -> str | None:
-    value = answer.get(name)
-    if not isinstance(value, str | None):
-        raise TypeError(f"{name} is no text")
-    return value
-
-
-def _whole(answer: dict[str, object], name: str) -> int | None:
-    value = answer.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | None):
-        raise TypeError(f"{name} is no whole number")
-    return value
+    return replace(blank, outcome=outcome, **told)
 
 
 @contextlib.contextmanager
@@ -230,10 +210,7 @@ def _computes_alone(sample: Sample) -> bool:
 
 def usable_cpus() -> int:
     """The CPUs that this process, and so its children, may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))
 
 
 def _threads(sample: Sample) -> int:

@@ -1,42 +1,44 @@
-"""Adding to a vault: the plan of a run, its objects batch by batch, and at last its snapshot."""
+"""Adding to a vault: the plan of a run, its objects batch by batch, partial snapshots, and at last its snapshot."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tasks.cancel import CancelToken
-from tasks.crypto.chain import Sink
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
-from tasks.crypto.inputs import Encrypted, Payload
+from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import walk
 from tasks.crypto.secret import KeySource
-from tasks.files import closed_after, open_new, open_regular, sync_folder
-from tasks.suites import HEADER_BYTES, SALT_BYTES
-from tasks.vault.draft import Draft, DraftResult
-from tasks.vault.entries import FileFacts
+from tasks.files import closed_after, open_folder, open_new
+from tasks.vault.content import ContentWriter, Making
+from tasks.vault.draft import Draft
 from tasks.vault.errors import VaultError, on_disk
-from tasks.vault.format import LONGEST_LINE, SNAPSHOTS, TEMPORARY, encode_line, encode_path, object_path
-from tasks.vault.header import Header, Totals
-from tasks.vault.locks import numbering, writing
-from tasks.vault.lookup import newest_snapshot, peek, snapshot_names, unbelievable
-from tasks.vault.objects import ObjectBatch, digest_of
+from tasks.vault.format import LONGEST_LINE, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
+from tasks.vault.header import Header, Partial, Totals
+from tasks.vault.index import shared_index
+from tasks.vault.locks import is_running, numbering, running, writing
+from tasks.vault.lookup import newest_snapshot, partial_names, peek, snapshot_names, unbelievable
+from tasks.vault.objects import ObjectBatch
+from tasks.vault.packs import PackWriter
 from tasks.vault.snapshots import LONGEST_HEADER, OpenSnapshot, Snapshot, SnapshotWriter, open_snapshot
 from tasks.vault.vault import Vault
 from tasks.vault.walk import Changes, Excludes
 
-_PIECE_BYTES = 1 << 20
+# Each is open while a run compares with them. Objects of those beyond are found by their salts.
+_MOST_PARTS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSelection:
     """The choice of files for a snapshot: `sources` as `sources_of` gives them; `rehash` also reads unchanged files.
 
-    Files whose object is among the `distrusted` ones (64 hex digits) are encrypted again.
+    Files whose object is among the `distrusted` ones (64 hex digits) are read, too.
     """
 
     sources: tuple[bytes, ...]
@@ -46,8 +48,19 @@ class SourceSelection:
 
 
 @dataclass(frozen=True, slots=True)
+class PartialInterval:
+    """A run makes a partial snapshot after so many seconds, or so many bytes of files read, whichever comes first."""
+
+    seconds: float = 300.0
+    size_bytes: int = 2 << 30
+
+
+@dataclass(frozen=True, slots=True)
 class AdditionPlan:
-    """The result of a walk. `damaged` are newer snapshots of the same sources that cannot be believed."""
+    """The result of a walk. `damaged` are newer snapshots of the same sources that cannot be believed.
+
+    `taken_over` are partial snapshots of runs that did not come to their end.
+    """
 
     unchanged: int
     unchanged_bytes: int
@@ -56,6 +69,7 @@ class AdditionPlan:
     skipped: int
     previous: str | None
     damaged: tuple[str, ...]
+    taken_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +84,36 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class AddedBatch:
-    """The results of a batch whose objects are in the vault: for the record, and for the snapshot, by ordinal."""
+    """The results of a batch whose objects are in the vault: for the record, and a line of the snapshot for each file.
 
+    `packs` are the names of new packs with their lengths, `proven` distrusted objects that were found to be whole.
+    """
+
+    first: int
     encryptions: tuple[Encryption, ...]
-    results: tuple[tuple[int, DraftResult], ...]
+    lines: bytes
+    stored_bytes: int
+    packs: tuple[tuple[str, int], ...]
+    proven: tuple[tuple[str, int], ...]
 
 
-def add_batch(vault: Vault, batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken) -> AddedBatch:
+def add_batch(
+    vault: Vault, batch: Batch, making: Making, key: KeySource, limits: Limits, cancel: CancelToken
+) -> AddedBatch:
     """Encrypt a batch; the objects of good payloads are durably in the vault when this returns, and no other ones.
 
     The job that plans the batch holds the `writing` lock. Raises VaultUnwritable or SourceReplaced.
     """
-    with ObjectBatch(vault.root) as objects:
-        keeper = ObjectKeeper(vault, objects)
-        encryptions = encrypt_batch(batch, key, limits, cancel, keeper)
+    with PackWriter(vault) as packs, ObjectBatch(vault.root) as objects:
+        writer = ContentWriter(vault, making, shared_index(vault, fix=True), packs, objects)
+        with closing(writer):
+            encryptions = encrypt_batch(batch, key, limits, cancel, writer.attempt_on)
         objects.commit()
-    return AddedBatch(encryptions, tuple(keeper.results))
+        packs.commit()
+    first = batch.payloads[0][0] if batch.payloads else 0
+    lines = b"".join(writer.lines.get(ordinal, b"\n") for ordinal, _ in batch.payloads)
+    new = tuple((name, length) for name, length, _ in packs.packs)
+    return AddedBatch(first, encryptions, lines, writer.stored_bytes, new, tuple(writer.proven.items()))
 
 
 @contextmanager
@@ -98,11 +126,13 @@ def adding(vault: Vault, selection: SourceSelection, cancel: CancelToken) -> Ite
     _need_short(vault, selection)
     with ExitStack() as stack:
         stack.enter_context(writing(vault.root, cancel))
+        run = secrets.token_hex(8)
+        stack.enter_context(running(vault.root, run))
         draft = Draft(vault.root)
         stack.callback(draft.close)
         found = compare(vault, selection, draft.add_line, draft.add_to_do)
         draft.end()
-        yield Addition(vault, selection, began, found, draft)
+        yield Addition(vault, selection, run, began, found, draft)
 
 
 def _forget(_one: object) -> None:
@@ -118,81 +148,154 @@ def compare(
     """Hand over each entry that is done, and each file that is to be read, in order; without a vault all are."""
     with ExitStack() as stack:
         previous: OpenSnapshot | None = None
+        parts: list[OpenSnapshot] = []
         damaged: tuple[str, ...] = ()
         itself: tuple[int, int] | None = None
         if vault is not None:
             previous, damaged = _previous(vault, selection.sources, stack)
+            for name in _abandoned(vault, selection.sources)[-_MOST_PARTS:]:
+                with suppress(VaultError):
+                    parts.append(stack.enter_context(open_snapshot(vault, name)))
             root = os.stat(vault.root)
             itself = root.st_dev, root.st_ino
-        changes = Changes(vault.root if vault else "", previous, selection.rehash, selection.distrusted)
+        before = [*parts, previous] if previous else parts
+        changes = Changes(vault, before, selection.rehash, selection.distrusted)
         for one in changes.of(walk(selection.sources, Excludes(selection.excludes).match, itself)):
             if isinstance(one, Payload):
                 to_do(one)
             else:
                 line(one)
     counts = changes.unchanged, changes.unchanged_bytes, changes.to_do, changes.to_do_bytes, changes.skipped
-    return AdditionPlan(*counts, previous.snapshot.name if previous else None, damaged)
+    newest = previous.header.name if previous else None
+    return AdditionPlan(*counts, newest, damaged, tuple(part.header.name for part in parts))
 
 
 class Addition:
     """A run's work on a vault, under its lock: the files to read, and at the end the snapshot."""
 
     def __init__(
-        self, vault: Vault, selection: SourceSelection, began: datetime, found: AdditionPlan, draft: Draft
+        self, vault: Vault, selection: SourceSelection, run: str, began: datetime, found: AdditionPlan, draft: Draft
     ) -> None:
         self.vault = vault
+        self.selection = selection
         self.found = found
-        self._selection = selection
+        self._run = run
         self._began = began
         self._draft = draft
+        self._done = _Sums()
+        self._in_parts = _Sums()
+        self._parts = 0
+        self._part_s = time.monotonic()
 
     def to_do(self) -> Iterator[Payload]:
         """The files to read; their place in this order is their ordinal."""
         return self._draft.to_do()
 
-    def put(self, batch: AddedBatch) -> None:
-        """Enter the objects of a batch into the snapshot; may be called from any thread; raises VaultUnwritable."""
-        self._draft.set(batch.results)
+    def put(self, batch: AddedBatch, interval: PartialInterval | None = None) -> None:
+        """Enter the objects of a batch into the snapshot; raises VaultUnwritable.
+
+        If an interval is over, a partial snapshot of the files that none has yet is in the vault afterwards.
+        """
+        self._draft.put(batch.first, batch.lines)
+        self._done.add(batch)
+        if interval is not None and (
+            time.monotonic() - self._part_s >= interval.seconds
+            or self._done.size_bytes - self._in_parts.size_bytes >= interval.size_bytes
+        ):
+            self._add_partial()
 
     def add_snapshot(self, least_sequence: int, cancel: CancelToken) -> Added:
         """Write the snapshot, all of whose objects are on disk by now; raises VaultError.
 
-        Its number is at least `least_sequence`, so that it is higher than every number on record.
+        Its number is at least `least_sequence`, so that it is higher than every number on record. The partial snapshots
+        of the same sources are removed then, except those of a run that is alive.
         """
+        done, found = self._done, self.found
+        entries = self._draft.entries + done.new + done.same
+        totals = Totals(entries, found.unchanged + done.new + done.same, found.unchanged_bytes + done.size_bytes)
         with numbering(self.vault.root, cancel):
             newest = newest_snapshot(self.vault)
             sequence = max(least_sequence, newest.header.sequence + 1 if newest else 1)
-            header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self._selection.sources)
-            part = f"{self.vault.root}/{TEMPORARY}/{header.id}"
-            try:
-                with on_disk(self.vault.root):
-                    added = self._write(part, header)
-                    os.rename(part, f"{self.vault.root}/{SNAPSHOTS}/{header.name}")
-                    sync_folder(f"{self.vault.root}/{SNAPSHOTS}")
-            finally:
-                with suppress(OSError):
-                    os.unlink(part)
-        return added
+            header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self.selection.sources)
+            mac = self._write(header, self._draft.pieces(), totals, SNAPSHOTS)
+        self._remove_partials()
+        return Added(Snapshot(header, totals, mac), done.new, done.same, done.stored_bytes)
 
-    def _write(self, part: str, header: Header) -> Added:
-        with closed_after(open_new(part)) as descriptor:
-            written = SnapshotWriter(descriptor, self.vault)
-            written.put(encode_line(header.values()))
-            entries = new = same = stored_bytes = size_bytes = 0
-            for line, result in self._draft.entry_lines():
-                written.put(line)
-                entries += 1
-                if result is not None:
-                    size_bytes += result.facts.size_bytes
-                    same += result.same
-                    new += not result.same
-                    stored_bytes += 0 if result.same else result.facts.size_bytes + HEADER_BYTES
-            found = self.found
-            totals = Totals(entries, found.unchanged + same + new, found.unchanged_bytes + size_bytes)
-            written.put(encode_line(totals.values()))
-            mac = written.end()
-            os.fsync(descriptor)
-        return Added(Snapshot(header, totals, mac), new, same, stored_bytes)
+    def _add_partial(self) -> None:
+        self._part_s = time.monotonic()
+        new = self._done.less(self._in_parts)
+        self._in_parts = self._done.less(_Sums())
+        if not (files := new.new + new.same):
+            return
+        self._parts += 1
+        header = Header(
+            self.vault.id, self._run, self._began, 0, self.selection.sources, Partial(self._run, self._parts)
+        )
+        self._write(header, self._draft.new_pieces(), Totals(files, files, new.size_bytes), PARTIALS)
+
+    def _write(self, header: Header, pieces: Iterator[bytes], totals: Totals, folder: str) -> str:
+        """Write a snapshot or a partial one, and put it on disk; its MAC. Raises VaultError."""
+        root, part = self.vault.root, secrets.token_hex(8)
+        with on_disk(root), ExitStack() as stack:
+            temporary = stack.enter_context(closed_after(open_folder(root, TEMPORARY, make=True)))
+            target = stack.enter_context(closed_after(open_folder(root, folder, make=True)))
+            try:
+                with closed_after(open_new(part, temporary)) as descriptor:
+                    written = SnapshotWriter(descriptor, self.vault)
+                    written.put(encode_line(header.values()))
+                    for piece in pieces:
+                        written.put(piece)
+                    written.put(encode_line(totals.values()))
+                    mac = written.end()
+                    os.fsync(descriptor)
+                os.rename(part, header.name, src_dir_fd=temporary, dst_dir_fd=target)
+                os.fsync(target)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(part, dir_fd=temporary)
+                raise
+        return mac
+
+    def _remove_partials(self) -> None:
+        names = [
+            *_abandoned(self.vault, self.selection.sources),
+            *(f"{self._run}-{part:04d}" for part in range(1, self._parts + 1)),
+        ]
+        if names:
+            with on_disk(self.vault.root), closed_after(open_folder(self.vault.root, PARTIALS)) as folder:
+                for name in names:
+                    with suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=folder)
+                os.fsync(folder)
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Files that were read: new ones, those with the content of before, their bytes, and the bytes of new objects."""
+
+    new: int = 0
+    same: int = 0
+    size_bytes: int = 0
+    stored_bytes: int = 0
+
+    def add(self, batch: AddedBatch) -> None:
+        for one in batch.encryptions:
+            if one.status == "ok":
+                self.new += 1
+            elif one.status == "unchanged":
+                self.same += 1
+            else:
+                continue
+            self.size_bytes += one.size_bytes or 0
+        self.stored_bytes += batch.stored_bytes
+
+    def less(self, other: _Sums) -> _Sums:
+        return _Sums(
+            self.new - other.new,
+            self.same - other.same,
+            self.size_bytes - other.size_bytes,
+            self.stored_bytes - other.stored_bytes,
+        )
 
 
 def _need_short(vault: Vault, selection: SourceSelection) -> None:
@@ -213,34 +316,9 @@ def _previous(vault: Vault, sources: Sequence[bytes], stack: ExitStack) -> tuple
     return None, tuple(unbelievable(vault, newest_first[0])) if newest_first else ()
 
 
-class ObjectKeeper:
-    """Keeps the objects of one batch, and the results of its files."""
-
-    def __init__(self, vault: Vault, objects: ObjectBatch) -> None:
-        self._vault = vault
-        self._objects = objects
-        self.results: list[tuple[int, DraftResult]] = []
-
-    def salt_of(self, known: str) -> bytes | None:
-        """The salt of an object; None if the object is missing or damaged, and so must not be taken over."""
-        try:
-            descriptor, length = open_regular(object_path(self._vault.root, known))
-            with closed_after(descriptor):
-                whole = digest_of(descriptor, length, bytearray(_PIECE_BYTES)) == known
-                return os.pread(descriptor, SALT_BYTES, HEADER_BYTES - SALT_BYTES) if whole else None
-        except OSError:
-            return None
-
-    def same(self, number: int, known: str, done: Encrypted) -> None:
-        """See `Keeper`; the snapshot names the old object."""
-        assert done.status is not None  # noqa: S101 - a file has one
-        self.results.append((number, DraftResult(known, FileFacts.of(done.status), same=True)))
-
-    def store(self, number: int, encrypt: Callable[[Sink], Encrypted]) -> Encrypted:
-        """Have a file encrypted into a new object; raises VaultUnwritable or CryptoError."""
-        with self._objects.new() as made:
-            done = encrypt(made.write)
-        assert done.status is not None  # noqa: S101 - a file has one
-        self._objects.keep(made, done.digest.hex())
-        self.results.append((number, DraftResult(done.digest.hex(), FileFacts.of(done.status))))
-        return done
+def _abandoned(vault: Vault, sources: Sequence[bytes]) -> list[str]:
+    """The partial snapshots of the sources whose runs are not alive, the oldest first."""
+    headers = [peek(vault.root, name) for name in partial_names(vault.root)]
+    alike = [header for header in headers if header.partial is not None and header.sources == tuple(sources)]
+    alive = {header.id for header in alike if is_running(vault.root, header.id)}
+    return [one.name for one in sorted(alike, key=lambda one: one.created) if one.id not in alive]

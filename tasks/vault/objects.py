@@ -22,7 +22,7 @@ from tasks.crypto.errors import Cancelled
 from tasks.files import ReadFailed, ReadTwice, closed_after, open_folder, open_new, sync_file_system, write_all
 from tasks.suites import HEADER_BYTES, MAGIC
 from tasks.vault.entries import Content
-from tasks.vault.errors import ObjectMissing, VaultChanged, VaultError, on_disk
+from tasks.vault.errors import VaultChanged, VaultError, on_disk
 from tasks.vault.format import OBJECTS, PACKED_BYTES, TEMPORARY
 from tasks.vault.index import ObjectIndex
 from tasks.vault.packs import move, opened_stored, sync_names
@@ -149,7 +149,7 @@ def read_object(
     is given out before all of it was hashed: for output that stays. Raises ObjectMissing, VaultChanged or VaultError.
     """
     if content.packed and (body := _packed(vault, index, content)) is not None:
-        _decrypt(vault, content, memoryview(body), take)
+        decrypt_whole(vault, content, memoryview(body), take)
         return
     with opened_stored(vault.root, OBJECTS, content.object) as (descriptor, length):
         # Check the length first, so that a huge sparse object is not read to its end.
@@ -164,18 +164,13 @@ def read_object(
             raise VaultError(vault.root, f"object {content.object} cannot be read: {error}") from None
 
 
-def decrypt_body(vault: Vault, content: Content, body: memoryview, take: Take) -> None:
-    """Hash an object that is in memory, and decrypt it; raises VaultChanged, before any plaintext if it is damaged."""
-    if not _fits(content, body):
-        raise _misfit(vault, content)
-    _decrypt(vault, content, body, take)
-
-
-def _fits(content: Content, body: bytes | memoryview) -> bool:
+def fits(content: Content, body: bytes | memoryview) -> bool:
+    """Whether that is the object of the content, whole."""
     return len(body) == content.stored_bytes and hashlib.sha256(body).hexdigest() == content.object
 
 
-def _decrypt(vault: Vault, content: Content, body: memoryview, take: Take) -> None:
+def decrypt_whole(vault: Vault, content: Content, body: memoryview, take: Take) -> None:
+    """Decrypt an object that is in memory and fits; raises VaultChanged."""
     plain = _decrypted(_decryptor(vault, content, body), body[HEADER_BYTES:])
     if content.zstd is None:
         take(plain)
@@ -196,7 +191,7 @@ def _packed(vault: Vault, index: ObjectIndex, content: Content) -> bytes | None:
         except VaultError as unreadable:
             error = unreadable
             continue
-        if _fits(content, body):
+        if fits(content, body):
             return body
         error = _misfit(vault, content)
     if error is not None:

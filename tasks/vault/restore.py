@@ -17,7 +17,7 @@ from tasks.files import FolderIdentity, closed_after, data_ranges, open_new, ren
 from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry, decode_entry
 from tasks.vault.errors import TargetUnusable, VaultError, Verdict, Verdicts, judged, status_of
 from tasks.vault.index import Location, ObjectIndex, shared_index
-from tasks.vault.objects import Take, plaintext_of, read_object
+from tasks.vault.objects import Take, decrypt_whole, fits, read_object
 from tasks.vault.portions import RestorePortion
 from tasks.vault.target import MODES, Target, on_target
 from tasks.vault.vault import Vault
@@ -189,10 +189,10 @@ class _Restoration:
 
     def _decrypt(self, content: Content, take: Take) -> None:
         """Hand over the plaintext; it is good when this returns. Bytes that were read ahead are one of the copies."""
-        if (stored := self._stored.get(bytes.fromhex(content.object))) is not None:
-            with suppress(VaultError):
-                take(memoryview(plaintext_of(self._vault, content, stored)))
-                return
+        stored = self._stored.get(bytes.fromhex(content.object))
+        if stored is not None and fits(content, stored):
+            decrypt_whole(self._vault, content, stored, take)
+            return
         read_object(self._vault, self._index, content, take, self._cancel)
 
     def _part_name(self, name: bytes) -> bytes:

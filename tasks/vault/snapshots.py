@@ -141,15 +141,17 @@ class OpenSnapshot:
         rest = b""
         for piece in self._text():
             block, newline, rest = (rest + piece).rpartition(b"\n")
-            block += newline
             if len(rest) > LONGEST_HEADER:
                 raise self._invalid("has a line that is too long")
+            block += newline
             plain = _PLAIN_OBJECT.findall(block)
             if len(plain) == block.count(b'"object":"'):
                 for size, digest, zstd in plain:
                     yield unhexlify(digest), HEADER_BYTES + int(zstd or size)
-                continue
-            yield from self._named_by(block)
+            else:
+                yield from self._named_by(block)
+        if rest:
+            raise self._invalid("does not end with a line")
 
     def _named_by(self, block: bytes) -> Iterator[tuple[bytes, int]]:
         try:

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 import pytest
 
 from db.rows import SampleRow
-from flows.analysis.findings import by_interpreter, is_known, lost_share, race_findings, speedup_findings, update_ns
+from flows.analysis.findings import lost_share, race_findings, speedup_findings, update_ns
 from flows.analysis.intervals import Ratio, SpeedVerdict, verdict_on_speedup
+from flows.analysis.samples import by_interpreter, is_known
 from flows.analysis.sentences import race_sentences, speedup_sentences
 from flows.cli.findings import pyperf_document
 from flows.errors import RequestRefused

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from db.engine import ROWS_AT_ONCE
 from db.errors import NotReplaced, RecordUnusable
 from db.health import faults
 from db.history import History, PayloadFilter
 from db.tables import METADATA
-from db.transfer import ROWS_AT_ONCE, export_csv, export_sqlite, import_record
+from db.transfer import export_csv, export_sqlite, import_record
 from tests.support.commands import BIN, Command
 from tests.support.small_record import DAYS, PATH, RUNS, make_small, on_small_disk
 

@@ -78,7 +78,7 @@ def test_shipped_query_knows_the_words_of_failures() -> None:
         sql_in("outcome", SAMPLE_FAILURES),
         sql_in("status", VERDICT_FAULTS),
     ]
-    words = {*RUN_STATUSES, *PAYLOAD_FAILURES, *SAMPLE_FAILURES, *VERDICT_FAULTS, "ok", "removed"}
+    words = {*RUN_STATUSES, *PAYLOAD_FAILURES, *SAMPLE_FAILURES, *VERDICT_FAULTS, "ok", "removed", "stored"}
     for name, query in queries.items():
         for equal, among in re.findall(r"\b(?:status|outcome) (?:= ('[^']*')|IN \(([^)]*)\))", query["sql"]):
             assert {word.strip("' ") for word in (equal or among).split(",")} <= words, name

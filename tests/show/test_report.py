@@ -16,17 +16,18 @@ import pytest
 from markdown_it import MarkdownIt
 
 from db.rows import InterpreterRow, PayloadRow, RunRow, SampleRow
-from flows.analysis.latest import latest_per_interpreter
+from flows.analysis.findings import race_findings, speedup_findings
+from flows.analysis.samples import latest_per_interpreter
 from flows.show import plots
+from flows.show.finding_tables import results_of
 from flows.show.page import markdown_of, page_of
 from flows.show.plots import Chart
 from flows.show.plots.bars import CellState
-from flows.show.race_sections import loss_map, race_results, race_table
+from flows.show.race_sections import loss_map, race_table
 from flows.show.report import TITLE, contents
 from flows.show.speedup_sections import (
     executor_map,
     scaling_chart,
-    speedup_results,
     speedup_table,
     time_chart,
     time_table,
@@ -165,7 +166,7 @@ def page(samples: Sequence[SampleRow] = (), payloads: Sequence[PayloadRow] = (),
 
 def lines(table: Table) -> list[dict[str, Cell]]:
     """Rows; a cell by its heading."""
-    return [dict(zip((heading.text for heading in table.headings), row, strict=True)) for row in table.rows]
+    return [dict(zip((column.heading for column in table.columns), row, strict=True)) for row in table.rows]
 
 
 def charts(samples: Sequence[SampleRow]) -> list[Chart]:
@@ -253,10 +254,11 @@ def test_an_empty_record_says_what_to_run() -> None:
         assert f"<code>{command}" in text
 
 
-def test_each_part_without_rows_says_what_to_run() -> None:
+def test_a_part_without_rows_is_left_out() -> None:
     """Payloads without samples, and samples without payloads, are whole pages too."""
-    assert "<code>threadmill experiment all" in page(payloads=[payload("/a")])
-    assert "<code>threadmill survey" in page(rows())
+    encrypted, measured = page(payloads=[payload("/a")]), page(rows())
+    assert [heading in encrypted for heading in (">Encryption<", ">Experiments<", ">Races:")] == [True, False, False]
+    assert [heading in measured for heading in (">Encryption<", ">Speed-up:", ">Races:")] == [False, True, True]
 
 
 def test_encryption_is_summed_up_by_suite_and_backend() -> None:
@@ -272,7 +274,7 @@ def test_encryption_is_summed_up_by_suite_and_backend() -> None:
 
 def test_speedups_are_the_same_in_map_curves_and_table() -> None:
     """Each value and interval of the table is what the heat map has written on it and the curve goes through."""
-    results = speedup_results(latest_per_interpreter(rows(), Experiment.SPEEDUP))
+    results = results_of(latest_per_interpreter(rows(), Experiment.SPEEDUP), speedup_findings)
     table = {
         (row["interpreter"], row["executor"], row["workers"]): row
         for row in lines(speedup_table(Workload.FACTORIZE, results))
@@ -288,15 +290,15 @@ def test_speedups_are_the_same_in_map_curves_and_table() -> None:
     assert (row["time"], row["speed-up"], row["possible"]) == ("200 ms", "1.50×", "1.60×")
     assert (row["pairs"], row["verdict"], row["samples"]) == (8, "helps here", "8 ok")
     panel = scaling_chart(results[1]).panels[0]
-    processes = panel.curves[1].points[0]
-    assert (f"{processes.ratio.value:.2f}×", processes.workers) == (row["speed-up"], 2)
+    ((workers, ratio),) = panel.curves[1].ratios.items()
+    assert (f"{ratio.value:.2f}×", workers) == (row["speed-up"], 2)
     assert {"1.50×", "0.95×", "skipped", "3.9.18", "processes (2)"} <= set(texts(plots.svg(plots.figure(chart))))
 
 
 def test_what_is_skipped_with_any_number_of_workers_is_said_once() -> None:
     """Sub-interpreters that are not there are one row of the map and of the table, not one per pool size."""
     more = replace(skipped("3.13.0"), workers=4)
-    results = speedup_results(latest_per_interpreter([*rows(), more], Experiment.SPEEDUP))
+    results = results_of(latest_per_interpreter([*rows(), more], Experiment.SPEEDUP), speedup_findings)
     assert executor_map(Workload.FACTORIZE, results).rows[2:] == ("sub-interpreters (2)",)
     pools = [row for row in lines(speedup_table(Workload.FACTORIZE, results)) if row["executor"] == "interpreter-pool"]
     assert [(row["workers"], row["verdict"]) for row in pools] == [(2, "skipped: came with Python 3.14")] * 2
@@ -304,14 +306,14 @@ def test_what_is_skipped_with_any_number_of_workers_is_said_once() -> None:
 
 def test_only_what_is_sure_has_a_colour() -> None:
     """Processes help, threads lie within 5 % of no difference: the first are coloured, the others stay white."""
-    results = speedup_results(latest_per_interpreter(rows(), Experiment.SPEEDUP))
+    results = results_of(latest_per_interpreter(rows(), Experiment.SPEEDUP), speedup_findings)
     threads, processes, _ = executor_map(Workload.FACTORIZE, results).cells
     assert [cell.sure for cell in (*threads, *processes)] == [False, False, True, True]
 
 
 def test_losses_are_the_same_in_map_and_table() -> None:
     """Half of the updates lost on 3.9, none observed on 3.13, and what one lock costs: 4.5 times the time."""
-    results = race_results(latest_per_interpreter(rows(), Experiment.RACE))
+    results = results_of(latest_per_interpreter(rows(), Experiment.RACE), race_findings)
     table = {(row["interpreter"], row["guard"]): row for row in lines(race_table(results))}
     lost, none = loss_map(results).cells[0]
     assert (lost.lines, none.lines) == (("50 %", "in 8 of 8"), ("none", "observed", "in 8"))
@@ -367,7 +369,7 @@ def test_plots_are_drawn_for_one_interpreter_and_for_nine(interpreters: int) -> 
 def test_plots_are_drawn_without_a_quiet_pair() -> None:
     """Where everything was noisy, the map says so, and no curve or bar is made up; races count all the same."""
     noisy = [replace(row, noisy=True) for row in rows()]
-    results = speedup_results(latest_per_interpreter(noisy, Experiment.SPEEDUP))
+    results = results_of(latest_per_interpreter(noisy, Experiment.SPEEDUP), speedup_findings)
     cells = executor_map(Workload.FACTORIZE, results).cells
     assert {cell.state for cell in cells[0]} == {CellState.NOTHING}
     titles = [chart.title for chart in charts(noisy)]
@@ -379,7 +381,7 @@ def test_plots_are_drawn_without_a_quiet_pair() -> None:
 def test_few_pairs_have_no_interval() -> None:
     """Five rounds give a ratio and no interval: it is written so, and the plot is drawn."""
     few = [row for row in rows() if row.round < 5]
-    results = speedup_results(latest_per_interpreter(few, Experiment.SPEEDUP))
+    results = results_of(latest_per_interpreter(few, Experiment.SPEEDUP), speedup_findings)
     assert executor_map(Workload.FACTORIZE, results).cells[1][0].lines == ("1.50×", "no interval")
     assert "none: 5 of 6 pairs" in {row["interval"] for row in lines(speedup_table(Workload.FACTORIZE, results))}
     assert plots.png(plots.figure(scaling_chart(results[0]))).startswith(b"\x89PNG")

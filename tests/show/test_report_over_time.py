@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from db.history import History, SampleFilter, SeriesFilter
 from db.store import Store
-from flows.analysis.latest import latest_per_interpreter
+from flows.analysis.samples import latest_per_interpreter
 from flows.show.page import page_of
 from flows.show.plots.lines import LineChart
 from flows.show.report import TITLE, over_time

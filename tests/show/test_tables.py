@@ -11,8 +11,9 @@ import pytest
 
 from db.history import History, PayloadFilter, SampleFilter, SeriesFilter, SnapshotFilter, VerdictFilter
 from flows.analysis.changes import find_changes
+from flows.analysis.findings import race_findings, speedup_findings
 from flows.show import terminal
-from flows.show.finding_tables import RACES, SPEEDUPS, race_rows, speedup_rows
+from flows.show.finding_tables import RACES, SPEEDUPS
 from flows.show.page import artifact_of
 from flows.show.series_tables import CHANGES, SLOWEST, said_once, trend_table
 from flows.show.table import Column, Table, TableOf
@@ -47,9 +48,9 @@ THINGS: TableOf[Thing] = TableOf(
 def test_cells_are_written_once_and_none_is_empty() -> None:
     """A figure is text with its unit, a count or a time is the renderer's; an empty optional column is left out."""
     table = THINGS.fill([Thing("one", 1000, 1_500_000), Thing("two")])
-    assert [heading.text for heading in table.headings] == ["name", "count", "time"]
+    assert [column.heading for column in table.columns] == ["name", "count", "time"]
     assert table.rows == (("one", 1000, "1.50 ms"), ("two", None, None))
-    assert [heading.text for heading in THINGS.fill([Thing("one", at=NOON)], without=("count",)).headings] == [
+    assert [column.heading for column in THINGS.fill([Thing("one", at=NOON)], without=("count",)).columns] == [
         "name", "time", "at",
     ]  # fmt: skip
 
@@ -117,8 +118,8 @@ def every_table(history: History) -> Iterator[Table]:
     yield SNAPSHOTS.fill(history.snapshots(SnapshotFilter()))
     yield VERDICTS.fill(history.verdicts(VerdictFilter(), limit=30))
     yield PROOFS.fill(history.proofs(limit=30))
-    yield SPEEDUPS.fill(speedup_rows(samples))
-    yield RACES.fill(race_rows(samples))
+    yield SPEEDUPS.fill(speedup_findings(samples))
+    yield RACES.fill(race_findings(samples))
     yield CHANGES.fill(changes, without=said_once(row.series for row in changes))
     yield SLOWEST.fill(slowest, without=said_once(row.series for row in slowest))
     yield trend_table(history.trend(which, limit=5), "day")
@@ -132,11 +133,11 @@ def test_every_table_fits_eighty_columns(tmp_path_factory: pytest.TempPathFactor
         text = printed(table, 80)
         assert max(map(len, text.splitlines())) <= 80, table.title
         narrow = table.narrowed()
-        for place, heading in enumerate(narrow.headings):
+        for place, column in enumerate(narrow.columns):
             cells = [row[place] for row in narrow.rows]
             for cell in cells:
                 if isinstance(cell, datetime):
                     assert local(cell) in text, table.title
-                elif heading.right and cell is not None:
-                    assert (f"{cell:,}" if isinstance(cell, int) else cell) in text, (table.title, heading.text)
+                elif column.right and cell is not None:
+                    assert (f"{cell:,}" if isinstance(cell, int) else cell) in text, (table.title, column.heading)
     history.close()

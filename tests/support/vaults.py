@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import tarfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -16,16 +17,22 @@ import pytest
 
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits
+from tasks.crypto.inputs import Payload
+from tasks.crypto.probe import Chosen
+from tasks.crypto.scan import source_folders
 from tasks.crypto.secret import KeyFile, Secret
+from tasks.suites import Compression
 from tasks.vault import add as engine
-from tasks.vault.entries import Entry, FileEntry
+from tasks.vault.content import Making
+from tasks.vault.entries import Content, Entry, FileEntry
 from tasks.vault.errors import Verdict
-from tasks.vault.format import object_path, snapshot_path
+from tasks.vault.format import OBJECTS, PACKS, object_path, snapshot_path
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import alone, sweep
 from tasks.vault.lookup import find_snapshot
-from tasks.vault.objects import decrypt_checked
-from tasks.vault.portions import Wanted, plan_restore
+from tasks.vault.objects import read_object
+from tasks.vault.packs import stored
+from tasks.vault.portions import RestorePlan, Wanted
 from tasks.vault.prune import Policy, plan_removal, remove_objects, remove_snapshots
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
@@ -53,6 +60,8 @@ class Adding:
     found: engine.AdditionPlan
     added: engine.Added
     results: tuple[Encryption, ...]
+    packs: tuple[str, ...]
+    proven: tuple[str, ...]
 
     def statuses(self) -> dict[str, str]:
         """Of those that were read, by the file's own name."""
@@ -80,11 +89,18 @@ class Place:
         return path
 
     def add(
-        self, *sources: Path, excludes: Sequence[str] = (), rehash: bool = False, backend: str = "native"
+        self,
+        *sources: Path,
+        excludes: Sequence[str] = (),
+        rehash: bool = False,
+        backend: str = "native",
+        compression: Compression = "auto",
+        interval: engine.PartialInterval | None = None,
     ) -> Adding:
         """Everything that a run does."""
         names = sources_of([os.fspath(source) for source in sources or (self.tree,)])
-        return add(self.vault, self.key, engine.SourceSelection(names, tuple(excludes), rehash), backend)
+        selection = engine.SourceSelection(names, tuple(excludes), rehash)
+        return add(self.vault, self.key, selection, backend, compression, interval)
 
     def settled_add(self, *sources: Path) -> Adding:
         """A run so long after the last change of the tree that the next run takes over what it lists."""
@@ -95,10 +111,13 @@ class Place:
         """Everything that verify finds wrong: statuses by name."""
         return {verdict.name: verdict.status for verdict in verify(self.vault, known) if verdict.is_fault}
 
-    def object_of(self, name: str, path: Path) -> Path:
-        """The object of a file in a snapshot."""
-        digest = next(one.content.object for one in files(self.vault, name) if one.path == bytes(path)[1:])
-        return Path(object_path(self.vault.root, digest))
+    def content_of(self, name: str, path: Path) -> Content:
+        """The content of a file in a snapshot."""
+        return next(one.content for one in files(self.vault, name) if one.path == bytes(path)[1:])
+
+    def object_of(self, name: str, path: Path) -> bytes:
+        """The object of a file in a snapshot, byte for byte."""
+        return stored_object(self.vault, self.content_of(name, path))
 
     def snapshot(self, name: str) -> Path:
         """The file of a snapshot."""
@@ -120,26 +139,70 @@ def make_place(folder: Path) -> Place:
     return Place(init_vault(str(folder / "vault"), SECRET), KeyFile(str(key)), tree)
 
 
-def add(vault: Vault, key: KeyFile, selection: engine.SourceSelection, backend: str = "native") -> Adding:
+def add(
+    vault: Vault,
+    key: KeyFile,
+    selection: engine.SourceSelection,
+    backend: str = "native",
+    compression: Compression = "auto",
+    interval: engine.PartialInterval | None = None,
+) -> Adding:
     """Encrypt what is to be encrypted, batch by batch, and write the snapshot."""
     choice, cancel = chosen(backend), CancelToken()
-    results: list[Encryption] = []
+    done: list[engine.AddedBatch] = []
     with engine.adding(vault, selection, cancel) as addition:
         to_do = enumerate(addition.to_do())
         while some := tuple(islice(to_do, 50)):
-            batch = Batch(len(results), "modern", choice, some)
-            results += put(addition, batch, key, cancel)
+            done.append(put(addition, some, key, cancel, choice, compression, interval))
         added = addition.add_snapshot(1, cancel)
-        return Adding(added.snapshot.name, addition.found, added, tuple(results))
+    results = tuple(one for batch in done for one in batch.encryptions)
+    packs = tuple(name for batch in done for name, _ in batch.packs)
+    proven = tuple(name for batch in done for name, _ in batch.proven)
+    return Adding(added.snapshot.name, addition.found, added, results, packs, proven)
 
 
 def put(
-    addition: engine.Addition, batch: Batch, key: KeyFile, cancel: CancelToken | None = None
-) -> tuple[Encryption, ...]:
+    addition: engine.Addition,
+    payloads: Iterable[tuple[int, Payload]],
+    key: KeyFile,
+    cancel: CancelToken | None = None,
+    choice: Chosen | None = None,
+    compression: Compression = "auto",
+    interval: engine.PartialInterval | None = None,
+) -> engine.AddedBatch:
     """Encrypt a batch into a vault and its draft."""
-    done = engine.add_batch(addition.vault, batch, key, Limits(BOUND_S), cancel or CancelToken())
-    addition.put(done)
-    return done.encryptions
+    selection, cancel = addition.selection, cancel or CancelToken()
+    folders = source_folders([os.fsdecode(path) for path in selection.sources])
+    batch = Batch(1, "modern", choice or chosen("native"), tuple(payloads), folders)
+    making = Making(compression, selection.distrusted, selection.rehash)
+    done = engine.add_batch(addition.vault, batch, making, key, Limits(BOUND_S), cancel)
+    addition.put(done, interval)
+    return done
+
+
+def objects(vault: Vault) -> dict[str, bytes]:
+    """All objects that are stored, in packs and as files, by their names; each byte for byte."""
+    found: dict[str, bytes] = {}
+    for pack, _ in stored(vault.root, PACKS):
+        with tarfile.open(f"{vault.root}/{PACKS}/{pack[:2]}/{pack}") as tar:
+            for member in tar:
+                file = tar.extractfile(member)
+                assert file is not None
+                found[member.name] = file.read()
+    return found | {name: Path(object_path(vault.root, name)).read_bytes() for name, _ in stored(vault.root, OBJECTS)}
+
+
+def stored_object(vault: Vault, content: Content) -> bytes:
+    """An object, byte for byte."""
+    return objects(vault)[content.object]
+
+
+def pack_of(vault: Vault, name: str) -> tuple[Path, int]:
+    """The file with an object, and where in it the object begins."""
+    with ObjectIndex(vault) as index:
+        for location in index.find(bytes.fromhex(name)):
+            return Path(f"{vault.root}/{PACKS}/{location.pack[:2]}/{location.pack}"), location.offset
+    return Path(object_path(vault.root, name)), 0
 
 
 def entries(vault: Vault, name: str = "latest") -> list[Entry]:
@@ -161,7 +224,7 @@ def verify(vault: Vault, known: KnownSnapshot | None = None) -> list[Verdict]:
 
 
 def restore(vault: Vault, name: str, target: Path, *paths: bytes, overwrite: bool = False) -> list[Verdict]:
-    """Bring a snapshot back, portion after portion; raises the error that ended one."""
+    """Bring a snapshot back, portion after portion; the faults. Raises the error that ended one."""
     return [verdict for done in restored(vault, name, target, *paths, overwrite=overwrite) for verdict in done.verdicts]
 
 
@@ -169,14 +232,16 @@ def restored(
     vault: Vault, name: str, target: Path, *paths: bytes, overwrite: bool = False
 ) -> Iterator[PortionRestored]:
     """The portions of a snapshot as they come back; raises the error that ended one."""
-    with open_snapshot(vault, find_snapshot(vault, name)) as opened:
-        plan = plan_restore(opened, Wanted.below(paths))
-    folder = make_target(str(target))
-    for portion in plan.portions:
-        done = restore_portion(vault, portion, plan.wanted, folder, overwrite, CancelToken())
-        yield done
-        if done.error is not None:
-            raise done.error
+    with (
+        open_snapshot(vault, find_snapshot(vault, name)) as opened,
+        RestorePlan(opened, Wanted.below(paths)) as plan,
+    ):
+        folder = make_target(str(target))
+        for portion in plan.portions():
+            done = restore_portion(vault, portion, folder, overwrite, CancelToken())
+            yield done
+            if done.error is not None:
+                raise done.error
 
 
 def prune(vault: Vault, policy: Policy) -> list[Verdict]:
@@ -191,11 +256,11 @@ def prune(vault: Vault, policy: Policy) -> list[Verdict]:
 
 
 def content(vault: Vault, entry: FileEntry) -> bytes:
-    """A file's content by way of `decrypt_checked`."""
+    """The plaintext of a file: of one with holes, without them."""
     pieces: list[bytes] = []
-    decrypt_checked(
-        vault, entry.object, entry.facts.size_bytes, lambda piece: pieces.append(bytes(piece)), CancelToken()
-    )
+    with ObjectIndex(vault) as index:
+        take = lambda piece: pieces.append(bytes(piece))  # noqa: E731 - one argument
+        read_object(vault, index, entry.content, take, CancelToken(), checked=True)
     return b"".join(pieces)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import asdict
 
 import pytest
 
@@ -112,7 +113,7 @@ def test_the_known_chain_is_that_of_another_program() -> None:
 
 def test_requests_hold_plain_values_only() -> None:
     """A case is one small JSON object, the same for every interpreter."""
-    request = json.loads(json.dumps(Case.race(Guard.NONE, Shape.AUGMENTED).request()))
+    request = json.loads(json.dumps(asdict(Case.race(Guard.NONE, Shape.AUGMENTED))))
     assert request == {
         "experiment": "race",
         "workers": 5,

@@ -24,7 +24,7 @@ from tasks.vault.entries import FileEntry, FileFacts
 from tasks.vault.index import ObjectIndex
 from tasks.vault.format import encode_line, encode_mac
 from tasks.vault.prune import Policy, plan_removal
-from tasks.vault.portions import Wanted, plan_restore
+from tasks.vault.portions import RestorePlan, Wanted
 from tasks.vault.entries import Header
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.vault import open_vault
@@ -45,10 +45,9 @@ with open(f"{vault.root}/snapshots/{header.name}", "wb") as file:
     put(encode_line({"entries": count, "files": count, "size_bytes": 100 * count}))
     file.write(encode_mac(mac.hexdigest()))
 cancel = CancelToken()
-with ObjectIndex() as index, open_snapshot(vault, header.name) as opened:
-    plan = plan_restore(opened, Wanted())
+with ObjectIndex() as index, open_snapshot(vault, header.name) as opened, RestorePlan(opened, Wanted()) as plan:
     assert (plan.missing, plan.files, plan.size_bytes) == ((), count, 100 * count)
-    assert sum(portion.entries for portion in plan.portions) == count
+    assert sum(portion.entries for portion in plan.portions()) == count
     assert plan_removal(vault, Policy(last=1), index, cancel).objects == 0
     assert sum(1 for _ in index.missing()) == count
 print(peak_bytes())

@@ -70,21 +70,15 @@ def figure(chart: Chart) -> Figure:
         chart.draw(drawn)
         # A phone shows the left of a wide plot first.
         place = {"x": 0.01, "ha": "left"} if isinstance(chart, LineChart | StageChart) else {}
-        drawn.suptitle(_wrapped(chart.title, drawn.get_figwidth()), fontweight="bold", **place)
-        _lay_out(drawn)
+        letters = int(drawn.get_figwidth() * _TITLE_LETTERS_PER_INCH)
+        title = textwrap.fill(chart.title, letters, max_lines=2, placeholder=" …")
+        drawn.suptitle(title, fontweight="bold", **place)
+        # Work out the layout now: a figure whose layout is still open is drawn twice when it is saved.
+        if engine := drawn.get_layout_engine():
+            engine.execute(drawn)
+            drawn.set_layout_engine(None)
     drawn.set_label(chart.title)
     return drawn
-
-
-def _lay_out(figure: Figure) -> None:
-    """Work out the layout now: a figure whose layout is still open is drawn twice when it is saved."""
-    if engine := figure.get_layout_engine():
-        engine.execute(figure)
-        figure.set_layout_engine(None)
-
-
-def _wrapped(title: str, width_inches: float) -> str:
-    return textwrap.fill(title, int(width_inches * _TITLE_LETTERS_PER_INCH), max_lines=2, placeholder=" …")
 
 
 def svg(figure: Figure) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from flows.show.plots.lines import BLUE, GREY, INK, ORANGE
+from flows.show.plots.lines import BLUE, GREY, INK, ORANGE, legend
 from flows.text import percent
 
 if TYPE_CHECKING:
@@ -160,8 +160,9 @@ def _channels(colour: str) -> tuple[int, int, int]:
 
 @dataclass(frozen=True, slots=True)
 class TimeBar:
-    """Medians of what the measuring threads spent, nanoseconds, over `samples` quiet ones (none: all zero)."""
+    """Medians of what an executor's threads spent, nanoseconds, over `samples` quiet ones (none: all zero)."""
 
+    workload: str
     label: str
     cpu_ns: float
     runq_ns: float
@@ -178,52 +179,44 @@ class TimeBar:
 
 
 @dataclass(frozen=True, slots=True)
-class TimePanel:
-    """Where a workload's time went, a bar for each executor."""
+class TimeChart:
+    """Where the time went on one interpreter, a panel for each workload and a bar for each executor."""
 
     title: str
     bars: tuple[TimeBar, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class TimeChart:
-    """Where the time went on one interpreter, a panel for each workload."""
-
-    title: str
-    panels: tuple[TimePanel, ...]
+    @property
+    def _panels(self) -> dict[str, list[TimeBar]]:
+        return {bar.workload: [one for one in self.bars if one.workload == bar.workload] for bar in self.bars}
 
     @property
     def size(self) -> tuple[float, float]:
         """Width and height in inches."""
-        bars = max(len(panel.bars) for panel in self.panels)
-        return 2.0 + 2.1 * len(self.panels), 1.5 + 0.34 * bars
+        return 2.0 + 2.1 * len(self._panels), 1.5 + 0.34 * max(map(len, self._panels.values()))
 
     def draw(self, figure: Figure) -> None:
         """All panels with the same rows, and one legend below them."""
-        longest = max((panel.bars for panel in self.panels), key=len)
-        every = (longest, *(panel.bars for panel in self.panels))
-        labels = list(dict.fromkeys(bar.label for bars in every for bar in bars))
-        axes = figure.subplots(1, len(self.panels), squeeze=False, sharey=True)[0]
-        for panel, own in zip(self.panels, axes, strict=True):
-            _draw_time_panel(own, panel, labels)
-        axes[0].set_yticks(range(len(labels)), labels)
-        axes[0].set_ylim(len(labels) - 0.5, -0.5)
-        handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles,
-            names,
-            loc="outside lower center",
-            ncols=3,
-            frameon=False,
-            fontsize=8,
-            title=_MEANING,
-            title_fontsize=8,
-        )
+        longest = max(self._panels.values(), key=len)
+        labels = list(dict.fromkeys(bar.label for bar in (*longest, *self.bars)))
+        axes = figure.subplots(1, len(self._panels), squeeze=False, sharey=True)[0]
+        for (workload, bars), own in zip(self._panels.items(), axes, strict=True):
+            _draw_times(own, bars, labels)
+            own.set_title(workload)
+        _name_bars(axes[0], labels)
+        legend(figure, axes[:1], 3, _MEANING)
 
 
-def _draw_time_panel(axes: Axes, panel: TimePanel, labels: list[str]) -> None:
-    places = [labels.index(bar.label) for bar in panel.bars if bar.shares]
-    parts = [bar.shares for bar in panel.bars if bar.shares]
+def _name_bars(axes: Axes, labels: list[str]) -> None:
+    """Bars from the top down, each a share of the whole."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_xticks([0, 0.5, 1], ["0", "50", "100 %"])
+    axes.tick_params(axis="y", length=0)
+
+
+def _draw_times(axes: Axes, bars: list[TimeBar], labels: list[str]) -> None:
+    places = [labels.index(bar.label) for bar in bars if bar.shares]
+    parts = [bar.shares for bar in bars if bar.shares]
     for number, (name, colour, hatch) in enumerate(_PARTS):
         lefts, shares = [sum(own[:number]) for own in parts], [own[number] for own in parts]
         # An empty bar, so that the legend is whole whatever was measured; all at once, or it takes twice as long.
@@ -232,10 +225,9 @@ def _draw_time_panel(axes: Axes, panel: TimePanel, labels: list[str]) -> None:
         for place, left, share in zip(places, lefts, shares, strict=True):
             if share >= _LEAST_WRITTEN:
                 _write_share(axes, left + share / 2, place, share, number)
-    for bar in panel.bars:
+    for bar in bars:
         if bar.shares is None:
             axes.text(0.03, labels.index(bar.label), "no quiet sample", va="center", fontsize=7.5, color=INK)
-    axes.set_title(panel.title)
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.5, 1], ["0", "50", "100 %"])
     axes.tick_params(axis="y", length=0)
@@ -278,10 +270,7 @@ class StageChart:
         for place, bar in zip(places, self.bars, strict=True):
             text = f"{percent(bar.cpu)} of {percent(bar.wall)}"
             axes.text(max(bar.wall, bar.cpu) + 0.01, place, text, va="center", fontsize=7.5, color=INK)
-        axes.set_yticks(places, [bar.label for bar in self.bars])
-        axes.set_ylim(len(self.bars) - 0.5, -0.5)
+        _name_bars(axes, [bar.label for bar in self.bars])
         axes.set_xlim(0, 1.2 * max(1.0, *walls, *cpus))
-        axes.set_xticks([0, 0.5, 1], ["0", "50", "100 %"])
         axes.set_xlabel("part of the chain's wall time")
-        axes.tick_params(axis="y", length=0)
-        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+        legend(figure, [axes], 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -50,19 +50,11 @@ _STYLES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """A speed-up with so many workers."""
-
-    workers: int
-    ratio: Ratio
-
-
-@dataclass(frozen=True, slots=True)
 class Curve:
-    """An executor's speed-ups, by rising number of workers."""
+    """An executor's speed-ups by number of workers, which rises."""
 
     executor: Executor
-    points: tuple[Point, ...]
+    ratios: Mapping[int, Ratio]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +63,7 @@ class ScalingPanel:
 
     title: str
     curves: tuple[Curve, ...]
-    ceiling: tuple[Point, ...]
+    ceiling: Mapping[int, Ratio]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +84,11 @@ class ScalingChart:
         for panel, own in zip(self.panels, axes, strict=True):
             _draw_scaling_panel(own, panel)
         axes[0].set_ylabel("speed-up, with 95 % interval\n(hollow: too few pairs for one)")
-        _legend(figure, axes, 4 if len(self.panels) > 1 else 2)
+        legend(figure, axes, 4 if len(self.panels) > 1 else 2)
 
 
 def _draw_scaling_panel(axes: Axes, panel: ScalingPanel) -> None:
-    workers = sorted({point.workers for curve in panel.curves for point in curve.points})
+    workers = sorted({workers for curve in panel.curves for workers in curve.ratios})
     right = max(2, workers[-1])
     axes.axhline(1, color=GREY, linewidth=0.8)
     axes.plot([0, right + 1], [0, right + 1], color=GREY, linewidth=1, linestyle=(0, (2, 3)), label=_IDEAL)
@@ -108,32 +100,28 @@ def _draw_scaling_panel(axes: Axes, panel: ScalingPanel) -> None:
     axes.set_xlabel("workers")
     axes.set_xticks(sorted({1, *workers}))
     axes.set_xlim(0.5, right + 0.5)
-    axes.set_ylim(0, 1.12 * _top(panel))
+    shown = [*panel.ceiling.values(), *(ratio for curve in panel.curves for ratio in curve.ratios.values())]
+    axes.set_ylim(0, 1.12 * max(1.5, *map(_high, shown)))
 
 
-def _draw_ceiling(axes: Axes, ceiling: tuple[Point, ...]) -> None:
+def _draw_ceiling(axes: Axes, ceiling: Mapping[int, Ratio]) -> None:
     """From one process, which is its own ceiling."""
-    xs = [1, *(point.workers for point in ceiling)]
-    ys = [1.0, *(point.ratio.value for point in ceiling)]
-    axes.plot(xs, ys, color=INK, linewidth=5, alpha=0.22, solid_capstyle="round", label=_CEILING)
-    bounds = [(point.ratio.low or point.ratio.value, point.ratio.high or point.ratio.value) for point in ceiling]
-    axes.fill_between(
-        xs, [1.0, *(low for low, _ in bounds)], [1.0, *(high for _, high in bounds)], color=INK, alpha=0.08
-    )
+    workers = [1, *ceiling]
+    values = [1.0, *(ratio.value for ratio in ceiling.values())]
+    axes.plot(workers, values, color=INK, linewidth=5, alpha=0.22, solid_capstyle="round", label=_CEILING)
+    lows, highs = [1.0, *map(_low, ceiling.values())], [1.0, *map(_high, ceiling.values())]
+    axes.fill_between(workers, lows, highs, color=INK, alpha=0.08)
 
 
 def _draw_curve(axes: Axes, curve: Curve, shift: float) -> None:
     """Without an interval a marker is hollow."""
     # By its place in the executors' table: a new row has a style without being given one.
     style = _STYLES[list(Executor).index(curve.executor) % len(_STYLES)]
-    xs = [point.workers + shift for point in curve.points]
-    ys = [point.ratio.value for point in curve.points]
-    below = [point.ratio.value - (point.ratio.low or point.ratio.value) for point in curve.points]
-    above = [(point.ratio.high or point.ratio.value) - point.ratio.value for point in curve.points]
+    ratios = curve.ratios.values()
     axes.errorbar(
-        xs,
-        ys,
-        yerr=[below, above],
+        [workers + shift for workers in curve.ratios],
+        [ratio.value for ratio in ratios],
+        yerr=[[ratio.value - _low(ratio) for ratio in ratios], [_high(ratio) - ratio.value for ratio in ratios]],
         color=style.colour,
         marker=style.marker,
         markersize=6,
@@ -142,10 +130,10 @@ def _draw_curve(axes: Axes, curve: Curve, shift: float) -> None:
         capsize=3,
         label=curve.executor.family,
     )
-    unsure = [place for place, point in enumerate(curve.points) if point.ratio.low is None]
+    unsure = {workers + shift: ratio.value for workers, ratio in curve.ratios.items() if ratio.low is None}
     axes.plot(
-        [xs[place] for place in unsure],
-        [ys[place] for place in unsure],
+        [*unsure],
+        [*unsure.values()],
         color=style.colour,
         marker=style.marker,
         markersize=6,
@@ -155,9 +143,12 @@ def _draw_curve(axes: Axes, curve: Curve, shift: float) -> None:
     )
 
 
-def _top(panel: ScalingPanel) -> float:
-    points = [*panel.ceiling, *(point for curve in panel.curves for point in curve.points)]
-    return max(1.5, *(point.ratio.high or point.ratio.value for point in points))
+def _low(ratio: Ratio) -> float:
+    return ratio.low or ratio.value
+
+
+def _high(ratio: Ratio) -> float:
+    return ratio.high or ratio.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +201,7 @@ class LineChart:
             if self.reference is not None:
                 own.axhline(self.reference, color=GREY, linewidth=0.8)
         figure.supylabel(self.unit, fontsize=9)
-        _legend(figure, axes, 4)
+        legend(figure, axes, 4)
 
 
 def _draw_line_panel(axes: Axes, panel: LinePanel, names: list[str]) -> None:
@@ -252,12 +243,19 @@ def _draw_line(axes: Axes, line: Line, number: int) -> None:
     )
 
 
-def _legend(figure: Figure, panels: Iterable[Axes], columns: int) -> None:
+def legend(figure: Figure, panels: Iterable[Axes], columns: int, title: str | None = None) -> None:
     """One legend below all panels."""
     entries: dict[str, Artist] = {}
     for own in panels:
         for handle, label in zip(*own.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     figure.legend(
-        list(entries.values()), list(entries), loc="outside lower center", ncols=columns, frameon=False, fontsize=8
+        list(entries.values()),
+        list(entries),
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize=8,
+        title=title,
+        title_fontsize=8,
     )

@@ -1,4 +1,4 @@
-"""The samples of a report: those of one run for each interpreter on each host."""
+"""Samples of the record: by interpreter and case, and those of the runs that a report shows."""
 
 from __future__ import annotations
 
@@ -6,24 +6,66 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 
 from db.rows import InterpreterRow, RunRow, SampleRow
-from flows.analysis.findings import is_known, version_numbers
 from flows.analysis.intervals import MIN_PAIRS
 from flows.text import visible
-from tasks.axes import Experiment
+from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 
 # The survey measures the few cases of the chapter only; a run of experiments says more.
 SURVEY = "survey"
+_TABLES = {
+    "experiment": Experiment,
+    "workload": Workload,
+    "executor": Executor,
+    "shape": Shape,
+    "guard": Guard,
+    "outcome": Outcome,
+}
+_KNOWN = {axis: {None, *map(str, table)} for axis, table in _TABLES.items()}
+
+
+def position(choice: StrEnum) -> int:
+    """The place of a choice in its table."""
+    return list(type(choice)).index(choice)
+
+
+def is_known(row: SampleRow) -> bool:
+    """Whether this version of the program knows all words of a sample."""
+    return all(getattr(row, axis) in words for axis, words in _KNOWN.items())
+
+
+def by_interpreter(rows: Iterable[SampleRow]) -> dict[str, list[SampleRow]]:
+    """Samples by the interpreter's label, sorted by version."""
+    groups: dict[str, list[SampleRow]] = {}
+    for row in sorted(rows, key=lambda row: (row.interpreter.implementation, version_numbers(row.interpreter.version))):
+        groups.setdefault(row.interpreter.label, []).append(row)
+    return groups
+
+
+def by_case(rows: Iterable[SampleRow], experiment: Experiment | None = None) -> dict[str, list[SampleRow]]:
+    """Samples of one interpreter by the name of their case; samples of a version with other choices are left out."""
+    grouped: dict[str, list[SampleRow]] = defaultdict(list)
+    for row in rows:
+        if (experiment is None or row.experiment == experiment) and is_known(row):
+            grouped[row.case].append(row)
+    return grouped
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """The numbers of a version, for sorting: 3.9 comes before 3.13."""
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One interpreter on one host in one run; `rounds` are those of the experiment.
+    """One interpreter on one host in one run of an experiment.
 
     `label` is unique in the report. `unknown` counts rows of cases that this program does not know.
     """
 
+    experiment: Experiment
     label: str
     interpreter: InterpreterRow
     host: str
@@ -58,13 +100,8 @@ def latest_per_interpreter(
 
 
 def _rank(own: Sequence[SampleRow], experiment: Experiment, surveys: set[int]) -> tuple[bool, bool, datetime, int]:
-    run_id = own[0].run_id
-    return (
-        run_id not in surveys,
-        _rounds(own, experiment) >= MIN_PAIRS,
-        max(row.started_at for row in own),
-        run_id,
-    )
+    run_id, newest = own[0].run_id, max(row.started_at for row in own)
+    return run_id not in surveys, _rounds(own, experiment) >= MIN_PAIRS, newest, run_id
 
 
 def _rounds(own: Iterable[SampleRow], experiment: Experiment) -> int:
@@ -75,6 +112,7 @@ def _measured(own: Sequence[SampleRow], experiment: Experiment) -> Measured:
     samples = [row for row in own if is_known(row)]
     first = own[0]
     return Measured(
+        experiment=experiment,
         label=visible(first.interpreter.label),
         interpreter=first.interpreter,
         host=visible(first.host),

@@ -1,0 +1,149 @@
+"""The plaintext of an open file: its bytes without holes, in one buffer or piece by piece, or through a pipe."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tasks.cancel import CancelToken
+from tasks.crypto.errors import Cancelled, SourceChanged, SourceUnreadable
+from tasks.crypto.inputs import Input
+from tasks.files import write_all
+
+Extents = tuple[tuple[int, int], ...]
+
+# An entry lists the extents in its line, which has a bound; smaller holes beyond this number are read as zeros.
+_MOST_EXTENTS = 1000
+_PIECE_BYTES = 1 << 20
+
+
+def extents_of(descriptor: int, status: os.stat_result) -> Extents | None:
+    """Offset and length of each part of a file that is no hole; None if it has no holes.
+
+    A file system that compresses takes fewer blocks too, and then says that there is one extent.
+    """
+    size = status.st_size
+    if status.st_blocks * 512 >= size:
+        return None
+    extents: list[tuple[int, int]] = []
+    end = 0
+    while end < size:
+        try:
+            begin = os.lseek(descriptor, end, os.SEEK_DATA)
+            end = os.lseek(descriptor, begin, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                return None
+            # The rest is a hole, or the file has become shorter, which is noticed after it was read.
+            break
+        extents.append((begin, min(end, size) - begin))
+    return None if extents == [(0, size)] else _fewer(extents)
+
+
+def _fewer(extents: list[tuple[int, int]]) -> Extents:
+    if len(extents) <= _MOST_EXTENTS:
+        return tuple(extents)
+    ends = [offset + length for offset, length in extents]
+    holes = [(extents[at + 1][0] - ends[at], at) for at in range(len(extents) - 1)]
+    cuts = sorted(at for _, at in sorted(holes)[-(_MOST_EXTENTS - 1) :])
+    begins = [extents[0][0], *(extents[at + 1][0] for at in cuts)]
+    return tuple((begin, ends[at] - begin) for begin, at in zip(begins, [*cuts, len(extents) - 1], strict=True))
+
+
+def length_of(extents: Extents | None, size_bytes: int) -> int:
+    """The length of the plaintext."""
+    return size_bytes if extents is None else sum(length for _, length in extents)
+
+
+def read_whole(descriptor: int, before: os.stat_result, extents: Extents | None) -> bytes:
+    """The plaintext of a file that was just opened, in one buffer.
+
+    Raises SourceUnreadable; or SourceChanged unless the file is as it was `before` afterwards too.
+    """
+    size = before.st_size
+    try:
+        # One byte more: a file that has grown says so.
+        data = os.read(descriptor, size + 1) if extents is None else b""
+    except OSError as error:
+        raise SourceUnreadable(error.errno or 0) from None
+    if extents is not None or len(data) < size:
+        data = b"".join(plaintext_pieces(descriptor, size, extents))
+    elif len(data) > size:
+        raise SourceChanged(f"{size} bytes became at least {len(data)}")
+    need_unchanged(descriptor, before)
+    return data
+
+
+def plaintext_pieces(descriptor: int, size_bytes: int, extents: Extents | None) -> Iterator[bytes]:
+    """The plaintext piece by piece; raises SourceUnreadable, or SourceChanged if the file ends before."""
+    for offset, length in ((0, size_bytes),) if extents is None else extents:
+        end = offset + length
+        at = offset
+        while at < end:
+            try:
+                piece = os.pread(descriptor, min(_PIECE_BYTES, end - at), at)
+            except OSError as error:
+                raise SourceUnreadable(error.errno or 0) from None
+            if not piece:
+                raise SourceChanged(f"{size_bytes} bytes became {at}")
+            at += len(piece)
+            yield piece
+
+
+def need_unchanged(descriptor: int, before: os.stat_result) -> None:
+    """Raises SourceChanged unless a file has still the size and times of before."""
+    after = os.fstat(descriptor)
+    if after.st_size != before.st_size:
+        raise SourceChanged(f"{before.st_size} bytes became {after.st_size}")
+    if (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns):
+        raise SourceChanged("it was written to")
+
+
+@contextmanager
+def piped(pieces: Iterator[bytes], change: Callable[[bytes], bytes], finish: Callable[[], bytes]) -> Iterator[Input]:
+    """An input that is a pipe, into which a thread writes the pieces, each changed, and then what `finish` gives.
+
+    An error of a piece is raised at the end: the reader would take it for the end of its input.
+    """
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    failures: list[BaseException] = []
+
+    def feed() -> None:
+        try:
+            for piece in pieces:
+                write_all(write_end, change(piece))
+            write_all(write_end, finish())
+        except BrokenPipeError:
+            # The reader has failed, and says why.
+            pass
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits for this one
+            failures.append(error)
+        finally:
+            os.close(write_end)
+
+    thread = threading.Thread(target=feed, name="plaintext")
+    try:
+        thread.start()
+    except RuntimeError:
+        os.close(read_end)
+        os.close(write_end)
+        # The process may have no more threads; this payload fails, the others go on.
+        raise SourceUnreadable(errno.EAGAIN) from None
+    try:
+        yield Input(read_end, None)
+    finally:
+        os.close(read_end)
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def each(pieces: Iterator[bytes], take: Callable[[bytes], object], cancel: CancelToken) -> None:
+    """Hand over all pieces, unless cancelled meanwhile."""
+    for piece in pieces:
+        if cancel.cancelled:
+            raise Cancelled
+        take(piece)

@@ -1,0 +1,291 @@
+"""From files to objects: each file is read once, known again if it has not changed, or else made an object.
+
+Key and IV of an object come from its salt, so that one salt over two different plaintexts would be a two-time pad. The
+salt is therefore a MAC of the very buffer that is encrypted: after compression, since another version of zstd makes
+other frames. Where the content is not in memory in one piece, the salt is random.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Self
+
+import zstandard
+
+from tasks.crypto.chain import Sink
+from tasks.crypto.encrypt import Attempted, Workbench, encrypt_input
+from tasks.crypto.inputs import Encrypted, Input, Payload, memory_input, regular_status
+from tasks.crypto.plaintext import each, extents_of, length_of, need_unchanged, piped, plaintext_pieces, read_whole
+from tasks.crypto.sources import Ahead
+from tasks.files import closed_after
+from tasks.suites import HEADER_BYTES, MAGIC, SALT_BYTES, Compression
+from tasks.vault.entries import Content, Extents, FileFacts, begin_file, content_tail, decode_tail, path_field
+from tasks.vault.errors import VaultError
+from tasks.vault.format import OBJECTS, PACKED_BYTES, WHOLE_BYTES, BadLine
+from tasks.vault.index import ObjectIndex
+from tasks.vault.objects import ObjectBatch
+from tasks.vault.packs import PackWriter, open_stored
+from tasks.vault.vault import Vault
+
+# Level 3 makes frames a twentieth smaller than level 1, at three quarters of its speed.
+_LEVELS: dict[Compression, int] = {"auto": 3, "max": 19}
+# A cipher wants so much more room than its output takes.
+_SLACK_BYTES = 15
+# The beginning of a large file tells whether it shrinks. Of content in memory the look would cost more than it saves:
+# zstd passes over random bytes at 8 GB/s.
+_LOOK_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How objects are made. `distrusted` ones (64 hex digits), or all with `rehash`, count only if they are whole."""
+
+    compression: Compression = "auto"
+    distrusted: frozenset[str] = frozenset()
+    rehash: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenFile:
+    descriptor: int
+    before: os.stat_result
+    extents: Extents | None
+    plain_bytes: int
+    known: Content | None
+    tail: bytes
+    """The end of the line that names the known content."""
+
+    def pieces(self) -> Iterator[bytes]:
+        return plaintext_pieces(self.descriptor, self.before.st_size, self.extents)
+
+
+class ContentWriter:
+    """Makes the objects of a batch, and the lines of its files."""
+
+    def __init__(
+        self, vault: Vault, making: Making, index: ObjectIndex, packs: PackWriter, objects: ObjectBatch
+    ) -> None:
+        self.lines: dict[int, bytes] = {}
+        """The line of each good file, by ordinal."""
+        self.proven: dict[str, int] = {}
+        """The distrusted objects that have turned out to be whole, with their lengths."""
+        self.stored_bytes = 0
+        self._key = vault.need_key()
+        self._root = vault.root
+        self._random_salts = vault.random_salts
+        self._making = making
+        self._index = index
+        self._packs = packs
+        self._objects = objects
+        level = _LEVELS.get(making.compression)
+        # Making one takes longer than compressing a small file.
+        self._compressor = None if level is None else zstandard.ZstdCompressor(level)
+        self._made: set[bytes] = set()
+        self._ahead: Ahead | None = None
+
+    def attempt_on(self, bench: Workbench) -> Self:
+        """See `encrypt_batch`; the attempt is this writer."""
+        self._bench = bench
+        self._native = bench.batch.chosen.backend == "native"
+        self._ahead = Ahead(bench.sources, bench.batch.payloads)
+        return self
+
+    def close(self) -> None:
+        """Close the files that were opened ahead."""
+        if self._ahead is not None:
+            self._ahead.close()
+
+    def __call__(self, ordinal: int, payload: Payload) -> Attempted:
+        """Read a file, make its object unless the vault has it, and enter its line."""
+        assert self._ahead is not None  # noqa: S101 - `attempt_on` comes first
+        with closed_after(self._ahead.open(ordinal, payload)) as descriptor:
+            before = regular_status(descriptor)
+            extents = extents_of(descriptor, before)
+            known = None if payload.known is None else self._known(payload.known, before.st_size, extents)
+            length = length_of(extents, before.st_size)
+            file = _OpenFile(descriptor, before, extents, length, known, payload.known or b"")
+            attempted, tail = self._whole(file) if file.plain_bytes <= WHOLE_BYTES else self._large(file)
+        self.lines[ordinal] = begin_file(path_field(payload.name), FileFacts.of(before)) + tail
+        return attempted
+
+    def _known(self, tail: bytes, size_bytes: int, extents: Extents | None) -> Content | None:
+        """The content that a file may still have; None if its object must not be taken over."""
+        try:
+            known = decode_tail(tail, size_bytes)
+        except BadLine:
+            # The extents of a file that was larger.
+            return None
+        if known.extents != extents or not self._index.has(bytes.fromhex(known.object), known.stored_bytes):
+            return None
+        if known.object in self._making.distrusted or self._making.rehash:
+            if not self._is_whole(known):
+                return None
+            self._prove(known.object, known.stored_bytes)
+        return known
+
+    def _is_whole(self, known: Content) -> bool:
+        """Whether the bytes of an object fit its name."""
+        with suppress(OSError, VaultError):
+            if known.packed:
+                bodies = map(self._index.read, self._index.find(bytes.fromhex(known.object)))
+                return any(hashlib.sha256(body).hexdigest() == known.object for body in bodies)
+            descriptor, _ = open_stored(self._root, OBJECTS, known.object)
+            with closed_after(descriptor), open(descriptor, "rb", closefd=False) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == known.object
+        return False
+
+    def _prove(self, name: str, length: int) -> None:
+        if name in self._making.distrusted:
+            self.proven[name] = length
+
+    def _whole(self, file: _OpenFile) -> tuple[Attempted, bytes]:
+        """Work on content that fits into memory, in one buffer; also the end of its line."""
+        data = read_whole(file.descriptor, file.before, file.extents)
+        mac = None if self._random_salts else self._key.content_mac(data)
+        if file.known is not None and self._still(file.known, data, mac):
+            return self._unchanged(file, file.known), file.tail
+        body, zstd = data, None
+        if self._compressor is not None:
+            frame = self._compressor.compress(data)
+            if len(frame) <= len(data) - len(data) // 32 - 16:
+                body, zstd = frame, len(frame)
+        salt = os.urandom(SALT_BYTES) if mac is None else self._key.salt_of(body)
+        if mac is None:
+            mac = self._key.content_mac(salt, data)
+        done = self._keep(salt, body, file)
+        return ("ok", salt, done), content_tail(done.digest.hex().encode(), zstd, mac.hex().encode(), file.extents)
+
+    def _still(self, known: Content, data: bytes, mac: bytes | None) -> bool:
+        """Whether content in memory is that of an object; `mac` is its MAC where no salt belongs to it."""
+        if known.mac is None:
+            return False
+        if mac is None:
+            beginning = self._beginning(known, HEADER_BYTES)
+            mac = self._key.content_mac(beginning[len(MAGIC) :], data)
+        return mac.hex() == known.mac
+
+    def _keep(self, salt: bytes, body: bytes, file: _OpenFile) -> Encrypted:
+        """Encrypt a buffer, and store it unless the very bytes are there."""
+        length = HEADER_BYTES + len(body)
+        packed = length <= PACKED_BYTES
+        room = self._packs.reserve(length) if packed else memoryview(bytearray(length + _SLACK_BYTES))
+        stored = room[:length]
+        if self._native:
+            room[:HEADER_BYTES] = MAGIC + salt
+            self._key.cipher(salt).update_into(body, room[HEADER_BYTES:])
+            done = Encrypted(hashlib.sha256(stored).digest(), file.before.st_size, length, (), file.before)
+        else:
+            done = self._by_backend(salt, body, stored, file)
+        digest = done.digest
+        if digest in self._made:
+            return done
+        self._made.add(digest)
+        # Of two copies one is whole from now on.
+        self._prove(digest.hex(), length)
+        if self._index.same(digest, stored):
+            return done
+        self.stored_bytes += length
+        if packed:
+            self._packs.add(digest, length)
+        else:
+            with self._objects.new() as made:
+                made.write(stored)
+            self._objects.keep(made, digest.hex())
+        return done
+
+    def _by_backend(self, salt: bytes, body: bytes, stored: memoryview, file: _OpenFile) -> Encrypted:
+        at = 0
+
+        def put(piece: bytes | memoryview) -> None:
+            nonlocal at
+            stored[at : at + len(piece)] = piece
+            at += len(piece)
+
+        with memory_input((body,)) as source:
+            done = self._encrypt(source, salt, put)
+        return Encrypted(done.digest, file.before.st_size, len(stored), done.stages, file.before)
+
+    def _large(self, file: _OpenFile) -> tuple[Attempted, bytes]:
+        """Work on content that is read piece by piece; also the end of its line."""
+        if file.known is not None and self._still_large(file.known, file):
+            return self._unchanged(file, file.known), file.tail
+        salt = os.urandom(SALT_BYTES)
+        with self._objects.new() as made:
+            done, mac, zstd = self._pour(file, salt, made.write, compress=self._shrinks(file))
+        self._objects.keep(made, done.digest.hex())
+        length = done.ciphertext_bytes or 0
+        self.stored_bytes += length
+        done = Encrypted(done.digest, file.before.st_size, length, done.stages, file.before)
+        return ("ok", salt, done), content_tail(done.digest.hex().encode(), zstd, mac, file.extents)
+
+    def _still_large(self, known: Content, file: _OpenFile) -> bool:
+        """Whether a file has the content of an object: by its MAC, or encrypted to nowhere under the object's salt."""
+        beginning = self._beginning(known, HEADER_BYTES + _LOOK_BYTES)
+        salt = beginning[len(MAGIC) : HEADER_BYTES]
+        if known.mac is not None:
+            mac = self._key.content_macs()
+            mac.update(salt)
+            each(file.pieces(), mac.update, self._bench.cancel)
+            need_unchanged(file.descriptor, file.before)
+            return mac.digest().hex() == known.mac
+        # Where the first bytes differ the others need not be read.
+        first = next(file.pieces())[:_LOOK_BYTES]
+        room = bytearray(len(first) + _SLACK_BYTES)
+        self._key.cipher(salt).update_into(first, room)
+        if known.zstd is not None or not beginning.startswith(bytes(room[: len(first)]), HEADER_BYTES):
+            return False
+        return self._pour(file, salt, None, compress=False)[0].digest.hex() == known.object
+
+    def _shrinks(self, file: _OpenFile) -> bool:
+        if self._compressor is None:
+            return False
+        look = next(file.pieces())[:_LOOK_BYTES]
+        return len(self._compressor.compress(look)) <= len(look) - len(look) // 32
+
+    def _pour(
+        self, file: _OpenFile, salt: bytes, store: Sink | None, *, compress: bool
+    ) -> tuple[Encrypted, bytes | None, int | None]:
+        """Encrypt a file piece by piece; also the hex digits of its MAC and the length of its frame, if compressed."""
+        if not compress and file.extents is None:
+            os.lseek(file.descriptor, 0, os.SEEK_SET)
+            return self._encrypt(Input(file.descriptor, file.before), salt, store), None, None
+        if compress and self._compressor is not None:
+            mac = self._key.content_macs()
+            mac.update(salt)
+            frame = self._compressor.compressobj(size=file.plain_bytes)
+
+            def change(piece: bytes) -> bytes:
+                mac.update(piece)
+                return frame.compress(piece)
+
+            with piped(file.pieces(), change, frame.flush) as source:
+                done = self._encrypt(source, salt, store)
+            need_unchanged(file.descriptor, file.before)
+            return done, mac.digest().hex().encode(), done.size_bytes
+        with piped(file.pieces(), bytes, bytes) as source:
+            done = self._encrypt(source, salt, store)
+        need_unchanged(file.descriptor, file.before)
+        return done, None, None
+
+    def _encrypt(self, source: Input, salt: bytes, store: Sink | None) -> Encrypted:
+        bench = self._bench
+        return encrypt_input(source, bench.suite, bench.backend, bench.secret, salt, bench.limits, bench.cancel, store)
+
+    def _unchanged(self, file: _OpenFile, known: Content) -> Attempted:
+        digest = bytes.fromhex(known.object)
+        return "unchanged", None, Encrypted(digest, file.before.st_size, known.stored_bytes, (), file.before)
+
+    def _beginning(self, known: Content, length: int) -> bytes:
+        """The first bytes of an object that is there, unchecked; empty if they cannot be read."""
+        with suppress(OSError, VaultError):
+            if known.packed:
+                for location in self._index.find(bytes.fromhex(known.object)):
+                    return self._index.read(location._replace(length=min(length, location.length)))
+            descriptor, _ = open_stored(self._root, OBJECTS, known.object)
+            with closed_after(descriptor):
+                return os.pread(descriptor, length, 0)
+        return b""
