@@ -20,7 +20,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Row, Select, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.engine import streamed
+from db.engine import first_line, streamed
 from db.tables import (
     CASE,
     ENCRYPTION,
@@ -123,7 +123,7 @@ def _readable(
     except (SQLAlchemyError, ValueError, TypeError) as error:
         # Without this, PostgreSQL refuses to read the next run too.
         connection.rollback()
-        reason = (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(getattr(error, "orig", None) or error)
         faults.append(LedgerFault(run_id, f"{otherwise()}: {reason}"))
 
 

@@ -47,13 +47,7 @@ class Done:
 
 
 def run_job(
-    flow: str,
-    parameters: JobParameters,
-    job: Job,
-    settings: Settings,
-    via: str | None,
-    *,
-    quiet: bool,
+    flow: str, parameters: JobParameters, job: Job, settings: Settings, via: str | None, *, quiet: bool
 ) -> Done:
     """Run a job in this process, or as a run of its flow, which `module:function` names.
 
