@@ -182,7 +182,7 @@ class _Restoration:
                 nonlocal same
                 same = same and os.pread(descriptor, len(piece), at) == piece
 
-            self._decrypt(entry.content, _placed(entry.content, compare))
+            self._decrypt(entry.content, placed(entry.content, compare))
             if same:
                 _settle(entry, descriptor)
             return same
@@ -260,7 +260,7 @@ def _read_run(index: ObjectIndex, run: Sequence[tuple[bytes, Location]]) -> dict
     return {digest: read[one.offset - first.offset :][: one.length] for digest, one in run}
 
 
-def _placed(content: Content, take: Callable[[memoryview, int], object]) -> Take:
+def placed(content: Content, take: Callable[[memoryview, int], object]) -> Take:
     """A `take` for pieces of plaintext, which calls another one with each piece and its offset in the file."""
     ranges = iter(content.extents or ((0, content.size_bytes),))
     at, end = 0, 0
@@ -288,7 +288,7 @@ def _written(descriptor: int, content: Content) -> Take:
         os.lseek(descriptor, at, os.SEEK_SET)
         write_all(descriptor, piece)
 
-    return _placed(content, write)
+    return placed(content, write)
 
 
 def _has_holes(descriptor: int, content: Content) -> bool:
