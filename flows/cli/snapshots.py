@@ -30,14 +30,11 @@ if TYPE_CHECKING:
     from tasks.vault.vault import Vault
 
 
-_ZEROS = bytes(1 << 20)
-
-
 @dataclass(frozen=True, slots=True)
 class SnapshotLine:
     """A snapshot as `snapshots --json` prints it; `sources` are the encrypted paths, `size_bytes` is of all files.
 
-    A partial snapshot, of a run that was interrupted or is at work, has no number (`sequence` is null).
+    A partial one, of a run that is under way or was interrupted, has no number and lists only a part of the files.
     """
 
     name: str
@@ -56,8 +53,7 @@ app = App(name="snapshots")
 def list_snapshots(*, vault: VaultOption = None, key_file: KeyOption = None, json: Json = False) -> int:
     """List the snapshots of a vault, newest first.
 
-    Partial ones come first: what runs have made durable that were interrupted or are at work. The next run of the same
-    paths takes them over.
+    Partial ones come last: files that a run has made safe so far, for the next run of the same paths to take over.
 
     Exit codes: 0 listed, 1 a snapshot is damaged or not authentic, 2 refused before any work.
 
@@ -68,16 +64,15 @@ def list_snapshots(*, vault: VaultOption = None, key_file: KeyOption = None, jso
 
     with _opened(vault, key_file) as opened:
         lines, faults = [], []
-        for name in (*partial_names(opened.root), *reversed(snapshot_names(opened.root))):
+        for name in (*reversed(snapshot_names(opened.root)), *partial_names(opened.root)):
             try:
                 lines.append(snapshot_line(read_snapshot(opened, name)))
             except NoSuchSnapshot:
-                # A run has come to its end since, and has removed its partial snapshots.
+                # A run came to its end since then, and has removed its partial ones.
                 continue
             except VaultError as error:
                 faults.append(str(error))
-    # The partial ones are in order already.
-    lines.sort(key=lambda line: (line.sequence is None, line.sequence), reverse=True)
+    lines.sort(key=lambda line: line.sequence or 0, reverse=True)
     if json:
         print_json(lines)
     elif lines:
@@ -135,57 +130,38 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
         path: as it was when it was encrypted
     """
     from tasks.vault.entries import FileEntry
+    from tasks.vault.holes import Filled
     from tasks.vault.index import shared_index
     from tasks.vault.objects import read_object
-    from tasks.vault.restore import placed
 
     path = need_path(path)
     wanted = os.fsencode(path).strip(b"/")
     with _found(vault, key_file, snapshot) as (opened, found):
         entry = next((entry for entry in found.entries() if entry.path == wanted), None)
         if entry is None:
-            name = found.header.name
+            name = found.snapshot.name
             raise RequestRefused(f"not in snapshot {name}: {shown_path(path)}; see: threadmill snapshots show {name}")
         if not isinstance(entry, FileEntry):
-            raise RequestRefused(f"{shown_path(path)} is no file in snapshot {found.header.name}")
+            raise RequestRefused(f"{shown_path(path)} is no file in snapshot {found.snapshot.name}")
         if sys.__stdout__ is None:
             raise CommandFailed("standard output is closed")
         sys.stdout.flush()
-        output = _Output(sys.stdout.fileno())
         try:
-            take = placed(entry.content, output.put)
-            read_object(opened, shared_index(opened), entry.content, take, CancelToken(), checked=True)
+            output = Filled(entry.content, _write)
+            read_object(opened, shared_index(opened), entry.content, output.take, CancelToken(), checked=True)
+            output.end()
         except VaultError as error:
             raise CommandFailed(str(error)) from None
-        output.fill(entry.facts.size_bytes)
     return 0
 
 
-class _Output:
-    """Standard output, which takes a file from its beginning to its end, with zeros for its holes."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._at = 0
-
-    def put(self, piece: memoryview, at: int) -> None:
-        """Write the piece of the file at an offset."""
-        self.fill(at)
-        self._write(piece)
-
-    def fill(self, end: int) -> None:
-        """Write zeros up to an offset."""
-        while self._at < end:
-            self._write(memoryview(_ZEROS)[: end - self._at])
-
-    def _write(self, piece: memoryview) -> None:
-        try:
-            write_all(self._descriptor, piece)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise CommandFailed(f"standard output cannot be written: {error.strerror}") from None
-        self._at += len(piece)
+def _write(piece: memoryview) -> None:
+    try:
+        write_all(sys.stdout.fileno(), piece)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CommandFailed(f"standard output cannot be written: {error.strerror}") from None
 
 
 @contextmanager
@@ -226,19 +202,18 @@ def snapshot_line(snapshot: Snapshot) -> SnapshotLine:
     return SnapshotLine(header.name, number, header.created, sources, totals.entries, totals.files, totals.size_bytes)
 
 
-def _print_sums(opened: Vault, found: OpenSnapshot) -> None:
-    """Each pack and each large object that the snapshot needs, once."""
-    from tasks.vault.format import OBJECTS, PACKS
+def _print_sums(vault: Vault, found: OpenSnapshot) -> None:
+    """Each pack and each large object once, however many files have their content there."""
     from tasks.vault.index import shared_index
 
-    index = shared_index(opened)
+    index = shared_index(vault)
     printed: set[str] = set()
     for content in found.contents():
-        places = index.find(bytes.fromhex(content.object)) if content.packed else []
-        folder, name = (PACKS, places[0].pack) if places else (OBJECTS, content.object)
-        if name not in printed:
-            printed.add(name)
-            print(f"{name}  {folder}/{name[:2]}/{name}")
+        places = [f"packs/{one.pack[:2]}/{one.pack}" for one in index.find(bytes.fromhex(content.object))]
+        for path in places or [f"objects/{content.object[:2]}/{content.object}"]:
+            if path not in printed:
+                printed.add(path)
+                print(f"{path[-64:]}  {path}")
 
 
 def _text(entry: Entry) -> str:
@@ -260,8 +235,7 @@ class EntryLine:
     """An entry as `snapshots show --json` prints it; a field that its kind does not have is null.
 
     `path_hex` is the path's bytes. `mtime` is null for a time outside of the years 1 to 9999; `mtime_ns`, nanoseconds
-    since 1970, is always exact. `zstd` is the length of the frame in the object if the content is compressed, `extents`
-    are the offsets and lengths of what is no hole if the file has holes.
+    since 1970, is always exact. `zstd` is the length of the content's frame, null if it is not compressed.
     """
 
     path: str
@@ -273,7 +247,6 @@ class EntryLine:
     size_bytes: int | None
     object: str | None
     zstd: int | None
-    extents: tuple[tuple[int, int], ...] | None
     target: str | None
 
 
@@ -282,13 +255,14 @@ def _entry_line(entry: Entry) -> EntryLine:
 
     path, path_hex = "/" + _shown(entry.path), (b"/" + entry.path).hex()
     if isinstance(entry, FileEntry):
-        facts, content = entry.facts, entry.content
-        begin = path, path_hex, "file", facts.mode, _time(facts.mtime_ns), facts.mtime_ns, facts.size_bytes
-        return EntryLine(*begin, content.object, content.zstd, content.extents, None)
+        facts = entry.facts
+        times = _time(facts.mtime_ns), facts.mtime_ns
+        name, zstd = entry.content.object, entry.content.zstd
+        return EntryLine(path, path_hex, "file", facts.mode, *times, facts.size_bytes, name, zstd, None)
     times = _time(entry.mtime_ns), entry.mtime_ns
     if isinstance(entry, LinkEntry):
-        return EntryLine(path, path_hex, "link", None, *times, None, None, None, None, _shown(entry.target))
-    return EntryLine(path, path_hex, "folder", entry.mode, *times, None, None, None, None, None)
+        return EntryLine(path, path_hex, "link", None, *times, None, None, None, _shown(entry.target))
+    return EntryLine(path, path_hex, "folder", entry.mode, *times, None, None, None, None)
 
 
 def _time(time_ns: int) -> datetime | None:
