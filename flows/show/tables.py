@@ -165,7 +165,7 @@ PROOFS: TableOf[ProofRow] = TableOf(
 VAULT_SNAPSHOTS: TableOf[SnapshotLine] = TableOf(
     "snapshots",
     Column("snapshot", lambda row: row.name),
-    Column("number", lambda row: row.sequence, right=True),
+    Column("number", lambda row: row.sequence or "partial", right=True),
     Column("taken", lambda row: row.created, wide=True),
     Column("files", lambda row: row.files, right=True),
     Column("size", lambda row: row.size_bytes, size, right=True),
