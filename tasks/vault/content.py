@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -27,7 +27,7 @@ from tasks.vault.entries import Content, Extents, FileFacts, begin_file, content
 from tasks.vault.errors import VaultError
 from tasks.vault.format import OBJECTS, PACKED_BYTES, WHOLE_BYTES, BadLine
 from tasks.vault.index import ObjectIndex
-from tasks.vault.objects import ObjectBatch
+from tasks.vault.objects import NewObject, ObjectBatch
 from tasks.vault.packs import PackWriter, open_stored
 from tasks.vault.vault import Vault
 
@@ -214,9 +214,27 @@ class ContentWriter:
         if file.known is not None and self._still_large(file.known, file):
             return self._unchanged(file, file.known), file.tail
         salt = os.urandom(SALT_BYTES)
-        with self._objects.new() as made:
-            done, mac, zstd = self._pour(file, salt, made.write, compress=self._shrinks(file))
-        self._objects.keep(made, done.digest.hex())
+        held = bytearray()
+        with ExitStack() as stack:
+            made: NewObject | None = None
+
+            def store(piece: bytes | memoryview) -> None:
+                nonlocal made
+                if made is None:
+                    held.extend(piece)
+                    if len(held) <= PACKED_BYTES:
+                        return
+                    made = stack.enter_context(self._objects.new())
+                    piece = held
+                made.write(piece)
+
+            done, mac, zstd = self._pour(file, salt, store, compress=self._shrinks(file))
+        if made is not None:
+            self._objects.keep(made, done.digest.hex())
+        else:
+            # It has shrunk so much that it goes into a pack.
+            self._packs.reserve(len(held))[: len(held)] = held
+            self._packs.add(done.digest, len(held))
         length = done.ciphertext_bytes or 0
         self.stored_bytes += length
         done = Encrypted(done.digest, file.before.st_size, length, done.stages, file.before)
