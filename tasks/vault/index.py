@@ -154,7 +154,9 @@ class ObjectIndex:
         if location.length > _LONGEST_READ:
             raise VaultChanged(self._root, f"the index of pack {location.pack} names {location.length:,} bytes at once")
         try:
-            return os.pread(self._pack(location.pack).descriptor, location.length, location.offset)
+            # By a name, so that it stays open meanwhile.
+            opened = self._pack(location.pack)
+            return os.pread(opened.descriptor, location.length, location.offset)
         except FileNotFoundError:
             raise ObjectMissing(self._root, f"pack {location.pack} is missing") from None
         except OSError as error:
