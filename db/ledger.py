@@ -198,7 +198,8 @@ def _line(values: list[object]) -> bytes:
 def _fixed(value: object) -> str:
     """The one text form of a value for which JSON has no type."""
     if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        # Not by strftime, which takes ten times as long.
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     if isinstance(value, bytes):
         return value.hex()
     raise TypeError(f"{type(value).__name__} has no fixed form")
