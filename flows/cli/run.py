@@ -78,7 +78,7 @@ def _run_directly(name: str, job: Job, settings: Settings, progress: ProgressRep
 
 @contextmanager
 def _fewer_collections() -> Iterator[None]:
-    """A batch is thousands of values and hardly a cycle: to look for cycles after every 700 took a sixth of the time."""
+    """A batch is thousands of values and hardly a cycle: looking for cycles at every 700th took a sixth of the time."""
     before = gc.get_threshold()
     gc.set_threshold(50_000, 20, 100)
     try:
