@@ -89,7 +89,7 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
             record(place, 0, tools.store, opened.run_id, Verdicts(faults))
 
             interval = PartialInterval(settings.partial_after_s, int(settings.partial_after_gib * 2**30))
-            making = Making(parameters.compression, addition.selection.distrusted)
+            making = Making(parameters.compression, addition.selection.distrusted, parameters.rehash)
 
             def take(done: AddedBatch) -> tuple[Encryption, ...]:
                 addition.put(done, interval)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.crypto.secret import KeyFile
+from tasks.vault.vault import init_vault
 from tests.support.commands import BIN, Command, read_json
 from tests.support.processes import read_proc, wait_until
 from tests.support.vaults import settle, small_disk
@@ -37,10 +39,9 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def vault(tmp_path: Path, key_file: Path, environment: dict[str, str]) -> Path:
-    """Where the vault of the test is to be, which its commands know."""
-    del key_file
+    """The vault of the test, which its commands know."""
     environment["THREADMILL_VAULT"] = str(tmp_path / "vault")
-    return tmp_path / "vault"
+    return Path(init_vault(environment["THREADMILL_VAULT"], KeyFile(str(key_file)).secret()).root)
 
 
 def inside(folder: Path, tree: Path) -> Path:
@@ -291,6 +292,7 @@ def test_times_that_no_calendar_has_are_shown(
     del key_file
     with small_disk(tmp_path / "disk", "4m") as disk:
         environment["THREADMILL_VAULT"] = str(disk / "vault")
+        assert threadmill("vault", "init", str(disk / "vault")).returncode == 0
         tree = disk / "tree"
         tree.mkdir()
         times_ns = {"far": 2**38 * 10**9 + 5, "old": -(2**37) * 10**9}

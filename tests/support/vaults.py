@@ -174,7 +174,7 @@ def put(
     selection, cancel = addition.selection, cancel or CancelToken()
     folders = source_folders([os.fsdecode(path) for path in selection.sources])
     batch = Batch(1, "modern", choice or chosen("native"), tuple(payloads), folders)
-    making = Making(compression, selection.distrusted)
+    making = Making(compression, selection.distrusted, selection.rehash)
     done = engine.add_batch(addition.vault, batch, making, key, Limits(BOUND_S), cancel)
     addition.put(done, interval)
     return done
