@@ -22,28 +22,34 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, BinaryIO
 
 Json = dict[str, Any]
+# An object in a pack: its digest (or the pack's name), the offset of its header, and its length.
+Member = tuple[str, int, int]
+Place = tuple[str, int, int]
 
 MIB = 1 << 20
 # Contents of more bytes have random salts, and a content MAC only where they are compressed.
 LARGEST_DERIVED = 16 * MIB
 LARGEST_PACK = 64 * MIB
+SMALLEST_MEMBER, LARGEST_MEMBER = 16, MIB
 LARGEST_SNAPSHOT = 4 << 30
 LARGEST_WINDOW = 8 * MIB
 LONGEST_LINE = MIB
 HEX32, HEX64, ID = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{16}")
+GROUP = re.compile("(0|[1-9][0-9]{0,19}):(0|[1-9][0-9]{0,19})")
 VAULT_MAC = re.compile(rb'\{"hmac_sha256":"([0-9a-f]{64})"\}\n')
 SNAPSHOT_NAME = re.compile("[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")
-PARTIAL_NAME = re.compile("[0-9a-f]{16}-[0-9]{4,}")
+PARTIAL_NAME = re.compile("[0-9a-f]{16}-[0-9]{4,9}")
 SKIPPABLE = bytes.fromhex("5d2a4d18 20000000")
 # Keys in their order; those in brackets may be missing.
 VAULT = "format version id created suite salts key_check"
 HEADER = "format version vault id created sequence sources"
-PARTIAL_HEADER = "format version vault created sources run part"
+PARTIAL_HEADER = "format version vault run part created sources"
 ENTRY = {
     "folder": "path type mode [owner] mtime_ns [xattrs] [acl]",
     "link": "path type [owner] mtime_ns target [xattrs] [acl]",
@@ -55,7 +61,7 @@ TOTALS = "entries files size_bytes"
 
 
 class Damaged(ValueError):
-    """A file of the vault is not what a writer writes."""
+    """A file of the vault is not what a writer writes; some of these faults are other ValueErrors."""
 
 
 def need(condition: object, fault: str) -> None:
@@ -63,16 +69,35 @@ def need(condition: object, fault: str) -> None:
         raise Damaged(fault)
 
 
-def read(path: str, limit: int) -> bytes:
-    """Read a regular file of at most `limit` bytes without following a link or waiting for a FIFO."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        need(stat.S_ISREG(status.st_mode), f"{path} is no file")
-        need(status.st_size <= limit, f"{path} is too long")
+def opened(root: str, *parts: str) -> int:
+    """A descriptor of a file or folder of the vault; no link is followed on the way, and no FIFO waited for."""
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    for part in parts:
+        above = descriptor
+        try:
+            descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=above)
+        finally:
+            os.close(above)
+    return descriptor
+
+
+def read(limit: int, root: str, *parts: str) -> bytes:
+    """Read a regular file of at most `limit` bytes."""
+    with os.fdopen(opened(root, *parts), "rb") as file:
+        status = os.fstat(file.fileno())
+        need(stat.S_ISREG(status.st_mode), f"{'/'.join(parts)} is no file")
+        need(status.st_size <= limit, f"{'/'.join(parts)} is too long")
         content = file.read(status.st_size)
-        need(len(content) == status.st_size and not file.read(1), f"{path} changed while it was read")
+        need(len(content) == status.st_size and not file.read(1), f"{'/'.join(parts)} changed while it was read")
     return content
+
+
+def listed(root: str, *parts: str) -> list[str]:
+    descriptor = opened(root, *parts)
+    try:
+        return sorted(os.listdir(descriptor))
+    finally:
+        os.close(descriptor)
 
 
 def derive(secret: bytes, vault_id: str, label: str, length: int) -> bytes:
@@ -87,7 +112,10 @@ def derive(secret: bytes, vault_id: str, label: str, length: int) -> bytes:
 def decode(line: bytes) -> Json:
     """Parse a line in the one form that a writer gives it."""
     need(len(line) <= LONGEST_LINE, "a line is too long")
-    value = json.loads(line.decode("ascii"))
+    try:
+        value = json.loads(line.decode("ascii"))
+    except RecursionError:
+        raise Damaged("a line is no JSON") from None
     need(isinstance(value, dict), "a line is no object")
     # A key that is there twice, a space, another escape and a number such as -0 are lost here.
     need(json.dumps(value, separators=(",", ":")).encode() + b"\n" == line, "a line has another form")
@@ -131,7 +159,7 @@ def check_entry_path(path: bytes) -> None:
 
 def moment(value: Any, form: str) -> datetime:
     need(isinstance(value, str), "no time")
-    time = datetime.strptime(value, form)
+    time = datetime.strptime(value, form).replace(tzinfo=UTC)
     need(time.strftime(form) == value, "no time")
     return time
 
@@ -157,8 +185,8 @@ def check_attributes(entry: Json) -> None:
     if "owner" in entry:
         need(isinstance(entry["owner"], list) and len(entry["owner"]) == 4, "no owner")
         *ids, user, group = entry["owner"]
-        need(all(whole(number, 0, 2**32 - 1) for number in ids), "no owner")
-        need(isinstance(user, str) and isinstance(group, str), "no owner")
+        need(all(whole(number, 0, 2**32) for number in ids), "no owner")
+        need(all(text(name, re.compile("[^\\0]{0,256}")) for name in (user, group)), "no owner")
     for kind in ("xattrs", "acl"):
         if kind not in entry:
             continue
@@ -166,6 +194,7 @@ def check_attributes(entry: Json) -> None:
         need(isinstance(values, dict) and values, f"no {kind}")
         names = [name.encode() for name in values]
         need(names == sorted(names), f"{kind} out of order")
+        need(all(text(name, re.compile("[^\\0]{1,255}")) for name in values), f"no {kind}")
         need(kind == "xattrs" or set(names) <= {b"access", b"default"}, "no acl")
         for value in values.values():
             need(isinstance(value, str), f"no {kind}")
@@ -184,7 +213,9 @@ def check_content(content: Json) -> None:
         end = offset + length
     length = length_of(content)
     if "zstd" in content:
-        need(whole(content["zstd"], 1, length - length // 32 - 16), "no length of a frame")
+        # Of more content only the beginning tells whether it is compressed.
+        longest = length - length // 32 - 16 if length <= LARGEST_DERIVED else 2**63 - 1
+        need(whole(content["zstd"], 1, longest), "no length of a frame")
     has_mac = length <= LARGEST_DERIVED or "zstd" in content
     need(text(content["mac"], HEX32) if has_mac else "mac" not in content, "no content MAC, or one too many")
 
@@ -200,7 +231,7 @@ def check_file(entry: Json) -> None:
     need(whole(entry["ctime_ns"], -(2**63) * 10**9, 2**63 * 10**9 - 1), "no time")
     need(whole(entry["inode"], 0, 2**64), "no inode")
     check_content(entry)
-    need(text(entry.get("link", "0:0"), re.compile("[0-9]+:[0-9]+")), "no link")
+    need(text(entry.get("link", "0:0"), GROUP), "no link")
     need(entry.get("mark", "changed") in ("changed", "unreadable"), "no mark")
     if "good" in entry:
         need("mark" in entry, "a last good content of what is good")
@@ -213,7 +244,7 @@ def checked(lines: list[bytes]) -> Iterator[Json]:
     last, barrier = b"", None
     for line in lines:
         entry = decode(line)
-        need(entry.get("type") in ENTRY, "no type")
+        need(entry.get("type") in [*ENTRY], "no type")
         shaped(entry, ENTRY[entry["type"]])
         path = path_of(entry["path"])
         check_entry_path(path)
@@ -298,7 +329,7 @@ def member_header(name: bytes, size: int) -> bytes:
     return first + b"%06o\0 " % (sum(first) + sum(last) + 8 * ord(" ")) + last
 
 
-def members(pack: bytes) -> Iterator[tuple[str, int, int]]:
+def members(pack: bytes) -> Iterator[Member]:
     """Digest, offset of the header, and length of each object; a block that is no header is passed over."""
     at = 0
     while at < len(pack):
@@ -306,7 +337,7 @@ def members(pack: bytes) -> Iterator[tuple[str, int, int]]:
         name, size = header[:64], header[124:135]
         if re.fullmatch(rb"[0-9a-f]{64}", name) and re.fullmatch(rb"[0-7]{11}", size):
             length = int(size, 8)
-            if header == member_header(name, length):
+            if SMALLEST_MEMBER <= length <= LARGEST_MEMBER and header == member_header(name, length):
                 yield name.decode(), at, length
                 at += (length + 511) // 512 * 512
         at += 512
@@ -323,7 +354,7 @@ def check_pack(name: str, pack: bytes) -> None:
     need(rebuilt + bytes(1024) == pack, "a byte that belongs to no member")
 
 
-def parse_index(index: bytes, pack_length: int) -> list[tuple[str, int, int]] | None:
+def parse_index(index: bytes, pack_length: int) -> list[Member] | None:
     """Digest, offset of the header, and length of each object; None if the index does not fit."""
     body, digest = index[:-32], index[-32:]
     if hashlib.sha256(body).digest() != digest or body[:8] != b"tmidx 2\n" or len(body) < 24:
@@ -331,8 +362,7 @@ def parse_index(index: bytes, pack_length: int) -> list[tuple[str, int, int]] | 
     length, count = struct.unpack("<QQ", body[8:24])
     if length != pack_length or len(body) != 24 + 40 * count:
         return None
-    records = [(name.hex(), blocks * 512, size) for name, blocks, size in struct.iter_unpack("<32sII", body[24:])]
-    return records if records == sorted(records) else None
+    return [(name.hex(), blocks * 512, size) for name, blocks, size in struct.iter_unpack("<32sII", body[24:])]
 
 
 class Reader:
@@ -342,9 +372,10 @@ class Reader:
         self.root = root
         self.key_file = key_file
         self.lock()
-        secret = read(key_file, 65)
+        with open(key_file, "rb") as file:
+            secret = file.read(66)
         need(re.fullmatch(rb"[0-9a-f]{64}\n", secret), "no key file")
-        raw = read(f"{root}/vault.json", 4096)
+        raw = read(4096, root, "vault.json")
         need(raw.count(b"\n") == 2 and raw.endswith(b"\n"), "vault.json has other lines")
         first = raw[: raw.index(b"\n") + 1]
         values = decode(first)
@@ -367,24 +398,24 @@ class Reader:
     def lock(self) -> None:
         """Keep whoever removes out, until this process ends; a copy may have no lock."""
         try:
-            descriptor = os.open(f"{self.root}/lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            self.locked = os.fdopen(opened(self.root, "lock"), "rb")
         except FileNotFoundError:
             return
-        self.locked = os.fdopen(descriptor, "rb")
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        fcntl.flock(self.locked, fcntl.LOCK_SH)
 
     def names(self) -> list[str]:
-        return sorted(name for name in os.listdir(f"{self.root}/snapshots") if SNAPSHOT_NAME.fullmatch(name))
+        return [name for name in listed(self.root, "snapshots") if SNAPSHOT_NAME.fullmatch(name)]
 
     def partial_names(self) -> list[str]:
-        folder = f"{self.root}/partials"
-        names = os.listdir(folder) if os.path.isdir(folder) else []
-        return sorted(name for name in names if PARTIAL_NAME.fullmatch(name))
+        try:
+            return [name for name in listed(self.root, "partials") if PARTIAL_NAME.fullmatch(name)]
+        except FileNotFoundError:
+            return []
 
     def snapshot(self, name: str) -> tuple[Json, list[Json]]:
         """Header and entries of a snapshot, or of a partial one."""
         is_partial = PARTIAL_NAME.fullmatch(name)
-        raw = read(f"{self.root}/{'partials' if is_partial else 'snapshots'}/{name}", LARGEST_SNAPSHOT)
+        raw = read(LARGEST_SNAPSHOT, self.root, "partials" if is_partial else "snapshots", name)
         mac = hmac.digest(self.snapshot_key, raw[:-32], "sha256")
         need(hmac.compare_digest(mac, raw[-32:]), f"snapshot {name} was changed")
         need(raw[-40:-32] == SKIPPABLE, "no MAC at its end")
@@ -397,6 +428,7 @@ class Reader:
         shaped(totals, TOTALS)
         self.check_header(header, name)
         entries = list(checked(others))
+        need(not is_partial or all(entry["type"] == "file" for entry in entries), "a part that has more than files")
         sizes = [entry["size"] for entry in entries if entry["type"] == "file"]
         true = {"entries": len(entries), "files": len(sizes), "size_bytes": sum(sizes)}
         need(all(whole(totals[key], true[key], true[key]) for key in true), "totals that lie")
@@ -405,7 +437,7 @@ class Reader:
     def check_header(self, header: Json, name: str) -> None:
         if header["format"] == "threadmill-partial":
             shaped(header, PARTIAL_HEADER)
-            need(text(header["run"], ID) and whole(header["part"], 1, 2**63), "no run or part")
+            need(text(header["run"], ID) and whole(header["part"], 1, 10**9 - 1), "no run or part")
             named = f"{header['run']}-{header['part']:04}"
         else:
             shaped(header, HEADER)
@@ -416,48 +448,66 @@ class Reader:
         need(header["vault"] == self.id, "a snapshot of another vault")
         need(named == name, "a snapshot under another name")
 
-    @cached_property
-    def places(self) -> dict[str, list[tuple[str, int, int]]]:
-        """Pack, offset of the header, and length, of each object that lies in packs."""
-        found: dict[str, list[tuple[str, int, int]]] = {}
-        for folder in os.listdir(f"{self.root}/packs"):
-            for pack in os.listdir(f"{self.root}/packs/{folder}"):
-                for digest, at, length in self.indexed(pack) or members(self.pack(pack)):
-                    found.setdefault(digest, []).append((pack, at, length))
-        return found
+    def packs(self) -> Iterator[str]:
+        for folder in listed(self.root, "packs"):
+            for name in listed(self.root, "packs", folder):
+                need(HEX64.fullmatch(name) and name[:2] == folder, "no pack")
+                yield name
 
     def pack(self, name: str) -> bytes:
-        return read(f"{self.root}/packs/{name[:2]}/{name}", LARGEST_PACK)
+        return read(LARGEST_PACK, self.root, "packs", name[:2], name)
 
-    def indexed(self, pack: str) -> list[tuple[str, int, int]] | None:
+    def index(self, pack: str) -> list[Member] | None:
         """The records of a pack's index; None if there is none that fits."""
         try:
-            index = read(f"{self.root}/index/{pack}", LARGEST_PACK)
+            index = read(LARGEST_PACK, self.root, "index", pack)
         except FileNotFoundError:
             return None
-        return parse_index(index, os.stat(f"{self.root}/packs/{pack[:2]}/{pack}").st_size)
+        descriptor = opened(self.root, "packs", pack[:2], pack)
+        try:
+            return parse_index(index, os.fstat(descriptor).st_size)
+        finally:
+            os.close(descriptor)
+
+    def places(self, *, by_index: bool) -> dict[str, list[Place]]:
+        """Pack, offset of the header, and length, of each object that lies in packs."""
+        found: dict[str, list[Place]] = {}
+        for pack in self.packs():
+            records = self.index(pack) if by_index else None
+            for digest, at, length in members(self.pack(pack)) if records is None else records:
+                found.setdefault(digest, []).append((pack, at, length))
+        return found
+
+    @cached_property
+    def indexed(self) -> dict[str, list[Place]]:
+        return self.places(by_index=True)
+
+    @cached_property
+    def scanned(self) -> dict[str, list[Place]]:
+        return self.places(by_index=False)
 
     def copies(self, digest: str, length: int) -> Iterator[bytes]:
-        """All that may be the object: its own file, and members of packs."""
-        try:
-            yield read(f"{self.root}/objects/{digest[:2]}/{digest}", length)
-        except FileNotFoundError:
-            pass
-        for pack, at, size in self.places.get(digest, []):
-            data = self.pack(pack)
-            if data[at : at + 512] == member_header(digest.encode(), size):
-                yield data[at + 512 : at + 512 + size]
-            # An index is not trusted over the bytes.
-            yield from (data[at + 512 : at + 512 + size] for name, at, size in members(data) if name == digest)
+        """Everything that may be the object: its own file, and members of packs."""
+        with suppress(FileNotFoundError):
+            yield read(length, self.root, "objects", digest[:2], digest)
+        if length > LARGEST_MEMBER:
+            return
+        for pack, at, size in self.indexed.get(digest, []):
+            with os.fdopen(opened(self.root, "packs", pack[:2], pack), "rb") as file:
+                file.seek(at + 512)
+                yield file.read(min(size, LARGEST_MEMBER))
+        # The index is not trusted over the bytes: it may name another place, or none.
+        for pack, at, size in self.scanned.get(digest, []):
+            yield self.pack(pack)[at + 512 : at + 512 + size]
 
     def object(self, content: Json) -> bytes:
         length = 16 + content.get("zstd", length_of(content))
-        copies = list(self.copies(content["object"], length))
-        need(copies, "a missing object")
-        for one in copies:
-            if len(one) == length and hashlib.sha256(one).hexdigest() == content["object"]:
-                return one
-        raise Damaged("a changed object")
+        fault = "a missing object"
+        for copy in self.copies(content["object"], length):
+            if len(copy) == length and hashlib.sha256(copy).hexdigest() == content["object"]:
+                return copy
+            fault = "a changed object"
+        raise Damaged(fault)
 
     def content(self, content: Json) -> bytes:
         """The content of a file, or of what is `good` of it, after its object was checked; holes are left out."""
@@ -468,6 +518,7 @@ class Reader:
         command.append(f"file:{self.key_file}")
         stored = subprocess.run(command, input=stored_object, capture_output=True, check=True).stdout
         length = length_of(content)
+        need("zstd" not in content or frame_of(stored)[2] == length, "a zstd frame of another length")
         found = inflate(stored, length) if "zstd" in content else stored
         need(len(found) == length, "a content of another length")
         is_derived = self.salts == "content" and length <= LARGEST_DERIVED
