@@ -403,14 +403,12 @@ class Reader:
             return
         fcntl.flock(self.locked, fcntl.LOCK_SH)
 
-    def names(self) -> list[str]:
-        return [name for name in listed(self.root, "snapshots") if SNAPSHOT_NAME.fullmatch(name)]
-
-    def partial_names(self) -> list[str]:
-        try:
-            return [name for name in listed(self.root, "partials") if PARTIAL_NAME.fullmatch(name)]
-        except FileNotFoundError:
-            return []
+    def names(self, folder: str = "snapshots") -> list[str]:
+        """The names of the snapshots, or of the partial ones; a copy may lack the folder of these."""
+        form = SNAPSHOT_NAME if folder == "snapshots" else PARTIAL_NAME
+        with suppress(FileNotFoundError):
+            return [name for name in listed(self.root, folder) if form.fullmatch(name)]
+        return []
 
     def snapshot(self, name: str) -> tuple[Json, list[Json]]:
         """Header and entries of a snapshot, or of a partial one."""
@@ -469,6 +467,15 @@ class Reader:
         finally:
             os.close(descriptor)
 
+    def check_packs(self) -> None:
+        """Each pack is whole, and has an index that fits, or none."""
+        for name in self.packs():
+            pack = self.pack(name)
+            check_pack(name, pack)
+            with suppress(FileNotFoundError):
+                index = read(LARGEST_PACK, self.root, "index", name)
+                need(parse_index(index, len(pack)) == sorted(members(pack)), "an index of another pack")
+
     def places(self, *, by_index: bool) -> dict[str, list[Place]]:
         """Pack, offset of the header, and length, of each object that lies in packs."""
         found: dict[str, list[Place]] = {}
@@ -509,8 +516,8 @@ class Reader:
             fault = "a changed object"
         raise Damaged(fault)
 
-    def content(self, content: Json) -> bytes:
-        """The content of a file, or of what is `good` of it, after its object was checked; holes are left out."""
+    def plaintext(self, content: Json) -> bytes:
+        """What an entry, or its `good`, has as content, after the object was checked; holes are left out."""
         stored_object = self.object(content)
         need(stored_object[:8] == b"Salted__", "no object of openssl")
         salt = stored_object[8:16]
@@ -531,16 +538,20 @@ class Reader:
 
     def pieces(self, content: Json) -> Iterator[bytes]:
         """The bytes of the file, its holes filled with zeros."""
-        found, end = self.content(content), 0
+        found, end = self.plaintext(content), 0
         for offset, length in [*content.get("extents", [[0, len(found)]]), [content["size"], 0]]:
             for at in range(end, offset, MIB):
                 yield bytes(min(MIB, offset - at))
             yield found[:length]
             found, end = found[length:], offset + length
 
+    def content(self, content: Json) -> bytes:
+        return b"".join(self.pieces(content))
+
 
 if __name__ == "__main__":
     reader = Reader(*sys.argv[1:3])
+    reader.check_packs()
     for wanted in sys.argv[3:] or reader.names():
         for one in reader.snapshot(wanted)[1]:
             summed = hashlib.sha256()
