@@ -73,6 +73,10 @@ class ContentWriter:
         """The line of each good file, by ordinal."""
         self.proven: dict[str, int] = {}
         """The distrusted objects that have turned out to be whole, with their lengths."""
+        self.packed: list[bytes] = []
+        """The new members of packs, in their order."""
+        self.found: list[bytes] = []
+        """The digests of new files that were in the vault already."""
         self.stored_bytes = 0
         self._key = vault.need_key()
         self._root = vault.root
@@ -187,15 +191,20 @@ class ContentWriter:
         # Of two copies one is whole from now on.
         self._prove(digest.hex(), length)
         if self._index.same(digest, stored):
+            self.found.append(digest)
             return done
         self.stored_bytes += length
         if packed:
-            self._packs.add(digest, length)
+            self._add_packed(digest, length)
         else:
             with self._objects.new() as made:
                 made.write(stored)
             self._objects.keep(made, digest.hex())
         return done
+
+    def _add_packed(self, digest: bytes, length: int) -> None:
+        self._packs.add(digest, length)
+        self.packed.append(digest)
 
     def _by_backend(self, salt: bytes, body: bytes, stored: memoryview, file: _OpenFile) -> Encrypted:
         at = 0
@@ -225,7 +234,7 @@ class ContentWriter:
                     if len(held) <= PACKED_BYTES:
                         return
                     made = stack.enter_context(self._objects.new())
-                    piece = held
+                    piece = bytes(held)
                 made.write(piece)
 
             done, mac, zstd = self._pour(file, salt, store, compress=self._shrinks(file))
@@ -234,7 +243,7 @@ class ContentWriter:
         else:
             # It has shrunk so much that it goes into a pack.
             self._packs.reserve(len(held))[: len(held)] = held
-            self._packs.add(done.digest, len(held))
+            self._add_packed(done.digest, len(held))
         length = done.ciphertext_bytes or 0
         self.stored_bytes += length
         done = Encrypted(done.digest, file.before.st_size, length, done.stages, file.before)

@@ -50,7 +50,7 @@ PACKED_BYTES = 1 << 20
 PACK_BYTES = 16 << 20
 # Content of at most this length is read into memory in one go, so that its salt and MAC are of the bytes encrypted.
 WHOLE_BYTES = 16 << 20
-# No frame needs more memory than this to be decompressed, and none that does is read.
+# No frame that needs more memory than this is decompressed; writers stay below it up to level 19.
 WINDOW_BYTES = 8 << 20
 # So much of a frame makes 32 MiB at most.
 _FRAME_PIECE_BYTES = 1 << 10

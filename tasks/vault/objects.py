@@ -23,7 +23,7 @@ from tasks.files import ReadFailed, ReadTwice, closed_after, open_folder, open_n
 from tasks.suites import HEADER_BYTES, MAGIC
 from tasks.vault.entries import Content
 from tasks.vault.errors import VaultChanged, VaultError, on_disk
-from tasks.vault.format import OBJECTS, PACKED_BYTES, TEMPORARY
+from tasks.vault.format import OBJECTS, PACKED_BYTES, TEMPORARY, WINDOW_BYTES
 from tasks.vault.index import ObjectIndex
 from tasks.vault.packs import move, opened_stored, sync_names
 from tasks.vault.vault import Vault
@@ -31,8 +31,6 @@ from tasks.vault.vault import Vault
 # Of more objects than this the file system is told to write everything down at once: one wait instead of many.
 _ONE_BY_ONE = 8
 _PIECE_BYTES = 256 << 10
-# What a frame may ask for; writers stay below it up to level 19.
-_WINDOW_BYTES = 8 << 20
 # A cipher may ask for a block more than it gives.
 _SLACK = 15
 
@@ -261,7 +259,7 @@ class _Decompressors(threading.local):
     """A decompressor for each thread: to make one takes longer than to use it."""
 
     def __init__(self) -> None:
-        self.one = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+        self.one = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES)
 
 
 _decompressors = _Decompressors()
@@ -285,7 +283,7 @@ class _Frame:
         self._content = content
         self._take = take
         self._left = content.plain_bytes
-        decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+        decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES)
         self._writer = decompressor.stream_writer(cast("IO[bytes]", self), closefd=False)
 
     def put(self, piece: memoryview) -> None:

@@ -18,7 +18,7 @@ import zstandard
 
 from tasks.files import ReadFailed, ReadTwice, closed_after, open_folder, open_regular, write_all
 from tasks.suites import HEADER_BYTES
-from tasks.vault.entries import Content, Entry, FileEntry, Order, decode_entry
+from tasks.vault.entries import Content, Entry, FileEntry, decode_entry
 from tasks.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
 from tasks.vault.format import (
     LONGEST_LINE,
@@ -29,7 +29,7 @@ from tasks.vault.format import (
     split_lines,
     unpack_frame,
 )
-from tasks.vault.header import Header, Totals, decode_header, decode_totals
+from tasks.vault.header import Header, Order, Totals, decode_header, decode_totals
 from tasks.vault.vault import Vault
 
 # Ten million entries have about 3 GB of text, and a fifth of it compressed. Larger ones are neither written nor read.

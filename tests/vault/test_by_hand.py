@@ -32,7 +32,7 @@ def command(document: str, *parts: str) -> str:
     """The line of a document's commands that has all of these parts, without its comment."""
     lines = [line.partition("  #")[0] for block in BLOCKS[document] for line in block.splitlines()]
     (found,) = (line for line in lines if all(part in line for part in parts))
-    return found
+    return str(found)
 
 
 def inline(beginning: str) -> str:

@@ -21,15 +21,14 @@ from tasks.vault.entries import (
     FileFacts,
     FolderEntry,
     LinkEntry,
-    Order,
     begin_file,
     content_tail,
     decode_entry,
     decode_tail,
-    order_key,
     path_field,
 )
 from tasks.vault.format import BadLine, Json, encode_line
+from tasks.vault.header import Order, order_key
 from tasks.vault.walk import sources_of
 from tests.support.crafted import line_of
 from tests.support.crypto_fakes import modest

@@ -100,7 +100,7 @@ def test_the_document_is_enough(kept: Place, number: int, contents: dict[bytes, 
 def test_the_document_is_enough_for_parts(kept: Place) -> None:
     """The reader reads what a run made durable that was interrupted."""
     reader = vault_reader.Reader(kept.vault.root, kept.key.path)
-    found = {}
+    found: dict[bytes, bytes] = {}
     for number, name in enumerate(reader.names("partials"), 1):
         header, listed = reader.snapshot(name)
         assert (header["part"], header["run"], len(listed)) == (number, name[:16], 1)

@@ -13,6 +13,7 @@ from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.vault import locks
 from tasks.vault.errors import VaultBusy, VaultError, VaultUnwritable
+from tasks.vault.lookup import partial_names, snapshot_names
 from tasks.vault.vault import init_vault, open_vault
 from tests.support.crafted import put_in_place
 from tests.support.crypto_fakes import SECRET
@@ -155,11 +156,15 @@ def test_a_lock_that_is_no_file_is_refused(root: Path, kind: str) -> None:
 
 
 def test_a_copy_without_empty_folders_and_lock_is_whole(root: Path) -> None:
-    """Copies made by programs that keep no empty folders can be read and added to."""
-    (root / "tmp").rmdir()
+    """Copies made by programs that keep no empty folders can be read, added to and pruned."""
+    folders = ("index", "objects", "packs", "partials", "tmp")
+    for folder in folders:
+        (root / folder).rmdir()
+    vault = open_vault(str(root), SECRET)
     with locks.reading(str(root), CancelToken()):
-        assert [verdict.status for verdict in verify(open_vault(str(root), SECRET))] == ["ok"]
-    with locks.writing(str(root), CancelToken()):
+        assert [verdict.status for verdict in verify(vault)] == ["ok"]
+        assert snapshot_names(str(root)) == partial_names(str(root)) == []
+    with locks.pruning(str(root), CancelToken()), locks.writing(str(root), CancelToken()):
         assert (root / "tmp").is_dir()
 
 
