@@ -21,6 +21,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -396,12 +397,11 @@ class Reader:
         self.salts = values["salts"]
 
     def lock(self) -> None:
-        """Keep whoever removes out, until this process ends; a copy may have no lock."""
-        try:
-            self.locked = os.fdopen(opened(self.root, "lock"), "rb")
-        except FileNotFoundError:
-            return
-        fcntl.flock(self.locked, fcntl.LOCK_SH)
+        """Keep a process that removes out as long as this reader is there; a copy may have no lock."""
+        with suppress(FileNotFoundError):
+            descriptor = opened(self.root, "lock")
+            weakref.finalize(self, os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
 
     def names(self, folder: str = "snapshots") -> list[str]:
         """The names of the snapshots, or of the partial ones; a copy may lack the folder of these."""

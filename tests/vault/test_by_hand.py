@@ -61,7 +61,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     place.put("huge", os.urandom(17 << 20))
     place.put("two\nlines, 'quotes' and a \\")
     place.put("\x7f grüße \U0001f600")
-    place.put(os.fsdecode(b"\xff\xfe"))
+    place.put(os.fsdecode(b"\xff\xfe"), b"a name that is no text")
     for number in range(60):
         place.put(f"folder/{number}")
     for name, pieces in {
