@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from tasks.files import closed_after
 from tasks.vault.errors import NoSuchSnapshot, ScratchFull, VaultError
-from tasks.vault.format import INDEX, OBJECTS, PACKED_BYTES, PACKS
+from tasks.vault.format import INDEX, OBJECTS, PACKS
 from tasks.vault.header import Header
 from tasks.vault.lookup import partial_names, read_snapshot, snapshot_names
 from tasks.vault.packs import LONGEST_PACK, folder, open_stored, read_sidecar, scan_headers, stored
@@ -64,7 +64,7 @@ def take_census(vault: Vault, proofs: Iterable[tuple[str, datetime]]) -> Census:
             # Afterwards, as objects are there before the snapshot that names them.
             packs = list(stored(vault.root, PACKS))
             _add(tables, "there", _members(vault, packs))
-            large = [(name, length) for name, length in stored(vault.root, OBJECTS) if length > PACKED_BYTES]
+            large = list(stored(vault.root, OBJECTS))
             _add(tables, "there", ((_number(bytes.fromhex(name)), length) for name, length in large))
             (objects, stored_bytes) = tables.execute(f"SELECT count(*), coalesce(sum(length), 0) {_SAME}").fetchone()
             (named,) = tables.execute("SELECT count(*) FROM named").fetchone()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from tasks.vault.errors import VaultError, VerdictKind
-from tasks.vault.format import OBJECTS, PACKED_BYTES
+from tasks.vault.format import OBJECTS
 from tasks.vault.index import ObjectIndex
 from tasks.vault.packs import END, RECORD, stored
 from tasks.vault.vault import Vault
@@ -33,6 +33,9 @@ _RECORDS = (
 )
 _TWICE = """SELECT digest, length FROM named JOIN member USING (digest, length) WHERE pack >= 0
     GROUP BY digest, length HAVING count(*) > 1"""
+# A small object may be a file of its own, too; it counts where no pack has it.
+_NAMED_LARGE = """SELECT digest, 0, length, NULL, random() FROM named JOIN member USING (digest, length) WHERE pack = -1
+    AND NOT EXISTS (SELECT 1 FROM member AS other WHERE other.digest = named.digest AND other.pack >= 0)"""
 _LEAST_RECENT = "proven IS NOT NULL, proven, chance"
 
 
@@ -61,7 +64,7 @@ class NamedObjects(ObjectIndex):
     def list_all(self) -> None:
         """Enter the packs that were added since, and the large objects: after the snapshots, which come last."""
         self.refresh()
-        large = ((bytes.fromhex(name), length) for name, length in stored(self._root, OBJECTS) if length > PACKED_BYTES)
+        large = ((bytes.fromhex(name), length) for name, length in stored(self._root, OBJECTS))
         self._insert(f"INSERT OR IGNORE INTO member VALUES (?, {_LARGE}, 0, ?)", large)  # noqa: S608 - a number
 
     def missing(self) -> Iterator[tuple[bytes, int]]:
@@ -86,8 +89,7 @@ class NamedObjects(ObjectIndex):
         """Enter packs, and the large objects that are named, with the time of their last proof, for `to_check`."""
         packs = ((bytes.fromhex(name), length) for name, length in self._sizes.items())
         self._insert("INSERT OR IGNORE INTO stored VALUES (?, 1, ?, NULL, random())", packs)
-        large = f"SELECT digest, 0, length, NULL, random() FROM named JOIN member USING (digest, length) WHERE pack = {_LARGE}"  # noqa: E501, S608 - a number
-        self._run(f"INSERT OR IGNORE INTO stored {large}")
+        self._run(f"INSERT OR IGNORE INTO stored {_NAMED_LARGE}")
         proven = ((time.isoformat(), bytes.fromhex(name)) for name, time in proofs)
         self._insert("UPDATE stored SET proven = ? WHERE name = ?", proven)
 
