@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import BinaryIO
@@ -12,6 +13,7 @@ import zstandard
 
 from tasks.crypto.secret import KeySource, Secret
 from tasks.files import closed_after, open_folder, open_regular
+from tasks.vault.entries import Content, FileEntry, decode_entry
 from tasks.vault.errors import NoSuchSnapshot, NoVault, OtherFormat, VaultChanged, VaultError, Verdict, WrongKey, judged
 from tasks.vault.format import (
     PARTIAL_NAME,
@@ -95,6 +97,22 @@ def newest_snapshot(vault: Vault) -> Snapshot | None:
         with suppress(VaultError):
             return read_snapshot(vault, name)
     return None
+
+
+def contents_of(vault: Vault, digests: Collection[bytes]) -> dict[bytes, Content]:
+    """The contents whose objects have these digests, as far as an authentic snapshot names them; raises VaultError."""
+    wanted = {digest.hex().encode(): digest for digest in digests}
+    found: dict[bytes, Content] = {}
+    for name in (*reversed(snapshot_names(vault.root)), *partial_names(vault.root)):
+        if not wanted:
+            break
+        with suppress(VaultError, BadLine), open_snapshot(vault, name) as opened:
+            for line in opened.lines():
+                digest = wanted.get(line.partition(b'"object":"')[2][:64])
+                if digest is not None and isinstance(entry := decode_entry(line), FileEntry):
+                    found[digest] = entry.content
+                    del wanted[digest.hex().encode()]
+    return found
 
 
 def unbelievable(vault: Vault, since: str) -> list[str]:
