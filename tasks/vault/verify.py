@@ -195,9 +195,9 @@ def rolled_back(
 def _look_around(root: str) -> Iterator[Verdict]:
     """Verdicts on files that do not belong into the vault, on missing folders, and on leftovers of interrupted runs."""
     yield from _look_into(root, (), _FILES, _FOLDERS, "does not belong in a vault")
-    for folder in (PACKS, OBJECTS, SNAPSHOTS):
-        if not os.path.lexists(f"{root}/{folder}"):
-            yield judged("file", folder, "missing", "is not there")
+    # A program that copied the vault may have left empty folders out; an object that is missing has its own verdict.
+    if not os.path.lexists(f"{root}/{SNAPSHOTS}"):
+        yield judged("file", SNAPSHOTS, "missing", "is not there")
     left = yield from _look_into(root, (TEMPORARY,), TEMPORARY_NAME.fullmatch, _none, "is not what a run leaves")
     # Files of a run that is alive are its work; which of the others are, nobody can say.
     if not any(is_running(root, name) for name in left):
