@@ -368,6 +368,21 @@ def test_threads_share_an_index(vault: Vault, monkeypatch: pytest.MonkeyPatch) -
     assert descriptors() == before
 
 
+def test_packs_are_closed_after_the_last_reader(vault: Vault) -> None:
+    """They stay open from one reading to the next where somebody asks for it, and no longer."""
+    put_pack(vault, *BODIES)
+    index = shared_index(vault)
+    (location,) = index.find(digest(BODIES[0]))
+    before = descriptors()
+    assert index.read(location) == BODIES[0]
+    assert descriptors() == before
+    with index.kept_open():
+        with index.kept_open():
+            assert index.read(location) == BODIES[0]
+        assert len(descriptors()) == len(before) + 1
+    assert descriptors() == before
+
+
 def test_a_process_has_one_index_of_a_vault(vault: Vault, tmp_path: Path) -> None:
     """For all of its threads, up to date; a child that was forked has its own."""
     put_pack(vault, *BODIES[:3])
