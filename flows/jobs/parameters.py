@@ -16,7 +16,7 @@ from cyclopts import Parameter
 
 from flows.jobs.arguments import JobParameters, Matches
 from flows.option_types import NAMES, Flag, Whole
-from flows.text import KEEP_FORM, SHARE_FORM
+from flows.text import KEEP_FORM, SHARE_FORM, SOME_FORM
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.suites import SUITES, BackendChoice, Compression, SuiteName
 
@@ -96,7 +96,7 @@ class EncryptPayloads(JobParameters):
     allow_legacy_size: LegacySize = False
 
 
-Share = Matches(SHARE_FORM, "is neither a percentage nor a size; write 10% or 5GB")
+_NO_SHARE = "is neither a percentage nor a size; write 10% or 5GB"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ class VerifyVault(JobParameters):
     """Check a vault."""
 
     sample: Annotated[
-        Annotated[str, Share] | None,
+        Annotated[str, Matches(SOME_FORM, _NO_SHARE)] | None,
         Parameter(
             help="read only so much of the packs and large objects, 10% or 5GB, those verified least recently first "
             "(default: all)"
@@ -131,7 +131,7 @@ class PruneVault(JobParameters):
     keep_weekly: Annotated[Count, _newest("weeks")] = 0
     keep_monthly: Annotated[Count, _newest("months")] = 0
     max_unused: Annotated[
-        Annotated[str, Share],
+        Annotated[str, Matches(SHARE_FORM, _NO_SHARE)],
         Parameter(help="rewrite packs until no more of the vault than this is of no use to any snapshot, 10% or 5GB"),
     ] = "10%"
 

@@ -158,8 +158,9 @@ def test_a_flipped_bit_is_found_and_named_and_not_given_out(
     assert verified.returncode == 1
     assert digest in verified.stdout
     assert f"{tree}/letter" in verified.stdout
-    (failure,) = read_json(threadmill("history", "failures", "--kind", "verdict", "--json"))
-    assert failure["status"] == "changed"
+    failures = read_json(threadmill("history", "failures", "--kind", "verdict", "--json"))
+    assert {(one["by"].split()[0], one["status"]) for one in failures} == {("pack", "changed"), ("object", "changed")}
+    assert digest in {one["name"] for one in failures}
     restored = threadmill("restore", "latest", str(tmp_path / "target"))
     assert restored.returncode == 1
     assert sorted(os.listdir(inside(tmp_path / "target", tree))) == sorted(set(os.listdir(tree)) - {"letter", "fifo"})
@@ -349,7 +350,7 @@ def test_what_no_snapshot_names_is_counted(threadmill: Command, vault: Path, tre
         shutil.copytree(f"{vault}2/{folder}", vault / folder, dirs_exist_ok=True)
     verified = threadmill("verify", "--snapshots")
     assert verified.returncode == 0
-    assert "objects that no snapshot names, for prune to remove: 5; no fault" in verified.stdout
+    assert "objects that no snapshot names, for prune to remove: 5, 3.05 KiB; no fault" in verified.stdout
     assert threadmill("prune", "--keep-last", "1").returncode == 0
     assert "no snapshot names" not in threadmill("verify").stdout
 
@@ -389,11 +390,12 @@ def test_one_is_said_as_one(threadmill: Command, vault: Path, tree: Path) -> Non
     assert "1 payload: 1 ok" in first.stdout
     assert "nothing had to be encrypted" in threadmill("encrypt", letter).stdout
     assert "verifying …" in threadmill("verify", "--snapshots").stderr
-    assert "1 snapshot and 0 objects would go, 1 snapshot would stay" in (
-        threadmill("prune", "--keep-last", "1", "--dry-run").stdout
+    assert (
+        "1 snapshot, 0 packs and 0 large objects would go, 0 packs would be rewritten (0 B freed), "
+        "1 snapshot would stay" in (threadmill("prune", "--keep-last", "1", "--dry-run").stdout)
     )
-    assert "2 snapshots, 1 object, " in threadmill("status").stdout
-    assert threadmill("verify", "--sample", str(2**63 - 1)).returncode == 0
+    assert "2 snapshots, 1 object (1 pack), " in threadmill("status").stdout
+    assert threadmill("verify", "--sample", "9999999999999TB").returncode == 0
 
 
 def test_an_empty_variable_counts_as_unset(
