@@ -81,7 +81,7 @@ def _postgres_engine(url: URL, *, readonly: bool, timeout_s: float) -> Engine:
     try:
         engine = create_engine(url, pool_pre_ping=True, isolation_level=isolation, connect_args=patience)
     except ImportError as error:
-        reason = f"its driver cannot be used ({_first_line(error)}); install the extra: pip install -e '.[postgres]'"
+        reason = f"its driver cannot be used ({first_line(error)}); install the extra: pip install -e '.[postgres]'"
         raise RecordUnusable(shown(url), reason) from None
     settings = f"SET lock_timeout = {max(1, round(timeout_s * 1000))}"
     if readonly:
@@ -200,11 +200,9 @@ def streamed(connection: Connection, query: Select[Any]) -> Result[Any]:
 
 # A pattern for a driver's message → its meaning for the user and what to do; whether it may pass by itself.
 _MEANINGS = (
-    ("database is locked", "is locked by another process; try again when that has finished", True),
-    ("lock timeout", "is locked by another process; try again when that has finished", True),
+    ("database is locked|lock timeout", "is locked by another process; try again when that has finished", True),
     ("readonly database", "is read-only; give this user the right to write to it, or set THREADMILL_HOME", False),
-    ("disk is full", "the disk is full; make room and run again", False),
-    ("no space left", "the disk is full; make room and run again", False),
+    ("disk is full|no space left", "the disk is full; make room and run again", False),
     ("unable to open database file", "cannot be opened; check that the path exists and may be used", False),
     ("disk i/o error", "the disk reports an I/O error", False),
     ("file is not a database", "is not an SQLite database", False),
@@ -215,11 +213,8 @@ _MEANINGS = (
     ("permission denied", "the server does not let this user do that", False),
     ("read-only transaction", "the server is read-only", False),
     ("too many clients", "the server takes no more connections now", True),
-    ("server closed the connection", "the server has gone away", True),
-    ("terminating connection", "the server has gone away", True),
-    ("connection failed", "the server cannot be reached", True),
-    ("connection is bad|connection refused|failed to resolve", "the server cannot be reached", True),
-    ("connection timeout", "the server cannot be reached", True),
+    ("server closed the connection|terminating connection", "the server has gone away", True),
+    ("connection (failed|is bad|refused|timeout)|failed to resolve", "the server cannot be reached", True),
 )
 
 
@@ -231,7 +226,7 @@ def explained(url: URL) -> Iterator[None]:
     except DBAPIError as error:
         cause = error.orig or error
         said = str(cause).lower()
-        reason, transient = _first_line(cause), error.connection_invalidated
+        reason, transient = first_line(cause), error.connection_invalidated
         for pattern, meaning, passes in _MEANINGS:
             if re.search(pattern, said):
                 reason, transient = f"{meaning} ({reason})", transient or passes
@@ -245,5 +240,6 @@ def explained(url: URL) -> Iterator[None]:
         raise RecordUnusable(shown(url), f"the file is damaged ({error}); restore it from a backup") from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, else its type."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Row, Select, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.engine import streamed
+from db.engine import first_line, streamed
 from db.tables import (
     CASE,
     ENCRYPTION,
@@ -123,7 +123,7 @@ def _readable(
     except (SQLAlchemyError, ValueError, TypeError) as error:
         # Without this, PostgreSQL refuses to read the next run too.
         connection.rollback()
-        reason = (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(getattr(error, "orig", None) or error)
         faults.append(LedgerFault(run_id, f"{otherwise()}: {reason}"))
 
 
@@ -198,7 +198,8 @@ def _line(values: list[object]) -> bytes:
 def _fixed(value: object) -> str:
     """The one text form of a value for which JSON has no type."""
     if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        # Not by strftime, which takes ten times as long.
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     if isinstance(value, bytes):
         return value.hex()
     raise TypeError(f"{type(value).__name__} has no fixed form")

@@ -51,7 +51,7 @@ class Store(Database):
             "covariates": readings(),
             "status": "running",
         }
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             host_row = {"name": host.name, "facts": host.facts}
             host_id = id_of(connection, HOST, {"fingerprint": host.fingerprint}, host_row)
             _mark_crashed(connection, host_id)
@@ -61,7 +61,7 @@ class Store(Database):
 
     def finish_run(self, run_id: int, status: RunStatus, error: str | None = None) -> str | None:
         """Close a run, sum it up, and seal it; the ledger's head then. A run that is closed already stays as it is."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return _close_run(connection, run_id, status, error)
 
     def remove_runs(self, before: datetime) -> int:
@@ -69,19 +69,19 @@ class Store(Database):
 
         The newest run is never removed, so that no number is given twice.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             newest = connection.execute(select(func.max(RUN.c.id))).scalar()
             old = RUN.c.started_at < before, RUN.c.status != "running", RUN.c.id != newest
             run_ids = connection.execute(select(RUN.c.id).where(*old).order_by(RUN.c.id)).scalars().all()
         for run_id in run_ids:
             # One transaction per run: no lock is held for long, and a run is there or gone as a whole.
-            with self._transaction() as connection:
+            with self.transaction() as connection:
                 _remove_run(connection, run_id)
         return len(run_ids)
 
     def roll_up_days(self) -> int:
         """Write the summaries of closed days that are not there yet; how many days."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return roll_up_closed_days(connection, datetime.now(UTC).date())
 
     def optimise(self) -> None:
@@ -115,17 +115,18 @@ class Store(Database):
 
         The mark never goes down: a snapshot that is older than one on record leaves it as it is.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return add_snapshot(connection, row)
 
     def _add(self, add: Callable[[Connection, Sequence[T]], int], rows: Sequence[T]) -> int:
         if not rows:
             return 0
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return add(connection, rows)
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> Iterator[Connection]:
+        """A transaction that holds the one write lock, and is undone after an error."""
         with explained(self._url), self._engine.begin() as connection:
             yield connection
 

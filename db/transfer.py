@@ -8,7 +8,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from typing import IO, Any
 
@@ -33,7 +33,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.types import TypeEngine
 
 from db.backup import back_up, new_file, new_folder
-from db.engine import BUSY_TIMEOUT_S, ROWS_AT_ONCE, explained, open_engine, parse_url, shown, streamed
+from db.engine import BUSY_TIMEOUT_S, ROWS_AT_ONCE, explained, first_line, open_engine, parse_url, shown, streamed
 from db.errors import NotWritten, RecordUnusable
 from db.schema import HEAD, check_readable
 from db.store import Store
@@ -99,7 +99,7 @@ def _writing(path: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        said = str(error.orig).splitlines()[0]
+        said = first_line(error.orig or error)
         raise NotWritten(path, "the disk is full" if "disk is full" in said else said) from error
 
 
@@ -111,22 +111,19 @@ def import_record(path: str, url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> 
     Raises:
         RecordUnusable: there is nothing at `path`, or something at `url` already.
     """
-    # Makes the tables.
-    Store(url, timeout_s=timeout_s).close()
-    target_url = parse_url(url)
-    engine = open_engine(target_url, readonly=False, timeout_s=timeout_s)
-    try:
-        with explained(target_url), _snapshot(f"sqlite:///{path}") as source, engine.begin() as target:
-            if target.execute(select(RUN.c.id).limit(1)).first():
-                raise RecordUnusable(shown(target_url), "has runs already; a record is imported into an empty one")
-            counts = _copy_rows(source, target, shown(target_url))
-            for table in TABLES:
-                if table.c.id.autoincrement and target.dialect.name == "postgresql":
-                    # PostgreSQL's own counter goes on after the ids that were inserted.
-                    counter = func.pg_get_serial_sequence(f'"{table.name}"', "id")
-                    target.execute(select(func.setval(counter, select(func.max(table.c.id)).scalar_subquery())))
-    finally:
-        engine.dispose()
+    with (
+        closing(Store(url, timeout_s=timeout_s)) as store,
+        _snapshot(f"sqlite:///{path}") as source,
+        store.transaction() as target,
+    ):
+        if target.execute(select(RUN.c.id).limit(1)).first():
+            raise RecordUnusable(store.where, "has runs already; a record is imported into an empty one")
+        counts = _copy_rows(source, target, store.where)
+        for table in TABLES:
+            if table.c.id.autoincrement and target.dialect.name == "postgresql":
+                # PostgreSQL's own counter goes on after the ids that were inserted.
+                counter = func.pg_get_serial_sequence(f'"{table.name}"', "id")
+                target.execute(select(func.setval(counter, select(func.max(table.c.id)).scalar_subquery())))
     return counts
 
 

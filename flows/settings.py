@@ -210,7 +210,7 @@ def load_settings() -> Settings:
     return Settings(**given)
 
 
-def settings_with(vault: str | None = None, key_file: str | None = None, jobs: int | None = None) -> Settings:
+def settings_with(vault: str | None, key_file: str | None, jobs: int | None = None) -> Settings:
     """The settings in force, but for the options that are given; an empty path is refused."""
     for option, path in (("--key-file", key_file), ("--vault", vault)):
         # From a shell variable that is not set: the ciphertext would be discarded without a word.

@@ -96,7 +96,7 @@ def test_options_are_described_once() -> None:
     assert twice == []
 
 
-@pytest.mark.parametrize("group", ["", "history", "db", "snapshots"])
+@pytest.mark.parametrize("group", ["", "history", "db", "snapshots", "vault"])
 def test_lists_of_commands_show_first_lines_without_loading_a_command(group: str, environment: dict[str, str]) -> None:
     """The list is made from the sources: 37 modules need not be imported for it."""
     program = (

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from itertools import groupby
 from types import SimpleNamespace
 from typing import Any, Literal, TypeVar
 
@@ -49,16 +48,14 @@ class SeriesReads(RecordReader):
         They come series by series, in the order of `series`, and within a series from the oldest run to the newest;
         `limit` leaves only the newest runs of each series.
         """
-        series = self.series(which)
-        rows = self._summary_rows(_SUMMARIES, series, which, run_id, limit)
-        return [SummaryRow(one, *row[1:]) for one in series for row in rows[one.series_id]]
+        rows = self._summary_rows(_SUMMARIES, self.series(which), which, run_id, limit)
+        return [SummaryRow(one, *row[1:]) for one, row in rows]
 
     def medians(self, which: SeriesFilter, *, limit: int) -> list[MedianRow]:
         """The medians of `summaries` alone, where there are any: a third of the time for questions about all series."""
-        series = self.series(which)
         timed = _MEDIANS.where(SUMMARY.c.median_ns.is_not(None))
-        rows = self._summary_rows(timed, series, which, limit=limit)
-        return [MedianRow(one, *row[1:]) for one in series for row in rows[one.series_id]]
+        rows = self._summary_rows(timed, self.series(which), which, limit=limit)
+        return [MedianRow(one, *row[1:]) for one, row in rows]
 
     def _summary_rows(
         self,
@@ -67,8 +64,8 @@ class SeriesReads(RecordReader):
         time: TimeFilter,
         run_id: int | None = None,
         limit: int | None = None,
-    ) -> Mapping[int, list[Row[Any]]]:
-        """Select columns of `summary`, the first of which is `series_id`: by series, oldest first."""
+    ) -> Iterator[tuple[SeriesRow, Row[Any]]]:
+        """Select columns of `summary`, the first of which is `series_id`: series by series, oldest first."""
         newest = (SUMMARY.c.started_at.desc(), SUMMARY.c.run_id.desc())
         # A run in which the interpreter could not do the case at all says nothing about the series.
         some_rows = or_(SUMMARY.c.n > 0, SUMMARY.c.failed > 0, SUMMARY.c.noisy > 0)
@@ -85,7 +82,7 @@ class SeriesReads(RecordReader):
         for one in queries:
             for row in reversed(self._rows(one)):
                 rows[row[0]].append(row)
-        return rows
+        return ((one, row) for one in series for row in rows[one.series_id])
 
 
 class TrendReads(SeriesReads):
@@ -103,8 +100,7 @@ class TrendReads(SeriesReads):
         """
         series = self.series(which)
         if by == "run":
-            rows = self._summary_rows(_RUNS, series, which, limit=limit)
-            return [_run(one, row) for one in series for row in rows[one.series_id]]
+            return [_run(one, row) for one, row in self._summary_rows(_RUNS, series, which, limit=limit)]
         days = _whole_days(which)
         newest = self._not_rolled_up(series, days, limit)
         older = self._rolled_up(series, days, limit)
@@ -132,19 +128,17 @@ class TrendReads(SeriesReads):
         if last is not None:
             after = _midnight(last + _DAY)
             days = TimeFilter(since=max(days.since or after, after), until=days.until)
-        rows = self._summary_rows(_RUNS, series, days)
-        runs: dict[int, list[tuple[date, list[Row[Any]]]]] = {}
-        for one in series:
-            by_day = groupby(rows[one.series_id], key=lambda row: row.started_at.date())
-            runs[one.series_id] = _newest([(day, list(many)) for day, many in by_day], limit)
-        added_up = self._added_up(series, {day for own in runs.values() for day, many in own if len(many) > 1})
+        runs: dict[SeriesRow, dict[date, list[Row[Any]]]] = defaultdict(lambda: defaultdict(list))
+        for one, row in self._summary_rows(_RUNS, series, days):
+            runs[one][row.started_at.date()].append(row)
+        newest = [(one, day, many) for one, own in runs.items() for day, many in _newest([*own.items()], limit)]
+        added_up = self._added_up(series, {day for _, day, many in newest if len(many) > 1})
         found: _Days = defaultdict(list)
-        for one in series:
-            for day, many in runs[one.series_id]:
-                if len(many) == 1:
-                    found[one.series_id].append(_day(one, _midnight(day), 1, many[0]))
-                elif total := added_up.get((one.series_id, day)):
-                    found[one.series_id].append(_day(one, _midnight(day), total.runs, total))
+        for one, day, many in newest:
+            if len(many) == 1:
+                found[one.series_id].append(_day(one, _midnight(day), 1, many[0]))
+            elif total := added_up.get((one.series_id, day)):
+                found[one.series_id].append(_day(one, _midnight(day), total.runs, total))
         return found
 
     def _added_up(self, series: Sequence[SeriesRow], days: set[date]) -> Mapping[tuple[int, date], SimpleNamespace]:

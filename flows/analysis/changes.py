@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from itertools import pairwise
 from types import ModuleType
 
@@ -133,16 +134,16 @@ def _findings(medians: Sequence[float]) -> list[_Finding]:
 
     A step without a difference is dropped, the weakest first, and the levels on its two sides become one.
     """
+
+    # All but two are the same as in the round before.
+    @cache
+    def ratio_at(begin: int, step: int, end: int) -> Ratio:
+        return ratio_of_medians(medians[begin:step], medians[step:end])
+
     steps = find_steps(medians) if may_differ(medians, MIN_PAIRS, 1 + LEAST_DIFFERENCE) else []
-    ratios: dict[tuple[int, int, int], Ratio] = {}
     while True:
         edges = [0, *steps, len(medians)]
-        places = [*zip(edges, edges[1:], edges[2:], strict=False)]
-        for begin, step, end in places:
-            # All but two are the same as in the round before.
-            if (begin, step, end) not in ratios:
-                ratios[begin, step, end] = ratio_of_medians(medians[begin:step], medians[step:end])
-        found = [(*place, ratios[place]) for place in places]
+        found = [(*place, ratio_at(*place)) for place in zip(edges, edges[1:], edges[2:], strict=False)]
         weak = [
             (abs(math.log(ratio.value)), step)
             for _, step, _, ratio in found

@@ -32,10 +32,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotLine:
-    """A snapshot as `snapshots --json` prints it; `sources` are the encrypted paths, `size_bytes` is of all files."""
+    """A snapshot as `snapshots --json` prints it; `sources` are the encrypted paths, `size_bytes` is of all files.
+
+    A partial one, of a run that is under way or was interrupted, has no number and lists only a part of the files.
+    """
 
     name: str
-    sequence: int
+    sequence: int | None
     created: datetime
     sources: tuple[str, ...]
     entries: int
@@ -50,20 +53,26 @@ app = App(name="snapshots")
 def list_snapshots(*, vault: VaultOption = None, key_file: KeyOption = None, json: Json = False) -> int:
     """List the snapshots of a vault, newest first.
 
+    Partial ones come last: files that a run has made safe so far, for the next run of the same paths to take over.
+
     Exit codes: 0 listed, 1 a snapshot is damaged or not authentic, 2 refused before any work.
 
     Example: threadmill snapshots --vault VAULT --key-file KEY
     """
-    from tasks.vault.lookup import read_snapshot, snapshot_names
+    from tasks.vault.errors import NoSuchSnapshot
+    from tasks.vault.lookup import partial_names, read_snapshot, snapshot_names
 
     with _opened(vault, key_file) as opened:
         lines, faults = [], []
-        for name in reversed(snapshot_names(opened.root)):
+        for name in (*reversed(snapshot_names(opened.root)), *partial_names(opened.root)):
             try:
                 lines.append(snapshot_line(read_snapshot(opened, name)))
+            except NoSuchSnapshot:
+                # A run came to its end since then, and has removed its partial ones.
+                continue
             except VaultError as error:
                 faults.append(str(error))
-    lines.sort(key=lambda line: line.sequence, reverse=True)
+    lines.sort(key=lambda line: line.sequence or 0, reverse=True)
     if json:
         print_json(lines)
     elif lines:
@@ -95,9 +104,9 @@ def show(
         snapshot: latest, or the beginning of its name
         sha256sums: print what `sha256sum -c` reads, to be run in the folder of the vault
     """
-    with _found(vault, key_file, snapshot) as (_, found):
+    with _found(vault, key_file, snapshot) as (opened, found):
         if sha256sums:
-            _print_sums(found)
+            _print_sums(opened, found)
         elif json:
             print_json([_entry_line(entry) for entry in found.entries()])
         else:
@@ -121,7 +130,9 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
         path: as it was when it was encrypted
     """
     from tasks.vault.entries import FileEntry
-    from tasks.vault.objects import decrypt_checked
+    from tasks.vault.holes import Filled
+    from tasks.vault.index import shared_index
+    from tasks.vault.objects import read_object
 
     path = need_path(path)
     wanted = os.fsencode(path).strip(b"/")
@@ -136,7 +147,9 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
             raise CommandFailed("standard output is closed")
         sys.stdout.flush()
         try:
-            decrypt_checked(opened, entry.object, entry.facts.size_bytes, _write, CancelToken())
+            output = Filled(entry.content, _write)
+            read_object(opened, shared_index(opened), entry.content, output.take, CancelToken(), checked=True)
+            output.end()
         except VaultError as error:
             raise CommandFailed(str(error)) from None
     return 0
@@ -185,17 +198,22 @@ def snapshot_line(snapshot: Snapshot) -> SnapshotLine:
     """A snapshot as it is shown."""
     header, totals = snapshot.header, snapshot.totals
     sources = tuple(_shown(source) for source in header.sources)
-    return SnapshotLine(
-        header.name, header.sequence, header.created, sources, totals.entries, totals.files, totals.size_bytes
-    )
+    number = None if header.partial else header.sequence
+    return SnapshotLine(header.name, number, header.created, sources, totals.entries, totals.files, totals.size_bytes)
 
 
-def _print_sums(found: OpenSnapshot) -> None:
-    """Each object once, however many files have its content."""
-    from tasks.vault.entries import FileEntry
+def _print_sums(vault: Vault, found: OpenSnapshot) -> None:
+    """Each pack and each large object once, however many files have their content there."""
+    from tasks.vault.index import shared_index
 
-    for name in dict.fromkeys(entry.object for entry in found.entries() if isinstance(entry, FileEntry)):
-        print(f"{name}  objects/{name[:2]}/{name}")
+    index = shared_index(vault)
+    printed: set[str] = set()
+    for content in found.contents():
+        places = [f"packs/{one.pack[:2]}/{one.pack}" for one in index.find(bytes.fromhex(content.object))]
+        for path in places or [f"objects/{content.object[:2]}/{content.object}"]:
+            if path not in printed:
+                printed.add(path)
+                print(f"{path[-64:]}  {path}")
 
 
 def _text(entry: Entry) -> str:
@@ -217,7 +235,7 @@ class EntryLine:
     """An entry as `snapshots show --json` prints it; a field that its kind does not have is null.
 
     `path_hex` is the path's bytes. `mtime` is null for a time outside of the years 1 to 9999; `mtime_ns`, nanoseconds
-    since 1970, is always exact.
+    since 1970, is always exact. `zstd` is the length of the content's frame, null if it is not compressed.
     """
 
     path: str
@@ -228,6 +246,7 @@ class EntryLine:
     mtime_ns: int
     size_bytes: int | None
     object: str | None
+    zstd: int | None
     target: str | None
 
 
@@ -238,11 +257,12 @@ def _entry_line(entry: Entry) -> EntryLine:
     if isinstance(entry, FileEntry):
         facts = entry.facts
         times = _time(facts.mtime_ns), facts.mtime_ns
-        return EntryLine(path, path_hex, "file", facts.mode, *times, facts.size_bytes, entry.object, None)
+        name, zstd = entry.content.object, entry.content.zstd
+        return EntryLine(path, path_hex, "file", facts.mode, *times, facts.size_bytes, name, zstd, None)
     times = _time(entry.mtime_ns), entry.mtime_ns
     if isinstance(entry, LinkEntry):
-        return EntryLine(path, path_hex, "link", None, *times, None, None, _shown(entry.target))
-    return EntryLine(path, path_hex, "folder", entry.mode, *times, None, None, None)
+        return EntryLine(path, path_hex, "link", None, *times, None, None, None, _shown(entry.target))
+    return EntryLine(path, path_hex, "folder", entry.mode, *times, None, None, None, None)
 
 
 def _time(time_ns: int) -> datetime | None:

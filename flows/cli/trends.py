@@ -185,14 +185,8 @@ def changes(*, which: SeriesList = SeriesList()) -> int:
     asked = which.filter()
     history = load_settings().open_history()
     rows = find_changes(history, asked)[: which.limit]
-    return print_rows(
-        history,
-        rows,
-        Change,
-        which,
-        lambda: CHANGES.fill(rows, without=said_once(row.series for row in rows)),
-        "no step of more than 5 % is shown",
-    )
+    without, nothing = said_once(row.series for row in rows), "no step of more than 5 % is shown"
+    return print_rows(history, rows, Change, which, lambda: CHANGES.fill(rows, without=without), nothing)
 
 
 def slowest(
@@ -214,9 +208,8 @@ def slowest(
         asked = replace(asked, since=(asked.until or datetime.now(UTC)) - _RECENT)
     history = load_settings().open_history()
     rows = history.slowest(asked, absolute=absolute, limit=which.limit)
-    return print_rows(
-        history, rows, SlowRow, which, lambda: SLOWEST.fill(rows, without=said_once(row.series for row in rows))
-    )
+    without = said_once(row.series for row in rows)
+    return print_rows(history, rows, SlowRow, which, lambda: SLOWEST.fill(rows, without=without))
 
 
 def failures(

@@ -19,7 +19,7 @@ from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition, recorded, s
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Step, Tools, open_run
 from flows.jobs.vault import NAME_ANOTHER, VaultWork, VerdictTally, known_snapshot, need_latest, record, run_on_vault
 from flows.settings import Settings
-from flows.text import shown_path, size
+from flows.text import plural, shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits
 from tasks.crypto.secret import KeyFile, KeySource
@@ -37,6 +37,7 @@ from tasks.vault.add import (
 )
 from tasks.vault.content import Making
 from tasks.vault.errors import Verdict, Verdicts, judged
+from tasks.vault.format import INDEX
 from tasks.vault.locks import reading
 from tasks.vault.lookup import LATEST, find_snapshot, newest_snapshot, open_place
 from tasks.vault.portions import RestorePlan, RestorePortion, Wanted
@@ -86,30 +87,33 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
         faults = tuple(_faults(addition, known))
         with open_run(replace(run, parameters=recorded(parameters, settings)), tools) as opened:
             place = addition.vault.place()
-            record(place, 0, tools.store, opened.run_id, Verdicts(faults))
+            rebuilt = tuple(judged("file", f"{INDEX}/{name}", "rebuilt") for name in addition.found.rebuilt)
+            record(place, 0, tools.store, opened.run_id, Verdicts((*faults, *rebuilt)))
 
             interval = PartialInterval(settings.partial_after_s, int(settings.partial_after_gib * 2**30))
-            making = Making(parameters.compression, addition.selection.distrusted)
+            making = Making(parameters.compression, addition.selection.distrusted, parameters.rehash)
 
             def take(done: AddedBatch) -> tuple[Encryption, ...]:
                 addition.put(done, interval)
                 return done.encryptions
 
-            outcome = run_batches(plan, opened, partial(batch_into_vault, place, plan, making, len(faults)), take)
+            step_of = partial(batch_into_vault, place, plan, making, len(faults) + len(rebuilt))
+            outcome = run_batches(plan, opened, step_of, take)
             added = addition.add_snapshot(known.sequence + 1 if known else 1, tools.cancel)
             # The vault first: a record that knows a newer snapshot than the vault has means a rollback.
             snapshot = snapshot_row(opened.run_id, addition, added, outcome.counts)
             tools.store.record_snapshot(snapshot)
-            opened.outcomes.append(_kept(outcome, snapshot, faults))
+            opened.outcomes.append(_kept(outcome, snapshot, faults, len(rebuilt)))
     return opened
 
 
-def _kept(outcome: EncryptionOutcome, row: SnapshotRow, faults: Sequence[Verdict]) -> PartOutcome:
+def _kept(outcome: EncryptionOutcome, row: SnapshotRow, faults: Sequence[Verdict], rebuilt: int) -> PartOutcome:
     """The snapshot, files by status, and the first faults of files and of the vault."""
     words = f"{row.new:,} new, {row.unchanged:,} unchanged, {row.unstable:,} unstable, {row.skipped:,} skipped, "
     words += f"{row.failed:,} failed; {size(row.stored_bytes)} added"
     named = [outcome.named_faults] if outcome.faults else []
     said = [f"snapshot {row.name} (number {row.sequence}): {words}", *named]
+    said += [f"the index of {plural(rebuilt, 'pack')} was written again"] if rebuilt else []
     said += [f"VAULT NOT AS IT WAS: {fault.error}" for fault in faults]
     return PartOutcome(1 if faults else outcome.exit_code, "; ".join(said))
 
@@ -129,7 +133,7 @@ def _encrypt(place: Place, batch: Batch, making: Making, key: KeySource, limits:
 
 
 def _record(place: Place, first: int, store: Store, run_id: int, done: AddedBatch) -> None:
-    store.record_payloads(payload_rows(run_id, done.encryptions, place.vault_id, place.path))
+    store.record_payloads(payload_rows(run_id, done.encryptions, place.vault_id, place.path, done.pack_of))
     verdicts = [replace(judged("pack", name, "stored"), size_bytes=length) for name, length in done.packs]
     verdicts += [replace(judged("object", name, "ok"), size_bytes=length) for name, length in done.proven]
     record(place, first + 2 * done.first, store, run_id, Verdicts(tuple(verdicts)))

@@ -125,7 +125,7 @@ def settle(api: Api, state: str, message: str) -> None:
 
     A lost run would hold its place in the queue, and the queue `measure` has one place.
     """
-    alive = {process.flow_run for process in running_processes()}
+    alive = set(running_processes().values())
     unfinished = api.list(
         "flow_runs", flow_runs={"state": {"type": {"any_": _UNFINISHED}}}, work_pools={"name": {"any_": [POOL]}}
     )

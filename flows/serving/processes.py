@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
@@ -158,18 +158,13 @@ def _how(process: subprocess.Popen[bytes]) -> str:
     return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process; `flow_run` is the id of the flow run that it, or an ancestor of it, runs."""
+def running_processes(token: str | None = None) -> dict[int, str | None]:
+    """The processes of this host by number, or only those with the mark; one that waits to be reaped carries none.
 
-    pid: int
-    flow_run: str | None
-
-
-def running_processes(token: str | None = None) -> list[Process]:
-    """The processes of this host, or only those that carry the mark; one that waits to be reaped carries none."""
+    The value is the id of the flow run that the process, or an ancestor of it, runs.
+    """
     mark = f"{MARK}={token}".encode()
-    found = []
+    found: dict[int, str | None] = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{name}/environ", "rb") as stream:
@@ -179,15 +174,13 @@ def running_processes(token: str | None = None) -> list[Process]:
             continue
         if token is None or mark in entries:
             flow_run = next((entry for entry in entries if entry.startswith(_FLOW_RUN)), None)
-            found.append(Process(int(name), flow_run.removeprefix(_FLOW_RUN).decode() if flow_run else None))
+            found[int(name)] = flow_run.removeprefix(_FLOW_RUN).decode() if flow_run else None
     return found
 
 
 def end_flow_runs(token: str) -> None:
     """Ask every flow run to end, as Prefect's worker would, and wait for it for a while; some may be left."""
-    _ask_to_end(
-        lambda: [process for process in running_processes(token) if process.flow_run], _RUN_GRACE_S, again_s=_AGAIN_S
-    )
+    _ask_to_end(lambda: [pid for pid, run in running_processes(token).items() if run], _RUN_GRACE_S, again_s=_AGAIN_S)
 
 
 def end_all(token: str) -> None:
@@ -203,21 +196,21 @@ def end_all(token: str) -> None:
         time.sleep(_POLL_S)
 
 
-def _ask_to_end(find: Callable[[], Sequence[Process]], grace_s: float, *, again_s: float | None = None) -> None:
+def _ask_to_end(find: Callable[[], Collection[int]], grace_s: float, *, again_s: float | None = None) -> None:
     """Ask once, or every `again_s` seconds: Prefect's worker takes a second time for impatience, and kills itself."""
     asked: dict[int, float] = {}
     give_up = time.monotonic() + grace_s
     while (left := find()) and (now := time.monotonic()) < give_up:
-        due = [one for one in left if one.pid not in asked or (again_s and now - asked[one.pid] > again_s)]
+        due = [pid for pid in left if pid not in asked or (again_s and now - asked[pid] > again_s)]
         _signal(due, signal.SIGTERM)
-        asked.update((process.pid, now) for process in due)
+        asked |= dict.fromkeys(due, now)
         time.sleep(_POLL_S)
 
 
-def _signal(processes: Sequence[Process], number: signal.Signals) -> None:
-    for process in processes:
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
         with suppress(ProcessLookupError, PermissionError):
-            os.kill(process.pid, number)
+            os.kill(pid, number)
 
 
 @contextmanager

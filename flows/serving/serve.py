@@ -211,7 +211,7 @@ def _cancel_flow_runs(api: Api, token: str) -> None:
     asked: set[str] = set()
     give_up = time.monotonic() + _CANCEL_S
     while time.monotonic() < give_up:
-        running = {process.flow_run for process in running_processes(token) if process.flow_run}
+        running = {run for run in running_processes(token).values() if run}
         if not running:
             return
         for flow_run in running - asked:

@@ -54,19 +54,17 @@ def _bytes_per_s(own: Sequence[PayloadRow]) -> float | None:
 # All payloads of a suite and backend.
 SUMS: TableOf[Sequence[PayloadRow]] = TableOf(
     "Payloads by suite and backend",
-    (
-        Column("suite", lambda own: suite_label(own[0].suite)),
-        Column("chain", lambda own: f"{own[0].cipher} → {own[0].digest_algorithm}"),
-        Column("backend", lambda own: own[0].backend),
-        Column("payloads", len, right=True),
-        Column("ok", _counted("ok"), right=True),
-        Column("failed", _counted("failed"), right=True),
-        Column("unstable", _counted("unstable"), right=True),
-        Column("others", lambda own: len(own) - _counted("ok", "failed", "unstable")(own), right=True),
-        Column("median size, bytes", lambda own: median(row.size_bytes for row in _good(own)), number, right=True),
-        Column("median time, ms", lambda own: median(row.wall_ns for row in _good(own)), milliseconds, right=True),
-        Column("MB/s", _bytes_per_s, megabytes, right=True),
-    ),
+    Column("suite", lambda own: suite_label(own[0].suite)),
+    Column("chain", lambda own: f"{own[0].cipher} → {own[0].digest_algorithm}"),
+    Column("backend", lambda own: own[0].backend),
+    Column("payloads", len, right=True),
+    Column("ok", _counted("ok"), right=True),
+    Column("failed", _counted("failed"), right=True),
+    Column("unstable", _counted("unstable"), right=True),
+    Column("others", lambda own: len(own) - _counted("ok", "failed", "unstable")(own), right=True),
+    Column("median size, bytes", lambda own: median(row.size_bytes for row in _good(own)), number, right=True),
+    Column("median time, ms", lambda own: median(row.wall_ns for row in _good(own)), milliseconds, right=True),
+    Column("MB/s", _bytes_per_s, megabytes, right=True),
 )
 
 
@@ -101,23 +99,21 @@ class _Part:
 
 STAGES: TableOf[_Part] = TableOf(
     "Stages by suite and backend",
-    (
-        Column("suite", lambda part: suite_label(part.payloads[0].suite)),
-        Column("backend", lambda part: part.payloads[0].backend),
-        Column("stage", lambda part: part.stages[0].program),
-        Column("payloads", lambda part: len(part.payloads), right=True),
-        Column(
-            "chain's median, ms",
-            lambda part: median(row.wall_ns for row in part.payloads),
-            milliseconds,
-            right=True,
-        ),
-        Column("wall, ms", lambda part: median(stage.wall_ns for stage in part.stages), milliseconds, right=True),
-        Column("CPU, ms", lambda part: median(stage.cpu_ns for stage in part.stages), milliseconds, right=True),
-        Column("wall of chain", lambda part: part.bar.wall, percent, right=True),
-        Column("CPU of chain", lambda part: part.bar.cpu, percent, right=True),
-        Column("MB by CPU second", lambda part: part.bytes_per_cpu_s, megabytes, right=True),
+    Column("suite", lambda part: suite_label(part.payloads[0].suite)),
+    Column("backend", lambda part: part.payloads[0].backend),
+    Column("stage", lambda part: part.stages[0].program),
+    Column("payloads", lambda part: len(part.payloads), right=True),
+    Column(
+        "chain's median, ms",
+        lambda part: median(row.wall_ns for row in part.payloads),
+        milliseconds,
+        right=True,
     ),
+    Column("wall, ms", lambda part: median(stage.wall_ns for stage in part.stages), milliseconds, right=True),
+    Column("CPU, ms", lambda part: median(stage.cpu_ns for stage in part.stages), milliseconds, right=True),
+    Column("wall of chain", lambda part: part.bar.wall, percent, right=True),
+    Column("CPU of chain", lambda part: part.bar.cpu, percent, right=True),
+    Column("MB by CPU second", lambda part: part.bytes_per_cpu_s, megabytes, right=True),
 )
 
 

@@ -27,7 +27,7 @@ class Result(Generic[Finding]):
 def results_of(
     measured: Iterable[Measured], find: Callable[[Iterable[SampleRow]], Iterable[Finding]]
 ) -> tuple[Result[Finding], ...]:
-    """What `find` finds in the samples of each interpreter."""
+    """The findings that `find` makes from the samples of each interpreter."""
     return tuple(
         Result(one, tuple(replace(found, interpreter=one.label) for found in find(one.samples))) for one in measured
     )
@@ -42,50 +42,42 @@ def _outcomes(row: SpeedupFinding | RaceFinding) -> str:
     return words + (f" ({row.noisy} noisy)" if row.noisy else "")
 
 
-def _possible_interval(row: SpeedupFinding) -> str | None:
-    return interval(row.possible_low, row.possible_high)
-
-
-def _loss_rate(rate: float) -> str:
-    return f"loss in {percent(rate)} of trials"
-
-
 SPEEDUPS: TableOf[SpeedupFinding] = TableOf(
     "speed-up over one after the other (median of pairs, 95 % interval), beside what was possible then",
-    (
-        Column("run", lambda row: row.run_id, str, right=True, wide=True),
-        Column("interpreter", lambda row: row.interpreter),
-        Column("workload", lambda row: row.workload),
-        Column("executor", lambda row: row.executor),
-        Column("workers", lambda row: row.workers, right=True, wide=True),
-        Column("time", lambda row: row.median_wall_ns, duration, right=True, wide=True),
-        Column("speed-up", lambda row: row.speedup, factor, right=True),
-        Column("interval", lambda row: _bounds(row.low, row.high, row.pairs), right=True),
-        Column("pairs", lambda row: row.pairs or None, right=True, wide=True),
-        Column("possible", lambda row: row.possible, factor, right=True, wide=True, optional=True),
-        Column("its interval", _possible_interval, right=True, wide=True, optional=True),
-        Column("verdict", lambda row: row.verdict, wide=True),
-        Column("samples", _outcomes, wide=True),
+    Column("run", lambda row: row.run_id, str, right=True, wide=True),
+    Column("interpreter", lambda row: row.interpreter),
+    Column("workload", lambda row: row.workload),
+    Column("executor", lambda row: row.executor),
+    Column("workers", lambda row: row.workers, right=True, wide=True),
+    Column("time", lambda row: row.median_wall_ns, duration, right=True, wide=True),
+    Column("speed-up", lambda row: row.speedup, factor, right=True),
+    Column("interval", lambda row: _bounds(row.low, row.high, row.pairs), right=True),
+    Column("pairs", lambda row: row.pairs or None, right=True, wide=True),
+    Column("possible", lambda row: row.possible, factor, right=True, wide=True, optional=True),
+    Column(
+        "its interval", lambda row: interval(row.possible_low, row.possible_high), right=True, wide=True, optional=True
     ),
+    Column("verdict", lambda row: row.verdict, wide=True),
+    Column("samples", _outcomes, wide=True),
 )
 
 RACES: TableOf[RaceFinding] = TableOf(
     "races: updates lost (median of trials), and what a guard costs",
-    (
-        Column("run", lambda row: row.run_id, str, right=True, wide=True),
-        Column("interpreter", lambda row: row.interpreter),
-        Column("update", lambda row: row.shape or "–"),
-        Column("guard", lambda row: row.guard),
-        Column("threads", lambda row: row.workers, right=True, wide=True),
-        Column("updates per thread", lambda row: row.count, right=True, wide=True),
-        Column("lost", lambda row: row.lost_share, percent, right=True),
-        Column("trials with loss", lambda row: f"{row.with_loss} of {row.exercised}", right=True),
-        Column("not excluded", lambda row: row.bound, _loss_rate, wide=True, optional=True),
-        Column("per update", lambda row: row.update_ns, duration, right=True),
-        Column("switches", lambda row: row.context_switches, number, right=True, wide=True, optional=True),
-        Column("cost", lambda row: row.cost, factor, right=True, wide=True, optional=True),
-        Column("interval", lambda row: _bounds(row.low, row.high, row.pairs), right=True, wide=True, optional=True),
-        Column("verdict", lambda row: row.verdict, wide=True),
-        Column("samples", _outcomes, wide=True),
+    Column("run", lambda row: row.run_id, str, right=True, wide=True),
+    Column("interpreter", lambda row: row.interpreter),
+    Column("update", lambda row: row.shape or "–"),
+    Column("guard", lambda row: row.guard),
+    Column("threads", lambda row: row.workers, right=True, wide=True),
+    Column("updates per thread", lambda row: row.count, right=True, wide=True),
+    Column("lost", lambda row: row.lost_share, percent, right=True),
+    Column("trials with loss", lambda row: f"{row.with_loss} of {row.exercised}", right=True),
+    Column(
+        "not excluded", lambda row: row.bound and f"loss in {percent(row.bound)} of trials", wide=True, optional=True
     ),
+    Column("per update", lambda row: row.update_ns, duration, right=True),
+    Column("switches", lambda row: row.context_switches, number, right=True, wide=True, optional=True),
+    Column("cost", lambda row: row.cost, factor, right=True, wide=True, optional=True),
+    Column("interval", lambda row: _bounds(row.low, row.high, row.pairs), right=True, wide=True, optional=True),
+    Column("verdict", lambda row: row.verdict, wide=True),
+    Column("samples", _outcomes, wide=True),
 )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
 
 from flows.analysis.findings import RaceFinding, quiet_walls
+from flows.analysis.intervals import median
 from flows.analysis.samples import Measured, position
 from flows.analysis.sentences import race_sentences
 from flows.show.finding_tables import RACES, Result
@@ -106,8 +106,8 @@ def _selects(speedups: Sequence[SpeedupResult]) -> Iterator[str]:
         if not right:
             continue
         at_once = all("at once" in str(row.found) for row in right)
-        walls = quiet_walls(row for row in right if row.executor == Executor.SERIAL)
-        took = f", {duration(statistics.median(walls.values()))} for all five" if walls else ""
+        wall_ns = median(quiet_walls(row for row in right if row.executor == Executor.SERIAL).values())
+        took = f", {duration(wall_ns)} for all five" if wall_ns else ""
         does = "returns at once" if at_once else "really waits here"
         yield f"{one.measured.label}, the book's `select` of 0.1 s, five times: {does}{took}."
 
@@ -119,17 +119,15 @@ def _unknown(samples: int) -> str:
 # The run that the figures of each interpreter come from: pairs are of one round, so statistics are of one run.
 MEASURED: TableOf[Measured] = TableOf(
     "Runs shown",
-    (
-        Column("interpreter", lambda row: row.label),
-        Column("experiment", lambda row: row.experiment),
-        Column("host", lambda row: row.host),
-        Column("run", lambda row: row.run_id, str, right=True),
-        Column("started", lambda row: row.started_at),
-        Column("rounds", lambda row: row.rounds, right=True),
-        Column("samples", lambda row: len(row.samples), right=True),
-        Column("noisy", lambda row: row.noisy, right=True),
-        Column("remark", lambda row: row.unknown or None, _unknown),
-    ),
+    Column("interpreter", lambda row: row.label),
+    Column("experiment", lambda row: row.experiment),
+    Column("host", lambda row: row.host),
+    Column("run", lambda row: row.run_id, str, right=True),
+    Column("started", lambda row: row.started_at),
+    Column("rounds", lambda row: row.rounds, right=True),
+    Column("samples", lambda row: len(row.samples), right=True),
+    Column("noisy", lambda row: row.noisy, right=True),
+    Column("remark", lambda row: row.unknown or None, _unknown),
 )
 
 

@@ -214,16 +214,14 @@ def _last(own: Sequence[RunRow]) -> RunRow:
 # All runs of a flow on a host.
 RUN_SUMS: TableOf[Sequence[RunRow]] = TableOf(
     "Runs",
-    (
-        Column("flow", lambda own: own[0].flow),
-        Column("host", lambda own: own[0].host),
-        Column("runs", len, right=True),
-        Column("completed", lambda own: sum(run.status == _GOOD for run in own), right=True),
-        Column("others", lambda own: sum(run.status != _GOOD for run in own), right=True),
-        Column("first started", lambda own: min(run.started_at for run in own)),
-        Column("last started", lambda own: _last(own).started_at),
-        Column("last code version", lambda own: _last(own).code_version),
-    ),
+    Column("flow", lambda own: own[0].flow),
+    Column("host", lambda own: own[0].host),
+    Column("runs", len, right=True),
+    Column("completed", lambda own: sum(run.status == _GOOD for run in own), right=True),
+    Column("others", lambda own: sum(run.status != _GOOD for run in own), right=True),
+    Column("first started", lambda own: min(run.started_at for run in own)),
+    Column("last started", lambda own: _last(own).started_at),
+    Column("last code version", lambda own: _last(own).code_version),
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -11,7 +10,7 @@ from datetime import datetime
 from db.answers import TrendRow
 from db.rows import SampleRow
 from flows.analysis.findings import SpeedupFinding
-from flows.analysis.intervals import Ratio, verdict_on_speedup
+from flows.analysis.intervals import Ratio, median, verdict_on_speedup
 from flows.analysis.samples import Measured, by_case, position, version_numbers
 from flows.analysis.sentences import executor_label, speedup_sentences
 from flows.show.finding_tables import SPEEDUPS, Result
@@ -28,7 +27,6 @@ COMPARED = tuple(one for one in Workload if one is not Workload.WAIT_BOOK)
 Way = tuple[Executor, int]
 # Workload and interpreter, its patch release left out.
 _Key = tuple[str, str]
-_Moments = Mapping[datetime, float]
 
 
 SpeedupResult = Result[SpeedupFinding]
@@ -141,20 +139,15 @@ def time_chart(measured: Measured) -> TimeChart:
 
 
 def _bar(workload: Workload, samples: Sequence[SampleRow]) -> TimeBar:
-    readings = [
-        (one.cpu_ns, one.runq_ns, one.blocked_ns)
+    quiet = [
+        one
         for one in samples
-        if one.outcome == Outcome.OK
-        and not one.noisy
-        and one.cpu_ns is not None
-        and one.runq_ns is not None
-        and one.blocked_ns is not None
+        if one.outcome == Outcome.OK and not one.noisy and None not in (one.cpu_ns, one.runq_ns, one.blocked_ns)
     ]
-    label = executor_label(*_way_of(samples))
-    if not readings:
-        return TimeBar(workload, label, 0, 0, 0, 0)
-    cpu, runq, blocked = (statistics.median(values) for values in zip(*readings, strict=True))
-    return TimeBar(workload, label, cpu, runq, blocked, len(readings))
+    cpu_ns = median(one.cpu_ns for one in quiet) or 0
+    runq_ns = median(one.runq_ns for one in quiet) or 0
+    blocked_ns = median(one.blocked_ns for one in quiet) or 0
+    return TimeBar(workload, executor_label(*_way_of(samples)), cpu_ns, runq_ns, blocked_ns, len(quiet))
 
 
 def _way_of(samples: Sequence[SampleRow]) -> Way:
@@ -163,17 +156,15 @@ def _way_of(samples: Sequence[SampleRow]) -> Way:
 
 TIMES: TableOf[TimeBar] = TableOf(
     "where the time went",
-    (
-        Column("workload", lambda row: row.workload),
-        Column("executor", lambda row: row.label),
-        Column("CPU, ms", lambda row: row.shares and row.cpu_ns, milliseconds, right=True),
-        Column("run queue, ms", lambda row: row.shares and row.runq_ns, milliseconds, right=True),
-        Column("blocked, ms", lambda row: row.shares and row.blocked_ns, milliseconds, right=True),
-        Column("CPU", lambda row: row.shares and row.shares[0], percent, right=True),
-        Column("run queue", lambda row: row.shares and row.shares[1], percent, right=True),
-        Column("blocked", lambda row: row.shares and row.shares[2], percent, right=True),
-        Column("quiet samples", lambda row: row.samples, right=True),
-    ),
+    Column("workload", lambda row: row.workload),
+    Column("executor", lambda row: row.label),
+    Column("CPU, ms", lambda row: row.shares and row.cpu_ns, milliseconds, right=True),
+    Column("run queue, ms", lambda row: row.shares and row.runq_ns, milliseconds, right=True),
+    Column("blocked, ms", lambda row: row.shares and row.blocked_ns, milliseconds, right=True),
+    Column("CPU", lambda row: row.shares and row.shares[0], percent, right=True),
+    Column("run queue", lambda row: row.shares and row.shares[1], percent, right=True),
+    Column("blocked", lambda row: row.shares and row.shares[2], percent, right=True),
+    Column("quiet samples", lambda row: row.samples, right=True),
 )
 
 
@@ -210,13 +201,14 @@ def _speedups_by_day(rows: Sequence[TrendRow]) -> dict[str, dict[_Key, dict[date
     return hosts
 
 
-def _host_blocks(where: str, found: Mapping[_Key, _Moments]) -> Iterator[Block]:
+def _host_blocks(where: str, found: Mapping[_Key, Mapping[datetime, float]]) -> Iterator[Block]:
     keys = sorted(found, key=_by_version)
     title = f"Speed-up by threads, by day{where}"
     panels = []
     for workload in COMPARED:
-        lines = [Line(key[1], _in_order(found[key])) for key in keys if key[0] == workload]
-        panels += [LinePanel(workload, tuple(lines))] if lines else []
+        own = {label: sorted(found[name, label].items()) for name, label in keys if name == workload}
+        lines = tuple(Line(label, tuple(Moment(*one) for one in values)) for label, values in own.items())
+        panels += [LinePanel(workload, lines)] if lines else []
     yield Plot(LineChart(title, "one after the other / threads", tuple(panels), 1.0))
     days = sorted({day for key in keys for day in found[key]})
     yield table_of(
@@ -225,10 +217,6 @@ def _host_blocks(where: str, found: Mapping[_Key, _Moments]) -> Iterator[Block]:
         ((day(at), *(if_known(factor, found[key].get(at)) for key in keys)) for at in days),
         folded=True,
     )
-
-
-def _in_order(found: _Moments) -> tuple[Moment, ...]:
-    return tuple(Moment(day, value) for day, value in sorted(found.items()))
 
 
 def _by_version(key: _Key) -> tuple[str, tuple[int, ...], str]:

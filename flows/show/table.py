@@ -60,25 +60,22 @@ class Table:
         return Table(self.title, tuple(self.columns[place] for place in kept), rows, self.folded)
 
 
-@dataclass(frozen=True, slots=True)
 class TableOf(Generic[Row]):
     """The table of a kind of row, wherever such rows are shown."""
 
-    title: str
-    columns: tuple[Column[Row], ...]
+    def __init__(self, title: str, *columns: Column[Row]) -> None:
+        self._title, self._columns = title, columns
 
     def fill(
         self, rows: Iterable[Row], title: str | None = None, *, without: Collection[str] = (), folded: bool = False
     ) -> Table:
         """The table of these rows; the columns named by `without` are left out."""
         rows = tuple(rows)
-        kept = []
-        for column in self.columns:
-            cells = [column.cell(row) for row in rows]
-            if column.heading not in without and not (column.optional and all(cell is None for cell in cells)):
-                kept.append((column, cells))
+        asked = [column for column in self._columns if column.heading not in without]
+        filled = [(column, [column.cell(row) for row in rows]) for column in asked]
+        kept = [(column, cells) for column, cells in filled if not column.optional or cells.count(None) < len(rows)]
         cells_by_row = tuple(tuple(cells[place] for _, cells in kept) for place in range(len(rows)))
-        return Table(self.title if title is None else title, tuple(one for one, _ in kept), cells_by_row, folded)
+        return Table(self._title if title is None else title, tuple(one for one, _ in kept), cells_by_row, folded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled, SourceChanged, SourceUnreadable
 from tasks.crypto.inputs import Input
-from tasks.files import write_all
+from tasks.files import data_ranges, write_all
 
 Extents = tuple[tuple[int, int], ...]
 
@@ -28,18 +28,7 @@ def extents_of(descriptor: int, status: os.stat_result) -> Extents | None:
     size = status.st_size
     if status.st_blocks * 512 >= size:
         return None
-    extents: list[tuple[int, int]] = []
-    end = 0
-    while end < size:
-        try:
-            begin = os.lseek(descriptor, end, os.SEEK_DATA)
-            end = os.lseek(descriptor, begin, os.SEEK_HOLE)
-        except OSError as error:
-            if error.errno != errno.ENXIO:
-                return None
-            # The rest is a hole, or the file has become shorter, which is noticed after it was read.
-            break
-        extents.append((begin, min(end, size) - begin))
+    extents = [(begin, end - begin) for begin, end in data_ranges(descriptor, 0, size)]
     return None if extents == [(0, size)] else _fewer(extents)
 
 

@@ -156,7 +156,7 @@ class _Tree:
             return
         base = found.path if found.path.endswith(b"/") else found.path + b"/"
         self._levels.append(_Level(name, base, iter(names), descriptor))
-        if len(self._levels) > _OPEN_LEVELS and (far := self._levels[-_OPEN_LEVELS]).descriptor >= 0:
+        if len(self._levels) > _OPEN_LEVELS and (far := self._levels[-_OPEN_LEVELS - 1]).descriptor >= 0:
             os.close(far.descriptor)
             far.descriptor = -1
 

@@ -50,7 +50,7 @@ class Sources:
         try:
             if folder != self._last or self._descriptor < 0:
                 self._enter(folder)
-            return os.open(name, flags, dir_fd=self._descriptor)
+            return os.open(name or b".", flags, dir_fd=self._descriptor)
         except OSError as error:
             if error.errno == errno.ELOOP and not payload.followed:
                 raise SourceSkipped(LINK) from None

@@ -7,8 +7,9 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
@@ -59,7 +60,8 @@ class PartialInterval:
 class AdditionPlan:
     """The result of a walk. `damaged` are newer snapshots of the same sources that cannot be believed.
 
-    `taken_over` are partial snapshots of runs that did not come to their end.
+    `taken_over` are partial snapshots of runs that did not come to their end, `rebuilt` packs whose sidecar was missing
+    or wrong, and is written again.
     """
 
     unchanged: int
@@ -70,6 +72,7 @@ class AdditionPlan:
     previous: str | None
     damaged: tuple[str, ...]
     taken_over: tuple[str, ...] = ()
+    rebuilt: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,8 @@ class Added:
 class AddedBatch:
     """The results of a batch whose objects are in the vault: for the record, and a line of the snapshot for each file.
 
-    `packs` are the names of new packs with their lengths, `proven` distrusted objects that were found to be whole.
+    `packs` are the names of new packs with their lengths, `pack_of` has the pack (its 32 bytes) of each digest that is
+    in one. `proven` are distrusted objects, with their lengths, that were found to be whole.
     """
 
     first: int
@@ -94,6 +98,7 @@ class AddedBatch:
     lines: bytes
     stored_bytes: int
     packs: tuple[tuple[str, int], ...]
+    pack_of: dict[bytes, bytes]
     proven: tuple[tuple[str, int], ...]
 
 
@@ -105,7 +110,8 @@ def add_batch(
     The job that plans the batch holds the `writing` lock. Raises VaultUnwritable or SourceReplaced.
     """
     with PackWriter(vault) as packs, ObjectBatch(vault.root) as objects:
-        writer = ContentWriter(vault, making, shared_index(vault, fix=True), packs, objects)
+        index = shared_index(vault)
+        writer = ContentWriter(vault, making, index, packs, objects)
         with closing(writer):
             encryptions = encrypt_batch(batch, key, limits, cancel, writer.attempt_on)
         objects.commit()
@@ -113,7 +119,11 @@ def add_batch(
     first = batch.payloads[0][0] if batch.payloads else 0
     lines = b"".join(writer.lines.get(ordinal, b"\n") for ordinal, _ in batch.payloads)
     new = tuple((name, length) for name, length, _ in packs.packs)
-    return AddedBatch(first, encryptions, lines, writer.stored_bytes, new, tuple(writer.proven.items()))
+    pack_of = {digest: bytes.fromhex(one.pack) for digest in writer.found for one in index.find(digest)[:1]}
+    packed = iter(writer.packed)
+    for name, _, members in packs.packs:
+        pack_of |= dict.fromkeys(islice(packed, members), bytes.fromhex(name))
+    return AddedBatch(first, encryptions, lines, writer.stored_bytes, new, pack_of, tuple(writer.proven.items()))
 
 
 @contextmanager
@@ -130,7 +140,8 @@ def adding(vault: Vault, selection: SourceSelection, cancel: CancelToken) -> Ite
         stack.enter_context(running(vault.root, run))
         draft = Draft(vault.root)
         stack.callback(draft.close)
-        found = compare(vault, selection, draft.add_line, draft.add_to_do)
+        rebuilt = tuple(shared_index(vault, fix=True).rebuilt)
+        found = replace(compare(vault, selection, draft.add_line, draft.add_to_do), rebuilt=rebuilt)
         draft.end()
         yield Addition(vault, selection, run, began, found, draft)
 

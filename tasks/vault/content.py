@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -26,7 +27,7 @@ from tasks.vault.entries import Content, Extents, FileFacts, begin_file, content
 from tasks.vault.errors import VaultError
 from tasks.vault.format import OBJECTS, PACKED_BYTES, WHOLE_BYTES, BadLine
 from tasks.vault.index import ObjectIndex
-from tasks.vault.objects import ObjectBatch
+from tasks.vault.objects import NewObject, ObjectBatch
 from tasks.vault.packs import PackWriter, open_stored
 from tasks.vault.vault import Vault
 
@@ -41,10 +42,11 @@ _LOOK_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """How objects are made. Files of objects that are `distrusted` (64 hex digits) are encrypted again."""
+    """How objects are made. `distrusted` ones (64 hex digits), or all with `rehash`, count only if they are whole."""
 
     compression: Compression = "auto"
     distrusted: frozenset[str] = frozenset()
+    rehash: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,15 @@ class ContentWriter:
         """The line of each good file, by ordinal."""
         self.proven: dict[str, int] = {}
         """The distrusted objects that have turned out to be whole, with their lengths."""
+        self.packed: list[bytes] = []
+        """The new members of packs, in their order."""
+        self.found: list[bytes] = []
+        """The digests of new files that were in the vault already."""
         self.stored_bytes = 0
         self._key = vault.need_key()
         self._root = vault.root
         self._random_salts = vault.random_salts
-        self._distrusted = making.distrusted
+        self._making = making
         self._index = index
         self._packs = packs
         self._objects = objects
@@ -117,8 +123,28 @@ class ContentWriter:
         except BadLine:
             # The extents of a file that was larger.
             return None
-        there = known.extents == extents and known.object not in self._distrusted
-        return known if there and self._index.has(bytes.fromhex(known.object), known.stored_bytes) else None
+        if known.extents != extents or not self._index.has(bytes.fromhex(known.object), known.stored_bytes):
+            return None
+        if known.object in self._making.distrusted or self._making.rehash:
+            if not self._is_whole(known):
+                return None
+            self._prove(known.object, known.stored_bytes)
+        return known
+
+    def _is_whole(self, known: Content) -> bool:
+        """Whether the bytes of an object fit its name."""
+        with suppress(OSError, VaultError):
+            if known.packed:
+                bodies = map(self._index.read, self._index.find(bytes.fromhex(known.object)))
+                return any(hashlib.sha256(body).hexdigest() == known.object for body in bodies)
+            descriptor, _ = open_stored(self._root, OBJECTS, known.object)
+            with closed_after(descriptor), open(descriptor, "rb", closefd=False) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == known.object
+        return False
+
+    def _prove(self, name: str, length: int) -> None:
+        if name in self._making.distrusted:
+            self.proven[name] = length
 
     def _whole(self, file: _OpenFile) -> tuple[Attempted, bytes]:
         """Work on content that fits into memory, in one buffer; also the end of its line."""
@@ -162,18 +188,23 @@ class ContentWriter:
         if digest in self._made:
             return done
         self._made.add(digest)
+        # Of two copies one is whole from now on.
+        self._prove(digest.hex(), length)
         if self._index.same(digest, stored):
-            if (name := digest.hex()) in self._distrusted:
-                self.proven[name] = length
+            self.found.append(digest)
             return done
         self.stored_bytes += length
         if packed:
-            self._packs.add(digest, length)
+            self._add_packed(digest, length)
         else:
             with self._objects.new() as made:
                 made.write(stored)
             self._objects.keep(made, digest.hex())
         return done
+
+    def _add_packed(self, digest: bytes, length: int) -> None:
+        self._packs.add(digest, length)
+        self.packed.append(digest)
 
     def _by_backend(self, salt: bytes, body: bytes, stored: memoryview, file: _OpenFile) -> Encrypted:
         at = 0
@@ -192,9 +223,27 @@ class ContentWriter:
         if file.known is not None and self._still_large(file.known, file):
             return self._unchanged(file, file.known), file.tail
         salt = os.urandom(SALT_BYTES)
-        with self._objects.new() as made:
-            done, mac, zstd = self._pour(file, salt, made.write, compress=self._shrinks(file))
-        self._objects.keep(made, done.digest.hex())
+        held = bytearray()
+        with ExitStack() as stack:
+            made: NewObject | None = None
+
+            def store(piece: bytes | memoryview) -> None:
+                nonlocal made
+                if made is None:
+                    held.extend(piece)
+                    if len(held) <= PACKED_BYTES:
+                        return
+                    made = stack.enter_context(self._objects.new())
+                    piece = bytes(held)
+                made.write(piece)
+
+            done, mac, zstd = self._pour(file, salt, store, compress=self._shrinks(file))
+        if made is not None:
+            self._objects.keep(made, done.digest.hex())
+        else:
+            # It has shrunk so much that it goes into a pack.
+            self._packs.reserve(len(held))[: len(held)] = held
+            self._add_packed(done.digest, len(held))
         length = done.ciphertext_bytes or 0
         self.stored_bytes += length
         done = Encrypted(done.digest, file.before.st_size, length, done.stages, file.before)
@@ -259,14 +308,11 @@ class ContentWriter:
 
     def _beginning(self, known: Content, length: int) -> bytes:
         """The first bytes of an object that is there, unchecked; empty if they cannot be read."""
-        try:
+        with suppress(OSError, VaultError):
             if known.packed:
                 for location in self._index.find(bytes.fromhex(known.object)):
                     return self._index.read(location._replace(length=min(length, location.length)))
-            else:
-                descriptor, _ = open_stored(self._root, OBJECTS, known.object)
-                with closed_after(descriptor):
-                    return os.pread(descriptor, length, 0)
-        except (OSError, VaultError):
-            pass
+            descriptor, _ = open_stored(self._root, OBJECTS, known.object)
+            with closed_after(descriptor):
+                return os.pread(descriptor, length, 0)
         return b""

@@ -50,9 +50,8 @@ PACKED_BYTES = 1 << 20
 PACK_BYTES = 16 << 20
 # Content of at most this length is read into memory in one go, so that its salt and MAC are of the bytes encrypted.
 WHOLE_BYTES = 16 << 20
-# No frame needs more memory than this to be decompressed, and none that does is read.
+# No frame that needs more memory than this is decompressed; writers stay below it up to level 19.
 WINDOW_BYTES = 8 << 20
-_FRAME_HEADER_BYTES = 18
 # So much of a frame makes 32 MiB at most.
 _FRAME_PIECE_BYTES = 1 << 10
 
@@ -109,14 +108,9 @@ def unpack_frame(pieces: Iterable[bytes | memoryview], most: int) -> Iterator[by
 
     A frame may ask for any memory and grow without end: 4 bytes of it can stand for 128 KiB of zeros.
     """
-    frame: zstandard.ZstdDecompressionObj | None = None
+    frame = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).decompressobj()
     try:
         for piece in pieces:
-            if frame is None:
-                # The decompressor has a limit of its own, which it ignores where the frame is one segment.
-                if zstandard.get_frame_parameters(bytes(piece[:_FRAME_HEADER_BYTES])).window_size > WINDOW_BYTES:
-                    raise BadFrame("asks for too much memory")
-                frame = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).decompressobj()
             for at in range(0, len(piece), _FRAME_PIECE_BYTES):
                 if frame.eof:
                     raise BadFrame("goes on after its end")
@@ -126,8 +120,8 @@ def unpack_frame(pieces: Iterable[bytes | memoryview], most: int) -> Iterator[by
                     raise BadFrame("has more content than it may have")
                 yield content
     except zstandard.ZstdError as error:
-        raise BadFrame(f"is no zstd frame: {error}") from None
-    if frame is None or not frame.eof:
+        raise BadFrame(f"is no zstd frame that is taken here: {error}") from None
+    if not frame.eof:
         raise BadFrame("was cut off")
     if frame.unused_data:
         raise BadFrame("goes on after its end")

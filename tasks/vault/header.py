@@ -1,4 +1,4 @@
-"""The first and the last line of a snapshot, or of a partial one: its header, and its totals."""
+"""Header and totals of a snapshot, or of a partial one, and the order of the entries between them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from tasks.vault.entries import Entry, FolderEntry
 from tasks.vault.format import BadLine, Json, decode_line, decode_path, encode_path, need_int, need_keys, need_text
 
 FORMAT = "threadmill-snapshot"
@@ -109,3 +110,28 @@ def decode_totals(value: Mapping[str, Json]) -> Totals:
     """The totals of a line that was decoded; raises BadLine."""
     need_keys(value, _FOOTER_KEYS)
     return Totals(*(need_int(value[key], "totals", most=2**80) for key in ("entries", "files", "size_bytes")))
+
+
+def order_key(path: bytes) -> bytes:
+    """Sorts paths as a walk meets them: a folder, then all that is in it, then its next sibling."""
+    # NUL is in no path and is less than every other byte.
+    return path.replace(b"/", b"\0")
+
+
+class Order:
+    """Checks that entries come in the order of a walk, each once, and none below a file or link."""
+
+    def __init__(self) -> None:
+        self._last = b""
+        self._barrier: bytes | None = None
+
+    def check(self, entry: Entry) -> None:
+        """Take the next one; raises BadLine."""
+        key = order_key(entry.path)
+        if key <= self._last:
+            raise BadLine("is out of order, or lists a path twice")
+        # Entries below a path follow it at once.
+        if self._barrier is not None and key.startswith(self._barrier):
+            raise BadLine("has a path below a file or a link")
+        self._last = key
+        self._barrier = None if isinstance(entry, FolderEntry) else key + b"\0"

@@ -40,9 +40,10 @@ _OPEN_PACKS = 64
 # Neighbours are read together; what a forged sidecar asks for beyond this is refused.
 _LONGEST_READ = 4 * PACKED_BYTES
 _PIECE_BYTES = 1 << 20
-# A large object is a member of pack -1. Sidecars are sorted, so that each fills the tree from left to right.
-_MEMBERS = """CREATE TABLE member (digest BLOB, pack INTEGER, block INTEGER, length INTEGER,
-    PRIMARY KEY (digest, pack, block)) WITHOUT ROWID"""
+# A large object is a member of pack -1. What a forged sidecar names beyond the longest member is left out. Sidecars are
+# sorted, so that each fills the tree from left to right.
+_MEMBERS = f"""CREATE TABLE member (digest BLOB, pack INTEGER, block INTEGER, length INTEGER,
+    PRIMARY KEY (digest, pack, block), CHECK (pack < 0 OR length <= {PACKED_BYTES})) WITHOUT ROWID"""
 _NAMED = "CREATE TABLE named (digest BLOB, length INTEGER, PRIMARY KEY (digest, length)) WITHOUT ROWID"
 _FIND = "SELECT pack, block, length FROM member WHERE digest = ? AND pack >= 0"
 _HAS = "SELECT 1 FROM member WHERE digest = ? AND length = ? LIMIT 1"
@@ -133,11 +134,10 @@ class ObjectIndex:
                     return True
         except sqlite3.Error as error:
             raise ScratchFull(str(error)) from None
-        if stored_bytes > PACKED_BYTES:
-            name = digest.hex()
-            with suppress(OSError), folder(self._root, OBJECTS, name[:2]) as parent:
-                status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-                return stat.S_ISREG(status.st_mode) and status.st_size == stored_bytes
+        name = digest.hex()
+        with suppress(OSError), folder(self._root, OBJECTS, name[:2]) as parent:
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            return stat.S_ISREG(status.st_mode) and status.st_size == stored_bytes
         return False
 
     def same(self, digest: bytes, body: memoryview) -> bool:
@@ -154,7 +154,9 @@ class ObjectIndex:
         if location.length > _LONGEST_READ:
             raise VaultChanged(self._root, f"the index of pack {location.pack} names {location.length:,} bytes at once")
         try:
-            return os.pread(self._pack(location.pack).descriptor, location.length, location.offset)
+            # By a name, so that it stays open meanwhile.
+            opened = self._pack(location.pack)
+            return os.pread(opened.descriptor, location.length, location.offset)
         except FileNotFoundError:
             raise ObjectMissing(self._root, f"pack {location.pack} is missing") from None
         except OSError as error:

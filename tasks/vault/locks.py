@@ -130,8 +130,9 @@ def _open(root: str, access: int) -> int:
 
 @contextmanager
 def _folder_lock(root: str, folder: str, cancel: CancelToken) -> Iterator[None]:
+    # A program that copied the vault may have left an empty folder out.
     with on_disk(root):
-        descriptor = open_folder(root, folder)
+        descriptor = open_folder(root, folder, make=True)
     with closed_after(descriptor):
         _lock(descriptor, fcntl.LOCK_EX, root, cancel)
         yield

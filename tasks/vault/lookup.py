@@ -129,10 +129,6 @@ def peek(root: str, name: str) -> Header:
 
 
 def _first_line(file: BinaryIO) -> bytes:
-    beginning = file.read(_PEEK_BYTES)
-    if zstandard.get_frame_parameters(beginning).window_size > WINDOW_BYTES:
-        raise BadLine("asks for too much memory")
-    file.seek(0)
     text = b""
     with zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).stream_reader(file, read_size=_PEEK_BYTES) as reader:
         while b"\n" not in text and len(text) < LONGEST_HEADER and (piece := reader.read(_PEEK_BYTES)):

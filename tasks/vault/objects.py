@@ -1,4 +1,4 @@
-"""Objects: large ones are files of their own, small ones are members of packs; either way the bytes are the same.
+"""Objects: small ones are members of packs, large ones are files of their own; either way the bytes are the same.
 
 CTR takes any bytes and any key without complaint, and who writes to a vault can bend what it gives: plaintext is good
 only once the digest of its object fits, and no decompressor sees a byte of it before.
@@ -22,8 +22,8 @@ from tasks.crypto.errors import Cancelled
 from tasks.files import ReadFailed, ReadTwice, closed_after, open_folder, open_new, sync_file_system, write_all
 from tasks.suites import HEADER_BYTES, MAGIC
 from tasks.vault.entries import Content
-from tasks.vault.errors import ObjectMissing, VaultChanged, VaultError, on_disk
-from tasks.vault.format import OBJECTS, PACKED_BYTES, TEMPORARY
+from tasks.vault.errors import VaultChanged, VaultError, on_disk
+from tasks.vault.format import OBJECTS, PACKED_BYTES, TEMPORARY, WINDOW_BYTES
 from tasks.vault.index import ObjectIndex
 from tasks.vault.packs import move, opened_stored, sync_names
 from tasks.vault.vault import Vault
@@ -31,8 +31,6 @@ from tasks.vault.vault import Vault
 # Of more objects than this the file system is told to write everything down at once: one wait instead of many.
 _ONE_BY_ONE = 8
 _PIECE_BYTES = 256 << 10
-# What a frame may ask for; writers stay below it up to level 19.
-_WINDOW_BYTES = 8 << 20
 # A cipher may ask for a block more than it gives.
 _SLACK = 15
 
@@ -148,8 +146,8 @@ def read_object(
     A large object that is not compressed is hashed as it is decrypted. With `checked` it is read twice, so that nothing
     is given out before all of it was hashed: for output that stays. Raises ObjectMissing, VaultChanged or VaultError.
     """
-    if content.packed:
-        _read_packed(vault, index, content, take)
+    if content.packed and (body := _packed(vault, index, content)) is not None:
+        decrypt_whole(vault, content, memoryview(body), take)
         return
     with opened_stored(vault.root, OBJECTS, content.object) as (descriptor, length):
         # Check the length first, so that a huge sparse object is not read to its end.
@@ -182,9 +180,9 @@ def decrypt_whole(vault: Vault, content: Content, body: memoryview, take: Take) 
         frame.end()
 
 
-def _read_packed(vault: Vault, index: ObjectIndex, content: Content, take: Take) -> None:
-    """Any good copy does."""
-    error: VaultError = ObjectMissing(vault.root, f"object {content.object} is missing")
+def _packed(vault: Vault, index: ObjectIndex, content: Content) -> bytes | None:
+    """A good copy of an object in a pack; None if no pack has one. Raises the error of a bad one."""
+    error: VaultError | None = None
     for location in index.find(bytes.fromhex(content.object)):
         try:
             body = index.read(location)
@@ -192,10 +190,11 @@ def _read_packed(vault: Vault, index: ObjectIndex, content: Content, take: Take)
             error = unreadable
             continue
         if fits(content, body):
-            decrypt_whole(vault, content, memoryview(body), take)
-            return
+            return body
         error = _misfit(vault, content)
-    raise error
+    if error is not None:
+        raise error
+    return None
 
 
 def _read_once(vault: Vault, content: Content, descriptor: int, take: Take, cancel: CancelToken) -> None:
@@ -260,7 +259,7 @@ class _Decompressors(threading.local):
     """A decompressor for each thread: to make one takes longer than to use it."""
 
     def __init__(self) -> None:
-        self.one = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+        self.one = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES)
 
 
 _decompressors = _Decompressors()
@@ -284,7 +283,7 @@ class _Frame:
         self._content = content
         self._take = take
         self._left = content.plain_bytes
-        decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+        decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES)
         self._writer = decompressor.stream_writer(cast("IO[bytes]", self), closefd=False)
 
     def put(self, piece: memoryview) -> None:

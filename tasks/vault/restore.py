@@ -7,15 +7,16 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled, CryptoError
-from tasks.files import FolderIdentity, closed_after, data_ranges, open_new, rename_new, sync_file_system, write_all
+from tasks.files import FolderIdentity, closed_after, open_new, rename_new, sync_file_system
 from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry, decode_entry
 from tasks.vault.errors import TargetUnusable, VaultError, Verdict, Verdicts, judged, status_of
+from tasks.vault.holes import has_holes, placed, written
 from tasks.vault.index import Location, ObjectIndex, shared_index
 from tasks.vault.objects import Take, decrypt_whole, fits, read_object
 from tasks.vault.portions import RestorePortion
@@ -152,7 +153,7 @@ class _Restoration:
             os.unlink(part, dir_fd=parent)
             descriptor = open_new(part, parent)
         try:
-            self._decrypt(entry.content, _written(descriptor, entry.content))
+            self._decrypt(entry.content, written(descriptor, entry.content))
             if entry.content.extents is not None:
                 os.ftruncate(descriptor, entry.facts.size_bytes)
             _settle(entry, descriptor)
@@ -176,13 +177,13 @@ class _Restoration:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size != entry.facts.size_bytes:
                 return False
-            same = _has_holes(descriptor, entry.content)
+            same = has_holes(descriptor, entry.content)
 
             def compare(piece: memoryview, at: int) -> None:
                 nonlocal same
                 same = same and os.pread(descriptor, len(piece), at) == piece
 
-            self._decrypt(entry.content, _placed(entry.content, compare))
+            self._decrypt(entry.content, placed(entry.content, compare))
             if same:
                 _settle(entry, descriptor)
             return same
@@ -258,50 +259,6 @@ def _read_run(index: ObjectIndex, run: Sequence[tuple[bytes, Location]]) -> dict
         # Each object says for itself what is wrong.
         return {}
     return {digest: read[one.offset - first.offset :][: one.length] for digest, one in run}
-
-
-def _placed(content: Content, take: Callable[[memoryview, int], object]) -> Take:
-    """A `take` for pieces of plaintext, which calls another one with each piece and its offset in the file."""
-    ranges = iter(content.extents or ((0, content.size_bytes),))
-    at, end = 0, 0
-
-    def place(piece: memoryview) -> None:
-        nonlocal at, end
-        while piece:
-            if at == end:
-                at, length = next(ranges)
-                end = at + length
-            part = piece[: end - at]
-            take(part, at)
-            at += len(part)
-            piece = piece[len(part) :]
-
-    return place
-
-
-def _written(descriptor: int, content: Content) -> Take:
-    """Writes pieces of plaintext to where they belong; holes stay holes."""
-    if content.extents is None:
-        return lambda piece: write_all(descriptor, piece)
-
-    def write(piece: memoryview, at: int) -> None:
-        os.lseek(descriptor, at, os.SEEK_SET)
-        write_all(descriptor, piece)
-
-    return _placed(content, write)
-
-
-def _has_holes(descriptor: int, content: Content) -> bool:
-    """Whether a file has nothing but zeros outside of the extents."""
-    if content.extents is None:
-        return True
-    ends = [0, *(end for offset, length in content.extents for end in (offset, offset + length)), content.size_bytes]
-    for gap, gap_end in zip(ends[::2], ends[1::2], strict=True):
-        for begin, end in data_ranges(descriptor, gap, gap_end):
-            for at in range(begin, end, _LONGEST_READ):
-                if any(os.pread(descriptor, min(_LONGEST_READ, end - at), at)):
-                    return False
-    return True
 
 
 def _settle(entry: FileEntry, descriptor: int) -> None:

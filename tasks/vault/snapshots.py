@@ -18,7 +18,7 @@ import zstandard
 
 from tasks.files import ReadFailed, ReadTwice, closed_after, open_folder, open_regular, write_all
 from tasks.suites import HEADER_BYTES
-from tasks.vault.entries import Content, Entry, FileEntry, Order, decode_entry
+from tasks.vault.entries import Content, Entry, FileEntry, decode_entry
 from tasks.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
 from tasks.vault.format import (
     LONGEST_LINE,
@@ -29,7 +29,7 @@ from tasks.vault.format import (
     split_lines,
     unpack_frame,
 )
-from tasks.vault.header import Header, Totals, decode_header, decode_totals
+from tasks.vault.header import Header, Order, Totals, decode_header, decode_totals
 from tasks.vault.vault import Vault
 
 # Ten million entries have about 3 GB of text, and a fifth of it compressed. Larger ones are neither written nor read.
@@ -141,15 +141,17 @@ class OpenSnapshot:
         rest = b""
         for piece in self._text():
             block, newline, rest = (rest + piece).rpartition(b"\n")
-            block += newline
             if len(rest) > LONGEST_HEADER:
                 raise self._invalid("has a line that is too long")
+            block += newline
             plain = _PLAIN_OBJECT.findall(block)
             if len(plain) == block.count(b'"object":"'):
                 for size, digest, zstd in plain:
                     yield unhexlify(digest), HEADER_BYTES + int(zstd or size)
-                continue
-            yield from self._named_by(block)
+            else:
+                yield from self._named_by(block)
+        if rest:
+            raise self._invalid("does not end with a line")
 
     def _named_by(self, block: bytes) -> Iterator[tuple[bytes, int]]:
         try:

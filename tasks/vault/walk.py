@@ -17,18 +17,10 @@ from pathspec.patterns.gitignore import GitIgnorePatternError
 from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import Walked, outermost, parents, walk
 from tasks.suites import HEADER_BYTES
-from tasks.vault.entries import (
-    FileFacts,
-    FolderEntry,
-    LinkEntry,
-    begin_file,
-    decode_entry,
-    decode_tail,
-    order_key,
-    path_field,
-)
+from tasks.vault.entries import FileFacts, FolderEntry, LinkEntry, begin_file, decode_entry, decode_tail, path_field
 from tasks.vault.errors import SnapshotInvalid
 from tasks.vault.format import WHOLE_BYTES, BadLine
+from tasks.vault.header import order_key
 from tasks.vault.index import shared_index
 from tasks.vault.snapshots import OpenSnapshot
 from tasks.vault.vault import Vault

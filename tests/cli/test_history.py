@@ -152,8 +152,10 @@ def test_lists_of_one_vault(threadmill: Command, key_file: Path, tmp_path: Path)
     del key_file
     (tmp_path / "letter").write_text("dear reader")
     for vault in ("one", "two"):
+        assert threadmill("vault", "init", vault).returncode == 0
         assert threadmill("encrypt", "letter", "--vault", vault).returncode == 0
     (tmp_path / "one").rename(tmp_path / "earlier")
+    assert threadmill("vault", "init", "one").returncode == 0
     assert threadmill("encrypt", "letter", "--vault", "one").returncode == 0
     earlier, two, one = (row["vault_id"] for row in reversed(read_json(threadmill("history", "snapshots", "--json"))))
     assert len({earlier, two, one}) == 3

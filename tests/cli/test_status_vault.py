@@ -57,6 +57,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Site:
         (folder / "tree" / name).write_text(name)
     settle()
     assert site.threadmill("keygen", "key").returncode == 0
+    assert site.threadmill("vault", "init", "vault").returncode == 0
     assert site.threadmill("encrypt", "tree").returncode == 0
     (folder / "tree" / "c").write_text("c")
     assert site.threadmill("encrypt", "tree").returncode == 0

@@ -63,7 +63,7 @@ def seal_kept(url: str) -> None:
 def seal_again(url: str) -> None:
     """Rewrite the whole chain."""
     alter(url, "DELETE FROM ledger")
-    with closing(Store(url)) as store, store._transaction() as connection:
+    with closing(Store(url)) as store, store.transaction() as connection:
         for run_id in (1, 2, 3):
             seal(connection, run_id)
 

@@ -133,7 +133,7 @@ def test_removed_runs_stay_provable(record: str) -> None:
 def test_rows_of_vaults_that_were_altered_before_their_removal_stay_a_fault(record: str) -> None:
     """The ledger goes on saying that it was not what was sealed."""
     with closing(Store(record)) as store, closing(History(record)) as history:
-        with store._transaction() as connection:
+        with store.transaction() as connection:
             connection.exec_driver_sql("UPDATE verdict SET wall_ns = 1 WHERE run_id = 4 AND ordinal = 0")
         store.start_run(RUN)
         store.remove_runs(datetime.now(UTC))

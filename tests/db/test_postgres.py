@@ -173,13 +173,13 @@ def test_server_that_goes_away_may_come_back(postgres_server: Server, postgres_u
     cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608 - ours
 
     def interrupted() -> None:
-        with store._transaction() as connection:
+        with store.transaction() as connection:
             postgres_server.execute(cut)
             connection.execute(text("SELECT 1"))
 
     with pytest.raises(RecordUnusable, match="gone away") as caught:
         interrupted()
     assert caught.value.transient
-    with store._transaction() as connection:
+    with store.transaction() as connection:
         assert connection.execute(text("SELECT 1")).scalar() == 1
     store.close()

@@ -147,7 +147,7 @@ def test_locked_database_is_one_clear_line(store: Store, database_url: str) -> N
     """Somebody else's write lock is waited for, then named; it may pass, and nothing is half-written."""
     run_id = store.start_run(RUN)
     other = Store(database_url)
-    with other._transaction(), pytest.raises(RecordUnusable, match="locked by another process") as caught:
+    with other.transaction(), pytest.raises(RecordUnusable, match="locked by another process") as caught:
         store.record_payloads(payload_rows(run_id, encryptions(*random_payloads(3))))
     assert caught.value.transient
     other.close()
@@ -224,7 +224,7 @@ def test_text_that_databases_refuse_is_written_readably(store: Store, history: H
 
 def test_newer_schema_is_refused(store: Store, database_url: str) -> None:
     """What a newer program wrote is neither read nor written."""
-    with store._transaction() as connection:
+    with store.transaction() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     for opened in (Store, History):
         with pytest.raises(SchemaTooNew, match="newer") as caught:

@@ -181,7 +181,7 @@ def test_storing_makes_another_series(store: Store, history: History) -> None:
     assert len({row.series.track for row in rows}) == 2
     assert [len(history.times(run_id)) for run_id in (1, 2)] == [1, 1]
     assert {row.series.kept for row in history.slowest(SeriesFilter())} == {False, True}
-    with store._transaction() as connection:
+    with store.transaction() as connection:
         keys = connection.exec_driver_sql("SELECT key, track FROM series ORDER BY id").all()
     assert [("kept" in row.key, "kept" in row.track) for row in keys] == [(False, False), (True, True)]
 
@@ -203,7 +203,7 @@ def test_proven_takes_no_memory(store: Store, history: History, run_id: int) -> 
     """Many objects stream by."""
     store.record_verdicts(verdict_rows(run_id, [Verdict(name_of(0))]))
     count = 15_000
-    with store._transaction() as connection:
+    with store.transaction() as connection:
         vault = connection.execute(select(VAULT.c.id)).scalar_one()
         row = {"run_id": run_id, "vault_id": vault, "kind": "object", "status": "ok", "checked_at": START, "wall_ns": 1}
         for first in range(1, count, 5_000):

@@ -251,6 +251,7 @@ def protected(
     for name in ("letters/one", "letters/two", "photo"):
         (folder / name).write_text(name)
     assert serve.threadmill("keygen", "key").returncode == 0
+    assert serve.threadmill("vault", "init", "vault").returncode == 0
     try:
         serve.start()
         yield serve
@@ -294,7 +295,7 @@ def test_files_come_from_the_settings(protected: Served) -> None:
 
 def test_status_tells_deployments_with_what_is_wrong(protected: Served) -> None:
     """All is well after a start and a good run; a failed run needs attention and is named."""
-    # The vault of the settings is made by the first run; until then it is missing, which needs attention.
+    # Until the first run the vault of the settings has no snapshot, which needs attention.
     protected.completed(protected.request("encrypt-files"))
     wait_until(lambda: protected.threadmill("status").returncode == 0, "all is not well", PATIENCE_S)
     report = read_json(protected.threadmill("status", "--json"))

@@ -17,6 +17,8 @@ import pytest
 
 from db.history import History, SnapshotFilter, VerdictFilter
 from db.rows import RunRow
+from tasks.crypto.secret import KeyFile
+from tasks.vault.vault import init_vault
 from tests.server.test_prefect import artifacts_of, edges, flow_run_of, log_of, task_runs_of
 from tests.support.commands import BIN, Command, clean_environment, read_json
 from tests.support.prefect_api import Ask
@@ -217,10 +219,9 @@ def test_what_there_is_not_is_refused(life: Life, ask: Ask) -> None:
 
 @pytest.fixture
 def vault(on_server: dict[str, str], key_file: Path, tmp_path: Path) -> Path:
-    """Where the vault of the test is to be; its commands run as flow runs."""
-    del key_file
+    """The vault of the test; its commands run as flow runs."""
     on_server["THREADMILL_VAULT"] = str(tmp_path / "vault")
-    return tmp_path / "vault"
+    return Path(init_vault(on_server["THREADMILL_VAULT"], KeyFile(str(key_file)).secret()).root)
 
 
 def test_a_vault_that_takes_no_more_fails_the_flow_run(
@@ -236,7 +237,8 @@ def test_a_vault_that_takes_no_more_fails_the_flow_run(
         (tmp_path / "files" / str(number)).write_bytes(os.urandom(20_000))
     disk = tmp_path / "disk"
     disk.mkdir()
-    command = [str(BIN / "threadmill"), "encrypt", str(tmp_path / "files"), "--vault", str(disk / "vault")]
+    script = '"$0" vault init "$2" && exec "$0" encrypt "$1" --vault "$2"'
+    command = ["sh", "-c", script, str(BIN / "threadmill"), str(tmp_path / "files"), str(disk / "vault")]
     ended = on_small_disk(command, on_server, str(disk))
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr

@@ -36,12 +36,10 @@ class Thing:
 
 THINGS: TableOf[Thing] = TableOf(
     "things",
-    (
-        Column("name", lambda row: row.name),
-        Column("count", lambda row: row.count, right=True),
-        Column("time", lambda row: row.time_ns, duration, right=True, wide=True),
-        Column("at", lambda row: row.at, optional=True),
-    ),
+    Column("name", lambda row: row.name),
+    Column("count", lambda row: row.count, right=True),
+    Column("time", lambda row: row.time_ns, duration, right=True, wide=True),
+    Column("at", lambda row: row.at, optional=True),
 )
 
 

@@ -104,9 +104,9 @@ def put_in_place(kind: str, path: Path) -> None:
 
 
 def flip(path: Path, at: int, bit: int = 0) -> None:
-    """Change one bit of a file."""
+    """Change one bit of a file; a negative offset counts from its end."""
     with path.open("r+b") as file:
-        file.seek(at)
+        file.seek(at, os.SEEK_SET if at >= 0 else os.SEEK_END)
         (byte,) = file.read(1)
-        file.seek(at)
+        file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte ^ 1 << bit]))

@@ -54,6 +54,9 @@ def live(tree: Path, folder: Path) -> None:
             lambda: main(["verify", "--via", "direct"]),
         )
 
+    for vault in ("prefect", "direct"):
+        with redirect_stdout(sys.stderr):
+            assert main(["vault", "init", str(folder / vault)]) == 0
     encrypt_both("first")
     (tree / "letter").write_bytes(b"dear reader!")
     encrypt_both("second")

@@ -129,14 +129,14 @@ class Place:
         return Path(f"{target}{self.tree}")
 
 
-def make_place(folder: Path) -> Place:
+def make_place(folder: Path, *, random_salts: bool = False) -> Place:
     """A new vault in a folder."""
     key = folder / "key"
     key.write_bytes(SECRET.password + b"\n")
     key.chmod(0o600)
     tree = folder / "tree"
     tree.mkdir()
-    return Place(init_vault(str(folder / "vault"), SECRET), KeyFile(str(key)), tree)
+    return Place(init_vault(str(folder / "vault"), SECRET, random_salts=random_salts), KeyFile(str(key)), tree)
 
 
 def add(
@@ -174,7 +174,7 @@ def put(
     selection, cancel = addition.selection, cancel or CancelToken()
     folders = source_folders([os.fsdecode(path) for path in selection.sources])
     batch = Batch(1, "modern", choice or chosen("native"), tuple(payloads), folders)
-    making = Making(compression, selection.distrusted)
+    making = Making(compression, selection.distrusted, selection.rehash)
     done = engine.add_batch(addition.vault, batch, making, key, Limits(BOUND_S), cancel)
     addition.put(done, interval)
     return done

@@ -30,6 +30,7 @@ def vault(threadmill: Command, key_file: Path, tmp_path: Path) -> Vault:
         (tree / f'{number},"size":7,"object":"{"0" * 64}"}}').write_bytes(b"x" * number)
     (tree / "link").symlink_to("folder")
     settle()
+    assert threadmill("vault", "init", "vault").returncode == 0
     assert threadmill("encrypt", "tree", "--vault", "vault").returncode == 0
     (tree / "folder" / "more").write_bytes(b"more")
     assert threadmill("encrypt", "tree", "--vault", "vault").returncode == 0

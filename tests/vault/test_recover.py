@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile, Secret, write_key_file
-from tasks.vault.add import SourceSelection, adding
-from tasks.vault.errors import NewerFormat, NoVault, VaultError, WrongKey
+from tasks.vault.errors import NoVault, OtherFormat, VaultError, WrongKey
+from tasks.vault.header import Partial
 from tasks.vault.lookup import open_or_recover, open_place
 from tasks.vault.vault import Vault, init_vault
+from tests.support.crafted import craft
 from tests.support.crypto_fakes import SECRET
 
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Vault:
-    """One with a snapshot, of a folder."""
-    (tmp_path / "tree").mkdir()
+    """One with a snapshot."""
     made = init_vault(str(tmp_path / "vault"), SECRET)
-    cancel = CancelToken()
-    with adding(made, SourceSelection((os.fsencode(tmp_path / "tree"),)), cancel) as addition:
-        addition.add_snapshot(1, cancel)
+    craft(made, [])
     return made
 
 
@@ -70,15 +67,34 @@ def test_no_vault_json_at_all(vault: Vault) -> None:
 
 
 @pytest.mark.parametrize("bit", [0, 1, 2, 3])
-def test_a_version_that_was_changed_is_no_newer_format(vault: Vault, bit: int) -> None:
-    """A 3 in the place of the 1 is one bit: the vault's own snapshots tell that from a vault of the future."""
+def test_a_version_that_was_changed_is_no_other_format(vault: Vault, bit: int) -> None:
+    """A 3 in the place of the 2 is one bit: the vault's own snapshots tell that from a vault of the future."""
     path = parameters(vault)
-    changed = b'"version":%d' % (1 ^ 1 << bit)
-    path.write_bytes(path.read_bytes().replace(b'"version":1', changed))
+    changed = b'"version":%d' % (2 ^ 1 << bit)
+    path.write_bytes(path.read_bytes().replace(b'"version":2', changed))
     opened, fault = open_or_recover(vault.root, SECRET)
     assert opened.id == vault.id
     assert fault is not None
     assert (fault.kind, fault.status) == ("vault", "changed")
+
+
+def test_parts_of_a_first_run_tell_what_it_was(vault: Vault) -> None:
+    """A vault without any snapshot yet is recovered by what its first run made durable."""
+    shutil.rmtree(Path(vault.root) / "snapshots")
+    (Path(vault.root) / "snapshots").mkdir()
+    craft(vault, [], partial=Partial("0123456789abcdef", 1))
+    (Path(vault.root) / "packs" / "ab").mkdir()
+    parameters(vault).unlink()
+    opened, fault = open_or_recover(vault.root, SECRET)
+    assert opened.id == vault.id
+    assert fault is not None
+    assert fault.status == "missing"
+
+
+def test_what_is_recovered_shows_nothing_to_be_equal(vault: Vault) -> None:
+    """Nobody knows how the salts were made, so that they would be random ones."""
+    parameters(vault).unlink()
+    assert open_or_recover(vault.root, SECRET)[0].random_salts
 
 
 def test_one_that_cannot_be_read(vault: Vault) -> None:
@@ -95,8 +111,8 @@ def test_nothing_is_recovered_where_nothing_is_authentic(vault: Vault, tmp_path:
     with pytest.raises(WrongKey):
         open_or_recover(vault.root, Secret.draw())
     path = parameters(vault)
-    path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":2'))
-    with pytest.raises(NewerFormat):
+    path.write_bytes(path.read_bytes().replace(b'"version":2', b'"version":3'))
+    with pytest.raises(OtherFormat):
         open_or_recover(vault.root, None)
     with pytest.raises(NoVault):
-        open_or_recover(str(tmp_path / "tree"), SECRET)
+        open_or_recover(str(tmp_path), SECRET)
