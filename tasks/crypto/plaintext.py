@@ -7,10 +7,11 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled, SourceChanged, SourceUnreadable
-from tasks.crypto.inputs import Input
+from tasks.crypto.inputs import Input, regular_status
 from tasks.files import data_ranges, write_all
 
 Extents = tuple[tuple[int, int], ...]
@@ -28,7 +29,10 @@ def extents_of(descriptor: int, status: os.stat_result) -> Extents | None:
     size = status.st_size
     if status.st_blocks * 512 >= size:
         return None
-    extents = [(begin, end - begin) for begin, end in data_ranges(descriptor, 0, size)]
+    try:
+        extents = [(begin, end - begin) for begin, end in data_ranges(descriptor, 0, size)]
+    except OSError:
+        return None
     return None if extents == [(0, size)] else _fewer(extents)
 
 
@@ -47,39 +51,72 @@ def length_of(extents: Extents | None, size_bytes: int) -> int:
     return size_bytes if extents is None else sum(length for _, length in extents)
 
 
-def read_whole(descriptor: int, before: os.stat_result, extents: Extents | None) -> bytes:
-    """The plaintext of a file that was just opened, in one buffer.
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A file that was just opened; its plaintext has `plain_bytes`."""
 
-    Raises SourceUnreadable; or SourceChanged unless the file is as it was `before` afterwards too.
-    """
-    size = before.st_size
-    try:
-        # One byte more: a file that has grown says so.
-        data = os.read(descriptor, size + 1) if extents is None else b""
-    except OSError as error:
-        raise SourceUnreadable(error.errno or 0) from None
-    if extents is not None or len(data) < size:
-        data = b"".join(plaintext_pieces(descriptor, size, extents))
-    elif len(data) > size:
-        raise SourceChanged(f"{size} bytes became at least {len(data)}")
-    need_unchanged(descriptor, before)
-    return data
+    descriptor: int
+    before: os.stat_result
+    extents: Extents | None
+    plain_bytes: int
 
+    @classmethod
+    def of(cls, descriptor: int) -> OpenFile:
+        """Raises SourceSkipped unless it is a regular file."""
+        before = regular_status(descriptor)
+        extents = extents_of(descriptor, before)
+        return cls(descriptor, before, extents, length_of(extents, before.st_size))
 
-def plaintext_pieces(descriptor: int, size_bytes: int, extents: Extents | None) -> Iterator[bytes]:
-    """The plaintext piece by piece; raises SourceUnreadable, or SourceChanged if the file ends before."""
-    for offset, length in ((0, size_bytes),) if extents is None else extents:
-        end = offset + length
-        at = offset
-        while at < end:
+    def whole(self) -> bytes:
+        """The plaintext in one buffer; raises SourceUnreadable or SourceChanged."""
+        size = self.before.st_size
+        data = b""
+        if self.extents is None:
             try:
-                piece = os.pread(descriptor, min(_PIECE_BYTES, end - at), at)
+                # One byte more: a file that has grown says so.
+                data = os.read(self.descriptor, size + 1)
             except OSError as error:
                 raise SourceUnreadable(error.errno or 0) from None
-            if not piece:
-                raise SourceChanged(f"{size_bytes} bytes became {at}")
-            at += len(piece)
-            yield piece
+        if self.extents is not None or len(data) < size:
+            data = b"".join(self.pieces())
+        elif len(data) > size:
+            raise SourceChanged(f"{size} bytes became at least {len(data)}")
+        need_unchanged(self.descriptor, self.before)
+        return data
+
+    def pieces(self) -> Iterator[bytes]:
+        """The plaintext piece by piece; raises SourceUnreadable, or SourceChanged if the file ends before."""
+        size = self.before.st_size
+        for offset, length in ((0, size),) if self.extents is None else self.extents:
+            at, end = offset, offset + length
+            while at < end:
+                try:
+                    piece = os.pread(self.descriptor, min(_PIECE_BYTES, end - at), at)
+                except OSError as error:
+                    raise SourceUnreadable(error.errno or 0) from None
+                if not piece:
+                    raise SourceChanged(f"{size} bytes became {at}")
+                at += len(piece)
+                yield piece
+
+    def feed(self, take: Callable[[bytes], object], cancel: CancelToken) -> None:
+        """Hand over all pieces; raises as `pieces`, SourceChanged, or Cancelled."""
+        for piece in self.pieces():
+            if cancel.cancelled:
+                raise Cancelled
+            take(piece)
+        need_unchanged(self.descriptor, self.before)
+
+    @contextmanager
+    def input(self) -> Iterator[Input]:
+        """An input that reads the plaintext; raises SourceChanged at the end if the file has changed meanwhile."""
+        if self.extents is None:
+            os.lseek(self.descriptor, 0, os.SEEK_SET)
+            yield Input(self.descriptor, self.before)
+        else:
+            with piped(self.pieces(), bytes, bytes) as source:
+                yield source
+            need_unchanged(self.descriptor, self.before)
 
 
 def need_unchanged(descriptor: int, before: os.stat_result) -> None:
@@ -128,11 +165,3 @@ def piped(pieces: Iterator[bytes], change: Callable[[bytes], bytes], finish: Cal
         thread.join()
     if failures:
         raise failures[0]
-
-
-def each(pieces: Iterator[bytes], take: Callable[[bytes], object], cancel: CancelToken) -> None:
-    """Hand over all pieces, unless cancelled meanwhile."""
-    for piece in pieces:
-        if cancel.cancelled:
-            raise Cancelled
-        take(piece)

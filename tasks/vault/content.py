@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Self
@@ -18,12 +17,13 @@ import zstandard
 
 from tasks.crypto.chain import Sink
 from tasks.crypto.encrypt import Attempted, Workbench, encrypt_input
-from tasks.crypto.inputs import Encrypted, Input, Payload, memory_input, regular_status
-from tasks.crypto.plaintext import each, extents_of, length_of, need_unchanged, piped, plaintext_pieces, read_whole
+from tasks.crypto.inputs import Encrypted, Input, Payload, memory_input
+from tasks.crypto.plaintext import OpenFile, need_unchanged, piped
 from tasks.crypto.sources import Ahead
 from tasks.files import closed_after
 from tasks.suites import HEADER_BYTES, MAGIC, SALT_BYTES, Compression
-from tasks.vault.entries import Content, Extents, FileFacts, begin_file, content_tail, decode_tail, path_field
+from tasks.vault.entries import Content, FileFacts, begin_file, content_tail, decode_tail, path_field
+from tasks.vault.equal import is_still
 from tasks.vault.errors import VaultError
 from tasks.vault.format import OBJECTS, PACKED_BYTES, WHOLE_BYTES, BadLine
 from tasks.vault.index import ObjectIndex
@@ -49,20 +49,6 @@ class Making:
     rehash: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _OpenFile:
-    descriptor: int
-    before: os.stat_result
-    extents: Extents | None
-    plain_bytes: int
-    known: Content | None
-    tail: bytes
-    """The end of the line that names the known content."""
-
-    def pieces(self) -> Iterator[bytes]:
-        return plaintext_pieces(self.descriptor, self.before.st_size, self.extents)
-
-
 class ContentWriter:
     """Makes the objects of a batch, and the lines of its files."""
 
@@ -79,8 +65,7 @@ class ContentWriter:
         """The digests of new files that were in the vault already."""
         self.stored_bytes = 0
         self._key = vault.need_key()
-        self._root = vault.root
-        self._random_salts = vault.random_salts
+        self._vault = vault
         self._making = making
         self._index = index
         self._packs = packs
@@ -107,23 +92,27 @@ class ContentWriter:
         """Read a file, make its object unless the vault has it, and enter its line."""
         assert self._ahead is not None  # noqa: S101 - `attempt_on` comes first
         with closed_after(self._ahead.open(ordinal, payload)) as descriptor:
-            before = regular_status(descriptor)
-            extents = extents_of(descriptor, before)
-            known = None if payload.known is None else self._known(payload.known, before.st_size, extents)
-            length = length_of(extents, before.st_size)
-            file = _OpenFile(descriptor, before, extents, length, known, payload.known or b"")
-            attempted, tail = self._whole(file) if file.plain_bytes <= WHOLE_BYTES else self._large(file)
-        self.lines[ordinal] = begin_file(path_field(payload.name), FileFacts.of(before)) + tail
+            file = OpenFile.of(descriptor)
+            known = None if payload.known is None else self._known(payload.known, file)
+            way = self._whole if file.plain_bytes <= WHOLE_BYTES else self._large
+            attempted, tail = way(file, known)
+            if known is not None and payload.moved and not tail:
+                # New under this name, and on record as such.
+                self.found.append(attempted[2].digest)
+                attempted = "ok", self._beginning(known, HEADER_BYTES)[len(MAGIC) :], attempted[2]
+        begin = begin_file(path_field(payload.name), FileFacts.of(file.before))
+        # Of content that is still the same, the end of the line is too.
+        self.lines[ordinal] = begin + (tail or payload.known or b"")
         return attempted
 
-    def _known(self, tail: bytes, size_bytes: int, extents: Extents | None) -> Content | None:
+    def _known(self, tail: bytes, file: OpenFile) -> Content | None:
         """The content that a file may still have; None if its object must not be taken over."""
         try:
-            known = decode_tail(tail, size_bytes)
+            known = decode_tail(tail, file.before.st_size)
         except BadLine:
             # The extents of a file that was larger.
             return None
-        if known.extents != extents or not self._index.has(bytes.fromhex(known.object), known.stored_bytes):
+        if known.extents != file.extents or not self._index.has(bytes.fromhex(known.object), known.stored_bytes):
             return None
         if known.object in self._making.distrusted or self._making.rehash:
             if not self._is_whole(known):
@@ -137,7 +126,7 @@ class ContentWriter:
             if known.packed:
                 bodies = map(self._index.read, self._index.find(bytes.fromhex(known.object)))
                 return any(hashlib.sha256(body).hexdigest() == known.object for body in bodies)
-            descriptor, _ = open_stored(self._root, OBJECTS, known.object)
+            descriptor, _ = open_stored(self._vault.root, OBJECTS, known.object)
             with closed_after(descriptor), open(descriptor, "rb", closefd=False) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest() == known.object
         return False
@@ -146,12 +135,12 @@ class ContentWriter:
         if name in self._making.distrusted:
             self.proven[name] = length
 
-    def _whole(self, file: _OpenFile) -> tuple[Attempted, bytes]:
-        """Work on content that fits into memory, in one buffer; also the end of its line."""
-        data = read_whole(file.descriptor, file.before, file.extents)
-        mac = None if self._random_salts else self._key.content_mac(data)
-        if file.known is not None and self._still(file.known, data, mac):
-            return self._unchanged(file, file.known), file.tail
+    def _whole(self, file: OpenFile, known: Content | None) -> tuple[Attempted, bytes]:
+        """Work on content that fits into memory, in one buffer; also the end of its line, empty for that of before."""
+        data = file.whole()
+        mac = None if self._vault.random_salts else self._key.content_mac(data)
+        if known is not None and self._still(known, data, mac):
+            return _unchanged(file, known), b""
         body, zstd = data, None
         if self._compressor is not None:
             frame = self._compressor.compress(data)
@@ -172,7 +161,7 @@ class ContentWriter:
             mac = self._key.content_mac(beginning[len(MAGIC) :], data)
         return mac.hex() == known.mac
 
-    def _keep(self, salt: bytes, body: bytes, file: _OpenFile) -> Encrypted:
+    def _keep(self, salt: bytes, body: bytes, file: OpenFile) -> Encrypted:
         """Encrypt a buffer, and store it unless the very bytes are there."""
         length = HEADER_BYTES + len(body)
         packed = length <= PACKED_BYTES
@@ -206,7 +195,7 @@ class ContentWriter:
         self._packs.add(digest, length)
         self.packed.append(digest)
 
-    def _by_backend(self, salt: bytes, body: bytes, stored: memoryview, file: _OpenFile) -> Encrypted:
+    def _by_backend(self, salt: bytes, body: bytes, stored: memoryview, file: OpenFile) -> Encrypted:
         at = 0
 
         def put(piece: bytes | memoryview) -> None:
@@ -218,10 +207,10 @@ class ContentWriter:
             done = self._encrypt(source, salt, put)
         return Encrypted(done.digest, file.before.st_size, len(stored), done.stages, file.before)
 
-    def _large(self, file: _OpenFile) -> tuple[Attempted, bytes]:
-        """Work on content that is read piece by piece; also the end of its line."""
-        if file.known is not None and self._still_large(file.known, file):
-            return self._unchanged(file, file.known), file.tail
+    def _large(self, file: OpenFile, known: Content | None) -> tuple[Attempted, bytes]:
+        """Work on content that is read piece by piece; also the end of its line, empty for that of before."""
+        if known is not None and self._still_large(known, file):
+            return _unchanged(file, known), b""
         salt = os.urandom(SALT_BYTES)
         held = bytearray()
         with ExitStack() as stack:
@@ -237,7 +226,7 @@ class ContentWriter:
                     piece = bytes(held)
                 made.write(piece)
 
-            done, mac, zstd = self._pour(file, salt, store, compress=self._shrinks(file))
+            done, mac, zstd = self._pour(file, salt, store)
         if made is not None:
             self._objects.keep(made, done.digest.hex())
         else:
@@ -249,62 +238,44 @@ class ContentWriter:
         done = Encrypted(done.digest, file.before.st_size, length, done.stages, file.before)
         return ("ok", salt, done), content_tail(done.digest.hex().encode(), zstd, mac, file.extents)
 
-    def _still_large(self, known: Content, file: _OpenFile) -> bool:
-        """Whether a file has the content of an object: by its MAC, or encrypted to nowhere under the object's salt."""
+    def _still_large(self, known: Content, file: OpenFile) -> bool:
         beginning = self._beginning(known, HEADER_BYTES + _LOOK_BYTES)
         salt = beginning[len(MAGIC) : HEADER_BYTES]
-        if known.mac is not None:
-            mac = self._key.content_macs()
-            mac.update(salt)
-            each(file.pieces(), mac.update, self._bench.cancel)
-            need_unchanged(file.descriptor, file.before)
-            return mac.digest().hex() == known.mac
-        # Where the first bytes differ the others need not be read.
-        first = next(file.pieces())[:_LOOK_BYTES]
-        room = bytearray(len(first) + _SLACK_BYTES)
-        self._key.cipher(salt).update_into(first, room)
-        if known.zstd is not None or not beginning.startswith(bytes(room[: len(first)]), HEADER_BYTES):
-            return False
-        return self._pour(file, salt, None, compress=False)[0].digest.hex() == known.object
+        if known.mac is None:
+            # Where the first bytes differ, the others need not be read.
+            first = next(file.pieces())[:_LOOK_BYTES]
+            room = bytearray(len(first) + _SLACK_BYTES)
+            self._key.cipher(salt).update_into(first, room)
+            if not beginning.startswith(bytes(room[: len(first)]), HEADER_BYTES):
+                return False
+        return is_still(self._vault, known, salt, file, self._encrypt, self._bench.cancel)
 
-    def _shrinks(self, file: _OpenFile) -> bool:
-        if self._compressor is None:
-            return False
+    def _pour(self, file: OpenFile, salt: bytes, store: Sink) -> tuple[Encrypted, bytes | None, int | None]:
+        """Encrypt a file piece by piece; also the hex digits of its MAC and the length of its frame, if compressed."""
+        if self._compressor is None or not self._shrinks(file):
+            with file.input() as source:
+                return self._encrypt(source, salt, store), None, None
+        mac = self._key.content_macs()
+        mac.update(salt)
+        frame = self._compressor.compressobj(size=file.plain_bytes)
+
+        def change(piece: bytes) -> bytes:
+            mac.update(piece)
+            return frame.compress(piece)
+
+        with piped(file.pieces(), change, frame.flush) as source:
+            done = self._encrypt(source, salt, store)
+        need_unchanged(file.descriptor, file.before)
+        return done, mac.digest().hex().encode(), done.size_bytes
+
+    def _shrinks(self, file: OpenFile) -> bool:
+        assert self._compressor is not None  # noqa: S101 - asked for before
         look = next(file.pieces())[:_LOOK_BYTES]
         return len(self._compressor.compress(look)) <= len(look) - len(look) // 32
 
-    def _pour(
-        self, file: _OpenFile, salt: bytes, store: Sink | None, *, compress: bool
-    ) -> tuple[Encrypted, bytes | None, int | None]:
-        """Encrypt a file piece by piece; also the hex digits of its MAC and the length of its frame, if compressed."""
-        if not compress and file.extents is None:
-            os.lseek(file.descriptor, 0, os.SEEK_SET)
-            return self._encrypt(Input(file.descriptor, file.before), salt, store), None, None
-        if compress and self._compressor is not None:
-            mac = self._key.content_macs()
-            mac.update(salt)
-            frame = self._compressor.compressobj(size=file.plain_bytes)
-
-            def change(piece: bytes) -> bytes:
-                mac.update(piece)
-                return frame.compress(piece)
-
-            with piped(file.pieces(), change, frame.flush) as source:
-                done = self._encrypt(source, salt, store)
-            need_unchanged(file.descriptor, file.before)
-            return done, mac.digest().hex().encode(), done.size_bytes
-        with piped(file.pieces(), bytes, bytes) as source:
-            done = self._encrypt(source, salt, store)
-        need_unchanged(file.descriptor, file.before)
-        return done, None, None
-
-    def _encrypt(self, source: Input, salt: bytes, store: Sink | None) -> Encrypted:
+    def _encrypt(self, source: Input, salt: bytes, store: Sink | None = None) -> Encrypted:
         bench = self._bench
         return encrypt_input(source, bench.suite, bench.backend, bench.secret, salt, bench.limits, bench.cancel, store)
-
-    def _unchanged(self, file: _OpenFile, known: Content) -> Attempted:
-        digest = bytes.fromhex(known.object)
-        return "unchanged", None, Encrypted(digest, file.before.st_size, known.stored_bytes, (), file.before)
 
     def _beginning(self, known: Content, length: int) -> bytes:
         """The first bytes of an object that is there, unchecked; empty if they cannot be read."""
@@ -312,7 +283,12 @@ class ContentWriter:
             if known.packed:
                 for location in self._index.find(bytes.fromhex(known.object)):
                     return self._index.read(location._replace(length=min(length, location.length)))
-            descriptor, _ = open_stored(self._root, OBJECTS, known.object)
+            descriptor, _ = open_stored(self._vault.root, OBJECTS, known.object)
             with closed_after(descriptor):
                 return os.pread(descriptor, length, 0)
         return b""
+
+
+def _unchanged(file: OpenFile, known: Content) -> Attempted:
+    digest = bytes.fromhex(known.object)
+    return "unchanged", None, Encrypted(digest, file.before.st_size, known.stored_bytes, (), file.before)
