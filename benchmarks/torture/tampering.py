@@ -136,10 +136,11 @@ def _replays(snapshots: list[Victim]) -> Row:
 
 
 def _removals(done: str, victims: list[Victim]) -> Row:
-    row = Row(done, _NAMED)
+    row = Row(done, "`verify` names its objects with their paths; `restore` and `cat` give no byte of them")
     for victim in victims:
         with moved(victim.file):
-            row.add(victim.name, held=victim.held())
+            found = {verdict.path for verdict in faults(victim.place)}
+            row.add(victim.name, held=found == {os.fsencode(victim.path)} and not _given(victim))
     return row
 
 

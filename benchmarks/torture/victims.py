@@ -15,7 +15,7 @@ from benchmarks.torture.places import Place
 from benchmarks.torture.product import faults, plaintext, verdicts
 from tasks.crypto.secret import KeyFile
 from tasks.files import closed_after, open_new
-from tasks.vault.entries import FileEntry
+from tasks.vault.entries import FileEntry, begin_file, content_tail, path_field
 from tasks.vault.format import encode_line
 from tasks.vault.header import Header, Partial, Totals
 from tasks.vault.lookup import peek, snapshot_names
@@ -109,7 +109,9 @@ def _write_partial(vault: Vault, entries: list[FileEntry]) -> str:
         writer = SnapshotWriter(descriptor, vault)
         writer.put(encode_line(header.values()))
         for entry in entries:
-            writer.put(entry.line())
+            name, mac = entry.content.object.encode(), entry.content.mac
+            tail = content_tail(name, entry.content.zstd, mac.encode() if mac else None, None)
+            writer.put(begin_file(path_field(b"/" + entry.path), entry.facts) + tail)
         totals = Totals(len(entries), len(entries), sum(entry.facts.size_bytes for entry in entries))
         writer.put(encode_line(totals.values()))
         writer.end()

@@ -82,7 +82,7 @@ class ObjectIndex:
         self._names: list[str] = []
         self._open: dict[str, _Open] = {}
         # Whether a pack without a sidecar was left so.
-        self._bare = False
+        self._bare = self._scanned = False
         self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         with _explained():
             for statement in ("PRAGMA journal_mode=OFF", "PRAGMA cache_size=-8000", _MEMBERS):
@@ -92,6 +92,8 @@ class ObjectIndex:
     def refresh(self, *, fix: bool = False) -> None:
         """Take in the packs that were added since; if one is gone or has another length, load all anew."""
         with self._lock:
+            # A pack may have been put back from a copy.
+            self._open.clear()
             there = dict(stored(self._root, PACKS))
             if not self._sizes.items() <= there.items() or (fix and self._bare):
                 self._forget()
@@ -103,6 +105,18 @@ class ObjectIndex:
                     self._load(new, index, fix=fix)
             except OSError:
                 self._load(new, None, fix=fix)
+
+    def rescan(self) -> bool:
+        """Load all packs anew by their headers, which no forged sidecar can hide; False if that was done already."""
+        with self._lock:
+            if self._scanned:
+                return False
+            self._scanned = True
+            packs, rebuilt = list(self._sizes.items()), list(self.rebuilt)
+            self._forget()
+            self._load(packs, None, fix=False)
+            self.rebuilt[:] = rebuilt
+            return True
 
     def find(self, digest: bytes) -> list[Location]:
         """The copies of an object in packs."""
