@@ -10,6 +10,7 @@ import os
 import sqlite3
 import stat
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
@@ -244,6 +245,7 @@ def _explained() -> Iterator[None]:
 
 
 _shared: dict[tuple[int, str, str], ObjectIndex] = {}
+_jobs: Counter[tuple[int, str, str]] = Counter()
 _sharing = threading.Lock()
 
 
@@ -261,3 +263,18 @@ def shared_index(vault: Vault, *, fix: bool = False) -> ObjectIndex:
         else:
             index.refresh(fix=fix)
         return index
+
+
+@contextmanager
+def index_shared(vault: Vault) -> Iterator[None]:
+    """Free the index that is shared, with the packs that it holds open, at the end of the last job with the vault."""
+    key = os.getpid(), vault.root, vault.id
+    with _sharing:
+        _jobs[key] += 1
+    try:
+        yield
+    finally:
+        with _sharing:
+            _jobs[key] -= 1
+            if not _jobs[key] and (index := _shared.pop(key, None)) is not None:
+                index.close()
