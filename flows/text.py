@@ -115,8 +115,7 @@ def sizes_of(size_class: int) -> str:
     return f"{upper // 2} to {upper} {units[power]}"
 
 
-# More than nothing.
-SHARE_FORM = r"(?=[0.]*[1-9])(\d{1,15}(?:\.\d{1,6})?) ?(%|[KMGT]i?B|B)"
+SHARE_FORM = r"(\d{1,15}(?:\.\d{1,6})?) ?(%|[KMGT]i?B|B)"
 _SIZE_UNITS = {"%": 0.0, "B": 1} | {f"{one}B": 1000 ** (n + 1) for n, one in enumerate("KMGT")}
 _SIZE_UNITS |= {f"{one}iB": 1024 ** (n + 1) for n, one in enumerate("KMGT")}
 
