@@ -110,8 +110,8 @@ def add_batch(
 
     The job that plans the batch holds the `writing` lock. Raises VaultUnwritable or SourceReplaced.
     """
-    with PackWriter(vault) as packs, ObjectBatch(vault.root) as objects:
-        index = shared_index(vault)
+    index = shared_index(vault)
+    with index.kept_open(), PackWriter(vault) as packs, ObjectBatch(vault.root) as objects:
         writer = ContentWriter(vault, making, index, packs, objects)
         with closing(writer):
             encryptions = encrypt_batch(batch, key, limits, cancel, writer.attempt_on)

@@ -82,6 +82,7 @@ class ObjectIndex:
         self._sizes: dict[str, int] = {}
         self._names: list[str] = []
         self._open: dict[str, _Open] = {}
+        self._readers = 0
         # Whether a pack without a sidecar was left so.
         self._bare = False
         self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -148,6 +149,25 @@ class ObjectIndex:
             raise ObjectMissing(self._root, f"pack {location.pack} is missing") from None
         except OSError as error:
             raise VaultError(self._root, f"pack {location.pack} cannot be read: {error.strerror}") from None
+        finally:
+            self._close_packs()
+
+    @contextmanager
+    def kept_open(self) -> Iterator[Self]:
+        """Keep packs open from one reading to the next, and no longer: one that is removed meanwhile takes room."""
+        with self._lock:
+            self._readers += 1
+        try:
+            yield self
+        finally:
+            with self._lock:
+                self._readers -= 1
+            self._close_packs()
+
+    def _close_packs(self) -> None:
+        with self._lock:
+            if not self._readers:
+                self._open.clear()
 
     def close(self) -> None:
         """Free the database and the open packs."""
@@ -155,6 +175,7 @@ class ObjectIndex:
         self._connection.close()
 
     def __enter__(self) -> Self:
+        self._readers += 1
         return self
 
     def __exit__(self, *_error: object) -> None:

@@ -62,11 +62,11 @@ from tasks.vault.vault import open_vault
 index = ObjectIndex(open_vault(sys.argv[1], None))
 names = [bytes.fromhex(name) for name in sys.argv[2].split()]
 resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
-for _ in range(2):
-    for name in names:
+with index.kept_open():
+    for name in names * 2:
         (location,) = index.find(name)
         assert len(index.read(location)) == location.length
-assert len(os.listdir("/proc/self/fd")) <= 24
+    assert len(os.listdir("/proc/self/fd")) <= 24
 """
 
 
@@ -365,6 +365,21 @@ def test_threads_share_an_index(vault: Vault, monkeypatch: pytest.MonkeyPatch) -
             assert all(threads.map(work, range(40)))
         index.refresh()
         assert finds(index, *bodies)
+    assert descriptors() == before
+
+
+def test_packs_are_closed_after_the_last_reader(vault: Vault) -> None:
+    """They stay open from one reading to the next where somebody asks for it, and no longer."""
+    put_pack(vault, *BODIES)
+    index = shared_index(vault)
+    (location,) = index.find(digest(BODIES[0]))
+    before = descriptors()
+    assert index.read(location) == BODIES[0]
+    assert descriptors() == before
+    with index.kept_open():
+        with index.kept_open():
+            assert index.read(location) == BODIES[0]
+        assert len(descriptors()) == len(before) + 1
     assert descriptors() == before
 
 
