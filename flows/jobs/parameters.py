@@ -96,7 +96,10 @@ class EncryptPayloads(JobParameters):
     allow_legacy_size: LegacySize = False
 
 
-Share = Matches(SHARE_FORM, "is neither a percentage nor a size; write 10% or 5GB")
+_NO_SHARE = "is neither a percentage nor a size; write 10% or 5GB"
+Share = Matches(SHARE_FORM, _NO_SHARE)
+# More than nothing.
+Some = Matches(rf"(?=[0.]*[1-9]){SHARE_FORM}", _NO_SHARE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +107,7 @@ class VerifyVault(JobParameters):
     """Check a vault."""
 
     sample: Annotated[
-        Annotated[str, Share] | None,
+        Annotated[str, Some] | None,
         Parameter(
             help="read only so much of the packs and large objects, 10% or 5GB, those verified least recently first "
             "(default: all)"

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import stat
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
@@ -81,6 +82,7 @@ class ObjectIndex:
         self._sizes: dict[str, int] = {}
         self._names: list[str] = []
         self._open: dict[str, _Open] = {}
+        self._readers = 0
         # Whether a pack without a sidecar was left so.
         self._bare = self._scanned = False
         self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -161,6 +163,25 @@ class ObjectIndex:
             raise ObjectMissing(self._root, f"pack {location.pack} is missing") from None
         except OSError as error:
             raise VaultError(self._root, f"pack {location.pack} cannot be read: {error.strerror}") from None
+        finally:
+            self._close_packs()
+
+    @contextmanager
+    def kept_open(self) -> Iterator[Self]:
+        """Keep packs open from one reading to the next, and no longer: one that is removed meanwhile takes room."""
+        with self._lock:
+            self._readers += 1
+        try:
+            yield self
+        finally:
+            with self._lock:
+                self._readers -= 1
+            self._close_packs()
+
+    def _close_packs(self) -> None:
+        with self._lock:
+            if not self._readers:
+                self._open.clear()
 
     def close(self) -> None:
         """Free the database and the open packs."""
@@ -168,6 +189,7 @@ class ObjectIndex:
         self._connection.close()
 
     def __enter__(self) -> Self:
+        self._readers += 1
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -258,6 +280,7 @@ def _explained() -> Iterator[None]:
 
 
 _shared: dict[tuple[int, str, str], ObjectIndex] = {}
+_jobs: Counter[tuple[int, str, str]] = Counter()
 _sharing = threading.Lock()
 
 
@@ -275,3 +298,18 @@ def shared_index(vault: Vault, *, fix: bool = False) -> ObjectIndex:
         else:
             index.refresh(fix=fix)
         return index
+
+
+@contextmanager
+def index_shared(vault: Vault) -> Iterator[None]:
+    """Free the index that is shared, with the packs that it holds open, at the end of the last job with the vault."""
+    key = os.getpid(), vault.root, vault.id
+    with _sharing:
+        _jobs[key] += 1
+    try:
+        yield
+    finally:
+        with _sharing:
+            _jobs[key] -= 1
+            if not _jobs[key] and (index := _shared.pop(key, None)) is not None:
+                index.close()

@@ -15,7 +15,7 @@ import pytest
 from tasks.vault import index as engine
 from tasks.vault.errors import ObjectMissing, VaultChanged
 from tasks.vault.format import INDEX, PACKED_BYTES, PACKS
-from tasks.vault.index import Location, ObjectIndex, shared_index
+from tasks.vault.index import Location, ObjectIndex, index_shared, shared_index
 from tasks.vault.named import NamedObjects
 from tasks.vault.packs import LONGEST_PACK, RECORD, write_sidecar
 from tasks.vault.vault import Vault, init_vault
@@ -62,11 +62,11 @@ from tasks.vault.vault import open_vault
 index = ObjectIndex(open_vault(sys.argv[1], None))
 names = [bytes.fromhex(name) for name in sys.argv[2].split()]
 resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24))
-for _ in range(2):
-    for name in names:
+with index.kept_open():
+    for name in names * 2:
         (location,) = index.find(name)
         assert len(index.read(location)) == location.length
-assert len(os.listdir("/proc/self/fd")) <= 24
+    assert len(os.listdir("/proc/self/fd")) <= 24
 """
 
 
@@ -368,6 +368,21 @@ def test_threads_share_an_index(vault: Vault, monkeypatch: pytest.MonkeyPatch) -
     assert descriptors() == before
 
 
+def test_packs_are_closed_after_the_last_reader(vault: Vault) -> None:
+    """They stay open from one reading to the next where somebody asks for it, and no longer."""
+    put_pack(vault, *BODIES)
+    index = shared_index(vault)
+    (location,) = index.find(digest(BODIES[0]))
+    before = descriptors()
+    assert index.read(location) == BODIES[0]
+    assert descriptors() == before
+    with index.kept_open():
+        with index.kept_open():
+            assert index.read(location) == BODIES[0]
+        assert len(descriptors()) == len(before) + 1
+    assert descriptors() == before
+
+
 def test_a_process_has_one_index_of_a_vault(vault: Vault, tmp_path: Path) -> None:
     """For all of its threads, up to date; a child that was forked has its own."""
     put_pack(vault, *BODIES[:3])
@@ -392,6 +407,21 @@ def test_a_process_has_one_index_of_a_vault(vault: Vault, tmp_path: Path) -> Non
         mine = shared_index(vault)
         os._exit(0 if mine is not first and finds(mine, *BODIES) else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_the_index_is_freed_with_the_last_job(vault: Vault) -> None:
+    """Jobs side by side share it, and after the last one no pack is open."""
+    before = descriptors()
+    put_pack(vault, *BODIES)
+    with index_shared(vault):
+        with index_shared(vault):
+            first = shared_index(vault)
+            assert finds(first, *BODIES)
+        assert shared_index(vault) is first
+        assert finds(first, *BODIES)
+    assert descriptors() == before
+    with index_shared(vault):
+        assert shared_index(vault) is not first
 
 
 def test_named_objects_are_there_or_missing(vault: Vault) -> None:
