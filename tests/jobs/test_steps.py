@@ -152,8 +152,9 @@ def test_every_step_on_a_vault_is_a_value(
         # Objects are encrypted under keys of the vaults, which have different ids.
         different = ("run_id", "ordinal", "name", "vault_id", "vault_path", "checked_at", "wall_ns")
         found = history.verdicts(VerdictFilter(run_id=one.run_id), limit=None)
-        # Snapshots are compressed.
+        # Snapshots are compressed, and the verdict on a pack may name another.
         found = [replace(row, size_bytes=None) if row.kind == "snapshot" else row for row in found]
+        found = [replace(row, error=row.error and row.error[:18]) for row in found]
         facts = [{name: value for name, value in asdict(row).items() if name not in different} for row in found]
         return sorted(facts, key=repr)
 
