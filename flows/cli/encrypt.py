@@ -197,7 +197,7 @@ def check(*paths: str, key_file: str | None = None, jobs: Whole | None = None, j
         raise RequestRefused("standard input has no record to be held against: name files or folders")
     named, key = check_paths(paths), need_key_file(settings.key_file)
     # The engine is loaded for what is not refused.
-    from flows.jobs.encrypt import check as check_files
+    from flows.jobs.check import check as check_files
     from tasks.crypto.encrypt import Limits
 
     history = settings.open_history()

@@ -15,7 +15,7 @@ from flows.option_types import Flag, Json, KeyOption, VaultOption, Via, Whole
 from flows.settings import Settings, load_settings, settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
 from flows.show.terminal import print_json, print_table, say
-from flows.text import plural, shown_path
+from flows.text import plural, shown_path, size
 
 
 def init(folder: str, /, *, random_salts: Flag = False, key_file: str | None = None) -> int:
@@ -53,13 +53,13 @@ def verify(
 ) -> int:
     """Check that a vault is whole.
 
-    Every object is hashed again, every snapshot is authenticated, and files that do not belong are found. Each verdict
-    goes on record. Without a key file the digests of objects are checked, and the MACs of snapshots are not. --json
-    prints the run and its result.
+    Every byte of packs and large objects is read and hashed, every snapshot is authenticated, and files that do not
+    belong are found. Each verdict goes on record. Without a key file digests are checked, and the MACs of snapshots are
+    not. --json prints the run and its result.
 
     Exit codes: 0 whole, 1 something is not as it was written, 2 refused before any work.
 
-    Example: threadmill verify --vault VAULT --key-file KEY --sample 1000
+    Example: threadmill verify --vault VAULT --key-file KEY --sample 10%
 
     Args:
         jobs: objects at once (default: usable CPUs)
@@ -119,8 +119,9 @@ def prune(
 ) -> int:
     """Remove snapshots that no rule keeps from a vault.
 
-    Objects that only these snapshots named are removed with them. Each set of paths is looked at by itself, and its
-    newest snapshot always stays. Days, weeks (ISO) and months are in UTC. --json prints the run and its result.
+    Packs and objects that no other snapshot needs are removed with them; other packs are rewritten until few dead bytes
+    are left (--max-unused). Backups go on meanwhile. Each set of paths is looked at by itself, and its newest snapshot
+    always stays. Days, weeks (ISO) and months are in UTC. --json prints the run and its result.
 
     Exit codes: 0 done, 1 the vault could not be pruned, 2 refused before any work.
 
@@ -132,7 +133,7 @@ def prune(
     settings = settings_with(vault, key_file)
     options.check()
     from flows.cli.run import run_and_print
-    from flows.jobs.upkeep import pruning_job
+    from flows.jobs.prune import pruning_job
 
     if dry_run:
         return _print_preview(options, settings, json=json)
@@ -142,20 +143,29 @@ def prune(
 
 def _print_preview(parameters: PruneVault, settings: Settings, *, json: bool) -> int:
     from flows.cli.snapshots import snapshot_line
-    from flows.jobs.upkeep import preview_prune
+    from flows.jobs.prune import preview_prune
     from tasks.cancel import CancelToken
 
     removal = preview_prune(parameters, settings, settings.open_history(), CancelToken())
     if json:
         print_json(
-            {"remove": [one.name for one in removal.snapshots], "keep": removal.kept, "objects": removal.objects}
+            {
+                "remove": [one.name for one in removal.snapshots],
+                "keep": removal.kept,
+                "packs": len(removal.packs),
+                "rewrite": len(removal.rewrites),
+                "objects": removal.objects,
+                "freed_bytes": removal.freed_bytes,
+            }
         )
         return 0
     if removal.snapshots:
         print_table(VAULT_SNAPSHOTS.fill((snapshot_line(one) for one in removal.snapshots), "snapshots that would go"))
     say(
-        f"{plural(len(removal.snapshots), 'snapshot')} and {plural(removal.objects, 'object')} would go, "
-        f"{plural(removal.kept, 'snapshot')} would stay; nothing was done"
+        f"{plural(len(removal.snapshots), 'snapshot')}, {plural(len(removal.packs), 'pack')} and "
+        f"{plural(removal.objects, 'large object')} would go, {plural(len(removal.rewrites), 'pack')} would be "
+        f"rewritten ({size(removal.freed_bytes)} freed), {plural(removal.kept, 'snapshot')} would stay; "
+        "nothing was done"
     )
     return 0
 

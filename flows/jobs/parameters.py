@@ -16,7 +16,7 @@ from cyclopts import Parameter
 
 from flows.jobs.arguments import JobParameters, Matches
 from flows.option_types import NAMES, Flag, Whole
-from flows.text import KEEP_FORM
+from flows.text import KEEP_FORM, SHARE_FORM
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.suites import SUITES, BackendChoice, Compression, SuiteName
 
@@ -96,13 +96,22 @@ class EncryptPayloads(JobParameters):
     allow_legacy_size: LegacySize = False
 
 
+_NO_SHARE = "is neither a percentage nor a size; write 10% or 5GB"
+Share = Matches(SHARE_FORM, _NO_SHARE)
+# More than nothing.
+Some = Matches(rf"(?=[0.]*[1-9]){SHARE_FORM}", _NO_SHARE)
+
+
 @dataclass(frozen=True, kw_only=True)
 class VerifyVault(JobParameters):
     """Check a vault."""
 
     sample: Annotated[
-        Annotated[Whole, Ge(1)] | None,
-        Parameter(help="check only this many objects, the ones that were verified least recently (default: all)"),
+        Annotated[str, Some] | None,
+        Parameter(
+            help="read only so much of the packs and large objects, 10% or 5GB, those verified least recently first "
+            "(default: all)"
+        ),
     ] = None
     snapshots_only: Annotated[
         Flag, Parameter(name="--snapshots", help="check everything but the content of objects")
@@ -124,6 +133,10 @@ class PruneVault(JobParameters):
     keep_daily: Annotated[Count, _newest("days")] = 0
     keep_weekly: Annotated[Count, _newest("weeks")] = 0
     keep_monthly: Annotated[Count, _newest("months")] = 0
+    max_unused: Annotated[
+        Annotated[str, Share],
+        Parameter(help="rewrite packs until no more of the vault than this is of no use to any snapshot, 10% or 5GB"),
+    ] = "10%"
 
 
 @dataclass(frozen=True, kw_only=True)

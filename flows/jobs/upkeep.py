@@ -1,4 +1,4 @@
-"""The jobs that look after a vault and the record: verify, prune, maintain."""
+"""The jobs that verify a vault, and that maintain the record."""
 
 from __future__ import annotations
 
@@ -7,52 +7,51 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
 from operator import itemgetter
 
-from db.history import History
 from db.ledger import LedgerFault
 from db.rows import NewRun
 from db.words import VERDICT_FAULTS
 from flows.errors import RequestRefused
-from flows.jobs.arguments import need_key_file, need_vault
-from flows.jobs.parameters import Maintain, PruneVault, VerifyVault
+from flows.jobs.arguments import need_vault
+from flows.jobs.parameters import Maintain, VerifyVault
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, cut, open_run
-from flows.jobs.vault import VaultWork, VerdictTally, known_snapshot, need_latest, record_at_once, run_on_vault
+from flows.jobs.vault import VaultWork, VerdictTally, known_snapshot, record_at_once, run_on_vault
 from flows.settings import Settings
-from flows.text import FAULTS_NAMED, named, parse_age, shown_path, size
-from tasks.cancel import CancelToken
+from flows.text import FAULTS_NAMED, named, parse_age, parse_share, shown_path, size
 from tasks.crypto.secret import KeyFile
-from tasks.vault.errors import Verdict, Verdicts, collect
-from tasks.vault.index import ObjectIndex
-from tasks.vault.locks import alone, reading, sweep
-from tasks.vault.lookup import newest_snapshot, open_or_recover, open_place
-from tasks.vault.prune import Policy, Removal, plan_removal, remove_objects, remove_snapshots
-from tasks.vault.vault import Place, Vault, open_vault
-from tasks.vault.verify import check_objects, inspect
+from tasks.vault.errors import Verdict, VerdictKind, Verdicts
+from tasks.vault.locks import reading
+from tasks.vault.lookup import open_or_recover, open_place
+from tasks.vault.named import NamedObjects
+from tasks.vault.vault import Place, Vault
+from tasks.vault.verify import check_stored, damaged, inspect
 
 # A step should take about a second, of hashing on one core or of opening files: Prefect costs 25 ms for each.
 _STEP_BYTES = 1 << 30
-_STEP_OBJECTS = 5_000
-_STEP_REMOVALS = 5_000
+_STEP_FILES = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class _VerificationPlan:
-    """The verdicts of planning, and the objects of the vault; `count` of them are to be hashed."""
+    """The verdicts of planning, and the number and size of the packs and large objects that are to be read.
 
-    place: Place
+    `enough_bytes` is the size of a sample, None for everything.
+    """
+
+    vault: Vault
     key: KeyFile | None
-    index: ObjectIndex
+    objects: NamedObjects
     found: tuple[Verdict, ...]
     count: int
     size_bytes: int
+    enough_bytes: int | None
 
 
 def verification_job(parameters: VerifyVault, settings: Settings) -> Job:
     """The job for these parameters."""
     if parameters.snapshots_only and parameters.sample is not None:
-        raise RequestRefused("--sample is of objects, and --snapshots leaves them all out: give one of the two")
+        raise RequestRefused("--sample is of content, and --snapshots leaves all of it out: give one of the two")
     need_vault(settings.vault)
     return partial(verify, parameters, settings)
 
@@ -63,12 +62,22 @@ def verify(parameters: VerifyVault, settings: Settings, run: NewRun, tools: Tool
     recorded["key"] = "key file" if settings.key_file else None
     with ExitStack() as stack:
         plan = tools.runner.plan(lambda: _plan_verification(parameters, settings, tools, stack))
-        tools.reporter.planned(PlannedWork("verifying", "object", plan.count, plan.size_bytes))
+        place = plan.vault.place()
+        tools.reporter.planned(PlannedWork("verifying", "file", plan.count, plan.size_bytes))
         with open_run(replace(run, parameters=recorded), tools) as opened:
             tally = VerdictTally()
-            record_at_once(plan.found, plan.place, opened, tally)
-            works = _verifications(plan, parameters.sample, settings.usable_jobs)
-            run_on_vault(works, "verify", plan.place, opened, tally, workers=settings.usable_jobs)
+            record_at_once(plan.found, place, opened, tally)
+            faulty: list[str] = []
+
+            def take(done: Verdicts) -> None:
+                faulty.extend(one.name for one in done.verdicts if one.is_fault and one.kind == "pack")
+
+            works = _verifications(plan, place, settings.usable_jobs)
+            run_on_vault(works, "verify", place, opened, tally, workers=settings.usable_jobs, take=take)
+            if plan.count:
+                before = tools.history.damaged(plan.vault.id)
+                found = damaged(plan.vault, plan.objects, faulty, before, tools.cancel)
+                record_at_once(tuple(found), place, opened, tally)
             opened.outcomes.append(PartOutcome(tally.exit_code, _verified(plan, tally)))
     return opened
 
@@ -79,117 +88,57 @@ def _plan_verification(
     key = KeyFile(settings.key_file) if settings.key_file else None
     vault, fault = open_or_recover(need_vault(settings.vault), key.secret() if key else None)
     stack.enter_context(reading(vault.root, tools.cancel))
-    index = stack.enter_context(ObjectIndex())
-    found = list(inspect(vault, index, known_snapshot(tools.history, vault), tools.cancel))
+    objects = stack.enter_context(NamedObjects(vault))
+    found = list(inspect(vault, objects, known_snapshot(tools.history, vault), tools.cancel))
     if fault is not None:
         found = [fault, *(verdict for verdict in found if (verdict.kind, verdict.status) != ("vault", "ok"))]
+    if parameters.snapshots_only:
+        return _VerificationPlan(vault, key, objects, tuple(found), 0, 0, None)
+    objects.list_stored(tools.history.proven(vault.id) if parameters.sample else ())
+    sizes = [length for _, _, length in objects.to_check()]
+    enough_bytes = None
     if parameters.sample is not None:
-        index.prove(tools.history.proven(vault.id))
-    count, size_bytes = (0, 0) if parameters.snapshots_only else index.counts(parameters.sample)
-    return _VerificationPlan(vault.place(), key, index, tuple(found), count, size_bytes)
+        enough_bytes = parse_share(parameters.sample, sum(sizes))
+        sizes = [length for _, _, length in objects.to_check(enough_bytes)]
+    return _VerificationPlan(vault, key, objects, tuple(found), len(sizes), sum(sizes), enough_bytes)
 
 
-def _verifications(plan: _VerificationPlan, sample: int | None, jobs: int) -> Iterator[VaultWork[Verdicts]]:
+def _verifications(plan: _VerificationPlan, place: Place, jobs: int) -> Iterator[VaultWork[Verdicts]]:
     if not plan.count:
         return
     # Enough steps for every worker, so that none idles while the last one ends.
     step_bytes = max(1, min(_STEP_BYTES, plan.size_bytes // (4 * jobs)))
-    step_objects = max(1, min(_STEP_OBJECTS, -(-plan.count // (4 * jobs))))
-    for number, objects in enumerate(cut(plan.index.whole(sample), itemgetter(1), step_bytes, step_objects)):
-        name = f"verify batch {number}: {len(objects)} objects"
-        yield VaultWork(name, len(objects), partial(_check, plan.place, plan.key, objects))
+    step_files = max(1, min(_STEP_FILES, -(-plan.count // (4 * jobs))))
+    things = plan.objects.to_check(plan.enough_bytes)
+    for number, some in enumerate(cut(things, itemgetter(2), step_bytes, step_files)):
+        name = f"verify batch {number}: {len(some)} packs and large objects"
+        names = tuple((kind, name) for kind, name, _ in some)
+        yield VaultWork(name, len(some), partial(_check, place, plan.key, names))
 
 
-def _check(place: Place, key: KeyFile | None, objects: Sequence[tuple[str, int]], here: Here) -> Verdicts:
-    return Verdicts(check_objects(open_place(place, key), objects, here.cancel))
+def _check(place: Place, key: KeyFile | None, things: Sequence[tuple[VerdictKind, str]], here: Here) -> Verdicts:
+    return Verdicts(check_stored(open_place(place, key), things, here.cancel))
 
 
 def _verified(plan: _VerificationPlan, tally: VerdictTally) -> str:
-    """The result in a line: good objects and snapshots, then faults."""
-    objects, _ = plan.index.counts()
-    text = f"objects: {tally.counts['object', 'ok']:,} of {objects:,} proven, {size(tally.size_bytes)}; snapshots: "
+    """The result in a line: packs, objects and snapshots, then faults."""
+    packs, large = tally.counts["pack", "ok"], tally.counts["object", "ok"]
+    proven = size(tally.sizes["pack", "ok"] + tally.sizes["object", "ok"])
+    there = sum(1 for _ in plan.objects.to_check())
+    objects, _ = plan.objects.counts()
+    text = f"packs and large objects: {packs + large:,} of {there:,} proven, {proven}; " if plan.count else ""
+    text += f"objects that snapshots name: {objects:,}; snapshots: "
     text += f"{tally.counts['snapshot', 'ok']:,} authentic" if plan.key else "not authenticated (no key file)"
     left = tally.counts["file", "leftover"]
     text += f"; leftovers of interrupted runs: {left:,}" if left else ""
+    rebuilt = tally.counts["file", "rebuilt"]
+    text += f"; packs whose index is missing: {rebuilt:,}" if rebuilt else ""
     # A damaged snapshot may name them.
-    damaged = any(kind == "snapshot" and status in VERDICT_FAULTS for kind, status in tally.counts)
-    if not damaged and (unnamed := sum(1 for _ in plan.index.unnamed())):
-        text += f"; objects that no snapshot names, for prune to remove: {unnamed:,}"
+    faulty = any(kind == "snapshot" and status in VERDICT_FAULTS for kind, status in tally.counts)
+    unnamed, unnamed_bytes = plan.objects.unnamed()
+    if unnamed and not faulty:
+        text += f"; objects that no snapshot names, for prune to remove: {unnamed:,}, {size(unnamed_bytes)}"
     return f"{text}; {tally.message}"
-
-
-def pruning_job(parameters: PruneVault, settings: Settings) -> Job:
-    """The job for these parameters."""
-    _prunable(parameters, settings)
-    return partial(prune, parameters, settings)
-
-
-def prune(parameters: PruneVault, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
-    """Remove snapshots that the policy does not keep, and objects that only they named; the run, closed."""
-    path, key, policy = _prunable(parameters, settings)
-    with ExitStack() as stack:
-
-        def make() -> tuple[Place, ObjectIndex, Removal]:
-            vault = open_vault(path, key.secret())
-            stack.enter_context(alone(vault.root, tools.cancel))
-            index = stack.enter_context(ObjectIndex())
-            return vault.place(), index, _plan_prune(vault, policy, index, tools.history, tools.cancel)
-
-        place, index, removal = tools.runner.plan(make)
-        tools.reporter.planned(PlannedWork("removing", "file", len(removal.snapshots) + removal.objects))
-        with open_run(replace(run, parameters={"vault": shown_path(path)} | parameters.recorded()), tools) as opened:
-            tally = VerdictTally()
-            run_on_vault(_removals(place, key, removal, index), "prune", place, opened, tally)
-            sweep(place.path)
-            removed = f"snapshots: {tally.counts['snapshot', 'removed']:,} removed, {removal.kept:,} kept; "
-            removed += f"objects: {tally.counts['object', 'removed']:,} removed, {size(tally.size_bytes)}"
-            opened.outcomes.append(PartOutcome(0, removed))
-    return opened
-
-
-def _prunable(parameters: PruneVault, settings: Settings) -> tuple[str, KeyFile, Policy]:
-    """The vault, its key and the policy; RequestRefused if one is not set, or if the policy would keep nothing."""
-    policy = Policy(parameters.keep_last, parameters.keep_daily, parameters.keep_weekly, parameters.keep_monthly)
-    vault, key = need_vault(settings.vault), need_key_file(settings.key_file)
-    if policy.keeps_nothing:
-        raise RequestRefused(
-            "that would keep nothing; say what to keep: --keep-last, --keep-daily, --keep-weekly, --keep-monthly"
-        )
-    return vault, key, policy
-
-
-def _removals(place: Place, key: KeyFile, removal: Removal, index: ObjectIndex) -> Iterator[VaultWork[Verdicts]]:
-    """Snapshots come first: no object is removed while a snapshot names it."""
-    number = 0
-    ways = ((_remove_snapshots, iter([one.name for one in removal.snapshots])), (_remove_objects, index.unnamed()))
-    for remove, names in ways:
-        while some := tuple(islice(names, _STEP_REMOVALS)):
-            yield VaultWork(f"prune batch {number}", len(some), partial(remove, place, key, some))
-            number += 1
-
-
-def _remove_snapshots(place: Place, key: KeyFile, names: tuple[str, ...], here: Here) -> Verdicts:
-    del here
-    return collect(remove_snapshots(open_place(place, key).root, names))
-
-
-def _remove_objects(place: Place, key: KeyFile, digests: tuple[str, ...], here: Here) -> Verdicts:
-    return collect(remove_objects(open_place(place, key).root, digests, here.cancel))
-
-
-def preview_prune(parameters: PruneVault, settings: Settings, history: History, cancel: CancelToken) -> Removal:
-    """Plan a removal, or refuse it as `prune` does; remove nothing."""
-    path, key, policy = _prunable(parameters, settings)
-    vault = open_vault(path, key.secret())
-    with reading(vault.root, cancel), ObjectIndex() as index:
-        return _plan_prune(vault, policy, index, history, cancel)
-
-
-def _plan_prune(vault: Vault, policy: Policy, index: ObjectIndex, history: History, cancel: CancelToken) -> Removal:
-    """Refuse a vault that was set back: objects of its lost newest snapshot may still be there."""
-    hint = "nothing is removed; put it back from a copy, or go on without it: threadmill encrypt"
-    need_latest(vault, newest_snapshot(vault), history, hint)
-    return plan_removal(vault, policy, index, cancel)
 
 
 def maintenance_job(parameters: Maintain, settings: Settings) -> Job:

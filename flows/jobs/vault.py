@@ -20,8 +20,8 @@ from tasks.cancel import CancelToken
 from tasks.crypto.errors import CryptoError
 from tasks.crypto.secret import KeyFile, Secret
 from tasks.rows import verdict_rows
+from tasks.vault.census import Census, take_census
 from tasks.vault.errors import ScratchFull, VaultBusy, VaultChanged, VaultError, Verdict, Verdicts, WrongKey
-from tasks.vault.index import Census, take_census
 from tasks.vault.locks import reading
 from tasks.vault.snapshots import Snapshot
 from tasks.vault.vault import Place, Vault, open_vault
@@ -39,11 +39,11 @@ V = TypeVar("V", bound=Verdicts)
 class VerdictTally:
     """The verdicts of a run, counted; `ordinal` is that of the next one, `faults` are the first few in words.
 
-    `size_bytes` is that of the objects without a fault; the size of snapshots does not count.
+    `sizes` are the bytes of all things of a kind and status.
     """
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    size_bytes: int = 0
+    sizes: Counter[tuple[str, str]] = field(default_factory=Counter)
     ordinal: int = 0
     faulty: int = 0
     faults: list[str] = field(default_factory=list)
@@ -51,10 +51,9 @@ class VerdictTally:
     def add(self, verdicts: Sequence[Verdict]) -> list[str]:
         """Count some more; the faults among them in words."""
         words = [shown(verdict) for verdict in verdicts if verdict.is_fault]
-        self.counts.update((verdict.kind, verdict.status) for verdict in verdicts)
-        objects = (verdict for verdict in verdicts if verdict.kind == "object" and not verdict.is_fault)
-        self.size_bytes += sum(verdict.size_bytes or 0 for verdict in objects)
-        self.ordinal += len(verdicts)
+        for verdict in verdicts:
+            self.counts[verdict.kind, verdict.status] += 1
+            self.sizes[verdict.kind, verdict.status] += verdict.size_bytes or 0
         self.faulty += len(words)
         self.faults += words[: _FAULTS_NAMED - len(self.faults)]
         return words
@@ -118,12 +117,10 @@ def run_on_vault(
     Raises:
         CryptoError: a step was ended by it; its verdicts until then are recorded.
     """
-    ordinal = tally.ordinal
 
     def start(one: VaultWork[V]) -> Pending[V]:
-        nonlocal ordinal
-        first = ordinal
-        ordinal += one.count
+        first = tally.ordinal
+        tally.ordinal += one.count
         names = f"{kind}-batch", one.name, f"record {one.name}"
         return run.start(Step(*names, one.work, partial(record, place, first)))
 
@@ -144,8 +141,9 @@ def record(place: Place, first_ordinal: int, store: Store, run_id: int, done: Ve
 
 
 def record_at_once(verdicts: Sequence[Verdict], place: Place, run: OpenRun, tally: VerdictTally) -> None:
-    """Record the verdicts of planning."""
+    """Record verdicts that are of no step."""
     record(place, tally.ordinal, run.tools.store, run.run_id, Verdicts(tuple(verdicts)))
+    tally.ordinal += len(verdicts)
     run.tools.reporter.progressed(MoreDone(faults=tally.add(verdicts)))
 
 
@@ -157,12 +155,13 @@ class VaultState:
         path: its folder, whether or not it is there.
         vault_id: 32 hex digits; if no vault is there, the id of the last one on record.
         authenticated: whether the snapshots' MACs were checked; without the key file they are believed.
-        snapshots: how many there are.
+        snapshots: how many there are; `partial` ones are of runs that did not come to their end.
+        packs: how many there are.
         newest_name: the newest good snapshot; with it its number, time, files and size.
         objects: the number of objects that are there and that a snapshot names; `stored_bytes` is their size.
-        never_proven: the number of these that were never verified.
+        never_proven: the number of packs and large objects that were never verified.
         oldest_proof: the time of the oldest verification.
-        unproven_since: the same, but an object that was never verified counts from when it was stored.
+        unproven_since: the same, but a pack or object that was never verified counts from when it was stored.
         on_record: the row of the newest snapshot (of an unreadable vault: of the last one).
         note: the reason for missing values, if it is no fault.
         complaints: faults in words.
@@ -172,6 +171,8 @@ class VaultState:
     vault_id: str | None = None
     authenticated: bool = False
     snapshots: int | None = None
+    partial: int | None = None
+    packs: int | None = None
     newest_name: str | None = None
     newest_sequence: int | None = None
     newest_at: datetime | None = None
@@ -221,7 +222,7 @@ def too_old(
         yield f"vault {state.path}: there is no snapshot"
     if proof_age is not None and state.unproven_since is not None and now - state.unproven_since > proof_age:
         since = age(now - state.unproven_since)
-        yield f"vault {state.path}: there are objects that have not been verified for {since}; run threadmill verify"
+        yield f"vault {state.path}: packs or large objects have not been verified for {since}; run threadmill verify"
 
 
 def _secret(key_file: str | None, complaints: list[str]) -> Secret | None:
@@ -260,6 +261,8 @@ def _state(vault: Vault, census: Census, history: History, complaints: list[str]
         vault_id=vault.id,
         authenticated=vault.key is not None,
         snapshots=census.snapshots,
+        partial=census.partial,
+        packs=census.packs,
         newest_name=newest.name if newest else None,
         newest_sequence=newest.header.sequence if newest else None,
         newest_at=newest.header.created if newest else None,

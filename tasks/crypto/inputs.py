@@ -36,8 +36,8 @@ class Payload:
     `name` is a file's absolute path, as the bytes that the file system knows, or a label for the other kinds.
     `size_bytes` is what it had when it was planned; None for standard input. `skip` says why there is nothing to
     encrypt (a FIFO, say), and `errno` why it cannot be read, when planning found that out. `known` is the end of an
-    entry (from its object on) that may be of just this content. `followed` says that the name is a link that a user
-    named.
+    entry (from its object on) that may be of just this content; `moved` says that it was another file's. `followed`
+    says that the name is a link that a user named.
     """
 
     kind: PayloadKind
@@ -47,6 +47,7 @@ class Payload:
     errno: int | None = None
     known: bytes | None = None
     followed: bool = False
+    moved: bool = False
 
 
 class Input:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,9 +23,9 @@ from tasks.vault.draft import Draft
 from tasks.vault.errors import VaultError, on_disk
 from tasks.vault.format import LONGEST_LINE, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
 from tasks.vault.header import Header, Partial, Totals
-from tasks.vault.index import shared_index
-from tasks.vault.locks import is_running, numbering, running, writing
-from tasks.vault.lookup import newest_snapshot, partial_names, peek, snapshot_names, unbelievable
+from tasks.vault.index import index_shared, shared_index
+from tasks.vault.locks import numbering, running, writing
+from tasks.vault.lookup import abandoned_parts, newest_of, newest_snapshot
 from tasks.vault.objects import ObjectBatch
 from tasks.vault.packs import PackWriter
 from tasks.vault.snapshots import LONGEST_HEADER, OpenSnapshot, Snapshot, SnapshotWriter, open_snapshot
@@ -109,8 +110,8 @@ def add_batch(
 
     The job that plans the batch holds the `writing` lock. Raises VaultUnwritable or SourceReplaced.
     """
-    with PackWriter(vault) as packs, ObjectBatch(vault.root) as objects:
-        index = shared_index(vault)
+    index = shared_index(vault)
+    with index.kept_open(), PackWriter(vault) as packs, ObjectBatch(vault.root) as objects:
         writer = ContentWriter(vault, making, index, packs, objects)
         with closing(writer):
             encryptions = encrypt_batch(batch, key, limits, cancel, writer.attempt_on)
@@ -135,6 +136,7 @@ def adding(vault: Vault, selection: SourceSelection, cancel: CancelToken) -> Ite
     began = datetime.now(UTC)
     _need_short(vault, selection)
     with ExitStack() as stack:
+        stack.enter_context(index_shared(vault))
         stack.enter_context(writing(vault.root, cancel))
         run = secrets.token_hex(8)
         stack.enter_context(running(vault.root, run))
@@ -163,8 +165,8 @@ def compare(
         damaged: tuple[str, ...] = ()
         itself: tuple[int, int] | None = None
         if vault is not None:
-            previous, damaged = _previous(vault, selection.sources, stack)
-            for name in _abandoned(vault, selection.sources)[-_MOST_PARTS:]:
+            previous, damaged = newest_of(vault, selection.sources, stack)
+            for name in abandoned_parts(vault, selection.sources)[-_MOST_PARTS:]:
                 with suppress(VaultError):
                     parts.append(stack.enter_context(open_snapshot(vault, name)))
             root = os.stat(vault.root)
@@ -193,8 +195,8 @@ class Addition:
         self._run = run
         self._began = began
         self._draft = draft
-        self._done = _Sums()
-        self._in_parts = _Sums()
+        self._done = Counter[str]()
+        self._in_parts = Counter[str]()
         self._parts = 0
         self._part_s = time.monotonic()
 
@@ -208,10 +210,10 @@ class Addition:
         If an interval is over, a partial snapshot of the files that none has yet is in the vault afterwards.
         """
         self._draft.put(batch.first, batch.lines)
-        self._done.add(batch)
+        self._done += _sums(batch)
         if interval is not None and (
             time.monotonic() - self._part_s >= interval.seconds
-            or self._done.size_bytes - self._in_parts.size_bytes >= interval.size_bytes
+            or self._done["size_bytes"] - self._in_parts["size_bytes"] >= interval.size_bytes
         ):
             self._add_partial()
 
@@ -222,27 +224,27 @@ class Addition:
         of the same sources are removed then, except those of a run that is alive.
         """
         done, found = self._done, self.found
-        entries = self._draft.entries + done.new + done.same
-        totals = Totals(entries, found.unchanged + done.new + done.same, found.unchanged_bytes + done.size_bytes)
+        read = done["ok"] + done["unchanged"]
+        size_bytes = found.unchanged_bytes + done["size_bytes"]
+        totals = Totals(self._draft.entries + read, found.unchanged + read, size_bytes)
         with numbering(self.vault.root, cancel):
             newest = newest_snapshot(self.vault)
             sequence = max(least_sequence, newest.header.sequence + 1 if newest else 1)
             header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self.selection.sources)
             mac = self._write(header, self._draft.pieces(), totals, SNAPSHOTS)
         self._remove_partials()
-        return Added(Snapshot(header, totals, mac), done.new, done.same, done.stored_bytes)
+        return Added(Snapshot(header, totals, mac), done["ok"], done["unchanged"], done["stored_bytes"])
 
     def _add_partial(self) -> None:
         self._part_s = time.monotonic()
-        new = self._done.less(self._in_parts)
-        self._in_parts = self._done.less(_Sums())
-        if not (files := new.new + new.same):
+        new, self._in_parts = self._done - self._in_parts, self._done.copy()
+        if not (files := new["ok"] + new["unchanged"]):
             return
         self._parts += 1
         header = Header(
             self.vault.id, self._run, self._began, 0, self.selection.sources, Partial(self._run, self._parts)
         )
-        self._write(header, self._draft.new_pieces(), Totals(files, files, new.size_bytes), PARTIALS)
+        self._write(header, self._draft.new_pieces(), Totals(files, files, new["size_bytes"]), PARTIALS)
 
     def _write(self, header: Header, pieces: Iterator[bytes], totals: Totals, folder: str) -> str:
         """Write a snapshot or a partial one, and put it on disk; its MAC. Raises VaultError."""
@@ -269,7 +271,7 @@ class Addition:
 
     def _remove_partials(self) -> None:
         names = [
-            *_abandoned(self.vault, self.selection.sources),
+            *abandoned_parts(self.vault, self.selection.sources),
             *(f"{self._run}-{part:04d}" for part in range(1, self._parts + 1)),
         ]
         if names:
@@ -280,56 +282,14 @@ class Addition:
                 os.fsync(folder)
 
 
-@dataclass(slots=True)
-class _Sums:
-    """Files that were read: new ones, those with the content of before, their bytes, and the bytes of new objects."""
-
-    new: int = 0
-    same: int = 0
-    size_bytes: int = 0
-    stored_bytes: int = 0
-
-    def add(self, batch: AddedBatch) -> None:
-        for one in batch.encryptions:
-            if one.status == "ok":
-                self.new += 1
-            elif one.status == "unchanged":
-                self.same += 1
-            else:
-                continue
-            self.size_bytes += one.size_bytes or 0
-        self.stored_bytes += batch.stored_bytes
-
-    def less(self, other: _Sums) -> _Sums:
-        return _Sums(
-            self.new - other.new,
-            self.same - other.same,
-            self.size_bytes - other.size_bytes,
-            self.stored_bytes - other.stored_bytes,
-        )
+def _sums(batch: AddedBatch) -> Counter[str]:
+    """Files by status, and bytes, of the files of a batch that come into the snapshot."""
+    kept = [one for one in batch.encryptions if one.status in ("ok", "unchanged")]
+    sums = Counter[str](one.status for one in kept)
+    return sums + Counter(size_bytes=sum(one.size_bytes or 0 for one in kept), stored_bytes=batch.stored_bytes)
 
 
 def _need_short(vault: Vault, selection: SourceSelection) -> None:
     """Refuse sources that do not fit into a first line, before anything is read."""
     if len(encode_line({"sources": [encode_path(path) for path in selection.sources]})) > LONGEST_HEADER - LONGEST_LINE:
         raise VaultError(vault.root, "so many sources do not fit into a snapshot; name a folder above them")
-
-
-def _previous(vault: Vault, sources: Sequence[bytes], stack: ExitStack) -> tuple[OpenSnapshot | None, tuple[str, ...]]:
-    """The newest good snapshot of the sources, and damaged snapshots that may be newer."""
-    headers = {name: peek(vault.root, name) for name in snapshot_names(vault.root)}
-    newest_first = sorted(headers, key=lambda name: (headers[name].sequence, name), reverse=True)
-    for name in newest_first:
-        if headers[name].sources == tuple(sources):
-            with suppress(VaultError):
-                return stack.enter_context(open_snapshot(vault, name)), tuple(unbelievable(vault, name))
-    # There is no good one; a damaged snapshot as new as the newest of other sources may have been one.
-    return None, tuple(unbelievable(vault, newest_first[0])) if newest_first else ()
-
-
-def _abandoned(vault: Vault, sources: Sequence[bytes]) -> list[str]:
-    """The partial snapshots of the sources whose runs are not alive, the oldest first."""
-    headers = [peek(vault.root, name) for name in partial_names(vault.root)]
-    alike = [header for header in headers if header.partial is not None and header.sources == tuple(sources)]
-    alive = {header.id for header in alike if is_running(vault.root, header.id)}
-    return [one.name for one in sorted(alike, key=lambda one: one.created) if one.id not in alive]

@@ -96,6 +96,10 @@ class ContentWriter:
             known = None if payload.known is None else self._known(payload.known, file)
             way = self._whole if file.plain_bytes <= WHOLE_BYTES else self._large
             attempted, tail = way(file, known)
+            if known is not None and payload.moved and not tail:
+                # New under this name, and on record as such.
+                self.found.append(attempted[2].digest)
+                attempted = "ok", self._beginning(known, HEADER_BYTES)[len(MAGIC) :], attempted[2]
         begin = begin_file(path_field(payload.name), FileFacts.of(file.before))
         # Of content that is still the same, the end of the line is too.
         self.lines[ordinal] = begin + (tail or payload.known or b"")

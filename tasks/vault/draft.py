@@ -111,7 +111,7 @@ class Draft:
                 payload.known or b"",
                 (payload.skip or "").encode(),
                 payload.errno or 0,
-                payload.followed,
+                payload.followed + 2 * payload.moved,
             )
         )
 
@@ -123,10 +123,9 @@ class Draft:
     def to_do(self) -> Iterator[Payload]:
         """The files to encrypt, in their order."""
         fields = iter(_split(self._to_do.pieces()))
-        for name, size, known, skip, errno, followed in zip(*repeat(fields, _TO_DO_FIELDS), strict=True):
-            yield Payload(
-                "file", name, int(size), skip.decode() or None, int(errno) or None, known or None, followed == b"1"
-            )
+        for name, size, known, skip, errno, flags in zip(*repeat(fields, _TO_DO_FIELDS), strict=True):
+            faults = skip.decode() or None, int(errno) or None
+            yield Payload("file", name, int(size), *faults, known or None, flags in b"13", flags in b"23")
 
     def put(self, first: int, lines: bytes) -> None:
         """Enter a line for each payload of a batch, whose ordinals are in a row; raises VaultUnwritable.

@@ -1,4 +1,4 @@
-"""The index of a vault: the place of each object, and the objects that snapshots name, in a temporary SQLite database.
+"""The index of a vault: the place of each object, in a temporary SQLite database.
 
 It is loaded from the sidecars of all packs. A sidecar has no MAC, so a place is a hint: the bytes there decide.
 """
@@ -10,6 +10,7 @@ import os
 import sqlite3
 import stat
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
@@ -33,8 +34,6 @@ from tasks.vault.vault import Vault
 
 # Rows go to SQLite so many at a time.
 _AT_ONCE = 10_000
-# Snapshots of the same tree name mostly the same objects; to remember so many takes 30 MB.
-_REMEMBERED = 200_000
 # A vault has hundreds of packs, and a process may have 256 descriptors.
 _OPEN_PACKS = 64
 # Neighbours are read together; what a forged sidecar asks for beyond this is refused.
@@ -44,18 +43,8 @@ _PIECE_BYTES = 1 << 20
 # sorted, so that each fills the tree from left to right.
 _MEMBERS = f"""CREATE TABLE member (digest BLOB, pack INTEGER, block INTEGER, length INTEGER,
     PRIMARY KEY (digest, pack, block), CHECK (pack < 0 OR length <= {PACKED_BYTES})) WITHOUT ROWID"""
-_NAMED = "CREATE TABLE named (digest BLOB, length INTEGER, PRIMARY KEY (digest, length)) WITHOUT ROWID"
 _FIND = "SELECT pack, block, length FROM member WHERE digest = ? AND pack >= 0"
 _HAS = "SELECT 1 FROM member WHERE digest = ? AND length = ? LIMIT 1"
-_MISSING = """SELECT digest FROM named WHERE NOT EXISTS
-    (SELECT 1 FROM member WHERE member.digest = named.digest AND member.length = named.length) ORDER BY digest"""
-_COUNTS = """SELECT count(*), coalesce(sum(length), 0) FROM named WHERE EXISTS
-    (SELECT 1 FROM member WHERE member.digest = named.digest AND member.length = named.length)"""
-_UNNAMED_LARGE = "SELECT digest, length FROM member WHERE pack = -1 AND digest NOT IN (SELECT digest FROM named)"
-# A member takes its header, its body and zeros to a whole block. Of several copies the first one counts.
-_LIVING = """SELECT pack, sum(512 + (length + 511) / 512 * 512) FROM
-    (SELECT min(pack) AS pack, length FROM named JOIN member USING (digest, length) WHERE pack >= 0
-     GROUP BY digest, length) GROUP BY pack"""
 
 
 class Location(NamedTuple):
@@ -93,18 +82,20 @@ class ObjectIndex:
         self._sizes: dict[str, int] = {}
         self._names: list[str] = []
         self._open: dict[str, _Open] = {}
-        self._remembered: set[tuple[bytes, int]] = set()
+        self._readers = 0
         # Whether a pack without a sidecar was left so.
-        self._bare = False
+        self._bare = self._scanned = False
         self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         with _explained():
-            for statement in ("PRAGMA journal_mode=OFF", "PRAGMA cache_size=-8000", _MEMBERS, _NAMED):
+            for statement in ("PRAGMA journal_mode=OFF", "PRAGMA cache_size=-8000", _MEMBERS):
                 self._connection.execute(statement)
         self.refresh(fix=fix)
 
     def refresh(self, *, fix: bool = False) -> None:
         """Take in the packs that were added since; if one is gone or has another length, load all anew."""
         with self._lock:
+            # A pack may have been put back from a copy.
+            self._open.clear()
             there = dict(stored(self._root, PACKS))
             if not self._sizes.items() <= there.items() or (fix and self._bare):
                 self._forget()
@@ -117,12 +108,23 @@ class ObjectIndex:
             except OSError:
                 self._load(new, None, fix=fix)
 
+    def rescan(self) -> bool:
+        """Load all packs anew by their headers, which no forged sidecar can hide; False if that was done already."""
+        with self._lock:
+            if self._scanned:
+                return False
+            self._scanned = True
+            packs, rebuilt = list(self._sizes.items()), list(self.rebuilt)
+            self._forget()
+            self._load(packs, None, fix=False)
+            self.rebuilt[:] = rebuilt
+            return True
+
     def find(self, digest: bytes) -> list[Location]:
         """The copies of an object in packs."""
         try:
             with self._lock:
-                rows = self._connection.execute(_FIND, (digest,)).fetchall()
-                return [Location(self._names[pack], (block + 1) * BLOCK, length) for pack, block, length in rows]
+                return [self._location(*row) for row in self._connection.execute(_FIND, (digest,))]
         except sqlite3.Error as error:
             raise ScratchFull(str(error)) from None
 
@@ -161,35 +163,25 @@ class ObjectIndex:
             raise ObjectMissing(self._root, f"pack {location.pack} is missing") from None
         except OSError as error:
             raise VaultError(self._root, f"pack {location.pack} cannot be read: {error.strerror}") from None
+        finally:
+            self._close_packs()
 
-    def name(self, objects: Iterable[tuple[bytes, int]]) -> None:
-        """Enter objects that a snapshot names, each with its stored length."""
-        self._insert("INSERT OR IGNORE INTO named VALUES (?, ?)", self._unseen(objects))
+    @contextmanager
+    def kept_open(self) -> Iterator[Self]:
+        """Keep packs open from one reading to the next, and no longer: one that is removed meanwhile takes room."""
+        with self._lock:
+            self._readers += 1
+        try:
+            yield self
+        finally:
+            with self._lock:
+                self._readers -= 1
+            self._close_packs()
 
-    def list_all(self) -> None:
-        """Enter the packs that were added since, and the large objects: after the snapshots, which come last."""
-        self.refresh()
-        large = ((bytes.fromhex(name), -1, 0, length) for name, length in stored(self._root, OBJECTS))
-        self._insert("INSERT OR IGNORE INTO member VALUES (?, ?, ?, ?)", large)
-
-    def missing(self) -> Iterator[bytes]:
-        """The objects that are named, and of which no copy is there; after `list_all`."""
-        for (digest,) in self._rows(_MISSING):
-            yield digest
-
-    def counts(self) -> tuple[int, int]:
-        """The number of objects that are named and there, and the sum of their lengths; after `list_all`."""
-        ((count, length),) = self._rows(_COUNTS)
-        return count, length
-
-    def unnamed_large(self) -> Iterator[tuple[bytes, int]]:
-        """The large objects that no snapshot names, with their length; after `list_all`."""
-        yield from self._rows(_UNNAMED_LARGE)
-
-    def living(self) -> dict[str, tuple[int, int]]:
-        """The bytes of each pack that named members take, and its length."""
-        taken = dict(self._rows(_LIVING))
-        return {name: (taken.get(number, 0), self._sizes[name]) for number, name in enumerate(self._names)}
+    def _close_packs(self) -> None:
+        with self._lock:
+            if not self._readers:
+                self._open.clear()
 
     def close(self) -> None:
         """Free the database and the open packs."""
@@ -197,6 +189,7 @@ class ObjectIndex:
         self._connection.close()
 
     def __enter__(self) -> Self:
+        self._readers += 1
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -224,6 +217,9 @@ class ObjectIndex:
             if fix:
                 write_sidecar(self._root, name, length, found)
         return b"".join(found)
+
+    def _location(self, pack: int, block: int, length: int) -> Location:
+        return Location(self._names[pack], (block + 1) * BLOCK, length)
 
     def _forget(self) -> None:
         with _explained():
@@ -262,15 +258,6 @@ class ObjectIndex:
                 )
         return False
 
-    def _unseen(self, objects: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
-        seen = self._remembered
-        for one in objects:
-            if one not in seen:
-                if len(seen) == _REMEMBERED:
-                    seen.clear()
-                seen.add(one)
-                yield one
-
     def _insert(self, statement: str, rows: Iterator[tuple[object, ...]]) -> None:
         # An error of a snapshot that is read meanwhile must not leave a transaction open.
         while some := list(islice(rows, _AT_ONCE)):
@@ -279,8 +266,8 @@ class ObjectIndex:
                 self._connection.executemany(statement, some)
                 self._connection.execute("COMMIT")
 
-    def _rows(self, query: str) -> Iterator[tuple[Any, ...]]:
-        with _explained(), closing(self._connection.execute(query)) as rows:
+    def _rows(self, query: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        with _explained(), closing(self._connection.execute(query, values)) as rows:
             yield from rows
 
 
@@ -293,6 +280,7 @@ def _explained() -> Iterator[None]:
 
 
 _shared: dict[tuple[int, str, str], ObjectIndex] = {}
+_jobs: Counter[tuple[int, str, str]] = Counter()
 _sharing = threading.Lock()
 
 
@@ -310,3 +298,18 @@ def shared_index(vault: Vault, *, fix: bool = False) -> ObjectIndex:
         else:
             index.refresh(fix=fix)
         return index
+
+
+@contextmanager
+def index_shared(vault: Vault) -> Iterator[None]:
+    """Free the index that is shared, with the packs that it holds open, at the end of the last job with the vault."""
+    key = os.getpid(), vault.root, vault.id
+    with _sharing:
+        _jobs[key] += 1
+    try:
+        yield
+    finally:
+        with _sharing:
+            _jobs[key] -= 1
+            if not _jobs[key] and (index := _shared.pop(key, None)) is not None:
+                index.close()

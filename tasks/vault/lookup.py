@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -12,6 +13,7 @@ import zstandard
 
 from tasks.crypto.secret import KeySource, Secret
 from tasks.files import closed_after, open_folder, open_regular
+from tasks.vault.entries import Content, FileEntry, decode_entry
 from tasks.vault.errors import NoSuchSnapshot, NoVault, OtherFormat, VaultChanged, VaultError, Verdict, WrongKey, judged
 from tasks.vault.format import (
     PARTIAL_NAME,
@@ -24,7 +26,8 @@ from tasks.vault.format import (
     snapshot_folder,
 )
 from tasks.vault.header import Header, decode_header
-from tasks.vault.snapshots import LONGEST_HEADER, Snapshot, open_snapshot
+from tasks.vault.locks import is_running
+from tasks.vault.snapshots import LONGEST_HEADER, OpenSnapshot, Snapshot, open_snapshot
 from tasks.vault.vault import Place, Vault, open_vault
 
 # The users' word for the newest snapshot.
@@ -97,6 +100,22 @@ def newest_snapshot(vault: Vault) -> Snapshot | None:
     return None
 
 
+def contents_of(vault: Vault, digests: Collection[bytes]) -> dict[bytes, Content]:
+    """The contents whose objects have these digests, as far as an authentic snapshot names them; raises VaultError."""
+    wanted = {digest.hex().encode(): digest for digest in digests}
+    found: dict[bytes, Content] = {}
+    for name in (*reversed(snapshot_names(vault.root)), *partial_names(vault.root)):
+        if not wanted:
+            break
+        with suppress(VaultError, BadLine), open_snapshot(vault, name) as opened:
+            for line in opened.lines():
+                digest = wanted.get(line.partition(b'"object":"')[2][:64])
+                if digest is not None and isinstance(entry := decode_entry(line), FileEntry):
+                    found[digest] = entry.content
+                    del wanted[digest.hex().encode()]
+    return found
+
+
 def unbelievable(vault: Vault, since: str) -> list[str]:
     """Damaged snapshots as young as a given one, or younger, by the seconds in their names, newest first.
 
@@ -111,6 +130,26 @@ def unbelievable(vault: Vault, since: str) -> list[str]:
         except VaultError:
             found.append(name)
     return found
+
+
+def newest_of(vault: Vault, sources: Sequence[bytes], stack: ExitStack) -> tuple[OpenSnapshot | None, tuple[str, ...]]:
+    """The newest good snapshot of the sources, and damaged snapshots that may be newer."""
+    headers = {name: peek(vault.root, name) for name in snapshot_names(vault.root)}
+    newest_first = sorted(headers, key=lambda name: (headers[name].sequence, name), reverse=True)
+    for name in newest_first:
+        if headers[name].sources == tuple(sources):
+            with suppress(VaultError):
+                return stack.enter_context(open_snapshot(vault, name)), tuple(unbelievable(vault, name))
+    # There is no good one; a damaged snapshot as new as the newest of other sources may have been one.
+    return None, tuple(unbelievable(vault, newest_first[0])) if newest_first else ()
+
+
+def abandoned_parts(vault: Vault, sources: Sequence[bytes]) -> list[str]:
+    """The partial snapshots of the sources whose runs are not alive, the oldest first."""
+    headers = [peek(vault.root, name) for name in partial_names(vault.root)]
+    alike = [header for header in headers if header.partial is not None and header.sources == tuple(sources)]
+    alive = {header.id for header in alike if is_running(vault.root, header.id)}
+    return [one.name for one in sorted(alike, key=lambda one: one.created) if one.id not in alive]
 
 
 def peek(root: str, name: str) -> Header:

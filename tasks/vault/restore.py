@@ -54,7 +54,8 @@ def restore_portion(
     verdicts: list[Verdict] = []
     error: CryptoError | None = None
     try:
-        verdicts.extend(work.restore(portion))
+        with work.index.kept_open():
+            verdicts.extend(work.restore(portion))
     except CryptoError as ended:
         if not (verdicts or work.restored or work.same or work.links):
             raise
@@ -68,7 +69,7 @@ class _Restoration:
 
     def __init__(self, vault: Vault, snapshot: str, target: Target, *, overwrite: bool, cancel: CancelToken) -> None:
         self._vault = vault
-        self._index = shared_index(vault)
+        self.index = shared_index(vault)
         self._target = target
         self._overwrite = overwrite
         self._cancel = cancel
@@ -82,7 +83,7 @@ class _Restoration:
         try:
             for entries in _batches(map(decode_entry, portion.lines.splitlines())):
                 contents = [one.content for one in entries if isinstance(one, FileEntry) and one.content.packed]
-                self._stored = _read_ahead(self._index, contents)
+                self._stored = _read_ahead(self.index, contents)
                 for entry in entries:
                     if self._cancel.cancelled:
                         raise Cancelled
@@ -194,7 +195,7 @@ class _Restoration:
         if stored is not None and fits(content, stored):
             decrypt_whole(self._vault, content, stored, take)
             return
-        read_object(self._vault, self._index, content, take, self._cancel)
+        read_object(self._vault, self.index, content, take, self._cancel)
 
     def _part_name(self, name: bytes) -> bytes:
         """The temporary name of a file: always the same, so that the next restore removes an interrupted one's rest.

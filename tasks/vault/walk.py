@@ -128,20 +128,20 @@ class Changes:
                 yield self._payload(found.payload())
 
     def _file(self, path: bytes, status: os.stat_result, followed: bool) -> bytes | Payload:
-        known = None
+        known, moved = None, False
         if self._index is not None:
             # The beginning of its line as of now: if a line before begins the same, the file is unchanged.
             field = path_field(path)
             begin = begin_file(field, FileFacts.of(status))
             line = self._line_of(path, b'{"path":%b,"type":"file",' % field, begin)
-            known = line[line.index(_OBJECT) :] if line else self._moved(status)
+            known, moved = (line[line.index(_OBJECT) :], False) if line else (self._moved(status), True)
             looks_same = not self._rehash and line.startswith(begin) and self._settled(status)
             if looks_same and self._there(known or b"", status.st_size):
                 self._advance()
                 self.unchanged += 1
                 self.unchanged_bytes += status.st_size
                 return line
-        return self._payload(Payload("file", path, status.st_size, known=known, followed=followed))
+        return self._payload(Payload("file", path, status.st_size, known=known, followed=followed, moved=moved))
 
     def _payload(self, payload: Payload) -> Payload:
         if payload.skip is None:

@@ -288,7 +288,7 @@ def test_files_come_from_the_settings(protected: Served) -> None:
     assert found == [("one", "ok"), ("two", "ok"), ("photo", "ok")]
     assert detail["snapshot"]["new"] == 3
     flow_run = protected.request("verify-vault")
-    assert protected.completed(flow_run)["parameters"]["sample"] == 5000
+    assert protected.completed(flow_run)["parameters"]["sample"] == "10%"
     state = read_json(protected.threadmill("status", "--json"))["vault"]["state"]
     assert (state["path"], state["objects"], state["never_proven"]) == (detail["snapshot"]["vault_path"], 3, 0)
 

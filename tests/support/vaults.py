@@ -7,7 +7,7 @@ import stat
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -28,17 +28,28 @@ from tasks.vault.entries import Content, Entry, FileEntry
 from tasks.vault.errors import Verdict
 from tasks.vault.format import OBJECTS, PACKS, object_path, snapshot_path
 from tasks.vault.index import ObjectIndex
-from tasks.vault.locks import alone, sweep
+from tasks.vault.locks import alone, pruning, reading, sweep, writing
 from tasks.vault.lookup import find_snapshot
+from tasks.vault.named import NamedObjects
 from tasks.vault.objects import read_object
 from tasks.vault.packs import stored
 from tasks.vault.portions import RestorePlan, Wanted
-from tasks.vault.prune import Policy, plan_removal, remove_objects, remove_snapshots
+from tasks.vault.prune import (
+    Copied,
+    Policy,
+    Removal,
+    copy_living,
+    late_objects,
+    plan_removal,
+    remove_snapshots,
+    remove_stored,
+    sweep_index,
+)
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
 from tasks.vault.vault import Vault, init_vault
-from tasks.vault.verify import KnownSnapshot, check_objects, inspect
+from tasks.vault.verify import KnownSnapshot, check_stored, damaged, inspect
 from tasks.vault.walk import sources_of
 from tests.support.crypto_fakes import BOUND_S, SECRET, chosen
 
@@ -216,11 +227,15 @@ def files(vault: Vault, name: str = "latest") -> list[FileEntry]:
     return [entry for entry in entries(vault, name) if isinstance(entry, FileEntry)]
 
 
-def verify(vault: Vault, known: KnownSnapshot | None = None) -> list[Verdict]:
+def verify(vault: Vault, known: KnownSnapshot | None = None, on_record: Collection[str] = ()) -> list[Verdict]:
     """All that can be found out about a vault."""
     cancel = CancelToken()
-    with ObjectIndex() as index:
-        return [*inspect(vault, index, known, cancel), *check_objects(vault, list(index.whole()), cancel)]
+    with reading(vault.root, cancel), NamedObjects(vault) as named:
+        found = list(inspect(vault, named, known, cancel))
+        named.list_stored(())
+        found += check_stored(vault, [(kind, name) for kind, name, _ in named.to_check()], cancel)
+        packs = [one.name for one in found if one.is_fault and one.kind == "pack"]
+        return [*found, *damaged(vault, named, packs, on_record, cancel)]
 
 
 def restore(vault: Vault, name: str, target: Path, *paths: bytes, overwrite: bool = False) -> list[Verdict]:
@@ -244,14 +259,54 @@ def restored(
                 raise done.error
 
 
-def prune(vault: Vault, policy: Policy) -> list[Verdict]:
-    """Remove what the policy does not keep, and what nobody names then."""
+@contextmanager
+def plan(vault: Vault, policy: Policy, unused: float = 0.1) -> Iterator[tuple[NamedObjects, Removal]]:
+    """The plan of a removal; of the whole, the share of dead bytes that may stay."""
     cancel = CancelToken()
-    with alone(vault.root, cancel), ObjectIndex() as index:
-        removal = plan_removal(vault, policy, index, cancel)
-        names = [one.name for one in removal.snapshots]
-        verdicts = [*remove_snapshots(vault.root, names), *remove_objects(vault.root, index.unnamed(), cancel)]
+    with pruning(vault.root, cancel), NamedObjects(vault, fix=True) as named:
+        with writing(vault.root, cancel):
+            removal = plan_removal(vault, policy, lambda whole: int(unused * whole), named, cancel)
+        yield named, removal
+
+
+def remove(vault: Vault, named: NamedObjects, removal: Removal, packs: Mapping[str, Sequence[str]]) -> list[Verdict]:
+    """Remove packs that were moved, or without any what nobody needs."""
+    cancel = CancelToken()
+    with alone(vault.root, cancel):
+        late = late_objects(vault, named, removal.read)
+        needed = {location.pack for digest in late for location in named.find(digest)}
+        verdicts: list[Verdict] = []
+        if not packs:
+            verdicts += remove_snapshots(vault.root, [*(one.name for one in removal.snapshots), *removal.partials])
+            large = [(digest.hex(), ()) for digest, _ in named.unnamed_large() if digest not in late]
+            verdicts += remove_stored(vault.root, OBJECTS, large, cancel)
+            packs = dict.fromkeys(removal.packs, ())
+        going = {name: successors for name, successors in packs.items() if name not in needed}
+        verdicts += remove_stored(vault.root, PACKS, going.items(), cancel)
         sweep(vault.root)
+        sweep_index(vault.root)
+    named.forget(going)
+    return verdicts
+
+
+def copy(vault: Vault, named: NamedObjects, packs: Sequence[str]) -> Copied:
+    """Copy the living objects of packs."""
+    cancel = CancelToken()
+    with writing(vault.root, cancel):
+        return copy_living(vault, [(name, named.living_records(name)) for name in packs], cancel)
+
+
+def prune(vault: Vault, policy: Policy, unused: float = 0.1) -> list[Verdict]:
+    """Remove what the policy does not keep, and what nobody names then."""
+    with plan(vault, policy, unused) as (named, removal):
+        verdicts = remove(vault, named, removal, {})
+        if removal.rewrites:
+            copied = copy(vault, named, removal.rewrites)
+            verdicts += copied.verdicts
+            if copied.full is not None:
+                raise copied.full
+            if copied.moved:
+                verdicts += remove(vault, named, removal, dict(copied.moved))
         return verdicts
 
 

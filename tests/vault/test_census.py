@@ -1,21 +1,26 @@
-"""A census of a vault: the objects that decoding every entry would find, however little of them is remembered."""
+"""A census of a vault: the objects that decoding every entry would find, and when they were verified."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tasks.crypto.secret import KeyFile
-from tasks.vault import index
-from tasks.vault.entries import FileEntry
-from tasks.vault.index import take_census
+from tasks.vault.census import take_census
+from tasks.vault.entries import Content, FileEntry, FileFacts
+from tasks.vault.format import INDEX, OBJECTS, PACKS
+from tasks.vault.header import Partial
 from tasks.vault.lookup import snapshot_names
+from tasks.vault.packs import stored
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.vault import Vault, open_vault
 from tests.support.commands import Command
+from tests.support.crafted import craft, line_of
+from tests.support.packed import pack_path
 from tests.support.vaults import settle
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -39,36 +44,51 @@ def vault(threadmill: Command, key_file: Path, tmp_path: Path) -> Vault:
     return open_vault(str(tmp_path / "vault"), KeyFile(str(key_file)).secret())
 
 
-def decoded(vault: Vault) -> dict[str, int]:
-    """Objects with the sizes of their files."""
-    found: dict[str, int] = {}
+def contents(vault: Vault) -> dict[str, Content]:
+    """What the snapshots name, by decoding every entry."""
+    found: dict[str, Content] = {}
     for name in snapshot_names(vault.root):
         with open_snapshot(vault, name) as opened:
-            found |= {one.object: one.facts.size_bytes for one in opened.entries() if isinstance(one, FileEntry)}
+            found |= {one.object: one for one in opened.contents()}
     return found
 
 
-@pytest.mark.parametrize("remembered", [1, 200_000])
-def test_what_snapshots_name_is_counted(vault: Vault, remembered: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With memory for one object as for many; what no snapshot names is no object of the vault."""
-    monkeypatch.setattr(index, "_REMEMBERED", remembered)
-    objects = decoded(vault)
+def test_what_snapshots_name_is_counted(vault: Vault) -> None:
+    """In packs or not, also without the indexes of packs; what no snapshot names is no object of the vault."""
+    named = contents(vault)
+    for _ in range(2):
+        taken = take_census(vault, ())
+        assert (taken.objects, taken.missing) == (len(named), 0)
+        # The object that nobody names is a file of its own.
+        assert (taken.packs, taken.never_proven) == (2, 3)
+        assert taken.stored_bytes == sum(one.stored_bytes for one in named.values())
+        assert (taken.snapshots, taken.partial, taken.damaged, taken.oldest_proof) == (2, 0, (), None)
+        assert taken.newest is not None
+        assert taken.newest.header.sequence == 2
+        shutil.rmtree(f"{vault.root}/{INDEX}", ignore_errors=True)
+
+
+def test_what_is_missing_is_counted(vault: Vault) -> None:
+    """All that a pack had, once; with the last good content of entries, and what partial snapshots name."""
+    first, second = (name for name, _ in stored(vault.root, PACKS))
+    pack_path(vault, first).unlink()
+    pack_path(vault, second).unlink()
+    named = contents(vault)
+    entry = FileEntry(b"x", FileFacts(0, 0, 0, 0, 9), Content("ab" * 32, 9), good=Content("cd" * 32, 8))
+    craft(vault, [line_of(entry)], partial=Partial("0123456789abcdef", 1), totals=(1, 1, 9))
     taken = take_census(vault, ())
-    assert (taken.objects, taken.never_proven, taken.missing) == (21, 21, 0)
-    assert taken.stored_bytes == sum(objects.values()) + 16 * len(objects)
-    assert (taken.snapshots, taken.damaged, taken.oldest_proof) == (2, (), None)
-    assert taken.newest is not None
-    assert taken.newest.header.sequence == 2
+    assert (taken.objects, taken.stored_bytes, taken.missing) == (0, 0, len(named) + 2)
+    assert (taken.snapshots, taken.partial) == (2, 1)
 
 
 def test_the_first_that_was_stored_and_never_proven_is_told(vault: Vault) -> None:
     """By its file's time, whatever those that were proven have for one; a proof of what is not there counts nothing."""
-    first, second, *others = decoded(vault)
+    (first, second), ((large, _),) = (name for name, _ in stored(vault.root, PACKS)), stored(vault.root, OBJECTS)
     for name, days in ((first, 0), (second, 1)):
         time_s = (LONG_AGO + timedelta(days=days)).timestamp()
-        os.utime(f"{vault.root}/objects/{name[:2]}/{name}", (time_s, time_s))
+        os.utime(pack_path(vault, name), (time_s, time_s))
     proofs = [(name, LONG_AGO + timedelta(days=9)) for name in (first, "ff" * 32)]
     taken = take_census(vault, proofs)
     assert (taken.oldest_proof, taken.unproven_since) == (LONG_AGO + timedelta(days=9), LONG_AGO + timedelta(days=1))
-    assert taken.never_proven == len(others) + 1
-    assert take_census(vault, ((name, LONG_AGO) for name in decoded(vault))).unproven_since is None
+    assert taken.never_proven == 2
+    assert take_census(vault, ((name, LONG_AGO) for name in (first, second, large))).unproven_since is None

@@ -104,6 +104,23 @@ def test_a_large_file_that_has_changed_is_stored_again(place: Place) -> None:
     assert place.content_of(first, path).mac is None
 
 
+@pytest.mark.parametrize("kind", ["random", "text"])
+def test_a_large_file_under_another_name_is_new_and_stores_nothing(place: Place, kind: str) -> None:
+    """A renamed or copied large file has a result with the digest and the salt of its object, as a small one has."""
+    data = os.urandom(LARGE) if kind == "random" else b"text " * LARGE
+    path = place.put("file", data)
+    (first,) = place.settled_add().results
+    path.rename(path.with_name("renamed"))
+    shutil.copy(path.with_name("renamed"), path.with_name("copy"))
+    settle()
+    second = place.add()
+    assert second.statuses() == {"renamed": "ok", "copy": "ok"}
+    assert {(one.digest, one.salt, one.ciphertext_bytes) for one in second.results} == {
+        (first.digest, first.salt, first.ciphertext_bytes)
+    }
+    assert (second.added.new, second.added.stored_bytes, second.packs) == (2, 0, ())
+
+
 @pytest.mark.parametrize("size", [40, 5000, 2 * MIB, LARGE])
 def test_two_levels_are_one_content(place: Place, size: int) -> None:
     """The MAC of the plaintext decides: under another level, and with `rehash`, nothing is stored again."""

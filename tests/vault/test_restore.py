@@ -28,7 +28,7 @@ from tasks.vault.portions import RestorePlan, RestorePortion, Wanted
 from tasks.vault.restore import restore_portion
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
-from tests.support.crafted import craft
+from tests.support.crafted import craft, line_of
 from tests.support.crypto_fakes import ROOT, run_python
 from tests.support.tracing import failing
 from tests.support.vaults import (
@@ -214,7 +214,7 @@ def test_links_below_each_other_never_lead_out(place: Place, target: Path) -> No
 
 def files_of(place: Place) -> list[bytes]:
     place.add()
-    return [entry.line() for entry in entries(place.vault) if isinstance(entry, FileEntry)]
+    return [line_of(entry) for entry in entries(place.vault) if isinstance(entry, FileEntry)]
 
 
 def test_a_file_with_the_name_of_a_part_stays(place: Place, target: Path) -> None:

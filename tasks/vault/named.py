@@ -1,0 +1,183 @@
+"""The objects that snapshots name, beside those that a vault has: for `verify` and `prune`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
+
+from tasks.vault.errors import VaultError, VerdictKind
+from tasks.vault.format import OBJECTS
+from tasks.vault.index import ObjectIndex
+from tasks.vault.packs import END, RECORD, stored
+from tasks.vault.vault import Vault
+
+# Snapshots of the same tree name mostly the same objects; to remember so many takes 30 MB.
+_REMEMBERED = 200_000
+_LARGE = -1
+_TABLES = (
+    "CREATE TABLE named (digest BLOB, length INTEGER, PRIMARY KEY (digest, length)) WITHOUT ROWID",
+    "CREATE TABLE stored (name BLOB PRIMARY KEY, packed INTEGER, length INTEGER, proven TEXT, chance INTEGER)",
+)
+_THERE = "(SELECT 1 FROM member WHERE member.digest = named.digest AND member.length = named.length)"
+_MISSING = f"SELECT digest, length FROM named WHERE NOT EXISTS {_THERE} ORDER BY digest"  # noqa: S608 - constants
+_COUNTS = f"SELECT count(*), coalesce(sum(length), 0) FROM named WHERE EXISTS {_THERE}"  # noqa: S608 - constants
+_UNNAMED = "FROM member WHERE digest NOT IN (SELECT digest FROM named)"
+# A member takes its header, its body and zeros to a whole block.
+_LIVING = """SELECT pack, sum(512 + (length + 511) / 512 * 512) FROM named JOIN member USING (digest, length)
+    WHERE pack >= 0 GROUP BY pack"""
+_ACCOUNTED = "SELECT pack, sum(512 + (length + 511) / 512 * 512) FROM member WHERE pack >= 0 GROUP BY pack"
+_RECORDS = (
+    """SELECT digest, block, length FROM named JOIN member USING (digest, length) WHERE pack = ? ORDER BY block"""
+)
+_TWICE = """SELECT digest, length FROM named JOIN member USING (digest, length) WHERE pack >= 0
+    GROUP BY digest, length HAVING count(*) > 1"""
+# A small object may be a file of its own, too; it counts where no pack has it.
+_NAMED_LARGE = """SELECT digest, 0, length, NULL, random() FROM named JOIN member USING (digest, length) WHERE pack = -1
+    AND NOT EXISTS (SELECT 1 FROM member AS other WHERE other.digest = named.digest AND other.pack >= 0)"""
+_LEAST_RECENT = "proven IS NOT NULL, proven, chance"
+
+
+class NamedObjects(ObjectIndex):
+    """The objects that are there, and those that snapshots name: sets of any size; one thread at a time."""
+
+    def __init__(self, vault: Vault, *, fix: bool = False) -> None:
+        super().__init__(vault, fix=fix)
+        self._remembered: set[tuple[bytes, int]] = set()
+        for statement in _TABLES:
+            self._run(statement)
+
+    def name(self, objects: Iterable[tuple[bytes, int]]) -> None:
+        """Enter objects that a snapshot names, each with its stored length."""
+        self._insert("INSERT OR IGNORE INTO named VALUES (?, ?)", self._unseen(objects))
+
+    def is_named(self, digest: bytes) -> bool:
+        """Whether a snapshot names an object."""
+        return any(self._rows("SELECT 1 FROM named WHERE digest = ?", (digest,)))
+
+    def unnamed_of(self, objects: Iterable[tuple[bytes, int]]) -> Iterator[bytes]:
+        """Those of the objects that no snapshot has named so far."""
+        # What was remembered is named; the others are not, and will be asked for again.
+        return (one[0] for one in objects if one not in self._remembered and not self.is_named(one[0]))
+
+    def list_all(self) -> None:
+        """Enter the packs that were added since, and the large objects: after the snapshots, which come last."""
+        self.refresh()
+        large = ((bytes.fromhex(name), length) for name, length in stored(self._root, OBJECTS))
+        self._insert(f"INSERT OR IGNORE INTO member VALUES (?, {_LARGE}, 0, ?)", large)  # noqa: S608 - a number
+
+    def missing(self) -> Iterator[tuple[bytes, int]]:
+        """The objects that are named, and of which no copy is there; after `list_all`."""
+        yield from self._rows(_MISSING)
+
+    def counts(self) -> tuple[int, int]:
+        """The number of objects that are named and there, and the sum of their lengths; after `list_all`."""
+        ((count, length),) = self._rows(_COUNTS)
+        return count, length
+
+    def unnamed(self) -> tuple[int, int]:
+        """The number of objects that no snapshot names, and the sum of their lengths; after `list_all`."""
+        ((count, length),) = self._rows(f"SELECT count(*), coalesce(sum(length), 0) {_UNNAMED}")
+        return count, length
+
+    def unnamed_large(self) -> Iterator[tuple[bytes, int]]:
+        """The large objects that no snapshot names, with their length; after `list_all`."""
+        yield from self._rows(f"SELECT digest, length {_UNNAMED} AND pack = {_LARGE}")
+
+    def list_stored(self, proofs: Iterable[tuple[str, datetime]]) -> None:
+        """Enter packs, and the large objects that are named, with the time of their last proof, for `to_check`."""
+        packs = ((bytes.fromhex(name), length) for name, length in self._sizes.items())
+        self._insert("INSERT OR IGNORE INTO stored VALUES (?, 1, ?, NULL, random())", packs)
+        self._run(f"INSERT OR IGNORE INTO stored {_NAMED_LARGE}")
+        proven = ((time.isoformat(), bytes.fromhex(name)) for name, time in proofs)
+        self._insert("UPDATE stored SET proven = ? WHERE name = ?", proven)
+
+    def to_check(self, enough_bytes: int | None = None) -> Iterator[tuple[VerdictKind, str, int]]:
+        """Kind, name and length of all packs and large objects, or of those proven least recently, until it is enough.
+
+        Among those that were never proven, or at the same time, chance decides.
+        """
+        order = "packed DESC, name" if enough_bytes is None else _LEAST_RECENT
+        left = enough_bytes
+        for packed, name, length in self._rows(f"SELECT packed, name, length FROM stored ORDER BY {order}"):  # noqa: S608
+            if left is not None:
+                if left <= 0:
+                    return
+                left -= length
+            yield "pack" if packed else "object", name.hex(), length
+
+    def members(self, pack: str) -> Iterator[bytes]:
+        """The objects that a pack has."""
+        for (digest,) in self._rows("SELECT DISTINCT digest FROM member WHERE pack = ?", (self._numbers().get(pack),)):
+            yield digest
+
+    def is_whole(self, digest: bytes) -> bool:
+        """Whether a pack has a good copy; each is read."""
+        return any(self._is_good(digest, *place) for place in self._places(digest))
+
+    def choose_copies(self) -> None:
+        """Of objects that several packs have, forget all copies but one that is good, if there is one."""
+        self._run("CREATE INDEX of_pack ON member (pack, block, length)")
+        for digest, length in list(self._rows(_TWICE)):
+            places = [place for place in self._places(digest) if place[2] == length]
+            kept = next((place for place in places if self._is_good(digest, *place)), places[0])
+            for pack, block, _ in places:
+                if (pack, block) != kept[:2]:
+                    copy = (digest, pack, block)
+                    self._run("DELETE FROM member WHERE digest = ? AND pack = ? AND block = ?", copy)
+
+    def living(self) -> dict[str, tuple[int, int]]:
+        """The bytes of each pack that are in use, and its length; after `choose_copies`."""
+        used = dict(self._rows(_LIVING))
+        numbers = self._numbers()
+        return {
+            name: (used[numbers[name]] + len(END) if numbers[name] in used else 0, length)
+            for name, length in self._sizes.items()
+        }
+
+    def unaccounted(self) -> frozenset[str]:
+        """The packs with bytes that are of no known member; before `choose_copies`."""
+        known = dict(self._rows(_ACCOUNTED))
+        numbers = self._numbers()
+        sizes = self._sizes.items()
+        return frozenset(name for name, length in sizes if known.get(numbers[name], 0) + len(END) != length)
+
+    def length(self, pack: str) -> int:
+        """The length of a pack."""
+        return self._sizes[pack]
+
+    def living_records(self, pack: str) -> bytes:
+        """The records of those members of a pack that are named, in their order; after `choose_copies`."""
+        return b"".join(RECORD.pack(*row) for row in self._rows(_RECORDS, (self._numbers()[pack],)))
+
+    def forget(self, packs: Iterable[str]) -> None:
+        """Leave out packs that were removed."""
+        numbers = self._numbers()
+        gone = [(numbers[pack],) for pack in packs if self._sizes.pop(pack, None) is not None]
+        self._insert("DELETE FROM member WHERE pack = ?", iter(gone))
+
+    def _places(self, digest: bytes) -> list[tuple[int, int, int]]:
+        return list(self._rows("SELECT pack, block, length FROM member WHERE digest = ? AND pack >= 0", (digest,)))
+
+    def _is_good(self, digest: bytes, pack: int, block: int, length: int) -> bool:
+        with suppress(VaultError):
+            body = self.read(self._location(pack, block, length))
+            return len(body) == length and hashlib.sha256(body).digest() == digest
+        return False
+
+    def _numbers(self) -> dict[str, int]:
+        """The number of each pack; the last one, if it was there before."""
+        return {name: number for number, name in enumerate(self._names)}
+
+    def _run(self, statement: str, values: tuple[object, ...] = ()) -> None:
+        self._insert(statement, iter((values,)))
+
+    def _unseen(self, objects: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
+        seen = self._remembered
+        for one in objects:
+            if one not in seen:
+                if len(seen) == _REMEMBERED:
+                    seen.clear()
+                seen.add(one)
+                yield one
