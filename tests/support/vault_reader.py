@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any, BinaryIO
 
 Json = dict[str, Any]
@@ -90,7 +91,11 @@ def read(limit: int, root: str, *parts: str) -> bytes:
 
 
 def listed(root: str, *parts: str) -> list[str]:
-    descriptor = opened(root, *parts)
+    """The names in a folder; a copy may lack an empty one."""
+    try:
+        descriptor = opened(root, *parts)
+    except FileNotFoundError:
+        return []
     try:
         return sorted(os.listdir(descriptor))
     finally:
@@ -373,8 +378,7 @@ class Reader:
         self.root = root
         self.key_file = key_file
         self.lock()
-        with open(key_file, "rb") as file:
-            secret = file.read(66)
+        secret = Path(key_file).read_bytes()
         need(re.fullmatch(rb"[0-9a-f]{64}\n", secret), "no key file")
         raw = read(4096, root, "vault.json")
         need(raw.count(b"\n") == 2 and raw.endswith(b"\n"), "vault.json has other lines")
@@ -404,11 +408,9 @@ class Reader:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
 
     def names(self, folder: str = "snapshots") -> list[str]:
-        """The names of the snapshots, or of the partial ones; a copy may lack the folder of these."""
+        """The names of the snapshots, or of the partial ones."""
         form = SNAPSHOT_NAME if folder == "snapshots" else PARTIAL_NAME
-        with suppress(FileNotFoundError):
-            return [name for name in listed(self.root, folder) if form.fullmatch(name)]
-        return []
+        return [name for name in listed(self.root, folder) if form.fullmatch(name)]
 
     def snapshot(self, name: str) -> tuple[Json, list[Json]]:
         """Header and entries of a snapshot, or of a partial one."""
@@ -461,11 +463,8 @@ class Reader:
             index = read(LARGEST_PACK, self.root, "index", pack)
         except FileNotFoundError:
             return None
-        descriptor = opened(self.root, "packs", pack[:2], pack)
-        try:
-            return parse_index(index, pack, os.fstat(descriptor).st_size)
-        finally:
-            os.close(descriptor)
+        with os.fdopen(opened(self.root, "packs", pack[:2], pack), "rb") as file:
+            return parse_index(index, pack, os.fstat(file.fileno()).st_size)
 
     def check_packs(self) -> None:
         """Each pack is whole, and has an index that fits, or none."""

@@ -348,7 +348,13 @@ def test_the_index_is_not_trusted_over_the_bytes(place: Place) -> None:
     raw = index.read_bytes()
     lie = raw[:24] + raw[24:].replace(raw[24 + 32 : 24 + 40], b"\1\0\0\0\x15\0\0\0")[:-32]
     without = raw[:16] + (2).to_bytes(8, "little") + raw[24 + 40 : -32]
-    for other in (raw, raw[:-1], raw[:30] + b"?" + raw[31:], b"", *(one + digest(one) for one in (lie, without))):
+    for other in (
+        raw,
+        raw[:-1],
+        raw[:30] + b"?" + raw[31:],
+        b"",
+        *(one + digest(bytes.fromhex(name) + one) for one in (lie, without)),
+    ):
         index.write_bytes(other)
         assert all(reader(place).content(one) == content for content, one in contents.items())
     with pytest.raises(Damaged, match="an index of another pack"):
