@@ -177,10 +177,15 @@ def _opened(vault: str | None, key_file: str | None) -> Iterator[Vault]:
 
 @contextmanager
 def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[tuple[Vault, OpenSnapshot]]:
+    from tasks.vault.index import index_shared
     from tasks.vault.lookup import LATEST, find_snapshot
     from tasks.vault.snapshots import open_snapshot
 
-    with _opened(vault, key_file) as opened, open_snapshot(opened, find_snapshot(opened, snapshot)) as found:
+    with (
+        _opened(vault, key_file) as opened,
+        index_shared(opened),
+        open_snapshot(opened, find_snapshot(opened, snapshot)) as found,
+    ):
         if snapshot == LATEST:
             # Only for latest: a snapshot that is named is opened without the record, which is quicker.
             from db.errors import RecordError

@@ -148,6 +148,8 @@ def run_batches(
                 encryptions = take(done)
                 outcome.add(encryptions)
                 run.tools.reporter.progressed(_more_done(batch, encryptions, several=len(plan.parts) > 1))
+                # Not in memory beside those of the next batch.
+                del batch, done, encryptions
     return outcome
 
 

@@ -38,6 +38,7 @@ from tasks.vault.add import (
 from tasks.vault.content import Making
 from tasks.vault.errors import Verdict, Verdicts, judged
 from tasks.vault.format import INDEX
+from tasks.vault.index import index_shared
 from tasks.vault.locks import reading
 from tasks.vault.lookup import LATEST, find_snapshot, newest_snapshot, open_place
 from tasks.vault.portions import RestorePlan, RestorePortion, Wanted
@@ -148,7 +149,7 @@ def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
     path = need_vault(settings.vault)
     parameters = settled(parameters, settings)
     vault = open_vault(path, need_key_file(settings.key_file).secret())
-    with reading(vault.root, CancelToken()):
+    with reading(vault.root, CancelToken()), index_shared(vault):
         found = compare(vault, _selection_of(parameters))
     if not found.to_do + found.skipped + found.unchanged:
         raise nothing_to_encrypt(parameters)
@@ -220,6 +221,7 @@ def _plan_restore(
 ) -> tuple[Place, RestorePlan, FolderIdentity]:
     vault = open_vault(path, key.secret())
     stack.enter_context(reading(vault.root, tools.cancel))
+    stack.enter_context(index_shared(vault))
     with open_snapshot(vault, find_snapshot(vault, parameters.snapshot)) as opened:
         if parameters.snapshot == LATEST:
             need_latest(vault, opened.snapshot, tools.history, NAME_ANOTHER)

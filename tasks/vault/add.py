@@ -23,7 +23,7 @@ from tasks.vault.draft import Draft
 from tasks.vault.errors import VaultError, on_disk
 from tasks.vault.format import LONGEST_LINE, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
 from tasks.vault.header import Header, Partial, Totals
-from tasks.vault.index import shared_index
+from tasks.vault.index import index_shared, shared_index
 from tasks.vault.locks import numbering, running, writing
 from tasks.vault.lookup import abandoned_parts, newest_of, newest_snapshot
 from tasks.vault.objects import ObjectBatch
@@ -136,6 +136,7 @@ def adding(vault: Vault, selection: SourceSelection, cancel: CancelToken) -> Ite
     began = datetime.now(UTC)
     _need_short(vault, selection)
     with ExitStack() as stack:
+        stack.enter_context(index_shared(vault))
         stack.enter_context(writing(vault.root, cancel))
         run = secrets.token_hex(8)
         stack.enter_context(running(vault.root, run))

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import stat
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
@@ -83,7 +84,7 @@ class ObjectIndex:
         self._open: dict[str, _Open] = {}
         self._readers = 0
         # Whether a pack without a sidecar was left so.
-        self._bare = False
+        self._bare = self._scanned = False
         self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         with _explained():
             for statement in ("PRAGMA journal_mode=OFF", "PRAGMA cache_size=-8000", _MEMBERS):
@@ -93,6 +94,8 @@ class ObjectIndex:
     def refresh(self, *, fix: bool = False) -> None:
         """Take in the packs that were added since; if one is gone or has another length, load all anew."""
         with self._lock:
+            # A pack may have been put back from a copy.
+            self._open.clear()
             there = dict(stored(self._root, PACKS))
             if not self._sizes.items() <= there.items() or (fix and self._bare):
                 self._forget()
@@ -104,6 +107,18 @@ class ObjectIndex:
                     self._load(new, index, fix=fix)
             except OSError:
                 self._load(new, None, fix=fix)
+
+    def rescan(self) -> bool:
+        """Load all packs anew by their headers, which no forged sidecar can hide; False if that was done already."""
+        with self._lock:
+            if self._scanned:
+                return False
+            self._scanned = True
+            packs, rebuilt = list(self._sizes.items()), list(self.rebuilt)
+            self._forget()
+            self._load(packs, None, fix=False)
+            self.rebuilt[:] = rebuilt
+            return True
 
     def find(self, digest: bytes) -> list[Location]:
         """The copies of an object in packs."""
@@ -265,6 +280,7 @@ def _explained() -> Iterator[None]:
 
 
 _shared: dict[tuple[int, str, str], ObjectIndex] = {}
+_jobs: Counter[tuple[int, str, str]] = Counter()
 _sharing = threading.Lock()
 
 
@@ -282,3 +298,18 @@ def shared_index(vault: Vault, *, fix: bool = False) -> ObjectIndex:
         else:
             index.refresh(fix=fix)
         return index
+
+
+@contextmanager
+def index_shared(vault: Vault) -> Iterator[None]:
+    """Free the index that is shared, with the packs that it holds open, at the end of the last job with the vault."""
+    key = os.getpid(), vault.root, vault.id
+    with _sharing:
+        _jobs[key] += 1
+    try:
+        yield
+    finally:
+        with _sharing:
+            _jobs[key] -= 1
+            if not _jobs[key] and (index := _shared.pop(key, None)) is not None:
+                index.close()

@@ -36,7 +36,8 @@ _SUM = sum(_AFTER_NAME + _AFTER_SIZE + _AFTER_SUM) - ord(" ") + 8 * ord(" ")
 END = bytes(2 * BLOCK)
 ZEROS = bytes(BLOCK)
 
-# Of a sidecar: `tmidx 2`, length of the pack, number of records; then the records, and SHA-256 of all before.
+# Of a sidecar: `tmidx 2`, length of the pack, number of records; then the records, and SHA-256 of the pack's name and
+# all before.
 _MAGIC = b"tmidx 2\n"
 _LENGTHS = struct.Struct("<QQ")
 RECORD = struct.Struct(f"<{DIGEST_BYTES}sII")
@@ -230,11 +231,12 @@ class PackWriter:
 def write_sidecar(root: str, name: str, pack_bytes: int, records: list[bytes]) -> None:
     """Write the sidecar of a pack; raises OSError. It is not put on disk: damage is noticed, and costs a rebuild."""
     content = _MAGIC + _LENGTHS.pack(pack_bytes, len(records)) + b"".join(sorted(records))
+    digest = hashlib.sha256(bytes.fromhex(name) + content).digest()
     part = secrets.token_hex(8)
     with folder(root, TEMPORARY, make=True) as temporary, folder(root, INDEX, make=True) as index:
         try:
             with closed_after(open_new(part, temporary)) as descriptor:
-                write_all(descriptor, content + hashlib.sha256(content).digest())
+                write_all(descriptor, content + digest)
             os.rename(part, name, src_dir_fd=temporary, dst_dir_fd=index)
         except BaseException:
             with suppress(OSError):
@@ -243,7 +245,7 @@ def write_sidecar(root: str, name: str, pack_bytes: int, records: list[bytes]) -
 
 
 def read_sidecar(index: int, name: str, pack_bytes: int) -> bytes | None:
-    """The records of a sidecar in the folder `index`; None if it is missing, damaged, or that of another length.
+    """The records of a sidecar in the folder `index`; None if it is missing, damaged, or that of another pack.
 
     It has no MAC, since readers without the key need it: a record is a hint, and the bytes in the pack decide.
     """
@@ -257,7 +259,8 @@ def read_sidecar(index: int, name: str, pack_bytes: int) -> bytes | None:
     records = raw[_BEFORE:-DIGEST_BYTES]
     before = _MAGIC + _LENGTHS.pack(pack_bytes, len(records) // RECORD.size)
     fits = raw[:_BEFORE] == before and not len(records) % RECORD.size
-    return records if fits and hashlib.sha256(raw[:-DIGEST_BYTES]).digest() == raw[-DIGEST_BYTES:] else None
+    digest = hashlib.sha256(bytes.fromhex(name) + raw[:-DIGEST_BYTES]).digest()
+    return records if fits and digest == raw[-DIGEST_BYTES:] else None
 
 
 def scan_headers(descriptor: int, pack_bytes: int) -> Iterator[bytes]:

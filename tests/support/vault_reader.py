@@ -355,10 +355,10 @@ def check_pack(name: str, pack: bytes) -> None:
     need(rebuilt + bytes(1024) == pack, "a byte that belongs to no member")
 
 
-def parse_index(index: bytes, pack_length: int) -> list[Member] | None:
+def parse_index(index: bytes, pack_name: str, pack_length: int) -> list[Member] | None:
     """Digest, offset of the header, and length of each object; None if the index does not fit."""
     body, digest = index[:-32], index[-32:]
-    if hashlib.sha256(body).digest() != digest or body[:8] != b"tmidx 2\n" or len(body) < 24:
+    if hashlib.sha256(bytes.fromhex(pack_name) + body).digest() != digest or body[:8] != b"tmidx 2\n" or len(body) < 24:
         return None
     length, count = struct.unpack("<QQ", body[8:24])
     if length != pack_length or len(body) != 24 + 40 * count:
@@ -463,7 +463,7 @@ class Reader:
             return None
         descriptor = opened(self.root, "packs", pack[:2], pack)
         try:
-            return parse_index(index, os.fstat(descriptor).st_size)
+            return parse_index(index, pack, os.fstat(descriptor).st_size)
         finally:
             os.close(descriptor)
 
@@ -474,7 +474,7 @@ class Reader:
             check_pack(name, pack)
             with suppress(FileNotFoundError):
                 index = read(LARGEST_PACK, self.root, "index", name)
-                need(parse_index(index, len(pack)) == sorted(members(pack)), "an index of another pack")
+                need(parse_index(index, name, len(pack)) == sorted(members(pack)), "an index of another pack")
 
     def places(self, *, by_index: bool) -> dict[str, list[Place]]:
         """Pack, offset of the header, and length, of each object that lies in packs."""

@@ -15,7 +15,7 @@ import pytest
 from tasks.vault import index as engine
 from tasks.vault.errors import ObjectMissing, VaultChanged
 from tasks.vault.format import INDEX, PACKED_BYTES, PACKS
-from tasks.vault.index import Location, ObjectIndex, shared_index
+from tasks.vault.index import Location, ObjectIndex, index_shared, shared_index
 from tasks.vault.named import NamedObjects
 from tasks.vault.packs import LONGEST_PACK, RECORD, write_sidecar
 from tasks.vault.vault import Vault, init_vault
@@ -407,6 +407,21 @@ def test_a_process_has_one_index_of_a_vault(vault: Vault, tmp_path: Path) -> Non
         mine = shared_index(vault)
         os._exit(0 if mine is not first and finds(mine, *BODIES) else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_the_index_is_freed_with_the_last_job(vault: Vault) -> None:
+    """Jobs side by side share it, and after the last one no pack is open."""
+    before = descriptors()
+    put_pack(vault, *BODIES)
+    with index_shared(vault):
+        with index_shared(vault):
+            first = shared_index(vault)
+            assert finds(first, *BODIES)
+        assert shared_index(vault) is first
+        assert finds(first, *BODIES)
+    assert descriptors() == before
+    with index_shared(vault):
+        assert shared_index(vault) is not first
 
 
 def test_named_objects_are_there_or_missing(vault: Vault) -> None:

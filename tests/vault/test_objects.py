@@ -18,6 +18,7 @@ from tasks.vault.errors import ObjectMissing, VaultChanged, VaultError, VaultUnw
 from tasks.vault.format import OBJECTS, PACKED_BYTES, TEMPORARY
 from tasks.vault.index import ObjectIndex
 from tasks.vault.objects import ObjectBatch, decrypt_whole, fits, read_object
+from tasks.vault.packs import RECORD, write_sidecar
 from tasks.vault.vault import Vault
 from tests.support.crafted import flip, put_in_place
 from tests.support.crypto_fakes import descriptors
@@ -444,3 +445,17 @@ def test_links_lead_nowhere(vault: Vault, tmp_path: Path, place: str) -> None:
         batch.keep(made, name)
         batch.commit()
     assert os.listdir(tmp_path / "outside") == []
+
+
+@pytest.mark.parametrize("lie", ["nothing is there", "another place"])
+def test_a_forged_index_hides_nothing(vault: Vault, lie: str) -> None:
+    """An index that leaves an object out, or names a wrong place, with a digest that fits: the headers tell."""
+    content, body = plain_content(vault, SMALL)
+    name = put_pack(vault, os.urandom(3000), body)
+    length = pack_path(vault, name).stat().st_size
+    records = [] if lie == "nothing is there" else [RECORD.pack(bytes.fromhex(content.object), 0, len(body))]
+    write_sidecar(vault.root, name, length, records)
+    with ObjectIndex(vault) as index:
+        assert index.rebuilt == []
+        assert Reader(vault, index).read(content) == SMALL
+        assert Reader(vault, index).read(content) == SMALL

@@ -303,14 +303,14 @@ def pack_of(body: bytes) -> str:
 
 
 def test_a_sidecar_is_these_bytes(vault: Vault) -> None:
-    """Magic, length of the pack, number of members; the members by digest; SHA-256 of all that."""
+    """Magic, length of the pack, number of members; the members by digest; SHA-256 of the pack's name and all that."""
     name = put_pack(vault, *BODIES)
     pack_bytes = pack_path(vault, name).stat().st_size
     ordered = sorted([(digest(BODIES[0]), 0, 16), (digest(BODIES[1]), 2, 512), (digest(BODIES[2]), 4, 1032)])
     raw = b"tmidx 2\n" + pack_bytes.to_bytes(8, "little") + (3).to_bytes(8, "little")
     for one, block, length in ordered:
         raw += one + block.to_bytes(4, "little") + length.to_bytes(4, "little")
-    assert sidecar_path(vault, name).read_bytes() == raw + hashlib.sha256(raw).digest()
+    assert sidecar_path(vault, name).read_bytes() == raw + hashlib.sha256(bytes.fromhex(name) + raw).digest()
     assert records(vault, name) == ordered
     assert sorted(scanned(pack_path(vault, name))) == ordered
 
