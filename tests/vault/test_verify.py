@@ -13,7 +13,7 @@ import pytest
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.vault import packs
-from tasks.vault.errors import VaultError
+from tasks.vault.errors import VaultError, VerdictKind
 from tasks.vault.format import INDEX, PACKED_BYTES, object_path
 from tasks.vault.header import Partial
 from tasks.vault.locks import running
@@ -262,7 +262,7 @@ def test_a_pack_or_object_that_is_no_file_is_foreign(place: Place, kind: str) ->
     faults = place.faults()
     assert faults[f"packs/{pack[:2]}/{pack}"] == "foreign"
     assert list(faults.values()).count("missing") == 4
-    things = [("pack", pack), ("object", made.name)]
+    things: list[tuple[VerdictKind, str]] = [("pack", pack), ("object", made.name)]
     assert {one.status for one in check_stored(place.vault, things, CancelToken())} <= {"changed", "unreadable"}
 
 
