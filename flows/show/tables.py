@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from db.health import TableSize
     from db.rows import PayloadRow, RunRow, SampleRow, SnapshotRow, VerdictRow
     from flows.cli.snapshots import SnapshotLine
-    from flows.jobs.encrypt import Checked
+    from flows.jobs.check import Checked
     from flows.jobs.vault import VaultState
     from flows.serving.deployments import DeploymentState
     from tasks.threads.interpreters import Interpreter

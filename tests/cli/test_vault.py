@@ -118,12 +118,12 @@ def test_files_go_in_and_come_back(threadmill: Command, vault: Path, tree: Path,
     assert (inside(tmp_path / "old", tree) / "letter").read_bytes() == b"dear reader\n" * 100
     assert threadmill("cat", names[1].partition("-")[2], f"{tree}/letter").stdout == "dear reader\n" * 100
 
-    before = sum(len(members(pack)) for pack in stored(vault))
+    count = sum(len(members(pack)) for pack in stored(vault))
     options = "--keep-last", "1", "--max-unused", "0%"
     dry = read_json(threadmill("prune", *options, "--dry-run", "--json"))
     assert dry == {"remove": [names[1]], "keep": 1, "packs": 0, "rewrite": 1, "objects": 0, "freed_bytes": 1024}
     assert threadmill("prune", *options).returncode == 0
-    assert sum(len(members(pack)) for pack in stored(vault)) == before - 1
+    assert sum(len(members(pack)) for pack in stored(vault)) == count - 1
     assert threadmill("verify").returncode == 0
     listed = threadmill("snapshots", "show", "latest", "--sha256sums").stdout
     subprocess.run(["sha256sum", "--quiet", "-c"], input=listed, text=True, cwd=vault, check=True)

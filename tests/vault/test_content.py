@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def nine_steps(place: Place, name: str) -> list[Path]:
     path = place.tree / name
     (place.tree / "below").mkdir()
     copies = [place.tree / "copy", place.tree / "below" / "copy"]
-    steps = [
+    steps: list[Callable[[], object]] = [
         path.touch,
         lambda: path.chmod(0o600),
         lambda: os.utime(path, ns=(0, 10**18)),

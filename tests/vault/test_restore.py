@@ -18,6 +18,7 @@ import pytest
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
+from tasks.files import rename_new
 from tasks.vault import portions
 from tasks.vault import restore as restoring
 from tasks.vault.entries import FileEntry, LinkEntry
@@ -283,7 +284,7 @@ def test_a_cancelled_restore_leaves_whole_files(place: Place, target: Path, monk
     """It ends between two files, and folders have their mode by then."""
     place.add()
     cancel = CancelToken()
-    rename = restoring.rename_new
+    rename = rename_new
 
     def cancelling(*names: Any) -> None:
         cancel.cancel()
@@ -439,7 +440,7 @@ def test_folders_that_nobody_listed_are_made(place: Place, target: Path) -> None
     place.add(place.tree / "b" / "c")
     assert [entry.path for entry in entries(place.vault)] == [bytes(place.tree / "b" / "c")[1:]]
     assert statuses(place, target) == {"c": "ok"}
-    craft(place.vault, [folder(b"x/y/z").line()], sequence=9)
+    craft(place.vault, [line_of(folder(b"x/y/z"))], sequence=9)
     restore(place.vault, "latest", target)
     assert (target / "x" / "y" / "z").is_dir()
 
