@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -152,7 +153,16 @@ def test_every_step_on_a_vault_is_a_value(
         # Objects and packs come by their digests, which each vault has its own of.
         different = ("run_id", "ordinal", "name", "vault_id", "vault_path", "checked_at", "wall_ns")
         found = history.verdicts(VerdictFilter(run_id=one.run_id), limit=None)
-        facts = [{name: value for name, value in asdict(row).items() if name not in different} for row in found]
+        # Digests of another vault compress differently, and are named in texts.
+        alike = [
+            replace(
+                row,
+                size_bytes=None if row.kind == "snapshot" else row.size_bytes,
+                error=row.error and re.sub("[0-9a-f]{64}", "", row.error),
+            )
+            for row in found
+        ]
+        facts = [{name: value for name, value in asdict(row).items() if name not in different} for row in alike]
         return sorted(facts, key=repr)
 
     def encrypt_tree(name: str) -> Job:
