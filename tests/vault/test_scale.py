@@ -21,7 +21,7 @@ import hashlib, sys
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.files import closed_after, open_new
-from tasks.vault.entries import Content, FileEntry, FileFacts
+from tasks.vault.entries import FileFacts, begin_file, content_tail, path_field
 from tasks.vault.format import encode_line
 from tasks.vault.header import Header, Totals
 from tasks.vault.named import NamedObjects
@@ -39,8 +39,8 @@ with closed_after(open_new(f"{vault.root}/snapshots/{header.name}")) as descript
     written.put(encode_line(header.values()))
     for number in range(count):
         facts = FileFacts(0o644, number, number, number, 100)
-        content = Content(hashlib.sha256(b"%d" % number).hexdigest(), 100)
-        written.put(FileEntry(b"x/%09d" % number, facts, content).line())
+        digest = hashlib.sha256(b"%d" % number).hexdigest().encode()
+        written.put(begin_file(path_field(b"/x/%09d" % number), facts) + content_tail(digest, None, None, None))
     written.put(encode_line(Totals(count, count, 100 * count).values()))
     written.end()
 cancel = CancelToken()
