@@ -1,6 +1,4 @@
-"""A reader of vaults, made from `docs/vault-format.md` alone.
-
-It needs the standard library, the openssl program, and for zstd frames the zstd program or the zstandard package.
+"""A reader of vaults, made from `docs/vault-format.md` alone, with openssl and zstd (or the zstandard package).
 
 `python vault_reader.py VAULT KEY_FILE [SNAPSHOT]` prints the entries of a snapshot, or of all snapshots, with the
 SHA-256 of each file.
@@ -26,12 +24,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any, BinaryIO
 
 Json = dict[str, Any]
 # An object in a pack: its digest (or the pack's name), the offset of its header, and its length.
 Member = tuple[str, int, int]
-Place = tuple[str, int, int]
 
 MIB = 1 << 20
 # Contents of more bytes have random salts, and a content MAC only where they are compressed.
@@ -40,7 +38,6 @@ LARGEST_PACK = 64 * MIB
 SMALLEST_MEMBER, LARGEST_MEMBER = 16, MIB
 LARGEST_SNAPSHOT = 4 << 30
 LARGEST_WINDOW = 8 * MIB
-LONGEST_LINE = MIB
 HEX32, HEX64, ID = re.compile("[0-9a-f]{32}"), re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{16}")
 GROUP = re.compile("(0|[1-9][0-9]{0,19}):(0|[1-9][0-9]{0,19})")
 VAULT_MAC = re.compile(rb'\{"hmac_sha256":"([0-9a-f]{64})"\}\n')
@@ -57,7 +54,7 @@ ENTRY = {
     "file": "path type mode [owner] mtime_ns ctime_ns inode size object [zstd] [mac] [extents] [xattrs] [acl] [link] "
     "[mark] [good]",
 }
-GOOD = "object [zstd] [mac] size [extents]"
+GOOD = "object [zstd] [mac] [extents] size"
 TOTALS = "entries files size_bytes"
 
 
@@ -85,16 +82,20 @@ def opened(root: str, *parts: str) -> int:
 def read(limit: int, root: str, *parts: str) -> bytes:
     """Read a regular file of at most `limit` bytes."""
     with os.fdopen(opened(root, *parts), "rb") as file:
-        status = os.fstat(file.fileno())
-        need(stat.S_ISREG(status.st_mode), f"{'/'.join(parts)} is no file")
-        need(status.st_size <= limit, f"{'/'.join(parts)} is too long")
+        status, name = os.fstat(file.fileno()), "/".join(parts)
+        need(stat.S_ISREG(status.st_mode), f"{name} is no file")
+        need(status.st_size <= limit, f"{name} is too long")
         content = file.read(status.st_size)
-        need(len(content) == status.st_size and not file.read(1), f"{'/'.join(parts)} changed while it was read")
+        need(len(content) == status.st_size and not file.read(1), f"{name} changed while it was read")
     return content
 
 
 def listed(root: str, *parts: str) -> list[str]:
-    descriptor = opened(root, *parts)
+    """The names in a folder; a copy may lack an empty one."""
+    try:
+        descriptor = opened(root, *parts)
+    except FileNotFoundError:
+        return []
     try:
         return sorted(os.listdir(descriptor))
     finally:
@@ -112,7 +113,7 @@ def derive(secret: bytes, vault_id: str, label: str, length: int) -> bytes:
 
 def decode(line: bytes) -> Json:
     """Parse a line in the one form that a writer gives it."""
-    need(len(line) <= LONGEST_LINE, "a line is too long")
+    need(len(line) <= MIB, "a line is too long")
     try:
         value = json.loads(line.decode("ascii"))
     except RecursionError:
@@ -207,6 +208,7 @@ def check_content(content: Json) -> None:
     need(whole(content["size"], 0, 2**63 - 1), "no size")
     need(text(content["object"], HEX64), "no object")
     end = -1
+    need(isinstance(content.get("extents", []), list), "no extents")
     for extent in content.get("extents", []):
         need(isinstance(extent, list) and len(extent) == 2, "no extent")
         offset, length = extent
@@ -218,7 +220,7 @@ def check_content(content: Json) -> None:
         longest = length - length // 32 - 16 if length <= LARGEST_DERIVED else 2**63 - 1
         need(whole(content["zstd"], 1, longest), "no length of a frame")
     has_mac = length <= LARGEST_DERIVED or "zstd" in content
-    need(text(content["mac"], HEX32) if has_mac else "mac" not in content, "no content MAC, or one too many")
+    need(text(content.get("mac"), HEX32) if has_mac else "mac" not in content, "no content MAC, or one too many")
 
 
 def length_of(content: Json) -> int:
@@ -309,8 +311,11 @@ def unzstd(file: BinaryIO, limit: int) -> bytes:
     if not shutil.which("zstd"):
         import zstandard
 
-        with zstandard.ZstdDecompressor().stream_reader(file) as reader:
-            return b"".join(iter(lambda: reader.read(MIB) if reader.tell() < limit else b"", b""))
+        try:
+            with zstandard.ZstdDecompressor().stream_reader(file) as reader:
+                return b"".join(iter(lambda: reader.read(MIB) if reader.tell() < limit else b"", b""))
+        except zstandard.ZstdError:
+            raise Damaged("a zstd frame that does not open") from None
     with subprocess.Popen(["zstd", "-dcq"], stdin=file, stdout=subprocess.PIPE) as child:
         assert child.stdout
         content = child.stdout.read(limit)
@@ -373,8 +378,7 @@ class Reader:
         self.root = root
         self.key_file = key_file
         self.lock()
-        with open(key_file, "rb") as file:
-            secret = file.read(66)
+        secret = Path(key_file).read_bytes()
         need(re.fullmatch(rb"[0-9a-f]{64}\n", secret), "no key file")
         raw = read(4096, root, "vault.json")
         need(raw.count(b"\n") == 2 and raw.endswith(b"\n"), "vault.json has other lines")
@@ -404,11 +408,9 @@ class Reader:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
 
     def names(self, folder: str = "snapshots") -> list[str]:
-        """The names of the snapshots, or of the partial ones; a copy may lack the folder of these."""
+        """The names of the snapshots, or of the partial ones."""
         form = SNAPSHOT_NAME if folder == "snapshots" else PARTIAL_NAME
-        with suppress(FileNotFoundError):
-            return [name for name in listed(self.root, folder) if form.fullmatch(name)]
-        return []
+        return [name for name in listed(self.root, folder) if form.fullmatch(name)]
 
     def snapshot(self, name: str) -> tuple[Json, list[Json]]:
         """Header and entries of a snapshot, or of a partial one."""
@@ -461,11 +463,8 @@ class Reader:
             index = read(LARGEST_PACK, self.root, "index", pack)
         except FileNotFoundError:
             return None
-        descriptor = opened(self.root, "packs", pack[:2], pack)
-        try:
-            return parse_index(index, pack, os.fstat(descriptor).st_size)
-        finally:
-            os.close(descriptor)
+        with os.fdopen(opened(self.root, "packs", pack[:2], pack), "rb") as file:
+            return parse_index(index, pack, os.fstat(file.fileno()).st_size)
 
     def check_packs(self) -> None:
         """Each pack is whole, and has an index that fits, or none."""
@@ -476,9 +475,9 @@ class Reader:
                 index = read(LARGEST_PACK, self.root, "index", name)
                 need(parse_index(index, name, len(pack)) == sorted(members(pack)), "an index of another pack")
 
-    def places(self, *, by_index: bool) -> dict[str, list[Place]]:
+    def places(self, *, by_index: bool) -> dict[str, list[Member]]:
         """Pack, offset of the header, and length, of each object that lies in packs."""
-        found: dict[str, list[Place]] = {}
+        found: dict[str, list[Member]] = {}
         for pack in self.packs():
             records = self.index(pack) if by_index else None
             for digest, at, length in members(self.pack(pack)) if records is None else records:
@@ -486,11 +485,11 @@ class Reader:
         return found
 
     @cached_property
-    def indexed(self) -> dict[str, list[Place]]:
+    def indexed(self) -> dict[str, list[Member]]:
         return self.places(by_index=True)
 
     @cached_property
-    def scanned(self) -> dict[str, list[Place]]:
+    def scanned(self) -> dict[str, list[Member]]:
         return self.places(by_index=False)
 
     def copies(self, digest: str, length: int) -> Iterator[bytes]:

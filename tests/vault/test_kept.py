@@ -20,7 +20,7 @@ from tests.support.crypto_fakes import ROOT, needs_openssl
 from tests.support.vaults import Place, entries, make_place, restore, verify
 
 KEPT = ROOT / "tests" / "data" / "vault-2"
-VAULT_ID = "1d5e5567584c0f5024a5b708af836827"
+VAULT_ID = "e8a62c7c68a04ab6a1da161b38a80936"
 TREE = "tmp/kept-vault/tree"
 CONTENTS: dict[bytes, bytes] = {
     b"empty": b"",
