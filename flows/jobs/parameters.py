@@ -16,7 +16,7 @@ from cyclopts import Parameter
 
 from flows.jobs.arguments import JobParameters, Matches
 from flows.option_types import NAMES, Flag, Whole
-from flows.text import KEEP_FORM, SHARE_FORM
+from flows.text import KEEP_FORM, SHARE_FORM, SOME_FORM
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.suites import SUITES, BackendChoice, Compression, SuiteName
 
@@ -98,8 +98,7 @@ class EncryptPayloads(JobParameters):
 
 _NO_SHARE = "is neither a percentage nor a size; write 10% or 5GB"
 Share = Matches(SHARE_FORM, _NO_SHARE)
-# More than nothing.
-Some = Matches(rf"(?=[0.]*[1-9]){SHARE_FORM}", _NO_SHARE)
+Some = Matches(SOME_FORM, _NO_SHARE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,10 +83,11 @@ def live(tree: Path, folder: Path) -> None:
 
 
 def damage(vault: Path) -> None:
-    """Change a byte of its largest object."""
-    largest = max((vault / "objects").glob("??/*"), key=lambda path: path.stat().st_size)
+    """Change a byte of the first object of its largest pack."""
+    largest = max((vault / "packs").glob("??/*"), key=lambda path: path.stat().st_size)
     content = bytearray(largest.read_bytes())
-    content[-1] ^= 1
+    # After the member's header of 512 bytes, and the 16 of the object.
+    content[512 + 16] ^= 1
     largest.write_bytes(content)
 
 
