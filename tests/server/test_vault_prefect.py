@@ -273,7 +273,7 @@ def test_a_terminated_flow_run_leaves_a_vault_that_is_whole(
     # By their cost the first ten are a batch.
     for number in range(15):
         (files / f"{number:02}").write_bytes(b"small")
-    (files / "99").write_bytes(b"x" * 2000)
+    (files / "99").write_bytes(CONTENT[:2000])
     folder = make_hanging_openssl(tmp_path / "hangs")
     hang_on_payloads_only(folder)
     (folder / "armed").touch()
@@ -281,7 +281,7 @@ def test_a_terminated_flow_run_leaves_a_vault_that_is_whole(
     command = [str(BIN / "threadmill"), "encrypt", str(files), "--backend", "openssl", "--jobs", "1"]
     with (tmp_path / "output").open("wb") as output:
         running = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=output, stderr=output)
-    wait_until(lambda: list(vault.glob("objects/??/*")) or running.poll() is not None, "nothing was stored", 90)
+    wait_until(lambda: list(vault.glob("packs/??/*")) or running.poll() is not None, "nothing was stored", 90)
     running.send_signal(signal.SIGTERM)
     assert running.wait(90) == 128 + signal.SIGTERM, (tmp_path / "output").read_text()
     detail = read_json(threadmill("history", "show", "latest", "--json"))
