@@ -115,9 +115,10 @@ def sizes_of(size_class: int) -> str:
     return f"{upper // 2} to {upper} {units[power]}"
 
 
-SHARE_FORM = r"(\d{1,15}(?:\.\d{1,12})?) ?(%|[KMGT]i?B|B)"
-# More than nothing; without a look ahead, which the forms of flows cannot have.
-SOME_FORM = r"(?:0*[1-9]\d{0,14}(?:\.\d{1,6})?|0\.0{0,5}[1-9]\d{0,5}) ?(?:%|[KMGT]i?B|B)"
+_UNIT_FORM = r" ?(%|[KMGT]i?B|B)"
+SHARE_FORM = r"(\d{1,15}(?:\.\d{1,6})?)" + _UNIT_FORM
+# More than nothing; the patterns of flows' forms have no look-ahead.
+SOME_FORM = r"([1-9]\d{0,14}(?:\.\d{1,6})?|0\.0{0,3}[1-9]\d{0,2})" + _UNIT_FORM
 _SIZE_UNITS = {"%": 0.0, "B": 1} | {f"{one}B": 1000 ** (n + 1) for n, one in enumerate("KMGT")}
 _SIZE_UNITS |= {f"{one}iB": 1024 ** (n + 1) for n, one in enumerate("KMGT")}
 

@@ -97,6 +97,8 @@ class EncryptPayloads(JobParameters):
 
 
 _NO_SHARE = "is neither a percentage nor a size; write 10% or 5GB"
+Share = Matches(SHARE_FORM, _NO_SHARE)
+Some = Matches(SOME_FORM, _NO_SHARE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +106,7 @@ class VerifyVault(JobParameters):
     """Check a vault."""
 
     sample: Annotated[
-        Annotated[str, Matches(SOME_FORM, _NO_SHARE)] | None,
+        Annotated[str, Some] | None,
         Parameter(
             help="read only so much of the packs and large objects, 10% or 5GB, those verified least recently first "
             "(default: all)"
@@ -131,7 +133,7 @@ class PruneVault(JobParameters):
     keep_weekly: Annotated[Count, _newest("weeks")] = 0
     keep_monthly: Annotated[Count, _newest("months")] = 0
     max_unused: Annotated[
-        Annotated[str, Matches(SHARE_FORM, _NO_SHARE)],
+        Annotated[str, Share],
         Parameter(help="rewrite packs until no more of the vault than this is of no use to any snapshot, 10% or 5GB"),
     ] = "10%"
 

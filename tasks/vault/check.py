@@ -54,7 +54,7 @@ def check_pack(vault: Vault, name: str, cancel: CancelToken) -> PackFacts:
     with opened_stored(vault.root, PACKS, name) as (descriptor, length):
         if length > LONGEST_PACK:
             raise VaultChanged(vault.root, f"pack {name} is longer than a pack can be: {length:,} bytes")
-        check = _Check(descriptor, length, cancel)
+        check = _PackCheck(descriptor, length, cancel)
         check.run()
     if check.hasher.hexdigest() != name:
         check.faults.append("its bytes do not fit its name")
@@ -67,7 +67,7 @@ def check_pack(vault: Vault, name: str, cancel: CancelToken) -> PackFacts:
     return PackFacts(name, length, tuple(check.members), tuple(sorted(check.bad)), tuple(check.faults))
 
 
-class _Check:
+class _PackCheck:
     """Reads a pack to the end that it had when it was opened."""
 
     def __init__(self, descriptor: int, length: int, cancel: CancelToken) -> None:

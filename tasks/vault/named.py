@@ -13,8 +13,8 @@ from tasks.vault.index import ObjectIndex
 from tasks.vault.packs import END, RECORD, stored
 from tasks.vault.vault import Vault
 
-# Snapshots of the same tree name mostly the same objects; to remember so many takes 30 MB.
-_REMEMBERED = 200_000
+# Snapshots of the same tree name mostly the same objects; to remember so many takes 10 MB.
+_REMEMBERED = 50_000
 _LARGE = -1
 _TABLES = (
     "CREATE TABLE named (digest BLOB, length INTEGER, PRIMARY KEY (digest, length)) WITHOUT ROWID",

@@ -251,6 +251,7 @@ ODD: dict[str, tuple[bytes, int]] = {
     "garbage after it": (FRAME + b"garbage", len(TEXT)),
     "another after it": (FRAME + FRAME, len(TEXT)),
     "two": (FRAME + FRAME, 2 * len(TEXT)),
+    "an empty one after it": (FRAME + zstandard.compress(b""), len(TEXT)),
     "no length in it": (streamed(TEXT), len(TEXT)),
     "a bomb": (BOMB, len(TEXT)),
     "a bomb for nothing": (BOMB, 0),

@@ -197,7 +197,7 @@ def test_an_index_that_is_missing_or_damaged_is_said(small: Place, damage: str) 
 
 
 def test_an_index_that_lies_is_found(small: Place) -> None:
-    """One with a checksum that fits, in which an object is missing: its pack says what to remove, and no object is lost."""
+    """One with a checksum that fits, in which an object is missing: its pack says so, and nothing is lost."""
     (pack,) = small.add().packs
     with packs.folder(small.vault.root, INDEX) as index:
         records = packs.read_sidecar(index, pack, pack_path(small.vault, pack).stat().st_size) or b""
