@@ -37,7 +37,7 @@ from tasks.vault.add import (
 )
 from tasks.vault.content import Making
 from tasks.vault.errors import Verdict, Verdicts, judged
-from tasks.vault.format import INDEX
+from tasks.vault.format import INDEX, PACKED_BYTES
 from tasks.vault.index import index_shared
 from tasks.vault.locks import reading
 from tasks.vault.lookup import LATEST, find_snapshot, newest_snapshot, open_place
@@ -136,7 +136,11 @@ def _encrypt(place: Place, batch: Batch, making: Making, key: KeySource, limits:
 def _record(place: Place, first: int, store: Store, run_id: int, done: AddedBatch) -> None:
     store.record_payloads(payload_rows(run_id, done.encryptions, place.vault_id, place.path, done.pack_of))
     verdicts = [replace(judged("pack", name, "stored"), size_bytes=length) for name, length in done.packs]
-    verdicts += [replace(judged("object", name, "ok"), size_bytes=length) for name, length in done.proven]
+    # What is in a pack is proven with its pack; here it is only no longer damaged.
+    verdicts += [
+        replace(judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok"), size_bytes=length)
+        for name, length in done.proven
+    ]
     record(place, first + 2 * done.first, store, run_id, Verdicts(tuple(verdicts)))
 
 

@@ -49,6 +49,8 @@ _BATCH_PAYLOADS = 5_000
 
 # Below this size the native backend spends its time in Python, where more threads only wait for each other.
 _PARALLEL_NATIVE_BYTES = 256 << 10
+# Into a vault, where content is compressed and files are written meanwhile, it pays earlier.
+_PARALLEL_KEPT_BYTES = 8 << 10
 
 
 def vault_of(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> str | None:
@@ -211,7 +213,8 @@ def _plan(
             chosen = replace(chosen, reason="the default of vaults")
         else:
             chosen = choose_backend(choice, suite, settings.openssl, cancel)
-        small = chosen.backend == "native" and size_bytes < _PARALLEL_NATIVE_BYTES * payloads
+        parallel_bytes = _PARALLEL_KEPT_BYTES if kept else _PARALLEL_NATIVE_BYTES
+        small = chosen.backend == "native" and size_bytes < parallel_bytes * payloads
         cost_s = _cost_s(suite, chosen, payloads, size_bytes)
         workers = 1 if small else jobs
         # A batch ends a pack, and small packs are many files.

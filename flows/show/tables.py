@@ -261,6 +261,6 @@ def _facts(state: VaultState) -> Iterator[tuple[str, Cell]]:
         yield "bytes added", row.stored_bytes
     yield "objects", state.objects
     yield "bytes of objects", state.stored_bytes
-    yield "objects never proven", state.never_proven
+    yield "packs and large objects never proven", state.never_proven
     if state.objects:
         yield "oldest proof", state.oldest_proof or "none"

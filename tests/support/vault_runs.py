@@ -68,8 +68,10 @@ def live(tree: Path, folder: Path) -> None:
     )
     both(
         "prune",
-        lambda: prune_vault(keep_last=1, keep_daily=0, keep_weekly=0, keep_monthly=0, return_state=True),
-        lambda: main(["prune", "--keep-last", "1", "--via", "direct"]),
+        lambda: prune_vault(
+            keep_last=1, keep_daily=0, keep_weekly=0, keep_monthly=0, max_unused="0%", return_state=True
+        ),
+        lambda: main(["prune", "--keep-last", "1", "--max-unused", "0%", "--via", "direct"]),
     )
     for vault in ("prefect", "direct"):
         damage(folder / vault)

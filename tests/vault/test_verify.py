@@ -18,11 +18,23 @@ from tasks.vault.format import INDEX, PACKED_BYTES, object_path
 from tasks.vault.header import Partial
 from tasks.vault.locks import running
 from tasks.vault.named import NamedObjects
+from tasks.vault.prune import Policy
 from tasks.vault.vault import open_vault
 from tasks.vault.verify import KnownSnapshot, check_stored, damaged, inspect
 from tests.support.crafted import craft, flip, line_of, put_in_place
 from tests.support.packed import digest, pack_path, plant_object, put_pack, sidecar_path
-from tests.support.vaults import Place, content, files, leaks, make_place, pack_of, restore, stored_object, verify
+from tests.support.vaults import (
+    Place,
+    content,
+    files,
+    leaks,
+    make_place,
+    pack_of,
+    prune,
+    restore,
+    stored_object,
+    verify,
+)
 
 # Random, so that it is not compressed.
 LARGE = os.urandom(PACKED_BYTES + 1000)
@@ -185,15 +197,16 @@ def test_an_index_that_is_missing_or_damaged_is_said(small: Place, damage: str) 
 
 
 def test_an_index_that_lies_is_found(small: Place) -> None:
-    """One with a checksum that fits, in which an object is missing: the pack's fault says what to remove."""
+    """One with a checksum that fits, in which an object is missing: its pack says so, and nothing is lost."""
     (pack,) = small.add().packs
     with packs.folder(small.vault.root, INDEX) as index:
         records = packs.read_sidecar(index, pack, pack_path(small.vault, pack).stat().st_size) or b""
     kept = [records[at : at + packs.RECORD.size] for at in range(0, len(records), packs.RECORD.size)][1:]
     packs.write_sidecar(small.vault.root, pack, pack_path(small.vault, pack).stat().st_size, kept)
-    verdicts = {one.kind: one for one in verify(small.vault) if one.is_fault}
-    assert f"remove index/{pack}" in (verdicts["pack"].error or "")
-    assert verdicts["object"].status == "missing"
+    (verdict,) = [one for one in verify(small.vault) if one.is_fault]
+    assert (verdict.kind, verdict.name, verdict.status) == ("pack", pack, "changed")
+    assert f"remove index/{pack}" in (verdict.error or "")
+    assert prune(small.vault, Policy(last=1)) == []
 
 
 def test_changed_bits_of_a_large_object_are_found(place: Place) -> None:
@@ -370,12 +383,11 @@ def test_partial_snapshots_are_checked_as_whole_ones(small: Place) -> None:
 
 @pytest.mark.parametrize("folder", ["packs", "objects", "snapshots"])
 def test_a_folder_that_is_gone_is_found(place: Place, folder: str) -> None:
-    """Without `packs` or `objects` every object of it is missing; and the folder itself is."""
+    """Without `packs` or `objects` every object of it is missing; `snapshots` itself is, since nothing misses it."""
     place.add()
     shutil.rmtree(place.root / folder)
-    faults = place.faults()
-    assert faults.pop(folder) == "missing"
-    assert list(faults.values()) == {"packs": ["missing"] * 3, "objects": ["missing"], "snapshots": []}[folder]
+    statuses = list(place.faults().values())
+    assert statuses == {"packs": ["missing"] * 3, "objects": ["missing"], "snapshots": ["missing"]}[folder]
 
 
 @pytest.mark.parametrize("folder", ["packs", "objects", "objects/ab", "index", "snapshots", "partials", "tmp", "."])
