@@ -21,6 +21,8 @@ from tasks.vault.format import LONGEST_LINE, TEMPORARY, split_lines
 # Stands for a file whose line a batch will give.
 _OPEN = b"?\n"
 _PIECE_BYTES = 256 << 10
+# A piece may be of open lines alone, and its results a hundred times as long.
+_LINES_AT_ONCE = 1000
 _TO_DO_FIELDS = 6
 
 
@@ -141,10 +143,13 @@ class Draft:
         """The lines of the snapshot, many at a time, once all batches are put."""
         results = self._result_lines()
         for piece in _whole_lines(self._lines.pieces()):
-            if _OPEN in piece:
-                yield b"".join(next(results) if line == b"?" else line + b"\n" for line in piece.split(b"\n")[:-1])
-            else:
+            if _OPEN not in piece:
                 yield piece
+                continue
+            lines = piece.split(b"\n")[:-1]
+            for at in range(0, len(lines), _LINES_AT_ONCE):
+                some = lines[at : at + _LINES_AT_ONCE]
+                yield b"".join(next(results) if line == b"?" else line + b"\n" for line in some)
 
     def new_pieces(self) -> Iterator[bytes]:
         """The lines of the batches that were put since this was called before, in the order of a snapshot."""

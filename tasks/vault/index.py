@@ -96,6 +96,7 @@ class ObjectIndex:
         with self._lock:
             # A pack may have been put back from a copy.
             self._open.clear()
+            self._scanned = False
             there = dict(stored(self._root, PACKS))
             if not self._sizes.items() <= there.items() or (fix and self._bare):
                 self._forget()
