@@ -24,7 +24,7 @@ from tasks.rows import verdict_rows
 from tasks.vault.census import Census, take_census
 from tasks.vault.errors import ScratchFull, VaultBusy, VaultChanged, VaultError, Verdict, Verdicts, WrongKey, collect
 from tasks.vault.locks import reading
-from tasks.vault.snapshots import Snapshot
+from tasks.vault.snapshots import Authentic
 from tasks.vault.vault import Place, Vault, open_vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
 
@@ -90,7 +90,7 @@ def known_snapshot(history: History, vault: Vault) -> KnownSnapshot | None:
     return KnownSnapshot(row.last_sequence, row.last_snapshot or "", row.last_mac or "")
 
 
-def need_latest(vault: Vault, newest: Snapshot | None, history: History, hint: str) -> None:
+def need_latest(vault: Vault, newest: Authentic | None, history: History, hint: str) -> None:
     """Raises VaultChanged, with a hint at what to do, unless the newest snapshot is the newest one on record too."""
     if fault := rolled_back(vault, [newest], known_snapshot(history, vault)):
         raise VaultChanged(vault.root, f"{fault}; {hint}")

@@ -12,6 +12,7 @@ import hmac
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import NoReturn
 
 import zstandard
@@ -173,7 +174,7 @@ def decode_path(value: Json) -> bytes:
     return path
 
 
-def need_keys(value: Mapping[str, Json], keys: frozenset[str], optional: frozenset[str] = frozenset()) -> None:
+def need_keys(value: Mapping[str, Json], keys: AbstractSet[str], optional: AbstractSet[str] = frozenset()) -> None:
     """Raises BadLine unless these are the keys, and perhaps some of the optional ones."""
     if value.keys() != keys and (not keys <= value.keys() or not value.keys() <= keys | optional):
         odd = ", ".join(sorted((value.keys() - optional) ^ keys)).encode("ascii", "backslashreplace").decode()

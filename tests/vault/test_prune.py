@@ -22,7 +22,7 @@ from tasks.vault.add import SourceSelection, adding
 from tasks.vault.entries import Content
 from tasks.vault.errors import VaultBusy, VaultError, VaultUnwritable, Verdict
 from tasks.vault.format import OBJECTS, PACKS
-from tasks.vault.header import Header, Partial, Totals
+from tasks.vault.header import Header, Totals
 from tasks.vault.lookup import partial_names, snapshot_names
 from tasks.vault.named import NamedObjects
 from tasks.vault.packs import stored
@@ -59,7 +59,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def snapshot(time: datetime, sequence: int, source: bytes = b"/x") -> Snapshot:
-    return Snapshot(Header("0" * 32, f"{sequence:016x}", time, sequence, (source,)), Totals(0, 0, 0), "")
+    return Snapshot(Header("0" * 32, f"{sequence:016x}", time, sequence, (source,)), "", Totals(0, 0, 0))
 
 
 def kept(times: list[datetime], policy: Policy) -> list[datetime]:
@@ -316,7 +316,7 @@ def test_partial_snapshots_go_when_a_whole_one_has_overtaken_them(place: Place, 
     created = datetime(2020 if kind in {"overtaken", "living"} else 2099, 1, 1, tzinfo=UTC)
     run, sources = "0123456789abcdef", (bytes(place.tree),)
     lines = [renamed(place, 1, digest(body).hex(), len(body) - 16)]
-    part = craft(place.vault, lines, partial=Partial(run, 1), created=created, sources=sources, totals=(1, 1, 25))
+    part = craft(place.vault, lines, partial=(run, 1), created=created, sources=sources, totals=(1, 1, 25))
     if kind == "damaged":
         flip(place.root / "partials" / part, 40)
     if kind == "living":
@@ -360,7 +360,7 @@ def test_a_snapshot_that_comes_in_between_keeps_its_objects(place: Place) -> Non
         assert dead in removal.packs
         assert old in removal.rewrites
         lines = [renamed(place, 1, first, len(body) - 16), renamed(place, 2, large, (1 << 20) - 8), line_of(dying)]
-        craft(place.vault, lines[:1], partial=Partial("0123456789abcdef", 1), totals=(1, 1, len(body) - 16))
+        craft(place.vault, lines[:1], partial=("0123456789abcdef", 1), totals=(1, 1, len(body) - 16))
         craft(place.vault, lines[1:2], sequence=98, totals=(1, 1, (1 << 20) - 8))
         gone = {one.name for one in remove(place.vault, index, removal)}
         assert not gone & {dead, large}
