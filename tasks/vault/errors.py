@@ -140,10 +140,15 @@ def collect(coming: Iterable[Verdict]) -> Verdicts:
 
 
 def judged(
-    kind: VerdictKind, name: str, status: VerdictStatus, error: str | None = None, path: bytes | None = None
+    kind: VerdictKind,
+    name: str,
+    status: VerdictStatus,
+    error: str | None = None,
+    path: bytes | None = None,
+    size_bytes: int | None = None,
 ) -> Verdict:
     """A verdict that took no time to speak of."""
-    return Verdict(kind, name, status, path=path, error=error, checked_at_ns=time.time_ns())
+    return Verdict(kind, name, status, size_bytes, path, error, checked_at_ns=time.time_ns())
 
 
 def status_of(error: VaultError) -> VerdictStatus:

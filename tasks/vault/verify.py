@@ -249,7 +249,7 @@ def _missing(vault: Vault, objects: NamedObjects) -> Iterator[Verdict]:
     missing = [(digest.hex(), length) for digest, length in objects.missing()]
     paths = paths_of(vault, [name for name, _ in missing])
     for name, length in missing:
-        verdict = replace(judged("object", name, "missing"), size_bytes=length)
+        verdict = judged("object", name, "missing", size_bytes=length)
         with suppress(VaultError), opened_stored(vault.root, OBJECTS, name):
             verdict = replace(verdict, status="changed", error=f"does not have the {length:,} bytes of its content")
         yield _with_paths(verdict, paths[name])
