@@ -135,10 +135,10 @@ def _encrypt(place: Place, batch: Batch, making: Making, key: KeySource, limits:
 
 def _record(place: Place, first: int, store: Store, run_id: int, done: AddedBatch) -> None:
     store.record_payloads(payload_rows(run_id, done.encryptions, place.vault_id, place.path, done.pack_of))
-    verdicts = [replace(judged("pack", name, "stored"), size_bytes=length) for name, length in done.packs]
+    verdicts = [judged("pack", name, "stored", size_bytes=length) for name, length in done.packs]
     # What is in a pack is proven with its pack; here it is only no longer damaged.
     verdicts += [
-        replace(judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok"), size_bytes=length)
+        judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok", size_bytes=length)
         for name, length in done.proven
     ]
     record(place, first + 2 * done.first, store, run_id, Verdicts(tuple(verdicts)))

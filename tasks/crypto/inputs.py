@@ -164,16 +164,16 @@ def pumped(source: Input, limit_bytes: int | None) -> Iterator[int]:
     over, which the caller sees in `source.pumped_bytes`.
     """
     stop = CancelToken()
-    with piped(partial(_pump, source, stop, limit_bytes)) as read_end:
-        try:
-            yield read_end
-        finally:
-            stop.cancel()
+    with piped(partial(_pump, source, stop, limit_bytes), stop.cancel) as read_end:
+        yield read_end
 
 
 @contextmanager
-def piped(feed: Callable[[int], None]) -> Iterator[int]:
-    """The end to read of a pipe; a thread has `feed` write to the other end, which is closed afterwards."""
+def piped(feed: Callable[[int], None], stop: Callable[[], object] | None = None) -> Iterator[int]:
+    """The end to read of a pipe; a thread has `feed` write to the other end, which is closed afterwards.
+
+    `stop` ends a feed that waits for its own source, once nobody reads any more: a full pipe tells the feed first.
+    """
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
 
     def work() -> None:
@@ -192,6 +192,8 @@ def piped(feed: Callable[[int], None]) -> Iterator[int]:
         yield read_end
     finally:
         os.close(read_end)
+        if stop is not None:
+            stop()
         thread.join()
 
 

@@ -26,7 +26,7 @@ from tasks.suites import HEADER_BYTES, MAGIC, SALT_BYTES, Compression
 from tasks.vault.check import check_object
 from tasks.vault.entries import Content, FileFacts, begin_file, content_tail, decode_tail, path_field
 from tasks.vault.errors import VaultError
-from tasks.vault.format import OBJECTS, PACKED_BYTES, WHOLE_BYTES, BadLine
+from tasks.vault.format import CONTENT_MAC_BYTES, OBJECTS, PACKED_BYTES, WHOLE_BYTES, BadLine
 from tasks.vault.index import ObjectIndex
 from tasks.vault.objects import NewObject, ObjectBatch
 from tasks.vault.packs import PackWriter, opened_stored
@@ -239,7 +239,7 @@ class ContentWriter:
 
         with file.input(change, frame.flush) as source:
             done = self._bench.encrypt(source, salt, store)
-        return done, mac.digest().hex().encode(), done.size_bytes
+        return done, mac.finalize()[:CONTENT_MAC_BYTES].hex().encode(), done.size_bytes
 
     def _beginning(self, known: Content, length: int = 0) -> tuple[bytes, bytes]:
         """The first bytes of an object, unchecked, and its salt; empty if they cannot be read."""
@@ -287,4 +287,4 @@ def is_still(
     if vault.random_salts or known.plain_bytes > WHOLE_BYTES:
         mac.update(salt)
     file.feed(mac.update, cancel)
-    return mac.digest().hex() == known.mac
+    return mac.finalize()[:CONTENT_MAC_BYTES].hex() == known.mac

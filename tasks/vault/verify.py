@@ -30,7 +30,6 @@ from tasks.vault.format import (
     SNAPSHOTS,
     TEMPORARY,
     TEMPORARY_NAME,
-    snapshot_path,
 )
 from tasks.vault.locks import is_running
 from tasks.vault.lookup import partial_names, snapshot_names
@@ -183,7 +182,7 @@ def rolled_back(
     good = [one for one in snapshots if one is not None]
     newest = max(good, key=lambda snapshot: snapshot.header.sequence, default=None)
     if newest is None or newest.header.sequence < known.sequence:
-        there = os.path.lexists(snapshot_path(vault.root, known.name))
+        there = os.path.lexists(f"{vault.root}/{SNAPSHOTS}/{known.name}")
         what = "cannot be believed any more" if there else "is gone"
         return f"snapshot {known.name}, number {known.sequence}, was the newest one, and {what}"
     same = next((one for one in good if one.header.sequence == known.sequence), None)
@@ -250,7 +249,7 @@ def _missing(vault: Vault, objects: NamedObjects) -> Iterator[Verdict]:
     missing = [(digest.hex(), length) for digest, length in objects.missing()]
     paths = paths_of(vault, [name for name, _ in missing])
     for name, length in missing:
-        verdict = replace(judged("object", name, "missing"), size_bytes=length)
+        verdict = judged("object", name, "missing", size_bytes=length)
         with suppress(VaultError), opened_stored(vault.root, OBJECTS, name):
             verdict = replace(verdict, status="changed", error=f"does not have the {length:,} bytes of its content")
         yield _with_paths(verdict, paths[name])
