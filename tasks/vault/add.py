@@ -25,7 +25,7 @@ from tasks.vault.format import LONGEST_LINE, PARTIALS, SNAPSHOTS, TEMPORARY, enc
 from tasks.vault.header import Header, Totals
 from tasks.vault.index import index_shared, shared_index
 from tasks.vault.locks import numbering, running, writing
-from tasks.vault.lookup import Before, abandoned_parts, find_before, newest_snapshot
+from tasks.vault.lookup import abandoned_parts, find_before, newest_snapshot
 from tasks.vault.objects import ObjectBatch
 from tasks.vault.packs import PackWriter
 from tasks.vault.snapshots import LONGEST_HEADER, Authentic, OpenSnapshot, Snapshot, open_snapshot, write_snapshot
@@ -163,27 +163,27 @@ def compare(
 ) -> AdditionPlan:
     """Hand over each entry that is done, and each file that is to be read, in order; without a vault all are."""
     with ExitStack() as stack:
-        found = Before()
+        newest: Authentic | None = None
+        alike: OpenSnapshot | None = None
+        damaged: tuple[str, ...] = ()
         parts: list[OpenSnapshot] = []
         itself: tuple[int, int] | None = None
         if vault is not None:
-            found = find_before(vault, selection.sources, stack)
+            newest, alike, damaged = find_before(vault, selection.sources, stack)
             for name in abandoned_parts(vault, selection.sources)[-_MOST_PARTS:]:
                 with suppress(VaultError):
                     parts.append(stack.enter_context(open_snapshot(vault, name)))
             root = os.stat(vault.root)
             itself = root.st_dev, root.st_ino
-        changes = Changes(
-            vault, [*parts, found.alike] if found.alike else parts, selection.rehash, selection.distrusted
-        )
+        changes = Changes(vault, [*parts, alike] if alike else parts, selection.rehash, selection.distrusted)
         for one in changes.of(walk(selection.sources, Excludes(selection.excludes).match, itself)):
             if isinstance(one, Payload):
                 to_do(one)
             else:
                 line(one)
     counts = changes.unchanged, changes.unchanged_bytes, changes.to_do, changes.to_do_bytes, changes.skipped
-    previous, taken_over = found.alike.header.name if found.alike else None, tuple(part.header.name for part in parts)
-    return AdditionPlan(*counts, found.newest, previous, found.damaged, taken_over)
+    previous, taken_over = alike.header.name if alike else None, tuple(part.header.name for part in parts)
+    return AdditionPlan(*counts, newest, previous, damaged, taken_over)
 
 
 class Addition:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from tasks.crypto.errors import CryptoError
 
@@ -89,23 +89,10 @@ class ScratchFull(CryptoError):
 
 
 VerdictKind = Literal["vault", "snapshot", "pack", "object", "file"]
-VerdictStatus = Literal[
-    "ok",
-    "stored",
-    "rebuilt",
-    "leftover",
-    "removed",
-    "changed",
-    "missing",
-    "foreign",
-    "unreadable",
-    "invalid",
-    "rolled-back",
-    "not-written",
-]
-
-# All other statuses are faults.
-GOOD: frozenset[VerdictStatus] = frozenset(("ok", "stored", "rebuilt", "leftover", "removed"))
+_Good = Literal["ok", "stored", "rebuilt", "leftover", "removed"]
+_Fault = Literal["changed", "missing", "foreign", "unreadable", "invalid", "rolled-back", "not-written"]
+VerdictStatus = _Good | _Fault
+GOOD: frozenset[VerdictStatus] = frozenset(get_args(_Good))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
@@ -114,20 +113,10 @@ def contents_of(vault: Vault, digests: Collection[bytes]) -> dict[bytes, Content
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
-    """The newest good snapshot when a run begins, and the newest one of the same sources, which is open.
-
-    `damaged` ones may be newer than that.
-    """
-
-    newest: Authentic | None = None
-    alike: OpenSnapshot | None = None
-    damaged: tuple[str, ...] = ()
-
-
-def find_before(vault: Vault, sources: tuple[bytes, ...], stack: ExitStack) -> Before:
-    """Find them, and open each once."""
+def find_before(
+    vault: Vault, sources: tuple[bytes, ...], stack: ExitStack
+) -> tuple[Authentic | None, OpenSnapshot | None, tuple[str, ...]]:
+    """The newest good snapshot, the newest good one of the sources, and damaged ones that may be newer than that."""
     headers = _newest_first(vault.root)
     good: dict[str, Authentic] = {}
     for name, header in headers.items():
@@ -136,10 +125,9 @@ def find_before(vault: Vault, sources: tuple[bytes, ...], stack: ExitStack) -> B
                 opened = stack.enter_context(open_snapshot(vault, name))
                 good[name] = opened.authentic
                 if opened.header.sources == sources:
-                    return Before(next(iter(good.values())), opened, _damaged_since(vault, headers, name, good))
+                    return next(iter(good.values())), opened, _damaged_since(vault, headers, name, good)
     # There is no good one; a damaged snapshot as new as the newest of other sources may have been one.
-    damaged = _damaged_since(vault, headers, next(iter(headers), ""), good)
-    return Before(next(iter(good.values()), None), None, damaged)
+    return next(iter(good.values()), None), None, _damaged_since(vault, headers, next(iter(headers), ""), good)
 
 
 def _newest_first(root: str) -> dict[str, Header]:
@@ -219,12 +207,10 @@ def open_place(place: Place, key: KeySource | None) -> Vault:
 def _fault(vault: Vault, error: VaultError) -> Verdict:
     if isinstance(error, NoVault):
         return judged("vault", vault.id, "missing", "vault.json is missing: restore it from a copy")
-    if isinstance(error, OtherFormat):
-        reason = "vault.json was changed: restore it from a copy; unless another threadmill made it: then use that"
-        return judged("vault", vault.id, "changed", reason)
-    if isinstance(error, VaultChanged | WrongKey):
-        return judged("vault", vault.id, "changed", "vault.json was changed: restore it from a copy")
-    return judged("vault", vault.id, "unreadable", error.reason)
+    if not isinstance(error, VaultChanged | WrongKey | OtherFormat):
+        return judged("vault", vault.id, "unreadable", error.reason)
+    newer = "; unless another threadmill made it: then use that" if isinstance(error, OtherFormat) else ""
+    return judged("vault", vault.id, "changed", f"vault.json was changed: restore it from a copy{newer}")
 
 
 def recover(path: str, secret: Secret) -> Vault | None:

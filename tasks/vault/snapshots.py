@@ -152,19 +152,16 @@ class OpenSnapshot:
             if len(plain) == block.count(b'"object":"'):
                 for size, digest, zstd in plain:
                     yield unhexlify(digest), HEADER_BYTES + int(zstd or size)
-            else:
-                yield from self._named_by(block)
+                continue
+            try:
+                for line in block.splitlines(keepends=True):
+                    if b'"object":"' in line and isinstance(entry := decode_entry(line), FileEntry):
+                        for content in entry.contents():
+                            yield unhexlify(content.object), content.stored_bytes
+            except BadLine as error:
+                raise self._invalid(f"a line {error}") from None
         if rest:
             raise self._invalid("does not end with a line")
-
-    def _named_by(self, block: bytes) -> Iterator[tuple[bytes, int]]:
-        try:
-            for line in block.splitlines(keepends=True):
-                if b'"object":"' in line and isinstance(entry := decode_entry(line), FileEntry):
-                    for content in entry.contents():
-                        yield unhexlify(content.object), content.stored_bytes
-        except BadLine as error:
-            raise self._invalid(f"a line {error}") from None
 
     def _header(self) -> Header:
         try:

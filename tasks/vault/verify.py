@@ -30,7 +30,6 @@ from tasks.vault.format import (
     SNAPSHOTS,
     TEMPORARY,
     TEMPORARY_NAME,
-    snapshot_path,
 )
 from tasks.vault.locks import is_running
 from tasks.vault.lookup import partial_names, snapshot_names
@@ -183,7 +182,7 @@ def rolled_back(
     good = [one for one in snapshots if one is not None]
     newest = max(good, key=lambda snapshot: snapshot.header.sequence, default=None)
     if newest is None or newest.header.sequence < known.sequence:
-        there = os.path.lexists(snapshot_path(vault.root, known.name))
+        there = os.path.lexists(f"{vault.root}/{SNAPSHOTS}/{known.name}")
         what = "cannot be believed any more" if there else "is gone"
         return f"snapshot {known.name}, number {known.sequence}, was the newest one, and {what}"
     same = next((one for one in good if one.header.sequence == known.sequence), None)

@@ -11,7 +11,7 @@ from typing import Any
 import zstandard
 
 from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry
-from tasks.vault.format import Json, encode_line, encode_path, snapshot_path
+from tasks.vault.format import Json, encode_line, encode_path, snapshot_folder
 from tasks.vault.header import Header
 from tasks.vault.snapshots import SKIPPABLE
 from tasks.vault.vault import Vault
@@ -70,7 +70,7 @@ def craft(
     first = header if isinstance(header, bytes) else encode_line(facts.values() | dict(header))
     entries, files, size_bytes = totals if isinstance(totals, tuple) else (len(lines), 0, 0)
     last = encode_line({"entries": entries, "files": files, "size_bytes": size_bytes})
-    path = Path(snapshot_path(vault.root, facts.name))
+    path = Path(vault.root, snapshot_folder(facts.name), facts.name)
     path.write_bytes(frame(first + b"".join(lines) + (totals if isinstance(totals, bytes) else last)))
     seal(vault, path)
     return facts.name

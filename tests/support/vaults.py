@@ -26,7 +26,7 @@ from tasks.vault import add as engine
 from tasks.vault.content import Making
 from tasks.vault.entries import Content, Entry, FileEntry
 from tasks.vault.errors import Verdict
-from tasks.vault.format import OBJECTS, PACKS, object_path, snapshot_path
+from tasks.vault.format import OBJECTS, PACKS, snapshot_folder
 from tasks.vault.index import ObjectIndex
 from tasks.vault.locks import alone, pruning, reading, writing
 from tasks.vault.lookup import find_snapshot
@@ -130,7 +130,7 @@ class Place:
 
     def snapshot(self, name: str) -> Path:
         """The file of a snapshot."""
-        return Path(snapshot_path(self.vault.root, name))
+        return Path(self.vault.root, snapshot_folder(name), name)
 
     def restored(self, target: Path, name: str = "latest") -> Path:
         """The tree as it is brought back below the target, with no fault."""
@@ -198,7 +198,12 @@ def objects(vault: Vault) -> dict[str, bytes]:
                 file = tar.extractfile(member)
                 assert file is not None
                 found[member.name] = file.read()
-    return found | {name: Path(object_path(vault.root, name)).read_bytes() for name, _ in stored(vault.root, OBJECTS)}
+    return found | {name: object_path(vault, name).read_bytes() for name, _ in stored(vault.root, OBJECTS)}
+
+
+def object_path(vault: Vault, name: str) -> Path:
+    """The file of a large object."""
+    return Path(vault.root, OBJECTS, name[:2], name)
 
 
 def stored_object(vault: Vault, content: Content) -> bytes:
@@ -211,7 +216,7 @@ def pack_of(vault: Vault, name: str) -> tuple[Path, int]:
     with ObjectIndex(vault) as index:
         for location in index.find(bytes.fromhex(name)):
             return Path(f"{vault.root}/{PACKS}/{location.pack[:2]}/{location.pack}"), location.offset
-    return Path(object_path(vault.root, name)), 0
+    return object_path(vault, name), 0
 
 
 def entries(vault: Vault, name: str = "latest") -> list[Entry]:

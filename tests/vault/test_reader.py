@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry, decode_entry
-from tasks.vault.format import Json, encode_line, object_path
+from tasks.vault.format import Json, encode_line
 from tasks.vault.packs import END
 from tasks.vault.vault import Vault, init_vault
 from tests.support import vault_reader
@@ -23,7 +23,7 @@ from tests.support.crafted import craft, flip, line_of, put_in_place
 from tests.support.crypto_fakes import SECRET, modest, needs_openssl
 from tests.support.packed import digest, member, object_of, pack_path, plant, plant_object, put_pack, sidecar_path
 from tests.support.vault_reader import Damaged, Reader
-from tests.support.vaults import OTHER, Place, make_place
+from tests.support.vaults import OTHER, Place, make_place, object_path
 from tests.vault.test_entries import (
     ATTRIBUTES,
     FILE,
@@ -420,7 +420,7 @@ def test_an_object_is_taken_from_any_place(place: Place) -> None:
     plant_object(place.vault, body)
     assert reader(place).content(one) == b"first"
     assert damaged
-    Path(object_path(place.vault.root, one["object"])).write_bytes(body + b"?")
+    object_path(place.vault, one["object"]).write_bytes(body + b"?")
     with pytest.raises(Damaged, match="too long"):
         reader(place).content(one)
 

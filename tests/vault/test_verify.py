@@ -14,7 +14,7 @@ from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.vault import packs
 from tasks.vault.errors import VaultError, VerdictKind
-from tasks.vault.format import INDEX, PACKED_BYTES, object_path
+from tasks.vault.format import INDEX, PACKED_BYTES
 from tasks.vault.locks import running
 from tasks.vault.named import NamedObjects
 from tasks.vault.prune import Policy
@@ -28,6 +28,7 @@ from tests.support.vaults import (
     files,
     leaks,
     make_place,
+    object_path,
     pack_of,
     prune,
     restore,
@@ -73,7 +74,7 @@ def gives_nothing(place: Place, path: Path, status: str) -> str:
 
 def large_of(place: Place, name: str) -> Path:
     """The file of the large object."""
-    return Path(object_path(place.vault.root, place.content_of(name, place.tree / "large").object))
+    return object_path(place.vault, place.content_of(name, place.tree / "large").object)
 
 
 def test_a_whole_vault_has_no_fault(place: Place) -> None:
