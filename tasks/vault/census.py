@@ -10,12 +10,11 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from tasks.files import closed_after
 from tasks.vault.errors import NoSuchSnapshot, ScratchFull, VaultError
-from tasks.vault.format import INDEX, OBJECTS, PACKS
+from tasks.vault.format import OBJECTS, PACKS
 from tasks.vault.header import Header
 from tasks.vault.lookup import partial_names, read_snapshot, snapshot_names
-from tasks.vault.packs import LONGEST_PACK, folder, open_stored, read_sidecar, scan_headers, stored
+from tasks.vault.packs import read_sidecar, scan_pack, stored
 from tasks.vault.snapshots import Snapshot, open_snapshot
 from tasks.vault.vault import Vault
 
@@ -117,13 +116,9 @@ def _add(tables: sqlite3.Connection, table: str, rows: Iterable[tuple[int, int]]
 
 def _members(vault: Vault, packs: Iterable[tuple[str, int]]) -> Iterator[tuple[int, int]]:
     for name, length in packs:
-        records = None
-        with suppress(OSError), folder(vault.root, INDEX) as index:
-            records = read_sidecar(index, name, length)
+        records = read_sidecar(vault.root, name, length)
         if records is None:
-            records = b""
-            with suppress(OSError), closed_after(open_stored(vault.root, PACKS, name)[0]) as descriptor:
-                records = b"".join(scan_headers(descriptor, length if length <= LONGEST_PACK else 0))
+            records = b"".join(scan_pack(vault.root, name, length))
         yield from _RECORD.iter_unpack(records)
 
 

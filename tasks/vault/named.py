@@ -9,8 +9,8 @@ from datetime import datetime
 
 from tasks.vault.errors import VaultError, VerdictKind
 from tasks.vault.format import OBJECTS
-from tasks.vault.index import ObjectIndex
-from tasks.vault.packs import END, RECORD, stored
+from tasks.vault.index import FIND, Location, ObjectIndex
+from tasks.vault.packs import BLOCK, END, RECORD, stored
 from tasks.vault.vault import Vault
 
 # Snapshots of the same tree name mostly the same objects; to remember so many takes 10 MB.
@@ -54,7 +54,7 @@ class NamedObjects(ObjectIndex):
 
     def is_named(self, digest: bytes) -> bool:
         """Whether a snapshot names an object."""
-        return any(self._rows("SELECT 1 FROM named WHERE digest = ?", (digest,)))
+        return bool(self._query("SELECT 1 FROM named WHERE digest = ?", digest))
 
     def unnamed_of(self, objects: Iterable[tuple[bytes, int]]) -> Iterator[bytes]:
         """Those of the objects that no snapshot has named so far."""
@@ -161,11 +161,11 @@ class NamedObjects(ObjectIndex):
         self._insert("DELETE FROM member WHERE pack = ?", iter(gone))
 
     def _places(self, digest: bytes) -> list[tuple[int, int, int]]:
-        return list(self._rows("SELECT pack, block, length FROM member WHERE digest = ? AND pack >= 0", (digest,)))
+        return self._query(FIND, digest)
 
     def _is_good(self, digest: bytes, pack: int, block: int, length: int) -> bool:
         with suppress(VaultError):
-            body = self.read(self._location(pack, block, length))
+            body = self.read(Location(self._names[pack], (block + 1) * BLOCK, length))
             return len(body) == length and hashlib.sha256(body).digest() == digest
         return False
 

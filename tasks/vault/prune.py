@@ -32,7 +32,7 @@ from tasks.vault.format import INDEX, OBJECT_NAME, PACKS, SNAPSHOTS, snapshot_fo
 from tasks.vault.locks import is_running
 from tasks.vault.lookup import partial_names, read_snapshot, snapshot_names
 from tasks.vault.named import NamedObjects
-from tasks.vault.packs import BLOCK, RECORD, PackWriter, folder, opened_stored, stored
+from tasks.vault.packs import BLOCK, RECORD, PackWriter, opened_stored, stored
 from tasks.vault.snapshots import Snapshot, open_snapshot
 from tasks.vault.vault import Vault
 from tasks.vault.verify import lost_objects
@@ -273,12 +273,12 @@ def remove_snapshots(root: str, names: Iterable[str]) -> Generator[Verdict]:
     for name in names:
         part = snapshot_folder(name)
         # A run that ended meanwhile has removed its partial snapshots.
-        with on_disk(root), suppress(FileNotFoundError), folder(root, part) as parent:
+        with on_disk(root), suppress(FileNotFoundError), closed_after(open_folder(root, part)) as parent:
             os.unlink(name, dir_fd=parent)
         changed.add(part)
         yield judged("snapshot", name, "removed")
     for part in sorted(changed):
-        with on_disk(root), folder(root, part) as parent:
+        with on_disk(root), closed_after(open_folder(root, part)) as parent:
             os.fsync(parent)
 
 
@@ -292,7 +292,7 @@ def remove_stored(
     for name, successors in things:
         if cancel.cancelled:
             raise Cancelled
-        with on_disk(root), folder(root, kind, name[:2]) as parent:
+        with on_disk(root), closed_after(open_folder(root, kind, name[:2])) as parent:
             size_bytes = os.stat(name, dir_fd=parent, follow_symlinks=False).st_size
             os.unlink(name, dir_fd=parent)
         told = f"its objects are in {' and '.join(successors)}" if successors else None
