@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import Generic, TypeVar
 
 from db.history import History, SnapshotFilter
@@ -21,14 +22,16 @@ from tasks.crypto.errors import CryptoError
 from tasks.crypto.secret import KeyFile, Secret
 from tasks.rows import verdict_rows
 from tasks.vault.census import Census, take_census
-from tasks.vault.errors import ScratchFull, VaultBusy, VaultChanged, VaultError, Verdict, Verdicts, WrongKey
+from tasks.vault.errors import ScratchFull, VaultBusy, VaultChanged, VaultError, Verdict, Verdicts, WrongKey, collect
 from tasks.vault.locks import reading
-from tasks.vault.snapshots import Snapshot
+from tasks.vault.snapshots import Authentic
 from tasks.vault.vault import Place, Vault, open_vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
 
 # The message of a run is one line; all faults: threadmill history failures.
 _FAULTS_NAMED = 5
+# So many verdicts go on record together.
+_AT_ONCE = 5_000
 # For a user who wants the latest snapshot of a vault that was set back.
 NAME_ANOTHER = "put it back from a copy, or name the one that you want: threadmill snapshots"
 
@@ -87,7 +90,7 @@ def known_snapshot(history: History, vault: Vault) -> KnownSnapshot | None:
     return KnownSnapshot(row.last_sequence, row.last_snapshot or "", row.last_mac or "")
 
 
-def need_latest(vault: Vault, newest: Snapshot | None, history: History, hint: str) -> None:
+def need_latest(vault: Vault, newest: Authentic | None, history: History, hint: str) -> None:
     """Raises VaultChanged, with a hint at what to do, unless the newest snapshot is the newest one on record too."""
     if fault := rolled_back(vault, [newest], known_snapshot(history, vault)):
         raise VaultChanged(vault.root, f"{fault}; {hint}")
@@ -140,11 +143,22 @@ def record(place: Place, first_ordinal: int, store: Store, run_id: int, done: Ve
     store.record_verdicts(verdict_rows(run_id, place.vault_id, place.path, first_ordinal, done.verdicts))
 
 
-def record_at_once(verdicts: Sequence[Verdict], place: Place, run: OpenRun, tally: VerdictTally) -> None:
-    """Record verdicts that are of no step."""
-    record(place, tally.ordinal, run.tools.store, run.run_id, Verdicts(tuple(verdicts)))
-    tally.ordinal += len(verdicts)
-    run.tools.reporter.progressed(MoreDone(faults=tally.add(verdicts)))
+def record_at_once(
+    verdicts: Iterable[Verdict], place: Place, run: OpenRun, tally: VerdictTally, line: str | None = None
+) -> None:
+    """Record verdicts that are of no step, as they come; with a `line`, those that are no faults are planned work.
+
+    Raises:
+        CryptoError: the verdicts ended with it; those before are recorded.
+    """
+    coming = iter(verdicts)
+    while (done := collect(islice(coming, _AT_ONCE))).verdicts:
+        record(place, tally.ordinal, run.tools.store, run.run_id, done)
+        tally.ordinal += len(done.verdicts)
+        count = 0 if line is None else sum(not verdict.is_fault for verdict in done.verdicts)
+        run.tools.reporter.progressed(MoreDone(count, line=line, faults=tally.add(done.verdicts)))
+        if done.error is not None:
+            raise done.error
 
 
 @dataclass(frozen=True, slots=True)

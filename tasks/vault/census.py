@@ -70,7 +70,7 @@ def take_census(vault: Vault, proofs: Iterable[tuple[str, datetime]]) -> Census:
     except sqlite3.Error as error:
         raise ScratchFull(str(error)) from None
     never, oldest = _proven({name for name, _ in packs + large}, proofs)
-    newest = max((one for one in headers if one.partial is None), key=lambda one: one.sequence, default=None)
+    newest = max((one for one in headers if one.part == 0), key=lambda one: one.sequence, default=None)
     return Census(
         snapshots=len(snapshot_names(vault.root)),
         partial=len(partial_names(vault.root)),

@@ -10,7 +10,7 @@ from datetime import datetime
 from tasks.vault.errors import VaultError, VerdictKind
 from tasks.vault.format import OBJECTS
 from tasks.vault.index import FIND, Location, ObjectIndex
-from tasks.vault.packs import BLOCK, END, RECORD, stored
+from tasks.vault.packs import BLOCK, END, stored
 from tasks.vault.vault import Vault
 
 # Snapshots of the same tree name mostly the same objects; to remember so many takes 10 MB.
@@ -28,9 +28,8 @@ _UNNAMED = "FROM member WHERE digest NOT IN (SELECT digest FROM named)"
 _LIVING = """SELECT pack, sum(512 + (length + 511) / 512 * 512) FROM named JOIN member USING (digest, length)
     WHERE pack >= 0 GROUP BY pack"""
 _ACCOUNTED = "SELECT pack, sum(512 + (length + 511) / 512 * 512) FROM member WHERE pack >= 0 GROUP BY pack"
-_RECORDS = (
-    """SELECT digest, block, length FROM named JOIN member USING (digest, length) WHERE pack = ? ORDER BY block"""
-)
+_MEMBERS = """SELECT digest, pack, block, length FROM named JOIN member USING (digest, length) WHERE pack = ?
+    ORDER BY block"""
 _TWICE = """SELECT digest, length FROM named JOIN member USING (digest, length) WHERE pack >= 0
     GROUP BY digest, length HAVING count(*) > 1"""
 # A small object may be a file of its own, too; it counts where no pack has it.
@@ -56,10 +55,9 @@ class NamedObjects(ObjectIndex):
         """Whether a snapshot names an object."""
         return bool(self._query("SELECT 1 FROM named WHERE digest = ?", digest))
 
-    def unnamed_of(self, objects: Iterable[tuple[bytes, int]]) -> Iterator[bytes]:
+    def unnamed_of(self, objects: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
         """Those of the objects that no snapshot has named so far."""
-        # What was remembered is named; the others are not, and will be asked for again.
-        return (one[0] for one in objects if one not in self._remembered and not self.is_named(one[0]))
+        return (one for one in objects if one not in self._remembered and not self.is_named(one[0]))
 
     def list_all(self) -> None:
         """Enter the packs that were added since, and the large objects: after the snapshots, which come last."""
@@ -117,14 +115,14 @@ class NamedObjects(ObjectIndex):
 
     def is_whole(self, digest: bytes) -> bool:
         """Whether a pack has a good copy; each is read."""
-        return any(self._is_good(digest, *place) for place in self._places(digest))
+        return any(self._body(digest, *place) is not None for place in self._places(digest))
 
     def choose_copies(self) -> None:
         """Of objects that several packs have, forget all copies but one that is good, if there is one."""
         self._run("CREATE INDEX of_pack ON member (pack, block, length)")
         for digest, length in list(self._rows(_TWICE)):
             places = [place for place in self._places(digest) if place[2] == length]
-            kept = next((place for place in places if self._is_good(digest, *place)), places[0])
+            kept = next((place for place in places if self._body(digest, *place) is not None), places[0])
             for pack, block, _ in places:
                 if (pack, block) != kept[:2]:
                     copy = (digest, pack, block)
@@ -150,24 +148,30 @@ class NamedObjects(ObjectIndex):
         """The length of a pack."""
         return self._sizes[pack]
 
-    def living_records(self, pack: str) -> bytes:
-        """The records of those members of a pack that are named, in their order; after `choose_copies`."""
-        return b"".join(RECORD.pack(*row) for row in self._rows(_RECORDS, (self._numbers()[pack],)))
+    def living_members(self, pack: str) -> list[tuple[bytes, bytes | None]]:
+        """The members of a pack that are named, in their order, and their bodies; after `choose_copies`.
+
+        None is the body of one that is damaged.
+        """
+        rows = list(self._rows(_MEMBERS, (self._numbers()[pack],)))
+        return [(digest, self._body(digest, *place)) for digest, *place in rows]
 
     def forget(self, packs: Iterable[str]) -> None:
-        """Leave out packs that were removed."""
+        """Leave out packs that were removed, and close them: an open one still takes room."""
         numbers = self._numbers()
-        gone = [(numbers[pack],) for pack in packs if self._sizes.pop(pack, None) is not None]
-        self._insert("DELETE FROM member WHERE pack = ?", iter(gone))
+        gone = [pack for pack in packs if self._sizes.pop(pack, None) is not None]
+        self._insert("DELETE FROM member WHERE pack = ?", ((numbers[pack],) for pack in gone))
+        self._open.clear()
 
     def _places(self, digest: bytes) -> list[tuple[int, int, int]]:
         return self._query(FIND, digest)
 
-    def _is_good(self, digest: bytes, pack: int, block: int, length: int) -> bool:
+    def _body(self, digest: bytes, pack: int, block: int, length: int) -> bytes | None:
         with suppress(VaultError):
             body = self.read(Location(self._names[pack], (block + 1) * BLOCK, length))
-            return len(body) == length and hashlib.sha256(body).digest() == digest
-        return False
+            if len(body) == length and hashlib.sha256(body).digest() == digest:
+                return body
+        return None
 
     def _numbers(self) -> dict[str, int]:
         """The number of each pack; the last one, if it was there before."""

@@ -13,7 +13,6 @@ from tasks.crypto.secret import KeyFile
 from tasks.vault.census import take_census
 from tasks.vault.entries import Content, FileEntry, FileFacts
 from tasks.vault.format import INDEX, OBJECTS, PACKS
-from tasks.vault.header import Partial
 from tasks.vault.lookup import snapshot_names
 from tasks.vault.packs import stored
 from tasks.vault.snapshots import open_snapshot
@@ -75,7 +74,7 @@ def test_what_is_missing_is_counted(vault: Vault) -> None:
     pack_path(vault, second).unlink()
     named = contents(vault)
     entry = FileEntry(b"x", FileFacts(0, 0, 0, 0, 9), Content("ab" * 32, 9), good=Content("cd" * 32, 8))
-    craft(vault, [line_of(entry)], partial=Partial("0123456789abcdef", 1), totals=(1, 1, 9))
+    craft(vault, [line_of(entry)], partial=("0123456789abcdef", 1), totals=(1, 1, 9))
     taken = take_census(vault, ())
     assert (taken.objects, taken.stored_bytes, taken.missing) == (0, 0, len(named) + 2)
     assert (taken.snapshots, taken.partial) == (2, 1)

@@ -16,10 +16,8 @@ from tasks.vault.format import (
     BadLine,
     Json,
     decode_line,
-    decode_mac,
     decode_path,
     encode_line,
-    encode_mac,
     encode_path,
     need_int,
     need_keys,
@@ -128,15 +126,6 @@ def test_lines_come_whole(lines: list[bytes], length: int) -> None:
     assert list(split_lines(pieces, 10)) == [line + b"\n" for line in lines]
     with pytest.raises(BadLine, match="does not end"):
         list(split_lines([*pieces, b"x"], 10))
-
-
-def test_mac_lines() -> None:
-    """A last line has one form."""
-    line = encode_mac("ab" * 32)
-    assert decode_mac(line) == "ab" * 32
-    assert len(line) == 83
-    for other in (line[:-1], line + b"\n", line.upper(), line.replace(b":", b": "), b" " + line, b""):
-        assert decode_mac(other) is None
 
 
 FRAME = zstandard.compress(b"content" * 1000)
