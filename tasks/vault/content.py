@@ -116,10 +116,10 @@ class ContentWriter:
     def _is_whole(self, known: Content) -> bool:
         """Whether the bytes of an object fit its name."""
         with suppress(OSError, VaultError):
-            if not known.packed:
-                return check_object(self._vault, known.object, self._bench.cancel) > 0
-            bodies = map(self._index.read, self._index.find(bytes.fromhex(known.object)))
-            return any(hashlib.sha256(body).hexdigest() == known.object for body in bodies)
+            if known.packed:
+                bodies = map(self._index.read, self._index.find(bytes.fromhex(known.object)))
+                return any(hashlib.sha256(body).hexdigest() == known.object for body in bodies)
+            return check_object(self._vault, known.object, self._bench.cancel) == known.stored_bytes
         return False
 
     def _prove(self, name: str, length: int) -> None:
