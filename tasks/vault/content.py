@@ -22,13 +22,14 @@ from tasks.crypto.plaintext import OpenFile, need_unchanged, piped
 from tasks.crypto.sources import Ahead
 from tasks.files import closed_after
 from tasks.suites import HEADER_BYTES, MAGIC, SALT_BYTES, Compression
+from tasks.vault.check import check_object
 from tasks.vault.entries import Content, FileFacts, begin_file, content_tail, decode_tail, path_field
 from tasks.vault.equal import is_still
 from tasks.vault.errors import VaultError
 from tasks.vault.format import CONTENT_MAC_BYTES, OBJECTS, PACKED_BYTES, WHOLE_BYTES, BadLine
 from tasks.vault.index import ObjectIndex
 from tasks.vault.objects import NewObject, ObjectBatch
-from tasks.vault.packs import PackWriter, open_stored
+from tasks.vault.packs import PackWriter, opened_stored
 from tasks.vault.vault import Vault
 
 # Level 3 makes frames a twentieth smaller than level 1, at three quarters of its speed.
@@ -122,13 +123,11 @@ class ContentWriter:
 
     def _is_whole(self, known: Content) -> bool:
         """Whether the bytes of an object fit its name."""
-        with suppress(OSError, VaultError):
+        with suppress(VaultError):
             if known.packed:
                 bodies = map(self._index.read, self._index.find(bytes.fromhex(known.object)))
                 return any(hashlib.sha256(body).hexdigest() == known.object for body in bodies)
-            descriptor, _ = open_stored(self._vault.root, OBJECTS, known.object)
-            with closed_after(descriptor), open(descriptor, "rb", closefd=False) as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == known.object
+            return check_object(self._vault, known.object, self._bench.cancel) == known.stored_bytes
         return False
 
     def _prove(self, name: str, length: int) -> None:
@@ -283,8 +282,7 @@ class ContentWriter:
             if known.packed:
                 for location in self._index.find(bytes.fromhex(known.object)):
                     return self._index.read(location._replace(length=min(length, location.length)))
-            descriptor, _ = open_stored(self._vault.root, OBJECTS, known.object)
-            with closed_after(descriptor):
+            with opened_stored(self._vault.root, OBJECTS, known.object) as (descriptor, _):
                 return os.pread(descriptor, length, 0)
         return b""
 

@@ -55,6 +55,8 @@ WHOLE_BYTES = 16 << 20
 WINDOW_BYTES = 8 << 20
 # So much of a frame makes 32 MiB at most.
 _FRAME_PIECE_BYTES = 1 << 10
+# zstd's own unit.
+_BLOCK_BYTES = 128 << 10
 
 # The longest path that Linux opens has 4,095 bytes, each of at most six characters here; and a link has two of them.
 LONGEST_LINE = 64 << 10
@@ -69,7 +71,7 @@ CONTENT_MAC_BYTES = 16
 
 
 class BadLine(Exception):
-    """A line that is not of the form; the text says how."""
+    """Bytes that are not lines of the form; the text says how."""
 
 
 def encode_json(value: Json | Mapping[str, Json]) -> bytes:
@@ -98,12 +100,12 @@ def split_lines(pieces: Iterable[bytes], longest: int) -> Iterator[bytes]:
         raise BadLine("does not end with a line")
 
 
-class BadFrame(Exception):
+class BadFrame(BadLine):
     """Bytes that are not one whole zstd frame within its bounds; the text says how."""
 
 
 def unpack_frame(pieces: Iterable[bytes | memoryview], most: int) -> Iterator[bytes]:
-    """The content of one zstd frame that comes in pieces, in bounded memory; BadFrame also if it has over `most` bytes.
+    """The content of one zstd frame, both in pieces, in bounded memory; BadFrame also if it has over `most` bytes.
 
     A frame may ask for any memory and grow without end: 4 bytes of it can stand for 128 KiB of zeros.
     """
@@ -117,7 +119,8 @@ def unpack_frame(pieces: Iterable[bytes | memoryview], most: int) -> Iterator[by
                 most -= len(content)
                 if most < 0:
                     raise BadFrame("has more content than it may have")
-                yield content
+                for begin in range(0, len(content), _BLOCK_BYTES):
+                    yield content[begin : begin + _BLOCK_BYTES]
     except zstandard.ZstdError as error:
         raise BadFrame(f"is no zstd frame that is taken here: {error}") from None
     if not frame.eof:
