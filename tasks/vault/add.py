@@ -120,7 +120,7 @@ def add_batch(
         objects.commit()
         packs.commit()
     first = batch.payloads[0][0] if batch.payloads else 0
-    lines = b"".join(writer.lines.get(payload.name, b"\n") for _, payload in batch.payloads)
+    lines = b"".join(writer.lines.pop(payload.name, b"\n") for _, payload in batch.payloads)
     new = tuple((name, length) for name, length, _ in packs.packs)
     pack_of = {digest: bytes.fromhex(one.pack) for digest in writer.found for one in index.find(digest)[:1]}
     packed = iter(writer.packed)
