@@ -16,10 +16,9 @@ from benchmarks.torture.product import faults, plaintext, verdicts
 from tasks.crypto.secret import KeyFile
 from tasks.files import closed_after, open_new
 from tasks.vault.entries import FileEntry, begin_file, content_tail, path_field
-from tasks.vault.format import encode_line
-from tasks.vault.header import Header, Partial, Totals
+from tasks.vault.header import Header, Totals
 from tasks.vault.lookup import peek, snapshot_names
-from tasks.vault.snapshots import SnapshotWriter, open_snapshot
+from tasks.vault.snapshots import open_snapshot, write_snapshot
 from tasks.vault.vault import Vault, open_vault
 
 _LARGE_BYTES = 2 << 20
@@ -104,18 +103,17 @@ def _pack_of(place: Place, digest: str) -> Path:
 
 def _write_partial(vault: Vault, entries: list[FileEntry]) -> str:
     """A partial snapshot of a dead run, which has read some files; its name."""
-    header = Header(vault.id, "0" * 16, datetime.now(UTC), 0, (b"/",), Partial("0" * 16, 1))
+    header = Header(vault.id, "0" * 16, datetime.now(UTC), 0, (b"/",), 1)
+    totals = Totals(len(entries), len(entries), sum(entry.facts.size_bytes for entry in entries))
     with closed_after(open_new(f"{vault.root}/partials/{header.name}")) as descriptor:
-        writer = SnapshotWriter(descriptor, vault)
-        writer.put(encode_line(header.values()))
-        for entry in entries:
-            name, mac = entry.content.object.encode(), entry.content.mac
-            tail = content_tail(name, entry.content.zstd, mac.encode() if mac else None, None)
-            writer.put(begin_file(path_field(b"/" + entry.path), entry.facts) + tail)
-        totals = Totals(len(entries), len(entries), sum(entry.facts.size_bytes for entry in entries))
-        writer.put(encode_line(totals.values()))
-        writer.end()
+        write_snapshot(descriptor, vault, header, map(_line_of, entries), totals)
     return header.name
+
+
+def _line_of(entry: FileEntry) -> bytes:
+    name, mac = entry.content.object.encode(), entry.content.mac
+    tail = content_tail(name, entry.content.zstd, mac.encode() if mac else None, None)
+    return begin_file(path_field(b"/" + entry.path), entry.facts) + tail
 
 
 def large_vaults(folder: Path, draw: random.Random) -> dict[str, Victim]:

@@ -139,10 +139,10 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
     with _found(vault, key_file, snapshot) as (opened, found):
         entry = next((entry for entry in found.entries() if entry.path == wanted), None)
         if entry is None:
-            name = found.snapshot.name
+            name = found.header.name
             raise RequestRefused(f"not in snapshot {name}: {shown_path(path)}; see: threadmill snapshots show {name}")
         if not isinstance(entry, FileEntry):
-            raise RequestRefused(f"{shown_path(path)} is no file in snapshot {found.snapshot.name}")
+            raise RequestRefused(f"{shown_path(path)} is no file in snapshot {found.header.name}")
         if sys.__stdout__ is None:
             raise CommandFailed("standard output is closed")
         sys.stdout.flush()
@@ -193,7 +193,7 @@ def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[t
 
             history = load_settings().open_history()
             try:
-                need_latest(opened, found.snapshot, history, NAME_ANOTHER)
+                need_latest(opened, found.authentic, history, NAME_ANOTHER)
             except RecordError as error:
                 say(f"threadmill: cannot tell whether this is the latest snapshot: {error}", error=True)
         yield opened, found
@@ -203,7 +203,7 @@ def snapshot_line(snapshot: Snapshot) -> SnapshotLine:
     """A snapshot as it is shown."""
     header, totals = snapshot.header, snapshot.totals
     sources = tuple(_shown(source) for source in header.sources)
-    number = None if header.partial else header.sequence
+    number = None if header.part else header.sequence
     return SnapshotLine(header.name, number, header.created, sources, totals.entries, totals.files, totals.size_bytes)
 
 

@@ -120,8 +120,9 @@ def prune(
     """Remove snapshots that no rule keeps from a vault.
 
     Packs and objects that no other snapshot needs are removed with them; other packs are rewritten until few dead bytes
-    are left (--max-unused). Backups go on meanwhile. Each set of paths is looked at by itself, and its newest snapshot
-    always stays. Days, weeks (ISO) and months are in UTC. --json prints the run and its result.
+    are left (--max-unused), and ten or more small ones are merged. Backups go on meanwhile. Each set of paths is looked
+    at by itself, and its newest snapshot always stays. Days, weeks (ISO) and months are in UTC. --json prints the run
+    and its result.
 
     Exit codes: 0 done, 1 the vault could not be pruned, 2 refused before any work.
 
@@ -147,13 +148,14 @@ def _print_preview(parameters: PruneVault, settings: Settings, *, json: bool) ->
     from tasks.cancel import CancelToken
 
     removal = preview_prune(parameters, settings, settings.open_history(), CancelToken())
+    rewrites = len(removal.rewrites) + len(removal.merges)
     if json:
         print_json(
             {
                 "remove": [one.name for one in removal.snapshots],
                 "keep": removal.kept,
                 "packs": len(removal.packs),
-                "rewrite": len(removal.rewrites),
+                "rewrite": rewrites,
                 "objects": removal.objects,
                 "freed_bytes": removal.freed_bytes,
             }
@@ -163,7 +165,7 @@ def _print_preview(parameters: PruneVault, settings: Settings, *, json: bool) ->
         print_table(VAULT_SNAPSHOTS.fill((snapshot_line(one) for one in removal.snapshots), "snapshots that would go"))
     say(
         f"{plural(len(removal.snapshots), 'snapshot')}, {plural(len(removal.packs), 'pack')} and "
-        f"{plural(removal.objects, 'large object')} would go, {plural(len(removal.rewrites), 'pack')} would be "
+        f"{plural(removal.objects, 'large object')} would go, {plural(rewrites, 'pack')} would be "
         f"rewritten ({size(removal.freed_bytes)} freed), {plural(removal.kept, 'snapshot')} would stay; "
         "nothing was done"
     )

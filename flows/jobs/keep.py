@@ -40,7 +40,7 @@ from tasks.vault.errors import Verdict, Verdicts, judged
 from tasks.vault.format import INDEX, PACKED_BYTES
 from tasks.vault.index import index_shared
 from tasks.vault.locks import reading
-from tasks.vault.lookup import LATEST, find_snapshot, newest_snapshot, open_place
+from tasks.vault.lookup import LATEST, find_snapshot, open_place
 from tasks.vault.portions import RestorePlan, RestorePortion, Wanted
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
@@ -135,10 +135,10 @@ def _encrypt(place: Place, batch: Batch, making: Making, key: KeySource, limits:
 
 def _record(place: Place, first: int, store: Store, run_id: int, done: AddedBatch) -> None:
     store.record_payloads(payload_rows(run_id, done.encryptions, place.vault_id, place.path, done.pack_of))
-    verdicts = [replace(judged("pack", name, "stored"), size_bytes=length) for name, length in done.packs]
+    verdicts = [judged("pack", name, "stored", size_bytes=length) for name, length in done.packs]
     # What is in a pack is proven with its pack; here it is only no longer damaged.
     verdicts += [
-        replace(judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok"), size_bytes=length)
+        judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok", size_bytes=length)
         for name, length in done.proven
     ]
     record(place, first + 2 * done.first, store, run_id, Verdicts(tuple(verdicts)))
@@ -168,8 +168,7 @@ def _selection_of(parameters: EncryptFiles) -> SourceSelection:
 def _faults(addition: Addition, known: KnownSnapshot | None) -> Iterator[Verdict]:
     for name in addition.found.damaged:
         yield judged("snapshot", name, "changed", f"snapshot {name} cannot be believed any more")
-    newest = newest_snapshot(addition.vault)
-    if fault := rolled_back(addition.vault, [newest], known, addition.found.damaged):
+    if fault := rolled_back(addition.vault, [addition.found.newest], known, addition.found.damaged):
         yield judged("vault", addition.vault.id, "rolled-back", fault)
 
 
@@ -228,7 +227,7 @@ def _plan_restore(
     stack.enter_context(index_shared(vault))
     with open_snapshot(vault, find_snapshot(vault, parameters.snapshot)) as opened:
         if parameters.snapshot == LATEST:
-            need_latest(vault, opened.snapshot, tools.history, NAME_ANOTHER)
+            need_latest(vault, opened.authentic, tools.history, NAME_ANOTHER)
         plan = stack.enter_context(RestorePlan(opened, Wanted.below([os.fsencode(path) for path in parameters.paths])))
     if plan.missing:
         names, name = ", ".join(f"/{path.decode(errors='backslashreplace')}" for path in plan.missing), plan.snapshot

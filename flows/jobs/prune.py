@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 
 from db.history import History
 from db.rows import NewRun
 from flows.errors import RequestRefused
 from flows.jobs.arguments import need_key_file, need_vault
 from flows.jobs.parameters import PruneVault
-from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, cut, open_run
-from flows.jobs.vault import VaultWork, VerdictTally, need_latest, record_at_once, run_on_vault
+from flows.jobs.run import Job, OpenRun, PartOutcome, PlannedWork, Tools, cut, open_run
+from flows.jobs.vault import VerdictTally, need_latest, record_at_once
 from flows.settings import Settings
 from flows.text import parse_share, shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
-from tasks.vault.errors import VaultUnwritable, Verdicts, collect, judged
-from tasks.vault.format import OBJECTS, PACKS
-from tasks.vault.locks import alone, pruning, reading, sweep, writing
+from tasks.vault.errors import VaultUnwritable, Verdict, judged
+from tasks.vault.locks import alone, pruning, reading, writing
 from tasks.vault.lookup import newest_snapshot, open_place
 from tasks.vault.named import NamedObjects
-from tasks.vault.packs import RECORD
-from tasks.vault.prune import (
-    Copied,
-    Policy,
-    Removal,
-    copy_living,
-    late_objects,
-    plan_removal,
-    remove_snapshots,
-    remove_stored,
-    sweep_index,
-)
+from tasks.vault.prune import Policy, Removal, copy_living, plan_removal, remove_moved, remove_unneeded
 from tasks.vault.vault import Place, Vault, open_vault
 
-_STEP_REMOVALS = 5_000
-# Of packs that are copied in a step, as they are now: it takes about a second.
+# Of packs that are copied before it is recorded, as they are now: it takes about a second.
 _STEP_BYTES = 256 << 20
 
 
@@ -47,7 +33,6 @@ _STEP_BYTES = 256 << 20
 class _Pruning:
     """A vault that is being pruned, with the objects that its snapshots name."""
 
-    vault: Vault
     place: Place
     key: KeyFile
     objects: NamedObjects
@@ -74,12 +59,13 @@ def prune(parameters: PruneVault, settings: Settings, run: NewRun, tools: Tools)
             with writing(vault.root, tools.cancel):
                 objects = stack.enter_context(NamedObjects(vault, fix=True))
                 removal = _plan(vault, policy, parameters.max_unused, objects, tools.history, tools.cancel)
-            return _Pruning(vault, vault.place(), key, objects, removal)
+            return _Pruning(vault.place(), key, objects, removal)
 
         plan = tools.runner.plan(make)
         removal = plan.removal
         count = len(removal.snapshots) + len(removal.partials) + len(removal.packs) + removal.objects
-        tools.reporter.planned(PlannedWork("removing", "file", count + 2 * len(removal.rewrites)))
+        count += 2 * (len(removal.rewrites) + len(removal.merges))
+        tools.reporter.planned(PlannedWork("removing", "file", count))
         with open_run(replace(run, parameters={"vault": shown_path(path)} | parameters.recorded()), tools) as opened:
             tally = VerdictTally()
             _remove_unneeded(plan, opened, tally)
@@ -101,117 +87,61 @@ def _prunable(parameters: PruneVault, settings: Settings) -> tuple[str, KeyFile,
 
 def _remove_unneeded(plan: _Pruning, opened: OpenRun, tally: VerdictTally) -> None:
     """Remove snapshots, and packs and objects that no other snapshot needs."""
-    removal, objects = plan.removal, plan.objects
-    large = [digest.hex() for digest, _ in objects.unnamed_large()]
-    before = [bytes.fromhex(name) for name in sorted(opened.tools.history.damaged(plan.vault.id).difference(large))]
+    _remove_alone(plan, opened, tally, partial(remove_unneeded, objects=plan.objects, removal=plan.removal))
     # Damage of an object is over when no snapshot names it.
-    forgotten = [
-        judged("object", name.hex(), "removed", "no snapshot names it") for name in before if not objects.is_named(name)
-    ]
-    names = [*(one.name for one in removal.snapshots), *removal.partials]
-    _remove_alone(plan, opened, tally, dict.fromkeys(removal.packs, ()), large, names)
-    record_at_once(forgotten, plan.place, opened, tally)
+    damaged = sorted(opened.tools.history.damaged(plan.place.vault_id))
+    forgotten = (name for name in damaged if not plan.objects.is_named(bytes.fromhex(name)))
+    told = (judged("object", name, "removed", "no snapshot names it") for name in forgotten)
+    record_at_once(told, plan.place, opened, tally)
 
 
 def _rewrite(plan: _Pruning, opened: OpenRun, tally: VerdictTally) -> int:
     """Copy the living objects of packs, then remove these; the number of packs that were rewritten.
 
-    Where the disk is full, packs are rewritten one by one, each of which makes some room.
+    Where the disk is full, packs with dead bytes are rewritten one by one, each of which makes some room.
     """
-    waiting = list(plan.removal.rewrites)
+    removal = plan.removal
+    waiting = [*removal.rewrites, *removal.merges]
     step_bytes, rewritten = _STEP_BYTES, 0
     while waiting:
-        moved: dict[str, Sequence[str]] = {}
-        with writing(plan.vault.root, opened.tools.cancel):
-            full = _copy(plan, opened, tally, waiting, step_bytes, moved)
+        moved, full = _copy(plan, opened, tally, waiting, step_bytes)
         if moved:
-            _remove_alone(plan, opened, tally, moved)
+            _remove_alone(
+                plan, opened, tally, partial(remove_moved, objects=plan.objects, removal=removal, moved=moved)
+            )
             rewritten += len(moved)
         if full is None:
             break
         if not moved and step_bytes == 1:
             raise full
-        waiting = [name for name in waiting if name not in moved]
+        waiting = [name for name in removal.rewrites if name in waiting and name not in moved]
         step_bytes = 1
     return rewritten
 
 
 def _copy(
-    plan: _Pruning,
-    opened: OpenRun,
-    tally: VerdictTally,
-    packs: Sequence[str],
-    step_bytes: int,
-    moved: dict[str, Sequence[str]],
-) -> VaultUnwritable | None:
-    """Copy packs until the disk takes no more: its error. Those whose living objects are elsewhere go into `moved`."""
-    full: VaultUnwritable | None = None
-
-    def take(done: Copied) -> None:
-        nonlocal full
-        moved.update(done.moved)
-        full = full or done.full
-
-    def works() -> Iterator[VaultWork[Copied]]:
-        living = ((name, plan.objects.living_records(name)) for name in packs)
-        for some in cut(living, lambda one: plan.objects.length(one[0]), step_bytes, len(packs)):
-            # A verdict on each new pack, and on each damaged object.
-            count = 1 + len(some) + sum(len(records) // RECORD.size for _, records in some)
-            yield VaultWork(f"copy batch: {len(some)} packs", count, partial(_copy_living, plan.place, plan.key, some))
-            if full is not None:
-                return
-
-    run_on_vault(works(), "prune", plan.place, opened, tally, take=take)
-    return full
+    plan: _Pruning, opened: OpenRun, tally: VerdictTally, packs: Sequence[str], step_bytes: int
+) -> tuple[dict[str, Sequence[str]], VaultUnwritable | None]:
+    """Copy packs until the disk takes no more; those that may go now, with what replaces each, and that error."""
+    cancel, moved = opened.tools.cancel, dict[str, Sequence[str]]()
+    with writing(plan.place.path, cancel):
+        for some in cut(packs, plan.objects.length, step_bytes, len(packs)):
+            done = copy_living(open_place(plan.place, plan.key), plan.objects, some, cancel)
+            record_at_once(done.verdicts, plan.place, opened, tally, "copy batch")
+            moved |= done.moved
+            if done.full is not None:
+                return moved, done.full
+    return moved, None
 
 
 def _remove_alone(
-    plan: _Pruning,
-    opened: OpenRun,
-    tally: VerdictTally,
-    packs: Mapping[str, Sequence[str]],
-    large: Sequence[str] = (),
-    snapshots: Sequence[str] = (),
+    plan: _Pruning, opened: OpenRun, tally: VerdictTally, remove: Callable[..., Iterator[Verdict]]
 ) -> None:
-    """Remove snapshots, then packs, each with those that replace it, and large objects that nobody needs by now."""
-    root, objects = plan.vault.root, plan.objects
-    with alone(root, opened.tools.cancel):
-        late = late_objects(plan.vault, objects, plan.removal.read)
-        needed = {location.pack for digest in late for location in objects.find(digest)}
-        going = {name: successors for name, successors in packs.items() if name not in needed}
-        alone_large = ((name, ()) for name in large if bytes.fromhex(name) not in late)
-        ways = (
-            (_remove_snapshots, iter(snapshots)),
-            (partial(_remove_stored, PACKS), iter(going.items())),
-            (partial(_remove_stored, OBJECTS), alone_large),
-        )
-        run_on_vault(_removals(plan, ways), "prune", plan.place, opened, tally)
-        sweep(root)
-        sweep_index(root)
-    objects.forget(going)
-
-
-def _removals(
-    plan: _Pruning, ways: Iterable[tuple[Callable[..., Verdicts], Iterator[object]]]
-) -> Iterator[VaultWork[Verdicts]]:
-    for remove, things in ways:
-        while some := tuple(islice(things, _STEP_REMOVALS)):
-            yield VaultWork(f"remove batch: {len(some)} files", len(some), partial(remove, plan.place, plan.key, some))
-
-
-def _remove_snapshots(place: Place, key: KeyFile, names: Sequence[str], here: Here) -> Verdicts:
-    del here
-    return collect(remove_snapshots(open_place(place, key).root, names))
-
-
-def _remove_stored(
-    kind: str, place: Place, key: KeyFile, things: Sequence[tuple[str, Sequence[str]]], here: Here
-) -> Verdicts:
-    return collect(remove_stored(open_place(place, key).root, kind, things, here.cancel))
-
-
-def _copy_living(place: Place, key: KeyFile, packs: Sequence[tuple[str, bytes]], here: Here) -> Copied:
-    return copy_living(open_place(place, key), packs, here.cancel)
+    """Remove what nobody needs by now, with all others locked out."""
+    cancel = opened.tools.cancel
+    with alone(plan.place.path, cancel):
+        gone = remove(open_place(plan.place, plan.key), cancel=cancel)
+        record_at_once(gone, plan.place, opened, tally, "remove batch")
 
 
 def _removed(plan: _Pruning, tally: VerdictTally, rewritten: int) -> str:

@@ -125,7 +125,7 @@ def _verified(plan: _VerificationPlan, tally: VerdictTally) -> str:
     packs, large = tally.counts["pack", "ok"], tally.counts["object", "ok"]
     proven = size(tally.sizes["pack", "ok"] + tally.sizes["object", "ok"])
     there = sum(1 for _ in plan.objects.to_check())
-    objects, _ = plan.objects.counts()
+    objects, _, _ = plan.objects.counts()
     text = f"packs and large objects: {packs + large:,} of {there:,} proven, {proven}; " if plan.count else ""
     text += f"objects that snapshots name: {objects:,}; snapshots: "
     text += f"{tally.counts['snapshot', 'ok']:,} authentic" if plan.key else "not authenticated (no key file)"

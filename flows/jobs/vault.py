@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import Generic, TypeVar
 
 from db.history import History, SnapshotFilter
@@ -17,18 +18,21 @@ from db.store import Store
 from flows.jobs.run import Here, MoreDone, OpenRun, Pending, Step, at_once
 from flows.text import age, shown_path
 from tasks.cancel import CancelToken
-from tasks.crypto.errors import CryptoError
-from tasks.crypto.secret import KeyFile, Secret
+from tasks.crypto.errors import KeyFileError
+from tasks.crypto.secret import KeyFile
 from tasks.rows import verdict_rows
-from tasks.vault.census import Census, take_census
-from tasks.vault.errors import ScratchFull, VaultBusy, VaultChanged, VaultError, Verdict, Verdicts, WrongKey
+from tasks.vault.errors import ScratchFull, VaultBusy, VaultChanged, VaultError, Verdict, Verdicts, WrongKey, collect
 from tasks.vault.locks import reading
-from tasks.vault.snapshots import Snapshot
+from tasks.vault.lookup import partial_names, read_snapshot, snapshot_names
+from tasks.vault.named import NamedObjects
+from tasks.vault.snapshots import Authentic
 from tasks.vault.vault import Place, Vault, open_vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
 
 # The message of a run is one line; all faults: threadmill history failures.
 _FAULTS_NAMED = 5
+# So many verdicts go on record together.
+_AT_ONCE = 5_000
 # For a user who wants the latest snapshot of a vault that was set back.
 NAME_ANOTHER = "put it back from a copy, or name the one that you want: threadmill snapshots"
 
@@ -87,7 +91,7 @@ def known_snapshot(history: History, vault: Vault) -> KnownSnapshot | None:
     return KnownSnapshot(row.last_sequence, row.last_snapshot or "", row.last_mac or "")
 
 
-def need_latest(vault: Vault, newest: Snapshot | None, history: History, hint: str) -> None:
+def need_latest(vault: Vault, newest: Authentic | None, history: History, hint: str) -> None:
     """Raises VaultChanged, with a hint at what to do, unless the newest snapshot is the newest one on record too."""
     if fault := rolled_back(vault, [newest], known_snapshot(history, vault)):
         raise VaultChanged(vault.root, f"{fault}; {hint}")
@@ -140,11 +144,22 @@ def record(place: Place, first_ordinal: int, store: Store, run_id: int, done: Ve
     store.record_verdicts(verdict_rows(run_id, place.vault_id, place.path, first_ordinal, done.verdicts))
 
 
-def record_at_once(verdicts: Sequence[Verdict], place: Place, run: OpenRun, tally: VerdictTally) -> None:
-    """Record verdicts that are of no step."""
-    record(place, tally.ordinal, run.tools.store, run.run_id, Verdicts(tuple(verdicts)))
-    tally.ordinal += len(verdicts)
-    run.tools.reporter.progressed(MoreDone(faults=tally.add(verdicts)))
+def record_at_once(
+    verdicts: Iterable[Verdict], place: Place, run: OpenRun, tally: VerdictTally, line: str | None = None
+) -> None:
+    """Record verdicts that are of no step, as they come; with a `line`, those that are no faults are planned work.
+
+    Raises:
+        CryptoError: the verdicts ended with it; those before are recorded.
+    """
+    coming = iter(verdicts)
+    while (done := collect(islice(coming, _AT_ONCE))).verdicts:
+        record(place, tally.ordinal, run.tools.store, run.run_id, done)
+        tally.ordinal += len(done.verdicts)
+        count = 0 if line is None else sum(not verdict.is_fault for verdict in done.verdicts)
+        run.tools.reporter.progressed(MoreDone(count, line=line, faults=tally.add(done.verdicts)))
+        if done.error is not None:
+            raise done.error
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +167,9 @@ class VaultState:
     """The state of a vault. Unknown values are None or empty; only `path` is always known.
 
     Attributes:
-        path: its folder, whether or not it is there.
-        vault_id: 32 hex digits; if no vault is there, the id of the last one on record.
+        vault_id: if no vault is there, the id of the last one on record.
         authenticated: whether the snapshots' MACs were checked; without the key file they are believed.
-        snapshots: how many there are; `partial` ones are of runs that did not come to their end.
-        packs: how many there are.
+        partial: the number of partial snapshots, which are not counted among `snapshots`.
         newest_name: the newest good snapshot; with it its number, time, files and size.
         objects: the number of objects that are there and that a snapshot names; `stored_bytes` is their size.
         never_proven: the number of packs and large objects that were never verified.
@@ -197,16 +210,15 @@ def look_at_vault(path: str, key_file: str | None, history: History) -> VaultSta
     root = os.path.realpath(path)
     complaints: list[str] = []
     try:
-        vault = _open(root, _secret(key_file, complaints), complaints)
-        with reading(vault.root, CancelToken()):
-            census = take_census(vault, history.proven(vault.id))
+        vault = _open(root, key_file, complaints)
+        with reading(vault.root, CancelToken()), NamedObjects(vault) as objects:
+            return _state(vault, objects, history, complaints)
     except VaultBusy as error:
         return _off_record(root, history, complaints, str(error))
     except (VaultError, ScratchFull) as error:
         return _off_record(root, history, [*complaints, str(error)])
     except OSError as error:
         return _off_record(root, history, [*complaints, f"vault {shown_path(root)}: cannot be read: {error.strerror}"])
-    return _state(vault, census, history, complaints)
 
 
 def too_old(
@@ -225,54 +237,60 @@ def too_old(
         yield f"vault {state.path}: packs or large objects have not been verified for {since}; run threadmill verify"
 
 
-def _secret(key_file: str | None, complaints: list[str]) -> Secret | None:
-    try:
-        return KeyFile(key_file).secret() if key_file else None
-    except CryptoError as error:
-        complaints.append(str(error))
-        return None
-
-
-def _open(root: str, secret: Secret | None, complaints: list[str]) -> Vault:
+def _open(root: str, key_file: str | None, complaints: list[str]) -> Vault:
     """Open with the key, or without it if it does not fit: most of the state is known without it."""
+    secret = None
     try:
+        secret = KeyFile(key_file).secret() if key_file else None
         return open_vault(root, secret)
-    except (WrongKey, VaultChanged) as error:
-        if secret is None:
+    except (KeyFileError, WrongKey, VaultChanged) as error:
+        if secret is None and not isinstance(error, KeyFileError):
             raise
         complaints.append(str(error))
         return open_vault(root, None)
 
 
-def _state(vault: Vault, census: Census, history: History, complaints: list[str]) -> VaultState:
-    newest = census.newest
+def _state(vault: Vault, objects: NamedObjects, history: History, complaints: list[str]) -> VaultState:
+    snapshots, partials = snapshot_names(vault.root), partial_names(vault.root)
+    good, damaged = objects.name_snapshots((*partials, *snapshots))
+    newest = max(good, key=lambda one: one.header.sequence, default=None)
+    totals = read_snapshot(vault, newest.name).totals if newest else None
+    # After the snapshots, since objects are there before them.
+    objects.list_all()
+    objects.list_stored(history.proven(vault.id))
+    there, stored_bytes, named = objects.counts()
+    never, oldest = list(objects.never_proven()), objects.oldest_proof()
+    since = [oldest] if oldest else []
+    for path in never:
+        with suppress(FileNotFoundError):
+            since.append(datetime.fromtimestamp(os.lstat(f"{vault.root}/{path}").st_mtime, UTC))
+
     said = f"vault {shown_path(vault.root)}: "
-    complaints += [f"{said}snapshot {name} cannot be believed; run threadmill verify" for name in census.damaged]
-    if census.missing:
-        complaints.append(f"{said}objects that snapshots name and that are gone: {census.missing:,}")
-    if fault := rolled_back(vault, [newest], known_snapshot(history, vault), census.damaged):
+    complaints += [f"{said}snapshot {name} cannot be believed; run threadmill verify" for name in damaged]
+    if there < named:
+        complaints.append(f"{said}objects that snapshots name and that are gone: {named - there:,}")
+    if fault := rolled_back(vault, good, known_snapshot(history, vault), damaged):
         complaints.append(f"{said}not as it was: {fault}")
-    if damaged := history.damaged(vault.id):
-        complaints.append(f"{said}objects that were not whole when they were last looked at: {len(damaged):,}")
-    waiting = [time for time in (census.oldest_proof, census.unproven_since) if time is not None]
+    if bad := history.damaged(vault.id):
+        complaints.append(f"{said}objects that were not whole when they were last looked at: {len(bad):,}")
     rows = history.snapshots(SnapshotFilter(vault_id=vault.id), limit=1)
     return VaultState(
         path=shown_path(vault.root),
         vault_id=vault.id,
         authenticated=vault.key is not None,
-        snapshots=census.snapshots,
-        partial=census.partial,
-        packs=census.packs,
+        snapshots=len(snapshots),
+        partial=len(partials),
+        packs=objects.packs(),
         newest_name=newest.name if newest else None,
         newest_sequence=newest.header.sequence if newest else None,
         newest_at=newest.header.created if newest else None,
-        newest_files=newest.totals.files if newest else None,
-        newest_bytes=newest.totals.size_bytes if newest else None,
-        objects=census.objects,
-        stored_bytes=census.stored_bytes,
-        never_proven=census.never_proven,
-        oldest_proof=census.oldest_proof,
-        unproven_since=min(waiting, default=None),
+        newest_files=totals.files if totals else None,
+        newest_bytes=totals.size_bytes if totals else None,
+        objects=there,
+        stored_bytes=stored_bytes,
+        never_proven=len(never),
+        oldest_proof=oldest,
+        unproven_since=min(since, default=None),
         on_record=next((row for row in rows if newest is not None and row.name == newest.name), None),
         note=None if vault.key else "without its key file, snapshots are taken at their word",
         complaints=tuple(complaints),

@@ -23,13 +23,13 @@ from tasks.vault.draft import Draft
 from tasks.vault.errors import VaultError, on_disk
 from tasks.vault.excludes import Excludes
 from tasks.vault.format import LONGEST_LINE, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
-from tasks.vault.header import Header, Partial, Totals
+from tasks.vault.header import Header, Totals
 from tasks.vault.index import index_shared, shared_index
 from tasks.vault.locks import numbering, running, writing
-from tasks.vault.lookup import abandoned_parts, newest_of, newest_snapshot
+from tasks.vault.lookup import abandoned_parts, find_before, newest_snapshot
 from tasks.vault.objects import ObjectBatch
 from tasks.vault.packs import PackWriter
-from tasks.vault.snapshots import LONGEST_HEADER, OpenSnapshot, Snapshot, SnapshotWriter, open_snapshot
+from tasks.vault.snapshots import LONGEST_HEADER, Authentic, OpenSnapshot, Snapshot, open_snapshot, write_snapshot
 from tasks.vault.vault import Vault
 from tasks.vault.walk import Changes
 
@@ -60,7 +60,9 @@ class PartialInterval:
 
 @dataclass(frozen=True, slots=True)
 class AdditionPlan:
-    """The result of a walk. `damaged` are newer snapshots of the same sources that cannot be believed.
+    """The result of a walk. `newest` is the newest good snapshot, and `previous` the newest one of the same sources.
+
+    `damaged` are newer ones that cannot be believed.
 
     `taken_over` are partial snapshots of runs that did not come to their end, `rebuilt` packs whose sidecar was missing
     or wrong, and is written again. `unmatched` are patterns that fit nothing.
@@ -71,6 +73,7 @@ class AdditionPlan:
     to_do: int
     to_do_bytes: int
     skipped: int
+    newest: Authentic | None
     previous: str | None
     damaged: tuple[str, ...]
     taken_over: tuple[str, ...] = ()
@@ -168,28 +171,27 @@ def compare(
     """
     excludes = Excludes(selection.excludes, selection.sources, note=note)
     with ExitStack() as stack:
-        previous: OpenSnapshot | None = None
-        parts: list[OpenSnapshot] = []
+        newest: Authentic | None = None
+        alike: OpenSnapshot | None = None
         damaged: tuple[str, ...] = ()
+        parts: list[OpenSnapshot] = []
         itself: tuple[int, int] | None = None
         if vault is not None:
-            previous, damaged = newest_of(vault, selection.sources, stack)
+            newest, alike, damaged = find_before(vault, selection.sources, stack)
             for name in abandoned_parts(vault, selection.sources)[-_MOST_PARTS:]:
                 with suppress(VaultError):
                     parts.append(stack.enter_context(open_snapshot(vault, name)))
             root = os.stat(vault.root)
             itself = root.st_dev, root.st_ino
-        before = [*parts, previous] if previous else parts
-        changes = Changes(vault, before, selection.rehash, selection.distrusted)
+        changes = Changes(vault, [*parts, alike] if alike else parts, selection.rehash, selection.distrusted)
         for one in changes.of(walk(selection.sources, excludes.match if selection.excludes else None, itself)):
             if isinstance(one, Payload):
                 to_do(one)
             else:
                 line(one)
     counts = changes.unchanged, changes.unchanged_bytes, changes.to_do, changes.to_do_bytes, changes.skipped
-    newest = previous.header.name if previous else None
-    taken_over = tuple(part.header.name for part in parts)
-    return AdditionPlan(*counts, newest, damaged, taken_over, unmatched=excludes.unmatched)
+    previous, taken_over = alike.header.name if alike else None, tuple(part.header.name for part in parts)
+    return AdditionPlan(*counts, newest, previous, damaged, taken_over, unmatched=excludes.unmatched)
 
 
 class Addition:
@@ -242,7 +244,7 @@ class Addition:
             header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self.selection.sources)
             mac = self._write(header, self._draft.pieces(), totals, SNAPSHOTS)
         self._remove_partials()
-        return Added(Snapshot(header, totals, mac), done["ok"], done["unchanged"], done["stored_bytes"])
+        return Added(Snapshot(header, mac, totals), done["ok"], done["unchanged"], done["stored_bytes"])
 
     def _add_partial(self) -> None:
         self._part_s = time.monotonic()
@@ -250,9 +252,7 @@ class Addition:
         if not (files := new["ok"] + new["unchanged"]):
             return
         self._parts += 1
-        header = Header(
-            self.vault.id, self._run, self._began, 0, self.selection.sources, Partial(self._run, self._parts)
-        )
+        header = Header(self.vault.id, self._run, self._began, 0, self.selection.sources, self._parts)
         self._write(header, self._draft.new_pieces(), Totals(files, files, new["size_bytes"]), PARTIALS)
 
     def _write(self, header: Header, pieces: Iterator[bytes], totals: Totals, folder: str) -> str:
@@ -263,12 +263,7 @@ class Addition:
             target = stack.enter_context(closed_after(open_folder(root, folder, make=True)))
             try:
                 with closed_after(open_new(part, temporary)) as descriptor:
-                    written = SnapshotWriter(descriptor, self.vault)
-                    written.put(encode_line(header.values()))
-                    for piece in pieces:
-                        written.put(piece)
-                    written.put(encode_line(totals.values()))
-                    mac = written.end()
+                    mac = write_snapshot(descriptor, self.vault, header, pieces, totals)
                     os.fsync(descriptor)
                 os.rename(part, header.name, src_dir_fd=temporary, dst_dir_fd=target)
                 os.fsync(target)

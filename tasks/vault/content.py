@@ -25,7 +25,7 @@ from tasks.suites import HEADER_BYTES, MAGIC, SALT_BYTES, Compression
 from tasks.vault.entries import Content, FileFacts, begin_file, content_tail, decode_tail, path_field
 from tasks.vault.equal import is_still
 from tasks.vault.errors import VaultError
-from tasks.vault.format import OBJECTS, PACKED_BYTES, WHOLE_BYTES, BadLine
+from tasks.vault.format import CONTENT_MAC_BYTES, OBJECTS, PACKED_BYTES, WHOLE_BYTES, BadLine
 from tasks.vault.index import ObjectIndex
 from tasks.vault.objects import NewObject, ObjectBatch
 from tasks.vault.packs import PackWriter, open_stored
@@ -266,7 +266,7 @@ class ContentWriter:
         with piped(file.pieces(), change, frame.flush) as source:
             done = self._encrypt(source, salt, store)
         need_unchanged(file.descriptor, file.before)
-        return done, mac.digest().hex().encode(), done.size_bytes
+        return done, mac.finalize()[:CONTENT_MAC_BYTES].hex().encode(), done.size_bytes
 
     def _shrinks(self, file: OpenFile) -> bool:
         assert self._compressor is not None  # noqa: S101 - asked for before

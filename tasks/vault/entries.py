@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,12 +28,10 @@ from tasks.vault.format import (
 # File systems have 64 bits of seconds. 64 bits of nanoseconds would end in the year 2262.
 _TIME = -(2**63) * 10**9, 2**63 * 10**9 - 1
 _LARGEST = 2**63 - 1
-_ATTRIBUTE_KEYS = frozenset(("owner", "xattrs", "acl"))
 _FOLDER_KEYS = frozenset(("path", "type", "mode", "mtime_ns"))
 _LINK_KEYS = frozenset(("path", "type", "mtime_ns", "target"))
 _FILE_KEYS = frozenset(("path", "type", "mode", "mtime_ns", "ctime_ns", "inode", "size", "object"))
 _CONTENT_KEYS = frozenset(("zstd", "mac", "extents"))
-_MORE_KEYS = _CONTENT_KEYS | _ATTRIBUTE_KEYS | {"link", "mark", "good"}
 _MAC = re.compile(r"[0-9a-f]{32}")
 _MARK = re.compile("changed|unreadable")
 _LINK = re.compile(r"(0|[1-9][0-9]{0,19}):(0|[1-9][0-9]{0,19})")
@@ -55,20 +53,8 @@ _PLAIN_FILE = re.compile(
 _ODD_PART = re.compile(rb"(?:\A|/)\.{0,2}(?=/|\Z)")
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
-    """Everything that an entry may say besides, which is read and not written yet.
-
-    `owner` is uid, gid and their names; `xattrs` are extended attributes, `acl` lists by kind (`access`, `default`),
-    both sorted by the bytes of the name, with values in base64.
-    """
-
-    owner: tuple[int, int, str, str] | None = None
-    xattrs: tuple[tuple[str, str], ...] = ()
-    acl: tuple[tuple[str, str], ...] = ()
-
-
-NO_ATTRIBUTES = Attributes()
+# Everything that an entry may say besides, as it stands in the line: it is checked, and not used yet.
+More = dict[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +64,10 @@ class FolderEntry:
     path: bytes
     mode: int
     mtime_ns: int
-    attributes: Attributes = NO_ATTRIBUTES
+    more: More | None = None
 
     def line(self) -> bytes:
-        """Its line in a snapshot, without attributes."""
+        """Its line in a snapshot."""
         path = encode_path(self.path)
         return encode_line({"path": path, "type": "folder", "mode": self.mode, "mtime_ns": self.mtime_ns})
 
@@ -93,10 +79,10 @@ class LinkEntry:
     path: bytes
     mtime_ns: int
     target: bytes
-    attributes: Attributes = NO_ATTRIBUTES
+    more: More | None = None
 
     def line(self) -> bytes:
-        """Its line in a snapshot, without attributes."""
+        """Its line in a snapshot."""
         path, target = encode_path(self.path), encode_path(self.target)
         return encode_line({"path": path, "type": "link", "mtime_ns": self.mtime_ns, "target": target})
 
@@ -152,18 +138,12 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """A file and its content; `link` (device:inode) is the same for hard links of one file.
-
-    `mark` says that the content changed while it was read, or was carried over since the file was unreadable; `good` is
-    the last good content then.
-    """
+    """A file and its content; `good` is the last good content of a file that changed or could not be read."""
 
     path: bytes
     facts: FileFacts
     content: Content
-    attributes: Attributes = NO_ATTRIBUTES
-    link: str | None = None
-    mark: str | None = None
+    more: More | None = None
     good: Content | None = None
 
     def contents(self) -> tuple[Content, ...]:
@@ -199,7 +179,7 @@ def decode_tail(tail: bytes, size_bytes: int) -> Content:
     if (match := _PLAIN_TAIL.fullmatch(tail)) is not None:
         return _plain(size_bytes, *match.groups())
     value = decode_line(b"{" + tail)
-    need_keys(value, frozenset(("object",)), _MORE_KEYS)
+    need_keys(value, frozenset(("object",)), _CONTENT_KEYS | _OF_FILE.keys() | {"good"})
     return _content(value, size_bytes)
 
 
@@ -214,35 +194,32 @@ def decode_entry(line: bytes) -> Entry:
         facts = FileFacts(int(mode), int(mtime_ns), int(ctime_ns), int(inode), int(size))
         return FileEntry(path, facts, _plain(facts.size_bytes, *tail))
     value = decode_line(line)
-    path = decode_path(value.get("path"))
+    path, kind = decode_path(value.get("path")), value.get("type")
     if _ODD_PART.search(path):
         raise BadLine("has a path that is absolute, or has a part that is empty, `.` or `..`")
-    kind = value.get("type")
     if kind == "file":
-        return _file(path, value)
-    mtime_ns = need_int(value.get("mtime_ns"), "time", *_TIME)
+        need_keys(value, _FILE_KEYS, _CONTENT_KEYS | _OF_FILE.keys() | {"good"})
+        facts = FileFacts(
+            _mode(value),
+            need_int(value["mtime_ns"], "time", *_TIME),
+            need_int(value["ctime_ns"], "time", *_TIME),
+            need_int(value["inode"], "inode"),
+            need_int(value["size"], "size", most=_LARGEST),
+        )
+        good = _good(value["good"]) if "good" in value else None
+        return FileEntry(path, facts, _content(value, facts.size_bytes), _more(value, _OF_FILE), good)
     if kind == "folder":
-        need_keys(value, _FOLDER_KEYS, _ATTRIBUTE_KEYS)
-        return FolderEntry(path, need_int(value["mode"], "mode", most=0o7777), mtime_ns, _attributes(value))
+        need_keys(value, _FOLDER_KEYS, _OF_ALL.keys())
+        return FolderEntry(path, _mode(value), need_int(value["mtime_ns"], "time", *_TIME), _more(value, _OF_ALL))
     if kind == "link":
-        need_keys(value, _LINK_KEYS, _ATTRIBUTE_KEYS)
-        return LinkEntry(path, mtime_ns, decode_path(value["target"]), _attributes(value))
+        need_keys(value, _LINK_KEYS, _OF_ALL.keys())
+        time, target = need_int(value["mtime_ns"], "time", *_TIME), decode_path(value["target"])
+        return LinkEntry(path, time, target, _more(value, _OF_ALL))
     raise BadLine("is of no known type")
 
 
-def _file(path: bytes, value: dict[str, Json]) -> FileEntry:
-    need_keys(value, _FILE_KEYS, _MORE_KEYS)
-    facts = FileFacts(
-        need_int(value["mode"], "mode", most=0o7777),
-        need_int(value["mtime_ns"], "time", *_TIME),
-        need_int(value["ctime_ns"], "time", *_TIME),
-        need_int(value["inode"], "inode"),
-        need_int(value["size"], "size", most=_LARGEST),
-    )
-    link = need_text(value["link"], "hard-link group", _LINK) if "link" in value else None
-    mark = need_text(value["mark"], "known mark", _MARK) if "mark" in value else None
-    good = _good(value["good"]) if "good" in value else None
-    return FileEntry(path, facts, _content(value, facts.size_bytes), _attributes(value), link, mark, good)
+def _mode(value: More) -> int:
+    return need_int(value["mode"], "mode", most=0o7777)
 
 
 def _good(value: Json) -> Content:
@@ -252,7 +229,7 @@ def _good(value: Json) -> Content:
     return _content(value, need_int(value["size"], "size", most=_LARGEST))
 
 
-def _content(value: Mapping[str, Json], size_bytes: int) -> Content:
+def _content(value: More, size_bytes: int) -> Content:
     return Content(
         need_text(value["object"], "object", OBJECT_NAME),
         size_bytes,
@@ -275,26 +252,38 @@ def _extents(value: Json, size_bytes: int) -> Extents:
     return tuple(extents)
 
 
-def _attributes(value: Mapping[str, Json]) -> Attributes:
-    return Attributes(
-        _owner(value["owner"]) if "owner" in value else None,
-        _by_name(value["xattrs"], _XATTR_NAME) if "xattrs" in value else (),
-        _by_name(value["acl"], _ACL_KIND) if "acl" in value else (),
-    )
+def _more(value: More, checks: Mapping[str, Callable[[Json], object]]) -> More | None:
+    more = {key: value[key] for key in checks if key in value}
+    for key, one in more.items():
+        checks[key](one)
+    return more or None
 
 
-def _owner(value: Json) -> tuple[int, int, str, str]:
+def _check_owner(value: Json) -> None:
     if not isinstance(value, list) or len(value) != 4:
         raise BadLine("has no owner")
-    uid, gid = (need_int(number, "owner", most=2**32) for number in value[:2])
-    user, group = (need_text(name, "owner", _OWNER_NAME) for name in value[2:])
-    return uid, gid, user, group
+    for number in value[:2]:
+        need_int(number, "owner", most=2**32)
+    for name in value[2:]:
+        need_text(name, "owner", _OWNER_NAME)
 
 
-def _by_name(value: Json, form: re.Pattern[str]) -> tuple[tuple[str, str], ...]:
+def _check_named(value: Json, form: re.Pattern[str]) -> None:
     if not isinstance(value, dict) or not value:
         raise BadLine("has no attributes")
     names = [need_text(name, "name of an attribute", form).encode() for name in value]
     if names != sorted(names):
         raise BadLine("has attributes that are not sorted by name")
-    return tuple((name, need_text(text, "attribute in base64", _BASE64)) for name, text in value.items())
+    for text in value.values():
+        need_text(text, "attribute in base64", _BASE64)
+
+
+_OF_ALL: dict[str, Callable[[Json], object]] = {
+    "owner": _check_owner,
+    "xattrs": lambda value: _check_named(value, _XATTR_NAME),
+    "acl": lambda value: _check_named(value, _ACL_KIND),
+}
+_OF_FILE = _OF_ALL | {
+    "link": lambda value: need_text(value, "hard-link group", _LINK),
+    "mark": lambda value: need_text(value, "known mark", _MARK),
+}

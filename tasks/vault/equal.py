@@ -8,7 +8,7 @@ from tasks.cancel import CancelToken
 from tasks.crypto.inputs import Encrypted, Input
 from tasks.crypto.plaintext import OpenFile
 from tasks.vault.entries import Content
-from tasks.vault.format import WHOLE_BYTES
+from tasks.vault.format import CONTENT_MAC_BYTES, WHOLE_BYTES
 from tasks.vault.vault import Vault
 
 
@@ -42,4 +42,4 @@ def is_still(
     if has_salted_mac(vault, known.plain_bytes):
         mac.update(salt)
     file.feed(mac.update, cancel)
-    return mac.digest().hex() == known.mac
+    return mac.finalize()[:CONTENT_MAC_BYTES].hex() == known.mac

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from tasks.crypto.errors import CryptoError
 
@@ -89,23 +89,10 @@ class ScratchFull(CryptoError):
 
 
 VerdictKind = Literal["vault", "snapshot", "pack", "object", "file"]
-VerdictStatus = Literal[
-    "ok",
-    "stored",
-    "rebuilt",
-    "leftover",
-    "removed",
-    "changed",
-    "missing",
-    "foreign",
-    "unreadable",
-    "invalid",
-    "rolled-back",
-    "not-written",
-]
-
-# All other statuses are faults.
-GOOD: frozenset[VerdictStatus] = frozenset(("ok", "stored", "rebuilt", "leftover", "removed"))
+_Good = Literal["ok", "stored", "rebuilt", "leftover", "removed"]
+_Fault = Literal["changed", "missing", "foreign", "unreadable", "invalid", "rolled-back", "not-written"]
+VerdictStatus = _Good | _Fault
+GOOD: frozenset[VerdictStatus] = frozenset(get_args(_Good))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +140,15 @@ def collect(coming: Iterable[Verdict]) -> Verdicts:
 
 
 def judged(
-    kind: VerdictKind, name: str, status: VerdictStatus, error: str | None = None, path: bytes | None = None
+    kind: VerdictKind,
+    name: str,
+    status: VerdictStatus,
+    error: str | None = None,
+    path: bytes | None = None,
+    size_bytes: int | None = None,
 ) -> Verdict:
     """A verdict that took no time to speak of."""
-    return Verdict(kind, name, status, path=path, error=error, checked_at_ns=time.time_ns())
+    return Verdict(kind, name, status, size_bytes, path, error, checked_at_ns=time.time_ns())
 
 
 def status_of(error: VaultError) -> VerdictStatus:

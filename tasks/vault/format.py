@@ -12,6 +12,7 @@ import hmac
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import NoReturn
 
 import zstandard
@@ -54,11 +55,11 @@ WHOLE_BYTES = 16 << 20
 WINDOW_BYTES = 8 << 20
 # So much of a frame makes 32 MiB at most.
 _FRAME_PIECE_BYTES = 1 << 10
+# zstd's own unit.
+_BLOCK_BYTES = 128 << 10
 
 # The longest path that Linux opens has 4,095 bytes, each of at most six characters here; and a link has two of them.
 LONGEST_LINE = 64 << 10
-_MAC_LINE = re.compile(rb'\{"hmac_sha256":"([0-9a-f]{64})"\}\n')
-MAC_LINE_BYTES = len('{"hmac_sha256":""}\n') + 64
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")
 # Made once: json.loads and json.dumps make new ones at every call with options, which took half of their time.
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
@@ -104,7 +105,7 @@ class BadFrame(Exception):
 
 
 def unpack_frame(pieces: Iterable[bytes | memoryview], most: int) -> Iterator[bytes]:
-    """The content of one zstd frame that comes in pieces, in bounded memory; BadFrame also if it has over `most` bytes.
+    """The content of one zstd frame, both in pieces, in bounded memory; BadFrame also if it has over `most` bytes.
 
     A frame may ask for any memory and grow without end: 4 bytes of it can stand for 128 KiB of zeros.
     """
@@ -118,7 +119,8 @@ def unpack_frame(pieces: Iterable[bytes | memoryview], most: int) -> Iterator[by
                 most -= len(content)
                 if most < 0:
                     raise BadFrame("has more content than it may have")
-                yield content
+                for begin in range(0, len(content), _BLOCK_BYTES):
+                    yield content[begin : begin + _BLOCK_BYTES]
     except zstandard.ZstdError as error:
         raise BadFrame(f"is no zstd frame that is taken here: {error}") from None
     if not frame.eof:
@@ -136,17 +138,6 @@ def decode_line(line: bytes) -> dict[str, Json]:
     if not isinstance(value, dict):
         raise BadLine("is not a JSON object")
     return value
-
-
-def encode_mac(mac: str) -> bytes:
-    """The last line of `vault.json`."""
-    return b'{"hmac_sha256":"%s"}\n' % mac.encode("ascii")
-
-
-def decode_mac(line: bytes) -> str | None:
-    """The 64 hex digits of a last line; None if it is none."""
-    match = _MAC_LINE.fullmatch(line)
-    return None if match is None else match[1].decode()
 
 
 def encode_path(path: bytes) -> Json:
@@ -173,7 +164,7 @@ def decode_path(value: Json) -> bytes:
     return path
 
 
-def need_keys(value: Mapping[str, Json], keys: frozenset[str], optional: frozenset[str] = frozenset()) -> None:
+def need_keys(value: Mapping[str, Json], keys: AbstractSet[str], optional: AbstractSet[str] = frozenset()) -> None:
     """Raises BadLine unless these are the keys, and perhaps some of the optional ones."""
     if value.keys() != keys and (not keys <= value.keys() or not value.keys() <= keys | optional):
         odd = ", ".join(sorted((value.keys() - optional) ^ keys)).encode("ascii", "backslashreplace").decode()
@@ -204,33 +195,9 @@ def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_once)
 
 
-def object_path(root: str, digest: str) -> str:
-    """The file of a large object, by the 64 hex digits of its digest."""
-    return f"{root}/{OBJECTS}/{digest[:2]}/{digest}"
-
-
-def snapshot_path(root: str, name: str) -> str:
-    """The file of a snapshot or of a partial one."""
-    return f"{root}/{snapshot_folder(name)}/{name}"
-
-
 def snapshot_folder(name: str) -> str:
     """The folder of a snapshot or of a partial one, which have different forms of names."""
     return PARTIALS if PARTIAL_NAME.fullmatch(name) else SNAPSHOTS
-
-
-class ContentMac:
-    """A content MAC that is fed piece by piece."""
-
-    __slots__ = ("_context", "update")
-
-    def __init__(self, context: HMAC) -> None:
-        self._context = context
-        self.update = context.update
-
-    def digest(self) -> bytes:
-        """The 16 bytes of the MAC; no more pieces after it."""
-        return self._context.finalize()[:CONTENT_MAC_BYTES]
 
 
 class VaultKey:
@@ -262,37 +229,35 @@ class VaultKey:
         """The HMAC-SHA-256 of `vault.json`, to be fed; under its own key, so that none is a snapshot's."""
         return hmac.new(self._parameters_key, digestmod=hashlib.sha256)
 
+    def content_macs(self) -> HMAC:
+        """A content MAC to be fed; its first 16 bytes count."""
+        return self._content.copy()
+
     def content_mac(self, *pieces: bytes | memoryview) -> bytes:
         """The 16 bytes by which equal content is known."""
-        context = self._content.copy()
-        for piece in pieces:
-            context.update(piece)
-        return context.finalize()[:CONTENT_MAC_BYTES]
-
-    def content_macs(self) -> ContentMac:
-        """The same, to be fed."""
-        return ContentMac(self._content.copy())
+        return _finished(self._content, *pieces)[:CONTENT_MAC_BYTES]
 
     def salt_of(self, data: bytes | memoryview) -> bytes:
         """The salt of the very bytes that are encrypted with it: equal bytes make the equal object."""
-        context = self._salt.copy()
-        context.update(data)
-        return context.finalize()[:SALT_BYTES]
+        return _finished(self._salt, data)[:SALT_BYTES]
 
     def cipher(self, salt: bytes) -> Encryptor:
         """AES-256-CTR as `openssl enc -pbkdf2 -iter 1 -md sha256` has it.
 
         One iteration of PBKDF2 for 48 bytes is two HMACs; this is three times as fast as hashlib's.
         """
-        blocks = []
-        for number in (b"\0\0\0\1", b"\0\0\0\2"):
-            context = self._password.copy()
-            context.update(salt + number)
-            blocks.append(context.finalize())
-        return Cipher(algorithms.AES(blocks[0]), modes.CTR(blocks[1][:16])).encryptor()
+        key, counter = (_finished(self._password, salt + number) for number in (b"\0\0\0\1", b"\0\0\0\2"))
+        return Cipher(algorithms.AES(key), modes.CTR(counter[:16])).encryptor()
 
     def __repr__(self) -> str:
         return "VaultKey(…)"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a vault's key is never pickled")
+
+
+def _finished(context: HMAC, *pieces: bytes | memoryview) -> bytes:
+    context = context.copy()
+    for piece in pieces:
+        context.update(piece)
+    return context.finalize()

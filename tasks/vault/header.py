@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,25 +14,17 @@ PARTIAL_FORMAT = "threadmill-partial"
 VERSION = 2
 _KEYS = frozenset(("format", "version", "vault", "id", "created", "sequence", "sources"))
 _PARTIAL_KEYS = frozenset(("format", "version", "vault", "run", "part", "created", "sources"))
-_FOOTER_KEYS = frozenset(("entries", "files", "size_bytes"))
+_TOTALS = "entries", "files", "size_bytes"
 _ID = re.compile(r"[0-9a-f]{16}")
 _VAULT = re.compile(r"[0-9a-f]{32}")
 _CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Partial:
-    """The run (16 hex digits) that wrote a partial snapshot, and which part it is, from 1."""
-
-    run: str
-    part: int
-
-
-@dataclass(frozen=True, slots=True)
 class Header:
     """The first line: `created` is when the run began, `sequence` counts a vault's snapshots, `sources` are paths.
 
-    A partial snapshot has no number (0 here), and the id of its run.
+    A partial snapshot has the id of its run and is one `part` of it, from 1; it has no number (0 here).
     """
 
     vault_id: str
@@ -41,14 +32,12 @@ class Header:
     created: datetime
     sequence: int
     sources: tuple[bytes, ...]
-    partial: Partial | None = None
+    part: int = 0
 
     @property
     def name(self) -> str:
         """The name of the file."""
-        if self.partial is not None:
-            return f"{self.partial.run}-{self.partial.part:04d}"
-        return f"{self.created:%Y%m%dT%H%M%SZ}-{self.id}"
+        return f"{self.id}-{self.part:04d}" if self.part else f"{self.created:%Y%m%dT%H%M%SZ}-{self.id}"
 
     @property
     def created_ns(self) -> int:
@@ -57,13 +46,12 @@ class Header:
 
     def values(self) -> dict[str, Json]:
         """The values of its line."""
-        created: dict[str, Json] = {"created": f"{self.created:%Y-%m-%dT%H:%M:%S.%fZ}"}
-        sources: dict[str, Json] = {"sources": [encode_path(source) for source in self.sources]}
-        if self.partial is None:
-            begin: dict[str, Json] = {"format": FORMAT, "version": VERSION, "vault": self.vault_id, "id": self.id}
-            return begin | created | {"sequence": self.sequence} | sources
-        begin = {"format": PARTIAL_FORMAT, "version": VERSION, "vault": self.vault_id}
-        return begin | {"run": self.partial.run, "part": self.partial.part} | created | sources
+        kind = PARTIAL_FORMAT if self.part else FORMAT
+        values: dict[str, Json] = {"format": kind, "version": VERSION, "vault": self.vault_id}
+        values |= {"run": self.id, "part": self.part} if self.part else {"id": self.id}
+        values["created"] = f"{self.created:%Y-%m-%dT%H:%M:%S.%fZ}"
+        values |= {} if self.part else {"sequence": self.sequence}
+        return values | {"sources": [encode_path(source) for source in self.sources]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +62,6 @@ class Totals:
     files: int
     size_bytes: int
 
-    def values(self) -> dict[str, Json]:
-        """The values of its line."""
-        return {"entries": self.entries, "files": self.files, "size_bytes": self.size_bytes}
-
 
 def decode_header(line: bytes) -> Header:
     """The header of a first line; raises BadLine."""
@@ -87,29 +71,28 @@ def decode_header(line: bytes) -> Header:
         raise BadLine("is not a snapshot of a known format")
     need_keys(value, _PARTIAL_KEYS if is_partial else _KEYS)
     need_int(value["version"], "version")
-    created = need_text(value["created"], "time", _CREATED)
-    sources = value["sources"]
+    created, sources = need_text(value["created"], "time", _CREATED), value["sources"]
     if not isinstance(sources, list):
         raise BadLine("has no sources")
     try:
         time = datetime.fromisoformat(created)
     except ValueError:
         raise BadLine("has no time") from None
-    name = need_text(value["run" if is_partial else "id"], "id", _ID)
     return Header(
         need_text(value["vault"], "vault", _VAULT),
-        name,
+        need_text(value["run" if is_partial else "id"], "id", _ID),
         time,
         0 if is_partial else need_int(value["sequence"], "sequence", 1, 2**62),
         tuple(decode_path(source) for source in sources),
-        Partial(name, need_int(value["part"], "part", 1, 10**9 - 1)) if is_partial else None,
+        need_int(value["part"], "part", 1, 10**9 - 1) if is_partial else 0,
     )
 
 
-def decode_totals(value: Mapping[str, Json]) -> Totals:
-    """The totals of a line that was decoded; raises BadLine."""
-    need_keys(value, _FOOTER_KEYS)
-    return Totals(*(need_int(value[key], "totals", most=2**80) for key in ("entries", "files", "size_bytes")))
+def decode_totals(line: bytes) -> Totals:
+    """The totals of a last line; raises BadLine."""
+    value = decode_line(line)
+    need_keys(value, frozenset(_TOTALS))
+    return Totals(*(need_int(value[key], "totals", most=2**80) for key in _TOTALS))
 
 
 def order_key(path: bytes) -> bytes:

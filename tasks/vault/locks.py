@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from tasks.cancel import CancelToken, wait_readable
 from tasks.crypto.errors import Cancelled
@@ -33,8 +33,7 @@ def reading(root: str, cancel: CancelToken) -> Iterator[None]:
             raise
         yield
         return
-    with closed_after(descriptor):
-        _lock(descriptor, fcntl.LOCK_SH, root, cancel)
+    with _locked(descriptor, fcntl.LOCK_SH, root, cancel):
         yield
 
 
@@ -55,26 +54,19 @@ def writing(root: str, cancel: CancelToken) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def alone(root: str, cancel: CancelToken) -> Iterator[None]:
+def alone(root: str, cancel: CancelToken) -> AbstractContextManager[None]:
     """Keep all others out of the vault; raises VaultBusy or VaultUnwritable."""
-    with closed_after(_open(root, os.O_RDWR)) as descriptor:
-        _lock(descriptor, fcntl.LOCK_EX, root, cancel)
-        yield
+    return _locked(_open(root, os.O_RDWR), fcntl.LOCK_EX, root, cancel)
 
 
-@contextmanager
-def numbering(root: str, cancel: CancelToken) -> Iterator[None]:
+def numbering(root: str, cancel: CancelToken) -> AbstractContextManager[None]:
     """Keep others from adding a snapshot, so that each gets its own number; raises VaultBusy or VaultUnwritable."""
-    with _folder_lock(root, SNAPSHOTS, cancel):
-        yield
+    return _locked(_folder(root, SNAPSHOTS), fcntl.LOCK_EX, root, cancel)
 
 
-@contextmanager
-def pruning(root: str, cancel: CancelToken) -> Iterator[None]:
+def pruning(root: str, cancel: CancelToken) -> AbstractContextManager[None]:
     """Keep others from pruning, which adds and removes by turns; raises VaultBusy or VaultUnwritable."""
-    with _folder_lock(root, PACKS, cancel):
-        yield
+    return _locked(_folder(root, PACKS), fcntl.LOCK_EX, root, cancel)
 
 
 @contextmanager
@@ -128,13 +120,16 @@ def _open(root: str, access: int) -> int:
     return descriptor
 
 
-@contextmanager
-def _folder_lock(root: str, folder: str, cancel: CancelToken) -> Iterator[None]:
+def _folder(root: str, name: str) -> int:
     # A program that copied the vault may have left an empty folder out.
     with on_disk(root):
-        descriptor = open_folder(root, folder, make=True)
+        return open_folder(root, name, make=True)
+
+
+@contextmanager
+def _locked(descriptor: int, how: int, root: str, cancel: CancelToken) -> Iterator[None]:
     with closed_after(descriptor):
-        _lock(descriptor, fcntl.LOCK_EX, root, cancel)
+        _lock(descriptor, how, root, cancel)
         yield
 
 
@@ -145,9 +140,8 @@ def _lock(descriptor: int, how: int, root: str, cancel: CancelToken) -> None:
             fcntl.flock(descriptor, how | fcntl.LOCK_NB)
         except BlockingIOError:
             if waited_s >= WAIT_S:
-                raise VaultBusy(
-                    root, f"is in use by another threadmill, for {WAIT_S:.0f} s now; try again when it has ended"
-                ) from None
+                reason = f"is in use by another threadmill, for {WAIT_S:.0f} s now; try again when it has ended"
+                raise VaultBusy(root, reason) from None
         else:
             return
         if wait_readable([cancel.fileno()], _POLL_S):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
-from typing import BinaryIO
-
-import zstandard
+from functools import partial
 
 from tasks.crypto.secret import KeySource, Secret
 from tasks.files import closed_after, open_folder, open_regular
@@ -20,22 +18,22 @@ from tasks.vault.format import (
     PARTIALS,
     SNAPSHOT_NAME,
     SNAPSHOTS,
-    WINDOW_BYTES,
+    BadFrame,
     BadLine,
     VaultKey,
     snapshot_folder,
+    split_lines,
+    unpack_frame,
 )
 from tasks.vault.header import Header, decode_header
 from tasks.vault.locks import is_running
-from tasks.vault.snapshots import LONGEST_HEADER, OpenSnapshot, Snapshot, open_snapshot
+from tasks.vault.snapshots import LARGEST_BYTES, LONGEST_HEADER, Authentic, OpenSnapshot, Snapshot, open_snapshot
 from tasks.vault.vault import Place, Vault, open_vault
 
 # The users' word for the newest snapshot.
 LATEST = "latest"
-UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())
-
-
 _PEEK_BYTES = 64 << 10
+UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())
 
 
 def snapshot_names(root: str) -> list[str]:
@@ -77,9 +75,9 @@ def find_snapshot(vault: Vault, wanted: str) -> str:
     if wanted == LATEST:
         if not names:
             raise NoSuchSnapshot(vault.root, "has no snapshot yet")
-        newest = max(names, key=lambda name: (peek(vault.root, name).sequence, name))
+        newest = next(iter(_newest_first(vault.root)))
         # Opening a damaged snapshot that may be the latest says what is wrong with it.
-        return next(iter(unbelievable(vault, newest)), newest)
+        return next(iter(_damaged_since(vault, names, newest, (newest,))), newest)
     # A partial one is found by its name alone: a part is no state of the sources.
     found = [name for name in names if name.startswith(wanted) or name.partition("-")[2].startswith(wanted)]
     found += [name for name in partial_names(vault.root) if name.startswith(wanted)]
@@ -91,12 +89,11 @@ def find_snapshot(vault: Vault, wanted: str) -> str:
     return found[0]
 
 
-def newest_snapshot(vault: Vault) -> Snapshot | None:
+def newest_snapshot(vault: Vault) -> Authentic | None:
     """The good snapshot with the highest number."""
-    numbers = [(peek(vault.root, name).sequence, name) for name in snapshot_names(vault.root)]
-    for _, name in sorted(numbers, reverse=True):
-        with suppress(VaultError):
-            return read_snapshot(vault, name)
+    for name in _newest_first(vault.root):
+        with suppress(VaultError), open_snapshot(vault, name) as opened:
+            return opened.authentic
     return None
 
 
@@ -116,38 +113,49 @@ def contents_of(vault: Vault, digests: Collection[bytes]) -> dict[bytes, Content
     return found
 
 
-def unbelievable(vault: Vault, since: str) -> list[str]:
+def find_before(
+    vault: Vault, sources: tuple[bytes, ...], stack: ExitStack
+) -> tuple[Authentic | None, OpenSnapshot | None, tuple[str, ...]]:
+    """The newest good snapshot, the newest good one of the sources, and damaged ones that may be newer than that."""
+    headers = _newest_first(vault.root)
+    good: dict[str, Authentic] = {}
+    for name, header in headers.items():
+        if not good or header.sources == sources:
+            with suppress(VaultError):
+                opened = stack.enter_context(open_snapshot(vault, name))
+                good[name] = opened.authentic
+                if opened.header.sources == sources:
+                    return next(iter(good.values())), opened, _damaged_since(vault, headers, name, good)
+    # There is no good one; a damaged snapshot as new as the newest of other sources may have been one.
+    return next(iter(good.values()), None), None, _damaged_since(vault, headers, next(iter(headers), ""), good)
+
+
+def _newest_first(root: str) -> dict[str, Header]:
+    """The headers of all snapshots, unchecked, by name; those with the highest numbers first."""
+    headers = [(name, peek(root, name)) for name in snapshot_names(root)]
+    return dict(sorted(headers, key=lambda one: (one[1].sequence, one[0]), reverse=True))
+
+
+def _damaged_since(vault: Vault, names: Iterable[str], since: str, known: Collection[str]) -> tuple[str, ...]:
     """Damaged snapshots as young as a given one, or younger, by the seconds in their names, newest first.
 
     Their numbers and sources cannot be trusted: each may come after the given one, and be of the same sources.
     """
-    second = since.partition("-")[0]
-    younger = (name for name in snapshot_names(vault.root) if name != since and name.partition("-")[0] >= second)
-    found = []
-    for name in sorted(younger, reverse=True):
-        try:
-            read_snapshot(vault, name)
-        except VaultError:
-            found.append(name)
-    return found
+    second, found = since.partition("-")[0], []
+    for name in sorted(names, reverse=True):
+        if name not in known and name.partition("-")[0] >= second:
+            try:
+                with open_snapshot(vault, name):
+                    pass
+            except VaultError:
+                found.append(name)
+    return tuple(found)
 
 
-def newest_of(vault: Vault, sources: Sequence[bytes], stack: ExitStack) -> tuple[OpenSnapshot | None, tuple[str, ...]]:
-    """The newest good snapshot of the sources, and damaged snapshots that may be newer."""
-    headers = {name: peek(vault.root, name) for name in snapshot_names(vault.root)}
-    newest_first = sorted(headers, key=lambda name: (headers[name].sequence, name), reverse=True)
-    for name in newest_first:
-        if headers[name].sources == tuple(sources):
-            with suppress(VaultError):
-                return stack.enter_context(open_snapshot(vault, name)), tuple(unbelievable(vault, name))
-    # There is no good one; a damaged snapshot as new as the newest of other sources may have been one.
-    return None, tuple(unbelievable(vault, newest_first[0])) if newest_first else ()
-
-
-def abandoned_parts(vault: Vault, sources: Sequence[bytes]) -> list[str]:
+def abandoned_parts(vault: Vault, sources: tuple[bytes, ...]) -> list[str]:
     """The partial snapshots of the sources whose runs are not alive, the oldest first."""
-    headers = [peek(vault.root, name) for name in partial_names(vault.root)]
-    alike = [header for header in headers if header.partial is not None and header.sources == tuple(sources)]
+    headers = (peek(vault.root, name) for name in partial_names(vault.root))
+    alike = [header for header in headers if header.sources == sources]
     alive = {header.id for header in alike if is_running(vault.root, header.id)}
     return [one.name for one in sorted(alike, key=lambda one: one.created) if one.id not in alive]
 
@@ -158,22 +166,15 @@ def peek(root: str, name: str) -> Header:
     UNKNOWN, with sequence 0, if it cannot be read or is the line of another snapshot.
     """
     try:
-        with closed_after(open_folder(root, snapshot_folder(name))) as folder:
-            descriptor, _ = open_regular(name, folder)
-        with os.fdopen(descriptor, "rb") as file:
-            header = decode_header(_first_line(file))
-    except (OSError, BadLine, zstandard.ZstdError):
+        with (
+            closed_after(open_folder(root, snapshot_folder(name))) as folder,
+            closed_after(open_regular(name, folder)[0]) as file,
+        ):
+            text = unpack_frame(iter(partial(os.read, file, _PEEK_BYTES), b""), LARGEST_BYTES)
+            header = decode_header(next(split_lines(text, LONGEST_HEADER), b""))
+    except (OSError, BadLine, BadFrame):
         return UNKNOWN
     return header if header.name == name else UNKNOWN
-
-
-def _first_line(file: BinaryIO) -> bytes:
-    text = b""
-    with zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).stream_reader(file, read_size=_PEEK_BYTES) as reader:
-        while b"\n" not in text and len(text) < LONGEST_HEADER and (piece := reader.read(_PEEK_BYTES)):
-            text += piece
-    first, newline, _ = text.partition(b"\n")
-    return first if newline else b""
 
 
 def open_or_recover(path: str, secret: Secret | None) -> tuple[Vault, Verdict | None]:
@@ -206,12 +207,10 @@ def open_place(place: Place, key: KeySource | None) -> Vault:
 def _fault(vault: Vault, error: VaultError) -> Verdict:
     if isinstance(error, NoVault):
         return judged("vault", vault.id, "missing", "vault.json is missing: restore it from a copy")
-    if isinstance(error, OtherFormat):
-        reason = "vault.json was changed: restore it from a copy; unless another threadmill made it: then use that"
-        return judged("vault", vault.id, "changed", reason)
-    if isinstance(error, VaultChanged | WrongKey):
-        return judged("vault", vault.id, "changed", "vault.json was changed: restore it from a copy")
-    return judged("vault", vault.id, "unreadable", error.reason)
+    if not isinstance(error, VaultChanged | WrongKey | OtherFormat):
+        return judged("vault", vault.id, "unreadable", error.reason)
+    newer = "; unless another threadmill made it: then use that" if isinstance(error, OtherFormat) else ""
+    return judged("vault", vault.id, "changed", f"vault.json was changed: restore it from a copy{newer}")
 
 
 def recover(path: str, secret: Secret) -> Vault | None:
@@ -225,7 +224,6 @@ def recover(path: str, secret: Secret) -> Vault | None:
             vault_id = peek(root, name).vault_id
             # Nothing is added without `vault.json`. If something were, random salts would be the careful choice.
             vault = Vault(root, vault_id, VaultKey(secret, vault_id), random_salts=True)
-            with suppress(VaultError):
-                read_snapshot(vault, name)
+            with suppress(VaultError), open_snapshot(vault, name):
                 return vault
     return None

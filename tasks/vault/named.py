@@ -1,4 +1,4 @@
-"""The objects that snapshots name, beside those that a vault has: for `verify` and `prune`."""
+"""The objects that snapshots name, beside those that a vault has: for `verify`, `prune` and `status`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
 
-from tasks.vault.errors import VaultError, VerdictKind
-from tasks.vault.format import OBJECTS
+from tasks.vault.errors import NoSuchSnapshot, VaultError, VerdictKind
+from tasks.vault.format import OBJECTS, PACKS
 from tasks.vault.index import ObjectIndex
-from tasks.vault.packs import END, RECORD, stored
+from tasks.vault.packs import END, stored
+from tasks.vault.snapshots import Authentic, open_snapshot
 from tasks.vault.vault import Vault
 
 # Snapshots of the same tree name mostly the same objects; to remember so many takes 10 MB.
@@ -20,17 +21,17 @@ _TABLES = (
     "CREATE TABLE named (digest BLOB, length INTEGER, PRIMARY KEY (digest, length)) WITHOUT ROWID",
     "CREATE TABLE stored (name BLOB PRIMARY KEY, packed INTEGER, length INTEGER, proven TEXT, chance INTEGER)",
 )
-_THERE = "(SELECT 1 FROM member WHERE member.digest = named.digest AND member.length = named.length)"
-_MISSING = f"SELECT digest, length FROM named WHERE NOT EXISTS {_THERE} ORDER BY digest"  # noqa: S608 - constants
-_COUNTS = f"SELECT count(*), coalesce(sum(length), 0) FROM named WHERE EXISTS {_THERE}"  # noqa: S608 - constants
+_THERE = "EXISTS (SELECT 1 FROM member WHERE member.digest = named.digest AND member.length = named.length)"
+_MISSING = f"SELECT digest, length FROM named WHERE NOT {_THERE} ORDER BY digest"  # noqa: S608 - constants
+_COUNTS = f"""SELECT count(*) FILTER (WHERE there), coalesce(sum(length) FILTER (WHERE there), 0), count(*)
+    FROM (SELECT length, {_THERE} AS there FROM named)"""  # noqa: S608 - constants
 _UNNAMED = "FROM member WHERE digest NOT IN (SELECT digest FROM named)"
 # A member takes its header, its body and zeros to a whole block.
 _LIVING = """SELECT pack, sum(512 + (length + 511) / 512 * 512) FROM named JOIN member USING (digest, length)
     WHERE pack >= 0 GROUP BY pack"""
 _ACCOUNTED = "SELECT pack, sum(512 + (length + 511) / 512 * 512) FROM member WHERE pack >= 0 GROUP BY pack"
-_RECORDS = (
-    """SELECT digest, block, length FROM named JOIN member USING (digest, length) WHERE pack = ? ORDER BY block"""
-)
+_MEMBERS = """SELECT digest, pack, block, length FROM named JOIN member USING (digest, length) WHERE pack = ?
+    ORDER BY block"""
 _TWICE = """SELECT digest, length FROM named JOIN member USING (digest, length) WHERE pack >= 0
     GROUP BY digest, length HAVING count(*) > 1"""
 # A small object may be a file of its own, too; it counts where no pack has it.
@@ -44,6 +45,7 @@ class NamedObjects(ObjectIndex):
 
     def __init__(self, vault: Vault, *, fix: bool = False) -> None:
         super().__init__(vault, fix=fix)
+        self._vault = vault
         self._remembered: set[tuple[bytes, int]] = set()
         for statement in _TABLES:
             self._run(statement)
@@ -52,14 +54,30 @@ class NamedObjects(ObjectIndex):
         """Enter objects that a snapshot names, each with its stored length."""
         self._insert("INSERT OR IGNORE INTO named VALUES (?, ?)", self._unseen(objects))
 
+    def name_snapshots(self, names: Iterable[str]) -> tuple[list[Authentic], list[str]]:
+        """Name the objects of snapshots and partial ones; the good snapshots, and the names of damaged ones of both."""
+        good: list[Authentic] = []
+        damaged: list[str] = []
+        for name in names:
+            try:
+                with open_snapshot(self._vault, name) as opened:
+                    self.name(opened.named())
+            except NoSuchSnapshot:
+                # Removed since it was listed: by the run that it is of, or some file systems have no locks.
+                continue
+            except VaultError:
+                damaged.append(name)
+            else:
+                good += [opened.authentic] if opened.header.part == 0 else []
+        return good, damaged
+
     def is_named(self, digest: bytes) -> bool:
         """Whether a snapshot names an object."""
         return any(self._rows("SELECT 1 FROM named WHERE digest = ?", (digest,)))
 
-    def unnamed_of(self, objects: Iterable[tuple[bytes, int]]) -> Iterator[bytes]:
+    def unnamed_of(self, objects: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
         """Those of the objects that no snapshot has named so far."""
-        # What was remembered is named; the others are not, and will be asked for again.
-        return (one[0] for one in objects if one not in self._remembered and not self.is_named(one[0]))
+        return (one for one in objects if one not in self._remembered and not self.is_named(one[0]))
 
     def list_all(self) -> None:
         """Enter the packs that were added since, and the large objects: after the snapshots, which come last."""
@@ -74,10 +92,13 @@ class NamedObjects(ObjectIndex):
             self.list_all()
         yield from self._rows(_MISSING)
 
-    def counts(self) -> tuple[int, int]:
-        """The number of objects that are named and there, and the sum of their lengths; after `list_all`."""
-        ((count, length),) = self._rows(_COUNTS)
-        return count, length
+    def counts(self) -> tuple[int, int, int]:
+        """The number of objects that are named and there, the sum of their lengths, and the number of all named ones.
+
+        After `list_all`.
+        """
+        ((there, length, named),) = self._rows(_COUNTS)
+        return there, length, named
 
     def unnamed(self) -> tuple[int, int]:
         """The number of objects that no snapshot names, and the sum of their lengths; after `list_all`."""
@@ -95,6 +116,20 @@ class NamedObjects(ObjectIndex):
         self._run(f"INSERT OR IGNORE INTO stored {_NAMED_LARGE}")
         proven = ((time.isoformat(), bytes.fromhex(name)) for name, time in proofs)
         self._insert("UPDATE stored SET proven = ? WHERE name = ?", proven)
+
+    def packs(self) -> int:
+        """The number of packs."""
+        return len(self._sizes)
+
+    def oldest_proof(self) -> datetime | None:
+        """The least recent of the last proofs; after `list_stored`."""
+        ((oldest,),) = self._rows("SELECT min(proven) FROM stored")
+        return datetime.fromisoformat(oldest) if oldest else None
+
+    def never_proven(self) -> Iterator[str]:
+        """The paths of packs and large objects that were never proven, relative to the vault; after `list_stored`."""
+        for packed, name in self._rows("SELECT packed, name FROM stored WHERE proven IS NULL"):
+            yield f"{PACKS if packed else OBJECTS}/{name.hex()[:2]}/{name.hex()}"
 
     def to_check(self, enough_bytes: int | None = None) -> Iterator[tuple[VerdictKind, str, int]]:
         """Kind, name and length of all packs and large objects, or of those proven least recently, until it is enough.
@@ -117,14 +152,14 @@ class NamedObjects(ObjectIndex):
 
     def is_whole(self, digest: bytes) -> bool:
         """Whether a pack has a good copy; each is read."""
-        return any(self._is_good(digest, *place) for place in self._places(digest))
+        return any(self._body(digest, *place) is not None for place in self._places(digest))
 
     def choose_copies(self) -> None:
         """Of objects that several packs have, forget all copies but one that is good, if there is one."""
         self._run("CREATE INDEX of_pack ON member (pack, block, length)")
         for digest, length in list(self._rows(_TWICE)):
             places = [place for place in self._places(digest) if place[2] == length]
-            kept = next((place for place in places if self._is_good(digest, *place)), places[0])
+            kept = next((place for place in places if self._body(digest, *place) is not None), places[0])
             for pack, block, _ in places:
                 if (pack, block) != kept[:2]:
                     copy = (digest, pack, block)
@@ -150,24 +185,30 @@ class NamedObjects(ObjectIndex):
         """The length of a pack."""
         return self._sizes[pack]
 
-    def living_records(self, pack: str) -> bytes:
-        """The records of those members of a pack that are named, in their order; after `choose_copies`."""
-        return b"".join(RECORD.pack(*row) for row in self._rows(_RECORDS, (self._numbers()[pack],)))
+    def living_members(self, pack: str) -> list[tuple[bytes, bytes | None]]:
+        """The members of a pack that are named, in their order, and their bodies; after `choose_copies`.
+
+        None is the body of one that is damaged.
+        """
+        rows = list(self._rows(_MEMBERS, (self._numbers()[pack],)))
+        return [(digest, self._body(digest, *place)) for digest, *place in rows]
 
     def forget(self, packs: Iterable[str]) -> None:
-        """Leave out packs that were removed."""
+        """Leave out packs that were removed, and close them: an open one still takes room."""
         numbers = self._numbers()
-        gone = [(numbers[pack],) for pack in packs if self._sizes.pop(pack, None) is not None]
-        self._insert("DELETE FROM member WHERE pack = ?", iter(gone))
+        gone = [pack for pack in packs if self._sizes.pop(pack, None) is not None]
+        self._insert("DELETE FROM member WHERE pack = ?", ((numbers[pack],) for pack in gone))
+        self._open.clear()
 
     def _places(self, digest: bytes) -> list[tuple[int, int, int]]:
         return list(self._rows("SELECT pack, block, length FROM member WHERE digest = ? AND pack >= 0", (digest,)))
 
-    def _is_good(self, digest: bytes, pack: int, block: int, length: int) -> bool:
+    def _body(self, digest: bytes, pack: int, block: int, length: int) -> bytes | None:
         with suppress(VaultError):
             body = self.read(self._location(pack, block, length))
-            return len(body) == length and hashlib.sha256(body).digest() == digest
-        return False
+            if len(body) == length and hashlib.sha256(body).digest() == digest:
+                return body
+        return None
 
     def _numbers(self) -> dict[str, int]:
         """The number of each pack; the last one, if it was there before."""

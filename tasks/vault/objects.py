@@ -10,9 +10,9 @@ import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Self, cast
+from typing import Self
 
 import zstandard
 
@@ -23,7 +23,7 @@ from tasks.files import ReadFailed, ReadTwice, closed_after, open_folder, open_n
 from tasks.suites import HEADER_BYTES, MAGIC
 from tasks.vault.entries import Content
 from tasks.vault.errors import VaultChanged, VaultError, on_disk
-from tasks.vault.format import OBJECTS, PACKED_BYTES, TEMPORARY, WINDOW_BYTES
+from tasks.vault.format import OBJECTS, PACKED_BYTES, TEMPORARY, WINDOW_BYTES, BadFrame, unpack_frame
 from tasks.vault.index import ObjectIndex
 from tasks.vault.packs import move, opened_stored, sync_names
 from tasks.vault.vault import Vault
@@ -170,14 +170,10 @@ def fits(content: Content, body: bytes | memoryview) -> bool:
 def decrypt_whole(vault: Vault, content: Content, body: memoryview, take: Take) -> None:
     """Decrypt an object that is in memory and fits; raises VaultChanged."""
     plain = _decrypted(_decryptor(vault, content, body), body[HEADER_BYTES:])
-    if content.zstd is None:
-        take(plain)
-    elif content.plain_bytes <= PACKED_BYTES:
+    if content.zstd is not None and content.plain_bytes <= PACKED_BYTES:
         take(memoryview(_decompressed(vault, content, plain)))
     else:
-        frame = _Frame(vault, content, take)
-        frame.put(plain)
-        frame.end()
+        _give(vault, content, (plain,), take)
 
 
 def _packed(vault: Vault, index: ObjectIndex, content: Content) -> bytes | None:
@@ -229,19 +225,36 @@ def _read_twice(vault: Vault, content: Content, descriptor: int, take: Take, can
     twice.first(hasher.update)
     if hasher.hexdigest() != content.object or twice.size_bytes != content.stored_bytes:
         raise _misfit(vault, content)
-    decryptor: Encryptor | None = None
-    frame = None if content.zstd is None else _Frame(vault, content, take)
-    put = take if frame is None else frame.put
-    for piece in twice.again():
-        if cancel.cancelled:
-            raise Cancelled
-        data = memoryview(piece)
-        if decryptor is None:
-            decryptor = _decryptor(vault, content, data)
-            data = data[HEADER_BYTES:]
-        put(_decrypted(decryptor, data))
-    if frame is not None:
-        frame.end()
+
+    def plain() -> Iterator[memoryview]:
+        decryptor: Encryptor | None = None
+        for piece in twice.again():
+            if cancel.cancelled:
+                raise Cancelled
+            data = memoryview(piece)
+            if decryptor is None:
+                decryptor = _decryptor(vault, content, data)
+                data = data[HEADER_BYTES:]
+            yield _decrypted(decryptor, data)
+
+    _give(vault, content, plain(), take)
+
+
+def _give(vault: Vault, content: Content, plain: Iterable[memoryview], take: Take) -> None:
+    """Hand over what was decrypted, or what its frame has; VaultChanged if that has not the content's length."""
+    if content.zstd is None:
+        for piece in plain:
+            take(piece)
+        return
+    left = content.plain_bytes
+    try:
+        for text in unpack_frame(plain, left):
+            left -= len(text)
+            take(memoryview(text))
+    except BadFrame:
+        left = -1
+    if left:
+        raise _no_frame(vault, content)
 
 
 def _read(descriptor: int, room: memoryview) -> memoryview:
@@ -281,46 +294,15 @@ def _decompressed(vault: Vault, content: Content, frame: memoryview) -> bytes:
             return _decompressors.one.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError:
         pass
-    raise _changed(vault, content, "is no frame of its content")
-
-
-class _Frame:
-    """A frame that comes in pieces; what it gives beyond the content's length is refused, piece by piece."""
-
-    def __init__(self, vault: Vault, content: Content, take: Take) -> None:
-        self._vault = vault
-        self._content = content
-        self._take = take
-        self._left = content.plain_bytes
-        decompressor = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES)
-        self._writer = decompressor.stream_writer(cast("IO[bytes]", self), closefd=False)
-
-    def put(self, piece: memoryview) -> None:
-        """The next piece; raises VaultChanged."""
-        try:
-            self._writer.write(piece)
-        except zstandard.ZstdError:
-            raise self._odd() from None
-
-    def write(self, plain: bytes) -> int:
-        """Called by zstd."""
-        self._left -= len(plain)
-        if self._left < 0:
-            raise self._odd()
-        self._take(memoryview(plain))
-        return len(plain)
-
-    def end(self) -> None:
-        """Raises VaultChanged if something lacks."""
-        if self._left:
-            raise self._odd()
-
-    def _odd(self) -> VaultChanged:
-        return _changed(self._vault, self._content, "is no frame of its content")
+    raise _no_frame(vault, content)
 
 
 def _misfit(vault: Vault, content: Content) -> VaultChanged:
     return VaultChanged(vault.root, f"object {content.object}: its bytes do not fit its name")
+
+
+def _no_frame(vault: Vault, content: Content) -> VaultChanged:
+    return _changed(vault, content, "is no frame of its content")
 
 
 def _changed(vault: Vault, content: Content, how: str) -> VaultChanged:

@@ -8,34 +8,28 @@ the snapshots are read that were added since.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
-from tasks.files import closed_after, open_folder
-from tasks.vault.errors import (
-    VaultChanged,
-    VaultError,
-    VaultUnwritable,
-    Verdict,
-    Verdicts,
-    judged,
-    on_disk,
-)
-from tasks.vault.format import INDEX, OBJECT_NAME, PACKS, SNAPSHOTS, snapshot_folder
-from tasks.vault.locks import is_running
+from tasks.vault.errors import NoSuchSnapshot, VaultChanged, VaultError, VaultUnwritable, Verdict, judged, on_disk
+from tasks.vault.format import INDEX, OBJECT_NAME, OBJECTS, PACK_BYTES, PACKS, PARTIAL_NAME, SNAPSHOTS, snapshot_folder
+from tasks.vault.locks import is_running, sweep
 from tasks.vault.lookup import partial_names, read_snapshot, snapshot_names
 from tasks.vault.named import NamedObjects
-from tasks.vault.packs import BLOCK, RECORD, PackWriter, folder, opened_stored, stored
+from tasks.vault.packs import PackWriter, folder, stored
 from tasks.vault.snapshots import Snapshot, open_snapshot
 from tasks.vault.vault import Vault
 from tasks.vault.verify import lost_objects
+
+# A nightly run leaves a small pack each time: so many of them are written into one.
+_SMALL_BYTES = PACK_BYTES // 4
+_MANY_SMALL = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +80,9 @@ class Removal:
     """The plan of a removal.
 
     `snapshots` go, and `partials` of dead runs that a whole snapshot of the same sources has overtaken; so do `packs`
-    without a living object, and `objects` large ones. The living objects of `rewrites` are copied first. `freed_bytes`
-    is the gain, `kept` the number of snapshots that stay. `read` are the snapshots and partial ones that were there.
+    without a living object, and `objects` large ones. The living objects of `rewrites`, which have dead bytes, and of
+    `merges`, which are small, are copied first. `freed_bytes` is the gain, `kept` the number of snapshots that stay.
+    `read` are the snapshots and partial ones that were there.
     """
 
     snapshots: tuple[Snapshot, ...]
@@ -95,6 +90,7 @@ class Removal:
     partials: tuple[str, ...]
     packs: tuple[str, ...]
     rewrites: tuple[str, ...]
+    merges: tuple[str, ...]
     objects: int
     freed_bytes: int
     read: frozenset[str]
@@ -119,11 +115,11 @@ def plan_removal(
             objects.name(opened.named())
     partials, overtaken = _name_partials(vault, staying, objects)
     objects.list_all()
-    dead, rewrites, freed_bytes = _choose_packs(objects, unused)
+    dead, rewrites, merges, freed_bytes = _choose_packs(objects, unused)
     large = [length for _, length in objects.unnamed_large()]
     read = frozenset((*(snapshot.name for snapshot in snapshots), *partials))
     freed_bytes += sum(large)
-    return Removal(tuple(removed), len(staying), overtaken, dead, rewrites, len(large), freed_bytes, read)
+    return Removal(tuple(removed), len(staying), overtaken, dead, rewrites, merges, len(large), freed_bytes, read)
 
 
 def _believed(vault: Vault, name: str) -> Snapshot:
@@ -157,8 +153,13 @@ def _name_partials(
     return names, tuple(overtaken)
 
 
-def _choose_packs(objects: NamedObjects, unused: Callable[[int], int]) -> tuple[tuple[str, ...], tuple[str, ...], int]:
-    """The packs without life, those to rewrite, the worst first, until few dead bytes are left, and the gain."""
+def _choose_packs(
+    objects: NamedObjects, unused: Callable[[int], int]
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], int]:
+    """The packs without life, those to rewrite, the worst first, until few dead bytes are left, small ones to merge.
+
+    And the gain.
+    """
     # If something is missing, it may be in a pack that cannot be read at the moment.
     spared = objects.unaccounted() if any(objects.missing()) else frozenset[str]()
     objects.choose_copies()
@@ -167,7 +168,6 @@ def _choose_packs(objects: NamedObjects, unused: Callable[[int], int]) -> tuple[
     wasted = {name: length - used for name, (used, length) in living.items() if used}
     # Large objects are part of the whole.
     left, whole = sum(wasted.values()), sum(wasted.values()) + objects.counts()[1]
-    freed_bytes = sum(living[name][1] for name in dead)
     allowed = unused(whole)
     rewrites = []
     for name in sorted(wasted, key=lambda name: (-wasted[name] / living[name][1], name)):
@@ -175,23 +175,26 @@ def _choose_packs(objects: NamedObjects, unused: Callable[[int], int]) -> tuple[
             break
         rewrites.append(name)
         left -= wasted[name]
-        freed_bytes += wasted[name]
-    return dead, tuple(rewrites), freed_bytes
+    small = tuple(name for name in wasted if living[name][1] < _SMALL_BYTES and name not in rewrites)
+    merges = small if len(small) >= _MANY_SMALL else ()
+    freed_bytes = sum(living[name][1] for name in dead) + sum(wasted[name] for name in (*rewrites, *merges))
+    return dead, tuple(rewrites), merges, freed_bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Copied(Verdicts):
+class Copied:
     """`moved` are packs all of whose living objects are in other packs on disk now, with the names of these.
 
     `full` is the error of a disk that takes no more.
     """
 
-    moved: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    full: VaultUnwritable | None = None
+    verdicts: tuple[Verdict, ...]
+    moved: dict[str, tuple[str, ...]]
+    full: VaultUnwritable | None
 
 
-def copy_living(vault: Vault, packs: Sequence[tuple[str, bytes]], cancel: CancelToken) -> Copied:
-    """Write the living objects of packs, given by their records, into new packs; each is hashed on the way.
+def copy_living(vault: Vault, objects: NamedObjects, packs: Iterable[str], cancel: CancelToken) -> Copied:
+    """Write the living objects of packs into new packs; each is hashed on the way.
 
     A pack with a damaged object stays as it is, and the object has a verdict. The caller holds the `writing` lock.
     """
@@ -200,75 +203,76 @@ def copy_living(vault: Vault, packs: Sequence[tuple[str, bytes]], cancel: Cancel
     full = None
     with PackWriter(vault) as writer:
         try:
-            for name, records in packs:
+            for name in packs:
                 if cancel.cancelled:
                     raise Cancelled
-                bodies, bad = _read_living(vault, name, records)
-                damaged |= {digest.hex(): f"pack {name} has no good copy of it" for digest in bad}
+                members = objects.living_members(name)
+                bad = [digest.hex() for digest, body in members if body is None]
+                damaged |= dict.fromkeys(bad, f"pack {name} has no good copy of it")
                 if bad:
                     continue
                 first = len(writer.packs)
-                for digest, body in bodies:
-                    writer.reserve(len(body))[: len(body)] = body
-                    writer.add(digest, len(body))
+                for digest, body in members:
+                    if body is not None:
+                        writer.reserve(len(body))[: len(body)] = body
+                        writer.add(digest, len(body))
                 copied.append((name, first, len(writer.packs)))
             writer.commit()
         except VaultUnwritable as error:
             # The pack at hand is discarded, and the packs before it are whole.
             full = error
         new = [name for name, _, _ in writer.packs]
-        verdicts = [replace(judged("pack", name, "ok"), size_bytes=length) for name, length, _ in writer.packs]
-    moved = [
-        (name, tuple(new[first : last + 1]))
+        verdicts = [judged("pack", name, "ok", size_bytes=length) for name, length, _ in writer.packs]
+    moved = {
+        name: tuple(new[first : last + 1])
         for name, first, last in copied
         if (full is None or last < len(new)) and name not in new
-    ]
-    return Copied((*verdicts, *lost_objects(vault, damaged)), None, tuple(moved), full)
+    }
+    return Copied((*verdicts, *lost_objects(vault, damaged)), moved, full)
 
 
-def _read_living(vault: Vault, name: str, records: bytes) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
-    """Good objects of a pack, and the digests of damaged ones."""
-    good: list[tuple[bytes, bytes]] = []
-    bad: list[bytes] = []
-    members = list(RECORD.iter_unpack(records))
-    try:
-        with opened_stored(vault.root, PACKS, name) as (descriptor, _):
-            for digest, block, length in members:
-                try:
-                    body = os.pread(descriptor, length, (block + 1) * BLOCK)
-                except OSError:
-                    body = b""
-                if hashlib.sha256(body).digest() == digest:
-                    good.append((digest, body))
-                else:
-                    bad.append(digest)
-    except VaultError:
-        return [], [digest for digest, _, _ in members]
-    return good, bad
+def remove_unneeded(vault: Vault, objects: NamedObjects, removal: Removal, cancel: CancelToken) -> Iterator[Verdict]:
+    """Remove snapshots, then the packs and large objects that no other snapshot needs.
 
-
-def late_objects(vault: Vault, objects: NamedObjects, read: frozenset[str]) -> set[bytes]:
-    """Objects that only snapshots need that were added since the plan was made; the caller is alone in the vault.
-
-    VaultError if such a snapshot is damaged; then nothing may be removed.
+    The folders of the snapshots are on disk before: none must be back without its objects. The caller is alone in the
+    vault. Raises VaultUnwritable or Cancelled; or, before anything is removed, VaultError if a snapshot is damaged that
+    was added since the plan was made.
     """
-    late: set[bytes] = set()
-    for name in snapshot_names(vault.root):
-        if name not in read:
-            with open_snapshot(vault, name) as opened:
-                late.update(objects.unnamed_of(opened.named()))
-    for name in partial_names(vault.root):
-        if name not in read:
-            with suppress(VaultError), open_snapshot(vault, name) as opened:
-                late.update(objects.unnamed_of(opened.named()))
-    return late
+    needed = _needed_since(vault, objects, removal.read)
+    yield from _remove_snapshots(vault.root, [*(one.name for one in removal.snapshots), *removal.partials])
+    dead = {name: () for name in removal.packs if name not in needed}
+    yield from _remove_stored(vault.root, PACKS, dead, cancel)
+    large: dict[str, tuple[()]] = {digest.hex(): () for digest, _ in objects.unnamed_large()}
+    yield from _remove_stored(vault.root, OBJECTS, large, cancel)
+    _tidy(vault.root, objects, dead)
 
 
-def remove_snapshots(root: str, names: Iterable[str]) -> Generator[Verdict]:
-    """Remove snapshots and partial ones. Their folders are on disk before this ends: none must be back without objects.
+def remove_moved(
+    vault: Vault, objects: NamedObjects, removal: Removal, moved: Mapping[str, Sequence[str]], cancel: CancelToken
+) -> Iterator[Verdict]:
+    """Remove packs, each with the names of those that its living objects are in now; otherwise as `remove_unneeded`."""
+    needed = _needed_since(vault, objects, removal.read)
+    going = {name: successors for name, successors in moved.items() if name not in needed}
+    yield from _remove_stored(vault.root, PACKS, going, cancel)
+    _tidy(vault.root, objects, going)
 
-    The job is alone in the vault, here and in `remove_stored`, which comes after. Raises VaultUnwritable.
+
+def _needed_since(vault: Vault, objects: NamedObjects, read: frozenset[str]) -> set[str]:
+    """Packs with objects that only snapshots name that were added since the plan; these objects are named from now on.
+
+    A damaged partial snapshot needs nothing.
     """
+    late: set[tuple[bytes, int]] = set()
+    for name in (*snapshot_names(vault.root), *partial_names(vault.root)):
+        if name not in read:
+            harmless = VaultError if PARTIAL_NAME.fullmatch(name) else NoSuchSnapshot
+            with suppress(harmless), open_snapshot(vault, name) as opened:
+                late.update(objects.unnamed_of(opened.named()))
+    objects.name(late)
+    return {location.pack for digest, _ in late for location in objects.find(digest)}
+
+
+def _remove_snapshots(root: str, names: Iterable[str]) -> Iterator[Verdict]:
     changed: set[str] = set()
     for name in names:
         part = snapshot_folder(name)
@@ -282,28 +286,24 @@ def remove_snapshots(root: str, names: Iterable[str]) -> Generator[Verdict]:
             os.fsync(parent)
 
 
-def remove_stored(
-    root: str, kind: str, things: Iterable[tuple[str, Sequence[str]]], cancel: CancelToken
-) -> Generator[Verdict]:
-    """Remove packs or large objects (`kind` is their folder), each with the names of the packs that replace it.
-
-    Raises VaultUnwritable or Cancelled.
-    """
-    for name, successors in things:
+def _remove_stored(root: str, kind: str, things: Mapping[str, Sequence[str]], cancel: CancelToken) -> Iterator[Verdict]:
+    """Remove packs or large objects (`kind` is their folder), each with the names of the packs that replace it."""
+    for name, successors in things.items():
         if cancel.cancelled:
             raise Cancelled
         with on_disk(root), folder(root, kind, name[:2]) as parent:
             size_bytes = os.stat(name, dir_fd=parent, follow_symlinks=False).st_size
             os.unlink(name, dir_fd=parent)
         told = f"its objects are in {' and '.join(successors)}" if successors else None
-        verdict = judged("pack" if kind == PACKS else "object", name, "removed", told)
-        yield replace(verdict, size_bytes=size_bytes)
+        yield judged("pack" if kind == PACKS else "object", name, "removed", told, size_bytes=size_bytes)
 
 
-def sweep_index(root: str) -> None:
-    """Remove the sidecars of packs that are gone; the caller is alone in the vault."""
+def _tidy(root: str, objects: NamedObjects, packs: Iterable[str]) -> None:
+    """Forget packs that were removed; remove the sidecars of packs that are gone, and what runs have left in `tmp/`."""
+    objects.forget(packs)
+    sweep(root)
     there = {name for name, _ in stored(root, PACKS)}
-    with on_disk(root), suppress(FileNotFoundError), closed_after(open_folder(root, INDEX)) as index:
+    with on_disk(root), suppress(FileNotFoundError), folder(root, INDEX) as index:
         for name in os.listdir(index):
             if OBJECT_NAME.fullmatch(name) and name not in there:
                 # Anything but a file stays, for `verify` to report.

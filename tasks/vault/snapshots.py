@@ -9,10 +9,10 @@ import hmac
 import re
 from binascii import unhexlify
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass
+from itertools import chain
 
 import zstandard
 
@@ -21,10 +21,9 @@ from tasks.suites import HEADER_BYTES
 from tasks.vault.entries import Content, Entry, FileEntry, decode_entry
 from tasks.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
 from tasks.vault.format import (
-    LONGEST_LINE,
     BadFrame,
     BadLine,
-    decode_line,
+    encode_line,
     snapshot_folder,
     split_lines,
     unpack_frame,
@@ -48,17 +47,23 @@ _PLAIN_OBJECT = re.compile(rb'"size":(\d+),"object":"([0-9a-f]{64})"(?:,"zstd":(
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class Authentic:
     """A snapshot whose MAC (64 hex digits) was checked, unless the vault was opened without its key."""
 
     header: Header
-    totals: Totals
     mac: str
 
     @property
     def name(self) -> str:
         """The name of the file."""
         return self.header.name
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Authentic):
+    """A snapshot that was read to its end."""
+
+    totals: Totals
 
 
 class OpenSnapshot:
@@ -69,14 +74,17 @@ class OpenSnapshot:
         self._vault = vault
         self._name = name
         self._content = content
-        self._mac = mac
         self.header = self._header()
+        self.authentic = Authentic(self.header, mac)
+        self._totals: Totals | None = None
 
-    @cached_property
+    @property
     def snapshot(self) -> Snapshot:
-        """Header, totals and MAC, for which everything is decompressed; raises SnapshotInvalid or VaultError."""
-        (last,) = deque(self._all_lines(), maxlen=1)
-        return Snapshot(self.header, self._totals(last), self._mac)
+        """Header, totals and MAC, for which all lines are read once; raises SnapshotInvalid or VaultError."""
+        if self._totals is None:
+            deque(self.lines(), maxlen=0)
+        assert self._totals is not None  # noqa: S101 - lines end with them
+        return Snapshot(self.header, self.authentic.mac, self._totals)
 
     @property
     def size_bytes(self) -> int:
@@ -89,12 +97,16 @@ class OpenSnapshot:
         next(lines)
         for line in lines:
             if line.startswith(FOOTER):
-                self._totals(line)
-                if next(lines, None) is not None:
-                    raise self._invalid("goes on after its totals")
-                return
+                break
             yield line
-        raise self._invalid("has no totals")
+        else:
+            raise self._invalid("has no totals")
+        try:
+            self._totals = decode_totals(line)
+        except BadLine as error:
+            raise self._invalid(f"it {error}") from None
+        if next(lines, None) is not None:
+            raise self._invalid("goes on after its totals")
 
     def entries(self) -> Iterator[Entry]:
         """The entries, each checked, and at the end their totals; raises SnapshotInvalid or VaultError."""
@@ -111,27 +123,19 @@ class OpenSnapshot:
         """The entries, each with its line. Raises as `entries`."""
         order = Order()
         entries = files = size_bytes = 0
-        lines = self._all_lines()
-        next(lines)
-        try:
-            for line in lines:
-                if line.startswith(FOOTER):
-                    break
+        for line in self.lines():
+            try:
                 entry = decode_entry(line)
                 order.check(entry)
-                entries += 1
-                if isinstance(entry, FileEntry):
-                    files += 1
-                    size_bytes += entry.facts.size_bytes
-                yield line, entry
-            else:
-                raise self._invalid("has no totals")
-        except BadLine as error:
-            raise self._invalid(f"line {entries + 2} {error}") from None
-        if self._totals(line) != Totals(entries, files, size_bytes):
+            except BadLine as error:
+                raise self._invalid(f"line {entries + 2} {error}") from None
+            entries += 1
+            if isinstance(entry, FileEntry):
+                files += 1
+                size_bytes += entry.facts.size_bytes
+            yield line, entry
+        if self._totals != Totals(entries, files, size_bytes):
             raise self._invalid("its totals do not fit its entries")
-        if next(lines, None) is not None:
-            raise self._invalid("goes on after its totals")
 
     def named(self) -> Iterator[tuple[bytes, int]]:
         """Digest and stored length of each object that is needed, some more than once; raises as `entries`.
@@ -148,19 +152,16 @@ class OpenSnapshot:
             if len(plain) == block.count(b'"object":"'):
                 for size, digest, zstd in plain:
                     yield unhexlify(digest), HEADER_BYTES + int(zstd or size)
-            else:
-                yield from self._named_by(block)
+                continue
+            try:
+                for line in block.splitlines(keepends=True):
+                    if b'"object":"' in line and isinstance(entry := decode_entry(line), FileEntry):
+                        for content in entry.contents():
+                            yield unhexlify(content.object), content.stored_bytes
+            except BadLine as error:
+                raise self._invalid(f"a line {error}") from None
         if rest:
             raise self._invalid("does not end with a line")
-
-    def _named_by(self, block: bytes) -> Iterator[tuple[bytes, int]]:
-        try:
-            for line in block.splitlines(keepends=True):
-                if b'"object":"' in line and isinstance(entry := decode_entry(line), FileEntry):
-                    for content in entry.contents():
-                        yield unhexlify(content.object), content.stored_bytes
-        except BadLine as error:
-            raise self._invalid(f"a line {error}") from None
 
     def _header(self) -> Header:
         try:
@@ -168,17 +169,10 @@ class OpenSnapshot:
         except BadLine as error:
             raise self._invalid(f"it {error}") from None
         if header.vault_id != self._vault.id:
-            raise VaultChanged(self._vault.root, f"snapshot {self._name}: it belongs to another vault")
+            raise _changed(self._vault, self._name, "it belongs to another vault")
         if header.name != self._name:
-            reason = f"snapshot {self._name}: it is the snapshot {header.name} under another name"
-            raise VaultChanged(self._vault.root, reason)
+            raise _changed(self._vault, self._name, f"it is the snapshot {header.name} under another name")
         return header
-
-    def _totals(self, line: bytes) -> Totals:
-        try:
-            return decode_totals(decode_line(line))
-        except BadLine as error:
-            raise self._invalid(f"it {error}") from None
 
     def _all_lines(self) -> Iterator[bytes]:
         try:
@@ -219,7 +213,7 @@ def open_snapshot(vault: Vault, name: str) -> Iterator[OpenSnapshot]:
         raise VaultError(vault.root, f"snapshot {name} cannot be read: {error.strerror}") from None
     with closed_after(descriptor):
         if size_bytes > LARGEST_BYTES:
-            raise VaultChanged(vault.root, f"snapshot {name}: {size_bytes:,} bytes are more than any snapshot has")
+            raise _changed(vault, name, f"{size_bytes:,} bytes are more than any snapshot has")
         content = ReadTwice(descriptor)
         mac = _authenticate(vault, name, content, size_bytes)
         yield OpenSnapshot(vault, name, content, mac)
@@ -228,62 +222,54 @@ def open_snapshot(vault: Vault, name: str) -> Iterator[OpenSnapshot]:
 def _authenticate(vault: Vault, name: str, content: ReadTwice, size_bytes: int) -> str:
     """The MAC at the end (64 hex digits), checked if the key is given."""
     mac = None if vault.key is None else vault.key.mac()
-    left = size_bytes - MAC_BYTES
     end = b""
 
     def take(piece: bytes) -> None:
-        nonlocal left, end
+        nonlocal end
+        held = end + piece
+        end = held[-_END_BYTES:]
         if mac is not None:
-            mac.update(piece[: max(left, 0)])
-        left -= len(piece)
-        end = (end + piece[-_END_BYTES:])[-_END_BYTES:]
+            mac.update(memoryview(held)[:-_END_BYTES])
 
     try:
         content.first(take)
     except ReadFailed as error:
         raise VaultError(vault.root, f"snapshot {name} cannot be read: {error}") from None
-    if left != -MAC_BYTES:
-        raise VaultChanged(vault.root, f"snapshot {name}: it changed while it was read")
-    if len(end) < _END_BYTES or not end.startswith(SKIPPABLE):
-        raise VaultChanged(vault.root, f"snapshot {name}: it was changed or cut off: it does not end in a MAC")
-    found = end[len(SKIPPABLE) :]
-    if mac is not None and not hmac.compare_digest(found, mac.digest()):
-        raise VaultChanged(vault.root, f"snapshot {name}: it was changed: its MAC does not fit")
+    if content.size_bytes != size_bytes:
+        raise _changed(vault, name, "it changed while it was read")
+    skippable, found = end[:-MAC_BYTES], end[-MAC_BYTES:]
+    if skippable != SKIPPABLE:
+        raise _changed(vault, name, "it was changed or cut off: it does not end in a MAC")
+    if mac is not None:
+        mac.update(skippable)
+        if not hmac.compare_digest(found, mac.digest()):
+            raise _changed(vault, name, "it was changed: its MAC does not fit")
     return found.hex()
 
 
-class SnapshotWriter:
-    """Lines, compressed, and their MAC; raises OSError where the disk takes no more."""
+def _changed(vault: Vault, name: str, how: str) -> VaultChanged:
+    return VaultChanged(vault.root, f"snapshot {name}: {how}")
 
-    def __init__(self, descriptor: int, vault: Vault) -> None:
-        self._descriptor = descriptor
-        self._root = vault.root
-        self._mac = vault.need_key().mac()
-        self._frame = zstandard.ZstdCompressor(level=_LEVEL).compressobj()
-        self._held = bytearray()
-        self._left = LARGEST_BYTES
 
-    def put(self, line: bytes) -> None:
-        """Write the next line; raises VaultError if the snapshot becomes too large."""
-        self._held += line
-        if len(self._held) > LONGEST_LINE:
-            self._compress()
+def write_snapshot(descriptor: int, vault: Vault, header: Header, pieces: Iterable[bytes], totals: Totals) -> str:
+    """Write a snapshot whose entries come as whole lines, many in a piece; its MAC (64 hex digits).
 
-    def end(self) -> str:
-        """Write the MAC; its 64 hex digits."""
-        self._compress()
-        self._write(self._frame.flush() + SKIPPABLE)
-        mac = self._mac.digest()
-        write_all(self._descriptor, mac)
-        return mac.hex()
+    Raises VaultError if there are too many, or OSError where the disk takes no more.
+    """
+    mac = vault.need_key().mac()
+    frame = zstandard.ZstdCompressor(level=_LEVEL).compressobj()
 
-    def _compress(self) -> None:
-        self._left -= len(self._held)
-        if self._left < 0:
-            raise VaultError(self._root, "a snapshot cannot have so many entries; back up parts of the sources")
-        self._write(self._frame.compress(self._held))
-        self._held.clear()
+    def write(data: bytes) -> None:
+        mac.update(data)
+        write_all(descriptor, data)
 
-    def _write(self, data: bytes) -> None:
-        self._mac.update(data)
-        write_all(self._descriptor, data)
+    left = LARGEST_BYTES
+    for piece in chain((encode_line(header.values()),), pieces, (encode_line(asdict(totals)),)):
+        left -= len(piece)
+        if left < 0:
+            reason = "a snapshot cannot have so many entries; back up parts of the sources"
+            raise VaultError(vault.root, reason)
+        write(frame.compress(piece))
+    write(frame.flush() + SKIPPABLE)
+    write_all(descriptor, mac.digest())
+    return mac.hexdigest()

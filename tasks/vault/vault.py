@@ -37,9 +37,7 @@ from tasks.vault.format import (
     BadLine,
     VaultKey,
     decode_line,
-    decode_mac,
     encode_line,
-    encode_mac,
     need_int,
     need_keys,
     need_text,
@@ -54,6 +52,7 @@ _KEYS = frozenset(("format", "version", "id", "created", "suite", "salts", "key_
 _LONGEST = 4096
 _ID = re.compile(r"[0-9a-f]{32}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+_MAC_LINE = re.compile(rb'\{"hmac_sha256":"[0-9a-f]{64}"\}\n')
 _SALTS = re.compile("content|random")
 _FOLDERS = (PACKS, OBJECTS, INDEX, SNAPSHOTS, PARTIALS, TEMPORARY)
 
@@ -109,35 +108,17 @@ def open_vault(path: str, secret: Secret | None) -> Vault:
     """
     root = os.path.realpath(path)
     if not is_vault(root):
-        there, fault = _look(root)
-        what = "is not there" if there is None else "is no vault"
-        raise NoVault(root, fault or f"{what}; `threadmill vault init DIR` makes one")
+        raise NoVault(root, _look(root)[0])
     raw = _read(root)
     vault_id, key_check, random_salts = _decode(root, raw)
     if secret is None:
         return Vault(root, vault_id, None, random_salts)
     key = VaultKey(secret, vault_id)
-    authentic = hmac.compare_digest(_mac(key, raw), raw[raw.rfind(b"\n", 0, -1) + 1 :])
-    if authentic and hmac.compare_digest(key.key_check, key_check):
-        return Vault(root, vault_id, key, random_salts)
-    if hmac.compare_digest(key.key_check, key_check):
+    if not hmac.compare_digest(key.key_check, key_check):
+        raise WrongKey(root, "the key file is not the one that it was made with (or vault.json was changed)")
+    if not hmac.compare_digest(_mac(key, raw), raw[raw.rfind(b"\n", 0, -1) + 1 :]):
         raise VaultChanged(root, f"{PARAMETERS} was changed: its MAC does not fit; restore it from a copy")
-    raise WrongKey(root, "the key file is not the one that it was made with (or vault.json was changed)")
-
-
-def _look(root: str) -> tuple[set[str] | None, str | None]:
-    """The names in a folder without `vault.json`, None if there is no folder; or the fault that rules out a vault."""
-    try:
-        there = set(os.listdir(root))
-    except FileNotFoundError:
-        return None, None
-    except NotADirectoryError:
-        return set(), "is not a folder"
-    except OSError as error:
-        return set(), f"cannot be read: {error.strerror}"
-    # A folder that was only begun has no objects and no snapshots.
-    had = {OBJECTS, SNAPSHOTS} <= there and any(_names(root, name) for name in there & {PACKS, OBJECTS, SNAPSHOTS})
-    return there, f"{PARAMETERS} is missing: restore it from a copy" if had else None
+    return Vault(root, vault_id, key, random_salts)
 
 
 def init_vault(path: str, secret: Secret, *, random_salts: bool = False) -> Vault:
@@ -149,46 +130,13 @@ def init_vault(path: str, secret: Secret, *, random_salts: bool = False) -> Vaul
     root = os.path.realpath(path)
     if is_vault(root):
         raise NoVault(root, "is a vault already")
-    if unfit := _unfit(root):
-        raise NoVault(root, unfit)
+    if not os.path.isdir(os.path.dirname(root)):
+        raise NoVault(root, "cannot be made: the folder above it is not there")
+    why, fit = _look(root)
+    if not fit:
+        raise NoVault(root, why)
     vault_id = secrets.token_hex(16)
     key = VaultKey(secret, vault_id)
-    with on_disk(root):
-        with suppress(FileExistsError):
-            os.mkdir(root, FOLDER_MODE)
-        with closed_after(open_folder(root)) as folder:
-            for name in _FOLDERS:
-                os.close(open_folder(folder, name, make=True))
-            made = _write(folder, _encode(vault_id, key, random_salts=random_salts))
-        sync_folder(os.path.dirname(root))
-    if not made:
-        raise NoVault(root, "is a vault already")
-    return open_vault(root, secret)
-
-
-def _unfit(root: str) -> str | None:
-    """Why no vault can be made in a folder, None where one can: it is not there, is empty, or was begun before."""
-    if not os.path.isdir(os.path.dirname(root)):
-        return "cannot be made: the folder above it is not there"
-    there, fault = _look(root)
-    if there is None or fault is not None:
-        return fault
-    begun = there <= {*_FOLDERS, LOST_AND_FOUND} and not any(
-        _names(root, name, TEMPORARY_NAME if name == TEMPORARY else None) for name in there & set(_FOLDERS)
-    )
-    return None if begun else "is neither empty nor a vault; choose another folder"
-
-
-def _names(root: str, folder: str, ours: re.Pattern[str] | None = None) -> list[str]:
-    """The names in a folder, but for `ours`; whatever is no folder counts as one with a name in it."""
-    try:
-        with closed_after(open_folder(root, folder)) as descriptor:
-            return [name for name in os.listdir(descriptor) if ours is None or not ours.fullmatch(name)]
-    except OSError:
-        return [folder]
-
-
-def _encode(vault_id: str, key: VaultKey, *, random_salts: bool) -> bytes:
     line = encode_line(
         {
             "format": FORMAT,
@@ -200,14 +148,55 @@ def _encode(vault_id: str, key: VaultKey, *, random_salts: bool) -> bytes:
             "key_check": key.key_check,
         }
     )
-    return line + _mac(key, line)
+    with on_disk(root):
+        with suppress(FileExistsError):
+            os.mkdir(root, FOLDER_MODE)
+        with closed_after(open_folder(root)) as folder:
+            for name in _FOLDERS:
+                os.close(open_folder(folder, name, make=True))
+            made = _write(folder, line + _mac(key, line))
+        sync_folder(os.path.dirname(root))
+    if not made:
+        raise NoVault(root, "is a vault already")
+    return open_vault(root, secret)
+
+
+def _look(root: str) -> tuple[str, bool]:
+    """Why no vault is opened in a folder without `vault.json`, and whether one can be made there.
+
+    It can where nothing is, or only what a process left that was killed while it made one.
+    """
+    hint = "; `threadmill vault init DIR` makes one in a folder that is empty or not there"
+    try:
+        there = set(os.listdir(root))
+    except FileNotFoundError:
+        return f"is not there{hint}", True
+    except NotADirectoryError:
+        return "is not a folder", False
+    except OSError as error:
+        return f"cannot be read: {error.strerror}", False
+    full = {name for name in there.intersection(_FOLDERS) if _names(root, name)}
+    # A vault that was only begun has no packs, objects or snapshots.
+    if {OBJECTS, SNAPSHOTS} <= there and full & {PACKS, OBJECTS, SNAPSHOTS}:
+        return f"{PARAMETERS} is missing: restore it from a copy", False
+    return f"is no vault{hint}", not full and there <= {*_FOLDERS, LOST_AND_FOUND}
+
+
+def _names(root: str, folder: str) -> list[str]:
+    """The names in a folder, but for files that are being written; anything but a folder counts as a name."""
+    try:
+        with closed_after(open_folder(root, folder)) as descriptor:
+            names = os.listdir(descriptor)
+    except OSError:
+        return [folder]
+    return [name for name in names if folder != TEMPORARY or not TEMPORARY_NAME.fullmatch(name)]
 
 
 def _mac(key: VaultKey, raw: bytes) -> bytes:
     """The line with the MAC over the first line of `raw`."""
     mac = key.parameters_mac()
     mac.update(raw[: raw.index(b"\n") + 1])
-    return encode_mac(mac.hexdigest())
+    return encode_line({"hmac_sha256": mac.hexdigest()})
 
 
 def _write(root: int, content: bytes) -> bool:
@@ -241,7 +230,7 @@ def _decode(root: str, raw: bytes) -> tuple[str, str, bool]:
     """Id, key check, and whether salts are random."""
     first, _, last = raw.partition(b"\n")
     try:
-        value = decode_line(first if decode_mac(last) else b"")
+        value = decode_line(first if _MAC_LINE.fullmatch(last) else b"")
         version = value.get("version")
         if value.get("format") == FORMAT and type(version) is int and version != VERSION:
             unknown = f"has format {version} (or {PARAMETERS} was changed); this program knows {VERSION}"

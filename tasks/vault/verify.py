@@ -30,13 +30,12 @@ from tasks.vault.format import (
     SNAPSHOTS,
     TEMPORARY,
     TEMPORARY_NAME,
-    snapshot_path,
 )
 from tasks.vault.locks import is_running
 from tasks.vault.lookup import partial_names, snapshot_names
 from tasks.vault.named import NamedObjects
 from tasks.vault.packs import opened_stored, stored
-from tasks.vault.snapshots import Snapshot, open_snapshot
+from tasks.vault.snapshots import Authentic, open_snapshot
 from tasks.vault.vault import Vault
 
 # Tells whether a name is of a form.
@@ -63,7 +62,7 @@ def inspect(vault: Vault, objects: NamedObjects, known: KnownSnapshot | None, ca
     """
     if vault.key is not None:
         yield judged("vault", vault.id, "ok")
-    good: list[Snapshot] = []
+    good: list[Authentic] = []
     faulty: set[str] = set()
     for name in _all_snapshots(vault.root):
         if cancel.cancelled:
@@ -72,7 +71,7 @@ def inspect(vault: Vault, objects: NamedObjects, known: KnownSnapshot | None, ca
             verdict, snapshot = _look_at(vault, name, objects)
             if verdict.is_fault:
                 faulty.add(name)
-            elif snapshot is not None and snapshot.header.partial is None:
+            elif snapshot is not None and snapshot.header.part == 0:
                 good.append(snapshot)
             if verdict.is_fault or vault.key is not None:
                 yield verdict
@@ -154,14 +153,14 @@ def _all_snapshots(root: str) -> list[str]:
     return names
 
 
-def _look_at(vault: Vault, name: str, objects: NamedObjects) -> tuple[Verdict, Snapshot | None]:
+def _look_at(vault: Vault, name: str, objects: NamedObjects) -> tuple[Verdict, Authentic | None]:
     begin, started_ns = time.time_ns(), time.perf_counter_ns()
     status: VerdictStatus = "ok"
     error = snapshot = size_bytes = None
     try:
         with open_snapshot(vault, name) as opened:
             objects.name((bytes.fromhex(one.object), one.stored_bytes) for one in opened.contents())
-            snapshot, size_bytes = opened.snapshot, opened.size_bytes
+            snapshot, size_bytes = opened.authentic, opened.size_bytes
     except NoSuchSnapshot:
         # Partial ones are removed by the run that they are of.
         raise
@@ -172,7 +171,7 @@ def _look_at(vault: Vault, name: str, objects: NamedObjects) -> tuple[Verdict, S
 
 
 def rolled_back(
-    vault: Vault, snapshots: Iterable[Snapshot | None], known: KnownSnapshot | None, damaged: Collection[str] = ()
+    vault: Vault, snapshots: Iterable[Authentic | None], known: KnownSnapshot | None, damaged: Collection[str] = ()
 ) -> str | None:
     """The fault, if the vault's good snapshots are older than the newest one on record; else None.
 
@@ -183,7 +182,7 @@ def rolled_back(
     good = [one for one in snapshots if one is not None]
     newest = max(good, key=lambda snapshot: snapshot.header.sequence, default=None)
     if newest is None or newest.header.sequence < known.sequence:
-        there = os.path.lexists(snapshot_path(vault.root, known.name))
+        there = os.path.lexists(f"{vault.root}/{SNAPSHOTS}/{known.name}")
         what = "cannot be believed any more" if there else "is gone"
         return f"snapshot {known.name}, number {known.sequence}, was the newest one, and {what}"
     same = next((one for one in good if one.header.sequence == known.sequence), None)
@@ -250,7 +249,7 @@ def _missing(vault: Vault, objects: NamedObjects) -> Iterator[Verdict]:
     missing = [(digest.hex(), length) for digest, length in objects.missing()]
     paths = paths_of(vault, [name for name, _ in missing])
     for name, length in missing:
-        verdict = replace(judged("object", name, "missing"), size_bytes=length)
+        verdict = judged("object", name, "missing", size_bytes=length)
         with suppress(VaultError), opened_stored(vault.root, OBJECTS, name):
             verdict = replace(verdict, status="changed", error=f"does not have the {length:,} bytes of its content")
         yield _with_paths(verdict, paths[name])

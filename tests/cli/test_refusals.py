@@ -76,7 +76,7 @@ WITHOUT_VAULT: Refusals = (
     ("encrypt tree --vault full", "is no vault; `threadmill vault init DIR` makes one", 2),
     ("encrypt tree --vault nothing", "is no vault; `threadmill vault init DIR` makes one", 2),
     ("encrypt tree --vault no/where", "is not there; `threadmill vault init DIR` makes one", 2),
-    ("vault init full", "neither empty nor a vault", 2),
+    ("vault init full", "in a folder that is empty or not there", 2),
     ("vault init full/thing", "is not a folder", 2),
     ("vault init no/where", "folder above it is not there", 2),
     ("vault init vault --key-file words", "not what `threadmill keygen` writes", 2),

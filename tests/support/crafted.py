@@ -11,8 +11,8 @@ from typing import Any
 import zstandard
 
 from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry
-from tasks.vault.format import Json, encode_line, encode_path, snapshot_path
-from tasks.vault.header import Header, Partial
+from tasks.vault.format import Json, encode_line, encode_path, snapshot_folder
+from tasks.vault.header import Header
 from tasks.vault.snapshots import SKIPPABLE
 from tasks.vault.vault import Vault
 
@@ -21,10 +21,9 @@ _TYPES: dict[type[Entry], str] = {FileEntry: "file", FolderEntry: "folder", Link
 
 def line_of(entry: Entry) -> bytes:
     """The line of an entry with everything that it has, written the long way."""
-    path, owner = encode_path(entry.path), entry.attributes.owner
+    path, more = encode_path(entry.path), dict(entry.more or {})
     first = {"path": path, "type": _TYPES[type(entry)]} | _present(mode=getattr(entry, "mode", None))
-    by = _present(owner=[*owner] if owner else None)
-    more = _present(xattrs=dict(entry.attributes.xattrs) or None, acl=dict(entry.attributes.acl) or None)
+    by = _present(owner=more.pop("owner", None))
     if isinstance(entry, FolderEntry):
         return encode_line(first | by | {"mtime_ns": entry.mtime_ns} | more)
     if isinstance(entry, LinkEntry):
@@ -33,8 +32,9 @@ def line_of(entry: Entry) -> bytes:
     times = {"mtime_ns": facts.mtime_ns, "ctime_ns": facts.ctime_ns, "inode": facts.inode, "size": facts.size_bytes}
     # The size of the last good content does not stand before its object: beside the other there is one pair in a line.
     good = None if entry.good is None else _content_values(entry.good) | {"size": entry.good.size_bytes}
-    more |= _present(link=entry.link, mark=entry.mark, good=good)
-    return encode_line(first | {"mode": facts.mode} | by | times | _content_values(entry.content) | more)
+    return encode_line(
+        first | {"mode": facts.mode} | by | times | _content_values(entry.content) | more | _present(good=good)
+    )
 
 
 def _content_values(content: Content) -> dict[str, Any]:
@@ -55,21 +55,22 @@ def craft(
     sources: tuple[bytes, ...] = (b"/x",),
     totals: tuple[int, int, int] | bytes | None = None,
     header: Mapping[str, Json] | bytes = {},
-    partial: Partial | None = None,
+    partial: tuple[str, int] | None = None,
     frame: Callable[[bytes], bytes] = zstandard.compress,
 ) -> str:
     """Write a snapshot of just these lines with a MAC that fits, as only a holder of the key can; its name.
 
     `header` replaces keys of the first line, or the line; `totals` are entries, files, bytes, or the last line; `frame`
-    makes of the text everything that comes before the MAC.
+    makes of the text everything that comes before the MAC. `partial` are the run and the number of a part.
     """
     lines = list(lines)
     created = created or datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=sequence)
-    facts = Header(vault.id, f"{sequence:016x}", created, sequence, sources, partial)
+    run, part = partial or (f"{sequence:016x}", 0)
+    facts = Header(vault.id, run, created, sequence, sources, part)
     first = header if isinstance(header, bytes) else encode_line(facts.values() | dict(header))
     entries, files, size_bytes = totals if isinstance(totals, tuple) else (len(lines), 0, 0)
     last = encode_line({"entries": entries, "files": files, "size_bytes": size_bytes})
-    path = Path(snapshot_path(vault.root, facts.name))
+    path = Path(vault.root, snapshot_folder(facts.name), facts.name)
     path.write_bytes(frame(first + b"".join(lines) + (totals if isinstance(totals, bytes) else last)))
     seal(vault, path)
     return facts.name

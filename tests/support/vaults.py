@@ -26,9 +26,9 @@ from tasks.vault import add as engine
 from tasks.vault.content import Making
 from tasks.vault.entries import Content, Entry, FileEntry
 from tasks.vault.errors import Verdict
-from tasks.vault.format import OBJECTS, PACKS, object_path, snapshot_path
+from tasks.vault.format import OBJECTS, PACKS, snapshot_folder
 from tasks.vault.index import ObjectIndex
-from tasks.vault.locks import alone, pruning, reading, sweep, writing
+from tasks.vault.locks import alone, pruning, reading, writing
 from tasks.vault.lookup import find_snapshot
 from tasks.vault.named import NamedObjects
 from tasks.vault.objects import read_object
@@ -39,11 +39,9 @@ from tasks.vault.prune import (
     Policy,
     Removal,
     copy_living,
-    late_objects,
     plan_removal,
-    remove_snapshots,
-    remove_stored,
-    sweep_index,
+    remove_moved,
+    remove_unneeded,
 )
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
@@ -132,7 +130,7 @@ class Place:
 
     def snapshot(self, name: str) -> Path:
         """The file of a snapshot."""
-        return Path(snapshot_path(self.vault.root, name))
+        return Path(self.vault.root, snapshot_folder(name), name)
 
     def restored(self, target: Path, name: str = "latest") -> Path:
         """The tree as it is brought back below the target, with no fault."""
@@ -200,7 +198,12 @@ def objects(vault: Vault) -> dict[str, bytes]:
                 file = tar.extractfile(member)
                 assert file is not None
                 found[member.name] = file.read()
-    return found | {name: Path(object_path(vault.root, name)).read_bytes() for name, _ in stored(vault.root, OBJECTS)}
+    return found | {name: object_path(vault, name).read_bytes() for name, _ in stored(vault.root, OBJECTS)}
+
+
+def object_path(vault: Vault, name: str) -> Path:
+    """The file of a large object."""
+    return Path(vault.root, OBJECTS, name[:2], name)
 
 
 def stored_object(vault: Vault, content: Content) -> bytes:
@@ -213,7 +216,7 @@ def pack_of(vault: Vault, name: str) -> tuple[Path, int]:
     with ObjectIndex(vault) as index:
         for location in index.find(bytes.fromhex(name)):
             return Path(f"{vault.root}/{PACKS}/{location.pack[:2]}/{location.pack}"), location.offset
-    return Path(object_path(vault.root, name)), 0
+    return object_path(vault, name), 0
 
 
 def entries(vault: Vault, name: str = "latest") -> list[Entry]:
@@ -269,44 +272,35 @@ def plan(vault: Vault, policy: Policy, unused: float = 0.1) -> Iterator[tuple[Na
         yield named, removal
 
 
-def remove(vault: Vault, named: NamedObjects, removal: Removal, packs: Mapping[str, Sequence[str]]) -> list[Verdict]:
+def remove(
+    vault: Vault, named: NamedObjects, removal: Removal, moved: Mapping[str, Sequence[str]] | None = None
+) -> list[Verdict]:
     """Remove packs that were moved, or without any what nobody needs."""
     cancel = CancelToken()
     with alone(vault.root, cancel):
-        late = late_objects(vault, named, removal.read)
-        needed = {location.pack for digest in late for location in named.find(digest)}
-        verdicts: list[Verdict] = []
-        if not packs:
-            verdicts += remove_snapshots(vault.root, [*(one.name for one in removal.snapshots), *removal.partials])
-            large = [(digest.hex(), ()) for digest, _ in named.unnamed_large() if digest not in late]
-            verdicts += remove_stored(vault.root, OBJECTS, large, cancel)
-            packs = dict.fromkeys(removal.packs, ())
-        going = {name: successors for name, successors in packs.items() if name not in needed}
-        verdicts += remove_stored(vault.root, PACKS, going.items(), cancel)
-        sweep(vault.root)
-        sweep_index(vault.root)
-    named.forget(going)
-    return verdicts
+        if moved is None:
+            return list(remove_unneeded(vault, named, removal, cancel))
+        return list(remove_moved(vault, named, removal, moved, cancel))
 
 
 def copy(vault: Vault, named: NamedObjects, packs: Sequence[str]) -> Copied:
     """Copy the living objects of packs."""
     cancel = CancelToken()
     with writing(vault.root, cancel):
-        return copy_living(vault, [(name, named.living_records(name)) for name in packs], cancel)
+        return copy_living(vault, named, packs, cancel)
 
 
 def prune(vault: Vault, policy: Policy, unused: float = 0.1) -> list[Verdict]:
     """Remove what the policy does not keep, and what nobody names then."""
     with plan(vault, policy, unused) as (named, removal):
-        verdicts = remove(vault, named, removal, {})
-        if removal.rewrites:
-            copied = copy(vault, named, removal.rewrites)
+        verdicts = remove(vault, named, removal)
+        if rewrites := (*removal.rewrites, *removal.merges):
+            copied = copy(vault, named, rewrites)
             verdicts += copied.verdicts
             if copied.full is not None:
                 raise copied.full
             if copied.moved:
-                verdicts += remove(vault, named, removal, dict(copied.moved))
+                verdicts += remove(vault, named, removal, copied.moved)
         return verdicts
 
 

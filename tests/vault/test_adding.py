@@ -177,6 +177,15 @@ def test_a_damaged_snapshot_before_is_passed_over_and_named(place: Place) -> Non
     assert third.found.unchanged == 3
 
 
+def test_a_damaged_snapshot_without_a_good_one_is_named(place: Place) -> None:
+    """Where the only snapshot cannot be believed, everything is read, and it is said; other sources hear of it, too."""
+    only = place.add()
+    flip(place.snapshot(only.name), 100)
+    for added in (place.add(place.tree / "b"), place.add()):
+        assert (added.found.previous, added.found.damaged) == (None, (only.name,))
+        assert added.found.unchanged == 0
+
+
 def test_rehash_keeps_what_is_the_same(place: Place) -> None:
     """All is read again, nothing is stored; what came from the old objects stays."""
     first = place.settled_add()

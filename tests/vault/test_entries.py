@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,13 +15,13 @@ from hypothesis import strategies as st
 
 from tasks.crypto.scan import walk
 from tasks.vault.entries import (
-    Attributes,
     Content,
     Entry,
     FileEntry,
     FileFacts,
     FolderEntry,
     LinkEntry,
+    More,
     begin_file,
     content_tail,
     decode_entry,
@@ -70,30 +71,36 @@ values = st.binary(max_size=9).map(lambda value: base64.b64encode(value).decode(
 uids = st.integers(0, 2**32)
 
 
-def by_name(of: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[tuple[str, str], ...]]:
+def by_name(of: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, str]]:
     """Values by name, in the order of the names' bytes."""
-    return st.dictionaries(of, values, max_size=3).map(lambda d: tuple(sorted(d.items(), key=lambda i: i[0].encode())))
+    named = st.dictionaries(of, values, min_size=1, max_size=3)
+    return named.map(lambda found: dict(sorted(found.items(), key=lambda item: item[0].encode())))
 
 
-owners = st.none() | st.tuples(uids, uids, names, names)
-attributes = st.builds(Attributes, owners, by_name(names), by_name(st.sampled_from(["access", "default"])))
-groups = st.none() | st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)).map(
-    lambda pair: f"{pair[0]}:{pair[1]}"
-)
-marks = st.sampled_from([None, "changed", "unreadable"])
+ATTRIBUTES = {
+    "owner": st.tuples(uids, uids, names, names).map(list),
+    "xattrs": by_name(names),
+    "acl": by_name(st.sampled_from(["access", "default"])),
+}
+ids = st.integers(0, 2**64 - 1)
+GROUP_AND_MARK = {
+    "link": st.tuples(ids, ids).map(lambda pair: f"{pair[0]}:{pair[1]}"),
+    "mark": st.sampled_from(["changed", "unreadable"]),
+}
 
 
-def file_of(
-    path: bytes,
-    facts: FileFacts,
-    content: Content,
-    more: Attributes,
-    link: str | None,
-    mark: str | None,
-    good: Content | None,
-) -> FileEntry:
+def some_of(strategies: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Any of the keys, in their order, with their values; None if there is none."""
+    found = st.fixed_dictionaries({}, optional=strategies)
+    return found.map(lambda one: {key: one[key] for key in strategies if key in one} or None)
+
+
+attributes = some_of(ATTRIBUTES)
+
+
+def file_of(path: bytes, facts: FileFacts, content: Content, more: More | None, good: Content | None) -> FileEntry:
     """A file of the size of its content."""
-    return FileEntry(path, facts._replace(size_bytes=content.size_bytes), content, more, link, mark, good)
+    return FileEntry(path, facts._replace(size_bytes=content.size_bytes), content, more, good)
 
 
 @modest
@@ -101,7 +108,7 @@ def file_of(
     st.one_of(
         st.builds(FolderEntry, paths, modes, times, attributes),
         st.builds(LinkEntry, paths, times, paths, attributes),
-        st.builds(file_of, paths, facts, contents(), attributes, groups, marks, st.none() | contents()),
+        st.builds(file_of, paths, facts, contents(), some_of(ATTRIBUTES | GROUP_AND_MARK), st.none() | contents()),
     )
 )
 def test_every_entry_comes_back(entry: Entry) -> None:
@@ -122,7 +129,7 @@ def test_folders_and_links_are_written_in_that_form(entry: FolderEntry | LinkEnt
 @given(paths, facts, contents())
 def test_files_are_written_in_that_form(path: bytes, facts: FileFacts, content: Content) -> None:
     """The line of a file is its beginning, by the walk, and its tail, by the content; a tail is read alone, too."""
-    entry = file_of(path, facts, content, Attributes(), None, None, None)
+    entry = file_of(path, facts, content, None, None)
     mac = content.mac.encode() if content.mac else None
     tail = content_tail(content.object.encode(), content.zstd, mac, content.extents)
     assert begin_file(path_field(b"/" + path), entry.facts) + tail == line_of(entry)
@@ -180,11 +187,12 @@ def test_entries_are_written_in_one_form() -> None:
         b"f",
         FACTS,
         Content(OBJECT, 4, 5, MAC, ((0, 1), (3, 1))),
-        Attributes((0, 1, "root", "daemon"), (("user.a", "AA=="),), (("access", "AQ=="),)),
-        "1:2",
-        "changed",
+        {
+            "owner": [0, 1, "root", "daemon"], "xattrs": {"user.a": "AA=="}, "acl": {"access": "AQ=="}, "link": "1:2",
+            "mark": "changed",
+        },
         Content(OBJECT, 9, 3, MAC, ((1, 2),)),
-    )
+    )  # fmt: skip
     assert line_of(everything) == (
         b'{"path":"f","type":"file","mode":420,"owner":[0,1,"root","daemon"],"mtime_ns":1,"ctime_ns":2,"inode":3,'
         b'"size":4,%b,"xattrs":{"user.a":"AA=="},"acl":{"access":"AQ=="},"link":"1:2","mark":"changed",'

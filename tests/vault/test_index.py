@@ -436,7 +436,7 @@ def test_named_objects_are_there_or_missing(vault: Vault) -> None:
         index.list_all()
         assert [name for name, _ in index.missing()] == sorted([digest(BODIES[5]), digest(BODIES[3])])
         there = [*BODIES[:5], LARGE]
-        assert index.counts() == (6, sum(map(len, there)))
+        assert index.counts() == (6, sum(map(len, there)), 8)
         plant_object(vault, BODIES[5])
         index.list_all()
         assert list(index.missing()) == [(digest(BODIES[3]), 1)]

@@ -90,7 +90,7 @@ def test_a_partial_one_is_no_state_of_the_sources(place: Place) -> None:
     assert snapshot_names(place.vault.root) == [first.name]
     assert find_snapshot(place.vault, LATEST) == first.name
     with open_snapshot(place.vault, part) as opened:
-        assert (opened.header.sequence, opened.header.partial is not None) == (0, True)
+        assert (opened.header.sequence, opened.header.part > 0) == (0, True)
         assert opened.snapshot.totals.files == 1
     assert place.add().added.snapshot.header.sequence == first.added.snapshot.header.sequence + 1
 

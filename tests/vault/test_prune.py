@@ -22,7 +22,7 @@ from tasks.vault.add import SourceSelection, adding
 from tasks.vault.entries import Content
 from tasks.vault.errors import VaultBusy, VaultError, VaultUnwritable, Verdict
 from tasks.vault.format import OBJECTS, PACKS
-from tasks.vault.header import Header, Partial, Totals
+from tasks.vault.header import Header, Totals
 from tasks.vault.lookup import partial_names, snapshot_names
 from tasks.vault.named import NamedObjects
 from tasks.vault.packs import stored
@@ -43,6 +43,7 @@ from tests.support.vaults import (
     prune,
     put,
     remove,
+    restore,
     small_disk,
     stored_object,
 )
@@ -58,7 +59,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def snapshot(time: datetime, sequence: int, source: bytes = b"/x") -> Snapshot:
-    return Snapshot(Header("0" * 32, f"{sequence:016x}", time, sequence, (source,)), Totals(0, 0, 0), "")
+    return Snapshot(Header("0" * 32, f"{sequence:016x}", time, sequence, (source,)), "", Totals(0, 0, 0))
 
 
 def kept(times: list[datetime], policy: Policy) -> list[datetime]:
@@ -215,6 +216,27 @@ def test_few_dead_bytes_stay(place: Place) -> None:
         assert 0 < most - removal.freed_bytes <= 0.2 * whole
 
 
+def test_many_small_packs_are_merged(place: Place) -> None:
+    """A pack is left by each nightly run: the tenth that is small is merged with the others, and no large one is."""
+    for number in range(5):
+        place.put(f"large/{number}", os.urandom(1_000_000))
+    (large,) = place.settled_add().packs
+    small = {large}
+    for number in range(9):
+        place.put(f"nightly/{number}")
+        small |= set(place.settled_add().packs)
+    assert len(small) == 10
+    assert [one.kind for one in prune(place.vault, LAST)] == ["snapshot"] * 9
+    place.put("nightly/9")
+    small |= set(place.settled_add().packs)
+    verdicts = prune(place.vault, LAST)
+    ((new, _),) = [(one.name, one.size_bytes) for one in verdicts if one.status == "ok"]
+    assert packs_of(place) == {large, new}
+    assert {one.name for one in verdicts if (one.kind, one.status) == ("pack", "removed")} == small - {large}
+    is_as_kept(place)
+    assert prune(place.vault, LAST) == []
+
+
 def test_a_damaged_object_stays_and_is_named(place: Place) -> None:
     """Its pack is not removed; its other objects are safe, and once it is stored again the pack goes."""
     old = half_dead(place)
@@ -294,7 +316,7 @@ def test_partial_snapshots_go_when_a_whole_one_has_overtaken_them(place: Place, 
     created = datetime(2020 if kind in {"overtaken", "living"} else 2099, 1, 1, tzinfo=UTC)
     run, sources = "0123456789abcdef", (bytes(place.tree),)
     lines = [renamed(place, 1, digest(body).hex(), len(body) - 16)]
-    part = craft(place.vault, lines, partial=Partial(run, 1), created=created, sources=sources, totals=(1, 1, 25))
+    part = craft(place.vault, lines, partial=(run, 1), created=created, sources=sources, totals=(1, 1, 25))
     if kind == "damaged":
         flip(place.root / "partials" / part, 40)
     if kind == "living":
@@ -338,14 +360,14 @@ def test_a_snapshot_that_comes_in_between_keeps_its_objects(place: Place) -> Non
         assert dead in removal.packs
         assert old in removal.rewrites
         lines = [renamed(place, 1, first, len(body) - 16), renamed(place, 2, large, (1 << 20) - 8), line_of(dying)]
-        craft(place.vault, lines[:1], partial=Partial("0123456789abcdef", 1), totals=(1, 1, len(body) - 16))
+        craft(place.vault, lines[:1], partial=("0123456789abcdef", 1), totals=(1, 1, len(body) - 16))
         craft(place.vault, lines[1:2], sequence=98, totals=(1, 1, (1 << 20) - 8))
-        gone = {one.name for one in remove(place.vault, index, removal, {})}
+        gone = {one.name for one in remove(place.vault, index, removal)}
         assert not gone & {dead, large}
         craft(place.vault, lines[2:], sequence=99, totals=(1, 1, dying.facts.size_bytes))
         copied = copy(place.vault, index, removal.rewrites)
-        assert old in dict(copied.moved)
-        assert old not in {one.name for one in remove(place.vault, index, removal, dict(copied.moved))}
+        assert old in copied.moved
+        assert old not in {one.name for one in remove(place.vault, index, removal, copied.moved)}
     assert place.faults() == {}
 
 
@@ -358,7 +380,7 @@ def test_beside_a_run_that_adds_nothing_is_removed(place: Place, monkeypatch: py
             copied = copy(place.vault, index, removal.rewrites)
             assert copied.moved
             with pytest.raises(VaultBusy, match="in use by another threadmill"):
-                remove(place.vault, index, removal, {})
+                remove(place.vault, index, removal)
             with pytest.raises(VaultBusy), plan(place.vault, LAST):
                 pass
         assert addition.add_snapshot(1, CancelToken()).snapshot.totals.entries > 0
@@ -374,10 +396,9 @@ def test_pruning_ends_when_cancelled(place: Place) -> None:
     cancel = CancelToken()
     cancel.cancel()
     with plan(place.vault, LAST) as (index, removal):
-        remove(place.vault, index, removal, {})
-        records = [(name, index.living_records(name)) for name in removal.rewrites]
+        remove(place.vault, index, removal)
         with pytest.raises(Cancelled):
-            copy_living(place.vault, records, cancel)
+            copy_living(place.vault, index, removal.rewrites, cancel)
     with NamedObjects(place.vault) as index, pytest.raises(Cancelled):
         plan_removal(place.vault, LAST, lambda _: 0, index, cancel)
     assert place.faults() == {}
@@ -410,9 +431,9 @@ def test_on_a_full_disk_whole_packs_go_first(tmp_path: Path) -> None:
                 file.write(bytes(4096))
                 file.flush()
         with plan(place.vault, LAST) as (index, removal):
-            remove(place.vault, index, removal, {})
+            remove(place.vault, index, removal)
             copied = copy(place.vault, index, removal.rewrites)
-            assert (copied.moved, copied.verdicts) == ((), ())
+            assert (copied.moved, copied.verdicts) == ({}, ())
             assert copied.full is not None
         assert place.faults() == {}
         ballast.unlink()
@@ -496,6 +517,50 @@ for line in sys.stdin:
     print(pid, flush=True)
     print(os.waitpid(pid, 0)[1], flush=True)
 """
+
+
+def write_until(stop: Path, place: Place, tree: Path) -> None:
+    turn = 0
+    while not stop.exists():
+        for number in range(turn % 3, 12, 2):
+            (tree / f"{number}").write_bytes(os.urandom(300))
+        # Objects that both writers have, and that neither has for long.
+        (tree / "both").write_bytes(b"%d" % (turn // 2))
+        place.add(tree)
+        turn += 1
+        # Removing waits for a moment in which nobody writes.
+        time.sleep(0.02)
+
+
+def test_two_writers_beside_a_prune(place: Place) -> None:
+    """Packs that are rewritten, merged and removed meanwhile cost neither of them an object."""
+    stop, target = place.tree / "stop", place.root.with_name("target")
+    trees, writers = [place.tree.with_name(name) for name in ("one", "two")], []
+    for tree in trees:
+        tree.mkdir()
+        pid = os.fork()
+        if pid == 0:
+            with suppress(BaseException):
+                write_until(stop, place, tree)
+                os._exit(0)
+            os._exit(1)
+        writers.append(pid)
+    try:
+        for _ in range(8):
+            prune(place.vault, LAST, 0)
+            time.sleep(0.05)
+    finally:
+        stop.touch()
+        ended = [os.waitpid(pid, 0)[1] for pid in writers]
+    assert ended == [0, 0]
+    prune(place.vault, LAST, 0)
+    assert place.faults() == {}
+    names = snapshot_names(place.vault.root)
+    assert len(names) == 2
+    for name in names:
+        assert restore(place.vault, name, target) == []
+    for tree in trees:
+        assert everything(Path(f"{target}{tree}")) == everything(tree)
 
 
 @pytest.mark.slow

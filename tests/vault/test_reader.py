@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry, decode_entry
-from tasks.vault.format import Json, encode_line, object_path
-from tasks.vault.header import Partial
+from tasks.vault.format import Json, encode_line
 from tasks.vault.packs import END
 from tasks.vault.vault import Vault, init_vault
 from tests.support import vault_reader
@@ -24,10 +23,12 @@ from tests.support.crafted import craft, flip, line_of, put_in_place
 from tests.support.crypto_fakes import SECRET, modest, needs_openssl
 from tests.support.packed import digest, member, object_of, pack_path, plant, plant_object, put_pack, sidecar_path
 from tests.support.vault_reader import Damaged, Reader
-from tests.support.vaults import OTHER, Place, make_place
+from tests.support.vaults import OTHER, Place, make_place, object_path
 from tests.vault.test_entries import (
+    ATTRIBUTES,
     FILE,
     FOLDER,
+    GROUP_AND_MARK,
     LINK,
     MAC,
     OBJECT,
@@ -35,10 +36,9 @@ from tests.vault.test_entries import (
     contents,
     facts,
     file_of,
-    groups,
-    marks,
     modes,
     paths,
+    some_of,
     times,
 )
 
@@ -213,12 +213,13 @@ def as_written(content: Content) -> Content:
 
 
 written = contents().map(as_written)
+more_of_file = some_of(ATTRIBUTES | GROUP_AND_MARK)
 
 
 @modest
 @given(
-    st.builds(file_of, paths, facts, written, attributes, groups, marks.filter(bool), st.none() | written)
-    | st.builds(file_of, paths, facts, written, attributes, groups, st.none(), st.none())
+    st.builds(file_of, paths, facts, written, more_of_file.filter(lambda more: "mark" in (more or {})), written)
+    | st.builds(file_of, paths, facts, written, more_of_file, st.none())
     | st.builds(FolderEntry, paths, modes, times, attributes)
     | st.builds(LinkEntry, paths, times, paths, attributes),
     st.integers(0, 400),
@@ -262,12 +263,12 @@ def test_snapshots_with_any_header_are_read(place: Place) -> None:
     header, (entry,) = reader(place).snapshot(sealed(place, sources=sources, frame=in_window(23)))
     assert (header["sources"], entry["path"]) == (["/a", "/a.b", {"hex": "2f622fff"}], b"f")
     assert reader(place).snapshot(sealed(place, sources=(b"/",)))
-    part = sealed(place, partial=Partial("ab" * 8, 12345))
+    part = sealed(place, partial=("ab" * 8, 12345))
     assert part == f"{'ab' * 8}-12345"
     assert reader(place).snapshot(part)[0]["part"] == 12345
     assert reader(place).names("partials") == [part]
     with pytest.raises(Damaged, match="more than files"):
-        reader(place).snapshot(craft(place.vault, [encode_line(FOLDER)], partial=Partial("cd" * 8, 1)))
+        reader(place).snapshot(craft(place.vault, [encode_line(FOLDER)], partial=("cd" * 8, 1)))
 
 
 @pytest.mark.parametrize(
@@ -419,7 +420,7 @@ def test_an_object_is_taken_from_any_place(place: Place) -> None:
     plant_object(place.vault, body)
     assert reader(place).content(one) == b"first"
     assert damaged
-    Path(object_path(place.vault.root, one["object"])).write_bytes(body + b"?")
+    object_path(place.vault, one["object"]).write_bytes(body + b"?")
     with pytest.raises(Damaged, match="too long"):
         reader(place).content(one)
 

@@ -10,7 +10,6 @@ import pytest
 
 from tasks.crypto.secret import KeyFile, Secret, write_key_file
 from tasks.vault.errors import NoVault, OtherFormat, VaultError, WrongKey
-from tasks.vault.header import Partial
 from tasks.vault.lookup import open_or_recover, open_place
 from tasks.vault.vault import Vault, init_vault
 from tests.support.crafted import craft
@@ -82,7 +81,7 @@ def test_parts_of_a_first_run_tell_what_it_was(vault: Vault) -> None:
     """A vault without any snapshot yet is recovered by what its first run made durable."""
     shutil.rmtree(Path(vault.root) / "snapshots")
     (Path(vault.root) / "snapshots").mkdir()
-    craft(vault, [], partial=Partial("0123456789abcdef", 1))
+    craft(vault, [], partial=("0123456789abcdef", 1))
     (Path(vault.root) / "packs" / "ab").mkdir()
     parameters(vault).unlink()
     opened, fault = open_or_recover(vault.root, SECRET)

@@ -22,27 +22,25 @@ from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.files import closed_after, open_new
 from tasks.vault.entries import FileFacts, begin_file, content_tail, path_field
-from tasks.vault.format import encode_line
 from tasks.vault.header import Header, Totals
 from tasks.vault.named import NamedObjects
 from tasks.vault.portions import RestorePlan, Wanted
 from tasks.vault.prune import Policy, plan_removal
-from tasks.vault.snapshots import SnapshotWriter, open_snapshot
+from tasks.vault.snapshots import open_snapshot, write_snapshot
 from tasks.vault.vault import open_vault
 from datetime import UTC, datetime
 from tests.support.crypto_fakes import peak_bytes
 
 vault, count = open_vault(sys.argv[1], KeyFile(sys.argv[2]).secret()), int(sys.argv[3])
 header = Header(vault.id, "0" * 16, datetime(2026, 1, 1, tzinfo=UTC), 1, (b"/x",))
+
+def line(number):
+    facts = FileFacts(0o644, number, number, number, 100)
+    digest = hashlib.sha256(b"%d" % number).hexdigest().encode()
+    return begin_file(path_field(b"/x/%09d" % number), facts) + content_tail(digest, None, None, None)
+
 with closed_after(open_new(f"{vault.root}/snapshots/{header.name}")) as descriptor:
-    written = SnapshotWriter(descriptor, vault)
-    written.put(encode_line(header.values()))
-    for number in range(count):
-        facts = FileFacts(0o644, number, number, number, 100)
-        digest = hashlib.sha256(b"%d" % number).hexdigest().encode()
-        written.put(begin_file(path_field(b"/x/%09d" % number), facts) + content_tail(digest, None, None, None))
-    written.put(encode_line(Totals(count, count, 100 * count).values()))
-    written.end()
+    write_snapshot(descriptor, vault, header, map(line, range(count)), Totals(count, count, 100 * count))
 cancel = CancelToken()
 with NamedObjects(vault) as objects, open_snapshot(vault, header.name) as opened, RestorePlan(opened, Wanted()) as plan:
     assert (plan.missing, plan.files, plan.size_bytes) == ((), count, 100 * count)

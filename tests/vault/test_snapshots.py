@@ -17,7 +17,7 @@ from tasks.vault import snapshots
 from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry
 from tasks.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
 from tasks.vault.format import Json, encode_line
-from tasks.vault.header import Header, Partial
+from tasks.vault.header import Header
 from tasks.vault.lookup import UNKNOWN, find_snapshot, partial_names, peek, read_snapshot, snapshot_names
 from tasks.vault.snapshots import MAC_BYTES, SKIPPABLE, OpenSnapshot, open_snapshot
 from tasks.vault.vault import init_vault, open_vault
@@ -315,7 +315,9 @@ ENTRIES: list[Entry] = [
     FileEntry(b"b", FACTS, Content("01" * 32, 4, 9, MAC)),
     FileEntry(b"c", FACTS, Content("02" * 32, 4, None, MAC, ((1, 2),))),
     FolderEntry(b'd"object":"', 0o755, 0),
-    FileEntry(b"e", FACTS, Content("03" * 32, 4, None, MAC), mark="changed", good=Content("04" * 32, 7, 3, MAC)),
+    FileEntry(
+        b"e", FACTS, Content("03" * 32, 4, None, MAC), more={"mark": "changed"}, good=Content("04" * 32, 7, 3, MAC)
+    ),
     LinkEntry(b"f", 0, b"x"),
     FileEntry(b'g"size":1,"object":"', FACTS, Content("05" * 32, 4, None, MAC)),
 ]
@@ -346,14 +348,14 @@ def test_parts_of_a_run_are_no_snapshots(place: Place) -> None:
         find_snapshot(place.vault, "latest")
     line = line_of(folder(b"x"))
     numbers = 10_000, 2, 1, 9_999
-    names = [craft(place.vault, [line], partial=Partial(RUN, number)) for number in numbers]
+    names = [craft(place.vault, [line], partial=(RUN, number)) for number in numbers]
     assert snapshot_names(place.vault.root) == []
     assert partial_names(place.vault.root) == [f"{RUN}-{number}" for number in ("0001", "0002", "9999", "10000")]
     with pytest.raises(NoSuchSnapshot, match="no snapshot yet"):
         find_snapshot(place.vault, "latest")
     assert find_snapshot(place.vault, names[1]) == names[1]
     with open_snapshot(place.vault, names[0]) as opened:
-        assert opened.header.partial == Partial(RUN, 10_000)
+        assert (opened.header.id, opened.header.part) == (RUN, 10_000)
         assert opened.header == peek(place.vault.root, names[0])
         assert opened.snapshot.totals.entries == 1
         assert list(opened.lines()) == [line]
@@ -363,7 +365,7 @@ def test_parts_of_a_run_are_no_snapshots(place: Place) -> None:
 
 def test_a_part_is_never_taken_for_a_snapshot(place: Place) -> None:
     """Nor a snapshot for a part, nor one part for another, whatever name its file is given."""
-    part, other = (craft(place.vault, [], partial=Partial(RUN, number)) for number in (1, 2))
+    part, other = (craft(place.vault, [], partial=(RUN, number)) for number in (1, 2))
     whole = craft(place.vault, [])
     for name, content in ((whole, part), (part, whole), (part, other)):
         before = place.snapshot(name).read_bytes()
@@ -373,7 +375,7 @@ def test_a_part_is_never_taken_for_a_snapshot(place: Place) -> None:
         assert peek(place.vault.root, name) == UNKNOWN
         place.snapshot(name).write_bytes(before)
     for header in ({"sequence": 1}, {"part": 0}, {"part": True}, {"part": 10**9}, {"run": "x"}, {"id": RUN}):
-        bad = craft(place.vault, [], partial=Partial(RUN, 3), header=header)
+        bad = craft(place.vault, [], partial=(RUN, 3), header=header)
         with pytest.raises(SnapshotInvalid):
             read_snapshot(place.vault, bad)
 

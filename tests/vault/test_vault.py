@@ -23,7 +23,7 @@ from tasks.crypto.ciphers import ENCRYPTORS, derive
 from tasks.crypto.secret import Secret
 from tasks.vault import locks
 from tasks.vault.errors import NoVault, OtherFormat, VaultChanged, VaultError, WrongKey
-from tasks.vault.format import VaultKey, encode_line, encode_mac
+from tasks.vault.format import VaultKey, encode_line
 from tasks.vault.vault import SUITE, init_vault, is_vault, open_vault
 from tests.support.crafted import flip, put_in_place
 from tests.support.crypto_fakes import SECRET, modest, needs_openssl, openssl, run_python, vectors, without_root_rights
@@ -121,7 +121,7 @@ def test_a_mac_of_pieces_is_the_mac_of_the_whole(pieces: list[bytes]) -> None:
     whole, fed = b"".join(pieces), key.content_macs()
     for piece in pieces:
         fed.update(memoryview(piece))
-    assert fed.digest() == key.content_mac(*pieces) == key.content_mac(memoryview(whole))
+    assert fed.finalize()[:16] == key.content_mac(*pieces) == key.content_mac(memoryview(whole))
     assert key.salt_of(memoryview(whole)) == key.salt_of(whole) == keyed("salt", whole)[:8]
 
 
@@ -254,6 +254,33 @@ def test_another_vaults_parameters_do_not_fit(root: Path, tmp_path: Path) -> Non
     assert open_vault(str(root), SECRET).id == other.id
 
 
+def mac_line(mac: str) -> bytes:
+    """The last line of `vault.json`."""
+    return b'{"hmac_sha256":"%b"}\n' % mac.encode()
+
+
+def test_the_mac_has_a_line_of_one_form(root: Path) -> None:
+    """Without the key, too, when it cannot be checked."""
+    path = root / "vault.json"
+    begin, _, line = path.read_bytes().rpartition(b"}\n{")
+    begin, line = begin + b"}\n", b"{" + line
+    assert len(line) == 83
+    for other in (
+        line[:-1],
+        line + b"\n",
+        line.upper(),
+        line.replace(b":", b": "),
+        b" " + line,
+        b"",
+        line[:70] + line[71:],
+    ):
+        path.write_bytes(begin + other)
+        with pytest.raises(VaultChanged, match="is not JSON"):
+            open_vault(str(root), None)
+    path.write_bytes(begin + line)
+    assert open_vault(str(root), None).id
+
+
 def sealed(**changes: object) -> bytes:
     """A `vault.json` with a MAC that fits."""
     values: dict[str, object] = {
@@ -263,7 +290,7 @@ def sealed(**changes: object) -> bytes:
     line = encode_line({k: v for k, v in (values | changes).items() if v != "absent"})  # type: ignore[misc]
     mac = VaultKey(SECRET, ID).parameters_mac()
     mac.update(line)
-    return line + encode_mac(mac.hexdigest())
+    return line + mac_line(mac.hexdigest())
 
 
 @pytest.mark.parametrize(
@@ -294,10 +321,10 @@ def test_another_format_is_named(root: Path, version: int) -> None:
 
 def test_the_mac_of_a_snapshot_is_none_of_the_parameters(root: Path) -> None:
     """A line under the key of snapshots is no `vault.json`, although it has the key check."""
-    line = sealed()[: -len(encode_mac("0" * 64))]
+    line = sealed()[: -len(mac_line("0" * 64))]
     mac = VaultKey(SECRET, ID).mac()
     mac.update(line)
-    (root / "vault.json").write_bytes(line + encode_mac(mac.hexdigest()))
+    (root / "vault.json").write_bytes(line + mac_line(mac.hexdigest()))
     with pytest.raises(VaultChanged, match="its MAC does not fit"):
         open_vault(str(root), SECRET)
 
@@ -322,12 +349,12 @@ def test_what_is_no_vault(tmp_path: Path) -> None:
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / "tmp").symlink_to(tmp_path / "full")
     for name, why, what in (
-        ("full", "neither empty", "is no vault"),
+        ("full", "in a folder that is empty", "is no vault"),
         ("full/x", "not a folder", "is not a folder"),
         ("a/b", "folder above", "is not there"),
-        ("odd", "neither empty", "is no vault"),
-        ("users", "neither empty", "is no vault"),
-        ("linked", "neither empty", "is no vault"),
+        ("odd", "in a folder that is empty", "is no vault"),
+        ("users", "in a folder that is empty", "is no vault"),
+        ("linked", "in a folder that is empty", "is no vault"),
     ):
         with pytest.raises(NoVault, match=why):
             init_vault(str(tmp_path / name), SECRET)

@@ -14,8 +14,7 @@ from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.vault import packs
 from tasks.vault.errors import VaultError, VerdictKind
-from tasks.vault.format import INDEX, PACKED_BYTES, object_path
-from tasks.vault.header import Partial
+from tasks.vault.format import INDEX, PACKED_BYTES
 from tasks.vault.locks import running
 from tasks.vault.named import NamedObjects
 from tasks.vault.prune import Policy
@@ -29,6 +28,7 @@ from tests.support.vaults import (
     files,
     leaks,
     make_place,
+    object_path,
     pack_of,
     prune,
     restore,
@@ -74,7 +74,7 @@ def gives_nothing(place: Place, path: Path, status: str) -> str:
 
 def large_of(place: Place, name: str) -> Path:
     """The file of the large object."""
-    return Path(object_path(place.vault.root, place.content_of(name, place.tree / "large").object))
+    return object_path(place.vault, place.content_of(name, place.tree / "large").object)
 
 
 def test_a_whole_vault_has_no_fault(place: Place) -> None:
@@ -369,7 +369,7 @@ def test_partial_snapshots_are_checked_as_whole_ones(small: Place) -> None:
     """Their objects are needed; a damaged one is a fault, and is no newest snapshot."""
     newest = known(small, "newest")
     entry = next(one for one in files(small.vault) if one.path.endswith(b"/a"))
-    part = craft(small.vault, [line_of(entry)], partial=Partial("0123456789abcdef", 1), totals=(1, 1, 31))
+    part = craft(small.vault, [line_of(entry)], partial=("0123456789abcdef", 1), totals=(1, 1, 31))
     assert small.faults(newest) == {}
     assert ("snapshot", part, "ok") in {(one.kind, one.name, one.status) for one in verify(small.vault)}
     small.snapshot(newest.name).unlink()

@@ -1,27 +1,30 @@
-"""A census of a vault: the objects that decoding every entry would find, and when they were verified."""
+"""The state of a vault: the objects that decoding every entry would find, and when they were verified."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from db.history import History
+from flows.jobs.vault import VaultState, look_at_vault
 from tasks.crypto.secret import KeyFile
-from tasks.vault.census import take_census
 from tasks.vault.entries import Content, FileEntry, FileFacts
-from tasks.vault.format import INDEX, OBJECTS, PACKS
-from tasks.vault.header import Partial
+from tasks.vault.format import INDEX, PACKED_BYTES, PACKS
 from tasks.vault.lookup import snapshot_names
 from tasks.vault.packs import stored
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.vault import Vault, open_vault
 from tests.support.commands import Command
 from tests.support.crafted import craft, line_of
-from tests.support.packed import pack_path
+from tests.support.packed import pack_path, plant_object
 from tests.support.vaults import settle
+
+Look = Callable[..., VaultState]
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -53,42 +56,58 @@ def contents(vault: Vault) -> dict[str, Content]:
     return found
 
 
-def test_what_snapshots_name_is_counted(vault: Vault) -> None:
+@pytest.fixture
+def look(vault: Vault, key_file: Path, monkeypatch: pytest.MonkeyPatch) -> Look:
+    """The state of the vault, with these proofs on record, and no run."""
+    history = History(f"sqlite:///{vault.root}.sqlite")
+
+    def look(*proofs: tuple[str, datetime]) -> VaultState:
+        monkeypatch.setattr(History, "proven", lambda *_: iter(proofs))
+        return look_at_vault(vault.root, str(key_file), history)
+
+    return look
+
+
+def test_what_snapshots_name_is_counted(vault: Vault, look: Look) -> None:
     """In packs or not, also without the indexes of packs; what no snapshot names is no object of the vault."""
     named = contents(vault)
     for _ in range(2):
-        taken = take_census(vault, ())
-        assert (taken.objects, taken.missing) == (len(named), 0)
-        # The object that nobody names is a file of its own.
-        assert (taken.packs, taken.never_proven) == (2, 3)
+        taken = look()
+        assert (taken.objects, taken.complaints) == (len(named), ())
+        # The object that nobody names is a file of its own, and is never verified.
+        assert (taken.packs, taken.never_proven) == (2, 2)
         assert taken.stored_bytes == sum(one.stored_bytes for one in named.values())
-        assert (taken.snapshots, taken.partial, taken.damaged, taken.oldest_proof) == (2, 0, (), None)
-        assert taken.newest is not None
-        assert taken.newest.header.sequence == 2
+        assert (taken.snapshots, taken.partial, taken.oldest_proof) == (2, 0, None)
+        assert taken.newest_sequence == 2
         shutil.rmtree(f"{vault.root}/{INDEX}", ignore_errors=True)
 
 
-def test_what_is_missing_is_counted(vault: Vault) -> None:
+def test_what_is_missing_is_counted(vault: Vault, look: Look) -> None:
     """All that a pack had, once; with the last good content of entries, and what partial snapshots name."""
     first, second = (name for name, _ in stored(vault.root, PACKS))
     pack_path(vault, first).unlink()
     pack_path(vault, second).unlink()
     named = contents(vault)
     entry = FileEntry(b"x", FileFacts(0, 0, 0, 0, 9), Content("ab" * 32, 9), good=Content("cd" * 32, 8))
-    craft(vault, [line_of(entry)], partial=Partial("0123456789abcdef", 1), totals=(1, 1, 9))
-    taken = take_census(vault, ())
-    assert (taken.objects, taken.stored_bytes, taken.missing) == (0, 0, len(named) + 2)
+    craft(vault, [line_of(entry)], partial=("0123456789abcdef", 1), totals=(1, 1, 9))
+    taken = look()
+    gone = f"vault {vault.root}: objects that snapshots name and that are gone: {len(named) + 2}"
+    assert (taken.objects, taken.stored_bytes, taken.complaints) == (0, 0, (gone,))
     assert (taken.snapshots, taken.partial) == (2, 1)
 
 
-def test_the_first_that_was_stored_and_never_proven_is_told(vault: Vault) -> None:
+def test_the_first_that_was_stored_and_never_proven_is_told(vault: Vault, look: Look) -> None:
     """By its file's time, whatever those that were proven have for one; a proof of what is not there counts nothing."""
-    (first, second), ((large, _),) = (name for name, _ in stored(vault.root, PACKS)), stored(vault.root, OBJECTS)
+    first, second = (name for name, _ in stored(vault.root, PACKS))
     for name, days in ((first, 0), (second, 1)):
         time_s = (LONG_AGO + timedelta(days=days)).timestamp()
         os.utime(pack_path(vault, name), (time_s, time_s))
     proofs = [(name, LONG_AGO + timedelta(days=9)) for name in (first, "ff" * 32)]
-    taken = take_census(vault, proofs)
+    taken = look(*proofs)
     assert (taken.oldest_proof, taken.unproven_since) == (LONG_AGO + timedelta(days=9), LONG_AGO + timedelta(days=1))
-    assert taken.never_proven == 2
-    assert take_census(vault, ((name, LONG_AGO) for name in (first, second, large))).unproven_since is None
+    assert taken.never_proven == 1
+    large = plant_object(vault, b"Salted__" + bytes(PACKED_BYTES))
+    entry = FileEntry(b"x", FileFacts(0, 0, 0, 0, PACKED_BYTES - 8), Content(large, PACKED_BYTES - 8))
+    craft(vault, [line_of(entry)], partial=("0123456789abcdef", 1), totals=(1, 1, PACKED_BYTES - 8))
+    assert look(*((name, LONG_AGO) for name in (first, second))).never_proven == 1
+    assert look(*((name, LONG_AGO) for name in (first, second, large))).unproven_since == LONG_AGO
