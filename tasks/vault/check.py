@@ -17,15 +17,14 @@ from tasks.vault.packs import (
     LONGEST_PACK,
     RECORD,
     ZEROS,
-    folder,
+    members,
     opened_stored,
     padding,
-    parse_header,
     read_sidecar,
 )
 from tasks.vault.vault import Vault
 
-_PIECE_BYTES = 4 << 20
+_PIECE_BYTES = 1 << 20
 # Where a piece cannot be read, its sectors are tried one by one.
 _SECTOR = 4096
 _UNREADABLE = "it cannot be read everywhere"
@@ -51,105 +50,73 @@ def check_pack(vault: Vault, name: str, cancel: CancelToken) -> PackFacts:
 
     Raises ObjectMissing, VaultChanged (something else is in its place), VaultError or Cancelled.
     """
+    faults: list[str] = []
+    whole: list[bytes] = []
+    bad: set[bytes] = set()
+    records: list[bytes] = []
     with opened_stored(vault.root, PACKS, name) as (descriptor, length):
         if length > LONGEST_PACK:
             raise VaultChanged(vault.root, f"pack {name} is longer than a pack can be: {length:,} bytes")
-        check = _PackCheck(descriptor, length, cancel)
-        check.run()
-    if check.hasher.hexdigest() != name:
-        check.faults.append("its bytes do not fit its name")
-    with suppress(OSError), folder(vault.root, INDEX) as index:
-        records = read_sidecar(index, name, length)
-        if records is not None and records != b"".join(sorted(check.records)):
-            check.bad |= {digest for digest, _, _ in RECORD.iter_unpack(records)}.difference(check.members)
-            if not check.faults:
-                check.faults.append(f"its index does not fit it; remove {INDEX}/{name}")
-    return PackFacts(name, length, tuple(check.members), tuple(sorted(check.bad)), tuple(check.faults))
-
-
-class _PackCheck:
-    """Reads a pack to the end that it had when it was opened."""
-
-    def __init__(self, descriptor: int, length: int, cancel: CancelToken) -> None:
-        self.records: list[bytes] = []
-        self.members: list[bytes] = []
-        self.bad: set[bytes] = set()
-        self.faults: list[str] = []
-        self.hasher = hashlib.sha256()
-        self._descriptor = descriptor
-        self._length = length
-        self._cancel = cancel
-        self._stray = 0
-        self._view = memoryview(bytearray(min(length, _PIECE_BYTES)))
-        # The part of the buffer that is not checked yet, and the place in the pack that comes after it.
-        self._begin = self._end = self._at = 0
-
-    def run(self) -> None:
-        """Check header after header; a block that is none is passed over."""
-        while (left := self._fill(len(END) + 1)) >= BLOCK:
-            if left == len(END) and self._view[self._begin : self._end] == END:
-                self._begin = self._end
-                break
-            found = parse_header(bytes(self._view[self._begin : self._begin + BLOCK]))
-            if found is None:
-                self._stray += BLOCK
-                self._begin += BLOCK
-            else:
-                self._member(*found)
-        else:
-            self.faults.append("it has another end than a pack")
-        if self._stray:
-            self.faults.append(f"{self._stray:,} of its bytes are of no object")
-
-    def _member(self, digest: bytes, size: int) -> None:
-        end = BLOCK + size + padding(size)
-        left = self._fill(end)
-        header_at, self._begin = self._begin, self._begin + BLOCK
-        if left < BLOCK + size:
+        pack, pack_name = _read_pack(descriptor, length, faults, cancel)
+    end = stray = 0
+    for digest, at, size in members(lambda at: bytes(pack[at : at + BLOCK]), len(pack)):
+        body, zeros = pack[at : at + size], pack[at + size : at + size + padding(size)]
+        if len(body) < size:
             # It is cut, or was planted.
-            self.bad.add(digest)
-            return
-        self.records.append(RECORD.pack(digest, (self._at - left) // BLOCK, size))
-        body = self._view[self._begin : self._begin + size]
+            bad.add(digest)
+            continue
+        records.append(RECORD.pack(digest, at // BLOCK - 1, size))
         if hashlib.sha256(body).digest() == digest:
-            self.members.append(digest)
+            whole.append(digest)
         else:
-            self.bad.add(digest)
-        self._begin = min(header_at + end, self._end)
-        zeros = bytes(self._view[header_at + BLOCK + size : self._begin])
-        if zeros != ZEROS[: len(zeros)]:
-            self._stray += len(zeros)
+            bad.add(digest)
+        stray += at - BLOCK - end + (len(zeros) if zeros != ZEROS[: len(zeros)] else 0)
+        end = at + size + len(zeros)
+    has_end = pack[end:][-len(END) :] == END
+    stray += len(pack) - end - (len(END) if has_end else 0)
+    if not has_end:
+        faults.append("it has another end than a pack")
+    if stray:
+        faults.append(f"{stray:,} of its bytes are of no object")
+    if pack_name != name:
+        faults.append("its bytes do not fit its name")
+    named = read_sidecar(vault.root, name, length)
+    if named is not None and named != b"".join(sorted(records)):
+        bad |= {digest for digest, _, _ in RECORD.iter_unpack(named)}.difference(whole)
+        if not faults:
+            faults.append(f"its index does not fit it; remove {INDEX}/{name}")
+    return PackFacts(name, length, tuple(whole), tuple(sorted(bad)), tuple(faults))
 
-    def _fill(self, wanted: int) -> int:
-        """Have so many bytes in the buffer, or all that are left; the number of them."""
-        if self._end - self._begin < wanted and self._at < self._length:
-            left = self._end - self._begin
-            self._view[:left] = self._view[self._begin : self._end]
-            self._begin, self._end = 0, left
-            while self._at < self._length and self._end < len(self._view):
-                if self._cancel.cancelled:
-                    raise Cancelled
-                piece = self._view[self._end :][: self._length - self._at]
-                count = self._read(piece)
-                if not count:
-                    self._length = self._at
-                self.hasher.update(piece[:count])
-                self._end += count
-                self._at += count
-        return self._end - self._begin
 
-    def _read(self, piece: memoryview) -> int:
-        """Read on. A sector that cannot be read is taken for zeros, so that it costs the objects in it only."""
-        sector = piece[: _SECTOR - self._at % _SECTOR]
-        try:
-            return os.preadv(self._descriptor, [piece], self._at)
-        except OSError:
-            with suppress(OSError):
-                return os.preadv(self._descriptor, [sector], self._at)
-        sector[:] = bytes(len(sector))
-        if _UNREADABLE not in self.faults:
-            self.faults.append(_UNREADABLE)
-        return len(sector)
+def _read_pack(descriptor: int, length: int, faults: list[str], cancel: CancelToken) -> tuple[memoryview, str]:
+    """The bytes of a pack, and the name that fits them.
+
+    A sector that cannot be read is taken for zeros, so that it costs the objects in it only.
+    """
+    pack = memoryview(bytearray(length))
+    hasher = hashlib.sha256()
+    at = 0
+    while at < length:
+        if cancel.cancelled:
+            raise Cancelled
+        count = _read(descriptor, pack[at : at + _PIECE_BYTES], at)
+        if count is None:
+            count = min(_SECTOR - at % _SECTOR, length - at)
+            if _UNREADABLE not in faults:
+                faults.append(_UNREADABLE)
+        if not count:
+            break
+        hasher.update(pack[at : at + count])
+        at += count
+    return pack[:at], hasher.hexdigest()
+
+
+def _read(descriptor: int, piece: memoryview, at: int) -> int | None:
+    """Read a piece, or else its first sector; None if that cannot be read either."""
+    for room in (piece, piece[: _SECTOR - at % _SECTOR]):
+        with suppress(OSError):
+            return os.preadv(descriptor, [room], at)
+    return None
 
 
 def check_object(vault: Vault, name: str, cancel: CancelToken) -> int:

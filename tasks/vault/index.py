@@ -5,10 +5,8 @@ It is loaded from the sidecars of all packs. A sidecar has no MAC, so a place is
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
-import stat
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -16,20 +14,9 @@ from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import Any, NamedTuple, Self
 
-from tasks.files import closed_after
-from tasks.vault.errors import ObjectMissing, ScratchFull, VaultChanged, VaultError
-from tasks.vault.format import INDEX, OBJECTS, PACKED_BYTES, PACKS
-from tasks.vault.packs import (
-    BLOCK,
-    LONGEST_PACK,
-    RECORD,
-    folder,
-    open_stored,
-    read_sidecar,
-    scan_headers,
-    stored,
-    write_sidecar,
-)
+from tasks.vault.errors import ScratchFull, VaultChanged, VaultError
+from tasks.vault.format import OBJECTS, PACKED_BYTES, PACKS
+from tasks.vault.packs import BLOCK, RECORD, open_stored, opened_stored, read_sidecar, scan_pack, stored, write_sidecar
 from tasks.vault.vault import Vault
 
 # Rows go to SQLite so many at a time.
@@ -43,7 +30,7 @@ _PIECE_BYTES = 1 << 20
 # sorted, so that each fills the tree from left to right.
 _MEMBERS = f"""CREATE TABLE member (digest BLOB, pack INTEGER, block INTEGER, length INTEGER,
     PRIMARY KEY (digest, pack, block), CHECK (pack < 0 OR length <= {PACKED_BYTES})) WITHOUT ROWID"""
-_FIND = "SELECT pack, block, length FROM member WHERE digest = ? AND pack >= 0"
+FIND = "SELECT pack, block, length FROM member WHERE digest = ? AND pack >= 0"
 _HAS = "SELECT 1 FROM member WHERE digest = ? AND length = ? LIMIT 1"
 
 
@@ -100,14 +87,7 @@ class ObjectIndex:
             there = dict(stored(self._root, PACKS))
             if not self._sizes.items() <= there.items() or (fix and self._bare):
                 self._forget()
-            new = [one for one in there.items() if one[0] not in self._sizes]
-            if not new:
-                return
-            try:
-                with folder(self._root, INDEX) as index:
-                    self._load(new, index, fix=fix)
-            except OSError:
-                self._load(new, None, fix=fix)
+            self._load([one for one in there.items() if one[0] not in self._sizes], fix=fix)
 
     def rescan(self) -> bool:
         """Load all packs anew by their headers, which no forged sidecar can hide; False if that was done already."""
@@ -117,30 +97,22 @@ class ObjectIndex:
             self._scanned = True
             packs, rebuilt = list(self._sizes.items()), list(self.rebuilt)
             self._forget()
-            self._load(packs, None, fix=False)
+            self._load(packs, fix=False)
             self.rebuilt[:] = rebuilt
             return True
 
     def find(self, digest: bytes) -> list[Location]:
         """The copies of an object in packs."""
-        try:
-            with self._lock:
-                return [self._location(*row) for row in self._connection.execute(_FIND, (digest,))]
-        except sqlite3.Error as error:
-            raise ScratchFull(str(error)) from None
+        with self._lock:
+            rows = self._query(FIND, digest)
+            return [Location(self._names[pack], (block + 1) * BLOCK, length) for pack, block, length in rows]
 
     def has(self, digest: bytes, stored_bytes: int) -> bool:
         """Whether there is an object of that length, in a pack or as a file of its own."""
-        try:
-            with self._lock:
-                if self._connection.execute(_HAS, (digest, stored_bytes)).fetchone() is not None:
-                    return True
-        except sqlite3.Error as error:
-            raise ScratchFull(str(error)) from None
-        name = digest.hex()
-        with suppress(OSError), folder(self._root, OBJECTS, name[:2]) as parent:
-            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            return stat.S_ISREG(status.st_mode) and status.st_size == stored_bytes
+        if self._query(_HAS, digest, stored_bytes):
+            return True
+        with suppress(VaultError), opened_stored(self._root, OBJECTS, digest.hex()) as (_, length):
+            return length == stored_bytes
         return False
 
     def same(self, digest: bytes, body: memoryview) -> bool:
@@ -150,7 +122,13 @@ class ObjectIndex:
                 with suppress(VaultError):
                     if self.read(location) == bytes(body):
                         return True
-        return len(body) > PACKED_BYTES and self._large_same(digest.hex(), body)
+        if len(body) > PACKED_BYTES:
+            with suppress(OSError, VaultError), opened_stored(self._root, OBJECTS, digest.hex()) as (file, length):
+                pieces = range(0, length, _PIECE_BYTES)
+                return length == len(body) and all(
+                    os.pread(file, _PIECE_BYTES, at) == bytes(body[at : at + _PIECE_BYTES]) for at in pieces
+                )
+        return False
 
     def read(self, location: Location) -> bytes:
         """A stretch of a pack, as far as the pack goes; nothing is checked. Raises VaultError."""
@@ -160,8 +138,6 @@ class ObjectIndex:
             # By a name, so that it stays open meanwhile.
             opened = self._pack(location.pack)
             return os.pread(opened.descriptor, location.length, location.offset)
-        except FileNotFoundError:
-            raise ObjectMissing(self._root, f"pack {location.pack} is missing") from None
         except OSError as error:
             raise VaultError(self._root, f"pack {location.pack} cannot be read: {error.strerror}") from None
         finally:
@@ -196,31 +172,24 @@ class ObjectIndex:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def _load(self, packs: Iterable[tuple[str, int]], index: int | None, *, fix: bool) -> None:
+    def _load(self, packs: Iterable[tuple[str, int]], *, fix: bool) -> None:
         for name, length in packs:
-            records = None if index is None else read_sidecar(index, name, length)
+            records = None if self._scanned else read_sidecar(self._root, name, length)
             if records is None:
-                records = self._scan(name, length, fix=fix)
+                records = self._rebuild(name, length, fix=fix)
             statement = f"INSERT OR IGNORE INTO member VALUES (?, {len(self._names)}, ?, ?)"  # noqa: S608 - a number
             self._sizes[name] = length
             self._names.append(name)
             self._insert(statement, RECORD.iter_unpack(records))
 
-    def _scan(self, name: str, length: int, *, fix: bool) -> bytes:
-        """The records of a pack by its headers; as far as it can be read, and none of a file that is no pack."""
-        found: list[bytes] = []
+    def _rebuild(self, name: str, length: int, *, fix: bool) -> bytes:
         self.rebuilt.append(name)
         self._bare |= not fix
-        with suppress(OSError):
-            descriptor, _ = open_stored(self._root, PACKS, name)
-            with closed_after(descriptor):
-                found.extend(scan_headers(descriptor, length if length <= LONGEST_PACK else 0))
-            if fix:
+        found = scan_pack(self._root, name, length)
+        if fix:
+            with suppress(OSError):
                 write_sidecar(self._root, name, length, found)
         return b"".join(found)
-
-    def _location(self, pack: int, block: int, length: int) -> Location:
-        return Location(self._names[pack], (block + 1) * BLOCK, length)
 
     def _forget(self) -> None:
         with _explained():
@@ -231,33 +200,26 @@ class ObjectIndex:
 
     def _pack(self, name: str) -> _Open:
         with self._lock:
-            opened = self._open.pop(name, None)
-            if opened is None:
+            if name not in self._open:
                 if len(self._open) >= _OPEN_PACKS:
-                    del self._open[next(iter(self._open))]
-                opened = self._open_pack(name)
-            # The least recently used one is first.
-            self._open[name] = opened
-            return opened
+                    self._open.clear()
+                try:
+                    opened = open_stored(self._root, PACKS, name)
+                except VaultError:
+                    # The process may have no more descriptors.
+                    if not self._open:
+                        raise
+                    self._open.clear()
+                    opened = open_stored(self._root, PACKS, name)
+                self._open[name] = _Open(opened[0])
+            return self._open[name]
 
-    def _open_pack(self, name: str) -> _Open:
+    def _query(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         try:
-            return _Open(open_stored(self._root, PACKS, name)[0])
-        except OSError as error:
-            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._open:
-                raise
-        self._open.clear()
-        return _Open(open_stored(self._root, PACKS, name)[0])
-
-    def _large_same(self, name: str, body: memoryview) -> bool:
-        with suppress(OSError):
-            descriptor, length = open_stored(self._root, OBJECTS, name)
-            with closed_after(descriptor):
-                pieces = range(0, length, _PIECE_BYTES)
-                return length == len(body) and all(
-                    os.pread(descriptor, _PIECE_BYTES, at) == bytes(body[at : at + _PIECE_BYTES]) for at in pieces
-                )
-        return False
+            with self._lock:
+                return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise ScratchFull(str(error)) from None
 
     def _insert(self, statement: str, rows: Iterator[tuple[object, ...]]) -> None:
         # An error of a snapshot that is read meanwhile must not leave a transaction open.

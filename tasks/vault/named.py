@@ -9,8 +9,8 @@ from datetime import datetime
 
 from tasks.vault.errors import NoSuchSnapshot, VaultError, VerdictKind
 from tasks.vault.format import OBJECTS, PACKS
-from tasks.vault.index import ObjectIndex
-from tasks.vault.packs import END, stored
+from tasks.vault.index import FIND, Location, ObjectIndex
+from tasks.vault.packs import BLOCK, END, stored
 from tasks.vault.snapshots import Authentic, open_snapshot
 from tasks.vault.vault import Vault
 
@@ -73,7 +73,7 @@ class NamedObjects(ObjectIndex):
 
     def is_named(self, digest: bytes) -> bool:
         """Whether a snapshot names an object."""
-        return any(self._rows("SELECT 1 FROM named WHERE digest = ?", (digest,)))
+        return bool(self._query("SELECT 1 FROM named WHERE digest = ?", digest))
 
     def unnamed_of(self, objects: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
         """Those of the objects that no snapshot has named so far."""
@@ -201,11 +201,11 @@ class NamedObjects(ObjectIndex):
         self._open.clear()
 
     def _places(self, digest: bytes) -> list[tuple[int, int, int]]:
-        return list(self._rows("SELECT pack, block, length FROM member WHERE digest = ? AND pack >= 0", (digest,)))
+        return self._query(FIND, digest)
 
     def _body(self, digest: bytes, pack: int, block: int, length: int) -> bytes | None:
         with suppress(VaultError):
-            body = self.read(self._location(pack, block, length))
+            body = self.read(Location(self._names[pack], (block + 1) * BLOCK, length))
             if len(body) == length and hashlib.sha256(body).digest() == digest:
                 return body
         return None

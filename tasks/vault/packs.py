@@ -13,7 +13,7 @@ import os
 import secrets
 import stat
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
@@ -71,30 +71,26 @@ def padding(size: int) -> int:
     return -size % BLOCK
 
 
-@contextmanager
-def folder(root: str | int, *parts: str, make: bool = False) -> Iterator[int]:
-    """A descriptor of a folder of the vault, see `open_folder`; raises OSError."""
-    with closed_after(open_folder(root, *parts, make=make)) as descriptor:
-        yield descriptor
-
-
 def open_stored(root: str, kind: str, name: str) -> tuple[int, int]:
-    """A descriptor to read a pack or large object, and its length; raises OSError."""
-    with folder(root, kind, name[:2]) as parent:
-        return open_regular(name, parent)
+    """A descriptor to read a pack or large object, and its length.
 
-
-@contextmanager
-def opened_stored(root: str, kind: str, name: str) -> Iterator[tuple[int, int]]:
-    """The same, closed at the end; raises ObjectMissing, VaultChanged (if it is no file) or VaultError."""
+    Raises ObjectMissing, VaultChanged (if it is no file) or VaultError.
+    """
     what = f"{kind[:-1]} {name}"
     try:
-        descriptor, length = open_stored(root, kind, name)
+        with closed_after(open_folder(root, kind, name[:2])) as parent:
+            return open_regular(name, parent)
     except FileNotFoundError:
         raise ObjectMissing(root, f"{what} is missing") from None
     except OSError as error:
         fault = VaultChanged if error.errno in (errno.EINVAL, errno.ELOOP, errno.ENOTDIR) else VaultError
         raise fault(root, f"{what} cannot be read: {error.strerror}") from None
+
+
+@contextmanager
+def opened_stored(root: str, kind: str, name: str) -> Iterator[tuple[int, int]]:
+    """The same, closed at the end."""
+    descriptor, length = open_stored(root, kind, name)
     with closed_after(descriptor):
         yield descriptor, length
 
@@ -104,38 +100,31 @@ def stored(root: str, kind: str) -> Iterator[tuple[str, int]]:
 
     Links, FIFOs and folders are none, and an unreadable folder has none; `verify` reports them.
     """
-    for begin in _names(root, kind):
-        if len(begin) != 2:
-            continue
-        names = [name for name in _names(root, kind, begin) if name[:2] == begin and OBJECT_NAME.fullmatch(name)]
-        with suppress(OSError), folder(root, kind, begin) as parent:
-            for name in names:
-                with suppress(FileNotFoundError):
-                    status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-                    if stat.S_ISREG(status.st_mode):
-                        yield name, status.st_size
-
-
-def _names(root: str, *parts: str) -> list[str]:
-    with suppress(OSError), folder(root, *parts) as descriptor:
-        return sorted(os.listdir(descriptor))
-    return []
+    begins: list[str] = []
+    with suppress(OSError), closed_after(open_folder(root, kind)) as above:
+        begins = sorted(os.listdir(above))
+    for begin in begins:
+        with suppress(OSError), closed_after(open_folder(root, kind, begin)) as parent:
+            for name in sorted(os.listdir(parent)):
+                if name[:2] == begin and OBJECT_NAME.fullmatch(name):
+                    with suppress(FileNotFoundError):
+                        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+                        if stat.S_ISREG(status.st_mode):
+                            yield name, status.st_size
 
 
 def move(root: str, kind: str, part: str, temporary: int, name: str) -> None:
     """Give a file of `tmp/`, whose bytes are on disk, its name; raises OSError."""
-    with folder(root, kind, name[:2], make=True) as parent:
+    with closed_after(open_folder(root, kind, name[:2], make=True)) as parent:
         os.rename(part, name, src_dir_fd=temporary, dst_dir_fd=parent)
 
 
 def sync_names(root: str, kind: str, names: Iterable[str]) -> None:
     """Put the folders of new names on disk; raises OSError."""
-    with folder(root, kind) as above:
-        for begin in sorted({name[:2] for name in names}):
-            with folder(above, begin) as parent:
-                os.fsync(parent)
-        # Always: another process may just have made a folder in it, and not have put that on disk yet.
-        os.fsync(above)
+    # The one above always: another process may just have made a folder in it, and not have put that on disk yet.
+    for parts in (*sorted({(kind, name[:2]) for name in names}), (kind,)):
+        with closed_after(open_folder(root, *parts)) as folder:
+            os.fsync(folder)
 
 
 class PackWriter:
@@ -233,7 +222,10 @@ def write_sidecar(root: str, name: str, pack_bytes: int, records: list[bytes]) -
     content = _MAGIC + _LENGTHS.pack(pack_bytes, len(records)) + b"".join(sorted(records))
     digest = hashlib.sha256(bytes.fromhex(name) + content).digest()
     part = secrets.token_hex(8)
-    with folder(root, TEMPORARY, make=True) as temporary, folder(root, INDEX, make=True) as index:
+    with (
+        closed_after(open_folder(root, TEMPORARY, make=True)) as temporary,
+        closed_after(open_folder(root, INDEX, make=True)) as index,
+    ):
         try:
             with closed_after(open_new(part, temporary)) as descriptor:
                 write_all(descriptor, content + digest)
@@ -244,14 +236,15 @@ def write_sidecar(root: str, name: str, pack_bytes: int, records: list[bytes]) -
             raise
 
 
-def read_sidecar(index: int, name: str, pack_bytes: int) -> bytes | None:
-    """The records of a sidecar in the folder `index`; None if it is missing, damaged, or that of another pack.
+def read_sidecar(root: str, name: str, pack_bytes: int) -> bytes | None:
+    """The records of a pack's sidecar; None if it is missing, damaged, or that of another pack.
 
     It has no MAC, since readers without the key need it: a record is a hint, and the bytes in the pack decide.
     """
     longest = _BEFORE + RECORD.size * (pack_bytes // (2 * BLOCK)) + DIGEST_BYTES
     try:
-        descriptor, length = open_regular(name, index)
+        with closed_after(open_folder(root, INDEX)) as index:
+            descriptor, length = open_regular(name, index)
         with closed_after(descriptor):
             raw = os.read(descriptor, length) if length <= longest else b""
     except OSError:
@@ -263,15 +256,29 @@ def read_sidecar(index: int, name: str, pack_bytes: int) -> bytes | None:
     return records if fits and digest == raw[-DIGEST_BYTES:] else None
 
 
-def scan_headers(descriptor: int, pack_bytes: int) -> Iterator[bytes]:
-    """The records of a pack by its headers; raises OSError.
+def scan_pack(root: str, name: str, pack_bytes: int) -> list[bytes]:
+    """The records of a pack by its headers; as far as it can be read, and none of a file that is no pack."""
+    records: list[bytes] = []
+    if pack_bytes <= LONGEST_PACK:
+        with suppress(OSError, VaultError), opened_stored(root, PACKS, name) as (descriptor, _):
+            for digest, at, size in members(lambda at: os.pread(descriptor, BLOCK, at), pack_bytes):
+                if at + size <= pack_bytes:
+                    records.append(RECORD.pack(digest, at // BLOCK - 1, size))
+    return records
 
-    After a block that is no header each block is tried, so that a damaged header costs one object.
+
+def members(block_at: Callable[[int], bytes], pack_bytes: int) -> Iterator[tuple[bytes, int, int]]:
+    """Digest, and offset and length of the body, of each member of a pack; a body may go beyond the pack's end.
+
+    After a block that is no header, or the header of such a body, the next block is tried, so that a damaged header
+    costs one object.
     """
     at = 0
-    while at + BLOCK < pack_bytes:
-        found = parse_header(os.pread(descriptor, BLOCK, at))
-        begin, at = at, at + BLOCK
-        if found is not None and at + found[1] <= pack_bytes:
-            yield RECORD.pack(found[0], begin // BLOCK, found[1])
-            at += found[1] + padding(found[1])
+    while at + BLOCK <= pack_bytes:
+        found = parse_header(block_at(at))
+        at += BLOCK
+        if found is not None:
+            digest, size = found
+            yield digest, at, size
+            if at + size <= pack_bytes:
+                at += size + padding(size)

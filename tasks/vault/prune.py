@@ -17,12 +17,13 @@ from datetime import datetime
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
+from tasks.files import closed_after, open_folder
 from tasks.vault.errors import NoSuchSnapshot, VaultChanged, VaultError, VaultUnwritable, Verdict, judged, on_disk
 from tasks.vault.format import INDEX, OBJECT_NAME, OBJECTS, PACK_BYTES, PACKS, PARTIAL_NAME, SNAPSHOTS, snapshot_folder
 from tasks.vault.locks import is_running, sweep
 from tasks.vault.lookup import partial_names, read_snapshot, snapshot_names
 from tasks.vault.named import NamedObjects
-from tasks.vault.packs import PackWriter, folder, stored
+from tasks.vault.packs import PackWriter, stored
 from tasks.vault.snapshots import Snapshot, open_snapshot
 from tasks.vault.vault import Vault
 from tasks.vault.verify import lost_objects
@@ -94,6 +95,12 @@ class Removal:
     objects: int
     freed_bytes: int
     read: frozenset[str]
+
+    @property
+    def steps(self) -> int:
+        """How many files are removed or written."""
+        goes = len(self.snapshots) + len(self.partials) + len(self.packs) + self.objects
+        return goes + 2 * (len(self.rewrites) + len(self.merges))
 
 
 def plan_removal(
@@ -277,12 +284,12 @@ def _remove_snapshots(root: str, names: Iterable[str]) -> Iterator[Verdict]:
     for name in names:
         part = snapshot_folder(name)
         # A run that ended meanwhile has removed its partial snapshots.
-        with on_disk(root), suppress(FileNotFoundError), folder(root, part) as parent:
+        with on_disk(root), suppress(FileNotFoundError), closed_after(open_folder(root, part)) as parent:
             os.unlink(name, dir_fd=parent)
         changed.add(part)
         yield judged("snapshot", name, "removed")
     for part in sorted(changed):
-        with on_disk(root), folder(root, part) as parent:
+        with on_disk(root), closed_after(open_folder(root, part)) as parent:
             os.fsync(parent)
 
 
@@ -291,7 +298,7 @@ def _remove_stored(root: str, kind: str, things: Mapping[str, Sequence[str]], ca
     for name, successors in things.items():
         if cancel.cancelled:
             raise Cancelled
-        with on_disk(root), folder(root, kind, name[:2]) as parent:
+        with on_disk(root), closed_after(open_folder(root, kind, name[:2])) as parent:
             size_bytes = os.stat(name, dir_fd=parent, follow_symlinks=False).st_size
             os.unlink(name, dir_fd=parent)
         told = f"its objects are in {' and '.join(successors)}" if successors else None
@@ -303,7 +310,7 @@ def _tidy(root: str, objects: NamedObjects, packs: Iterable[str]) -> None:
     objects.forget(packs)
     sweep(root)
     there = {name for name, _ in stored(root, PACKS)}
-    with on_disk(root), suppress(FileNotFoundError), folder(root, INDEX) as index:
+    with on_disk(root), suppress(FileNotFoundError), closed_after(open_folder(root, INDEX)) as index:
         for name in os.listdir(index):
             if OBJECT_NAME.fullmatch(name) and name not in there:
                 # Anything but a file stays, for `verify` to report.

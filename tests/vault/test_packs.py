@@ -14,18 +14,16 @@ from typing import Any
 
 import pytest
 
-from tasks.files import closed_after
 from tasks.vault import packs
 from tasks.vault.errors import VaultUnwritable
 from tasks.vault.format import INDEX, PACKED_BYTES, PACKS, TEMPORARY
 from tasks.vault.packs import (
     RECORD,
     PackWriter,
-    folder,
     header,
     parse_header,
     read_sidecar,
-    scan_headers,
+    scan_pack,
     stored,
     write_sidecar,
 )
@@ -48,16 +46,14 @@ def vault(tmp_path: Path) -> Vault:
 def records(vault: Vault, name: str, pack_bytes: int | None = None) -> list[tuple[Any, ...]] | None:
     """What the sidecar of a pack says."""
     length = pack_path(vault, name).stat().st_size if pack_bytes is None else pack_bytes
-    with folder(vault.root, INDEX) as index:
-        raw = read_sidecar(index, name, length)
+    raw = read_sidecar(vault.root, name, length)
     return None if raw is None else list(RECORD.iter_unpack(raw))
 
 
 def scanned(path: Path) -> list[tuple[Any, ...]]:
     """What the headers of a pack say."""
-    with closed_after(os.open(path, os.O_RDONLY)) as descriptor:
-        found = b"".join(scan_headers(descriptor, path.stat().st_size))
-    return list(RECORD.iter_unpack(found))
+    found = scan_pack(str(path.parents[2]), path.name, path.stat().st_size)
+    return list(RECORD.iter_unpack(b"".join(found)))
 
 
 def test_a_header_is_these_bytes() -> None:

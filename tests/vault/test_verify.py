@@ -14,7 +14,7 @@ from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.vault import packs
 from tasks.vault.errors import VaultError, VerdictKind
-from tasks.vault.format import INDEX, PACKED_BYTES
+from tasks.vault.format import PACKED_BYTES
 from tasks.vault.locks import running
 from tasks.vault.named import NamedObjects
 from tasks.vault.prune import Policy
@@ -199,8 +199,7 @@ def test_an_index_that_is_missing_or_damaged_is_said(small: Place, damage: str) 
 def test_an_index_that_lies_is_found(small: Place) -> None:
     """One with a checksum that fits, in which an object is missing: its pack says so, and nothing is lost."""
     (pack,) = small.add().packs
-    with packs.folder(small.vault.root, INDEX) as index:
-        records = packs.read_sidecar(index, pack, pack_path(small.vault, pack).stat().st_size) or b""
+    records = packs.read_sidecar(small.vault.root, pack, pack_path(small.vault, pack).stat().st_size) or b""
     kept = [records[at : at + packs.RECORD.size] for at in range(0, len(records), packs.RECORD.size)][1:]
     packs.write_sidecar(small.vault.root, pack, pack_path(small.vault, pack).stat().st_size, kept)
     (verdict,) = [one for one in verify(small.vault) if one.is_fault]
