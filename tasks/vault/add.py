@@ -17,7 +17,7 @@ from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import walk
 from tasks.crypto.secret import KeySource
-from tasks.files import closed_after, open_folder, open_new
+from tasks.files import closed_after, new_file, open_folder
 from tasks.vault.content import ContentWriter, Making
 from tasks.vault.draft import Draft
 from tasks.vault.errors import VaultError, on_disk
@@ -256,20 +256,17 @@ class Addition:
 
     def _write(self, header: Header, pieces: Iterator[bytes], totals: Totals, folder: str) -> str:
         """Write a snapshot or a partial one, and put it on disk; its MAC. Raises VaultError."""
-        root, part = self.vault.root, secrets.token_hex(8)
-        with on_disk(root), ExitStack() as stack:
-            temporary = stack.enter_context(closed_after(open_folder(root, TEMPORARY, make=True)))
-            target = stack.enter_context(closed_after(open_folder(root, folder, make=True)))
-            try:
-                with closed_after(open_new(part, temporary)) as descriptor:
-                    mac = write_snapshot(descriptor, self.vault, header, pieces, totals)
-                    os.fsync(descriptor)
-                os.rename(part, header.name, src_dir_fd=temporary, dst_dir_fd=target)
-                os.fsync(target)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(part, dir_fd=temporary)
-                raise
+        root = self.vault.root
+        with (
+            on_disk(root),
+            closed_after(open_folder(root, TEMPORARY, make=True)) as temporary,
+            closed_after(open_folder(root, folder, make=True)) as target,
+            new_file(temporary) as (part, descriptor),
+        ):
+            mac = write_snapshot(descriptor, self.vault, header, pieces, totals)
+            os.fsync(descriptor)
+            os.rename(part, header.name, src_dir_fd=temporary, dst_dir_fd=target)
+            os.fsync(target)
         return mac
 
     def _remove_partials(self) -> None:

@@ -12,7 +12,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 
 from tasks.cancel import CancelToken
@@ -46,11 +46,6 @@ class Policy:
     daily: int = 0
     weekly: int = 0
     monthly: int = 0
-
-    @property
-    def keeps_nothing(self) -> bool:
-        """Whether it would remove everything."""
-        return not any(getattr(self, field.name) for field in fields(self))
 
 
 _PERIODS: dict[str, Callable[[datetime], object]] = {
@@ -97,12 +92,6 @@ class Removal:
     objects: int
     freed_bytes: int
     read: frozenset[str]
-
-    @property
-    def steps(self) -> int:
-        """How many files are removed or written."""
-        goes = len(self.snapshots) + len(self.partials) + len(self.packs) + self.objects
-        return goes + 2 * (len(self.rewrites) + len(self.merges))
 
 
 def plan_removal(
