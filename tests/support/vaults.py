@@ -23,7 +23,6 @@ from tasks.crypto.scan import source_folders
 from tasks.crypto.secret import KeyFile, Secret
 from tasks.suites import Compression
 from tasks.vault import add as engine
-from tasks.vault.content import Making
 from tasks.vault.entries import Content, Entry, FileEntry
 from tasks.vault.errors import Verdict
 from tasks.vault.format import OBJECTS, PACKS, snapshot_folder
@@ -48,7 +47,7 @@ from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
 from tasks.vault.vault import Vault, init_vault
 from tasks.vault.verify import KnownSnapshot, check_stored, damaged, inspect
-from tasks.vault.walk import sources_of
+from tasks.vault.walk import SourceSelection, sources_of
 from tests.support.crypto_fakes import BOUND_S, SECRET, chosen
 
 OTHER = Secret(b"f" * 64)
@@ -108,8 +107,8 @@ class Place:
     ) -> Adding:
         """Everything that a run does."""
         names = sources_of([os.fspath(source) for source in sources or (self.tree,)])
-        selection = engine.SourceSelection(names, tuple(excludes), rehash)
-        return add(self.vault, self.key, selection, backend, compression, interval)
+        selection = SourceSelection(names, tuple(excludes), rehash, compression=compression)
+        return add(self.vault, self.key, selection, backend, interval)
 
     def settled_add(self, *sources: Path) -> Adding:
         """A run so long after the last change of the tree that the next run takes over what it lists."""
@@ -151,9 +150,8 @@ def make_place(folder: Path, *, random_salts: bool = False) -> Place:
 def add(
     vault: Vault,
     key: KeyFile,
-    selection: engine.SourceSelection,
+    selection: SourceSelection,
     backend: str = "native",
-    compression: Compression = "auto",
     interval: engine.PartialInterval | None = None,
 ) -> Adding:
     """Encrypt what is to be encrypted, batch by batch, and write the snapshot."""
@@ -162,7 +160,7 @@ def add(
     with engine.adding(vault, selection, cancel) as addition:
         to_do = enumerate(addition.to_do())
         while some := tuple(islice(to_do, 50)):
-            done.append(put(addition, some, key, cancel, choice, compression, interval))
+            done.append(put(addition, some, key, cancel, choice, interval))
         added = addition.add_snapshot(1, cancel)
     results = tuple(one for batch in done for one in batch.encryptions)
     packs = tuple(name for batch in done for name, _ in batch.packs)
@@ -176,15 +174,13 @@ def put(
     key: KeyFile,
     cancel: CancelToken | None = None,
     choice: Chosen | None = None,
-    compression: Compression = "auto",
     interval: engine.PartialInterval | None = None,
 ) -> engine.AddedBatch:
     """Encrypt a batch into a vault and its draft."""
     selection, cancel = addition.selection, cancel or CancelToken()
     folders = source_folders([os.fsdecode(path) for path in selection.sources])
     batch = Batch(1, "modern", choice or chosen("native"), tuple(payloads), folders)
-    making = Making(compression, selection.distrusted, selection.rehash)
-    done = engine.add_batch(addition.vault, batch, making, key, Limits(BOUND_S), cancel)
+    done = engine.add_batch(addition.vault, batch, selection, key, Limits(BOUND_S), cancel)
     addition.put(done, interval)
     return done
 

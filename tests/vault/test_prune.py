@@ -18,7 +18,7 @@ import pytest
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.vault import locks
-from tasks.vault.add import SourceSelection, adding
+from tasks.vault.add import adding
 from tasks.vault.entries import Content
 from tasks.vault.errors import VaultBusy, VaultError, VaultUnwritable, Verdict
 from tasks.vault.format import OBJECTS, PACKS
@@ -28,6 +28,7 @@ from tasks.vault.named import NamedObjects
 from tasks.vault.packs import stored
 from tasks.vault.prune import Policy, copy_living, plan_removal, to_remove
 from tasks.vault.snapshots import Snapshot
+from tasks.vault.walk import SourceSelection
 from tests.support.crafted import craft, flip, line_of, put_in_place
 from tests.support.crypto_fakes import ROOT
 from tests.support.packed import digest, pack_path, plant_object, put_pack, sidecar_path
