@@ -1,4 +1,4 @@
-"""The plaintext of an open file: its bytes without holes, in one buffer or piece by piece, or through a pipe."""
+"""The plaintext of a file: its bytes without holes, read at once, piece by piece or through a pipe, and put back."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled, SourceChanged, SourceUnreadable
 from tasks.crypto.inputs import Input, regular_status
-from tasks.files import data_ranges, write_all
+from tasks.files import write_all
 
 Extents = tuple[tuple[int, int], ...]
+# Is given plaintext piece by piece; each is gone when it returns.
+Take = Callable[[memoryview], object]
 
 # An entry lists the extents in its line, which has a bound; smaller holes beyond this number are read as zeros.
 _MOST_EXTENTS = 1000
@@ -30,10 +32,30 @@ def extents_of(descriptor: int, status: os.stat_result) -> Extents | None:
     if status.st_blocks * 512 >= size:
         return None
     try:
-        extents = [(begin, end - begin) for begin, end in data_ranges(descriptor, 0, size)]
+        extents = [(begin, end - begin) for begin, end in _data_ranges(descriptor, 0, size)]
     except OSError:
         return None
     return None if extents == [(0, size)] else _fewer(extents)
+
+
+def _data_ranges(descriptor: int, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where a file has data between two offsets, as begin and end of each range; the rest are holes. Raises OSError.
+
+    All of it where the file system knows no holes.
+    """
+    while begin < end:
+        try:
+            begin = os.lseek(descriptor, begin, os.SEEK_DATA)
+            hole = os.lseek(descriptor, begin, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return
+            if error.errno != errno.EINVAL:
+                raise
+            hole = end
+        if begin < end:
+            yield begin, min(hole, end)
+        begin = hole
 
 
 def _fewer(extents: list[tuple[int, int]]) -> Extents:
@@ -165,3 +187,61 @@ def piped(pieces: Iterator[bytes], change: Callable[[bytes], bytes], finish: Cal
         thread.join()
     if failures:
         raise failures[0]
+
+
+def placed(extents: Extents | None, size_bytes: int, put: Callable[[memoryview, int], object]) -> Take:
+    """A `take` for the plaintext of a file, which calls `put` with each piece and its offset in the file."""
+    ranges = iter(extents or ((0, size_bytes),))
+    at, end = 0, 0
+
+    def place(piece: memoryview) -> None:
+        nonlocal at, end
+        while piece:
+            if at == end:
+                at, length = next(ranges)
+                end = at + length
+            part = piece[: end - at]
+            put(part, at)
+            at += len(part)
+            piece = piece[len(part) :]
+
+    return place
+
+
+def written(descriptor: int, extents: Extents | None, size_bytes: int) -> Take:
+    """A `take` that writes the plaintext of a file to where it belongs; holes stay holes."""
+    if extents is None:
+        return lambda piece: write_all(descriptor, piece)
+
+    def write(piece: memoryview, at: int) -> None:
+        os.lseek(descriptor, at, os.SEEK_SET)
+        write_all(descriptor, piece)
+
+    return placed(extents, size_bytes, write)
+
+
+def filled(extents: Extents | None, size_bytes: int, write: Take) -> tuple[Take, Callable[[], None]]:
+    """A `take` that writes a file to its end, with zeros in the place of holes, and a call that writes the last one."""
+    written_bytes = 0
+
+    def put(piece: memoryview, at: int) -> None:
+        nonlocal written_bytes
+        for begin in range(written_bytes, at, _PIECE_BYTES):
+            write(memoryview(bytes(min(_PIECE_BYTES, at - begin))))
+        write(piece)
+        written_bytes = at + len(piece)
+
+    return placed(extents, size_bytes, put), lambda: put(memoryview(b""), size_bytes)
+
+
+def has_holes(descriptor: int, extents: Extents | None, size_bytes: int) -> bool:
+    """Whether a file of that size has nothing but zeros outside of the extents."""
+    if extents is None:
+        return True
+    ends = [0, *(end for offset, length in extents for end in (offset, offset + length)), size_bytes]
+    for gap, gap_end in zip(ends[::2], ends[1::2], strict=True):
+        for begin, end in _data_ranges(descriptor, gap, gap_end):
+            for at in range(begin, end, _PIECE_BYTES):
+                if any(os.pread(descriptor, min(_PIECE_BYTES, end - at), at)):
+                    return False
+    return True
