@@ -129,7 +129,7 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
         snapshot: latest, or the beginning of its name
         path: as it was when it was encrypted
     """
-    from tasks.crypto.plaintext import filled
+    from tasks.crypto.holes import filled
     from tasks.vault.entries import FileEntry
     from tasks.vault.index import shared_index
     from tasks.vault.objects import read_object

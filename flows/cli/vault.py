@@ -134,7 +134,7 @@ def prune(
     settings = settings_with(vault, key_file)
     options.check()
     from flows.cli.run import run_and_print
-    from flows.jobs.prune import pruning_job
+    from flows.jobs.upkeep import pruning_job
 
     if dry_run:
         return _print_preview(options, settings, json=json)
@@ -144,7 +144,7 @@ def prune(
 
 def _print_preview(parameters: PruneVault, settings: Settings, *, json: bool) -> int:
     from flows.cli.snapshots import snapshot_line
-    from flows.jobs.prune import preview_prune
+    from flows.jobs.upkeep import preview_prune
     from tasks.cancel import CancelToken
 
     removal = preview_prune(parameters, settings, settings.open_history(), CancelToken())

@@ -18,14 +18,13 @@ from tasks.crypto.encrypt import Limits, encrypt_input
 from tasks.crypto.errors import CryptoError, SourceChanged, SourceSkipped, SourceUnreadable
 from tasks.crypto.inputs import Encrypted, Input, Payload, open_payload
 from tasks.crypto.native import NativeBackend
-from tasks.crypto.plaintext import OpenFile
 from tasks.crypto.scan import scan
 from tasks.crypto.secret import KeyFile, Secret
-from tasks.crypto.sources import Sources
+from tasks.crypto.sources import OpenFile, Sources
 from tasks.files import closed_after
 from tasks.suites import SUITES
+from tasks.vault.content import is_still
 from tasks.vault.entries import Content
-from tasks.vault.equal import is_still
 from tasks.vault.errors import VaultError, WrongKey
 from tasks.vault.lookup import contents_of
 from tasks.vault.vault import SUITE, Vault, open_vault

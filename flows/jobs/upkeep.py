@@ -1,43 +1,45 @@
-"""The jobs that verify a vault, and that maintain the record."""
+"""The jobs that verify and prune a vault, and that maintain the record."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from operator import itemgetter
 
+from db.history import History
 from db.ledger import LedgerFault
 from db.rows import NewRun
 from db.words import VERDICT_FAULTS
 from flows.errors import RequestRefused
-from flows.jobs.arguments import need_vault
-from flows.jobs.parameters import Maintain, VerifyVault
+from flows.jobs.arguments import need_key_file, need_vault
+from flows.jobs.parameters import Maintain, PruneVault, VerifyVault
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, cut, open_run
-from flows.jobs.vault import VaultWork, VerdictTally, known_snapshot, record_at_once, run_on_vault
+from flows.jobs.vault import VaultWork, VerdictTally, known_snapshot, need_latest, record_at_once, run_on_vault
 from flows.settings import Settings
 from flows.text import FAULTS_NAMED, named, parse_age, parse_share, shown_path, size
+from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
-from tasks.vault.errors import Verdict, VerdictKind, Verdicts
-from tasks.vault.locks import reading
-from tasks.vault.lookup import open_or_recover, open_place
+from tasks.vault.errors import VaultUnwritable, Verdict, VerdictKind, Verdicts, judged
+from tasks.vault.locks import alone, pruning, reading, writing
+from tasks.vault.lookup import newest_snapshot, open_or_recover, open_place
 from tasks.vault.named import NamedObjects
-from tasks.vault.vault import Place, Vault
+from tasks.vault.prune import Policy, Removal, copy_living, plan_removal, remove_moved, remove_unneeded
+from tasks.vault.vault import Place, Vault, open_vault
 from tasks.vault.verify import check_stored, damaged, inspect
 
 # A step should take about a second, of hashing on one core or of opening files: Prefect costs 25 ms for each.
 _STEP_BYTES = 1 << 30
 _STEP_FILES = 5_000
+# Of packs that are copied before it is recorded, as they are now: it takes about a second.
+_COPIED_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class _VerificationPlan:
-    """The verdicts of planning, and the number and size of the packs and large objects that are to be read.
-
-    `enough_bytes` is the size of a sample, None for everything.
-    """
+    """The verdicts of planning; number and size of what is to be read. `enough_bytes` is None without a sample."""
 
     vault: Vault
     key: KeyFile | None
@@ -75,9 +77,9 @@ def verify(parameters: VerifyVault, settings: Settings, run: NewRun, tools: Tool
             works = _verifications(plan, place, settings.usable_jobs)
             run_on_vault(works, "verify", place, opened, tally, workers=settings.usable_jobs, take=take)
             if plan.count:
-                before = tools.history.damaged(plan.vault.id)
-                found = damaged(plan.vault, plan.objects, faulty, before, tools.cancel)
-                record_at_once(tuple(found), place, opened, tally)
+                on_record = tools.history.damaged(plan.vault.id)
+                lost = damaged(plan.vault, plan.objects, faulty, on_record, tools.cancel)
+                record_at_once(lost, place, opened, tally)
             opened.outcomes.append(PartOutcome(tally.exit_code, _verified(plan, tally)))
     return opened
 
@@ -92,11 +94,10 @@ def _plan_verification(
     found = list(inspect(vault, objects, known_snapshot(tools.history, vault), tools.cancel))
     if fault is not None:
         found = [fault, *(verdict for verdict in found if (verdict.kind, verdict.status) != ("vault", "ok"))]
-    if parameters.snapshots_only:
-        return _VerificationPlan(vault, key, objects, tuple(found), 0, 0, None)
-    objects.list_stored(tools.history.proven(vault.id) if parameters.sample else ())
-    sizes = [length for _, _, length in objects.to_check()]
     enough_bytes = None
+    if not parameters.snapshots_only:
+        objects.list_stored(tools.history.proven(vault.id) if parameters.sample else ())
+    sizes = [length for _, _, length in objects.to_check()]
     if parameters.sample is not None:
         enough_bytes = parse_share(parameters.sample, sum(sizes))
         sizes = [length for _, _, length in objects.to_check(enough_bytes)]
@@ -104,8 +105,6 @@ def _plan_verification(
 
 
 def _verifications(plan: _VerificationPlan, place: Place, jobs: int) -> Iterator[VaultWork[Verdicts]]:
-    if not plan.count:
-        return
     # Enough steps for every worker, so that none idles while the last one ends.
     step_bytes = max(1, min(_STEP_BYTES, plan.size_bytes // (4 * jobs)))
     step_files = max(1, min(_STEP_FILES, -(-plan.count // (4 * jobs))))
@@ -125,9 +124,8 @@ def _verified(plan: _VerificationPlan, tally: VerdictTally) -> str:
     packs, large = tally.counts["pack", "ok"], tally.counts["object", "ok"]
     proven = size(tally.sizes["pack", "ok"] + tally.sizes["object", "ok"])
     there = sum(1 for _ in plan.objects.to_check())
-    objects, _, _ = plan.objects.counts()
     text = f"packs and large objects: {packs + large:,} of {there:,} proven, {proven}; " if plan.count else ""
-    text += f"objects that snapshots name: {objects:,}; snapshots: "
+    text += f"objects that snapshots name: {plan.objects.counts()[0]:,}; snapshots: "
     text += f"{tally.counts['snapshot', 'ok']:,} authentic" if plan.key else "not authenticated (no key file)"
     left = tally.counts["file", "leftover"]
     text += f"; leftovers of interrupted runs: {left:,}" if left else ""
@@ -139,6 +137,138 @@ def _verified(plan: _VerificationPlan, tally: VerdictTally) -> str:
     if unnamed and not faulty:
         text += f"; objects that no snapshot names, for prune to remove: {unnamed:,}, {size(unnamed_bytes)}"
     return f"{text}; {tally.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pruning:
+    """A vault that is being pruned, with the objects that its snapshots name."""
+
+    place: Place
+    key: KeyFile
+    objects: NamedObjects
+    removal: Removal
+
+
+def pruning_job(parameters: PruneVault, settings: Settings) -> Job:
+    """The job for these parameters."""
+    _prunable(parameters, settings)
+    return partial(prune, parameters, settings)
+
+
+def prune(parameters: PruneVault, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
+    """Remove snapshots that the policy does not keep, and what only they needed; the run, closed.
+
+    Packs without a living object go first, so that there is room to rewrite others.
+    """
+    path, key, policy = _prunable(parameters, settings)
+    with ExitStack() as stack:
+
+        def make() -> _Pruning:
+            vault = open_vault(path, key.secret())
+            stack.enter_context(pruning(vault.root, tools.cancel))
+            with writing(vault.root, tools.cancel):
+                objects = stack.enter_context(NamedObjects(vault, fix=True))
+                removal = _plan(vault, policy, parameters.max_unused, objects, tools.history, tools.cancel)
+            return _Pruning(vault.place(), key, objects, removal)
+
+        plan = tools.runner.plan(make)
+        tools.reporter.planned(PlannedWork("removing", "file", plan.removal.steps))
+        with open_run(replace(run, parameters={"vault": shown_path(path)} | parameters.recorded()), tools) as opened:
+            tally = VerdictTally()
+            _remove_alone(plan, opened, tally)
+            # Damage of an object is over when no snapshot names it.
+            bad = sorted(tools.history.damaged(plan.place.vault_id))
+            gone = (name for name in bad if not plan.objects.is_named(bytes.fromhex(name)))
+            told = (judged("object", name, "removed", "no snapshot names it") for name in gone)
+            record_at_once(told, plan.place, opened, tally)
+            rewritten = _rewrite(plan, opened, tally)
+            opened.outcomes.append(PartOutcome(tally.exit_code, _removed(plan, tally, rewritten)))
+    return opened
+
+
+def _prunable(parameters: PruneVault, settings: Settings) -> tuple[str, KeyFile, Policy]:
+    """The vault, its key and the policy; RequestRefused if one is not set, or if the policy would keep nothing."""
+    policy = Policy(parameters.keep_last, parameters.keep_daily, parameters.keep_weekly, parameters.keep_monthly)
+    vault, key = need_vault(settings.vault), need_key_file(settings.key_file)
+    if policy.keeps_nothing:
+        options = "--keep-last, --keep-daily, --keep-weekly, --keep-monthly"
+        raise RequestRefused(f"that would keep nothing; say what to keep: {options}")
+    return vault, key, policy
+
+
+def _rewrite(plan: _Pruning, opened: OpenRun, tally: VerdictTally) -> int:
+    """Copy the living objects of packs, then remove these; the number of packs that were rewritten.
+
+    Where the disk is full, packs with dead bytes are rewritten one by one, each of which makes some room.
+    """
+    removal, rewritten = plan.removal, 0
+    waiting, step_bytes = [*removal.rewrites, *removal.merges], _COPIED_BYTES
+    while waiting:
+        moved, full = _copy(plan, opened, tally, waiting, step_bytes)
+        if moved:
+            _remove_alone(plan, opened, tally, moved)
+        elif full is not None and step_bytes == 1:
+            raise full
+        rewritten += len(moved)
+        waiting = [name for name in removal.rewrites if name in waiting and name not in moved] if full else []
+        step_bytes = 1
+    return rewritten
+
+
+def _copy(
+    plan: _Pruning, opened: OpenRun, tally: VerdictTally, packs: Sequence[str], step_bytes: int
+) -> tuple[dict[str, Sequence[str]], VaultUnwritable | None]:
+    """Copy packs until the disk takes no more; those that may go now, with what replaces each, and that error."""
+    cancel, moved = opened.tools.cancel, dict[str, Sequence[str]]()
+    with writing(plan.place.path, cancel):
+        for some in cut(packs, plan.objects.length, step_bytes, len(packs)):
+            done = copy_living(open_place(plan.place, plan.key), plan.objects, some, cancel)
+            record_at_once(done.verdicts, plan.place, opened, tally, "copy batch")
+            moved |= done.moved
+            if done.full is not None:
+                return moved, done.full
+    return moved, None
+
+
+def _remove_alone(
+    plan: _Pruning, opened: OpenRun, tally: VerdictTally, moved: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """Remove packs that were moved, or without any what no snapshot needs, with all others locked out."""
+    cancel = opened.tools.cancel
+    with alone(plan.place.path, cancel):
+        vault = open_place(plan.place, plan.key)
+        if moved is None:
+            gone = remove_unneeded(vault, plan.objects, plan.removal, cancel)
+        else:
+            gone = remove_moved(vault, plan.objects, plan.removal, moved, cancel)
+        record_at_once(gone, plan.place, opened, tally, "remove batch")
+
+
+def _removed(plan: _Pruning, tally: VerdictTally, rewritten: int) -> str:
+    """The result in a line."""
+    gone = {kind: tally.counts[kind, "removed"] for kind in ("snapshot", "pack", "object")}
+    freed = tally.sizes["pack", "removed"] + tally.sizes["object", "removed"] - tally.sizes["pack", "ok"]
+    text = f"snapshots: {gone['snapshot'] - len(plan.removal.partials):,} removed, {plan.removal.kept:,} kept; "
+    text += f"packs: {gone['pack'] - rewritten:,} removed, {rewritten:,} rewritten; large objects: {gone['object']:,} "
+    text += f"removed; {size(max(0, freed))} freed"
+    return f"{text}; {tally.message}" if tally.faulty else text
+
+
+def preview_prune(parameters: PruneVault, settings: Settings, history: History, cancel: CancelToken) -> Removal:
+    """Plan a removal, or refuse it as `prune` does; remove nothing."""
+    path, key, policy = _prunable(parameters, settings)
+    vault = open_vault(path, key.secret())
+    with reading(vault.root, cancel), NamedObjects(vault) as objects:
+        return _plan(vault, policy, parameters.max_unused, objects, history, cancel)
+
+
+def _plan(
+    vault: Vault, policy: Policy, max_unused: str, objects: NamedObjects, history: History, cancel: CancelToken
+) -> Removal:
+    """Refuse a vault that was set back: objects of its lost newest snapshot may still be there."""
+    hint = "nothing is removed; put it back from a copy, or go on without it: threadmill encrypt"
+    need_latest(vault, newest_snapshot(vault), history, hint)
+    return plan_removal(vault, policy, partial(parse_share, max_unused), objects, cancel)
 
 
 def maintenance_job(parameters: Maintain, settings: Settings) -> Job:

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 from db.history import History, SnapshotFilter
-from db.rows import SnapshotRow, VaultRow, storable
+from db.rows import SnapshotRow, storable
 from db.store import Store
 from flows.jobs.run import Here, MoreDone, OpenRun, Pending, Step, at_once
 from flows.text import age, shown_path
@@ -209,16 +209,22 @@ def look_at_vault(path: str, key_file: str | None, history: History) -> VaultSta
     """
     root = os.path.realpath(path)
     complaints: list[str] = []
+    note = None
     try:
         vault = _open(root, key_file, complaints)
         with reading(vault.root, CancelToken()), NamedObjects(vault) as objects:
             return _state(vault, objects, history, complaints)
     except VaultBusy as error:
-        return _off_record(root, history, complaints, str(error))
+        note = str(error)
     except (VaultError, ScratchFull) as error:
-        return _off_record(root, history, [*complaints, str(error)])
+        complaints.append(str(error))
     except OSError as error:
-        return _off_record(root, history, [*complaints, f"vault {shown_path(root)}: cannot be read: {error.strerror}"])
+        complaints.append(f"vault {shown_path(root)}: cannot be read: {error.strerror}")
+    # From the record, as far as it goes.
+    vault_id = next((row.vault_id for row in reversed(history.vaults()) if row.path == storable(root)), None)
+    rows = history.snapshots(SnapshotFilter(vault_id=vault_id), limit=1) if vault_id else []
+    on_record = next(iter(rows), None)
+    return VaultState(shown_path(root), vault_id, on_record=on_record, note=note, complaints=tuple(complaints))
 
 
 def too_old(
@@ -265,14 +271,7 @@ def _state(vault: Vault, objects: NamedObjects, history: History, complaints: li
         with suppress(FileNotFoundError):
             since.append(datetime.fromtimestamp(os.lstat(f"{vault.root}/{path}").st_mtime, UTC))
 
-    said = f"vault {shown_path(vault.root)}: "
-    complaints += [f"{said}snapshot {name} cannot be believed; run threadmill verify" for name in damaged]
-    if there < named:
-        complaints.append(f"{said}objects that snapshots name and that are gone: {named - there:,}")
-    if fault := rolled_back(vault, good, known_snapshot(history, vault), damaged):
-        complaints.append(f"{said}not as it was: {fault}")
-    if bad := history.damaged(vault.id):
-        complaints.append(f"{said}objects that were not whole when they were last looked at: {len(bad):,}")
+    complaints += _faults(vault, history, good, damaged, named - there)
     rows = history.snapshots(SnapshotFilter(vault_id=vault.id), limit=1)
     return VaultState(
         path=shown_path(vault.root),
@@ -297,11 +296,15 @@ def _state(vault: Vault, objects: NamedObjects, history: History, complaints: li
     )
 
 
-def _off_record(root: str, history: History, complaints: list[str], note: str | None = None) -> VaultState:
-    """The state of an unreadable vault, from the record."""
-    known: list[VaultRow] = [row for row in history.vaults() if row.path == storable(root)]
-    vault_id = known[-1].vault_id if known else None
-    rows = history.snapshots(SnapshotFilter(vault_id=vault_id), limit=1) if vault_id else []
-    return VaultState(
-        shown_path(root), vault_id, on_record=next(iter(rows), None), note=note, complaints=tuple(complaints)
-    )
+def _faults(
+    vault: Vault, history: History, good: Sequence[Authentic], damaged: Sequence[str], missing: int
+) -> Iterator[str]:
+    said = f"vault {shown_path(vault.root)}: "
+    for name in damaged:
+        yield f"{said}snapshot {name} cannot be believed; run threadmill verify"
+    if missing:
+        yield f"{said}objects that snapshots name and that are gone: {missing:,}"
+    if fault := rolled_back(vault, good, known_snapshot(history, vault), damaged):
+        yield f"{said}not as it was: {fault}"
+    if bad := history.damaged(vault.id):
+        yield f"{said}objects that were not whole when they were last looked at: {len(bad):,}"

@@ -97,8 +97,8 @@ class Encryption:
     error: str | None = None
 
 
-# The result of a good attempt at a payload: status, salt, and the rest.
-Attempted = tuple[PayloadStatus, bytes | None, Encrypted]
+# An attempt at a payload.
+PayloadAttempt = Callable[[Payload], Encrypted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +113,18 @@ class Workbench:
     cancel: CancelToken
     sources: Sources
 
-    def discard(self, _ordinal: int, payload: Payload) -> Attempted:
+    def discard(self, payload: Payload) -> Encrypted:
         """Encrypt a payload under a new salt, and discard the ciphertext.
 
         Key and IV come from the salt, so that one salt over two versions of a file would be a two-time pad.
         """
-        salt = os.urandom(SALT_BYTES)
-        way = self.suite, self.backend, self.secret, salt, self.limits, self.cancel
         with open_payload(payload, self.sources.open) as source:
-            done = encrypt_input(source, *way, any_salt=True)
-        return "ok", done.salt or salt, done
+            return self.encrypt(source, os.urandom(SALT_BYTES), any_salt=True)
+
+    def encrypt(self, source: Input, salt: bytes, store: Sink | None = None, *, any_salt: bool = False) -> Encrypted:
+        """See `encrypt_input`."""
+        way = self.suite, self.backend, self.secret, salt, self.limits, self.cancel, store
+        return encrypt_input(source, *way, any_salt=any_salt)
 
 
 def encrypt_batch(
@@ -130,13 +132,13 @@ def encrypt_batch(
     key: KeySource,
     limits: Limits,
     cancel: CancelToken,
-    attempt_on: Callable[[Workbench], Callable[[int, Payload], Attempted]] | None = None,
+    attempt_on: Callable[[Workbench], PayloadAttempt] | None = None,
 ) -> tuple[Encryption, ...]:
     """Encrypt a batch's payloads; one result for each, in their order, whatever went wrong with it.
 
-    When the token is set, the results are those of the payloads that were done by then. `attempt_on` gives the attempt
-    at a payload, by ordinal, which may be made twice; without it the ciphertext is discarded. Raises SourceReplaced, or
-    a CryptoError of an attempt after which the run cannot go on.
+    When the token is set, the results are those of the payloads that were done by then. `attempt_on` gives the attempt,
+    which may be made twice at a payload; without it the ciphertext is discarded. Raises SourceReplaced, or a
+    CryptoError of an attempt after which the run cannot go on.
     """
     for folder in batch.sources:
         if folder.was_replaced():
@@ -152,7 +154,7 @@ def encrypt_batch(
         return tuple(_fault(batch, ordinal, payload, time.time_ns(), 0, error) for ordinal, payload in batch.payloads)
 
     results: list[Encryption] = []
-    with Sources(batch.sources) as sources:
+    with Sources(batch.sources, batch.payloads if attempt_on else ()) as sources:
         bench = Workbench(batch, suite, backend, secret, limits, cancel, sources)
         attempt = bench.discard if attempt_on is None else attempt_on(bench)
         for ordinal, payload in batch.payloads:
@@ -163,25 +165,22 @@ def encrypt_batch(
     return tuple(results)
 
 
-def _encryption(
-    bench: Workbench, attempt: Callable[[int, Payload], Attempted], ordinal: int, payload: Payload
-) -> Encryption:
+def _encryption(bench: Workbench, attempt: PayloadAttempt, ordinal: int, payload: Payload) -> Encryption:
     """Encrypt one payload; raises only errors that end the run."""
     started_at_ns, start_ns = time.time_ns(), time.perf_counter_ns()
     try:
-        status, salt, done = _try(bench.cancel, attempt, ordinal, payload)
+        done = _try(bench.cancel, attempt, payload)
     except (CryptoError, OSError) as error:
         if isinstance(error, CryptoError) and error.ends_run:
             raise
         return _fault(bench.batch, ordinal, payload, started_at_ns, time.perf_counter_ns() - start_ns, error)
     wall_ns = time.perf_counter_ns() - start_ns
+    status: PayloadStatus = "unchanged" if done.salt is None else "ok"
     facts = ordinal, payload, bench.suite, bench.batch.chosen, status, started_at_ns, wall_ns
-    return Encryption(*facts, done.size_bytes, done.ciphertext_bytes, salt, done.digest, done.stages)
+    return Encryption(*facts, done.size_bytes, done.ciphertext_bytes, done.salt, done.digest, done.stages)
 
 
-def _try(
-    cancel: CancelToken, attempt: Callable[[int, Payload], Attempted], ordinal: int, payload: Payload
-) -> Attempted:
+def _try(cancel: CancelToken, attempt: PayloadAttempt, payload: Payload) -> Encrypted:
     """Try a payload, and once more if that can help."""
     attempts_left = 1 if payload.kind == "stdin" else 2
     while True:
@@ -189,7 +188,7 @@ def _try(
             raise Cancelled
         attempts_left -= 1
         try:
-            return attempt(ordinal, payload)
+            return attempt(payload)
         except (CryptoError, OSError) as error:
             if _ended_with_us(error, cancel):
                 raise Cancelled from error
@@ -245,8 +244,8 @@ def encrypt_input(
 ) -> Encrypted:
     """Encrypt an open payload under a given salt, and check the result as far as possible.
 
-    `store` takes each piece of ciphertext, header first; None discards it. With `any_salt` the result may name another
-    salt than the given one. Raises CryptoError.
+    `store` takes each piece of ciphertext, header first; None discards it. With `any_salt` the result may be under
+    another salt than the given one. Raises CryptoError.
     """
     limit = limits.size(suite)
     if limit is not None and source.size_bytes is not None and source.size_bytes > limit:
@@ -258,4 +257,4 @@ def encrypt_input(
         raise WrongLength("the ciphertext", done.ciphertext_bytes or 0, expected)
     if len(done.digest) != suite.digest_bytes:
         raise WrongLength("the digest", len(done.digest), suite.digest_bytes)
-    return Encrypted(done.digest, done.size_bytes, expected, done.stages, source.status, done.salt)
+    return Encrypted(done.digest, done.size_bytes, expected, done.stages, done.salt or salt)

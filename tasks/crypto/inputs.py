@@ -13,20 +13,20 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 from tasks.cancel import CancelToken, wait_readable, wait_writable
 from tasks.crypto.chain import Sink, StageResult
 from tasks.crypto.errors import InputNotRead, SourceChanged, SourceSkipped, SourceUnreadable
 from tasks.crypto.secret import Secret
-from tasks.files import closed_after, write_all
+from tasks.files import PIECE_BYTES, closed_after, write_all
 from tasks.suites import Suite
 
 PayloadKind = Literal["random", "file", "stdin"]
 BackendName = Literal["openssl", "native"]
 
 LINK = "symbolic link (not followed)"
-_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +84,22 @@ class Input:
             raise SourceUnreadable(self.errno)
         if self.status is None:
             return self.pumped_bytes
-        before, after = self.status, os.fstat(self.descriptor)
-        if after.st_size != before.st_size:
-            raise SourceChanged(f"{before.st_size} bytes became {after.st_size}")
-        if (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns):
-            raise SourceChanged("it was written to")
-        read = os.lseek(self.descriptor, 0, os.SEEK_CUR)
-        if read > before.st_size:
-            raise SourceChanged(f"{before.st_size} bytes became at least {read}")
-        if read != before.st_size:
-            raise InputNotRead(read - self.start, before.st_size - self.start)
+        need_unchanged(self.descriptor, self.status)
+        read, size = os.lseek(self.descriptor, 0, os.SEEK_CUR), self.status.st_size
+        if read > size:
+            raise SourceChanged(f"{size} bytes became at least {read}")
+        if read != size:
+            raise InputNotRead(read - self.start, size - self.start)
         return read - self.start
+
+
+def need_unchanged(descriptor: int, before: os.stat_result) -> None:
+    """Raises SourceChanged unless a file still has the size and times of before."""
+    after = os.fstat(descriptor)
+    if after.st_size != before.st_size:
+        raise SourceChanged(f"{before.st_size} bytes became {after.st_size}")
+    if (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns):
+        raise SourceChanged("it was written to")
 
 
 @contextmanager
@@ -131,8 +136,8 @@ def memory_input(pieces: Iterable[bytes]) -> Iterator[Input]:
 
 
 def _random_pieces(size_bytes: int) -> Iterator[bytes]:
-    for start in range(0, size_bytes, _PIECE_BYTES):
-        yield os.urandom(min(_PIECE_BYTES, size_bytes - start))
+    for start in range(0, size_bytes, PIECE_BYTES):
+        yield os.urandom(min(PIECE_BYTES, size_bytes - start))
 
 
 def file_type(mode: int) -> str:
@@ -158,24 +163,41 @@ def pumped(source: Input, limit_bytes: int | None) -> Iterator[int]:
     The count is what makes the ciphertext's length checkable. Past `limit_bytes` the pump stops early, one byte
     over, which the caller sees in `source.pumped_bytes`.
     """
-    read_end, write_end = os.pipe2(os.O_CLOEXEC)
     stop = CancelToken()
-    thread = threading.Thread(target=_pump, args=(source, write_end, stop, limit_bytes), name="stdin-pump")
+    with piped(partial(_pump, source, stop, limit_bytes), stop.cancel) as read_end:
+        yield read_end
+
+
+@contextmanager
+def piped(feed: Callable[[int], None], stop: Callable[[], object] | None = None) -> Iterator[int]:
+    """The end to read of a pipe; a thread has `feed` write to the other end, which is closed afterwards.
+
+    `stop` ends a feed that waits for its own source, once nobody reads any more: a full pipe tells the feed first.
+    """
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+
+    def work() -> None:
+        with closed_after(write_end):
+            feed(write_end)
+
+    thread = threading.Thread(target=work, name="feeder")
     try:
         thread.start()
     except RuntimeError:
         os.close(read_end)
         os.close(write_end)
+        # The process may have no more threads; this payload fails, the others go on.
         raise SourceUnreadable(errno.EAGAIN) from None
     try:
         yield read_end
     finally:
         os.close(read_end)
-        stop.cancel()
+        if stop is not None:
+            stop()
         thread.join()
 
 
-def _pump(source: Input, write_end: int, stop: CancelToken, limit_bytes: int | None) -> None:
+def _pump(source: Input, stop: CancelToken, limit_bytes: int | None, write_end: int) -> None:
     # If the pump ends early, the child takes that for the proper end of its input. So the input counts as unreadable
     # until its end has been seen.
     source.errno = errno.EIO
@@ -194,8 +216,6 @@ def _pump(source: Input, write_end: int, stop: CancelToken, limit_bytes: int | N
         source.errno = None
     except SourceUnreadable as error:
         source.errno = error.errno
-    finally:
-        os.close(write_end)
 
 
 def _write_all(write_end: int, piece: bytes, stop: CancelToken) -> None:
@@ -229,15 +249,14 @@ class Encrypted:
     """The result of a backend: the digest of the ciphertext with its header, and the lengths that it counted.
 
     `ciphertext_bytes` is None where it could not be counted (a kernel without I/O accounts). `stages` is empty where no
-    child process ran. `status` is that of a file when it was read, else None. `salt` is one that a
-    program drew in place of the attempt's.
+    child process ran. `salt` is that of a backend's attempt only where a program drew it; of a payload it is None where
+    nothing was encrypted, since its content is unchanged.
     """
 
     digest: bytes
     size_bytes: int
     ciphertext_bytes: int | None
     stages: tuple[StageResult, ...] = ()
-    status: os.stat_result | None = None
     salt: bytes | None = None
 
 

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -116,12 +116,11 @@ def add_batch(
     index = shared_index(vault)
     with index.kept_open(), PackWriter(vault) as packs, ObjectBatch(vault.root) as objects:
         writer = ContentWriter(vault, making, index, packs, objects)
-        with closing(writer):
-            encryptions = encrypt_batch(batch, key, limits, cancel, writer.attempt_on)
+        encryptions = encrypt_batch(batch, key, limits, cancel, writer.attempt_on)
         objects.commit()
         packs.commit()
     first = batch.payloads[0][0] if batch.payloads else 0
-    lines = b"".join(writer.lines.get(ordinal, b"\n") for ordinal, _ in batch.payloads)
+    lines = b"".join(writer.lines.get(payload.name, b"\n") for _, payload in batch.payloads)
     new = tuple((name, length) for name, length, _ in packs.packs)
     pack_of = {digest: bytes.fromhex(one.pack) for digest in writer.found for one in index.find(digest)[:1]}
     packed = iter(writer.packed)

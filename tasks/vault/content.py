@@ -8,23 +8,23 @@ other frames. Where the content is not in memory in one piece, the salt is rando
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
 
 import zstandard
 
-from tasks.crypto.chain import Sink
-from tasks.crypto.encrypt import Attempted, Workbench, encrypt_input
+from tasks.cancel import CancelToken
+from tasks.crypto.chain import Sink, StageResult
+from tasks.crypto.encrypt import PayloadAttempt, Workbench
 from tasks.crypto.inputs import Encrypted, Input, Payload, memory_input
-from tasks.crypto.plaintext import OpenFile, need_unchanged, piped
-from tasks.crypto.sources import Ahead
+from tasks.crypto.sources import OpenFile
 from tasks.files import closed_after
 from tasks.suites import HEADER_BYTES, MAGIC, SALT_BYTES, Compression
 from tasks.vault.check import check_object
 from tasks.vault.entries import Content, FileFacts, begin_file, content_tail, decode_tail, path_field
-from tasks.vault.equal import is_still
 from tasks.vault.errors import VaultError
 from tasks.vault.format import CONTENT_MAC_BYTES, OBJECTS, PACKED_BYTES, WHOLE_BYTES, BadLine
 from tasks.vault.index import ObjectIndex
@@ -56,8 +56,8 @@ class ContentWriter:
     def __init__(
         self, vault: Vault, making: Making, index: ObjectIndex, packs: PackWriter, objects: ObjectBatch
     ) -> None:
-        self.lines: dict[int, bytes] = {}
-        """The line of each good file, by ordinal."""
+        self.lines: dict[bytes, bytes] = {}
+        """The line of each good file, by its path."""
         self.proven: dict[str, int] = {}
         """The distrusted objects that have turned out to be whole, with their lengths."""
         self.packed: list[bytes] = []
@@ -75,36 +75,28 @@ class ContentWriter:
         # Making one takes longer than compressing a small file.
         self._compressor = None if level is None else zstandard.ZstdCompressor(level)
         self._made: set[bytes] = set()
-        self._ahead: Ahead | None = None
 
-    def attempt_on(self, bench: Workbench) -> Self:
-        """See `encrypt_batch`; the attempt is this writer."""
+    def attempt_on(self, bench: Workbench) -> PayloadAttempt:
+        """See `encrypt_batch`."""
         self._bench = bench
         self._native = bench.batch.chosen.backend == "native"
-        self._ahead = Ahead(bench.sources, bench.batch.payloads)
-        return self
+        return self._attempt
 
-    def close(self) -> None:
-        """Close the files that were opened ahead."""
-        if self._ahead is not None:
-            self._ahead.close()
-
-    def __call__(self, ordinal: int, payload: Payload) -> Attempted:
+    def _attempt(self, payload: Payload) -> Encrypted:
         """Read a file, make its object unless the vault has it, and enter its line."""
-        assert self._ahead is not None  # noqa: S101 - `attempt_on` comes first
-        with closed_after(self._ahead.open(ordinal, payload)) as descriptor:
+        with closed_after(self._bench.sources.open(payload)) as descriptor:
             file = OpenFile.of(descriptor)
             known = None if payload.known is None else self._known(payload.known, file)
             way = self._whole if file.plain_bytes <= WHOLE_BYTES else self._large
-            attempted, tail = way(file, known)
+            done, tail = way(file, known)
             if known is not None and payload.moved and not tail:
                 # New under this name, and on record as such.
-                self.found.append(attempted[2].digest)
-                attempted = "ok", self._beginning(known, HEADER_BYTES)[len(MAGIC) :], attempted[2]
+                self.found.append(done.digest)
+                done = replace(done, salt=self._beginning(known)[1])
         begin = begin_file(path_field(payload.name), FileFacts.of(file.before))
         # Of content that is still the same, the end of the line is too.
-        self.lines[ordinal] = begin + (tail or payload.known or b"")
-        return attempted
+        self.lines[payload.name] = begin + (tail or payload.known or b"")
+        return done
 
     def _known(self, tail: bytes, file: OpenFile) -> Content | None:
         """The content that a file may still have; None if its object must not be taken over."""
@@ -123,7 +115,7 @@ class ContentWriter:
 
     def _is_whole(self, known: Content) -> bool:
         """Whether the bytes of an object fit its name."""
-        with suppress(VaultError):
+        with suppress(OSError, VaultError):
             if known.packed:
                 bodies = map(self._index.read, self._index.find(bytes.fromhex(known.object)))
                 return any(hashlib.sha256(body).hexdigest() == known.object for body in bodies)
@@ -134,11 +126,11 @@ class ContentWriter:
         if name in self._making.distrusted:
             self.proven[name] = length
 
-    def _whole(self, file: OpenFile, known: Content | None) -> tuple[Attempted, bytes]:
+    def _whole(self, file: OpenFile, known: Content | None) -> tuple[Encrypted, bytes]:
         """Work on content that fits into memory, in one buffer; also the end of its line, empty for that of before."""
         data = file.whole()
         mac = None if self._vault.random_salts else self._key.content_mac(data)
-        if known is not None and self._still(known, data, mac):
+        if known is not None and known.mac == (mac or self._key.content_mac(self._beginning(known)[1], data)).hex():
             return _unchanged(file, known), b""
         body, zstd = data, None
         if self._compressor is not None:
@@ -149,16 +141,7 @@ class ContentWriter:
         if mac is None:
             mac = self._key.content_mac(salt, data)
         done = self._keep(salt, body, file)
-        return ("ok", salt, done), content_tail(done.digest.hex().encode(), zstd, mac.hex().encode(), file.extents)
-
-    def _still(self, known: Content, data: bytes, mac: bytes | None) -> bool:
-        """Whether content in memory is that of an object; `mac` is its MAC where no salt belongs to it."""
-        if known.mac is None:
-            return False
-        if mac is None:
-            beginning = self._beginning(known, HEADER_BYTES)
-            mac = self._key.content_mac(beginning[len(MAGIC) :], data)
-        return mac.hex() == known.mac
+        return done, content_tail(done.digest.hex().encode(), zstd, mac.hex().encode(), file.extents)
 
     def _keep(self, salt: bytes, body: bytes, file: OpenFile) -> Encrypted:
         """Encrypt a buffer, and store it unless the very bytes are there."""
@@ -166,47 +149,41 @@ class ContentWriter:
         packed = length <= PACKED_BYTES
         room = self._packs.reserve(length) if packed else memoryview(bytearray(length + _SLACK_BYTES))
         stored = room[:length]
+        stages: tuple[StageResult, ...] = ()
         if self._native:
             room[:HEADER_BYTES] = MAGIC + salt
             self._key.cipher(salt).update_into(body, room[HEADER_BYTES:])
-            done = Encrypted(hashlib.sha256(stored).digest(), file.before.st_size, length, (), file.before)
+            digest = hashlib.sha256(stored).digest()
         else:
-            done = self._by_backend(salt, body, stored, file)
-        digest = done.digest
-        if digest in self._made:
-            return done
-        self._made.add(digest)
-        # Of two copies one is whole from now on.
-        self._prove(digest.hex(), length)
-        if self._index.same(digest, stored):
-            self.found.append(digest)
-            return done
-        self.stored_bytes += length
-        if packed:
-            self._add_packed(digest, length)
-        else:
-            with self._objects.new() as made:
-                made.write(stored)
-            self._objects.keep(made, digest.hex())
-        return done
+            output = io.BytesIO()
+            with memory_input((body,)) as source:
+                done = self._bench.encrypt(source, salt, output.write)
+            stored[:] = output.getbuffer()
+            digest, stages = done.digest, done.stages
+        if digest not in self._made:
+            self._made.add(digest)
+            # Of two copies one is whole from now on.
+            self._prove(digest.hex(), length)
+            if self._index.same(digest, stored):
+                self.found.append(digest)
+            elif packed:
+                self._add_packed(digest, length)
+            else:
+                with self._objects.new() as made:
+                    made.write(stored)
+                self._add_large(made, digest, length)
+        return Encrypted(digest, file.before.st_size, length, stages, salt)
 
     def _add_packed(self, digest: bytes, length: int) -> None:
         self._packs.add(digest, length)
         self.packed.append(digest)
+        self.stored_bytes += length
 
-    def _by_backend(self, salt: bytes, body: bytes, stored: memoryview, file: OpenFile) -> Encrypted:
-        at = 0
+    def _add_large(self, made: NewObject, digest: bytes, length: int) -> None:
+        self._objects.keep(made, digest.hex())
+        self.stored_bytes += length
 
-        def put(piece: bytes | memoryview) -> None:
-            nonlocal at
-            stored[at : at + len(piece)] = piece
-            at += len(piece)
-
-        with memory_input((body,)) as source:
-            done = self._encrypt(source, salt, put)
-        return Encrypted(done.digest, file.before.st_size, len(stored), done.stages, file.before)
-
-    def _large(self, file: OpenFile, known: Content | None) -> tuple[Attempted, bytes]:
+    def _large(self, file: OpenFile, known: Content | None) -> tuple[Encrypted, bytes]:
         """Work on content that is read piece by piece; also the end of its line, empty for that of before."""
         if known is not None and self._still_large(known, file):
             return _unchanged(file, known), b""
@@ -226,34 +203,32 @@ class ContentWriter:
                 made.write(piece)
 
             done, mac, zstd = self._pour(file, salt, store)
+        length = done.ciphertext_bytes or 0
         if made is not None:
-            self._objects.keep(made, done.digest.hex())
+            self._add_large(made, done.digest, length)
         else:
             # It has shrunk so much that it goes into a pack.
-            self._packs.reserve(len(held))[: len(held)] = held
-            self._add_packed(done.digest, len(held))
-        length = done.ciphertext_bytes or 0
-        self.stored_bytes += length
-        done = Encrypted(done.digest, file.before.st_size, length, done.stages, file.before)
-        return ("ok", salt, done), content_tail(done.digest.hex().encode(), zstd, mac, file.extents)
+            self._packs.reserve(length)[:length] = held
+            self._add_packed(done.digest, length)
+        tail = content_tail(done.digest.hex().encode(), zstd, mac, file.extents)
+        return replace(done, size_bytes=file.before.st_size), tail
 
     def _still_large(self, known: Content, file: OpenFile) -> bool:
-        beginning = self._beginning(known, HEADER_BYTES + _LOOK_BYTES)
-        salt = beginning[len(MAGIC) : HEADER_BYTES]
+        beginning, salt = self._beginning(known, _LOOK_BYTES)
         if known.mac is None:
             # Where the first bytes differ, the others need not be read.
             first = next(file.pieces())[:_LOOK_BYTES]
             room = bytearray(len(first) + _SLACK_BYTES)
             self._key.cipher(salt).update_into(first, room)
-            if not beginning.startswith(bytes(room[: len(first)]), HEADER_BYTES):
+            if not beginning.startswith(bytes(room[: len(first)])):
                 return False
-        return is_still(self._vault, known, salt, file, self._encrypt, self._bench.cancel)
+        return is_still(self._vault, known, salt, file, self._bench.encrypt, self._bench.cancel)
 
     def _pour(self, file: OpenFile, salt: bytes, store: Sink) -> tuple[Encrypted, bytes | None, int | None]:
         """Encrypt a file piece by piece; also the hex digits of its MAC and the length of its frame, if compressed."""
-        if self._compressor is None or not self._shrinks(file):
+        if self._compressor is None or not _shrinks(self._compressor, next(file.pieces())[:_LOOK_BYTES]):
             with file.input() as source:
-                return self._encrypt(source, salt, store), None, None
+                return self._bench.encrypt(source, salt, store), None, None
         mac = self._key.content_macs()
         mac.update(salt)
         frame = self._compressor.compressobj(size=file.plain_bytes)
@@ -262,31 +237,54 @@ class ContentWriter:
             mac.update(piece)
             return frame.compress(piece)
 
-        with piped(file.pieces(), change, frame.flush) as source:
-            done = self._encrypt(source, salt, store)
-        need_unchanged(file.descriptor, file.before)
+        with file.input(change, frame.flush) as source:
+            done = self._bench.encrypt(source, salt, store)
         return done, mac.finalize()[:CONTENT_MAC_BYTES].hex().encode(), done.size_bytes
 
-    def _shrinks(self, file: OpenFile) -> bool:
-        assert self._compressor is not None  # noqa: S101 - asked for before
-        look = next(file.pieces())[:_LOOK_BYTES]
-        return len(self._compressor.compress(look)) <= len(look) - len(look) // 32
-
-    def _encrypt(self, source: Input, salt: bytes, store: Sink | None = None) -> Encrypted:
-        bench = self._bench
-        return encrypt_input(source, bench.suite, bench.backend, bench.secret, salt, bench.limits, bench.cancel, store)
-
-    def _beginning(self, known: Content, length: int) -> bytes:
-        """The first bytes of an object that is there, unchecked; empty if they cannot be read."""
+    def _beginning(self, known: Content, length: int = 0) -> tuple[bytes, bytes]:
+        """The first bytes of an object, unchecked, and its salt; empty if they cannot be read."""
+        head = b""
         with suppress(OSError, VaultError):
             if known.packed:
-                for location in self._index.find(bytes.fromhex(known.object)):
-                    return self._index.read(location._replace(length=min(length, location.length)))
-            with opened_stored(self._vault.root, OBJECTS, known.object) as (descriptor, _):
-                return os.pread(descriptor, length, 0)
-        return b""
+                for location in self._index.find(bytes.fromhex(known.object))[:1]:
+                    head = self._index.read(location._replace(length=min(HEADER_BYTES + length, location.length)))
+            else:
+                with opened_stored(self._vault.root, OBJECTS, known.object) as (descriptor, _):
+                    head = os.pread(descriptor, HEADER_BYTES + length, 0)
+        return head[HEADER_BYTES:], head[len(MAGIC) : HEADER_BYTES]
 
 
-def _unchanged(file: OpenFile, known: Content) -> Attempted:
-    digest = bytes.fromhex(known.object)
-    return "unchanged", None, Encrypted(digest, file.before.st_size, known.stored_bytes, (), file.before)
+def _shrinks(compressor: zstandard.ZstdCompressor, look: bytes) -> bool:
+    return len(compressor.compress(look)) <= len(look) - len(look) // 32
+
+
+def _unchanged(file: OpenFile, known: Content) -> Encrypted:
+    return Encrypted(bytes.fromhex(known.object), file.before.st_size, known.stored_bytes)
+
+
+def is_still(
+    vault: Vault,
+    known: Content,
+    salt: bytes,
+    file: OpenFile,
+    encrypt: Callable[[Input, bytes], Encrypted],
+    cancel: CancelToken,
+) -> bool:
+    """Whether a file has the content of an entry, whose object has that salt.
+
+    Where the entry has no MAC (of a large file that was not compressed), the file is encrypted under the salt, and the
+    ciphertext discarded. Raises SourceUnreadable, SourceChanged or Cancelled.
+    """
+    if (known.extents, known.plain_bytes) != (file.extents, file.plain_bytes):
+        return False
+    if known.mac is None:
+        if known.zstd is not None:
+            return False
+        with file.input() as source:
+            done = encrypt(source, salt)
+        return done.digest.hex() == known.object
+    mac = vault.need_key().content_macs()
+    if vault.random_salts or known.plain_bytes > WHOLE_BYTES:
+        mac.update(salt)
+    file.feed(mac.update, cancel)
+    return mac.finalize()[:CONTENT_MAC_BYTES].hex() == known.mac

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tasks.crypto.plaintext import Extents
+from tasks.crypto.holes import Extents
 from tasks.suites import HEADER_BYTES
 from tasks.vault.format import (
     OBJECT_NAME,

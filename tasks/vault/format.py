@@ -71,7 +71,7 @@ CONTENT_MAC_BYTES = 16
 
 
 class BadLine(Exception):
-    """A line that is not of the form; the text says how."""
+    """Bytes that are not lines of the form; the text says how."""
 
 
 def encode_json(value: Json | Mapping[str, Json]) -> bytes:
@@ -100,7 +100,7 @@ def split_lines(pieces: Iterable[bytes], longest: int) -> Iterator[bytes]:
         raise BadLine("does not end with a line")
 
 
-class BadFrame(Exception):
+class BadFrame(BadLine):
     """Bytes that are not one whole zstd frame within its bounds; the text says how."""
 
 

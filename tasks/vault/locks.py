@@ -44,11 +44,8 @@ def writing(root: str, cancel: CancelToken) -> Iterator[None]:
     If this process is alone at first, it empties `tmp/`.
     """
     with closed_after(_open(root, os.O_RDWR)) as descriptor:
-        try:
+        with suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pass
-        else:
             sweep(root)
         _lock(descriptor, fcntl.LOCK_SH, root, cancel)
         yield

@@ -18,7 +18,6 @@ from tasks.vault.format import (
     PARTIALS,
     SNAPSHOT_NAME,
     SNAPSHOTS,
-    BadFrame,
     BadLine,
     VaultKey,
     snapshot_folder,
@@ -172,7 +171,7 @@ def peek(root: str, name: str) -> Header:
         ):
             text = unpack_frame(iter(partial(os.read, file, _PEEK_BYTES), b""), LARGEST_BYTES)
             header = decode_header(next(split_lines(text, LONGEST_HEADER), b""))
-    except (OSError, BadLine, BadFrame):
+    except (OSError, BadLine):
         return UNKNOWN
     return header if header.name == name else UNKNOWN
 

@@ -19,7 +19,7 @@ import zstandard
 from tasks.cancel import CancelToken
 from tasks.crypto.ciphers import Encryptor, Hash
 from tasks.crypto.errors import Cancelled
-from tasks.crypto.plaintext import Take
+from tasks.crypto.holes import Take
 from tasks.files import ReadFailed, ReadTwice, closed_after, open_folder, open_new, sync_file_system, write_all
 from tasks.suites import HEADER_BYTES, MAGIC
 from tasks.vault.entries import Content

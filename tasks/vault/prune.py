@@ -96,6 +96,12 @@ class Removal:
     freed_bytes: int
     read: frozenset[str]
 
+    @property
+    def steps(self) -> int:
+        """How many files are removed or written."""
+        goes = len(self.snapshots) + len(self.partials) + len(self.packs) + self.objects
+        return goes + 2 * (len(self.rewrites) + len(self.merges))
+
 
 def plan_removal(
     vault: Vault, policy: Policy, unused: Callable[[int], int], objects: NamedObjects, cancel: CancelToken

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled, CryptoError
-from tasks.crypto.plaintext import Take, has_holes, placed, written
+from tasks.crypto.holes import Take, has_holes, placed, written
 from tasks.files import FolderIdentity, closed_after, open_new, rename_new, sync_file_system
 from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry, decode_entry
 from tasks.vault.errors import TargetUnusable, VaultError, Verdict, Verdicts, judged, status_of

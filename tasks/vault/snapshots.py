@@ -21,7 +21,6 @@ from tasks.suites import HEADER_BYTES
 from tasks.vault.entries import Content, Entry, FileEntry, decode_entry
 from tasks.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
 from tasks.vault.format import (
-    BadFrame,
     BadLine,
     encode_line,
     snapshot_folder,
@@ -101,10 +100,8 @@ class OpenSnapshot:
             yield line
         else:
             raise self._invalid("has no totals")
-        try:
+        with self._reading():
             self._totals = decode_totals(line)
-        except BadLine as error:
-            raise self._invalid(f"it {error}") from None
         if next(lines, None) is not None:
             raise self._invalid("goes on after its totals")
 
@@ -143,31 +140,27 @@ class OpenSnapshot:
         Entries are not checked one by one, which would take ten times as long.
         """
         rest = b""
-        for piece in self._text():
-            block, newline, rest = (rest + piece).rpartition(b"\n")
-            if len(rest) > LONGEST_HEADER:
-                raise self._invalid("has a line that is too long")
-            block += newline
-            plain = _PLAIN_OBJECT.findall(block)
-            if len(plain) == block.count(b'"object":"'):
-                for size, digest, zstd in plain:
-                    yield unhexlify(digest), HEADER_BYTES + int(zstd or size)
-                continue
-            try:
+        with self._reading():
+            for piece in self._text():
+                block, newline, rest = (rest + piece).rpartition(b"\n")
+                if len(rest) > LONGEST_HEADER:
+                    raise BadLine("has a line that is too long")
+                block += newline
+                plain = _PLAIN_OBJECT.findall(block)
+                if len(plain) == block.count(b'"object":"'):
+                    for size, digest, zstd in plain:
+                        yield unhexlify(digest), HEADER_BYTES + int(zstd or size)
+                    continue
                 for line in block.splitlines(keepends=True):
                     if b'"object":"' in line and isinstance(entry := decode_entry(line), FileEntry):
                         for content in entry.contents():
                             yield unhexlify(content.object), content.stored_bytes
-            except BadLine as error:
-                raise self._invalid(f"a line {error}") from None
-        if rest:
-            raise self._invalid("does not end with a line")
+            if rest:
+                raise BadLine("does not end with a line")
 
     def _header(self) -> Header:
-        try:
+        with self._reading():
             header = decode_header(next(self._all_lines(), b""))
-        except BadLine as error:
-            raise self._invalid(f"it {error}") from None
         if header.vault_id != self._vault.id:
             raise _changed(self._vault, self._name, "it belongs to another vault")
         if header.name != self._name:
@@ -175,24 +168,28 @@ class OpenSnapshot:
         return header
 
     def _all_lines(self) -> Iterator[bytes]:
-        try:
+        with self._reading():
             yield from split_lines(self._text(), LONGEST_HEADER)
-        except BadLine as error:
-            raise self._invalid(str(error)) from None
 
     def _text(self) -> Iterator[bytes]:
+        left = self._content.size_bytes - _END_BYTES
+
+        def frame() -> Iterator[memoryview]:
+            nonlocal left
+            for piece in self._content.again():
+                yield memoryview(piece)[:left]
+                left -= min(left, len(piece))
+
+        return unpack_frame(frame(), LARGEST_BYTES)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
         try:
-            yield from unpack_frame(self._frame(), LARGEST_BYTES)
-        except BadFrame as error:
-            raise self._invalid(f"its text {error}") from None
+            yield
+        except BadLine as error:
+            raise self._invalid(f"it {error}") from None
         except ReadFailed as error:
             raise VaultError(self._vault.root, f"snapshot {self._name} cannot be read: {error}") from None
-
-    def _frame(self) -> Iterator[memoryview]:
-        left = self._content.size_bytes - _END_BYTES
-        for piece in self._content.again():
-            yield memoryview(piece)[:left]
-            left -= min(left, len(piece))
 
     def _invalid(self, reason: str) -> SnapshotInvalid:
         return SnapshotInvalid(self._vault.root, f"snapshot {self._name}: {reason}")

@@ -13,7 +13,7 @@ from tasks.crypto import sources as engine
 from tasks.crypto.errors import SourceReplaced, SourceSkipped, SourceUnreadable
 from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import scan, source_folders
-from tasks.crypto.sources import Ahead, Sources
+from tasks.crypto.sources import Sources
 from tests.support.crypto_fakes import descriptors
 
 
@@ -96,13 +96,11 @@ def test_files_are_opened_ahead(tree: Path) -> None:
     """Each once, with its own content, also when one is asked for again; those that nobody asks for are closed."""
     payloads = list(enumerate(scan([str(tree)])))
     before = descriptors()
-    with sources_of(tree) as sources:
-        ahead = Ahead(sources, payloads)
-        for ordinal, payload in (*payloads[:2], payloads[1]):
-            descriptor = ahead.open(ordinal, payload)
+    with Sources(source_folders([str(tree)]), payloads) as sources:
+        for _, payload in (*payloads[:2], payloads[1]):
+            descriptor = sources.open(payload)
             assert os.read(descriptor, 100) == str(Path(os.fsdecode(payload.name)).relative_to(tree.parent)).encode()
             os.close(descriptor)
-        ahead.close()
     assert descriptors() == before
 
 
@@ -110,28 +108,27 @@ def test_what_cannot_be_opened_ahead_says_so_in_its_turn(tree: Path) -> None:
     """A file that is gone is unreadable when it is asked for, and the others are not."""
     payloads = list(enumerate(scan([str(tree)])))
     (tree / "a").unlink()
-    with sources_of(tree) as sources:
-        ahead = Ahead(sources, payloads)
+    with Sources(source_folders([str(tree)]), payloads) as sources:
         with pytest.raises(SourceUnreadable, match="No such file"):
-            ahead.open(*payloads[0])
-        os.close(ahead.open(*payloads[1]))
-        ahead.close()
+            sources.open(payloads[0][1])
+        os.close(sources.open(payloads[1][1]))
 
 
 def test_groups_leave_descriptors_to_others(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all groups are taken, files are opened one by one; a group is given back at the end."""
     monkeypatch.setattr(engine, "_groups", threading.Semaphore(1))
     payloads = list(enumerate(scan([str(tree)])))
-    with sources_of(tree) as sources:
-        first, second = Ahead(sources, payloads), Ahead(sources, payloads)
-        os.close(first.open(*payloads[0]))
-        before = descriptors()
-        os.close(second.open(*payloads[0]))
-        assert descriptors() == before
-        second.close()
-        first.close()
-        third = Ahead(sources, payloads)
-        os.close(third.open(*payloads[0]))
+    folders = source_folders([str(tree)])
+    with Sources(folders, payloads) as first:
+        os.close(first.open(payloads[0][1]))
+        with Sources(folders, payloads) as second:
+            # The source itself, and nothing ahead.
+            before = len(descriptors())
+            os.close(second.open(payloads[0][1]))
+            assert len(descriptors()) == before + 2
         held = len(descriptors())
-        third.close()
-        assert len(descriptors()) == held - 2
+    assert len(descriptors()) == held - 4
+    with Sources(folders, payloads) as third:
+        before = len(descriptors())
+        os.close(third.open(payloads[0][1]))
+        assert len(descriptors()) == before + 4

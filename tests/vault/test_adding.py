@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tasks.cancel import CancelToken
-from tasks.crypto import plaintext
+from tasks.crypto import inputs, sources
 from tasks.vault import add as engine
 from tasks.vault.errors import NoVault, VaultError, VaultUnwritable
 from tasks.vault.format import WHOLE_BYTES
@@ -247,7 +247,7 @@ def test_a_damaged_object_is_not_kept(place: Place, at: int, size: int) -> None:
 def test_a_file_that_will_not_hold_still_is_not_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Changed while it was read, twice: unstable; it is in no snapshot, and there is no object of it."""
     path = place.put("log")
-    check = plaintext.need_unchanged
+    check = inputs.need_unchanged
 
     def changing(descriptor: int, before: os.stat_result) -> None:
         if os.readlink(f"/proc/self/fd/{descriptor}") == str(path):
@@ -255,7 +255,7 @@ def test_a_file_that_will_not_hold_still_is_not_kept(place: Place, monkeypatch: 
                 file.write(b"x")
         check(descriptor, before)
 
-    monkeypatch.setattr(plaintext, "need_unchanged", changing)
+    monkeypatch.setattr(sources, "need_unchanged", changing)
     added = place.add()
     assert added.statuses()["log"] == "unstable"
     assert bytes(path)[1:] not in [entry.path for entry in entries(place.vault)]

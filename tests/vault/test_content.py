@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.cancel import CancelToken
-from tasks.crypto import plaintext
-from tasks.crypto.plaintext import extents_of, length_of
+from tasks.crypto import holes
 from tasks.crypto.secret import KeyFile
+from tasks.crypto.sources import OpenFile
 from tasks.vault import add as engine
 from tasks.vault.format import WHOLE_BYTES
 from tasks.vault.packs import stored
@@ -250,16 +250,17 @@ def test_more_holes_than_a_line_has_room_for(tmp_path: Path) -> None:
             file.seek(number * 65536 + (number // 2) * 65536)
             file.write(b"x")
     with path.open("rb") as file:
-        extents = extents_of(file.fileno(), os.fstat(file.fileno()))
+        opened = OpenFile.of(file.fileno())
+        extents = opened.extents
         assert extents is not None
-        assert len(extents) == plaintext._MOST_EXTENTS
+        assert len(extents) == holes._MOST_EXTENTS
         assert all(one[0] + one[1] < two[0] for one, two in pairwise(extents))
         data = path.read_bytes()
         outside = 0
         for (offset, length), (after, _) in zip(extents, [*extents[1:], (len(data), 0)], strict=True):
             assert not data[offset + length : after].strip(b"\0")
             outside += after - offset - length
-        assert length_of(extents, len(data)) == len(data) - outside
+        assert opened.plain_bytes == len(data) - outside
 
 
 def salts(vault: Vault) -> dict[bytes, set[bytes]]:
