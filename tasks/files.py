@@ -6,6 +6,7 @@ import ctypes
 import errno
 import hashlib
 import os
+import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -88,6 +89,22 @@ def open_new(path: str | bytes, folder: int | None = None) -> int:
     """A descriptor to write a file that is not there yet; a relative path starts from the descriptor `folder`."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(path, flags, FILE_MODE, dir_fd=folder)
+
+
+@contextmanager
+def new_file(folder: int) -> Iterator[tuple[str, int]]:
+    """A new file in a folder, to be written and then renamed: its name (16 hex digits), and a descriptor to write it.
+
+    The name is removed after an error.
+    """
+    name = secrets.token_hex(8)
+    with closed_after(open_new(name, folder)) as descriptor:
+        try:
+            yield name, descriptor
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=folder)
+            raise
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:

@@ -6,7 +6,9 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from heapq import nsmallest
+from heapq import merge, nsmallest
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, func, select
@@ -104,26 +106,14 @@ def _merged(
     vault: Row[Any], kind: str, encrypted: Iterable[Row[Any]], looked_at: Iterable[Row[Any]]
 ) -> Iterator[_Stored]:
     """Merge two streams in the order of the names; an object may be in either or in both."""
-    verdicts = iter(looked_at)
-    verdict = next(verdicts, None)
-    for row in encrypted:
-        name = row.digest.hex()
-        while verdict is not None and verdict.name < name:
-            yield from _seen(vault, kind, verdict, verdict.stored_at)
-            verdict = next(verdicts, None)
-        if verdict is not None and verdict.name == name:
-            yield from _seen(vault, kind, verdict, row.encrypted_at)
-            verdict = next(verdicts, None)
-        else:
-            yield _Stored(vault, kind, name, row.encrypted_at, None)
-    while verdict is not None:
-        yield from _seen(vault, kind, verdict, verdict.stored_at)
-        verdict = next(verdicts, None)
-
-
-def _seen(vault: Row[Any], kind: str, verdict: Row[Any], stored_at: datetime | None) -> Iterator[_Stored]:
-    if verdict.ended_at is None or verdict.ended_at < verdict.seen_at:
-        yield _Stored(vault, kind, verdict.name, stored_at, verdict.proven_at)
+    first = ((row.digest.hex(), row.encrypted_at, None) for row in encrypted)
+    second = ((row.name, row.stored_at, row) for row in looked_at)
+    for name, rows in groupby(merge(first, second, key=itemgetter(0)), itemgetter(0)):
+        # The verdicts come last, and the time of the encryption counts, if there is one.
+        (_, stored_at, verdict), *more = rows
+        verdict = more[0][2] if more else verdict
+        if verdict is None or verdict.ended_at is None or verdict.ended_at < verdict.seen_at:
+            yield _Stored(vault, kind, name, stored_at, None if verdict is None else verdict.proven_at)
 
 
 def _encrypted(vault: Row[Any]) -> Select[Any]:

@@ -17,7 +17,7 @@ from flows.option_types import Flag, Json, Names, Via, Whole
 from flows.settings import Settings, settings_with
 from flows.show.tables import CHECKED, PAYLOADS, in_words
 from flows.show.terminal import print_json, print_table, say
-from flows.text import plural, size
+from flows.text import plural, shown_path, size
 from tasks.cancel import CancelToken
 
 if TYPE_CHECKING:
@@ -150,6 +150,8 @@ def _print_preview(parameters: EncryptFiles, settings: Settings, *, json: bool) 
         f"{plural(found.to_do, 'file')} to encrypt, {size(found.to_do_bytes)}; {found.unchanged:,} unchanged, "
         f"{found.skipped:,} skipped ({since}); nothing was done"
     )
+    for pattern in found.unmatched:
+        say(f"--exclude {shown_path(pattern)}: matches nothing")
     return 0
 
 

@@ -111,7 +111,7 @@ def show(
             print_json([_entry_line(entry) for entry in found.entries()])
         else:
             for entry in found.entries():
-                say(_text(entry))
+                say(_text(_entry_line(entry)))
             say(f"{plural(found.snapshot.totals.files, 'file')}, {size(found.snapshot.totals.size_bytes)}")
     return 0
 
@@ -221,26 +221,13 @@ def _print_sums(vault: Vault, found: OpenSnapshot) -> None:
                 print(f"{path[-64:]}  {path}")
 
 
-def _text(entry: Entry) -> str:
-    """An entry in the form of `ls -l`, as far as it is known."""
-    from tasks.vault.entries import FileEntry, LinkEntry
-
-    if isinstance(entry, FileEntry):
-        mode, mtime_ns, size_bytes = stat.S_IFREG | entry.facts.mode, entry.facts.mtime_ns, entry.facts.size_bytes
-    elif isinstance(entry, LinkEntry):
-        mode, mtime_ns, size_bytes = stat.S_IFLNK | 0o777, entry.mtime_ns, len(entry.target)
-    else:
-        mode, mtime_ns, size_bytes = stat.S_IFDIR | entry.mode, entry.mtime_ns, 0
-    to = f" -> {_shown(entry.target)}" if isinstance(entry, LinkEntry) else ""
-    return f"{stat.filemode(mode)} {size_bytes:>14,} {_local(mtime_ns)} /{_shown(entry.path)}{to}"
-
-
 @dataclass(frozen=True, slots=True)
 class EntryLine:
     """An entry as `snapshots show --json` prints it; a field that its kind does not have is null.
 
     `path_hex` is the path's bytes. `mtime` is null for a time outside of the years 1 to 9999; `mtime_ns`, nanoseconds
-    since 1970, is always exact. `zstd` is the length of the content's frame, null if it is not compressed.
+    since 1970, is always exact. `size_bytes` of a link is the length of its target. `zstd` is the length of the
+    content's frame, null if it is not compressed.
     """
 
     path: str
@@ -260,14 +247,26 @@ def _entry_line(entry: Entry) -> EntryLine:
 
     path, path_hex = "/" + _shown(entry.path), (b"/" + entry.path).hex()
     if isinstance(entry, FileEntry):
-        facts = entry.facts
+        facts, content = entry.facts, entry.content
         times = _time(facts.mtime_ns), facts.mtime_ns
-        name, zstd = entry.content.object, entry.content.zstd
-        return EntryLine(path, path_hex, "file", facts.mode, *times, facts.size_bytes, name, zstd, None)
+        size_bytes, name, zstd = facts.size_bytes, content.object, content.zstd
+        return EntryLine(path, path_hex, "file", facts.mode, *times, size_bytes, name, zstd, None)
     times = _time(entry.mtime_ns), entry.mtime_ns
     if isinstance(entry, LinkEntry):
-        return EntryLine(path, path_hex, "link", None, *times, None, None, None, _shown(entry.target))
+        target = _shown(entry.target)
+        return EntryLine(path, path_hex, "link", None, *times, len(entry.target), None, None, target)
     return EntryLine(path, path_hex, "folder", entry.mode, *times, None, None, None, None)
+
+
+def _text(line: EntryLine) -> str:
+    """An entry in the form of `ls -l`, as far as it is known."""
+    # A link has all permissions.
+    mode = _TYPES[line.type] | (0o777 if line.mode is None else line.mode)
+    to = "" if line.target is None else f" -> {line.target}"
+    return f"{stat.filemode(mode)} {line.size_bytes or 0:>14,} {_local(line.mtime_ns)} {line.path}{to}"
+
+
+_TYPES = {"file": stat.S_IFREG, "link": stat.S_IFLNK, "folder": stat.S_IFDIR}
 
 
 def _time(time_ns: int) -> datetime | None:

@@ -154,7 +154,7 @@ def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
     parameters = settled(parameters, settings)
     vault = open_vault(path, need_key_file(settings.key_file).secret())
     with reading(vault.root, CancelToken()), index_shared(vault):
-        found = compare(vault, _selection_of(parameters))
+        found = compare(vault, _selection_of(parameters), note=True)
     if not found.to_do + found.skipped + found.unchanged:
         raise nothing_to_encrypt(parameters)
     return found

@@ -66,7 +66,8 @@ class EncryptFiles(JobParameters):
             negative=(),
             show_default=False,
             metavar="PATTERN",
-            help="what to leave out of the vault, in the syntax of gitignore, relative to each path; may be repeated",
+            help="what to leave out of the vault, as gitignore does, relative to each path or absolute below one; "
+            "may be repeated",
         ),
     ] = ()
     rehash: Annotated[

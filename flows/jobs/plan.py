@@ -86,8 +86,9 @@ def _check_vault(parameters: EncryptFiles, vault: str | None) -> None:
             )
         return
     # Late: an encryption without a vault loads nothing of it.
+    from tasks.vault.excludes import BadPattern, Excludes
     from tasks.vault.vault import SUITE
-    from tasks.vault.walk import BadPattern, Excludes
+    from tasks.vault.walk import sources_of
 
     if "-" in parameters.paths:
         raise RequestRefused("a vault keeps files and folders only; leave --vault out, or give --discard")
@@ -98,9 +99,9 @@ def _check_vault(parameters: EncryptFiles, vault: str | None) -> None:
     for path in parameters.paths:
         need_outside(path, vault)
     try:
-        Excludes(parameters.exclude)
+        Excludes(parameters.exclude, sources_of(parameters.paths))
     except BadPattern as error:
-        raise RequestRefused(f"--exclude: {error}") from None
+        raise RequestRefused(f"--exclude: {shown_path(str(error))}") from None
 
 
 def recorded(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> dict[str, object]:

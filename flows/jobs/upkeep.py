@@ -10,7 +10,6 @@ from functools import partial
 from operator import itemgetter
 
 from db.history import History
-from db.ledger import LedgerFault
 from db.rows import NewRun
 from db.words import VERDICT_FAULTS
 from flows.errors import RequestRefused
@@ -172,7 +171,10 @@ def prune(parameters: PruneVault, settings: Settings, run: NewRun, tools: Tools)
             return _Pruning(vault.place(), key, objects, removal)
 
         plan = tools.runner.plan(make)
-        tools.reporter.planned(PlannedWork("removing", "file", plan.removal.steps))
+        removal = plan.removal
+        count = len(removal.snapshots) + len(removal.partials) + len(removal.packs) + removal.objects
+        count += 2 * len(removal.rewrites + removal.merges)
+        tools.reporter.planned(PlannedWork("removing", "file", count))
         with open_run(replace(run, parameters={"vault": shown_path(path)} | parameters.recorded()), tools) as opened:
             tally = VerdictTally()
             _remove_alone(plan, opened, tally)
@@ -190,7 +192,7 @@ def _prunable(parameters: PruneVault, settings: Settings) -> tuple[str, KeyFile,
     """The vault, its key and the policy; RequestRefused if one is not set, or if the policy would keep nothing."""
     policy = Policy(parameters.keep_last, parameters.keep_daily, parameters.keep_weekly, parameters.keep_monthly)
     vault, key = need_vault(settings.vault), need_key_file(settings.key_file)
-    if policy.keeps_nothing:
+    if policy == Policy():
         options = "--keep-last, --keep-daily, --keep-weekly, --keep-monthly"
         raise RequestRefused(f"that would keep nothing; say what to keep: {options}")
     return vault, key, policy
@@ -289,14 +291,11 @@ def maintain(keep: str | None, run: NewRun, tools: Tools) -> OpenRun:
         tools.store.optimise()
         found = f"runs checked: {verdict.runs:,}, "
         if verdict.faults:
-            words = [_in_words(fault) for fault in verdict.faults[:FAULTS_NAMED]]
+            some = verdict.faults[:FAULTS_NAMED]
+            words = [one.what if one.run_id is None else f"run {one.run_id} {one.what}" for one in some]
             found += f"NOT AS SEALED: {named(words, len(verdict.faults))}"
         else:
             found += f"all as they were sealed, head {verdict.head}"
         found += f"; days rolled up: {days:,}" + (f"; runs older than {keep} removed: {removed:,}" if keep else "")
         opened.outcomes.append(PartOutcome(1 if verdict.faults else 0, found))
     return opened
-
-
-def _in_words(fault: LedgerFault) -> str:
-    return fault.what if fault.run_id is None else f"run {fault.run_id} {fault.what}"

@@ -17,10 +17,11 @@ from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import walk
 from tasks.crypto.secret import KeySource
-from tasks.files import closed_after, open_folder, open_new
+from tasks.files import closed_after, new_file, open_folder
 from tasks.vault.content import ContentWriter, Making
 from tasks.vault.draft import Draft
 from tasks.vault.errors import VaultError, on_disk
+from tasks.vault.excludes import Excludes
 from tasks.vault.format import LONGEST_LINE, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
 from tasks.vault.header import Header, Totals
 from tasks.vault.index import index_shared, shared_index
@@ -30,7 +31,7 @@ from tasks.vault.objects import ObjectBatch
 from tasks.vault.packs import PackWriter
 from tasks.vault.snapshots import LONGEST_HEADER, Authentic, OpenSnapshot, Snapshot, open_snapshot, write_snapshot
 from tasks.vault.vault import Vault
-from tasks.vault.walk import Changes, Excludes
+from tasks.vault.walk import Changes
 
 # Each is open while a run compares with them. Objects of those beyond are found by their salts.
 _MOST_PARTS = 200
@@ -64,7 +65,7 @@ class AdditionPlan:
     `damaged` are newer ones that cannot be believed.
 
     `taken_over` are partial snapshots of runs that did not come to their end, `rebuilt` packs whose sidecar was missing
-    or wrong, and is written again.
+    or wrong, and is written again. `unmatched` are patterns that fit nothing.
     """
 
     unchanged: int
@@ -77,6 +78,7 @@ class AdditionPlan:
     damaged: tuple[str, ...]
     taken_over: tuple[str, ...] = ()
     rebuilt: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ def add_batch(
         objects.commit()
         packs.commit()
     first = batch.payloads[0][0] if batch.payloads else 0
-    lines = b"".join(writer.lines.get(payload.name, b"\n") for _, payload in batch.payloads)
+    lines = b"".join(writer.lines.pop(payload.name, b"\n") for _, payload in batch.payloads)
     new = tuple((name, length) for name, length, _ in packs.packs)
     pack_of = {digest: bytes.fromhex(one.pack) for digest in writer.found for one in index.find(digest)[:1]}
     packed = iter(writer.packed)
@@ -159,8 +161,14 @@ def compare(
     selection: SourceSelection,
     line: Callable[[bytes], None] = _forget,
     to_do: Callable[[Payload], None] = _forget,
+    *,
+    note: bool = False,
 ) -> AdditionPlan:
-    """Hand over each entry that is done, and each file that is to be read, in order; without a vault all are."""
+    """Hand over each entry that is done, and each file that is to be read, in order; without a vault all are.
+
+    With `note` the plan says which patterns matched nothing.
+    """
+    excludes = Excludes(selection.excludes, selection.sources, note=note)
     with ExitStack() as stack:
         newest: Authentic | None = None
         alike: OpenSnapshot | None = None
@@ -175,14 +183,14 @@ def compare(
             root = os.stat(vault.root)
             itself = root.st_dev, root.st_ino
         changes = Changes(vault, [*parts, alike] if alike else parts, selection.rehash, selection.distrusted)
-        for one in changes.of(walk(selection.sources, Excludes(selection.excludes).match, itself)):
+        for one in changes.of(walk(selection.sources, excludes.match if selection.excludes else None, itself)):
             if isinstance(one, Payload):
                 to_do(one)
             else:
                 line(one)
     counts = changes.unchanged, changes.unchanged_bytes, changes.to_do, changes.to_do_bytes, changes.skipped
     previous, taken_over = alike.header.name if alike else None, tuple(part.header.name for part in parts)
-    return AdditionPlan(*counts, newest, previous, damaged, taken_over)
+    return AdditionPlan(*counts, newest, previous, damaged, taken_over, unmatched=excludes.unmatched)
 
 
 class Addition:
@@ -248,20 +256,17 @@ class Addition:
 
     def _write(self, header: Header, pieces: Iterator[bytes], totals: Totals, folder: str) -> str:
         """Write a snapshot or a partial one, and put it on disk; its MAC. Raises VaultError."""
-        root, part = self.vault.root, secrets.token_hex(8)
-        with on_disk(root), ExitStack() as stack:
-            temporary = stack.enter_context(closed_after(open_folder(root, TEMPORARY, make=True)))
-            target = stack.enter_context(closed_after(open_folder(root, folder, make=True)))
-            try:
-                with closed_after(open_new(part, temporary)) as descriptor:
-                    mac = write_snapshot(descriptor, self.vault, header, pieces, totals)
-                    os.fsync(descriptor)
-                os.rename(part, header.name, src_dir_fd=temporary, dst_dir_fd=target)
-                os.fsync(target)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(part, dir_fd=temporary)
-                raise
+        root = self.vault.root
+        with (
+            on_disk(root),
+            closed_after(open_folder(root, TEMPORARY, make=True)) as temporary,
+            closed_after(open_folder(root, folder, make=True)) as target,
+            new_file(temporary) as (part, descriptor),
+        ):
+            mac = write_snapshot(descriptor, self.vault, header, pieces, totals)
+            os.fsync(descriptor)
+            os.rename(part, header.name, src_dir_fd=temporary, dst_dir_fd=target)
+            os.fsync(target)
         return mac
 
     def _remove_partials(self) -> None:

@@ -74,7 +74,7 @@ class ObjectIndex:
         self._bare = self._scanned = False
         self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         with _explained():
-            for statement in ("PRAGMA journal_mode=OFF", "PRAGMA cache_size=-8000", _MEMBERS):
+            for statement in ("PRAGMA journal_mode=OFF", "PRAGMA cache_size=-2000", _MEMBERS):
                 self._connection.execute(statement)
         self.refresh(fix=fix)
 

@@ -70,13 +70,14 @@ def find_snapshot(vault: Vault, wanted: str) -> str:
 
     NoSuchSnapshot if there is none, or if there are several.
     """
-    names = snapshot_names(vault.root)
     if wanted == LATEST:
-        if not names:
+        headers = _newest_first(vault.root)
+        if not headers:
             raise NoSuchSnapshot(vault.root, "has no snapshot yet")
-        newest = next(iter(_newest_first(vault.root)))
+        newest = next(iter(headers))
         # Opening a damaged snapshot that may be the latest says what is wrong with it.
-        return next(iter(_damaged_since(vault, names, newest, (newest,))), newest)
+        return next(iter(_damaged_since(vault, headers, newest, (newest,))), newest)
+    names = snapshot_names(vault.root)
     # A partial one is found by its name alone: a part is no state of the sources.
     found = [name for name in names if name.startswith(wanted) or name.partition("-")[2].startswith(wanted)]
     found += [name for name in partial_names(vault.root) if name.startswith(wanted)]
@@ -184,8 +185,7 @@ def open_or_recover(path: str, secret: Secret | None) -> tuple[Vault, Verdict | 
     try:
         return open_vault(path, secret), None
     except VaultError as error:
-        vault = None if secret is None else recover(path, secret)
-        if vault is None:
+        if secret is None or (vault := _recovered(path, secret)) is None:
             raise
         return vault, _fault(vault, error)
 
@@ -212,7 +212,7 @@ def _fault(vault: Vault, error: VaultError) -> Verdict:
     return judged("vault", vault.id, "changed", f"vault.json was changed: restore it from a copy{newer}")
 
 
-def recover(path: str, secret: Secret) -> Vault | None:
+def _recovered(path: str, secret: Secret) -> Vault | None:
     """The vault by the newest snapshot that is authentic under the secret; None if there is none.
 
     Under a wrong key file nothing is authentic, which tells it from a `vault.json` that was changed.

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
-from tasks.files import closed_after, open_folder, open_new, open_regular, write_all
+from tasks.files import closed_after, new_file, open_folder, open_new, open_regular, write_all
 from tasks.suites import HEADER_BYTES
 from tasks.vault.errors import ObjectMissing, VaultChanged, VaultError, on_disk
 from tasks.vault.format import INDEX, OBJECT_NAME, PACK_BYTES, PACKED_BYTES, PACKS, TEMPORARY
@@ -221,19 +221,13 @@ def write_sidecar(root: str, name: str, pack_bytes: int, records: list[bytes]) -
     """Write the sidecar of a pack; raises OSError. It is not put on disk: damage is noticed, and costs a rebuild."""
     content = _MAGIC + _LENGTHS.pack(pack_bytes, len(records)) + b"".join(sorted(records))
     digest = hashlib.sha256(bytes.fromhex(name) + content).digest()
-    part = secrets.token_hex(8)
     with (
         closed_after(open_folder(root, TEMPORARY, make=True)) as temporary,
         closed_after(open_folder(root, INDEX, make=True)) as index,
+        new_file(temporary) as (part, descriptor),
     ):
-        try:
-            with closed_after(open_new(part, temporary)) as descriptor:
-                write_all(descriptor, content + digest)
-            os.rename(part, name, src_dir_fd=temporary, dst_dir_fd=index)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(part, dir_fd=temporary)
-            raise
+        write_all(descriptor, content + digest)
+        os.rename(part, name, src_dir_fd=temporary, dst_dir_fd=index)
 
 
 def read_sidecar(root: str, name: str, pack_bytes: int) -> bytes | None:

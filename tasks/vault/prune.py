@@ -12,7 +12,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 
 from tasks.cancel import CancelToken
@@ -32,6 +32,8 @@ from tasks.vault.verify import lost_objects
 _SMALL_BYTES = PACK_BYTES // 4
 _MANY_SMALL = 10
 
+Names = tuple[str, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -44,11 +46,6 @@ class Policy:
     daily: int = 0
     weekly: int = 0
     monthly: int = 0
-
-    @property
-    def keeps_nothing(self) -> bool:
-        """Whether it would remove everything."""
-        return not any(getattr(self, field.name) for field in fields(self))
 
 
 _PERIODS: dict[str, Callable[[datetime], object]] = {
@@ -96,12 +93,6 @@ class Removal:
     freed_bytes: int
     read: frozenset[str]
 
-    @property
-    def steps(self) -> int:
-        """How many files are removed or written."""
-        goes = len(self.snapshots) + len(self.partials) + len(self.packs) + self.objects
-        return goes + 2 * (len(self.rewrites) + len(self.merges))
-
 
 def plan_removal(
     vault: Vault, policy: Policy, unused: Callable[[int], int], objects: NamedObjects, cancel: CancelToken
@@ -137,9 +128,7 @@ def _believed(vault: Vault, name: str) -> Snapshot:
         raise VaultChanged(vault.root, f"{error.reason}; {hint}") from None
 
 
-def _name_partials(
-    vault: Vault, snapshots: Sequence[Snapshot], objects: NamedObjects
-) -> tuple[list[str], tuple[str, ...]]:
+def _name_partials(vault: Vault, snapshots: Sequence[Snapshot], objects: NamedObjects) -> tuple[list[str], Names]:
     """All partial snapshots, and the overtaken ones; the objects of the others are named.
 
     A damaged one needs nothing, since no run takes it over; it stays for `verify` to report.
@@ -160,13 +149,8 @@ def _name_partials(
     return names, tuple(overtaken)
 
 
-def _choose_packs(
-    objects: NamedObjects, unused: Callable[[int], int]
-) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], int]:
-    """The packs without life, those to rewrite, the worst first, until few dead bytes are left, small ones to merge.
-
-    And the gain.
-    """
+def _choose_packs(objects: NamedObjects, unused: Callable[[int], int]) -> tuple[Names, Names, Names, int]:
+    """The packs without life, those to rewrite until few dead bytes are left, small ones to merge, and the gain."""
     # If something is missing, it may be in a pack that cannot be read at the moment.
     spared = objects.unaccounted() if any(objects.missing()) else frozenset[str]()
     objects.choose_copies()
@@ -177,15 +161,16 @@ def _choose_packs(
     left, whole = sum(wasted.values()), sum(wasted.values()) + objects.counts()[1]
     allowed = unused(whole)
     rewrites = []
+    # The worst first.
     for name in sorted(wasted, key=lambda name: (-wasted[name] / living[name][1], name)):
         if left <= allowed:
             break
         rewrites.append(name)
         left -= wasted[name]
-    small = tuple(name for name in wasted if living[name][1] < _SMALL_BYTES and name not in rewrites)
-    merges = small if len(small) >= _MANY_SMALL else ()
+    small = [name for name in wasted if living[name][1] < _SMALL_BYTES and name not in rewrites]
+    merges = small if len(small) >= _MANY_SMALL else []
     freed_bytes = sum(living[name][1] for name in dead) + sum(wasted[name] for name in (*rewrites, *merges))
-    return dead, tuple(rewrites), merges, freed_bytes
+    return dead, tuple(rewrites), tuple(merges), freed_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,7 @@ from tasks.files import ReadFailed, ReadTwice, closed_after, open_folder, open_r
 from tasks.suites import HEADER_BYTES
 from tasks.vault.entries import Content, Entry, FileEntry, decode_entry
 from tasks.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
-from tasks.vault.format import (
-    BadLine,
-    encode_line,
-    snapshot_folder,
-    split_lines,
-    unpack_frame,
-)
+from tasks.vault.format import BadLine, encode_line, snapshot_folder, split_lines, unpack_frame
 from tasks.vault.header import Header, Order, Totals, decode_header, decode_totals
 from tasks.vault.vault import Vault
 
@@ -73,6 +67,8 @@ class OpenSnapshot:
         self._vault = vault
         self._name = name
         self._content = content
+        self.size_bytes = content.size_bytes
+        """Length of the file."""
         self.header = self._header()
         self.authentic = Authentic(self.header, mac)
         self._totals: Totals | None = None
@@ -84,11 +80,6 @@ class OpenSnapshot:
             deque(self.lines(), maxlen=0)
         assert self._totals is not None  # noqa: S101 - lines end with them
         return Snapshot(self.header, self.authentic.mac, self._totals)
-
-    @property
-    def size_bytes(self) -> int:
-        """Length of the file."""
-        return self._content.size_bytes
 
     def lines(self) -> Iterator[bytes]:
         """The line of each entry, newline included; raises SnapshotInvalid or VaultError."""
@@ -172,10 +163,8 @@ class OpenSnapshot:
             yield from split_lines(self._text(), LONGEST_HEADER)
 
     def _text(self) -> Iterator[bytes]:
-        left = self._content.size_bytes - _END_BYTES
-
         def frame() -> Iterator[memoryview]:
-            nonlocal left
+            left = self.size_bytes - _END_BYTES
             for piece in self._content.again():
                 yield memoryview(piece)[:left]
                 left -= min(left, len(piece))

@@ -15,8 +15,8 @@ from tasks.files import (
     FOLDER_MODE,
     FolderIdentity,
     closed_after,
+    new_file,
     open_folder,
-    open_new,
     open_regular,
     rename_new,
     sync_folder,
@@ -128,11 +128,12 @@ def init_vault(path: str, secret: Secret, *, random_salts: bool = False) -> Vaul
     try may use the folder: `vault.json` comes last.
     """
     root = os.path.realpath(path)
-    if is_vault(root):
-        raise NoVault(root, "is a vault already")
     if not os.path.isdir(os.path.dirname(root)):
         raise NoVault(root, "cannot be made: the folder above it is not there")
     why, fit = _look(root)
+    # After the look, which may have met with a vault that another process has just made.
+    if is_vault(root):
+        raise NoVault(root, "is a vault already")
     if not fit:
         raise NoVault(root, why)
     vault_id = secrets.token_hex(16)
@@ -201,20 +202,15 @@ def _mac(key: VaultKey, raw: bytes) -> bytes:
 
 def _write(root: int, content: bytes) -> bool:
     """Write `vault.json`; False if another process was first."""
-    with closed_after(open_folder(root, TEMPORARY)) as temporary:
-        part = secrets.token_hex(8)
-        try:
-            with closed_after(open_new(part, temporary)) as descriptor:
-                write_all(descriptor, content)
-                os.fsync(descriptor)
+    try:
+        with closed_after(open_folder(root, TEMPORARY)) as temporary, new_file(temporary) as (part, descriptor):
+            write_all(descriptor, content)
+            os.fsync(descriptor)
             rename_new(f"{TEMPORARY}/{part}", PARAMETERS, root)
             os.fsync(root)
-        except (FileExistsError, FileNotFoundError):
-            # The process that was first may have begun to add, and have swept this away.
-            return False
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(part, dir_fd=temporary)
+    except (FileExistsError, FileNotFoundError):
+        # The process that was first may have begun to add, and have swept the file away.
+        return False
     return True
 
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
@@ -64,15 +65,21 @@ def inspect(vault: Vault, objects: NamedObjects, known: KnownSnapshot | None, ca
         yield judged("vault", vault.id, "ok")
     good: list[Authentic] = []
     faulty: set[str] = set()
+
+    def look(name: str) -> tuple[int, None]:
+        with open_snapshot(vault, name) as opened:
+            objects.name((bytes.fromhex(one.object), one.stored_bytes) for one in opened.contents())
+            good.extend([opened.authentic] if opened.header.part == 0 else [])
+            return opened.size_bytes, None
+
     for name in _all_snapshots(vault.root):
         if cancel.cancelled:
             raise Cancelled
+        # Partial ones are removed by the run that they are of.
         with suppress(NoSuchSnapshot):
-            verdict, snapshot = _look_at(vault, name, objects)
+            verdict = _judge("snapshot", name, partial(look, name))
             if verdict.is_fault:
                 faulty.add(name)
-            elif snapshot is not None and snapshot.header.part == 0:
-                good.append(snapshot)
             if verdict.is_fault or vault.key is not None:
                 yield verdict
     if fault := rolled_back(vault, good, known, faulty):
@@ -94,10 +101,8 @@ def check_stored(vault: Vault, things: Sequence[tuple[VerdictKind, str]], cancel
     verdicts = []
     with suppress(Cancelled):
         for kind, name in things:
-            verdicts.append(_check(vault, kind, name, cancel))
-    faulty = [verdict.name for verdict in verdicts if verdict.is_fault and verdict.kind == "object"]
-    paths = paths_of(vault, faulty)
-    return tuple(_with_paths(one, paths[one.name]) if one.name in faulty else one for one in verdicts)
+            verdicts.append(_judge(kind, name, partial(_check, vault, kind, name, cancel)))
+    return tuple(_with_paths(vault, verdicts))
 
 
 def damaged(
@@ -113,8 +118,8 @@ def damaged(
             if cancel.cancelled:
                 raise Cancelled
             if not objects.is_whole(digest):
-                lost[digest.hex()] = pack
-    yield from lost_objects(vault, {name: f"no good copy of it is left in pack {pack}" for name, pack in lost.items()})
+                lost[digest.hex()] = f"no good copy of it is left in pack {pack}"
+    yield from lost_objects(vault, lost)
     for name in sorted(on_record):
         if name not in lost and objects.is_whole(bytes.fromhex(name)):
             yield judged("object", name, "rebuilt", "a pack has a good copy of it")
@@ -122,11 +127,10 @@ def damaged(
 
 def lost_objects(vault: Vault, why: Mapping[str, str]) -> list[Verdict]:
     """The verdicts on objects that are changed, with their paths, by the reason for each."""
-    paths = paths_of(vault, why)
-    return [_with_paths(judged("object", name, "changed", reason), paths[name]) for name, reason in why.items()]
+    return _with_paths(vault, [judged("object", name, "changed", reason) for name, reason in why.items()])
 
 
-def paths_of(vault: Vault, digests: Collection[str]) -> dict[str, list[bytes]]:
+def _paths_of(vault: Vault, digests: Collection[str]) -> dict[str, list[bytes]]:
     """Absolute paths that objects belong to, from the newest snapshot that has any, as far as snapshots can be read."""
     found: dict[str, list[bytes]] = defaultdict(list)
     open_ones = set(digests)
@@ -153,23 +157,6 @@ def _all_snapshots(root: str) -> list[str]:
     return names
 
 
-def _look_at(vault: Vault, name: str, objects: NamedObjects) -> tuple[Verdict, Authentic | None]:
-    begin, started_ns = time.time_ns(), time.perf_counter_ns()
-    status: VerdictStatus = "ok"
-    error = snapshot = size_bytes = None
-    try:
-        with open_snapshot(vault, name) as opened:
-            objects.name((bytes.fromhex(one.object), one.stored_bytes) for one in opened.contents())
-            snapshot, size_bytes = opened.authentic, opened.size_bytes
-    except NoSuchSnapshot:
-        # Partial ones are removed by the run that they are of.
-        raise
-    except VaultError as fault:
-        error, status = fault.reason, status_of(fault)
-    wall_ns = time.perf_counter_ns() - started_ns
-    return Verdict("snapshot", name, status, size_bytes, None, error, begin, wall_ns), snapshot
-
-
 def rolled_back(
     vault: Vault, snapshots: Iterable[Authentic | None], known: KnownSnapshot | None, damaged: Collection[str] = ()
 ) -> str | None:
@@ -193,26 +180,25 @@ def rolled_back(
 
 def _look_around(root: str) -> Iterator[Verdict]:
     """Verdicts on files that do not belong into the vault, on missing folders, and on leftovers of interrupted runs."""
-    yield from _look_into(root, (), _FILES, _FOLDERS, "does not belong in a vault")
+    yield from _look_into(root, (), "does not belong in a vault", _FILES, _FOLDERS)
     # A program that copied the vault may have left empty folders out; an object that is missing has its own verdict.
     if not os.path.lexists(f"{root}/{SNAPSHOTS}"):
         yield judged("file", SNAPSHOTS, "missing", "is not there")
-    left = yield from _look_into(root, (TEMPORARY,), TEMPORARY_NAME.fullmatch, _none, "is not what a run leaves")
+    left = yield from _look_into(root, (TEMPORARY,), "is not what a run leaves", TEMPORARY_NAME.fullmatch)
     # Files of a run that is alive are its work; which of the others are, nobody can say.
     if not any(is_running(root, name) for name in left):
         for name in left:
             yield judged("file", f"{TEMPORARY}/{name}", "leftover", "left by an interrupted run")
-    yield from _look_into(root, (SNAPSHOTS,), SNAPSHOT_NAME.fullmatch, _none, "is not a snapshot")
-    yield from _look_into(root, (PARTIALS,), PARTIAL_NAME.fullmatch, _none, "is not a partial snapshot")
+    yield from _look_into(root, (SNAPSHOTS,), "is not a snapshot", SNAPSHOT_NAME.fullmatch)
+    yield from _look_into(root, (PARTIALS,), "is not a partial snapshot", PARTIAL_NAME.fullmatch)
     there = {name for name, _ in stored(root, PACKS)}
-    for name in (yield from _look_into(root, (INDEX,), OBJECT_NAME.fullmatch, _none, "is not the index of a pack")):
+    for name in (yield from _look_into(root, (INDEX,), "is not the index of a pack", OBJECT_NAME.fullmatch)):
         if name not in there:
             yield judged("file", f"{INDEX}/{name}", "leftover", "its pack is not there")
     for kind in (PACKS, OBJECTS):
-        what = f"is not a folder of {kind}"
-        for begin in sorted((yield from _look_into(root, (kind,), _none, _BEGINNING, what))):
+        for begin in sorted((yield from _look_into(root, (kind,), f"is not a folder of {kind}", folders=_BEGINNING))):
             form = re.compile(begin + r"[0-9a-f]{62}").fullmatch
-            yield from _look_into(root, (kind, begin), form, _none, f"is not one of the {kind}")
+            yield from _look_into(root, (kind, begin), f"is not one of the {kind}", form)
 
 
 _FILES = frozenset((PARAMETERS, LOCK)).__contains__
@@ -222,7 +208,7 @@ _none = frozenset[str]().__contains__
 
 
 def _look_into(
-    root: str, parts: tuple[str, ...], files: Form, folders: Form, why: str
+    root: str, parts: tuple[str, ...], why: str, files: Form = _none, folders: Form = _none
 ) -> Generator[Verdict, None, list[str]]:
     """Compare the names in a folder with the forms of its files and folders; returns the names that fit."""
     fitting: list[str] = []
@@ -245,36 +231,50 @@ def _look_into(
     return fitting
 
 
-def _missing(vault: Vault, objects: NamedObjects) -> Iterator[Verdict]:
-    missing = [(digest.hex(), length) for digest, length in objects.missing()]
-    paths = paths_of(vault, [name for name, _ in missing])
-    for name, length in missing:
-        verdict = judged("object", name, "missing", size_bytes=length)
-        with suppress(VaultError), opened_stored(vault.root, OBJECTS, name):
+def _missing(vault: Vault, objects: NamedObjects) -> list[Verdict]:
+    verdicts = []
+    for digest, length in objects.missing():
+        verdict = judged("object", digest.hex(), "missing", size_bytes=length)
+        with suppress(VaultError), opened_stored(vault.root, OBJECTS, verdict.name):
             verdict = replace(verdict, status="changed", error=f"does not have the {length:,} bytes of its content")
-        yield _with_paths(verdict, paths[name])
+        verdicts.append(verdict)
+    return _with_paths(vault, verdicts)
 
 
-def _check(vault: Vault, kind: VerdictKind, name: str, cancel: CancelToken) -> Verdict:
+def _check(vault: Vault, kind: VerdictKind, name: str, cancel: CancelToken) -> tuple[int, str | None]:
+    """Length of a pack or large object, and the faults of a pack in words."""
+    if kind == "object":
+        return check_object(vault, name, cancel), None
+    facts = check_pack(vault, name, cancel)
+    damaged = [f"{len(facts.bad):,} of its objects are damaged"] if facts.bad else []
+    return facts.size_bytes, "; ".join((*facts.faults, *damaged)) or None
+
+
+def _judge(kind: VerdictKind, name: str, look: Callable[[], tuple[int, str | None]]) -> Verdict:
+    """The verdict by a look, which gives a length and faults in words, with its time; raises NoSuchSnapshot."""
     begin, started_ns = time.time_ns(), time.perf_counter_ns()
     status: VerdictStatus = "ok"
     size_bytes = error = None
     try:
-        if kind == "pack":
-            facts = check_pack(vault, name, cancel)
-            size_bytes = facts.size_bytes
-            faults = [*facts.faults, *([f"{len(facts.bad):,} of its objects are damaged"] if facts.bad else [])]
-            status, error = ("changed", "; ".join(faults)) if faults else ("ok", None)
-        else:
-            size_bytes = check_object(vault, name, cancel)
+        size_bytes, error = look()
+        status = "changed" if error else "ok"
+    except NoSuchSnapshot:
+        raise
     except VaultError as fault:
         status, error = status_of(fault), fault.reason
     return Verdict(kind, name, status, size_bytes, None, error, begin, time.perf_counter_ns() - started_ns)
 
 
-def _with_paths(verdict: Verdict, paths: Sequence[bytes]) -> Verdict:
-    error = "; ".join(text for text in (verdict.error, _named(paths)) if text)
-    return replace(verdict, path=next(iter(paths), None), error=error)
+def _with_paths(vault: Vault, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts, those on faulty objects with the paths that need them."""
+    found = _paths_of(vault, [one.name for one in verdicts if one.is_fault and one.kind == "object"])
+    done = list(verdicts)
+    for number, one in enumerate(verdicts):
+        if one.is_fault and one.kind == "object":
+            paths = found[one.name]
+            error = "; ".join(text for text in (one.error, _named(paths)) if text)
+            done[number] = replace(one, path=next(iter(paths), None), error=error)
+    return done
 
 
 def _named(paths: Sequence[bytes]) -> str:

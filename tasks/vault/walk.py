@@ -11,14 +11,12 @@ from binascii import unhexlify
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import repeat
 
-from pathspec import GitIgnoreSpec
-from pathspec.patterns.gitignore import GitIgnorePatternError
-
 from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import Walked, outermost, parents, walk
 from tasks.suites import HEADER_BYTES
 from tasks.vault.entries import FileFacts, FolderEntry, LinkEntry, begin_file, decode_entry, decode_tail, path_field
 from tasks.vault.errors import SnapshotInvalid
+from tasks.vault.excludes import Excludes
 from tasks.vault.format import WHOLE_BYTES, BadLine
 from tasks.vault.header import order_key
 from tasks.vault.index import shared_index
@@ -38,33 +36,6 @@ _PLAIN_END = re.compile(rb'"object":"([0-9a-f]{64})"(?:,"zstd":([0-9]+))?(?:,"ma
 _LARGE_FILE = re.compile(
     rb'"mtime_ns":(-?[0-9]+),"ctime_ns":-?[0-9]+,"inode":([0-9]+),"size":([0-9]{8,}),("object":"[^\n]*\n)'
 )
-
-
-class BadPattern(Exception):
-    """A pattern that is none in gitignore's syntax."""
-
-
-class Excludes:
-    """Patterns in the syntax of gitignore, held against paths below a source."""
-
-    def __init__(self, patterns: Sequence[str] = ()) -> None:
-        """Raises BadPattern."""
-        try:
-            self._spec = GitIgnoreSpec.from_lines(map(_on_one_line, patterns)) if patterns else None
-        except GitIgnorePatternError as error:
-            raise BadPattern(str(error)) from None
-
-    def match(self, source: bytes, path: bytes, folder: bool) -> bool:
-        """Whether to leave a path out; paths below such a folder are not asked for."""
-        if self._spec is None:
-            return False
-        below = _on_one_line(os.fsdecode(path[len(source.rstrip(b"/")) + 1 :]))
-        return self._spec.match_file(f"{below}/" if folder else below)
-
-
-def _on_one_line(text: str) -> str:
-    # The matcher takes a newline for the end of a name; a NUL is in none.
-    return text.replace("\n", "\0")
 
 
 def sources_of(paths: Sequence[str]) -> tuple[bytes, ...]:

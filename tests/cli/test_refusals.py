@@ -85,6 +85,7 @@ WITHOUT_VAULT: Refusals = (
     ("vault init vault --salts", "--salts", 2),
     ("encrypt tree --suite classic", "suite modern only", 2),
     ("encrypt tree --exclude !", "--exclude", 2),
+    ("encrypt tree --exclude /usr/lib/*", "--exclude: /usr/lib/* lies below none of the paths", 2),
     ("encrypt tree --discard --rehash", "--rehash", 2),
     ("encrypt full --vault .", "in the vault itself", 2),
     ("encrypt --random 10x1 --vault vault", "files and folders", 2),

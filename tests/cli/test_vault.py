@@ -428,6 +428,12 @@ def test_what_is_excluded_or_leads_nowhere_is_left_out(
     assert f"{tree}/kept.tmp" in paths
     assert not any("note.tmp" in path for path in paths)
     assert read_json(result)["snapshot"]["skipped"] == 2
+    options = ("--exclude", "*.tmp", "--exclude", "*.o", "--exclude", f"{tree}/\xe4/", "--dry-run")
+    dry = threadmill("encrypt", str(tree), *options)
+    assert (dry.returncode, dry.stdout.splitlines()[1:]) == (
+        0,
+        ["--exclude *.o: matches nothing", f"--exclude {tree}/\xe4/: matches nothing"],
+    )
 
 
 def test_the_secret_is_nowhere_but_in_its_file(

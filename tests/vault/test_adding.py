@@ -15,9 +15,10 @@ from tasks.cancel import CancelToken
 from tasks.crypto import inputs, sources
 from tasks.vault import add as engine
 from tasks.vault.errors import NoVault, VaultError, VaultUnwritable
+from tasks.vault.excludes import BadPattern
 from tasks.vault.format import WHOLE_BYTES
 from tasks.vault.vault import open_vault
-from tasks.vault.walk import BadPattern, sources_of
+from tasks.vault.walk import sources_of
 from tests.support.crafted import flip
 from tests.support.crypto_fakes import CLI_ENC, SECRET, needs_openssl, openssl, run_python
 from tests.support.tracing import failing
