@@ -14,9 +14,9 @@ from db.history import History
 from db.rows import PayloadRow
 from flows.errors import RequestRefused
 from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import Limits, encrypt_input
+from tasks.crypto.encrypt import Cipher, Limits
 from tasks.crypto.errors import CryptoError, SourceChanged, SourceSkipped, SourceUnreadable
-from tasks.crypto.inputs import Encrypted, Input, Payload, open_payload
+from tasks.crypto.inputs import Payload, open_payload
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.scan import scan
 from tasks.crypto.secret import KeyFile, Secret
@@ -62,16 +62,16 @@ def check(
     The native backend re-encrypts: it gives the same bytes as openssl, and needs no child processes. Of a file that a
     vault keeps, which may be compressed, the entry of a snapshot tells whether the content is the same.
     """
-    checker = _Checker(key.secret(), limits, cancel)
+    cipher = Cipher(SUITE, NativeBackend(), key.secret(), limits, cancel)
     waiting: deque[Future[Checked]] = deque()
     payloads = scan(paths)
     with ThreadPoolExecutor(jobs, thread_name_prefix="check") as pool:
         try:
             while some := list(islice(payloads, _AT_ONCE)):
                 rows = [history.last_digest(payload.name) for payload in some]
-                kept = _kept([row for row in rows if row is not None], checker.secret)
+                kept = _kept([row for row in rows if row is not None], cipher.secret)
                 for payload, row in zip(some, rows, strict=True):
-                    waiting.append(pool.submit(checker.check, payload, row, kept))
+                    waiting.append(pool.submit(_check, payload, row, kept, cipher))
                     while len(waiting) > 4 * jobs:
                         yield waiting.popleft().result()
             while waiting:
@@ -102,49 +102,37 @@ def _kept(rows: Sequence[PayloadRow], secret: Secret) -> dict[tuple[str, bytes],
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Checker:
-    secret: Secret
-    limits: Limits
-    cancel: CancelToken
-
-    def check(self, payload: Payload, row: PayloadRow | None, kept: Mapping[tuple[str, bytes], _Kept]) -> Checked:
-        """The verdict on a file, by its newest row."""
-        name = payload.name.decode(errors="backslashreplace")
-        if payload.skip is not None:
-            return Checked(name, "skipped", error=payload.skip)
-        if row is None:
-            return Checked(name, "not recorded")
-        same = Checked(name, "same", row.run_id, row.started_at, row.suite, row.digest.hex() if row.digest else None)
-        told = kept.get((row.vault_id or "", row.digest or b""))
-        try:
-            if isinstance(told, tuple):
-                is_same = self._has_content(payload, row, *told)
-                digest = same.recorded_digest if is_same else None
-            else:
-                digest = self._digest(payload, row)
-        except CryptoError as error:
-            return replace(same, verdict=_FAULTS.get(type(error), "failed"), error=str(error))
-        if digest == same.recorded_digest:
-            return replace(same, digest=digest)
-        if _may_be_compressed(row) and not isinstance(told, tuple | WrongKey):
-            reason = "no snapshot names its object" if told is None else told.reason
-            return replace(same, verdict="failed", error=f"vault {row.kept_in} is needed to tell: {reason}")
-        return replace(same, verdict="differs", digest=digest, error=_DIFFERS)
-
-    def _has_content(self, payload: Payload, row: PayloadRow, vault: Vault, content: Content) -> bool:
-        with Sources() as sources, closed_after(sources.open(payload)) as descriptor:
-            return is_still(vault, content, row.salt or b"", OpenFile.of(descriptor), self._encrypt, self.cancel)
-
-    def _encrypt(self, source: Input, salt: bytes) -> Encrypted:
-        return encrypt_input(source, SUITE, NativeBackend(), self.secret, salt, self.limits, self.cancel)
-
-    def _digest(self, payload: Payload, row: PayloadRow) -> str:
-        if row.suite not in SUITES:
+def _check(
+    payload: Payload, row: PayloadRow | None, kept: Mapping[tuple[str, bytes], _Kept], cipher: Cipher
+) -> Checked:
+    """The verdict on a file, by its newest row."""
+    name = payload.name.decode(errors="backslashreplace")
+    if payload.skip is not None:
+        return Checked(name, "skipped", error=payload.skip)
+    if row is None:
+        return Checked(name, "not recorded")
+    same = Checked(name, "same", row.run_id, row.started_at, row.suite, row.digest.hex() if row.digest else None)
+    told = kept.get((row.vault_id or "", row.digest or b""))
+    try:
+        if isinstance(told, tuple):
+            vault, content = told
+            with Sources() as sources, closed_after(sources.open(payload)) as descriptor:
+                is_same = is_still(vault, content, row.salt or b"", OpenFile.of(descriptor), cipher)
+            digest = same.recorded_digest if is_same else None
+        elif row.suite not in SUITES:
             raise RequestRefused(f"unknown suite {row.suite!r}; there are: {', '.join(SUITES)}")
-        way = SUITES[row.suite], NativeBackend(), self.secret, row.salt or b"", self.limits, self.cancel
-        with Sources() as sources, open_payload(payload, sources.open) as source:
-            return encrypt_input(source, *way).digest.hex()
+        else:
+            cipher = replace(cipher, suite=SUITES[row.suite])
+            with Sources() as sources, open_payload(payload, sources.open) as source:
+                digest = cipher.encrypt(source, row.salt or b"").digest.hex()
+    except CryptoError as error:
+        return replace(same, verdict=_FAULTS.get(type(error), "failed"), error=str(error))
+    if digest == same.recorded_digest:
+        return replace(same, digest=digest)
+    if _may_be_compressed(row) and not isinstance(told, tuple | WrongKey):
+        reason = "no snapshot names its object" if told is None else told.reason
+        return replace(same, verdict="failed", error=f"vault {row.kept_in} is needed to tell: {reason}")
+    return replace(same, verdict="differs", digest=digest, error=_DIFFERS)
 
 
 def _may_be_compressed(row: PayloadRow) -> bool:

@@ -97,8 +97,34 @@ class Encryption:
     error: str | None = None
 
 
-# An attempt at a payload.
-PayloadAttempt = Callable[[Payload], Encrypted]
+@dataclass(frozen=True, slots=True)
+class Cipher:
+    """The suite, backend, secret and bounds that payloads are encrypted with."""
+
+    suite: Suite
+    backend: Backend
+    secret: Secret
+    limits: Limits
+    cancel: CancelToken
+
+    def encrypt(self, source: Input, salt: bytes, store: Sink | None = None, *, any_salt: bool = False) -> Encrypted:
+        """Encrypt an open payload under a given salt, and check the result as far as possible.
+
+        `store` takes each piece of ciphertext, header first; None discards it. With `any_salt` the result may be under
+        another salt than the given one. Raises CryptoError.
+        """
+        suite, limit = self.suite, self.limits.size(self.suite)
+        if limit is not None and source.size_bytes is not None and source.size_bytes > limit:
+            raise LegacySize(suite.name, source.size_bytes, limit)
+        deadline_s = self.limits.deadline(source.size_bytes)
+        attempt = Attempt(source, suite, self.secret, salt, limit, deadline_s, self.cancel, store, any_salt)
+        done = self.backend.encrypt(attempt)
+        expected = suite.ciphertext_bytes(done.size_bytes)
+        if done.ciphertext_bytes not in (None, expected):
+            raise WrongLength("the ciphertext", done.ciphertext_bytes or 0, expected)
+        if len(done.digest) != suite.digest_bytes:
+            raise WrongLength("the digest", len(done.digest), suite.digest_bytes)
+        return Encrypted(done.digest, done.size_bytes, expected, done.stages, done.salt or salt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +132,7 @@ class Workbench:
     """Everything that the payloads of a batch are encrypted with."""
 
     batch: Batch
-    suite: Suite
-    backend: Backend
-    secret: Secret
-    limits: Limits
-    cancel: CancelToken
+    cipher: Cipher
     sources: Sources
 
     def discard(self, payload: Payload) -> Encrypted:
@@ -119,12 +141,11 @@ class Workbench:
         Key and IV come from the salt, so that one salt over two versions of a file would be a two-time pad.
         """
         with open_payload(payload, self.sources.open) as source:
-            return self.encrypt(source, os.urandom(SALT_BYTES), any_salt=True)
+            return self.cipher.encrypt(source, os.urandom(SALT_BYTES), any_salt=True)
 
-    def encrypt(self, source: Input, salt: bytes, store: Sink | None = None, *, any_salt: bool = False) -> Encrypted:
-        """See `encrypt_input`."""
-        way = self.suite, self.backend, self.secret, salt, self.limits, self.cancel, store
-        return encrypt_input(source, *way, any_salt=any_salt)
+
+# An attempt at a payload.
+PayloadAttempt = Callable[[Payload], Encrypted]
 
 
 def encrypt_batch(
@@ -155,7 +176,7 @@ def encrypt_batch(
 
     results: list[Encryption] = []
     with Sources(batch.sources, batch.payloads if attempt_on else ()) as sources:
-        bench = Workbench(batch, suite, backend, secret, limits, cancel, sources)
+        bench = Workbench(batch, Cipher(suite, backend, secret, limits, cancel), sources)
         attempt = bench.discard if attempt_on is None else attempt_on(bench)
         for ordinal, payload in batch.payloads:
             try:
@@ -169,14 +190,14 @@ def _encryption(bench: Workbench, attempt: PayloadAttempt, ordinal: int, payload
     """Encrypt one payload; raises only errors that end the run."""
     started_at_ns, start_ns = time.time_ns(), time.perf_counter_ns()
     try:
-        done = _try(bench.cancel, attempt, payload)
+        done = _try(bench.cipher.cancel, attempt, payload)
     except (CryptoError, OSError) as error:
         if isinstance(error, CryptoError) and error.ends_run:
             raise
         return _fault(bench.batch, ordinal, payload, started_at_ns, time.perf_counter_ns() - start_ns, error)
     wall_ns = time.perf_counter_ns() - start_ns
     status: PayloadStatus = "unchanged" if done.salt is None else "ok"
-    facts = ordinal, payload, bench.suite, bench.batch.chosen, status, started_at_ns, wall_ns
+    facts = ordinal, payload, bench.cipher.suite, bench.batch.chosen, status, started_at_ns, wall_ns
     return Encryption(*facts, done.size_bytes, done.ciphertext_bytes, done.salt, done.digest, done.stages)
 
 
@@ -228,33 +249,3 @@ def _may_pass(error: Exception) -> bool:
         isinstance(error, StageNotStarted | OSError)
         and number in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY)
     )
-
-
-def encrypt_input(
-    source: Input,
-    suite: Suite,
-    backend: Backend,
-    secret: Secret,
-    salt: bytes,
-    limits: Limits,
-    cancel: CancelToken,
-    store: Sink | None = None,
-    *,
-    any_salt: bool = False,
-) -> Encrypted:
-    """Encrypt an open payload under a given salt, and check the result as far as possible.
-
-    `store` takes each piece of ciphertext, header first; None discards it. With `any_salt` the result may be under
-    another salt than the given one. Raises CryptoError.
-    """
-    limit = limits.size(suite)
-    if limit is not None and source.size_bytes is not None and source.size_bytes > limit:
-        raise LegacySize(suite.name, source.size_bytes, limit)
-    deadline_s = limits.deadline(source.size_bytes)
-    done = backend.encrypt(Attempt(source, suite, secret, salt, limit, deadline_s, cancel, store, any_salt))
-    expected = suite.ciphertext_bytes(done.size_bytes)
-    if done.ciphertext_bytes not in (None, expected):
-        raise WrongLength("the ciphertext", done.ciphertext_bytes or 0, expected)
-    if len(done.digest) != suite.digest_bytes:
-        raise WrongLength("the digest", len(done.digest), suite.digest_bytes)
-    return Encrypted(done.digest, done.size_bytes, expected, done.stages, done.salt or salt)

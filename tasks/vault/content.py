@@ -10,16 +10,14 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 import zstandard
 
-from tasks.cancel import CancelToken
 from tasks.crypto.chain import Sink, StageResult
-from tasks.crypto.encrypt import PayloadAttempt, Workbench
-from tasks.crypto.inputs import Encrypted, Input, Payload, memory_input
+from tasks.crypto.encrypt import Cipher, PayloadAttempt, Workbench
+from tasks.crypto.inputs import Encrypted, Payload, memory_input
 from tasks.crypto.sources import OpenFile
 from tasks.files import closed_after
 from tasks.suites import HEADER_BYTES, MAGIC, SALT_BYTES, Compression
@@ -119,7 +117,7 @@ class ContentWriter:
             if known.packed:
                 bodies = map(self._index.read, self._index.find(bytes.fromhex(known.object)))
                 return any(hashlib.sha256(body).hexdigest() == known.object for body in bodies)
-            return check_object(self._vault, known.object, self._bench.cancel) == known.stored_bytes
+            return check_object(self._vault, known.object, self._bench.cipher.cancel) == known.stored_bytes
         return False
 
     def _prove(self, name: str, length: int) -> None:
@@ -157,7 +155,7 @@ class ContentWriter:
         else:
             output = io.BytesIO()
             with memory_input((body,)) as source:
-                done = self._bench.encrypt(source, salt, output.write)
+                done = self._bench.cipher.encrypt(source, salt, output.write)
             stored[:] = output.getbuffer()
             digest, stages = done.digest, done.stages
         if digest not in self._made:
@@ -222,13 +220,13 @@ class ContentWriter:
             self._key.cipher(salt).update_into(first, room)
             if not beginning.startswith(bytes(room[: len(first)])):
                 return False
-        return is_still(self._vault, known, salt, file, self._bench.encrypt, self._bench.cancel)
+        return is_still(self._vault, known, salt, file, self._bench.cipher)
 
     def _pour(self, file: OpenFile, salt: bytes, store: Sink) -> tuple[Encrypted, bytes | None, int | None]:
         """Encrypt a file piece by piece; also the hex digits of its MAC and the length of its frame, if compressed."""
         if self._compressor is None or not _shrinks(self._compressor, next(file.pieces())[:_LOOK_BYTES]):
             with file.input() as source:
-                return self._bench.encrypt(source, salt, store), None, None
+                return self._bench.cipher.encrypt(source, salt, store), None, None
         mac = self._key.content_macs()
         mac.update(salt)
         frame = self._compressor.compressobj(size=file.plain_bytes)
@@ -238,7 +236,7 @@ class ContentWriter:
             return frame.compress(piece)
 
         with file.input(change, frame.flush) as source:
-            done = self._bench.encrypt(source, salt, store)
+            done = self._bench.cipher.encrypt(source, salt, store)
         return done, mac.finalize()[:CONTENT_MAC_BYTES].hex().encode(), done.size_bytes
 
     def _beginning(self, known: Content, length: int = 0) -> tuple[bytes, bytes]:
@@ -267,8 +265,7 @@ def is_still(
     known: Content,
     salt: bytes,
     file: OpenFile,
-    encrypt: Callable[[Input, bytes], Encrypted],
-    cancel: CancelToken,
+    cipher: Cipher,
 ) -> bool:
     """Whether a file has the content of an entry, whose object has that salt.
 
@@ -281,10 +278,10 @@ def is_still(
         if known.zstd is not None:
             return False
         with file.input() as source:
-            done = encrypt(source, salt)
+            done = cipher.encrypt(source, salt)
         return done.digest.hex() == known.object
     mac = vault.need_key().content_macs()
     if vault.random_salts or known.plain_bytes > WHOLE_BYTES:
         mac.update(salt)
-    file.feed(mac.update, cancel)
+    file.feed(mac.update, cipher.cancel)
     return mac.finalize()[:CONTENT_MAC_BYTES].hex() == known.mac

@@ -15,7 +15,7 @@ import pytest
 
 from tasks.cancel import CancelToken
 from tasks.crypto import chain, encrypt
-from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch, encrypt_input
+from tasks.crypto.encrypt import Batch, Cipher, Encryption, Limits, encrypt_batch
 from tasks.crypto.errors import SourceReplaced, StageNotStarted, WrongLength
 from tasks.crypto.inputs import Attempt, Backend, Encrypted, Payload, memory_input
 from tasks.crypto.native import NativeBackend
@@ -525,7 +525,7 @@ def test_a_backend_that_miscounts_is_found(digest: bytes, ciphertext_bytes: int)
 
     wrong = Wrong(NativeBackend(), lambda _: None)
     with pytest.raises(WrongLength), memory_input([b""]) as source:
-        encrypt_input(source, SUITES["modern"], wrong, SECRET, bytes(8), Limits(), CancelToken())
+        Cipher(SUITES["modern"], wrong, SECRET, Limits(), CancelToken()).encrypt(source, bytes(8))
 
 
 def test_many_batches_at_once(backend: str) -> None:
