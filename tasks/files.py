@@ -169,26 +169,6 @@ class FolderIdentity:
         return False
 
 
-def data_ranges(descriptor: int, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """Where a file has data between two offsets, as begin and end of each range; the rest are holes. Raises OSError.
-
-    All of it where the file system knows no holes.
-    """
-    while begin < end:
-        try:
-            begin = os.lseek(descriptor, begin, os.SEEK_DATA)
-            hole = os.lseek(descriptor, begin, os.SEEK_HOLE)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            if error.errno != errno.EINVAL:
-                raise
-            hole = end
-        if begin < end:
-            yield begin, min(hole, end)
-        begin = hole
-
-
 def sync_folder(path: str) -> None:
     """Put the names in a folder on disk, so that they survive a loss of power."""
     with closed_after(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as descriptor:

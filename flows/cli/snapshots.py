@@ -129,8 +129,8 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
         snapshot: latest, or the beginning of its name
         path: as it was when it was encrypted
     """
+    from tasks.crypto.holes import filled
     from tasks.vault.entries import FileEntry
-    from tasks.vault.holes import Filled
     from tasks.vault.index import shared_index
     from tasks.vault.objects import read_object
 
@@ -147,9 +147,9 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
             raise CommandFailed("standard output is closed")
         sys.stdout.flush()
         try:
-            output = Filled(entry.content, _write)
-            read_object(opened, shared_index(opened), entry.content, output.take, CancelToken(), checked=True)
-            output.end()
+            take, end = filled(entry.content.extents, entry.content.size_bytes, _write)
+            read_object(opened, shared_index(opened), entry.content, take, CancelToken(), checked=True)
+            end()
         except VaultError as error:
             raise CommandFailed(str(error)) from None
     return 0

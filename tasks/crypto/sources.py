@@ -13,10 +13,9 @@ from typing import Self
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled, CryptoError, SourceChanged, SourceReplaced, SourceSkipped, SourceUnreadable
+from tasks.crypto.holes import Extents, extents_of
 from tasks.crypto.inputs import LINK, Input, Payload, need_unchanged, piped, regular_status
-from tasks.files import PIECE_BYTES, FolderIdentity, data_ranges, open_folder, write_all
-
-Extents = tuple[tuple[int, int], ...]
+from tasks.files import PIECE_BYTES, FolderIdentity, open_folder, write_all
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: the planned file may be a FIFO now, and opening one would wait for its writer.
@@ -28,9 +27,6 @@ _AHEAD = 128
 _AHEAD_BYTES = 1 << 20
 # Groups hold descriptors: all of them a fourth of those that the process may have.
 _groups = threading.Semaphore(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // (4 * _AHEAD))
-
-# An entry lists the extents in its line, which has a bound; smaller holes beyond this number are read as zeros.
-_MOST_EXTENTS = 1000
 
 
 class Sources:
@@ -117,31 +113,6 @@ class Sources:
                 os.close(descriptor)
         if self._holds:
             _groups.release()
-
-
-def extents_of(descriptor: int, status: os.stat_result) -> Extents | None:
-    """Offset and length of each part of a file that is no hole; None if it has no holes.
-
-    A file system that compresses takes fewer blocks too, and then says that there is one extent.
-    """
-    size = status.st_size
-    if status.st_blocks * 512 >= size:
-        return None
-    try:
-        extents = [(begin, end - begin) for begin, end in data_ranges(descriptor, 0, size)]
-    except OSError:
-        return None
-    return None if extents == [(0, size)] else _fewer(extents)
-
-
-def _fewer(extents: list[tuple[int, int]]) -> Extents:
-    if len(extents) <= _MOST_EXTENTS:
-        return tuple(extents)
-    ends = [offset + length for offset, length in extents]
-    holes = [(extents[at + 1][0] - ends[at], at) for at in range(len(extents) - 1)]
-    cuts = sorted(at for _, at in sorted(holes)[-(_MOST_EXTENTS - 1) :])
-    begins = [extents[0][0], *(extents[at + 1][0] for at in cuts)]
-    return tuple((begin, ends[at] - begin) for begin, at in zip(begins, [*cuts, len(extents) - 1], strict=True))
 
 
 @dataclass(frozen=True, slots=True)

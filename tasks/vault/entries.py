@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tasks.crypto.holes import Extents
 from tasks.suites import HEADER_BYTES
 from tasks.vault.format import (
     OBJECT_NAME,
@@ -100,9 +101,6 @@ class FileFacts(NamedTuple):
     def of(cls, status: os.stat_result) -> FileFacts:
         """The facts that the operating system gives."""
         return cls(stat.S_IMODE(status.st_mode), status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size)
-
-
-Extents = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)

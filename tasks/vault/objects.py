@@ -10,28 +10,29 @@ import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
 import zstandard
 
 from tasks.cancel import CancelToken
-from tasks.crypto.ciphers import Encryptor
+from tasks.crypto.ciphers import Encryptor, Hash
 from tasks.crypto.errors import Cancelled
+from tasks.crypto.holes import Take
 from tasks.files import ReadFailed, ReadTwice, closed_after, open_folder, open_new, sync_file_system, write_all
 from tasks.suites import HEADER_BYTES, MAGIC
 from tasks.vault.entries import Content
 from tasks.vault.errors import VaultChanged, VaultError, on_disk
 from tasks.vault.format import OBJECTS, PACKED_BYTES, TEMPORARY, WINDOW_BYTES, BadFrame, unpack_frame
-from tasks.vault.index import ObjectIndex
+from tasks.vault.index import Location, ObjectIndex
 from tasks.vault.packs import move, opened_stored, sync_names
 from tasks.vault.vault import Vault
 
 # Of more objects than this the file system is told to write everything down at once: one wait instead of many.
 _ONE_BY_ONE = 8
 _PIECE_BYTES = 256 << 10
-# A cipher may ask for a block more than it gives.
+# A cipher wants so much more room than its output takes.
 _SLACK = 15
 
 
@@ -40,22 +41,15 @@ class NewObject:
 
     __slots__ = ("_descriptor", "_root", "part")
 
-    def __init__(self, root: str, part: str, temporary: int) -> None:
-        """Raises VaultUnwritable."""
+    def __init__(self, root: str, part: str, descriptor: int) -> None:
         self._root = root
+        self._descriptor = descriptor
         self.part = part
-        with on_disk(root):
-            self._descriptor = open_new(part, temporary)
 
     def write(self, piece: bytes | memoryview) -> None:
         """The next piece; raises VaultUnwritable."""
         with on_disk(self._root):
             write_all(self._descriptor, piece)
-
-    def close(self) -> None:
-        """End it; raises VaultUnwritable."""
-        with on_disk(self._root):
-            os.close(self._descriptor)
 
 
 class ObjectBatch:
@@ -74,27 +68,25 @@ class ObjectBatch:
     @contextmanager
     def new(self) -> Iterator[NewObject]:
         """A new object, to be written; removed unless it is whole at the end. Raises VaultUnwritable."""
-        if self._temporary < 0:
-            with on_disk(self._root):
-                self._temporary = open_folder(self._root, TEMPORARY, make=True)
         self._made += 1
-        made = NewObject(self._root, f"{self._prefix}-{self._made}", self._temporary)
+        part = f"{self._prefix}-{self._made}"
+        with on_disk(self._root):
+            if self._temporary < 0:
+                self._temporary = open_folder(self._root, TEMPORARY, make=True)
+            descriptor = open_new(part, self._temporary)
         try:
             try:
-                yield made
+                yield NewObject(self._root, part, descriptor)
             finally:
-                made.close()
+                with on_disk(self._root):
+                    os.close(descriptor)
         except BaseException:
-            self._remove(made.part)
+            self._remove(part)
             raise
 
     def keep(self, made: NewObject, digest: str) -> None:
         """Have `commit` give a whole object its name (64 hex digits)."""
         self._waiting[made.part] = digest
-
-    def drop(self, made: NewObject) -> None:
-        """Remove an object that is not wanted after all."""
-        self._remove(made.part)
 
     def commit(self) -> None:
         """Put data on disk, then give names, then put the folders of the names on disk.
@@ -134,10 +126,6 @@ class ObjectBatch:
             os.close(self._temporary)
 
 
-# Is given plaintext piece by piece; each is gone when it returns.
-Take = Callable[[memoryview], object]
-
-
 def read_object(
     vault: Vault, index: ObjectIndex, content: Content, take: Take, cancel: CancelToken, *, checked: bool = False
 ) -> None:
@@ -153,13 +141,21 @@ def read_object(
         # Check the length first, so that a huge sparse object is not read to its end.
         if length != content.stored_bytes:
             raise _changed(vault, content, f"does not have the {content.stored_bytes:,} bytes of its content")
+        hasher = hashlib.sha256()
         try:
             if content.zstd is None and not checked:
-                _read_once(vault, content, descriptor, take, cancel)
+                pieces: Iterator[bytes | memoryview] = _hashed(descriptor, length, hasher)
             else:
-                _read_twice(vault, content, descriptor, take, cancel)
+                twice = ReadTwice(descriptor)
+                twice.first(hasher.update)
+                if hasher.hexdigest() != content.object or twice.size_bytes != length:
+                    raise _misfit(vault, content)
+                pieces = twice.again()
+            _give(vault, content, _decrypted(vault, content, pieces, cancel), take)
         except ReadFailed as error:
             raise VaultError(vault.root, f"object {content.object} cannot be read: {error}") from None
+        if hasher.hexdigest() != content.object:
+            raise _misfit(vault, content)
 
 
 def fits(content: Content, body: bytes | memoryview) -> bool:
@@ -169,7 +165,8 @@ def fits(content: Content, body: bytes | memoryview) -> bool:
 
 def decrypt_whole(vault: Vault, content: Content, body: memoryview, take: Take) -> None:
     """Decrypt an object that is in memory and fits; raises VaultChanged."""
-    plain = _decrypted(_decryptor(vault, content, body), body[HEADER_BYTES:])
+    plain = memoryview(bytearray(len(body) + _SLACK))
+    plain = plain[: _decryptor(vault, content, body).update_into(body[HEADER_BYTES:], plain)]
     if content.zstd is not None and content.plain_bytes <= PACKED_BYTES:
         take(memoryview(_decompressed(vault, content, plain)))
     else:
@@ -178,8 +175,16 @@ def decrypt_whole(vault: Vault, content: Content, body: memoryview, take: Take) 
 
 def _packed(vault: Vault, index: ObjectIndex, content: Content) -> bytes | None:
     """A good copy of an object in a pack; None if no pack has one. Raises the error of a bad one."""
+    digest = bytes.fromhex(content.object)
+
+    def copies() -> Iterator[Location]:
+        yield from index.find(digest)
+        # Before anything counts as lost: a sidecar can be forged, the headers of packs stand beside the bytes.
+        if index.rescan():
+            yield from index.find(digest)
+
     error: VaultError | None = None
-    for location in index.find(bytes.fromhex(content.object)):
+    for location in copies():
         try:
             body = index.read(location)
         except VaultError as unreadable:
@@ -188,56 +193,39 @@ def _packed(vault: Vault, index: ObjectIndex, content: Content) -> bytes | None:
         if fits(content, body):
             return body
         error = _misfit(vault, content)
-    # Before anything counts as lost: a sidecar can be forged, the headers of packs stand beside the bytes.
-    if index.rescan():
-        try:
-            found = _packed(vault, index, content)
-        except VaultError as bad:
-            error = error or bad
-        else:
-            if found is not None:
-                return found
     if error is not None:
         raise error
     return None
 
 
-def _read_once(vault: Vault, content: Content, descriptor: int, take: Take, cancel: CancelToken) -> None:
-    header = _read(descriptor, memoryview(bytearray(HEADER_BYTES)))
-    hasher = hashlib.sha256(header)
-    decryptor = _decryptor(vault, content, header)
-    left = content.plain_bytes
-    data = memoryview(bytearray(_PIECE_BYTES))
-    plain = memoryview(bytearray(_PIECE_BYTES + _SLACK))
-    while left and (piece := _read(descriptor, data[:left])):
+def _hashed(descriptor: int, length: int, hasher: Hash) -> Iterator[memoryview]:
+    """The pieces of a file, each hashed, and gone with the next; raises ReadFailed."""
+    room = memoryview(bytearray(_PIECE_BYTES))
+    try:
+        while length and (count := os.readv(descriptor, [room[:length]])):
+            length -= count
+            hasher.update(room[:count])
+            yield room[:count]
+    except OSError as error:
+        raise ReadFailed(error.strerror) from None
+
+
+def _decrypted(
+    vault: Vault, content: Content, pieces: Iterable[bytes | memoryview], cancel: CancelToken
+) -> Iterator[memoryview]:
+    """The plaintext of an object in pieces, each gone with the next; raises VaultChanged or Cancelled."""
+    decryptor: Encryptor | None = None
+    room = memoryview(b"")
+    for piece in pieces:
         if cancel.cancelled:
             raise Cancelled
-        left -= len(piece)
-        hasher.update(piece)
-        decryptor.update_into(piece, plain)
-        take(plain[: len(piece)])
-    if left or hasher.hexdigest() != content.object:
-        raise _misfit(vault, content)
-
-
-def _read_twice(vault: Vault, content: Content, descriptor: int, take: Take, cancel: CancelToken) -> None:
-    twice, hasher = ReadTwice(descriptor), hashlib.sha256()
-    twice.first(hasher.update)
-    if hasher.hexdigest() != content.object or twice.size_bytes != content.stored_bytes:
-        raise _misfit(vault, content)
-
-    def plain() -> Iterator[memoryview]:
-        decryptor: Encryptor | None = None
-        for piece in twice.again():
-            if cancel.cancelled:
-                raise Cancelled
-            data = memoryview(piece)
-            if decryptor is None:
-                decryptor = _decryptor(vault, content, data)
-                data = data[HEADER_BYTES:]
-            yield _decrypted(decryptor, data)
-
-    _give(vault, content, plain(), take)
+        data = memoryview(piece)
+        if decryptor is None:
+            decryptor = _decryptor(vault, content, data)
+            data = data[HEADER_BYTES:]
+        if len(room) < len(data) + _SLACK:
+            room = memoryview(bytearray(len(data) + _SLACK))
+        yield room[: decryptor.update_into(data, room)]
 
 
 def _give(vault: Vault, content: Content, plain: Iterable[memoryview], take: Take) -> None:
@@ -257,24 +245,12 @@ def _give(vault: Vault, content: Content, plain: Iterable[memoryview], take: Tak
         raise _no_frame(vault, content)
 
 
-def _read(descriptor: int, room: memoryview) -> memoryview:
-    try:
-        return room[: os.readv(descriptor, [room])]
-    except OSError as error:
-        raise ReadFailed(error.strerror) from None
-
-
 def _decryptor(vault: Vault, content: Content, header: memoryview) -> Encryptor:
     """In counter mode decrypting is encrypting. VaultChanged unless that is how an object begins."""
     header = header[:HEADER_BYTES]
     if len(header) != HEADER_BYTES or header[: len(MAGIC)] != MAGIC:
         raise _misfit(vault, content)
     return vault.need_key().cipher(bytes(header[len(MAGIC) :]))
-
-
-def _decrypted(decryptor: Encryptor, data: memoryview) -> memoryview:
-    plain = memoryview(bytearray(len(data) + _SLACK))
-    return plain[: decryptor.update_into(data, plain)]
 
 
 class _Decompressors(threading.local):

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled, CryptoError
+from tasks.crypto.holes import Take, has_holes, placed, written
 from tasks.files import FolderIdentity, closed_after, open_new, rename_new, sync_file_system
 from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry, decode_entry
 from tasks.vault.errors import TargetUnusable, VaultError, Verdict, Verdicts, judged, status_of
-from tasks.vault.holes import has_holes, placed, written
 from tasks.vault.index import Location, ObjectIndex, shared_index
-from tasks.vault.objects import Take, decrypt_whole, fits, read_object
+from tasks.vault.objects import decrypt_whole, fits, read_object
 from tasks.vault.portions import RestorePortion
 from tasks.vault.target import MODES, Target, on_target
 from tasks.vault.vault import Vault
@@ -154,7 +154,7 @@ class _Restoration:
             os.unlink(part, dir_fd=parent)
             descriptor = open_new(part, parent)
         try:
-            self._decrypt(entry.content, written(descriptor, entry.content))
+            self._decrypt(entry.content, written(descriptor, entry.content.extents, entry.facts.size_bytes))
             if entry.content.extents is not None:
                 os.ftruncate(descriptor, entry.facts.size_bytes)
             _settle(entry, descriptor)
@@ -178,13 +178,14 @@ class _Restoration:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size != entry.facts.size_bytes:
                 return False
-            same = has_holes(descriptor, entry.content)
+            where = entry.content.extents, entry.facts.size_bytes
+            same = has_holes(descriptor, *where)
 
             def compare(piece: memoryview, at: int) -> None:
                 nonlocal same
                 same = same and os.pread(descriptor, len(piece), at) == piece
 
-            self._decrypt(entry.content, placed(entry.content, compare))
+            self._decrypt(entry.content, placed(*where, compare))
             if same:
                 _settle(entry, descriptor)
             return same

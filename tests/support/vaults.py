@@ -33,15 +33,8 @@ from tasks.vault.named import NamedObjects
 from tasks.vault.objects import read_object
 from tasks.vault.packs import stored
 from tasks.vault.portions import RestorePlan, Wanted
-from tasks.vault.prune import (
-    Copied,
-    Policy,
-    Removal,
-    copy_living,
-    plan_removal,
-    remove_moved,
-    remove_unneeded,
-)
+from tasks.vault.prune import Copied, Names, Policy, Removal, copy_living, going, plan_removal, tidy
+from tasks.vault.prune import remove as remove_all
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
@@ -269,21 +262,23 @@ def plan(vault: Vault, policy: Policy, unused: float = 0.1) -> Iterator[tuple[Na
 
 
 def remove(
-    vault: Vault, named: NamedObjects, removal: Removal, moved: Mapping[str, Sequence[str]] | None = None
+    vault: Vault, named: NamedObjects, removal: Removal, moved: Mapping[str, Names] | None = None
 ) -> list[Verdict]:
     """Remove packs that were moved, or without any what nobody needs."""
     cancel = CancelToken()
     with alone(vault.root, cancel):
-        if moved is None:
-            return list(remove_unneeded(vault, named, removal, cancel))
-        return list(remove_moved(vault, named, removal, moved, cancel))
+        things = going(vault, named, removal, moved)
+        verdicts = list(remove_all(vault, things, cancel))
+        named.forget(name for kind, name, _ in things if kind == "pack")
+        tidy(vault.root)
+    return verdicts
 
 
 def copy(vault: Vault, named: NamedObjects, packs: Sequence[str]) -> Copied:
     """Copy the living objects of packs."""
     cancel = CancelToken()
     with writing(vault.root, cancel):
-        return copy_living(vault, named, packs, cancel)
+        return copy_living(vault, [(name, named.living_members(name)) for name in packs], cancel)
 
 
 def prune(vault: Vault, policy: Policy, unused: float = 0.1) -> list[Verdict]:

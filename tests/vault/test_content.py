@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.cancel import CancelToken
-from tasks.crypto import sources
+from tasks.crypto import holes
 from tasks.crypto.secret import KeyFile
 from tasks.crypto.sources import OpenFile
 from tasks.vault import add as engine
@@ -253,7 +253,7 @@ def test_more_holes_than_a_line_has_room_for(tmp_path: Path) -> None:
         opened = OpenFile.of(file.fileno())
         extents = opened.extents
         assert extents is not None
-        assert len(extents) == sources._MOST_EXTENTS
+        assert len(extents) == holes._MOST_EXTENTS
         assert all(one[0] + one[1] < two[0] for one, two in pairwise(extents))
         data = path.read_bytes()
         outside = 0

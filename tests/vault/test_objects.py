@@ -415,14 +415,11 @@ def test_large_objects_get_their_names_at_once(vault: Vault, monkeypatch: pytest
 
 
 def test_objects_that_are_not_wanted_leave_nothing(vault: Vault) -> None:
-    """Not committed, dropped, or ended by an error."""
+    """Not committed, or ended by an error."""
     with ObjectBatch(vault.root) as batch:
         with batch.new() as made:
             made.write(b"kept and not committed")
         batch.keep(made, "0" * 64)
-        with batch.new() as made:
-            made.write(b"dropped")
-        batch.drop(made)
         assert len(os.listdir(Path(vault.root, TEMPORARY))) == 1
         with pytest.raises(KeyError), batch.new() as made:
             raise KeyError

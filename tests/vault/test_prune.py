@@ -397,7 +397,7 @@ def test_pruning_ends_when_cancelled(place: Place) -> None:
     with plan(place.vault, LAST) as (index, removal):
         remove(place.vault, index, removal)
         with pytest.raises(Cancelled):
-            copy_living(place.vault, index, removal.rewrites, cancel)
+            copy_living(place.vault, [(name, index.living_members(name)) for name in removal.rewrites], cancel)
     with NamedObjects(place.vault) as index, pytest.raises(Cancelled):
         plan_removal(place.vault, LAST, lambda _: 0, index, cancel)
     assert place.faults() == {}
