@@ -183,11 +183,9 @@ def plan_addition(parameters: EncryptFiles, settings: Settings, addition: Additi
     payloads = found.to_do + found.skipped
     if not payloads + found.unchanged:
         raise nothing_to_encrypt(parameters)
-    plan = _plan(parameters, settings, payloads, found.to_do_bytes, addition.to_do, cancel)
-    from tasks.crypto.scan import source_folders
-
     # A source that is inside another by way of a link has another path than the user gave.
-    return replace(plan, sources=source_folders([os.fsdecode(path) for path in addition.selection.sources]))
+    paths = tuple(os.fsdecode(path) for path in addition.selection.sources)
+    return _plan(replace(parameters, paths=paths), settings, payloads, found.to_do_bytes, addition.to_do, cancel)
 
 
 def nothing_to_encrypt(parameters: EncryptFiles) -> RequestRefused:
