@@ -30,12 +30,10 @@ from tasks.vault.add import (
     Addition,
     AdditionPlan,
     PartialInterval,
-    SourceSelection,
     add_batch,
     adding,
     compare,
 )
-from tasks.vault.content import Making
 from tasks.vault.errors import Verdict, Verdicts, judged
 from tasks.vault.format import INDEX, PACKED_BYTES
 from tasks.vault.index import index_shared
@@ -47,7 +45,7 @@ from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
 from tasks.vault.vault import Place, open_vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
-from tasks.vault.walk import sources_of
+from tasks.vault.walk import SourceSelection, sources_of
 
 
 def keeping_job(parameters: EncryptFiles, settings: Settings) -> Job:
@@ -92,13 +90,12 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
             record(place, 0, tools.store, opened.run_id, Verdicts((*faults, *rebuilt)))
 
             interval = PartialInterval(settings.partial_after_s, int(settings.partial_after_gib * 2**30))
-            making = Making(parameters.compression, addition.selection.distrusted, parameters.rehash)
 
             def take(done: AddedBatch) -> tuple[Encryption, ...]:
                 addition.put(done, interval)
                 return done.encryptions
 
-            step_of = partial(batch_into_vault, place, plan, making, len(faults) + len(rebuilt))
+            step_of = partial(batch_into_vault, place, plan, addition.selection, len(faults) + len(rebuilt))
             outcome = run_batches(plan, opened, step_of, take)
             added = addition.add_snapshot(known.sequence + 1 if known else 1, tools.cancel)
             # The vault first: a record that knows a newer snapshot than the vault has means a rollback.
@@ -119,18 +116,22 @@ def _kept(outcome: EncryptionOutcome, row: SnapshotRow, faults: Sequence[Verdict
     return PartOutcome(1 if faults else outcome.exit_code, "; ".join(said))
 
 
-def batch_into_vault(place: Place, plan: Plan, making: Making, first: int, batch: Batch) -> Step[AddedBatch]:
+def batch_into_vault(
+    place: Place, plan: Plan, selection: SourceSelection, first: int, batch: Batch
+) -> Step[AddedBatch]:
     """The step that encrypts a batch into a vault; the job enters its results into the draft.
 
     Ordinals of verdicts are free from `first` on: a batch has at most two for each of its payloads.
     """
     plain = batch_step(plan, batch)
-    work = partial(_encrypt, place, batch, making, plan.key, plan.limits)
+    work = partial(_encrypt, place, batch, selection, plan.key, plan.limits)
     return Step(plain.kind, plain.name, plain.recorded_as, work, partial(_record, place, first))
 
 
-def _encrypt(place: Place, batch: Batch, making: Making, key: KeySource, limits: Limits, here: Here) -> AddedBatch:
-    return add_batch(open_place(place, key), batch, making, key, limits, here.cancel)
+def _encrypt(
+    place: Place, batch: Batch, selection: SourceSelection, key: KeySource, limits: Limits, here: Here
+) -> AddedBatch:
+    return add_batch(open_place(place, key), batch, selection, key, limits, here.cancel)
 
 
 def _record(place: Place, first: int, store: Store, run_id: int, done: AddedBatch) -> None:
@@ -162,7 +163,8 @@ def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
 
 def _selection_of(parameters: EncryptFiles) -> SourceSelection:
     """The files that the new snapshot has."""
-    return SourceSelection(sources_of(parameters.paths), parameters.exclude, parameters.rehash)
+    sources = sources_of(parameters.paths)
+    return SourceSelection(sources, parameters.exclude, parameters.rehash, compression=parameters.compression)
 
 
 def _faults(addition: Addition, known: KnownSnapshot | None) -> Iterator[Verdict]:

@@ -21,11 +21,11 @@ from flows.settings import Settings
 from flows.text import FAULTS_NAMED, named, parse_age, parse_share, shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
-from tasks.vault.errors import VaultUnwritable, Verdict, VerdictKind, Verdicts, judged
+from tasks.vault.errors import VaultUnwritable, Verdict, VerdictKind, Verdicts, collect, judged
 from tasks.vault.locks import alone, pruning, reading, writing
 from tasks.vault.lookup import newest_snapshot, open_or_recover, open_place
-from tasks.vault.named import NamedObjects
-from tasks.vault.prune import Policy, Removal, copy_living, plan_removal, remove_moved, remove_unneeded
+from tasks.vault.named import Member, NamedObjects
+from tasks.vault.prune import Copied, Going, Names, Policy, Removal, copy_living, going, plan_removal, remove, tidy
 from tasks.vault.vault import Place, Vault, open_vault
 from tasks.vault.verify import check_stored, damaged, inspect
 
@@ -219,31 +219,47 @@ def _rewrite(plan: _Pruning, opened: OpenRun, tally: VerdictTally) -> int:
 
 def _copy(
     plan: _Pruning, opened: OpenRun, tally: VerdictTally, packs: Sequence[str], step_bytes: int
-) -> tuple[dict[str, Sequence[str]], VaultUnwritable | None]:
+) -> tuple[dict[str, Names], VaultUnwritable | None]:
     """Copy packs until the disk takes no more; those that may go now, with what replaces each, and that error."""
-    cancel, moved = opened.tools.cancel, dict[str, Sequence[str]]()
-    with writing(plan.place.path, cancel):
+    done: list[Copied] = []
+
+    def works() -> Iterator[VaultWork[Copied]]:
         for some in cut(packs, plan.objects.length, step_bytes, len(packs)):
-            done = copy_living(open_place(plan.place, plan.key), plan.objects, some, cancel)
-            record_at_once(done.verdicts, plan.place, opened, tally, "copy batch")
-            moved |= done.moved
-            if done.full is not None:
-                return moved, done.full
-    return moved, None
+            if any(one.full for one in done):
+                return
+            living = [(name, plan.objects.living_members(name)) for name in some]
+            # A verdict on each new pack, and on each damaged object.
+            count = 1 + len(some) + sum(len(members) for _, members in living)
+            work = partial(_copy_living, plan.place, plan.key, living)
+            yield VaultWork(f"copy batch: {len(some)} packs", count, work)
+
+    with writing(plan.place.path, opened.tools.cancel):
+        run_on_vault(works(), "prune", plan.place, opened, tally, take=done.append)
+    moved = {name: new for one in done for name, new in one.moved.items()}
+    return moved, next((one.full for one in done if one.full is not None), None)
 
 
 def _remove_alone(
-    plan: _Pruning, opened: OpenRun, tally: VerdictTally, moved: Mapping[str, Sequence[str]] | None = None
+    plan: _Pruning, opened: OpenRun, tally: VerdictTally, moved: Mapping[str, Names] | None = None
 ) -> None:
     """Remove packs that were moved, or without any what no snapshot needs, with all others locked out."""
-    cancel = opened.tools.cancel
-    with alone(plan.place.path, cancel):
-        vault = open_place(plan.place, plan.key)
-        if moved is None:
-            gone = remove_unneeded(vault, plan.objects, plan.removal, cancel)
-        else:
-            gone = remove_moved(vault, plan.objects, plan.removal, moved, cancel)
-        record_at_once(gone, plan.place, opened, tally, "remove batch")
+    with alone(plan.place.path, opened.tools.cancel):
+        things = going(open_place(plan.place, plan.key), plan.objects, plan.removal, moved)
+        works = (
+            VaultWork(f"remove batch: {len(some)} files", len(some), partial(_remove, plan.place, plan.key, some))
+            for some in cut(things, lambda _: 1, _STEP_FILES, _STEP_FILES)
+        )
+        run_on_vault(works, "prune", plan.place, opened, tally)
+        plan.objects.forget(name for kind, name, _ in things if kind == "pack")
+        tidy(plan.place.path)
+
+
+def _copy_living(place: Place, key: KeyFile, packs: Sequence[tuple[str, Sequence[Member]]], here: Here) -> Copied:
+    return copy_living(open_place(place, key), packs, here.cancel)
+
+
+def _remove(place: Place, key: KeyFile, things: Sequence[Going], here: Here) -> Verdicts:
+    return collect(remove(open_place(place, key), things, here.cancel))
 
 
 def _removed(plan: _Pruning, tally: VerdictTally, rewritten: int) -> str:

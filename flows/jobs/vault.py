@@ -9,7 +9,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import islice
 from typing import Generic, TypeVar
 
 from db.history import History, SnapshotFilter
@@ -21,7 +20,7 @@ from tasks.cancel import CancelToken
 from tasks.crypto.errors import KeyFileError
 from tasks.crypto.secret import KeyFile
 from tasks.rows import verdict_rows
-from tasks.vault.errors import ScratchFull, VaultBusy, VaultChanged, VaultError, Verdict, Verdicts, WrongKey, collect
+from tasks.vault.errors import ScratchFull, VaultBusy, VaultChanged, VaultError, Verdict, Verdicts, WrongKey
 from tasks.vault.locks import reading
 from tasks.vault.lookup import partial_names, read_snapshot, snapshot_names
 from tasks.vault.named import NamedObjects
@@ -31,8 +30,6 @@ from tasks.vault.verify import KnownSnapshot, rolled_back
 
 # The message of a run is one line; all faults: threadmill history failures.
 _FAULTS_NAMED = 5
-# So many verdicts go on record together.
-_AT_ONCE = 5_000
 # For a user who wants the latest snapshot of a vault that was set back.
 NAME_ANOTHER = "put it back from a copy, or name the one that you want: threadmill snapshots"
 
@@ -144,22 +141,12 @@ def record(place: Place, first_ordinal: int, store: Store, run_id: int, done: Ve
     store.record_verdicts(verdict_rows(run_id, place.vault_id, place.path, first_ordinal, done.verdicts))
 
 
-def record_at_once(
-    verdicts: Iterable[Verdict], place: Place, run: OpenRun, tally: VerdictTally, line: str | None = None
-) -> None:
-    """Record verdicts that are of no step, as they come; with a `line`, those that are no faults are planned work.
-
-    Raises:
-        CryptoError: the verdicts ended with it; those before are recorded.
-    """
-    coming = iter(verdicts)
-    while (done := collect(islice(coming, _AT_ONCE))).verdicts:
-        record(place, tally.ordinal, run.tools.store, run.run_id, done)
-        tally.ordinal += len(done.verdicts)
-        count = 0 if line is None else sum(not verdict.is_fault for verdict in done.verdicts)
-        run.tools.reporter.progressed(MoreDone(count, line=line, faults=tally.add(done.verdicts)))
-        if done.error is not None:
-            raise done.error
+def record_at_once(verdicts: Iterable[Verdict], place: Place, run: OpenRun, tally: VerdictTally) -> None:
+    """Record verdicts that are of no step."""
+    done = Verdicts(tuple(verdicts))
+    record(place, tally.ordinal, run.tools.store, run.run_id, done)
+    tally.ordinal += len(done.verdicts)
+    run.tools.reporter.progressed(MoreDone(faults=tally.add(done.verdicts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +252,7 @@ def _state(vault: Vault, objects: NamedObjects, history: History, complaints: li
     objects.list_all()
     objects.list_stored(history.proven(vault.id))
     there, stored_bytes, named = objects.counts()
-    never, oldest = list(objects.never_proven()), objects.oldest_proof()
+    never, oldest = objects.unproven()
     since = [oldest] if oldest else []
     for path in never:
         with suppress(FileNotFoundError):
@@ -279,7 +266,7 @@ def _state(vault: Vault, objects: NamedObjects, history: History, complaints: li
         authenticated=vault.key is not None,
         snapshots=len(snapshots),
         partial=len(partials),
-        packs=objects.packs(),
+        packs=objects.packs,
         newest_name=newest.name if newest else None,
         newest_sequence=newest.header.sequence if newest else None,
         newest_at=newest.header.created if newest else None,

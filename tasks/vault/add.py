@@ -18,7 +18,7 @@ from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import walk
 from tasks.crypto.secret import KeySource
 from tasks.files import closed_after, new_file, open_folder
-from tasks.vault.content import ContentWriter, Making
+from tasks.vault.content import ContentWriter
 from tasks.vault.draft import Draft
 from tasks.vault.errors import VaultError, on_disk
 from tasks.vault.excludes import Excludes
@@ -31,23 +31,10 @@ from tasks.vault.objects import ObjectBatch
 from tasks.vault.packs import PackWriter
 from tasks.vault.snapshots import LONGEST_HEADER, Authentic, OpenSnapshot, Snapshot, open_snapshot, write_snapshot
 from tasks.vault.vault import Vault
-from tasks.vault.walk import Changes
+from tasks.vault.walk import Changes, SourceSelection
 
 # Each is open while a run compares with them. Objects of those beyond are found by their salts.
 _MOST_PARTS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSelection:
-    """The choice of files for a snapshot: `sources` as `sources_of` gives them; `rehash` also reads unchanged files.
-
-    Files whose object is among the `distrusted` ones (64 hex digits) are read, too.
-    """
-
-    sources: tuple[bytes, ...]
-    excludes: tuple[str, ...] = ()
-    rehash: bool = False
-    distrusted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +96,7 @@ class AddedBatch:
 
 
 def add_batch(
-    vault: Vault, batch: Batch, making: Making, key: KeySource, limits: Limits, cancel: CancelToken
+    vault: Vault, batch: Batch, selection: SourceSelection, key: KeySource, limits: Limits, cancel: CancelToken
 ) -> AddedBatch:
     """Encrypt a batch; the objects of good payloads are durably in the vault when this returns, and no other ones.
 
@@ -117,7 +104,7 @@ def add_batch(
     """
     index = shared_index(vault)
     with index.kept_open(), PackWriter(vault) as packs, ObjectBatch(vault.root) as objects:
-        writer = ContentWriter(vault, making, index, packs, objects)
+        writer = ContentWriter(vault, selection, index, packs, objects)
         encryptions = encrypt_batch(batch, key, limits, cancel, writer.attempt_on)
         objects.commit()
         packs.commit()
@@ -182,7 +169,7 @@ def compare(
                     parts.append(stack.enter_context(open_snapshot(vault, name)))
             root = os.stat(vault.root)
             itself = root.st_dev, root.st_ino
-        changes = Changes(vault, [*parts, alike] if alike else parts, selection.rehash, selection.distrusted)
+        changes = Changes(vault, [*parts, alike] if alike else parts, selection)
         for one in changes.of(walk(selection.sources, excludes.match if selection.excludes else None, itself)):
             if isinstance(one, Payload):
                 to_do(one)

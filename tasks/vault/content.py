@@ -11,7 +11,7 @@ import hashlib
 import io
 import os
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import zstandard
 
@@ -29,6 +29,7 @@ from tasks.vault.index import ObjectIndex
 from tasks.vault.objects import NewObject, ObjectBatch
 from tasks.vault.packs import PackWriter, opened_stored
 from tasks.vault.vault import Vault
+from tasks.vault.walk import SourceSelection
 
 # Level 3 makes frames a twentieth smaller than level 1, at three quarters of its speed.
 _LEVELS: dict[Compression, int] = {"auto": 3, "max": 19}
@@ -39,20 +40,11 @@ _SLACK_BYTES = 15
 _LOOK_BYTES = 64 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class Making:
-    """How objects are made. `distrusted` ones (64 hex digits), or all with `rehash`, count only if they are whole."""
-
-    compression: Compression = "auto"
-    distrusted: frozenset[str] = frozenset()
-    rehash: bool = False
-
-
 class ContentWriter:
     """Makes the objects of a batch, and the lines of its files."""
 
     def __init__(
-        self, vault: Vault, making: Making, index: ObjectIndex, packs: PackWriter, objects: ObjectBatch
+        self, vault: Vault, selection: SourceSelection, index: ObjectIndex, packs: PackWriter, objects: ObjectBatch
     ) -> None:
         self.lines: dict[bytes, bytes] = {}
         """The line of each good file, by its path."""
@@ -65,11 +57,11 @@ class ContentWriter:
         self.stored_bytes = 0
         self._key = vault.need_key()
         self._vault = vault
-        self._making = making
+        self._selection = selection
         self._index = index
         self._packs = packs
         self._objects = objects
-        level = _LEVELS.get(making.compression)
+        level = _LEVELS.get(selection.compression)
         # Making one takes longer than compressing a small file.
         self._compressor = None if level is None else zstandard.ZstdCompressor(level)
         self._made: set[bytes] = set()
@@ -105,7 +97,7 @@ class ContentWriter:
             return None
         if known.extents != file.extents or not self._index.has(bytes.fromhex(known.object), known.stored_bytes):
             return None
-        if known.object in self._making.distrusted or self._making.rehash:
+        if known.object in self._selection.distrusted or self._selection.rehash:
             if not self._is_whole(known):
                 return None
             self._prove(known.object, known.stored_bytes)
@@ -121,7 +113,7 @@ class ContentWriter:
         return False
 
     def _prove(self, name: str, length: int) -> None:
-        if name in self._making.distrusted:
+        if name in self._selection.distrusted:
             self.proven[name] = length
 
     def _whole(self, file: OpenFile, known: Content | None) -> tuple[Encrypted, bytes]:

@@ -30,7 +30,7 @@ _UNNAMED = "FROM member WHERE digest NOT IN (SELECT digest FROM named)"
 _LIVING = """SELECT pack, sum(512 + (length + 511) / 512 * 512) FROM named JOIN member USING (digest, length)
     WHERE pack >= 0 GROUP BY pack"""
 _ACCOUNTED = "SELECT pack, sum(512 + (length + 511) / 512 * 512) FROM member WHERE pack >= 0 GROUP BY pack"
-_MEMBERS = """SELECT digest, pack, block, length FROM named JOIN member USING (digest, length) WHERE pack = ?
+_MEMBERS = """SELECT digest, block, length FROM named JOIN member USING (digest, length) WHERE pack = ?
     ORDER BY block"""
 _TWICE = """SELECT digest, length FROM named JOIN member USING (digest, length) WHERE pack >= 0
     GROUP BY digest, length HAVING count(*) > 1"""
@@ -38,6 +38,9 @@ _TWICE = """SELECT digest, length FROM named JOIN member USING (digest, length) 
 _NAMED_LARGE = """SELECT digest, 0, length, NULL, random() FROM named JOIN member USING (digest, length) WHERE pack = -1
     AND NOT EXISTS (SELECT 1 FROM member AS other WHERE other.digest = named.digest AND other.pack >= 0)"""
 _LEAST_RECENT = "proven IS NOT NULL, proven, chance"
+
+# Digest, block of the header, length of the body.
+Member = tuple[bytes, int, int]
 
 
 class NamedObjects(ObjectIndex):
@@ -117,19 +120,20 @@ class NamedObjects(ObjectIndex):
         proven = ((time.isoformat(), bytes.fromhex(name)) for name, time in proofs)
         self._insert("UPDATE stored SET proven = ? WHERE name = ?", proven)
 
+    def unproven(self) -> tuple[list[str], datetime | None]:
+        """The packs and large objects that were never proven, by their paths in the vault; and the oldest proof.
+
+        The last proof of each counts. After `list_stored`.
+        """
+        never = self._rows("SELECT packed, name FROM stored WHERE proven IS NULL")
+        paths = [f"{PACKS if packed else OBJECTS}/{name.hex()[:2]}/{name.hex()}" for packed, name in never]
+        ((oldest,),) = self._rows("SELECT min(proven) FROM stored")
+        return paths, datetime.fromisoformat(oldest) if oldest else None
+
+    @property
     def packs(self) -> int:
         """The number of packs."""
         return len(self._sizes)
-
-    def oldest_proof(self) -> datetime | None:
-        """The least recent of the last proofs; after `list_stored`."""
-        ((oldest,),) = self._rows("SELECT min(proven) FROM stored")
-        return datetime.fromisoformat(oldest) if oldest else None
-
-    def never_proven(self) -> Iterator[str]:
-        """The paths of packs and large objects that were never proven, relative to the vault; after `list_stored`."""
-        for packed, name in self._rows("SELECT packed, name FROM stored WHERE proven IS NULL"):
-            yield f"{PACKS if packed else OBJECTS}/{name.hex()[:2]}/{name.hex()}"
 
     def to_check(self, enough_bytes: int | None = None) -> Iterator[tuple[VerdictKind, str, int]]:
         """Kind, name and length of all packs and large objects, or of those proven least recently, until it is enough.
@@ -185,13 +189,9 @@ class NamedObjects(ObjectIndex):
         """The length of a pack."""
         return self._sizes[pack]
 
-    def living_members(self, pack: str) -> list[tuple[bytes, bytes | None]]:
-        """The members of a pack that are named, in their order, and their bodies; after `choose_copies`.
-
-        None is the body of one that is damaged.
-        """
-        rows = list(self._rows(_MEMBERS, (self._numbers()[pack],)))
-        return [(digest, self._body(digest, *place)) for digest, *place in rows]
+    def living_members(self, pack: str) -> list[Member]:
+        """The members of a pack that are named, in their order; after `choose_copies`."""
+        return list(self._rows(_MEMBERS, (self._numbers()[pack],)))
 
     def forget(self, packs: Iterable[str]) -> None:
         """Leave out packs that were removed, and close them: an open one still takes room."""

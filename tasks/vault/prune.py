@@ -8,22 +8,35 @@ the snapshots are read that were added since.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.files import closed_after, open_folder
-from tasks.vault.errors import NoSuchSnapshot, VaultChanged, VaultError, VaultUnwritable, Verdict, judged, on_disk
+from tasks.vault.errors import (
+    NoSuchSnapshot,
+    VaultChanged,
+    VaultError,
+    VaultUnwritable,
+    Verdict,
+    VerdictKind,
+    Verdicts,
+    judged,
+    on_disk,
+)
 from tasks.vault.format import INDEX, OBJECT_NAME, OBJECTS, PACK_BYTES, PACKS, PARTIAL_NAME, SNAPSHOTS, snapshot_folder
 from tasks.vault.locks import is_running, sweep
 from tasks.vault.lookup import partial_names, read_snapshot, snapshot_names
-from tasks.vault.named import NamedObjects
-from tasks.vault.packs import PackWriter, stored
+from tasks.vault.named import Member, NamedObjects
+from tasks.vault.packs import BLOCK, PackWriter, opened_stored, stored
 from tasks.vault.snapshots import Snapshot, open_snapshot
 from tasks.vault.vault import Vault
 from tasks.vault.verify import lost_objects
@@ -174,19 +187,18 @@ def _choose_packs(objects: NamedObjects, unused: Callable[[int], int]) -> tuple[
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
+class Copied(Verdicts):
     """`moved` are packs all of whose living objects are in other packs on disk now, with the names of these.
 
     `full` is the error of a disk that takes no more.
     """
 
-    verdicts: tuple[Verdict, ...]
-    moved: dict[str, tuple[str, ...]]
-    full: VaultUnwritable | None
+    moved: Mapping[str, Names] = field(default_factory=dict)
+    full: VaultUnwritable | None = None
 
 
-def copy_living(vault: Vault, objects: NamedObjects, packs: Iterable[str], cancel: CancelToken) -> Copied:
-    """Write the living objects of packs into new packs; each is hashed on the way.
+def copy_living(vault: Vault, packs: Iterable[tuple[str, Sequence[Member]]], cancel: CancelToken) -> Copied:
+    """Write the living members of packs into new packs; each is hashed on the way.
 
     A pack with a damaged object stays as it is, and the object has a verdict. The caller holds the `writing` lock.
     """
@@ -195,19 +207,18 @@ def copy_living(vault: Vault, objects: NamedObjects, packs: Iterable[str], cance
     full = None
     with PackWriter(vault) as writer:
         try:
-            for name in packs:
+            for name, members in packs:
                 if cancel.cancelled:
                     raise Cancelled
-                members = objects.living_members(name)
-                bad = [digest.hex() for digest, body in members if body is None]
+                bodies = _read_good(vault, name, members)
+                bad = [digest.hex() for digest, _, _ in members if digest not in bodies]
                 damaged |= dict.fromkeys(bad, f"pack {name} has no good copy of it")
                 if bad:
                     continue
                 first = len(writer.packs)
-                for digest, body in members:
-                    if body is not None:
-                        writer.reserve(len(body))[: len(body)] = body
-                        writer.add(digest, len(body))
+                for digest, body in bodies.items():
+                    writer.reserve(len(body))[: len(body)] = body
+                    writer.add(digest, len(body))
                 copied.append((name, first, len(writer.packs)))
             writer.commit()
         except VaultUnwritable as error:
@@ -220,33 +231,52 @@ def copy_living(vault: Vault, objects: NamedObjects, packs: Iterable[str], cance
         for name, first, last in copied
         if (full is None or last < len(new)) and name not in new
     }
-    return Copied((*verdicts, *lost_objects(vault, damaged)), moved, full)
+    return Copied((*verdicts, *lost_objects(vault, damaged)), None, moved, full)
 
 
-def remove_unneeded(vault: Vault, objects: NamedObjects, removal: Removal, cancel: CancelToken) -> Iterator[Verdict]:
-    """Remove snapshots, then the packs and large objects that no other snapshot needs.
+def _read_good(vault: Vault, name: str, members: Sequence[Member]) -> dict[bytes, bytes]:
+    """The bodies of those members of a pack that are good."""
+    good: dict[bytes, bytes] = {}
+    with suppress(VaultError), opened_stored(vault.root, PACKS, name) as (descriptor, _):
+        for digest, block, length in members:
+            with suppress(OSError):
+                body = os.pread(descriptor, length, (block + 1) * BLOCK)
+                if hashlib.sha256(body).digest() == digest:
+                    good[digest] = body
+    return good
 
-    The folders of the snapshots are on disk before: none must be back without its objects. The caller is alone in the
-    vault. Raises VaultUnwritable or Cancelled; or, before anything is removed, VaultError if a snapshot is damaged that
-    was added since the plan was made.
+
+# A snapshot, pack or large object that goes: kind, name, and the packs that replace it.
+Going = tuple[VerdictKind, str, Sequence[str]]
+
+
+def going(
+    vault: Vault, objects: NamedObjects, removal: Removal, moved: Mapping[str, Names] | None = None
+) -> list[Going]:
+    """Packs that were moved; or, without any, snapshots, and the packs and large objects that no other one needs.
+
+    The caller is alone in the vault, now and in `remove`. VaultError if a snapshot is damaged that was added since the
+    plan was made.
     """
     needed = _needed_since(vault, objects, removal.read)
-    yield from _remove_snapshots(vault.root, [*(one.name for one in removal.snapshots), *removal.partials])
-    dead = {name: () for name in removal.packs if name not in needed}
-    yield from _remove_stored(vault.root, PACKS, dead, cancel)
-    large: dict[str, tuple[()]] = {digest.hex(): () for digest, _ in objects.unnamed_large()}
-    yield from _remove_stored(vault.root, OBJECTS, large, cancel)
-    _tidy(vault.root, objects, dead)
+    packs = dict.fromkeys(removal.packs, ()) if moved is None else moved
+    goes: list[Going] = [("pack", name, successors) for name, successors in packs.items() if name not in needed]
+    if moved is None:
+        goes[:0] = [("snapshot", name, ()) for name in (*(one.name for one in removal.snapshots), *removal.partials)]
+        goes += [("object", digest.hex(), ()) for digest, _ in objects.unnamed_large()]
+    return goes
 
 
-def remove_moved(
-    vault: Vault, objects: NamedObjects, removal: Removal, moved: Mapping[str, Sequence[str]], cancel: CancelToken
-) -> Iterator[Verdict]:
-    """Remove packs, each with the names of those that its living objects are in now; otherwise as `remove_unneeded`."""
-    needed = _needed_since(vault, objects, removal.read)
-    going = {name: successors for name, successors in moved.items() if name not in needed}
-    yield from _remove_stored(vault.root, PACKS, going, cancel)
-    _tidy(vault.root, objects, going)
+def remove(vault: Vault, things: Iterable[Going], cancel: CancelToken) -> Iterator[Verdict]:
+    """Remove snapshots, packs and large objects; raises VaultUnwritable or Cancelled.
+
+    The folders of the snapshots are on disk before anything else goes: none must be back without its objects.
+    """
+    for kind, some in groupby(things, itemgetter(0)):
+        if kind == "snapshot":
+            yield from _remove_snapshots(vault.root, (name for _, name, _ in some))
+        else:
+            yield from _remove_stored(vault.root, kind, some, cancel)
 
 
 def _needed_since(vault: Vault, objects: NamedObjects, read: frozenset[str]) -> set[str]:
@@ -278,21 +308,20 @@ def _remove_snapshots(root: str, names: Iterable[str]) -> Iterator[Verdict]:
             os.fsync(parent)
 
 
-def _remove_stored(root: str, kind: str, things: Mapping[str, Sequence[str]], cancel: CancelToken) -> Iterator[Verdict]:
-    """Remove packs or large objects (`kind` is their folder), each with the names of the packs that replace it."""
-    for name, successors in things.items():
+def _remove_stored(root: str, kind: VerdictKind, things: Iterable[Going], cancel: CancelToken) -> Iterator[Verdict]:
+    above = PACKS if kind == "pack" else OBJECTS
+    for _, name, successors in things:
         if cancel.cancelled:
             raise Cancelled
-        with on_disk(root), closed_after(open_folder(root, kind, name[:2])) as parent:
+        with on_disk(root), closed_after(open_folder(root, above, name[:2])) as parent:
             size_bytes = os.stat(name, dir_fd=parent, follow_symlinks=False).st_size
             os.unlink(name, dir_fd=parent)
         told = f"its objects are in {' and '.join(successors)}" if successors else None
-        yield judged("pack" if kind == PACKS else "object", name, "removed", told, size_bytes=size_bytes)
+        yield judged(kind, name, "removed", told, size_bytes=size_bytes)
 
 
-def _tidy(root: str, objects: NamedObjects, packs: Iterable[str]) -> None:
-    """Forget packs that were removed; remove the sidecars of packs that are gone, and what runs have left in `tmp/`."""
-    objects.forget(packs)
+def tidy(root: str) -> None:
+    """Remove the sidecars of packs that are gone, and what runs have left in `tmp/`; the caller is alone."""
     sweep(root)
     there = {name for name, _ in stored(root, PACKS)}
     with on_disk(root), suppress(FileNotFoundError), closed_after(open_folder(root, INDEX)) as index:

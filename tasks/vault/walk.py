@@ -8,12 +8,13 @@ import re
 import stat
 import time
 from binascii import unhexlify
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import repeat
 
 from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import Walked, outermost, parents, walk
-from tasks.suites import HEADER_BYTES
+from tasks.suites import HEADER_BYTES, Compression
 from tasks.vault.entries import FileFacts, FolderEntry, LinkEntry, begin_file, decode_entry, decode_tail, path_field
 from tasks.vault.errors import SnapshotInvalid
 from tasks.vault.excludes import Excludes
@@ -58,21 +59,30 @@ def has_files(sources: Sequence[bytes], excludes: Excludes) -> bool:
     return any(one is None or not (stat.S_ISDIR(one.st_mode) or stat.S_ISLNK(one.st_mode)) for one in statuses)
 
 
+@dataclass(frozen=True, slots=True)
+class SourceSelection:
+    """The choice of files for a snapshot: `sources` as `sources_of` gives them; `rehash` also reads unchanged files.
+
+    Objects that are `distrusted` (64 hex digits), or with `rehash` all, count only if they are whole: their files are
+    read. New objects are made with that `compression`.
+    """
+
+    sources: tuple[bytes, ...]
+    excludes: tuple[str, ...] = ()
+    rehash: bool = False
+    distrusted: frozenset[str] = frozenset()
+    compression: Compression = "auto"
+
+
 class Changes:
     """Compares a walk with the lines before, in their common order and in constant memory, and counts."""
 
-    def __init__(
-        self, vault: Vault | None, previous: Sequence[OpenSnapshot], rehash: bool, distrusted: Collection[str]
-    ) -> None:
-        """Without `previous` snapshots everything is new; `rehash` has files read although they look the same.
-
-        Objects that are `distrusted` count as not there.
-        """
+    def __init__(self, vault: Vault | None, previous: Sequence[OpenSnapshot], selection: SourceSelection) -> None:
+        """Without `previous` snapshots everything is new."""
         self._root = vault.root if vault else ""
         self._index = shared_index(vault) if vault and previous else None
         self._previous = previous
-        self._rehash = rehash
-        self._distrusted = distrusted
+        self._selection = selection
         self._large: dict[int, list[tuple[int, int, bytes]]] | None = None
         self._now_ns = time.time_ns()
         self._lines = _merged(self._root, previous)
@@ -106,7 +116,7 @@ class Changes:
             begin = begin_file(field, FileFacts.of(status))
             line = self._line_of(path, b'{"path":%b,"type":"file",' % field, begin)
             known, moved = (line[line.index(_OBJECT) :], False) if line else (self._moved(status), True)
-            looks_same = not self._rehash and line.startswith(begin) and self._settled(status)
+            looks_same = not self._selection.rehash and line.startswith(begin) and self._settled(status)
             if looks_same and self._there(known or b"", status.st_size):
                 self._advance()
                 self.unchanged += 1
@@ -160,7 +170,7 @@ class Changes:
             except BadLine as error:
                 raise SnapshotInvalid(self._root, f"a line of the snapshot before {error}") from None
             digest, length = unhexlify(content.object), content.stored_bytes
-        if self._distrusted and digest.hex() in self._distrusted:
+        if (distrusted := self._selection.distrusted) and digest.hex() in distrusted:
             return False
         return self._index.has(digest, length)
 

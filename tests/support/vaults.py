@@ -23,7 +23,6 @@ from tasks.crypto.scan import source_folders
 from tasks.crypto.secret import KeyFile, Secret
 from tasks.suites import Compression
 from tasks.vault import add as engine
-from tasks.vault.content import Making
 from tasks.vault.entries import Content, Entry, FileEntry
 from tasks.vault.errors import Verdict
 from tasks.vault.format import OBJECTS, PACKS, snapshot_folder
@@ -34,21 +33,14 @@ from tasks.vault.named import NamedObjects
 from tasks.vault.objects import read_object
 from tasks.vault.packs import stored
 from tasks.vault.portions import RestorePlan, Wanted
-from tasks.vault.prune import (
-    Copied,
-    Policy,
-    Removal,
-    copy_living,
-    plan_removal,
-    remove_moved,
-    remove_unneeded,
-)
+from tasks.vault.prune import Copied, Names, Policy, Removal, copy_living, going, plan_removal, tidy
+from tasks.vault.prune import remove as remove_all
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
 from tasks.vault.vault import Vault, init_vault
 from tasks.vault.verify import KnownSnapshot, check_stored, damaged, inspect
-from tasks.vault.walk import sources_of
+from tasks.vault.walk import SourceSelection, sources_of
 from tests.support.crypto_fakes import BOUND_S, SECRET, chosen
 
 OTHER = Secret(b"f" * 64)
@@ -108,8 +100,8 @@ class Place:
     ) -> Adding:
         """Everything that a run does."""
         names = sources_of([os.fspath(source) for source in sources or (self.tree,)])
-        selection = engine.SourceSelection(names, tuple(excludes), rehash)
-        return add(self.vault, self.key, selection, backend, compression, interval)
+        selection = SourceSelection(names, tuple(excludes), rehash, compression=compression)
+        return add(self.vault, self.key, selection, backend, interval)
 
     def settled_add(self, *sources: Path) -> Adding:
         """A run so long after the last change of the tree that the next run takes over what it lists."""
@@ -151,9 +143,8 @@ def make_place(folder: Path, *, random_salts: bool = False) -> Place:
 def add(
     vault: Vault,
     key: KeyFile,
-    selection: engine.SourceSelection,
+    selection: SourceSelection,
     backend: str = "native",
-    compression: Compression = "auto",
     interval: engine.PartialInterval | None = None,
 ) -> Adding:
     """Encrypt what is to be encrypted, batch by batch, and write the snapshot."""
@@ -162,7 +153,7 @@ def add(
     with engine.adding(vault, selection, cancel) as addition:
         to_do = enumerate(addition.to_do())
         while some := tuple(islice(to_do, 50)):
-            done.append(put(addition, some, key, cancel, choice, compression, interval))
+            done.append(put(addition, some, key, cancel, choice, interval))
         added = addition.add_snapshot(1, cancel)
     results = tuple(one for batch in done for one in batch.encryptions)
     packs = tuple(name for batch in done for name, _ in batch.packs)
@@ -176,15 +167,13 @@ def put(
     key: KeyFile,
     cancel: CancelToken | None = None,
     choice: Chosen | None = None,
-    compression: Compression = "auto",
     interval: engine.PartialInterval | None = None,
 ) -> engine.AddedBatch:
     """Encrypt a batch into a vault and its draft."""
     selection, cancel = addition.selection, cancel or CancelToken()
     folders = source_folders([os.fsdecode(path) for path in selection.sources])
     batch = Batch(1, "modern", choice or chosen("native"), tuple(payloads), folders)
-    making = Making(compression, selection.distrusted, selection.rehash)
-    done = engine.add_batch(addition.vault, batch, making, key, Limits(BOUND_S), cancel)
+    done = engine.add_batch(addition.vault, batch, selection, key, Limits(BOUND_S), cancel)
     addition.put(done, interval)
     return done
 
@@ -273,21 +262,23 @@ def plan(vault: Vault, policy: Policy, unused: float = 0.1) -> Iterator[tuple[Na
 
 
 def remove(
-    vault: Vault, named: NamedObjects, removal: Removal, moved: Mapping[str, Sequence[str]] | None = None
+    vault: Vault, named: NamedObjects, removal: Removal, moved: Mapping[str, Names] | None = None
 ) -> list[Verdict]:
     """Remove packs that were moved, or without any what nobody needs."""
     cancel = CancelToken()
     with alone(vault.root, cancel):
-        if moved is None:
-            return list(remove_unneeded(vault, named, removal, cancel))
-        return list(remove_moved(vault, named, removal, moved, cancel))
+        things = going(vault, named, removal, moved)
+        verdicts = list(remove_all(vault, things, cancel))
+        named.forget(name for kind, name, _ in things if kind == "pack")
+        tidy(vault.root)
+    return verdicts
 
 
 def copy(vault: Vault, named: NamedObjects, packs: Sequence[str]) -> Copied:
     """Copy the living objects of packs."""
     cancel = CancelToken()
     with writing(vault.root, cancel):
-        return copy_living(vault, named, packs, cancel)
+        return copy_living(vault, [(name, named.living_members(name)) for name in packs], cancel)
 
 
 def prune(vault: Vault, policy: Policy, unused: float = 0.1) -> list[Verdict]:

@@ -18,7 +18,7 @@ from tasks.vault.errors import NoVault, VaultError, VaultUnwritable
 from tasks.vault.excludes import BadPattern
 from tasks.vault.format import WHOLE_BYTES
 from tasks.vault.vault import open_vault
-from tasks.vault.walk import sources_of
+from tasks.vault.walk import SourceSelection, sources_of
 from tests.support.crafted import flip
 from tests.support.crypto_fakes import CLI_ENC, SECRET, needs_openssl, openssl, run_python
 from tests.support.tracing import failing
@@ -234,7 +234,7 @@ def test_a_damaged_object_is_not_kept(place: Place, at: int, size: int) -> None:
     assert content(place.vault, files(place.vault, second.name)[0]) == path.read_bytes()
     # On record as damaged: read again, and found whole.
     new = place.content_of(second.name, path).object
-    selection = engine.SourceSelection(sources_of([str(place.tree)]), distrusted=frozenset({new, "0" * 64}))
+    selection = SourceSelection(sources_of([str(place.tree)]), distrusted=frozenset({new, "0" * 64}))
     third = add(place.vault, place.key, selection)
     assert (third.statuses(), third.proven) == ({"a": "unchanged"}, (new,))
     file, begin = pack_of(place.vault, new)
@@ -278,7 +278,7 @@ def test_what_is_no_file_is_skipped_and_said(place: Place) -> None:
 
 def test_a_file_that_is_gone_when_it_is_read_is_left_out(place: Place) -> None:
     """What was removed, or cannot be read, after it was listed is a failed payload, and no entry."""
-    selection = engine.SourceSelection(sources_of([str(place.tree)]))
+    selection = SourceSelection(sources_of([str(place.tree)]))
     with engine.adding(place.vault, selection, CancelToken()) as addition:
         (place.tree / "a").unlink()
         done = put(addition, enumerate(addition.to_do()), place.key)
@@ -290,7 +290,7 @@ def test_a_file_that_is_gone_when_it_is_read_is_left_out(place: Place) -> None:
 
 def test_a_cancelled_run_leaves_no_snapshot(place: Place) -> None:
     """What was done by then is in the vault, unnamed; nothing is left in `tmp/`."""
-    selection = engine.SourceSelection(sources_of([str(place.tree)]))
+    selection = SourceSelection(sources_of([str(place.tree)]))
     cancel = CancelToken()
     with engine.adding(place.vault, selection, cancel) as addition:
         work = tuple(enumerate(addition.to_do()))
@@ -451,7 +451,7 @@ def test_short_writes_are_no_loss(place: Place, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_vault_that_is_gone_meanwhile(place: Place) -> None:
     """The vault is removed during a run: the run says so."""
-    with engine.adding(place.vault, engine.SourceSelection((bytes(place.tree),)), CancelToken()) as addition:
+    with engine.adding(place.vault, SourceSelection((bytes(place.tree),)), CancelToken()) as addition:
         shutil.rmtree(place.root)
         with pytest.raises(VaultUnwritable, match="No such file"):
             addition.add_snapshot(1, CancelToken())
@@ -485,7 +485,7 @@ def test_times_of_other_ages_are_kept(tmp_path: Path) -> None:
 
 def test_two_runs_at_once_both_have_their_snapshot(place: Place) -> None:
     """Two additions side by side get two numbers, and remove nothing of each other."""
-    selection = engine.SourceSelection(sources_of([str(place.tree)]))
+    selection = SourceSelection(sources_of([str(place.tree)]))
     with (
         engine.adding(place.vault, selection, CancelToken()) as one,
         engine.adding(place.vault, selection, CancelToken()) as other,
@@ -504,7 +504,7 @@ def test_so_many_sources_do_not_fit(place: Place) -> None:
     began = time.monotonic()
     with (
         pytest.raises(VaultError, match="so many sources"),
-        engine.adding(place.vault, engine.SourceSelection(sources), CancelToken()),
+        engine.adding(place.vault, SourceSelection(sources), CancelToken()),
     ):
         pass
     assert time.monotonic() - began < 5

@@ -21,7 +21,7 @@ from tasks.vault import add as engine
 from tasks.vault.format import WHOLE_BYTES
 from tasks.vault.packs import stored
 from tasks.vault.vault import Vault, init_vault
-from tasks.vault.walk import sources_of
+from tasks.vault.walk import SourceSelection, sources_of
 from tests.support.crypto_fakes import CLI_ENC, SECRET, needs_openssl, openssl
 from tests.support.vaults import Place, content, entries, files, make_place, objects, put, settle
 
@@ -372,7 +372,7 @@ def test_several_batches_end_in_any_order(place: Place) -> None:
         place.put(f"{number:02}", b"content %d" % number)
     (place.tree / "fifo").unlink(missing_ok=True)
     os.mkfifo(place.tree / "40-fifo")
-    selection = engine.SourceSelection(sources_of([str(place.tree)]))
+    selection = SourceSelection(sources_of([str(place.tree)]))
     with engine.adding(place.vault, selection, CancelToken()) as addition:
         to_do = enumerate(addition.to_do())
         batches = [tuple(islice(to_do, 13)) for _ in range(7)]
@@ -393,7 +393,7 @@ def test_a_source_that_becomes_a_link_is_not_followed(place: Place, tmp_path: Pa
     (secret / "file").write_bytes(b"a secret of somebody else")
     place.put("folder/file", b"content")
     place.put("other", b"content too")
-    selection = engine.SourceSelection(sources_of([str(place.tree)]))
+    selection = SourceSelection(sources_of([str(place.tree)]))
     with engine.adding(place.vault, selection, CancelToken()) as addition:
         work = tuple(enumerate(addition.to_do()))
         if what == "file":

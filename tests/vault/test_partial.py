@@ -13,7 +13,7 @@ from tasks.vault import add as engine
 from tasks.vault.locks import is_running
 from tasks.vault.lookup import LATEST, find_snapshot, partial_names, snapshot_names
 from tasks.vault.snapshots import open_snapshot
-from tasks.vault.walk import sources_of
+from tasks.vault.walk import SourceSelection, sources_of
 from tests.support.crafted import flip
 from tests.support.vaults import Place, content, entries, files, make_place, objects, put, settle
 
@@ -32,8 +32,8 @@ def place(tmp_path: Path) -> Place:
     return place
 
 
-def selection(place: Place) -> engine.SourceSelection:
-    return engine.SourceSelection(sources_of([str(place.tree)]))
+def selection(place: Place) -> SourceSelection:
+    return SourceSelection(sources_of([str(place.tree)]))
 
 
 def interrupted(place: Place, batches: int, each: int = 2, interval: engine.PartialInterval = ALWAYS) -> set[bytes]:

@@ -18,7 +18,7 @@ import pytest
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.vault import locks
-from tasks.vault.add import SourceSelection, adding
+from tasks.vault.add import adding
 from tasks.vault.entries import Content
 from tasks.vault.errors import VaultBusy, VaultError, VaultUnwritable, Verdict
 from tasks.vault.format import OBJECTS, PACKS
@@ -28,6 +28,7 @@ from tasks.vault.named import NamedObjects
 from tasks.vault.packs import stored
 from tasks.vault.prune import Policy, copy_living, plan_removal, to_remove
 from tasks.vault.snapshots import Snapshot
+from tasks.vault.walk import SourceSelection
 from tests.support.crafted import craft, flip, line_of, put_in_place
 from tests.support.crypto_fakes import ROOT
 from tests.support.packed import digest, pack_path, plant_object, put_pack, sidecar_path
@@ -396,7 +397,7 @@ def test_pruning_ends_when_cancelled(place: Place) -> None:
     with plan(place.vault, LAST) as (index, removal):
         remove(place.vault, index, removal)
         with pytest.raises(Cancelled):
-            copy_living(place.vault, index, removal.rewrites, cancel)
+            copy_living(place.vault, [(name, index.living_members(name)) for name in removal.rewrites], cancel)
     with NamedObjects(place.vault) as index, pytest.raises(Cancelled):
         plan_removal(place.vault, LAST, lambda _: 0, index, cancel)
     assert place.faults() == {}
