@@ -23,6 +23,8 @@ _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 _libc = ctypes.CDLL(None, use_errno=True)
 PIECE_BYTES = 1 << 20
+# Small enough for the caches of a processor.
+_HASHED_BYTES = 256 << 10
 
 
 def _renameat2(*_arguments: object) -> int:
@@ -221,3 +223,15 @@ class ReadTwice:
             return os.pread(self._descriptor, length, at)
         except OSError as error:
             raise ReadFailed(error.strerror) from None
+
+
+def hashed(descriptor: int, length: int, update: Callable[[memoryview], object]) -> Iterator[memoryview]:
+    """The pieces of a file up to a length, each hashed, and gone with the next; raises ReadFailed."""
+    room = memoryview(bytearray(_HASHED_BYTES))
+    try:
+        while length and (count := os.readv(descriptor, [room[:length]])):
+            length -= count
+            update(room[:count])
+            yield room[:count]
+    except OSError as error:
+        raise ReadFailed(error.strerror) from None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
+from tasks.files import ReadFailed, hashed
 from tasks.vault.errors import VaultChanged, VaultError
 from tasks.vault.format import INDEX, OBJECTS, PACKS
 from tasks.vault.packs import (
@@ -121,18 +122,14 @@ def _read(descriptor: int, piece: memoryview, at: int) -> int | None:
 
 def check_object(vault: Vault, name: str, cancel: CancelToken) -> int:
     """Hash a large object (64 hex digits); its length. Raises ObjectMissing, VaultChanged, VaultError or Cancelled."""
-    buffer = memoryview(bytearray(1 << 20))
     hasher = hashlib.sha256()
     with opened_stored(vault.root, OBJECTS, name) as (descriptor, length):
-        left = length
         try:
-            while left and (count := os.readv(descriptor, [buffer[:left]])):
+            for _ in hashed(descriptor, length, hasher.update):
                 if cancel.cancelled:
                     raise Cancelled
-                hasher.update(buffer[:count])
-                left -= count
-        except OSError as error:
-            raise VaultError(vault.root, f"object {name} cannot be read: {error.strerror}") from None
+        except ReadFailed as error:
+            raise VaultError(vault.root, f"object {name} cannot be read: {error}") from None
     if hasher.hexdigest() != name:
         raise VaultChanged(vault.root, f"object {name}: its bytes do not fit its name")
     return length

@@ -17,10 +17,10 @@ from typing import Self
 import zstandard
 
 from tasks.cancel import CancelToken
-from tasks.crypto.ciphers import Encryptor, Hash
+from tasks.crypto.ciphers import Encryptor
 from tasks.crypto.errors import Cancelled
 from tasks.crypto.holes import Take
-from tasks.files import ReadFailed, ReadTwice, closed_after, open_folder, open_new, sync_file_system, write_all
+from tasks.files import ReadFailed, ReadTwice, closed_after, hashed, open_folder, open_new, sync_file_system, write_all
 from tasks.suites import HEADER_BYTES, MAGIC
 from tasks.vault.entries import Content
 from tasks.vault.errors import VaultChanged, VaultError, on_disk
@@ -31,7 +31,6 @@ from tasks.vault.vault import Vault
 
 # Of more objects than this the file system is told to write everything down at once: one wait instead of many.
 _ONE_BY_ONE = 8
-_PIECE_BYTES = 256 << 10
 # A cipher wants so much more room than its output takes.
 _SLACK = 15
 
@@ -144,7 +143,7 @@ def read_object(
         hasher = hashlib.sha256()
         try:
             if content.zstd is None and not checked:
-                pieces: Iterator[bytes | memoryview] = _hashed(descriptor, length, hasher)
+                pieces: Iterator[bytes | memoryview] = hashed(descriptor, length, hasher.update)
             else:
                 twice = ReadTwice(descriptor)
                 twice.first(hasher.update)
@@ -196,18 +195,6 @@ def _packed(vault: Vault, index: ObjectIndex, content: Content) -> bytes | None:
     if error is not None:
         raise error
     return None
-
-
-def _hashed(descriptor: int, length: int, hasher: Hash) -> Iterator[memoryview]:
-    """The pieces of a file, each hashed, and gone with the next; raises ReadFailed."""
-    room = memoryview(bytearray(_PIECE_BYTES))
-    try:
-        while length and (count := os.readv(descriptor, [room[:length]])):
-            length -= count
-            hasher.update(room[:count])
-            yield room[:count]
-    except OSError as error:
-        raise ReadFailed(error.strerror) from None
 
 
 def _decrypted(

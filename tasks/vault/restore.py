@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -17,6 +17,7 @@ from tasks.crypto.holes import Take, has_holes, placed, written
 from tasks.files import FolderIdentity, closed_after, open_new, rename_new, sync_file_system
 from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry, decode_entry
 from tasks.vault.errors import TargetUnusable, VaultError, Verdict, Verdicts, judged, status_of
+from tasks.vault.format import PACKED_BYTES
 from tasks.vault.index import Location, ObjectIndex, shared_index
 from tasks.vault.objects import decrypt_whole, fits, read_object
 from tasks.vault.portions import RestorePortion
@@ -74,16 +75,15 @@ class _Restoration:
         self._overwrite = overwrite
         self._cancel = cancel
         self._name = snapshot.encode()
-        self._stored: dict[bytes, memoryview] = {}
+        self._stored: dict[str, memoryview] = {}
         self.restored = self.same = self.links = self.size_bytes = 0
 
     def restore(self, portion: RestorePortion) -> Iterator[Verdict]:
         """Go through the portion; folders that it leaves, or all if it ends early, get their modes and times."""
         next_path = b""
         try:
-            for entries in _batches(map(decode_entry, portion.lines.splitlines())):
-                contents = [one.content for one in entries if isinstance(one, FileEntry) and one.content.packed]
-                self._stored = _read_ahead(self.index, contents)
+            for entries, packed in _batches(map(decode_entry, portion.lines.splitlines())):
+                self._stored = _read_ahead(self.index, packed)
                 for entry in entries:
                     if self._cancel.cancelled:
                         raise Cancelled
@@ -126,47 +126,36 @@ class _Restoration:
             if os.readlink(name, dir_fd=parent) == entry.target:
                 self.same += 1
                 return
-        part = self._part_name(name)
-        with suppress(FileNotFoundError):
-            os.unlink(part, dir_fd=parent)
+        self._put(name, parent, lambda part: self._make_link(entry, part, parent))
+        self.links += 1
+
+    @staticmethod
+    def _make_link(entry: LinkEntry, part: bytes, parent: int) -> None:
         os.symlink(entry.target, part, dir_fd=parent)
         # Some file systems have no times for links.
         with suppress(OSError):
             os.utime(part, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
-        try:
-            self._give_name(part, name, parent)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(part, dir_fd=parent)
-            raise
-        self.links += 1
 
     def _file(self, entry: FileEntry, parent: int, name: bytes) -> None:
-        if self._is_there(entry, parent, name):
+        # In a folder that was just made there is nothing.
+        if not self._target.is_new and self._is_there(entry, parent, name):
             self.same += 1
             self.size_bytes += entry.facts.size_bytes
             return
-        part = self._part_name(name)
-        try:
-            descriptor = open_new(part, parent)
-        except FileExistsError:
-            # An interrupted restore left it.
-            os.unlink(part, dir_fd=parent)
-            descriptor = open_new(part, parent)
-        try:
-            self._decrypt(entry.content, written(descriptor, entry.content.extents, entry.facts.size_bytes))
-            if entry.content.extents is not None:
-                os.ftruncate(descriptor, entry.facts.size_bytes)
-            _settle(entry, descriptor)
-            self._give_name(part, name, parent)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(part, dir_fd=parent)
-            raise
-        finally:
-            os.close(descriptor)
+        self._put(name, parent, lambda part: self._write(entry, part, parent))
         self.restored += 1
         self.size_bytes += entry.facts.size_bytes
+
+    def _write(self, entry: FileEntry, part: bytes, parent: int) -> None:
+        content, size_bytes = entry.content, entry.facts.size_bytes
+        descriptor = open_new(part, parent)
+        try:
+            self._decrypt(content, written(descriptor, content.extents, size_bytes))
+            if content.extents is not None:
+                os.ftruncate(descriptor, size_bytes)
+            _settle(entry, descriptor)
+        finally:
+            os.close(descriptor)
 
     def _is_there(self, entry: FileEntry, parent: int, name: bytes) -> bool:
         """Whether the target has the very file already: an interrupted restore is taken up by doing it again."""
@@ -192,75 +181,78 @@ class _Restoration:
 
     def _decrypt(self, content: Content, take: Take) -> None:
         """Hand over the plaintext; it is good when this returns. Bytes that were read ahead are one of the copies."""
-        stored = self._stored.get(bytes.fromhex(content.object))
+        stored = self._stored.get(content.object)
         if stored is not None and fits(content, stored):
             decrypt_whole(self._vault, content, stored, take)
             return
         read_object(self._vault, self.index, content, take, self._cancel)
 
-    def _part_name(self, name: bytes) -> bytes:
-        """The temporary name of a file: always the same, so that the next restore removes an interrupted one's rest.
+    def _put(self, name: bytes, parent: int, make: Callable[[bytes], None]) -> None:
+        """Have a file or link made under a temporary name, and give it its own; nothing is left after an error.
 
-        Each snapshot has other names: a rest in a tree that is encrypted again is a file like any other.
+        The temporary name is always the same, so that the next restore removes an interrupted one's rest. Each snapshot
+        has other names: a rest in a tree that is encrypted again is a file like any other.
         """
-        return b".threadmill-" + hashlib.sha256(self._name + b"/" + name).hexdigest()[:16].encode() + b".part"
+        digits = hashlib.sha256(self._name + b"/" + name).hexdigest()[:16]
+        part = b".threadmill-%b.part" % digits.encode()
+        try:
+            try:
+                make(part)
+            except FileExistsError:
+                # An interrupted restore left it.
+                os.unlink(part, dir_fd=parent)
+                make(part)
+            if self._overwrite:
+                os.rename(part, name, src_dir_fd=parent, dst_dir_fd=parent)
+            else:
+                rename_new(part, name, parent)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(part, dir_fd=parent)
+            raise
 
-    def _give_name(self, part: bytes, name: bytes, parent: int) -> None:
-        if self._overwrite:
-            os.rename(part, name, src_dir_fd=parent, dst_dir_fd=parent)
-        else:
-            rename_new(part, name, parent)
 
-
-def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """Entries in their order, as many at a time as are read from packs at once."""
+def _batches(entries: Iterable[Entry]) -> Iterator[tuple[list[Entry], set[str]]]:
+    """Entries in their order, as many at a time as are read from packs at once, and the objects to read for them."""
     held: list[Entry] = []
+    packed: set[str] = set()
     held_bytes = 0
     for entry in entries:
         held.append(entry)
-        if isinstance(entry, FileEntry) and entry.content.packed:
-            held_bytes += entry.content.stored_bytes
+        if isinstance(entry, FileEntry) and (length := entry.content.stored_bytes) <= PACKED_BYTES:
+            packed.add(entry.content.object)
+            held_bytes += length
         if len(held) >= _READ_AT_ONCE or held_bytes >= _HELD_BYTES:
-            yield held
-            held, held_bytes = [], 0
-    if held:
-        yield held
+            yield held, packed
+            held, packed, held_bytes = [], set(), 0
+    yield held, packed
 
 
-def _read_ahead(index: ObjectIndex, contents: Sequence[Content]) -> dict[bytes, memoryview]:
+def _read_ahead(index: ObjectIndex, objects: Iterable[str]) -> dict[str, memoryview]:
     """The bytes of one copy of each object, as far as they can be read; nothing about them is checked."""
-    places = {}
-    for digest in {bytes.fromhex(content.object) for content in contents}:
-        for location in index.find(digest)[:1]:
-            places[location.pack, location.offset] = digest, location
-    found: dict[bytes, memoryview] = {}
-    run: list[tuple[bytes, Location]] = []
-    for _, (digest, location) in [*sorted(places.items()), (None, (b"", Location("", 0, 0)))]:
-        if run and not _follows(location, run):
-            found |= _read_run(index, run)
-            run = []
-        run.append((digest, location))
+    places = sorted((place, name) for name in objects for place in index.find(bytes.fromhex(name))[:1])
+    runs: list[list[tuple[Location, str]]] = []
+    for place, name in places:
+        if not runs or not _follows(place, runs[-1][0][0], runs[-1][-1][0]):
+            runs.append([])
+        runs[-1].append((place, name))
+    found: dict[str, memoryview] = {}
+    for run in runs:
+        first, last = run[0][0], run[-1][0]
+        # Each object that is not found here says for itself what is wrong.
+        with suppress(VaultError):
+            read = memoryview(index.read(Location(first.pack, first.offset, last.offset + last.length - first.offset)))
+            found |= {name: read[place.offset - first.offset :][: place.length] for place, name in run}
     return found
 
 
-def _follows(location: Location, run: Sequence[tuple[bytes, Location]]) -> bool:
-    """Whether one read for both is better than two."""
-    first, last = run[0][1], run[-1][1]
+def _follows(place: Location, first: Location, last: Location) -> bool:
+    """Whether one read from the first of a run on is better than another read."""
     return (
-        location.pack == first.pack
-        and location.offset <= last.offset + last.length + _GAP_BYTES
-        and location.offset + location.length - first.offset <= _LONGEST_READ
+        place.pack == first.pack
+        and place.offset <= last.offset + last.length + _GAP_BYTES
+        and place.offset + place.length - first.offset <= _LONGEST_READ
     )
-
-
-def _read_run(index: ObjectIndex, run: Sequence[tuple[bytes, Location]]) -> dict[bytes, memoryview]:
-    first, last = run[0][1], run[-1][1]
-    try:
-        read = memoryview(index.read(Location(first.pack, first.offset, last.offset + last.length - first.offset)))
-    except (OSError, VaultError):
-        # Each object says for itself what is wrong.
-        return {}
-    return {digest: read[one.offset - first.offset :][: one.length] for digest, one in run}
 
 
 def _settle(entry: FileEntry, descriptor: int) -> None:

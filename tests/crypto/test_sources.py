@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tasks.crypto import sources as engine
 from tasks.crypto.errors import SourceReplaced, SourceSkipped, SourceUnreadable
+from tasks.crypto.holes import Extents, filled
 from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import scan, source_folders
 from tasks.crypto.sources import Sources
@@ -132,3 +134,25 @@ def test_groups_leave_descriptors_to_others(tree: Path, monkeypatch: pytest.Monk
         before = len(descriptors())
         os.close(third.open(payloads[0][1]))
         assert len(descriptors()) == before + 4
+
+
+@pytest.mark.parametrize("extents", [None, (), ((0, 3),), ((5, 3),), ((1, 2), (4_000_000, 1))])
+def test_holes_are_filled_with_zeros(extents: Extents | None) -> None:
+    """Before, between and after the extents, in whatever pieces the plaintext comes."""
+    size_bytes = 8 if extents is None else 5_000_000
+    plain = b"x" * (8 if extents is None else sum(length for _, length in extents))
+    expected = bytearray(size_bytes)
+    for offset, length in ((0, 8),) if extents is None else extents:
+        expected[offset : offset + length] = b"x" * length
+    for step in (1, 8):
+        pieces: list[bytes] = []
+        take, end = filled(extents, size_bytes, _into(pieces))
+        for at in range(0, len(plain), step):
+            take(memoryview(plain)[at : at + step])
+        end()
+        assert b"".join(pieces) == expected
+        assert max(map(len, pieces)) <= 1 << 20
+
+
+def _into(pieces: list[bytes]) -> Callable[[memoryview], None]:
+    return lambda piece: pieces.append(bytes(piece))
