@@ -11,7 +11,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol
@@ -156,16 +156,14 @@ def file_type(mode: int) -> str:
     return "special file"
 
 
-@contextmanager
-def pumped(source: Input, limit_bytes: int | None) -> Iterator[int]:
+def pumped(source: Input, limit_bytes: int | None) -> AbstractContextManager[int]:
     """A descriptor for a child, which a thread feeds from an input that is a pipe, and counts.
 
     The count is what makes the ciphertext's length checkable. Past `limit_bytes` the pump stops early, one byte
     over, which the caller sees in `source.pumped_bytes`.
     """
     stop = CancelToken()
-    with piped(partial(_pump, source, stop, limit_bytes), stop.cancel) as read_end:
-        yield read_end
+    return piped(partial(_pump, source, stop, limit_bytes), stop.cancel)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -85,14 +85,9 @@ class Draft:
         """Raises VaultUnwritable."""
         self.entries = 0
         """The number of entries that are done without a batch."""
-        self._files: list[_Scratch] = []
-        try:
-            for _ in range(3):
-                self._files.append(_Scratch(root))
-        except BaseException:
-            self.close()
-            raise
-        self._lines, self._to_do, self._results = self._files
+        with ExitStack() as stack:
+            self._lines, self._to_do, self._results = (stack.enter_context(closing(_Scratch(root))) for _ in range(3))
+            self._files = stack.pop_all()
         self._stretches: list[_Stretch] = []
         self._in_parts = 0
 
@@ -161,8 +156,7 @@ class Draft:
 
     def close(self) -> None:
         """Remove the files."""
-        for file in self._files:
-            file.close()
+        self._files.close()
 
     def _result_lines(self) -> Iterator[bytes]:
         """The line of each ordinal, empty if there is none, without end."""
@@ -179,12 +173,8 @@ def _whole_lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """The same bytes, cut at the ends of lines."""
     rest = b""
     for piece in pieces:
-        lines, newline, after = piece.rpartition(b"\n")
-        if newline:
-            yield rest + lines + newline
-            rest = after
-        else:
-            rest += piece
+        lines, newline, rest = (rest + piece).rpartition(b"\n")
+        yield lines + newline
 
 
 def _split(pieces: Iterator[bytes]) -> Iterator[bytes]:
