@@ -1,232 +1,220 @@
-"""The vault against a shell's pipeline, other tools, find and sha256sum; all of them on the file system of TMPDIR."""
+"""Whole commands against restic and borg, and one large file against a shell, on the file system of TMPDIR."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
+import statistics
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.chains import CPUS, fill, shell
+from benchmarks.chains import fill, shell
 from benchmarks.rounds import alternate, ratio, show, verdict
-from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import Batch, Limits
-from tasks.crypto.probe import choose_backend
-from tasks.crypto.secret import KeyFile, write_key_file
-from tasks.files import open_new, sync_file_system
-from tasks.suites import SUITES
-from tasks.vault.add import SourceSelection, add_batch, adding
-from tasks.vault.index import ObjectIndex
-from tasks.vault.vault import make_vault, open_vault
-from tasks.vault.verify import check_objects, inspect
-from tasks.vault.walk import sources_of
+from tasks.crypto.secret import write_key_file
 
-_BATCH = 1_250
+ROUNDS = 5
 _ENC = "openssl enc -aes-256-ctr -pbkdf2 -iter 1 -md sha256 -pass file:{key} < {file}"
 
-
-class Engine:
-    """The engine as the jobs drive it, nothing recorded."""
-
-    def __init__(self, key: Path) -> None:
-        self._key = KeyFile(str(key))
-        self._cancel = CancelToken()
-        self._chosen = choose_backend("native", SUITES["modern"], "openssl", self._cancel)
-
-    def add(self, vault: Path, source: Path) -> tuple[int, int]:
-        """What is new, durably, and a snapshot; how many files were read, and how many not."""
-        opened = make_vault(str(vault), self._key.secret())
-        with adding(opened, SourceSelection(sources_of([str(source)])), self._cancel) as addition:
-            payloads = list(enumerate(addition.to_do()))
-            for start in range(0, len(payloads), _BATCH):
-                batch = Batch(start, "modern", self._chosen, tuple(payloads[start : start + _BATCH]))
-                done = add_batch(opened, batch, self._key, Limits(), self._cancel)
-                addition.put(done)
-                assert all(one.status == "ok" for one in done.encryptions)
-            added = addition.add_snapshot(1, self._cancel)
-        return added.new, addition.found.unchanged
-
-    def verify(self, vault: Path) -> int:
-        """Everything; how many objects."""
-        opened = open_vault(str(vault), self._key.secret())
-        with ObjectIndex() as index, ThreadPoolExecutor(CPUS) as pool:
-            assert not any(one.is_fault for one in inspect(opened, index, None, self._cancel))
-            objects = list(index.whole())
-            step = max(1, -(-len(objects) // (4 * CPUS)))
-            parts = [objects[start : start + step] for start in range(0, len(objects), step)]
-            checked = pool.map(lambda part: check_objects(opened, part, self._cancel), parts)
-            assert all(one.status == "ok" for part in checked for one in part)
-        return len(objects)
+Command = Sequence[str | Path]
 
 
-def _into_new(folder: Path, work: Callable[[Path], object]) -> Callable[[], None]:
-    """Work into a path at which there is nothing."""
-    made = folder / "made"
-    made.mkdir(exist_ok=True)
+@dataclass(frozen=True)
+class Tool:
+    """A backup tool: each function gives a command that takes a repository, a source, or a target."""
 
-    def once() -> None:
-        work(Path(tempfile.mkdtemp(dir=made)) / "new")
+    init: Callable[[Path], Command]
+    backup: Callable[[Path, Path], Command]
+    verify: Callable[[Path], Command]
+    restore: Callable[[Path, Path], Command]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    in_target: bool = False
 
-    return once
+    def run(self, command: Command, folder: Path | None = None) -> None:
+        """Run a command to its end; an assertion fails if it does not end well."""
+        ended = subprocess.run(
+            [*map(str, command)], cwd=folder, env=os.environ | self.environment, capture_output=True, check=False
+        )
+        assert ended.returncode == 0, ended.stderr.decode()
 
 
-def _quietly(command: Sequence[str | Path]) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def _peers(folder: Path, key: Path, source: Path, *, one_file: bool) -> dict[str, Callable[[], None]]:
-    """Those of age, gpg and restic that are here, doing the like."""
-    peers: dict[str, Callable[[], None]] = {}
-    if one_file and shutil.which("age") and shutil.which("age-keygen"):
-        identity = folder / "identity"
-        _quietly(["age-keygen", "-o", identity])
-        recipient = subprocess.run(["age-keygen", "-y", identity], check=True, capture_output=True, text=True).stdout
-        age: list[str | Path] = ["age", "-r", recipient.strip(), "-o"]
-        peers["age"] = _into_new(folder, lambda to: _quietly([*age, to, source]))
-    if one_file and shutil.which("gpg"):
-        home = folder / "gnupg"
-        home.mkdir(mode=0o700, exist_ok=True)
-        gpg: list[str | Path] = [
-            "gpg",
-            "--homedir",
-            home,
-            "--batch",
-            "--symmetric",
-            "--passphrase-file",
-            key,
-            "--pinentry-mode",
-        ]
-        gpg += ["loopback", "--compress-algo", "none", "-o"]
-        peers["gpg"] = _into_new(folder, lambda to: _quietly([*gpg, to, source]))
-    if shutil.which("restic"):
-        restic: list[str | Path] = ["restic", "--password-file", key, "--no-cache", "-r"]
-        blank = folder / "restic"
-        _quietly([*restic, blank, "init"])
-
-        def back_up(to: Path) -> None:
-            shutil.copytree(blank, to)
-            _quietly([*restic, to, "backup", source])
-
-        peers["restic backup"] = _into_new(folder, back_up)
-    for name in ("age", "gpg", "restic"):
+def tools(folder: Path, key: Path) -> dict[str, Tool]:
+    """Those of threadmill, restic and borg that are here."""
+    ours = str(Path(sys.executable).parent / "threadmill")
+    restic: list[str | Path] = ["restic", "--password-file", key, "-r"]
+    archives: dict[Path, Iterator[int]] = defaultdict(itertools.count)
+    found = {
+        "threadmill": Tool(
+            lambda vault: [ours, "vault", "init", vault],
+            lambda vault, source: [ours, "encrypt", source, "--vault", vault],
+            lambda vault: [ours, "verify", "--vault", vault],
+            lambda vault, target: [ours, "restore", "latest", target, "--vault", vault],
+            {"THREADMILL_HOME": str(folder / "home"), "THREADMILL_KEY_FILE": str(key)},
+        ),
+        "restic": Tool(
+            lambda vault: [*restic, vault, "init"],
+            lambda vault, source: [*restic, vault, "backup", source],
+            lambda vault: [*restic, vault, "check", "--read-data"],
+            lambda vault, target: [*restic, vault, "restore", "latest", "--target", target],
+            {"RESTIC_CACHE_DIR": str(folder / "restic-cache")},
+        ),
+        "borg": Tool(
+            lambda vault: ["borg", "init", "-e", "repokey-blake2", vault],
+            lambda vault, source: ["borg", "create", f"{vault}::{next(archives[vault])}", source],
+            lambda vault: ["borg", "check", "--verify-data", vault],
+            lambda vault, _: ["borg", "extract", f"{vault}::0"],
+            {"BORG_PASSPHRASE": "benchmark", "BORG_BASE_DIR": str(folder / "borg-base"),
+             "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes", "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"},
+            in_target=True,
+        ),
+    }  # fmt: skip
+    for name in ("restic", "borg"):
         if not shutil.which(name):
-            print(f"\n{name} is not here (apt-get install {name}), and was left out")
-    return peers
+            del found[name]
+            print(f"\n{name} is not here (apt-get install restic borgbackup), and was left out")
+    return found
 
 
-def one_large_file(folder: Path, key: Path) -> None:
-    """1 GiB: stored and hashed in one pass, on disk when it ends, against a shell with tee."""
-    file, engine = fill(folder / "1GiB", 1 << 30), Engine(key)
-    tee = _ENC.format(key=key, file=file) + " | tee {to} | openssl dgst -sha256 >/dev/null"
-    contenders = {
-        "enc | tee | dgst": _into_new(folder, lambda to: shell(tee.format(to=to))),
-        "the same, and on disk (sync)": _into_new(folder, lambda to: shell(f"{tee.format(to=to)} && sync {to}")),
-        "into the vault, on disk": _into_new(folder, lambda to: engine.add(to, file)),
-        **_peers(folder, key, file, one_file=True),
-    }
+def against_peers(folder: Path, key: Path, source: Path) -> dict[str, dict[str, list[float]]]:
+    """Seconds by step and tool. Each round has repositories of its own, and all that is made stays until the end.
 
-    def clear() -> None:
-        for one in (folder / "made").iterdir():
-            shutil.rmtree(one)
+    For minutes after many files were removed, ext4 takes ten times as long to make new ones near them: it passes over
+    inodes that were freed less than a minute ago, or five.
+    """
+    found = tools(folder, key)
+    seconds: dict[str, dict[str, list[float]]] = {}
 
-    seconds = alternate(contenders, rounds=5, between=clear)
-    show("one file of 1 GiB", seconds)
-    vault = "into the vault, on disk"
-    verdict("against the pipeline, which leaves it to the page cache", ratio(seconds, vault, "enc | tee | dgst"), 1.2)
-    verdict("against the pipeline that syncs too", ratio(seconds, vault, "the same, and on disk (sync)"), 1.2)
-    engine.add(folder / "vault", file)
-    _verify(folder / "vault", engine, "1 object of 1 GiB")
-    file.unlink()
+    def timed(step: str, number: int, command: Callable[[Tool, Path, Path], Command]) -> None:
+        for name in found if number % 2 else reversed(found):
+            tool, vault, target = found[name], folder / f"{name}-{number}", folder / f"{name}-{number}-out"
+            target.mkdir(exist_ok=True)
+            os.sync()
+            begin = time.perf_counter()
+            tool.run(command(tool, vault, target), target if tool.in_target and step == "restore all" else None)
+            seconds.setdefault(step, {}).setdefault(name, []).append(time.perf_counter() - begin)
+
+    for number in range(ROUNDS):
+        for name, tool in found.items():
+            tool.run(tool.init(folder / f"{name}-{number}"))
+        timed("first backup", number, lambda tool, vault, _: tool.backup(vault, source))
+        timed("nothing changed", number, lambda tool, vault, _: tool.backup(vault, source))
+        timed("verify all", number, lambda tool, vault, _: tool.verify(vault))
+        timed("restore all", number, lambda tool, vault, target: tool.restore(vault, target))
+        for path in source.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                os.utime(path)
+        time.sleep(0.1)
+        timed("every file touched", number, lambda tool, vault, _: tool.backup(vault, source))
+    for step, of_step in seconds.items():
+        show(step, of_step)
+    for name in found:
+        sizes = [_size(folder / f"{name}-{number}") for number in range(ROUNDS)]
+        print(f"  {name}: {statistics.median(sizes) / 1e6:,.1f} MB")
+    return seconds
 
 
-def _bare_objects(vault: Path) -> None:
-    """What 10,000 objects cost without encryption: the same files made, put on disk and renamed by a bare loop."""
-    for folder in (vault, vault / "new", *(vault / f"{number:02x}" for number in range(256))):
-        folder.mkdir()
-    content, batch = os.urandom(16 + 4096), 1_250
-    for start in range(0, 10_000, batch):
-        for number in range(start, start + batch):
-            descriptor = open_new(f"{vault}/new/{number}")
-            os.write(descriptor, content)
-            os.close(descriptor)
-        sync_file_system(str(vault))
-        for number in range(start, start + batch):
-            os.rename(f"{vault}/new/{number}", f"{vault}/{number % 256:02x}/{number}")
-        sync_file_system(str(vault))
+def _size(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _at_most(what: str, seconds: Mapping[str, list[float]], peer: str, target: float) -> None:
+    """One line: the median over the rounds of our time as a multiple of a peer's."""
+    if peer in seconds:
+        reached = statistics.median(a / b for a, b in zip(seconds["threadmill"], seconds[peer], strict=True))
+        word = "reached" if reached <= target else "MISSED"
+        print(f"  {what}: {reached:.2f} of {peer}'s time (at most {target:g}) {word}")
 
 
 def many_small_files(folder: Path, key: Path) -> None:
-    """10,000 × 4 KiB: first run, run without a change, verify."""
-    tree, engine = folder / "tree", Engine(key)
+    """10,000 files of 4 KiB in 100 folders."""
+    tree = folder / "tree"
     for number in range(10_000):
         path = tree / str(number // 100)
         path.mkdir(parents=True, exist_ok=True)
         fill(path / str(number), 4096)
-    command = [str(Path(sys.executable).parent / "threadmill"), "encrypt", str(tree), "--via", "direct", "--vault"]
-    environment = os.environ | {"THREADMILL_HOME": str(folder / "home"), "THREADMILL_KEY_FILE": str(key)}
+    print("\n10,000 files of 4 KiB in 100 folders")
+    seconds = against_peers(folder, key, tree)
+    _at_most("first backup", seconds["first backup"], "restic", 1.0)
+    _at_most("nothing changed", seconds["nothing changed"], "restic", 0.85)
+    _at_most("verify all", seconds["verify all"], "restic", 1.0)
+    for peer in ("restic", "borg"):
+        _at_most("restore all", seconds["restore all"], peer, 1.0)
+    _at_most("every file touched", seconds["every file touched"], "restic", 1.0)
 
-    def by_command(to: Path) -> None:
-        subprocess.run([*command, str(to)], env=environment, check=True, capture_output=True)
+
+def python_library(folder: Path, key: Path) -> None:
+    """The `lib` of the interpreter that runs this, or the folder that THREADMILL_BENCH_TREE names."""
+    tree = folder / "lib"
+    source = os.environ.get("THREADMILL_BENCH_TREE") or os.path.dirname(os.__file__)
+    shutil.copytree(source, tree, symlinks=True, ignore_dangling_symlinks=True)
+    files = [path for path in tree.rglob("*") if path.is_file() and not path.is_symlink()]
+    print(f"\n{len(files):,} files of a Python's lib, {sum(path.stat().st_size for path in files) / 1e6:,.0f} MB")
+    seconds = against_peers(folder, key, tree)
+    _at_most("first backup", seconds["first backup"], "restic", 1.2)
+    _at_most("nothing changed", seconds["nothing changed"], "restic", 0.6)
+    _at_most("restore", seconds["restore all"], "restic", 1.0)
+    if (folder / "borg-0").exists():
+        share = _size(folder / "threadmill-0") / _size(folder / "borg-0")
+        print(f"  size: {share:.2f} of borg's (at most 1.1) {'reached' if share <= 1.1 else 'MISSED'}")
+
+
+def one_large_file(folder: Path, key: Path) -> None:
+    """1 GiB of random bytes: stored and hashed in one pass, on disk when it ends, against a shell with tee."""
+    file, ours = fill(folder / "1GiB", 1 << 30), tools(folder, key)["threadmill"]
+    tee = _ENC.format(key=key, file=file) + " | tee {to} | openssl dgst -sha256 >/dev/null"
+    made = iter(range(1_000))
+
+    def into_vault() -> None:
+        vault = folder / f"vault-{next(made)}"
+        ours.run(ours.init(vault))
+        ours.run(ours.backup(vault, file))
 
     contenders = {
-        "the objects' files alone": _into_new(folder, _bare_objects),
-        "engine": _into_new(folder, lambda to: engine.add(to, tree)),
-        "threadmill encrypt": _into_new(folder, by_command),
-        **_peers(folder, key, tree, one_file=False),
+        "enc | tee | dgst": lambda: shell(tee.format(to=folder / "tee")),
+        "the same, and on disk (sync)": lambda: shell(f"{tee.format(to=folder / 'tee')} && sync {folder / 'tee'}"),
+        "vault init, encrypt": into_vault,
     }
-    # All that is made stays until the end: for minutes after many files were removed, ext4 takes ten times as long to
-    # make new ones near them (it passes over inodes that were freed less than 60 s ago, or 300).
-    seconds = alternate(contenders, rounds=5)
-    show("10,000 files of 4 KiB", seconds)
-    if "restic backup" in seconds:
-        verdict("engine against restic backup", ratio(seconds, "engine", "restic backup"), 2)
-        verdict("the whole command, recorded", ratio(seconds, "threadmill encrypt", "restic backup"), 2)
 
-    vault = folder / "vault"
-    assert engine.add(vault, tree) == (10_000, 0)
+    def clear() -> None:
+        for path in (folder / "tee", *folder.glob("vault-*")):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
-    def find() -> None:
-        shell(f"find {tree} -type f -printf '%s %T@ %C@ %p\\n' >/dev/null")
-
-    def again() -> None:
-        # None is read: all are counted as unchanged.
-        assert engine.add(vault, tree) == (0, 10_000)
-        max((vault / "snapshots").iterdir(), key=os.path.getmtime).unlink()
-
-    seconds = alternate({"find": find, "nothing changed": again}, rounds=11)
-    show("10,000 files of 4 KiB, nothing changed", seconds)
-    times = 1 / ratio(seconds, "nothing changed", "find")
-    print(f"  {times:.1f} times find (target: at most 10) {'reached' if times <= 10 else 'MISSED'}")
-    _verify(vault, engine, "10,000 objects of 4 KiB")
+    seconds = alternate(contenders, rounds=ROUNDS, between=clear)
+    show("one file of 1 GiB", seconds)
+    pipeline = ratio(seconds, "vault init, encrypt", "enc | tee | dgst")
+    verdict("against the pipeline, which leaves it to the page cache", pipeline, 1.2)
 
 
-def eight_files(folder: Path, key: Path) -> None:
-    """8 × 128 MiB: verify."""
-    tree, engine = folder / "tree", Engine(key)
-    tree.mkdir()
-    for number in range(8):
-        fill(tree / str(number), 128 << 20)
-    engine.add(folder / "vault", tree)
-    _verify(folder / "vault", engine, "8 objects of 128 MiB")
-
-
-def _verify(vault: Path, engine: Engine, what: str) -> None:
-    sums = f"find {vault}/objects -type f -print0 | xargs -0 -n 32 -P {CPUS} sha256sum >/dev/null"
-    seconds = alternate({"sha256sum": lambda: shell(sums), "verify": lambda: engine.verify(vault)}, rounds=5)
-    show(f"verify {what}", seconds)
-    verdict("against sha256sum by xargs", ratio(seconds, "verify", "sha256sum"), 0.9)
+def status_of_many(folder: Path, key: Path) -> None:
+    """`status` of a vault of 100,000 objects."""
+    tree, ours = folder / "tree", tools(folder, key)["threadmill"]
+    for number in range(100_000):
+        path = tree / str(number // 1000)
+        path.mkdir(parents=True, exist_ok=True)
+        (path / str(number)).write_bytes(b"%d" % number)
+    ours.run(ours.init(folder / "vault"))
+    ours.run(ours.backup(folder / "vault", tree))
+    command: Command = [
+        str(Path(sys.executable).parent / "threadmill"),
+        "status",
+        "--only-vault",
+        "--vault",
+        folder / "vault",
+    ]
+    seconds = alternate({"threadmill status": lambda: ours.run(command)}, ROUNDS)
+    show("status of a vault of 100,000 objects (at most 1 s)", seconds)
 
 
 def main(folder: Path) -> None:
-    """All of them, each in a folder of its own."""
+    """All of them, each in a folder of its own, which stays until the end."""
     key = folder / "key"
     write_key_file(str(key))
-    for part in (one_large_file, many_small_files, eight_files):
+    for part in (many_small_files, python_library, one_large_file, status_of_many):
         own = folder / part.__name__
         own.mkdir()
         part(own, key)
-        shutil.rmtree(own)

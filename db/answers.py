@@ -173,17 +173,19 @@ class VerdictCount:
 
 @dataclass(frozen=True, slots=True)
 class ProofRow:
-    """When an object of a vault was last proven to be whole, None for never; `run_id` and `flow` proved it.
+    """When a pack or a large object of a vault was last proven to be whole, None for never.
 
-    `path` and `encrypted_at` are of the newest payload that was encrypted to it, None if that is no longer on record.
-    `status` is the newest verdict, None if there is none.
+    `run_id` and `flow` proved it; `kind` is pack or object. `path` is the newest file on record of an object, and
+    of a pack one of the files that were asked for. `stored_at` is when the last run stored it; each is None if no row
+    on record says so. `status` is the newest verdict, None if there is none.
     """
 
     vault_id: str
     vault_path: str
+    kind: str
     name: str
     path: str | None
-    encrypted_at: datetime | None
+    stored_at: datetime | None
     proven_at: datetime | None
     run_id: int | None
     flow: str | None
@@ -192,11 +194,12 @@ class ProofRow:
 
 @dataclass(frozen=True, slots=True)
 class ProofTotalsRow:
-    """The objects of a vault that the record knows, and how many of them were never proven to be whole.
+    """The packs and large objects of a vault that the record knows, and how many were never proven to be whole.
 
-    `oldest_proof` is the time of the least recent proof; None if no object was ever proven.
+    `oldest_proof` is the time of the least recent proof; None if none was ever proven.
     """
 
+    packs: int
     objects: int
     never: int
     oldest_proof: datetime | None

@@ -198,7 +198,8 @@ def _line(values: list[object]) -> bytes:
 def _fixed(value: object) -> str:
     """The one text form of a value for which JSON has no type."""
     if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        # Not by strftime, which takes ten times as long.
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     if isinstance(value, bytes):
         return value.hex()
     raise TypeError(f"{type(value).__name__} has no fixed form")
@@ -216,7 +217,7 @@ _RUN = (
 _ENCRYPTION = (
     *columns(ENCRYPTION, "ordinal name name_bytes kind size_bytes ciphertext_bytes suite cipher"),
     *columns(ENCRYPTION, "digest_algorithm kdf iterations salt digest backend backend_detail backend_reason"),
-    *columns(ENCRYPTION, "status cause error started_at wall_ns"),
+    *columns(ENCRYPTION, "status cause error started_at wall_ns pack"),
     VAULT.c.vault_id,
 )
 _STAGE = (ENCRYPTION.c.ordinal, *columns(STAGE, "position program exit_code wall_ns cpu_ns"))

@@ -60,7 +60,8 @@ class PayloadRow:
     """One payload of a run; `ordinal` counts them within the run.
 
     `name` is text for people, `name_bytes` the name where the text is not exact. `vault_id` (32 hex digits) is the
-    vault that keeps the ciphertext under its digest, `kept_in` the path at which that vault was last seen.
+    vault that keeps the ciphertext under its digest, `kept_in` the path at which that vault was last seen. `pack` is
+    the SHA-256 of the pack that it was put into there, None for a large object.
     """
 
     run_id: int
@@ -88,6 +89,7 @@ class PayloadRow:
     stages: tuple[StageRow, ...]
     vault_id: str | None = None
     kept_in: str | None = None
+    pack: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,7 @@ class SnapshotRow:
 
 @dataclass(frozen=True, slots=True)
 class VerdictRow:
-    """The verdict of a run on one thing in a vault; `kind` is vault, snapshot, object or file.
+    """The verdict of a run on one thing in a vault; `kind` is vault, snapshot, pack, object or file.
 
     `path` is one path that the thing is about, as text for people; `path_bytes` holds it where the text is not exact.
     `wall_ns` is the time that the look took.

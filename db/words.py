@@ -24,8 +24,8 @@ SAMPLE_FAILURES = ("wrong-output", "broken", "crashed", "garbled", "timed-out")
 TIMED_OUTCOMES = ("ok", "lost", "none-observed")
 UNLOCKED_OUTCOMES = ("lost", "none-observed")
 
-VERDICT_KINDS = ("vault", "snapshot", "object", "file")
-# A leftover of a run that died is no fault, nor is a thing that `prune` removed.
+VERDICT_KINDS = ("vault", "snapshot", "pack", "object", "file")
+# No faults: `leftover` of a run that died, `removed` by prune, `stored` by a run, `rebuilt` since it was damaged.
 VERDICT_FAULTS = ("changed", "missing", "foreign", "unreadable", "invalid", "rolled-back", "not-written")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -40,6 +41,16 @@ def _deadline(text: str) -> float:
     if not _seconds(text) > 0:
         raise ValueError("write a number of seconds over 0")
     return _seconds(text)
+
+
+def _amount(text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = 0
+    if not 0 < amount < math.inf:
+        raise ValueError("write a number over 0: 2, 0.5")
+    return amount
 
 
 def _age(text: str) -> str:
@@ -87,6 +98,10 @@ class Settings:
     snapshot_age: str | None = _setting(
         "age of the vault's newest snapshot that status complains about, e.g. 2d; default: never", read=_age
     )
+    partial_after_s: float = _setting(
+        "how often a run into a vault makes a partial snapshot, which the next one takes over", 300.0, read=_deadline
+    )
+    partial_after_gib: float = _setting("how many GiB such a run reads at most before it makes one", 2.0, read=_amount)
     proof_age: str | None = _setting(
         "how long an object may go unverified before status complains, e.g. 30d; default: for ever", read=_age
     )

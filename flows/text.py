@@ -115,6 +115,23 @@ def sizes_of(size_class: int) -> str:
     return f"{upper // 2} to {upper} {units[power]}"
 
 
+_UNIT_FORM = r" ?(%|[KMGT]i?B|B)"
+SHARE_FORM = r"(\d{1,15}(?:\.\d{1,6})?)" + _UNIT_FORM
+# More than nothing; the patterns of flows' forms have no look-ahead.
+SOME_FORM = r"([1-9]\d{0,14}(?:\.\d{1,6})?|0\.0{0,3}[1-9]\d{0,2})" + _UNIT_FORM
+_SIZE_UNITS = {"%": 0.0, "B": 1} | {f"{one}B": 1000 ** (n + 1) for n, one in enumerate("KMGT")}
+_SIZE_UNITS |= {f"{one}iB": 1024 ** (n + 1) for n, one in enumerate("KMGT")}
+
+
+def parse_share(text: str, whole_bytes: int) -> int:
+    """The bytes that `10%` of the whole are, or `5GB`, whatever the whole is."""
+    match = re.fullmatch(SHARE_FORM, text)
+    if match is None:
+        raise ValueError("a share is a percentage or a size: 10%, 5GB")
+    value = float(match[1])
+    return round(value * whole_bytes / 100 if match[2] == "%" else value * _SIZE_UNITS[match[2]])
+
+
 # Times
 
 

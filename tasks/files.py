@@ -6,13 +6,16 @@ import ctypes
 import errno
 import hashlib
 import os
+import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-# Files with ciphertext, secrets or plaintext are for their owner only.
+# Files with ciphertext, secrets or plaintext are for their owner only, and so are the folders of a vault.
 FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 # Errors of file systems that lack an operation.
 _CANNOT = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -20,6 +23,8 @@ _RENAME_NOREPLACE = 1
 _AT_FDCWD = -100
 _libc = ctypes.CDLL(None, use_errno=True)
 PIECE_BYTES = 1 << 20
+# Small enough for the caches of a processor.
+_HASHED_BYTES = 256 << 10
 
 
 def _renameat2(*_arguments: object) -> int:
@@ -50,16 +55,35 @@ def closed_after(descriptor: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def open_regular(path: str) -> tuple[int, int]:
-    """A descriptor to read a file, and the file's length.
+def open_folder(root: str | int, *parts: str, make: bool = False) -> int:
+    """A descriptor of the folder `parts` below `root`, a path or a descriptor that stays open.
+
+    No part may be a link, so that nobody who writes to `root` can lead out of it: OSError, ENOTDIR. `make` makes the
+    parts that are missing.
+    """
+    here = os.dup(root) if isinstance(root, int) else os.open(root, _FOLDER_FLAGS)
+    for part in parts:
+        try:
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(part, FOLDER_MODE, dir_fd=here)
+            below = os.open(part, _FOLDER_FLAGS, dir_fd=here)
+        finally:
+            os.close(here)
+        here = below
+    return here
+
+
+def open_regular(path: str | bytes, folder: int | None = None) -> tuple[int, int]:
+    """A descriptor to read a file, and the file's length; a relative path starts from the descriptor `folder`.
 
     A link, FIFO or device in its place is refused and not waited for: OSError, EINVAL.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "is not a regular file", path)
+        raise OSError(errno.EINVAL, "is not a regular file", os.fsdecode(path))
     return descriptor, status.st_size
 
 
@@ -67,6 +91,22 @@ def open_new(path: str | bytes, folder: int | None = None) -> int:
     """A descriptor to write a file that is not there yet; a relative path starts from the descriptor `folder`."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(path, flags, FILE_MODE, dir_fd=folder)
+
+
+@contextmanager
+def new_file(folder: int) -> Iterator[tuple[str, int]]:
+    """A new file in a folder, to be written and then renamed: its name (16 hex digits), and a descriptor to write it.
+
+    The name is removed after an error.
+    """
+    name = secrets.token_hex(8)
+    with closed_after(open_new(name, folder)) as descriptor:
+        try:
+            yield name, descriptor
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=folder)
+            raise
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
@@ -79,10 +119,16 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
 def rename_new(part: str | bytes, name: str | bytes, folder: int | None = None) -> None:
     """Rename a file or link to a name that nothing has: unlike rename(2), this replaces nothing.
 
-    Where there are no hard links (FAT, SMB) the kernel is asked for it. Where it cannot either (some of FUSE), the name
-    is looked up first: a file that is made at the same moment is then replaced. Relative names start from the
-    descriptor `folder`. After FileExistsError, or another OSError, `part` is still there.
+    Where the kernel cannot do it in one step (NFS), a hard link does: that takes a fourth longer. Where there are none
+    either (some of FUSE), the name is looked up first: a file that is made at the same moment is then replaced.
+    Relative names start from the descriptor `folder`. After FileExistsError, or another OSError, `part` is still there.
     """
+    at = _AT_FDCWD if folder is None else folder
+    if not _renameat2(at, os.fsencode(part), at, os.fsencode(name), _RENAME_NOREPLACE):
+        return
+    number = ctypes.get_errno()
+    if number not in _CANNOT:
+        raise OSError(number, os.strerror(number), os.fsdecode(name))
     try:
         os.link(part, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except OSError as error:
@@ -92,12 +138,6 @@ def rename_new(part: str | bytes, name: str | bytes, folder: int | None = None) 
         with suppress(OSError):
             os.unlink(part, dir_fd=folder)
         return
-    at = _AT_FDCWD if folder is None else folder
-    if not _renameat2(at, os.fsencode(part), at, os.fsencode(name), _RENAME_NOREPLACE):
-        return
-    number = ctypes.get_errno()
-    if number not in _CANNOT:
-        raise OSError(number, os.strerror(number), os.fsdecode(name))
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -183,3 +223,15 @@ class ReadTwice:
             return os.pread(self._descriptor, length, at)
         except OSError as error:
             raise ReadFailed(error.strerror) from None
+
+
+def hashed(descriptor: int, length: int, update: Callable[[memoryview], object]) -> Iterator[memoryview]:
+    """The pieces of a file up to a length, each hashed, and gone with the next; raises ReadFailed."""
+    room = memoryview(bytearray(_HASHED_BYTES))
+    try:
+        while length and (count := os.readv(descriptor, [room[:length]])):
+            length -= count
+            update(room[:count])
+            yield room[:count]
+    except OSError as error:
+        raise ReadFailed(error.strerror) from None

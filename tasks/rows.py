@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from db.rows import (
@@ -30,14 +31,19 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def payload_rows(
-    run_id: int, encryptions: Sequence[Encryption], vault_id: str | None = None, vault_path: str | None = None
+    run_id: int,
+    encryptions: Sequence[Encryption],
+    vault_id: str | None = None,
+    vault_path: str | None = None,
+    packs: Mapping[bytes, bytes] = MappingProxyType({}),
 ) -> list[PayloadRow]:
     """The rows of a batch's payloads; a vault, if there is one, keeps the ciphertext of the good ones.
 
-    Unchanged files have no rows: they are a count of the run's snapshot.
+    `packs` has the pack of each digest that is in one. Unchanged files have no rows: they are a count of the run's
+    snapshot.
     """
     return [
-        _payload_row(run_id, one, *((vault_id, vault_path) if one.status == "ok" else (None, None)))
+        _payload_row(run_id, one, *((vault_id, vault_path) if one.status == "ok" else (None, None)), packs)
         for one in encryptions
         if one.status != "unchanged"
     ]
@@ -93,7 +99,9 @@ def verdict_rows(
     return [_verdict_row(run_id, ordinal, vault_id, vault_path, one) for ordinal, one in enumerate(verdicts, first)]
 
 
-def _payload_row(run_id: int, one: Encryption, vault_id: str | None, vault_path: str | None) -> PayloadRow:
+def _payload_row(
+    run_id: int, one: Encryption, vault_id: str | None, vault_path: str | None, packs: Mapping[bytes, bytes]
+) -> PayloadRow:
     name, name_bytes = display_name(one.payload.name)
     return PayloadRow(
         run_id=run_id,
@@ -121,6 +129,7 @@ def _payload_row(run_id: int, one: Encryption, vault_id: str | None, vault_path:
         stages=tuple(StageRow(stage.program, stage.exit_code, stage.wall_ns, stage.cpu_ns) for stage in one.stages),
         vault_id=vault_id,
         kept_in=vault_path,
+        pack=packs.get(one.digest) if one.digest else None,
     )
 
 

@@ -10,6 +10,8 @@ Cipher = Literal["aes-256-ctr", "aes-256-cbc", "chacha20", "des-ede3-cbc"]
 Digest = Literal["sha256", "blake2b512", "whirlpool"]
 # `auto` takes openssl where it can run the suite, else native.
 BackendChoice = Literal["auto", "openssl", "native"]
+# `auto` compresses content that shrinks, `max` tries harder.
+Compression = Literal["off", "auto", "max"]
 KeyDerivation = Literal["pbkdf2-hmac-sha256", "evp-bytestokey-sha256"]
 
 # `Salted__` and eight bytes of salt: what `openssl enc -salt` puts before the ciphertext.

@@ -40,8 +40,8 @@ COMMANDS = dict(_commands(app))
 
 def test_commands_of_the_readme_run(environment: dict[str, str], tmp_path: Path) -> None:
     """Every block of shell commands works as it stands, one after the other, for a new user with some documents."""
-    if shutil.which("sqlite3") is None:
-        pytest.skip("the README also queries by sqlite3, which is not here")
+    if missing := [program for program in ("sqlite3", "zstd") if shutil.which(program) is None]:
+        pytest.skip(f"the README also calls {' and '.join(missing)}, not here")
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "letter.txt").write_text("dear reader")
     blocks = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -96,7 +96,7 @@ def test_options_are_described_once() -> None:
     assert twice == []
 
 
-@pytest.mark.parametrize("group", ["", "history", "db", "snapshots"])
+@pytest.mark.parametrize("group", ["", "history", "db", "snapshots", "vault"])
 def test_lists_of_commands_show_first_lines_without_loading_a_command(group: str, environment: dict[str, str]) -> None:
     """The list is made from the sources: 37 modules need not be imported for it."""
     program = (

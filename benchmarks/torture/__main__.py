@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.torture.full import fill
+from benchmarks.torture.interrupted import interrupt
 from benchmarks.torture.kills import kill
 from benchmarks.torture.places import memory
 from benchmarks.torture.rows import HEAD, Row
@@ -30,9 +31,10 @@ class Extent:
     step: int = 1
     commands: int = 7
     files: int = 100
+    tree_bytes: int = 2_000_000_000
 
 
-QUICK = Extent(flips=12, kills=1, sizes=1, step=24, commands=1, files=10)
+QUICK = Extent(flips=12, kills=1, sizes=1, step=24, commands=1, files=10, tree_bytes=100_000_000)
 
 
 def torture(extent: Extent, seed: int) -> Iterator[Row]:
@@ -45,6 +47,7 @@ def torture(extent: Extent, seed: int) -> Iterator[Row]:
     ):
         yield from tamper(Path(quick), draw, extent.flips, extent.step, extent.commands)
         yield from kill(Path(disk) / "kills", draw, extent.kills, extent.files, lanes)
+        yield interrupt(Path(disk) / "interrupted", draw, extent.tree_bytes)
         yield from fill(Path(disk) / "full", draw, extent.sizes, extent.files, lanes)
 
 
@@ -55,9 +58,10 @@ def main() -> int:
     parser.add_argument("--flips", type=int, help="bits flipped in a large object and in a large snapshot")
     parser.add_argument("--kills", type=int, help="kills of each command")
     parser.add_argument("--sizes", type=int, help="disks that are too small, for each command")
+    parser.add_argument("--tree-bytes", type=int, help="of the first backup that is killed five times")
     parser.add_argument("--seed", type=int, default=secrets.randbits(32), help="of what is drawn at random")
     options = parser.parse_args()
-    given = {name: getattr(options, name) for name in ("flips", "kills", "sizes")}
+    given = {name: getattr(options, name) for name in ("flips", "kills", "sizes", "tree_bytes")}
     extent = replace(
         QUICK if options.quick else Extent(), **{name: value for name, value in given.items() if value is not None}
     )

@@ -91,19 +91,19 @@ def _row(one: Killing, folder: Path, draw: random.Random, kills: int, lanes: int
 def _attempt(one: Killing, folder: Path, after_s: float | None, *, fresh: bool = False) -> tuple[float, str]:
     """Kill it so long after it had begun with the vault, or never; how long it then ran, and what did not hold.
 
-    `fresh`: encrypt has to make the vault, too. 0 seconds: it had ended before it could be killed.
+    `fresh`: encrypt begins with an empty vault. 0 seconds: it had ended before it could be killed.
     """
     folder.mkdir(parents=True)
     place = one.place.copy(folder)
     if fresh and one.command == "encrypt":
         shutil.rmtree(place.vault)
+        place.make_vault()
     arguments = tuple(str(folder / "target") if part == "target" else part for part in one.arguments)
     process = subprocess.Popen(
         place.command(one.command, *arguments), env=place.environment, stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    fresh = not place.vault.exists()
-    while not (place.vault.exists() if fresh else _holds_lock(place, process.pid)) and process.poll() is None:
+    while not _holds_lock(place, process.pid) and process.poll() is None:
         time.sleep(_POLL_S)
     begin = time.perf_counter()
     with suppress(subprocess.TimeoutExpired):
@@ -122,8 +122,7 @@ def _attempt(one: Killing, folder: Path, after_s: float | None, *, fresh: bool =
 
 def _after(one: Killing, place: Place, arguments: tuple[str, ...], folder: Path) -> str:
     """What does not hold after a kill."""
-    # Killed before its parameters had their name: then there is no vault yet, and so no fault in it.
-    if (place.vault / "vault.json").exists() and (fault := place.verified()):
+    if fault := place.verified():
         return f"after the kill: {fault}"
     if one.command == "restore" and (fault := half_restored(one.place.tree, folder / "target")):
         return fault

@@ -24,8 +24,8 @@ from flows.jobs.upkeep import verification_job
 from flows.settings import Settings
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile, write_key_file
-from tasks.vault.index import ObjectIndex
-from tasks.vault.vault import open_vault
+from tasks.vault.named import NamedObjects
+from tasks.vault.vault import init_vault, open_vault
 from tasks.vault.verify import inspect
 
 BIN = Path(sys.executable).parent
@@ -48,7 +48,12 @@ class Place:
         place = cls(folder / "tree", folder / "vault", folder / "home", folder / "key")
         place.tree.mkdir(parents=True)
         write_key_file(str(place.key))
+        place.make_vault()
         return place
+
+    def make_vault(self) -> None:
+        """An empty vault."""
+        init_vault(str(self.vault), KeyFile(str(self.key)).secret())
 
     def copy(self, folder: Path) -> Place:
         """The same tree with a vault and a record of its own; objects and snapshots are never written to again."""
@@ -111,9 +116,11 @@ class Place:
 
     def unnamed(self) -> int:
         """How many objects no snapshot names."""
-        with ObjectIndex() as index:
-            list(inspect(open_vault(str(self.vault), KeyFile(str(self.key)).secret()), index, None, NEVER))
-            return sum(1 for _ in index.unnamed())
+        vault = open_vault(str(self.vault), KeyFile(str(self.key)).secret())
+        with NamedObjects(vault) as objects:
+            list(inspect(vault, objects, None, NEVER))
+            objects.list_all()
+            return objects.unnamed()[0]
 
 
 def grow(tree: Path, draw: random.Random, files: int, large: int = 0) -> None:

@@ -6,6 +6,7 @@ import itertools
 import os
 import random
 import shutil
+import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,34 +17,37 @@ from benchmarks.torture.victims import Victim, large_vaults, moved, small_vault
 from tasks.crypto.secret import write_key_file
 
 _HOLDS = "`verify` names it; `restore` and `cat` give no byte of it"
+_HOLDS_OR_WHOLE = "`verify` names it; `restore` and `cat` give the right content or no byte of it"
 _NAMED = "`verify` names it"
 
 
 def tamper(folder: Path, draw: random.Random, samples: int, step: int, commands: int) -> Iterator[Row]:
     """All of them; `samples` of each large file, every `step`-th place of a small one, `commands` as a user would."""
     small = small_vault(folder / "small", draw)
-    large_object, large_snapshot = large_vaults(folder / "large", draw)
+    large = large_vaults(folder / "large", draw)
     for what, victims in small.items():
         bits = range(0, 8 * victims[-1].file.stat().st_size, step)
         yield _flips(f"each bit of a small {what} flipped", victims[-1], bits)
-    for what, victim in (("large object", large_object), ("large snapshot", large_snapshot)):
+    for what, victim in large.items():
         size = victim.file.stat().st_size
-        yield _flips(f"a bit of a {what} ({size:,} bytes) flipped", victim, draw.sample(range(8 * size), samples))
+        yield _flips(f"a bit of a large {what} ({size:,} bytes) flipped", victim, draw.sample(range(8 * size), samples))
     yield _by_command(list(itertools.chain.from_iterable(small.values()))[::-1][:commands], folder / "target", draw)
     for what, victims in small.items():
         yield _cuts(f"a small {what} cut off at each length, or a byte longer", victims[-1], step)
-    yield _swaps("two objects swapped", small["object"])
+    yield _cut_packs(large["pack"], step)
+    yield _swaps("two packs swapped", small["pack"])
+    yield _swaps("the indexes of two packs swapped", small["index of a pack"])
     yield _swaps("two snapshots swapped", small["snapshot"])
     yield _replays(small["snapshot"])
-    yield _removals("an object removed", small["object"])
+    yield _removals("a pack removed", small["pack"])
     yield _rollbacks(small["snapshot"])
-    yield _in_place("an object or snapshot replaced by a link to it, a FIFO or a folder", small)
-    yield _foreign(small["object"][0].place)
-    yield _other_key(small["object"][0], folder / "other-key")
+    yield _in_place("a pack, its index or a snapshot replaced by a link to it, a FIFO or a folder", small)
+    yield _foreign(small["pack"][0].place)
+    yield _other_key(small["pack"][0], folder / "other-key")
 
 
 def _flips(done: str, victim: Victim, bits: Sequence[int]) -> Row:
-    row = Row(done, _HOLDS)
+    row = Row(done, _HOLDS_OR_WHOLE if victim.harmless else _HOLDS)
     for bit in bits:
         _flip(victim.file, bit)
         row.add(f"byte {bit // 8}, bit {bit % 8}", held=victim.held())
@@ -75,7 +79,7 @@ def _flip(file: Path, bit: int) -> None:
 
 
 def _cuts(done: str, victim: Victim, step: int) -> Row:
-    row = Row(done, _HOLDS)
+    row = Row(done, _HOLDS_OR_WHOLE if victim.harmless else _HOLDS)
     content = victim.file.read_bytes()
     for length in (*range(0, len(content), step), len(content) + 1):
         victim.file.write_bytes((content + b"\n")[:length])
@@ -85,8 +89,28 @@ def _cuts(done: str, victim: Victim, step: int) -> Row:
     return row
 
 
+def _cut_packs(victim: Victim, step: int) -> Row:
+    row = Row(
+        "a pack of many objects cut off at a length",
+        "`verify` names the objects behind the cut, with their paths, and no others",
+    )
+    content = victim.file.read_bytes()
+    ends = {}
+    with tarfile.open(victim.file) as tar:
+        for member in tar:
+            ends[member.name] = member.offset_data + member.size
+    for length in range(0, len(content), 499 * step):
+        victim.file.write_bytes(content[:length])
+        found = {verdict.name: verdict.path for verdict in faults(victim.place) if verdict.kind == "object"}
+        lost = {name for name, end in ends.items() if end > length}
+        row.add(f"{length} bytes", held=found.keys() == lost and all(found.values()))
+    victim.file.write_bytes(content)
+    victim.check_whole()
+    return row
+
+
 def _swaps(done: str, victims: list[Victim]) -> Row:
-    row = Row(done, _HOLDS)
+    row = Row(done, _HOLDS_OR_WHOLE if victims[0].harmless else _HOLDS)
     for one, other in itertools.combinations(victims, 2):
         with moved(one.file) as first, moved(other.file) as second:
             shutil.copy(first, other.file)
@@ -112,10 +136,11 @@ def _replays(snapshots: list[Victim]) -> Row:
 
 
 def _removals(done: str, victims: list[Victim]) -> Row:
-    row = Row(done, _NAMED)
+    row = Row(done, "`verify` names its objects with their paths; `restore` and `cat` give no byte of them")
     for victim in victims:
         with moved(victim.file):
-            row.add(victim.name, held=victim.held())
+            found = {verdict.path for verdict in faults(victim.place)}
+            row.add(victim.name, held=found == {os.fsencode(victim.path)} and not _given(victim))
     return row
 
 
@@ -142,14 +167,16 @@ _ODD: dict[str, Callable[[Path, Path], object]] = {
 
 
 def _in_place(done: str, small: dict[str, list[Victim]]) -> Row:
-    row = Row(done, _HOLDS)
-    for victim in (small["object"][0], small["snapshot"][0]):
+    row = Row(done, _HOLDS_OR_WHOLE)
+    for victim in (small["pack"][0], small["index of a pack"][0], small["snapshot"][0]):
         for what, put in _ODD.items():
             with moved(victim.file) as kept:
                 put(victim.file, kept)
                 place, relative = victim.place, os.path.relpath(victim.file, victim.place.vault)
                 found = {verdict.name for verdict in faults(place)} & {victim.name, relative}
-                row.add(f"{what} {relative}", held=bool(found) and not _given(victim))
+                content = victim.path.read_bytes()
+                right = (b"", content + content) if not victim.is_fault else (b"",)
+                row.add(f"{what} {relative}", held=bool(found) and _given(victim) in right)
                 _remove(victim.file)
         victim.check_whole()
     return row
@@ -162,15 +189,13 @@ def _given(victim: Victim) -> bytes:
 def _foreign(place: Place) -> Row:
     row = Row("a file, link, FIFO or folder that does not belong there, in each folder of a vault", _NAMED)
     put = _ODD | {"file": lambda path, _: path.write_bytes(b"x")}
-    ab = next((place.vault / "objects").iterdir()).name
-    for folder in ("", "objects", f"objects/{ab}", "snapshots", "tmp"):
+    ab = next((place.vault / "packs").iterdir()).name
+    for folder in ("", "packs", f"packs/{ab}", "objects", "index", "snapshots", "partials", "tmp"):
         for what, make in put.items():
             path = place.vault / folder / "foreign"
             make(path, place.key)
             name = os.path.relpath(path, place.vault)
-            # A file in tmp is what an interrupted run leaves.
-            wanted = set() if (folder, what) == ("tmp", "file") else {name}
-            row.add(f"{what} {name}", held={verdict.name for verdict in faults(place)} == wanted)
+            row.add(f"{what} {name}", held={verdict.name for verdict in faults(place)} == {name})
             _remove(path)
     assert not faults(place)
     return row

@@ -82,7 +82,7 @@ class VaultReads(RecordReader):
         return [VerdictCount(kind, status, count, int(size)) for kind, status, count, size in rows]
 
     def proven(self, vault_id: str) -> Iterator[tuple[str, datetime]]:
-        """Each object (64 hex digits) of a vault that was ever found whole, and when last; in the order of the names.
+        """Each pack and large object (64 hex digits) of a vault that was ever found whole, and when last.
 
         In constant memory. A read transaction is open until the last one is taken, or the iterator is closed.
         """
@@ -90,13 +90,14 @@ class VaultReads(RecordReader):
             return
         with self._reading() as connection:
             row_id = connection.execute(select(VAULT.c.id).where(VAULT.c.vault_id == vault_id)).scalar()
-            of_objects = VERDICT.c.vault_id == (row_id or 0), VERDICT.c.kind == "object", VERDICT.c.status == "ok"
-            query = select(VERDICT.c.name, func.max(VERDICT.c.checked_at).label("proven_at")).where(*of_objects)
-            for row in streamed(connection, query.group_by(VERDICT.c.name).order_by(VERDICT.c.name)):
-                yield row[0], row[1]
+            for kind in ("pack", "object"):
+                of_kind = VERDICT.c.vault_id == (row_id or 0), VERDICT.c.kind == kind, VERDICT.c.status == "ok"
+                query = select(VERDICT.c.name, func.max(VERDICT.c.checked_at).label("proven_at")).where(*of_kind)
+                for row in streamed(connection, query.group_by(VERDICT.c.name).order_by(VERDICT.c.name)):
+                    yield row[0], row[1]
 
     def damaged(self, vault_id: str) -> frozenset[str]:
-        """Objects (64 hex digits) of a vault whose newest verdict is a fault."""
+        """Objects (64 hex digits) of a vault, packed or large, whose newest verdict is a fault."""
         # By the order of recording: a clock may have been set back.
         newest = func.max(VERDICT.c.id)
         at_fault = failed(VERDICT.c.status, VERDICT_FAULTS)

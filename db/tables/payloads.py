@@ -22,7 +22,8 @@ from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS, sql_in
 #
 # `name` is text for people; `name_bytes` holds the file's name if that is not UTF-8. `cause` is a short word
 # for `error`. `ordinal` counts the payloads of the run, so that a batch that is tried again is recorded once.
-# `vault_id` says in which vault the ciphertext was kept, under its digest; NULL if it was discarded.
+# `vault_id` says in which vault the ciphertext was kept, under its digest; NULL if it was discarded. `pack` is the
+# SHA-256 of the pack that it was put into there; NULL if it is a file of its own.
 ENCRYPTION = Table(
     "encryption", METADATA,
     Column("id", Key, primary_key=True),
@@ -43,13 +44,16 @@ ENCRYPTION = Table(
     needed("started_at", UtcDateTime),
     needed("wall_ns", BigInteger),
     Column("vault_id", ForeignKey("vault.id")),
+    Column("pack", LargeBinary),
     UniqueConstraint("run_id", "ordinal"),
     Index("ix_encryption_name_started_at", "name", "started_at"),
     Index("ix_encryption_started_at", "started_at"),
     Index("ix_encryption_suite_started_at", "suite", "started_at"),
     partial_index("ix_encryption_failed", "started_at", where=sql_in("status", PAYLOAD_FAILURES)),
-    # Answers which payload was encrypted to which object, and when.
-    partial_index("ix_encryption_kept", "vault_id", "digest", "started_at", where="vault_id IS NOT NULL"),
+    # Answers which payload was encrypted to which large object, and when; an entry for each packed one takes 60 bytes.
+    partial_index(
+        "ix_encryption_large", "vault_id", "digest", "started_at", where="vault_id IS NOT NULL AND pack IS NULL"
+    ),
 )  # fmt: skip
 
 # One child process of a payload's chain; `position` counts from 0, a negative `exit_code` is a signal.
@@ -103,9 +107,10 @@ SNAPSHOT = Table(
 
 # The verdict of a run on one thing in a vault; `ordinal` counts the verdicts of the run.
 #
-# `kind` is vault, snapshot, object or file; `name` an object's digest (64 hex digits), a snapshot's name, or a file's
-# path in the vault. `path` is text for people: one path that the thing is about; `path_bytes` holds it if it is
-# not UTF-8.
+# `kind` is vault, snapshot, pack, object or file; `name` the SHA-256 of a pack or object (64 hex digits), a snapshot's
+# name, or a file's path in the vault. `path` is text for people: one path that the thing is about; `path_bytes` holds
+# it if it is not UTF-8. A whole pack has one row, and none for each of its objects; `error` of a pack that prune has
+# rewritten names the packs that its objects are in.
 VERDICT = Table(
     "verdict", METADATA,
     Column("id", Key, primary_key=True),

@@ -17,7 +17,7 @@ from flows.option_types import Flag, Json, Names, Via, Whole
 from flows.settings import Settings, settings_with
 from flows.show.tables import CHECKED, PAYLOADS, in_words
 from flows.show.terminal import print_json, print_table, say
-from flows.text import plural, size
+from flows.text import plural, shown_path, size
 from tasks.cancel import CancelToken
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def encrypt(
     """Encrypt and hash payloads, and record the digest of each ciphertext.
 
     The ciphertext is discarded, or kept in a vault. A vault takes files and folders: only what is new or changed since
-    its last snapshot of the same paths is encrypted. A vault that is not there is made. --json prints the run with its
+    its last snapshot of the same paths is encrypted. threadmill vault init makes one. --json prints the run with its
     payloads, as history show does.
 
     Exit codes: 0 done, 1 a payload failed, 2 refused before any work, 3 a source was unreadable or changed while it was
@@ -105,7 +105,7 @@ def _parameters(
         raise RequestRefused("give --random once")
     # Standard input is kept nowhere, whatever is set; it is refused where it is to be kept on purpose.
     discarded = options.discard or bool(random) or (paths == ("-",) and vault is None)
-    if discarded and (vault is not None or options.exclude or options.rehash):
+    if discarded and (vault is not None or options.exclude or options.rehash or options.compression != "auto"):
         raise RequestRefused("a vault keeps files and folders; leave out --vault, --exclude and --rehash for this")
     options.check()
     if not random:
@@ -150,6 +150,8 @@ def _print_preview(parameters: EncryptFiles, settings: Settings, *, json: bool) 
         f"{plural(found.to_do, 'file')} to encrypt, {size(found.to_do_bytes)}; {found.unchanged:,} unchanged, "
         f"{found.skipped:,} skipped ({since}); nothing was done"
     )
+    for pattern in found.unmatched:
+        say(f"--exclude {shown_path(pattern)}: matches nothing")
     return 0
 
 
@@ -197,7 +199,7 @@ def check(*paths: str, key_file: str | None = None, jobs: Whole | None = None, j
         raise RequestRefused("standard input has no record to be held against: name files or folders")
     named, key = check_paths(paths), need_key_file(settings.key_file)
     # The engine is loaded for what is not refused.
-    from flows.jobs.encrypt import check as check_files
+    from flows.jobs.check import check as check_files
     from tasks.crypto.encrypt import Limits
 
     history = settings.open_history()

@@ -233,22 +233,22 @@ def proofs(
     never: Annotated[Flag, Parameter(help="only what was never proven")] = False,
     listing: Listing = Listing(),
 ) -> int:
-    """List the objects of vaults, those verified least recently first.
+    """List the packs and large objects of vaults, those verified least recently first.
 
-    Objects that were never verified come before all others. Listed are the objects that runs on record encrypted or
-    looked at, and that were not removed since.
+    Those that were never verified come before all others. Listed is what runs on record stored or looked at, and what
+    was not removed since. An object of a pack is verified with its pack, and listed only while it is damaged.
 
     Exit codes: 0 done, 2 refused.
 
     Example: threadmill history proofs --vault VAULT --never
 
     Args:
-        path: only objects of this file, or of everything below this folder
+        path: only what this file, or everything below this folder, was put into
     """
     history = load_settings().open_history()
     vault_id = _vault_on_record(history, vault)
     rows = history.proofs(path=if_known(absolute, path), vault_id=vault_id, never=never, limit=listing.limit)
-    return print_rows(history, rows, ProofRow, listing, lambda: PROOFS.fill(rows), "no object on record matches")
+    return print_rows(history, rows, ProofRow, listing, lambda: PROOFS.fill(rows), "nothing on record matches")
 
 
 def _vault_on_record(history: History, text: str | None) -> str | None:

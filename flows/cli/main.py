@@ -91,6 +91,7 @@ app = CommandGroup(
 )
 history = CommandGroup(name="history", help="Query the record of all runs.")
 database = CommandGroup(name="db", help="Look after the history database.")
+vault = CommandGroup(name="vault", help="Make a vault.")
 
 # A command is a function in a file of its own, and a line here.
 app.add(
@@ -142,8 +143,10 @@ database.add(
         "import": "flows.cli.record:import_",
     }
 )
+vault.add({"init": "flows.cli.vault:init"})
 app.command(history)
 app.command(database)
+app.command(vault)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -64,7 +65,7 @@ def _run_directly(name: str, job: Job, settings: Settings, progress: ProgressRep
     store = settings.open_store()
     history = settings.open_history()
     try:
-        with progress, closing(DirectRunner(settings.usable_jobs)) as runner:
+        with _fewer_collections(), progress, closing(DirectRunner(settings.usable_jobs)) as runner:
             tools = Tools(store, history, runner, progress, CancelToken())
             opened = job(NewRun(name, "direct", {}, code_version()), tools)
             return Done(opened.run_id, opened.message)
@@ -73,6 +74,17 @@ def _run_directly(name: str, job: Job, settings: Settings, progress: ProgressRep
             raise
         # The run had begun, so this is no refusal.
         raise CommandFailed(str(error)) from error
+
+
+@contextmanager
+def _fewer_collections() -> Iterator[None]:
+    """A batch is thousands of values and hardly a cycle: looking for cycles at every 700th took a sixth of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _run_by_prefect(flow: str, parameters: JobParameters, settings: Settings, progress: ProgressReporter) -> Done:

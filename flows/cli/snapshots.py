@@ -32,10 +32,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotLine:
-    """A snapshot as `snapshots --json` prints it; `sources` are the encrypted paths, `size_bytes` is of all files."""
+    """A snapshot as `snapshots --json` prints it; `sources` are the encrypted paths, `size_bytes` is of all files.
+
+    A partial one, of a run that is under way or was interrupted, has no number and lists only a part of the files.
+    """
 
     name: str
-    sequence: int
+    sequence: int | None
     created: datetime
     sources: tuple[str, ...]
     entries: int
@@ -50,20 +53,26 @@ app = App(name="snapshots")
 def list_snapshots(*, vault: VaultOption = None, key_file: KeyOption = None, json: Json = False) -> int:
     """List the snapshots of a vault, newest first.
 
+    Partial ones come last: files that a run has made safe so far, for the next run of the same paths to take over.
+
     Exit codes: 0 listed, 1 a snapshot is damaged or not authentic, 2 refused before any work.
 
     Example: threadmill snapshots --vault VAULT --key-file KEY
     """
-    from tasks.vault.lookup import read_snapshot, snapshot_names
+    from tasks.vault.errors import NoSuchSnapshot
+    from tasks.vault.lookup import partial_names, read_snapshot, snapshot_names
 
     with _opened(vault, key_file) as opened:
         lines, faults = [], []
-        for name in reversed(snapshot_names(opened.root)):
+        for name in (*reversed(snapshot_names(opened.root)), *partial_names(opened.root)):
             try:
                 lines.append(snapshot_line(read_snapshot(opened, name)))
+            except NoSuchSnapshot:
+                # A run came to its end since then, and has removed its partial ones.
+                continue
             except VaultError as error:
                 faults.append(str(error))
-    lines.sort(key=lambda line: line.sequence, reverse=True)
+    lines.sort(key=lambda line: line.sequence or 0, reverse=True)
     if json:
         print_json(lines)
     elif lines:
@@ -95,14 +104,14 @@ def show(
         snapshot: latest, or the beginning of its name
         sha256sums: print what `sha256sum -c` reads, to be run in the folder of the vault
     """
-    with _found(vault, key_file, snapshot) as (_, found):
+    with _found(vault, key_file, snapshot) as (opened, found):
         if sha256sums:
-            _print_sums(found)
+            _print_sums(opened, found)
         elif json:
             print_json([_entry_line(entry) for entry in found.entries()])
         else:
             for entry in found.entries():
-                say(_text(entry))
+                say(_text(_entry_line(entry)))
             say(f"{plural(found.snapshot.totals.files, 'file')}, {size(found.snapshot.totals.size_bytes)}")
     return 0
 
@@ -120,23 +129,27 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
         snapshot: latest, or the beginning of its name
         path: as it was when it was encrypted
     """
+    from tasks.crypto.holes import filled
     from tasks.vault.entries import FileEntry
-    from tasks.vault.objects import decrypt_checked
+    from tasks.vault.index import shared_index
+    from tasks.vault.objects import read_object
 
     path = need_path(path)
     wanted = os.fsencode(path).strip(b"/")
     with _found(vault, key_file, snapshot) as (opened, found):
         entry = next((entry for entry in found.entries() if entry.path == wanted), None)
         if entry is None:
-            name = found.snapshot.name
+            name = found.header.name
             raise RequestRefused(f"not in snapshot {name}: {shown_path(path)}; see: threadmill snapshots show {name}")
         if not isinstance(entry, FileEntry):
-            raise RequestRefused(f"{shown_path(path)} is no file in snapshot {found.snapshot.name}")
+            raise RequestRefused(f"{shown_path(path)} is no file in snapshot {found.header.name}")
         if sys.__stdout__ is None:
             raise CommandFailed("standard output is closed")
         sys.stdout.flush()
         try:
-            decrypt_checked(opened, entry.object, entry.facts.size_bytes, _write, CancelToken())
+            take, end = filled(entry.content.extents, entry.content.size_bytes, _write)
+            read_object(opened, shared_index(opened), entry.content, take, CancelToken(), checked=True)
+            end()
         except VaultError as error:
             raise CommandFailed(str(error)) from None
     return 0
@@ -164,10 +177,15 @@ def _opened(vault: str | None, key_file: str | None) -> Iterator[Vault]:
 
 @contextmanager
 def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[tuple[Vault, OpenSnapshot]]:
+    from tasks.vault.index import index_shared
     from tasks.vault.lookup import LATEST, find_snapshot
     from tasks.vault.snapshots import open_snapshot
 
-    with _opened(vault, key_file) as opened, open_snapshot(opened, find_snapshot(opened, snapshot)) as found:
+    with (
+        _opened(vault, key_file) as opened,
+        index_shared(opened),
+        open_snapshot(opened, find_snapshot(opened, snapshot)) as found,
+    ):
         if snapshot == LATEST:
             # Only for latest: a snapshot that is named is opened without the record, which is quicker.
             from db.errors import RecordError
@@ -175,7 +193,7 @@ def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[t
 
             history = load_settings().open_history()
             try:
-                need_latest(opened, found.snapshot, history, NAME_ANOTHER)
+                need_latest(opened, found.authentic, history, NAME_ANOTHER)
             except RecordError as error:
                 say(f"threadmill: cannot tell whether this is the latest snapshot: {error}", error=True)
         yield opened, found
@@ -185,31 +203,22 @@ def snapshot_line(snapshot: Snapshot) -> SnapshotLine:
     """A snapshot as it is shown."""
     header, totals = snapshot.header, snapshot.totals
     sources = tuple(_shown(source) for source in header.sources)
-    return SnapshotLine(
-        header.name, header.sequence, header.created, sources, totals.entries, totals.files, totals.size_bytes
-    )
+    number = None if header.part else header.sequence
+    return SnapshotLine(header.name, number, header.created, sources, totals.entries, totals.files, totals.size_bytes)
 
 
-def _print_sums(found: OpenSnapshot) -> None:
-    """Each object once, however many files have its content."""
-    from tasks.vault.entries import FileEntry
+def _print_sums(vault: Vault, found: OpenSnapshot) -> None:
+    """Each pack and each large object once, however many files have their content there."""
+    from tasks.vault.index import shared_index
 
-    for name in dict.fromkeys(entry.object for entry in found.entries() if isinstance(entry, FileEntry)):
-        print(f"{name}  objects/{name[:2]}/{name}")
-
-
-def _text(entry: Entry) -> str:
-    """An entry in the form of `ls -l`, as far as it is known."""
-    from tasks.vault.entries import FileEntry, LinkEntry
-
-    if isinstance(entry, FileEntry):
-        mode, mtime_ns, size_bytes = stat.S_IFREG | entry.facts.mode, entry.facts.mtime_ns, entry.facts.size_bytes
-    elif isinstance(entry, LinkEntry):
-        mode, mtime_ns, size_bytes = stat.S_IFLNK | 0o777, entry.mtime_ns, len(entry.target)
-    else:
-        mode, mtime_ns, size_bytes = stat.S_IFDIR | entry.mode, entry.mtime_ns, 0
-    to = f" -> {_shown(entry.target)}" if isinstance(entry, LinkEntry) else ""
-    return f"{stat.filemode(mode)} {size_bytes:>14,} {_local(mtime_ns)} /{_shown(entry.path)}{to}"
+    index = shared_index(vault)
+    printed: set[str] = set()
+    for content in found.contents():
+        places = [f"packs/{one.pack[:2]}/{one.pack}" for one in index.find(bytes.fromhex(content.object))]
+        for path in places or [f"objects/{content.object[:2]}/{content.object}"]:
+            if path not in printed:
+                printed.add(path)
+                print(f"{path[-64:]}  {path}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +226,8 @@ class EntryLine:
     """An entry as `snapshots show --json` prints it; a field that its kind does not have is null.
 
     `path_hex` is the path's bytes. `mtime` is null for a time outside of the years 1 to 9999; `mtime_ns`, nanoseconds
-    since 1970, is always exact.
+    since 1970, is always exact. `size_bytes` of a link is the length of its target. `zstd` is the length of the
+    content's frame, null if it is not compressed.
     """
 
     path: str
@@ -228,6 +238,7 @@ class EntryLine:
     mtime_ns: int
     size_bytes: int | None
     object: str | None
+    zstd: int | None
     target: str | None
 
 
@@ -236,13 +247,26 @@ def _entry_line(entry: Entry) -> EntryLine:
 
     path, path_hex = "/" + _shown(entry.path), (b"/" + entry.path).hex()
     if isinstance(entry, FileEntry):
-        facts = entry.facts
+        facts, content = entry.facts, entry.content
         times = _time(facts.mtime_ns), facts.mtime_ns
-        return EntryLine(path, path_hex, "file", facts.mode, *times, facts.size_bytes, entry.object, None)
+        size_bytes, name, zstd = facts.size_bytes, content.object, content.zstd
+        return EntryLine(path, path_hex, "file", facts.mode, *times, size_bytes, name, zstd, None)
     times = _time(entry.mtime_ns), entry.mtime_ns
     if isinstance(entry, LinkEntry):
-        return EntryLine(path, path_hex, "link", None, *times, None, None, _shown(entry.target))
-    return EntryLine(path, path_hex, "folder", entry.mode, *times, None, None, None)
+        target = _shown(entry.target)
+        return EntryLine(path, path_hex, "link", None, *times, len(entry.target), None, None, target)
+    return EntryLine(path, path_hex, "folder", entry.mode, *times, None, None, None, None)
+
+
+def _text(line: EntryLine) -> str:
+    """An entry in the form of `ls -l`, as far as it is known."""
+    # A link has all permissions.
+    mode = _TYPES[line.type] | (0o777 if line.mode is None else line.mode)
+    to = "" if line.target is None else f" -> {line.target}"
+    return f"{stat.filemode(mode)} {line.size_bytes or 0:>14,} {_local(line.mtime_ns)} {line.path}{to}"
+
+
+_TYPES = {"file": stat.S_IFREG, "link": stat.S_IFLNK, "folder": stat.S_IFDIR}
 
 
 def _time(time_ns: int) -> datetime | None:

@@ -73,7 +73,7 @@ def status(
 ) -> int:
     """Say how the scheduled runs and the vault are doing.
 
-    That is: what ran last, what is due, and what is late, failed, missing or too old. An object that was never verified
+    That is: what ran last, what is due, and what is late, failed, missing or too old. A pack that was never verified
     counts from when it was stored.
 
     Exit codes: 0 all is well, 1 something needs attention, 2 refused before any work.
@@ -166,7 +166,9 @@ def _print_vault(report: VaultReport) -> None:
             say(f"on record: newest snapshot {row.name} of {ago(row.created_at)}: {files}{counts}")
         return
     say(
-        f"vault: {state.path}, {plural(state.snapshots, 'snapshot')}, {plural(state.objects or 0, 'object')}, "
+        f"vault: {state.path}, {plural(state.snapshots, 'snapshot')}, "
+        + (f"{plural(state.partial, 'partial snapshot')}, " if state.partial else "")
+        + f"{plural(state.objects or 0, 'object')} ({plural(state.packs or 0, 'pack')}), "
         f"{size(state.stored_bytes or 0)}{note}"
     )
     if state.newest_at is not None:
@@ -179,7 +181,7 @@ def _print_vault(report: VaultReport) -> None:
         never = f"{state.never_proven:,} never proven" if state.never_proven else "all proven"
         oldest = f", the oldest proof of {ago(state.oldest_proof)}" if state.oldest_proof else ""
         since = f"; longest unproven: since {ago(state.unproven_since)}" if state.unproven_since else ""
-        say(f"objects: {never}{oldest}{since if state.never_proven else ''}")
+        say(f"packs and large objects: {never}{oldest}{since if state.never_proven else ''}")
 
 
 def settings(*, json: Json = False) -> int:

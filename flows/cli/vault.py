@@ -1,4 +1,4 @@
-"""`threadmill verify|restore|prune|maintain`: jobs that look after a vault, and after the record.
+"""`threadmill vault init`, and `verify|restore|prune|maintain`: jobs that look after a vault, and after the record.
 
 Engines and the record are loaded late, so that a command line is refused before.
 """
@@ -15,7 +15,31 @@ from flows.option_types import Flag, Json, KeyOption, VaultOption, Via, Whole
 from flows.settings import Settings, load_settings, settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
 from flows.show.terminal import print_json, print_table, say
-from flows.text import plural
+from flows.text import plural, shown_path, size
+
+
+def init(folder: str, /, *, random_salts: Flag = False, key_file: str | None = None) -> int:
+    """Make a vault in a folder that is empty or not there.
+
+    The vault opens with this key file and no other.
+
+    Exit codes: 0 made, 2 refused: there is something in the folder, the folder above it is not there, or there is no
+    usable key file.
+
+    Example: threadmill vault init VAULT --key-file KEY
+
+    Args:
+        folder: made if it is not there
+        random_salts: store equal files once for each, so that nobody sees which files are equal
+        key_file: made by threadmill keygen; default: THREADMILL_KEY_FILE
+    """
+    settings = settings_with(None, key_file)
+    from flows.jobs.arguments import need_key_file, need_path
+    from tasks.vault.vault import init_vault
+
+    made = init_vault(need_path(folder), need_key_file(settings.key_file).secret(), random_salts=random_salts)
+    say(f"made {shown_path(made.root)}. It opens with this key file alone: keep a copy of it elsewhere.")
+    return 0
 
 
 def verify(
@@ -29,13 +53,13 @@ def verify(
 ) -> int:
     """Check that a vault is whole.
 
-    Every object is hashed again, every snapshot is authenticated, and files that do not belong are found. Each verdict
-    goes on record. Without a key file the digests of objects are checked, and the MACs of snapshots are not. --json
-    prints the run and its result.
+    Every byte of packs and large objects is read and hashed, every snapshot is authenticated, and files that do not
+    belong are found. Each verdict goes on record. Without a key file digests are checked, and the MACs of snapshots are
+    not. --json prints the run and its result.
 
     Exit codes: 0 whole, 1 something is not as it was written, 2 refused before any work.
 
-    Example: threadmill verify --vault VAULT --key-file KEY --sample 1000
+    Example: threadmill verify --vault VAULT --key-file KEY --sample 10%
 
     Args:
         jobs: objects at once (default: usable CPUs)
@@ -95,8 +119,10 @@ def prune(
 ) -> int:
     """Remove snapshots that no rule keeps from a vault.
 
-    Objects that only these snapshots named are removed with them. Each set of paths is looked at by itself, and its
-    newest snapshot always stays. Days, weeks (ISO) and months are in UTC. --json prints the run and its result.
+    Packs and objects that no other snapshot needs are removed with them; other packs are rewritten until few dead bytes
+    are left (--max-unused), and ten or more small ones are merged. Backups go on meanwhile. Each set of paths is looked
+    at by itself, and its newest snapshot always stays. Days, weeks (ISO) and months are in UTC. --json prints the run
+    and its result.
 
     Exit codes: 0 done, 1 the vault could not be pruned, 2 refused before any work.
 
@@ -122,16 +148,26 @@ def _print_preview(parameters: PruneVault, settings: Settings, *, json: bool) ->
     from tasks.cancel import CancelToken
 
     removal = preview_prune(parameters, settings, settings.open_history(), CancelToken())
+    rewrites = len(removal.rewrites) + len(removal.merges)
     if json:
         print_json(
-            {"remove": [one.name for one in removal.snapshots], "keep": removal.kept, "objects": removal.objects}
+            {
+                "remove": [one.name for one in removal.snapshots],
+                "keep": removal.kept,
+                "packs": len(removal.packs),
+                "rewrite": rewrites,
+                "objects": removal.objects,
+                "freed_bytes": removal.freed_bytes,
+            }
         )
         return 0
     if removal.snapshots:
         print_table(VAULT_SNAPSHOTS.fill((snapshot_line(one) for one in removal.snapshots), "snapshots that would go"))
     say(
-        f"{plural(len(removal.snapshots), 'snapshot')} and {plural(removal.objects, 'object')} would go, "
-        f"{plural(removal.kept, 'snapshot')} would stay; nothing was done"
+        f"{plural(len(removal.snapshots), 'snapshot')}, {plural(len(removal.packs), 'pack')} and "
+        f"{plural(removal.objects, 'large object')} would go, {plural(rewrites, 'pack')} would be "
+        f"rewritten ({size(removal.freed_bytes)} freed), {plural(removal.kept, 'snapshot')} would stay; "
+        "nothing was done"
     )
     return 0
 

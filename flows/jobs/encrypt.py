@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import partial
 from operator import itemgetter
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from db.history import History
-from db.rows import NewRun, PayloadRow
+from db.history import History, SeriesFilter
+from db.rows import NewRun
 from db.store import Store
-from flows.errors import RequestRefused
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.plan import Done, Plan, make_plan, recorded, settled, vault_of
 from flows.jobs.run import Here, Job, MoreDone, OpenRun, PartOutcome, PlannedWork, Step, Tools, at_once, open_run
 from flows.settings import Settings
 from flows.text import FAULTS_NAMED, counted, named
-from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch, encrypt_payload
-from tasks.crypto.errors import CryptoError, SourceChanged, SourceSkipped, SourceUnreadable
+from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch
 from tasks.crypto.inputs import Payload
-from tasks.crypto.native import NativeBackend
-from tasks.crypto.secret import KeyFile, KeySource, Secret
+from tasks.crypto.secret import KeySource
 from tasks.rows import payload_rows
-from tasks.suites import SUITES
 
 T = TypeVar("T")
+
+# Advice is for runs whose payloads took longer than this, one after the other, and where it saves a fifth or more.
+_LONG_NS = 10e9
+_WORTHWHILE = 0.8
 
 
 @dataclass(slots=True)
@@ -101,7 +98,27 @@ def encrypt(parameters: EncryptFiles | EncryptPayloads, settings: Settings, run:
         if run.flow_run_id is not None and run.attempt > 1:
             done_before = tools.history.done_before(run.flow_run_id)
         encrypt_batches(plan, opened, done_before)
+    if "auto" in parameters.backends and (text := advice(tools.history, opened.run_id)):
+        opened.outcomes.append(PartOutcome(0, text))
     return opened
+
+
+def advice(history: History, run_id: int) -> str | None:
+    """A line for a long closed run on openssl, if the record knows native to be faster for such payloads here."""
+    native = {
+        (one.series.suite, one.series.size_class, one.series.host): one.median_ns
+        for one in history.medians(SeriesFilter(backends=("native",)), limit=1)
+        if not one.series.kept
+    }
+    own_ns = native_ns = 0.0
+    for one in history.summaries(SeriesFilter(backends=("openssl",)), run_id=run_id):
+        median_ns = native.get((one.series.suite, one.series.size_class, one.series.host))
+        if one.median_ns is not None and median_ns is not None:
+            own_ns += one.n * one.median_ns
+            native_ns += one.n * median_ns
+    if own_ns < _LONG_NS or native_ns > _WORTHWHILE * own_ns:
+        return None
+    return f"native takes about {native_ns / own_ns:.0%} of that time here: --backend native"
 
 
 def encrypt_batches(plan: Plan, run: OpenRun, done_before: frozenset[Done] = frozenset()) -> None:
@@ -131,6 +148,8 @@ def run_batches(
                 encryptions = take(done)
                 outcome.add(encryptions)
                 run.tools.reporter.progressed(_more_done(batch, encryptions, several=len(plan.parts) > 1))
+                # Not in memory beside those of the next batch.
+                del batch, done, encryptions
     return outcome
 
 
@@ -172,78 +191,3 @@ def _encrypt(batch: Batch, key: KeySource, limits: Limits, here: Here) -> tuple[
 
 def _record(store: Store, run_id: int, encryptions: tuple[Encryption, ...]) -> None:
     store.record_payloads(payload_rows(run_id, encryptions))
-
-
-CheckVerdict = Literal["same", "differs", "not recorded", "unreadable", "unstable", "skipped", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """The verdict on one file; `recorded_at` and `run_id` name the record that it was compared with."""
-
-    name: str
-    verdict: CheckVerdict
-    run_id: int | None = None
-    recorded_at: datetime | None = None
-    suite: str | None = None
-    recorded_digest: str | None = None
-    digest: str | None = None
-    error: str | None = None
-
-
-def check(
-    paths: Sequence[str], key: KeyFile, history: History, *, jobs: int, limits: Limits, cancel: CancelToken
-) -> Iterator[Checked]:
-    """Compare every file at or below the paths with its newest record: in order, `jobs` at once.
-
-    The native backend re-encrypts: it gives the same bytes as openssl, and needs no child processes.
-    """
-    # Late: only this job of the module walks.
-    from tasks.crypto.scan import scan
-
-    secret = key.secret()
-    waiting: deque[Future[Checked]] = deque()
-    with ThreadPoolExecutor(jobs, thread_name_prefix="check") as pool:
-        try:
-            for payload in scan(paths):
-                waiting.append(pool.submit(_check, payload, history, secret, limits, cancel))
-                while len(waiting) > 4 * jobs:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BaseException:
-            cancel.cancel()
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _check(payload: Payload, history: History, secret: Secret, limits: Limits, cancel: CancelToken) -> Checked:
-    name = _name(payload)
-    row = history.last_digest(payload.name)
-    if payload.skip is not None:
-        return Checked(name, "skipped", error=payload.skip)
-    if row is None:
-        return Checked(name, "not recorded")
-    same = Checked(name, "same", row.run_id, row.started_at, row.suite, row.digest.hex() if row.digest else None)
-    try:
-        same = replace(same, digest=_digest(payload, row, secret, limits, cancel))
-    except CryptoError as error:
-        return replace(same, verdict=_CHECK_FAULTS.get(type(error), "failed"), error=str(error))
-    if same.digest == same.recorded_digest:
-        return same
-    return replace(same, verdict="differs", error="its content, or the key file, is not the recorded one")
-
-
-_CHECK_FAULTS: dict[type[CryptoError], CheckVerdict] = {
-    SourceUnreadable: "unreadable",
-    SourceChanged: "unstable",
-    SourceSkipped: "skipped",
-}
-
-
-def _digest(payload: Payload, row: PayloadRow, secret: Secret, limits: Limits, cancel: CancelToken) -> str:
-    if row.suite not in SUITES:
-        raise RequestRefused(f"unknown suite {row.suite!r}; there are: {', '.join(SUITES)}")
-    return encrypt_payload(
-        payload, SUITES[row.suite], NativeBackend(), secret, row.salt or b"", limits, cancel
-    ).digest.hex()

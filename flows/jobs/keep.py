@@ -19,22 +19,33 @@ from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition, recorded, s
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Step, Tools, open_run
 from flows.jobs.vault import NAME_ANOTHER, VaultWork, VerdictTally, known_snapshot, need_latest, record, run_on_vault
 from flows.settings import Settings
-from flows.text import shown_path, size
+from flows.text import plural, shown_path, size
+from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits
 from tasks.crypto.secret import KeyFile, KeySource
 from tasks.files import FolderIdentity
 from tasks.rows import payload_rows, snapshot_row
-from tasks.vault.add import AddedBatch, Addition, AdditionPlan, SourceSelection, add_batch, adding, compare
-from tasks.vault.errors import NoVault, Verdict, Verdicts, judged
+from tasks.vault.add import (
+    AddedBatch,
+    Addition,
+    AdditionPlan,
+    PartialInterval,
+    add_batch,
+    adding,
+    compare,
+)
+from tasks.vault.errors import Verdict, Verdicts, judged
+from tasks.vault.format import INDEX, PACKED_BYTES
+from tasks.vault.index import index_shared
 from tasks.vault.locks import reading
-from tasks.vault.lookup import LATEST, find_snapshot, newest_snapshot, open_place
-from tasks.vault.portions import RestorePlan, RestorePortion, Wanted, plan_restore
+from tasks.vault.lookup import LATEST, find_snapshot, open_place
+from tasks.vault.portions import RestorePlan, RestorePortion, Wanted
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
-from tasks.vault.vault import Place, is_vault, make_vault, open_vault, why_no_vault
+from tasks.vault.vault import Place, open_vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
-from tasks.vault.walk import Excludes, has_files, sources_of
+from tasks.vault.walk import SourceSelection, sources_of
 
 
 def keeping_job(parameters: EncryptFiles, settings: Settings) -> Job:
@@ -62,10 +73,8 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
         additions: list[Addition] = []
 
         def make() -> Plan:
-            if not is_vault(path) and not has_files(sources_of(parameters.paths), Excludes(parameters.exclude)):
-                raise nothing_to_encrypt(parameters)
-            vault = make_vault(path, need_key_file(settings.key_file).secret())
-            # Encrypt a file again if its stored object is damaged.
+            vault = open_vault(path, need_key_file(settings.key_file).secret())
+            # Read a file again if its stored object is damaged.
             selection = replace(_selection_of(parameters), distrusted=tools.history.damaged(vault.id))
             additions.append(stack.enter_context(adding(vault, selection, tools.cancel)))
             return plan_addition(parameters, settings, additions[0], tools.cancel)
@@ -77,58 +86,76 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
         faults = tuple(_faults(addition, known))
         with open_run(replace(run, parameters=recorded(parameters, settings)), tools) as opened:
             place = addition.vault.place()
-            record(place, 0, tools.store, opened.run_id, Verdicts(faults))
+            rebuilt = tuple(judged("file", f"{INDEX}/{name}", "rebuilt") for name in addition.found.rebuilt)
+            record(place, 0, tools.store, opened.run_id, Verdicts((*faults, *rebuilt)))
+
+            interval = PartialInterval(settings.partial_after_s, int(settings.partial_after_gib * 2**30))
 
             def take(done: AddedBatch) -> tuple[Encryption, ...]:
-                addition.put(done)
+                addition.put(done, interval)
                 return done.encryptions
 
-            outcome = run_batches(plan, opened, partial(batch_into_vault, place, plan), take)
+            step_of = partial(batch_into_vault, place, plan, addition.selection, len(faults) + len(rebuilt))
+            outcome = run_batches(plan, opened, step_of, take)
             added = addition.add_snapshot(known.sequence + 1 if known else 1, tools.cancel)
             # The vault first: a record that knows a newer snapshot than the vault has means a rollback.
             snapshot = snapshot_row(opened.run_id, addition, added, outcome.counts)
             tools.store.record_snapshot(snapshot)
-            opened.outcomes.append(_kept(outcome, snapshot, faults))
+            opened.outcomes.append(_kept(outcome, snapshot, faults, len(rebuilt)))
     return opened
 
 
-def _kept(outcome: EncryptionOutcome, row: SnapshotRow, faults: Sequence[Verdict]) -> PartOutcome:
+def _kept(outcome: EncryptionOutcome, row: SnapshotRow, faults: Sequence[Verdict], rebuilt: int) -> PartOutcome:
     """The snapshot, files by status, and the first faults of files and of the vault."""
     words = f"{row.new:,} new, {row.unchanged:,} unchanged, {row.unstable:,} unstable, {row.skipped:,} skipped, "
     words += f"{row.failed:,} failed; {size(row.stored_bytes)} added"
     named = [outcome.named_faults] if outcome.faults else []
     said = [f"snapshot {row.name} (number {row.sequence}): {words}", *named]
+    said += [f"the index of {plural(rebuilt, 'pack')} was written again"] if rebuilt else []
     said += [f"VAULT NOT AS IT WAS: {fault.error}" for fault in faults]
     return PartOutcome(1 if faults else outcome.exit_code, "; ".join(said))
 
 
-def batch_into_vault(place: Place, plan: Plan, batch: Batch) -> Step[AddedBatch]:
-    """The step that encrypts a batch into a vault; the job enters its results into the draft."""
+def batch_into_vault(
+    place: Place, plan: Plan, selection: SourceSelection, first: int, batch: Batch
+) -> Step[AddedBatch]:
+    """The step that encrypts a batch into a vault; the job enters its results into the draft.
+
+    Ordinals of verdicts are free from `first` on: a batch has at most two for each of its payloads.
+    """
     plain = batch_step(plan, batch)
-    work = partial(_encrypt, place, batch, plan.key, plan.limits)
-    return Step(plain.kind, plain.name, plain.recorded_as, work, partial(_record, place))
+    work = partial(_encrypt, place, batch, selection, plan.key, plan.limits)
+    return Step(plain.kind, plain.name, plain.recorded_as, work, partial(_record, place, first))
 
 
-def _encrypt(place: Place, batch: Batch, key: KeySource, limits: Limits, here: Here) -> AddedBatch:
-    return add_batch(open_place(place, key), batch, key, limits, here.cancel)
+def _encrypt(
+    place: Place, batch: Batch, selection: SourceSelection, key: KeySource, limits: Limits, here: Here
+) -> AddedBatch:
+    return add_batch(open_place(place, key), batch, selection, key, limits, here.cancel)
 
 
-def _record(place: Place, store: Store, run_id: int, done: AddedBatch) -> None:
-    store.record_payloads(payload_rows(run_id, done.encryptions, place.vault_id, place.path))
+def _record(place: Place, first: int, store: Store, run_id: int, done: AddedBatch) -> None:
+    store.record_payloads(payload_rows(run_id, done.encryptions, place.vault_id, place.path, done.pack_of))
+    verdicts = [judged("pack", name, "stored", size_bytes=length) for name, length in done.packs]
+    # What is in a pack is proven with its pack; here it is only no longer damaged.
+    verdicts += [
+        judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok", size_bytes=length)
+        for name, length in done.proven
+    ]
+    record(place, first + 2 * done.first, store, run_id, Verdicts(tuple(verdicts)))
 
 
 def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
-    """Plan an encryption into a vault without writing anything; a missing vault is not made.
+    """Plan an encryption into a vault without writing anything.
 
     Raises:
         RequestRefused, CryptoError: the encryption would be refused.
     """
     path = need_vault(settings.vault)
     parameters = settled(parameters, settings)
-    vault = open_vault(path, need_key_file(settings.key_file).secret()) if is_vault(path) else None
-    if vault is None and (unfit := why_no_vault(path)):
-        raise NoVault(path, unfit)
-    found = compare(vault, _selection_of(parameters))
+    vault = open_vault(path, need_key_file(settings.key_file).secret())
+    with reading(vault.root, CancelToken()), index_shared(vault):
+        found = compare(vault, _selection_of(parameters), note=True)
     if not found.to_do + found.skipped + found.unchanged:
         raise nothing_to_encrypt(parameters)
     return found
@@ -136,14 +163,14 @@ def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
 
 def _selection_of(parameters: EncryptFiles) -> SourceSelection:
     """The files that the new snapshot has."""
-    return SourceSelection(sources_of(parameters.paths), parameters.exclude, parameters.rehash)
+    sources = sources_of(parameters.paths)
+    return SourceSelection(sources, parameters.exclude, parameters.rehash, compression=parameters.compression)
 
 
 def _faults(addition: Addition, known: KnownSnapshot | None) -> Iterator[Verdict]:
     for name in addition.found.damaged:
         yield judged("snapshot", name, "changed", f"snapshot {name} cannot be believed any more")
-    newest = newest_snapshot(addition.vault)
-    if fault := rolled_back(addition.vault, [newest], known, addition.found.damaged):
+    if fault := rolled_back(addition.vault, [addition.found.newest], known, addition.found.damaged):
         yield judged("vault", addition.vault.id, "rolled-back", fault)
 
 
@@ -168,7 +195,7 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
     vault, key = need_vault(settings.vault), need_key_file(settings.key_file)
     shown = shown_path(parameters.target)
     with ExitStack() as stack:
-        place, snapshot, plan, target = tools.runner.plan(lambda: _plan_restore(parameters, vault, key, tools, stack))
+        place, plan, target = tools.runner.plan(lambda: _plan_restore(parameters, vault, key, tools, stack))
         tools.reporter.planned(PlannedWork("restoring", "file", plan.files, plan.size_bytes))
         with open_run(replace(run, parameters={"vault": shown_path(vault)} | parameters.recorded()), tools) as opened:
             tally, done = VerdictTally(), Counter[str]()
@@ -180,13 +207,15 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
                 VaultWork(
                     f"restore batch {number}",
                     portion.entries,
-                    partial(_restore, place, key, portion, plan.wanted, target, parameters.overwrite),
+                    partial(_restore, place, key, portion, target, parameters.overwrite),
                 )
-                for number, portion in enumerate(plan.portions)
+                for number, portion in enumerate(plan.portions())
             )
             # One after the other: the portion that leaves a folder sets its mode and time.
             run_on_vault(works, "restore", place, opened, tally, take=take)
-            text = f"snapshot {snapshot} to {shown}: files restored: {done['restored']:,}, links: {done['links']:,}"
+            text = (
+                f"snapshot {plan.snapshot} to {shown}: files restored: {done['restored']:,}, links: {done['links']:,}"
+            )
             text += f", there already: {done['same']:,}" if done["same"] else ""
             opened.outcomes.append(PartOutcome(tally.exit_code, f"{text}; {tally.message}"))
     return opened
@@ -194,28 +223,27 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
 
 def _plan_restore(
     parameters: RestoreFiles, path: str, key: KeyFile, tools: Tools, stack: ExitStack
-) -> tuple[Place, str, RestorePlan, FolderIdentity]:
+) -> tuple[Place, RestorePlan, FolderIdentity]:
     vault = open_vault(path, key.secret())
     stack.enter_context(reading(vault.root, tools.cancel))
+    stack.enter_context(index_shared(vault))
     with open_snapshot(vault, find_snapshot(vault, parameters.snapshot)) as opened:
         if parameters.snapshot == LATEST:
-            need_latest(vault, opened.snapshot, tools.history, NAME_ANOTHER)
-        plan = plan_restore(opened, Wanted.below([os.fsencode(path) for path in parameters.paths]))
-        name = opened.snapshot.name
+            need_latest(vault, opened.authentic, tools.history, NAME_ANOTHER)
+        plan = stack.enter_context(RestorePlan(opened, Wanted.below([os.fsencode(path) for path in parameters.paths])))
     if plan.missing:
-        names = ", ".join("/" + path.decode(errors="backslashreplace") for path in plan.missing)
+        names, name = ", ".join(f"/{path.decode(errors='backslashreplace')}" for path in plan.missing), plan.snapshot
         raise RequestRefused(f"not in snapshot {name}: {names}; see: threadmill snapshots show {name}")
     need_outside(parameters.target, vault.root)
-    return vault.place(), name, plan, make_target(parameters.target)
+    return vault.place(), plan, make_target(parameters.target)
 
 
 def _restore(
     place: Place,
     key: KeyFile,
     portion: RestorePortion,
-    wanted: Wanted,
     target: FolderIdentity,
     overwrite: bool,
     here: Here,
 ) -> PortionRestored:
-    return restore_portion(open_place(place, key), portion, wanted, target, overwrite, here.cancel)
+    return restore_portion(open_place(place, key), portion, target, overwrite, here.cancel)

@@ -16,9 +16,9 @@ from cyclopts import Parameter
 
 from flows.jobs.arguments import JobParameters, Matches
 from flows.option_types import NAMES, Flag, Whole
-from flows.text import KEEP_FORM
+from flows.text import KEEP_FORM, SHARE_FORM, SOME_FORM
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
-from tasks.suites import SUITES, BackendChoice, SuiteName
+from tasks.suites import SUITES, BackendChoice, Compression, SuiteName
 
 Jobs = Annotated[
     Annotated[Whole, Interval(ge=1, le=256)] | None,
@@ -35,7 +35,9 @@ Backends = Annotated[
     MinLen(1),
     NAMES,
     Parameter(
-        name="--backend", help="auto takes openssl where it can run the suite; openssl; native; several run in turn"
+        name="--backend",
+        help="auto takes openssl where it can run the suite, and native into a vault; openssl, by child processes; "
+        "native, faster at every size; several run in turn",
     ),
 ]
 LegacySize = Annotated[Flag, Parameter(help="let the suite classic take payloads over 8 MiB")]
@@ -64,12 +66,17 @@ class EncryptFiles(JobParameters):
             negative=(),
             show_default=False,
             metavar="PATTERN",
-            help="what to leave out of the vault, in the syntax of gitignore, relative to each path; may be repeated",
+            help="what to leave out of the vault, as gitignore does, relative to each path or absolute below one; "
+            "may be repeated",
         ),
     ] = ()
     rehash: Annotated[
         Flag, Parameter(help="read files that look unchanged too, and encrypt those whose content has changed")
     ] = False
+    compression: Annotated[
+        Compression,
+        Parameter(help="of content that a vault keeps: auto where it shrinks, max is slower and shrinks it more; off"),
+    ] = "auto"
     discard: Annotated[Flag, Parameter(help="keep nothing, although THREADMILL_VAULT is set")] = False
 
 
@@ -90,13 +97,21 @@ class EncryptPayloads(JobParameters):
     allow_legacy_size: LegacySize = False
 
 
+_NO_SHARE = "is neither a percentage nor a size; write 10% or 5GB"
+Share = Matches(SHARE_FORM, _NO_SHARE)
+Some = Matches(SOME_FORM, _NO_SHARE)
+
+
 @dataclass(frozen=True, kw_only=True)
 class VerifyVault(JobParameters):
     """Check a vault."""
 
     sample: Annotated[
-        Annotated[Whole, Ge(1)] | None,
-        Parameter(help="check only this many objects, the ones that were verified least recently (default: all)"),
+        Annotated[str, Some] | None,
+        Parameter(
+            help="read only so much of the packs and large objects, 10% or 5GB, those verified least recently first "
+            "(default: all)"
+        ),
     ] = None
     snapshots_only: Annotated[
         Flag, Parameter(name="--snapshots", help="check everything but the content of objects")
@@ -118,6 +133,10 @@ class PruneVault(JobParameters):
     keep_daily: Annotated[Count, _newest("days")] = 0
     keep_weekly: Annotated[Count, _newest("weeks")] = 0
     keep_monthly: Annotated[Count, _newest("months")] = 0
+    max_unused: Annotated[
+        Annotated[str, Share],
+        Parameter(help="rewrite packs until no more of the vault than this is of no use to any snapshot, 10% or 5GB"),
+    ] = "10%"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ In bounded memory: a tree is walked twice, first to count, then batch by batch.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -43,10 +44,13 @@ _LEGACY_BYTES_PER_S = 2.5e7
 _BATCHES = 64
 _BATCH_S = 1.0
 _SHORTEST_BATCH_S = 0.1
-_BATCH_PAYLOADS = 10_000
+# The results of a batch are in memory twice, as they are and as rows: 3 KB a payload.
+_BATCH_PAYLOADS = 5_000
 
 # Below this size the native backend spends its time in Python, where more threads only wait for each other.
 _PARALLEL_NATIVE_BYTES = 256 << 10
+# Into a vault, where content is compressed and files are written meanwhile, it pays earlier.
+_PARALLEL_KEPT_BYTES = 8 << 10
 
 
 def vault_of(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> str | None:
@@ -76,12 +80,15 @@ def settled(parameters: P, settings: Settings) -> P:
 def _check_vault(parameters: EncryptFiles, vault: str | None) -> None:
     """Refuse parameters that do not go with the vault, or that make sense only with one."""
     if vault is None:
-        if parameters.exclude or parameters.rehash:
-            raise RequestRefused("--exclude and --rehash are for a vault: give --vault DIR or set THREADMILL_VAULT")
+        if parameters.exclude or parameters.rehash or parameters.compression != "auto":
+            raise RequestRefused(
+                "--exclude, --rehash and --compression are for a vault: give --vault DIR or set THREADMILL_VAULT"
+            )
         return
     # Late: an encryption without a vault loads nothing of it.
+    from tasks.vault.excludes import BadPattern, Excludes
     from tasks.vault.vault import SUITE
-    from tasks.vault.walk import BadPattern, Excludes
+    from tasks.vault.walk import sources_of
 
     if "-" in parameters.paths:
         raise RequestRefused("a vault keeps files and folders only; leave --vault out, or give --discard")
@@ -92,9 +99,9 @@ def _check_vault(parameters: EncryptFiles, vault: str | None) -> None:
     for path in parameters.paths:
         need_outside(path, vault)
     try:
-        Excludes(parameters.exclude)
+        Excludes(parameters.exclude, sources_of(parameters.paths))
     except BadPattern as error:
-        raise RequestRefused(f"--exclude: {error}") from None
+        raise RequestRefused(f"--exclude: {shown_path(str(error))}") from None
 
 
 def recorded(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> dict[str, object]:
@@ -176,7 +183,9 @@ def plan_addition(parameters: EncryptFiles, settings: Settings, addition: Additi
     payloads = found.to_do + found.skipped
     if not payloads + found.unchanged:
         raise nothing_to_encrypt(parameters)
-    return _plan(parameters, settings, payloads, found.to_do_bytes, addition.to_do, cancel)
+    # A source that is inside another by way of a link has another path than the user gave.
+    paths = tuple(os.fsdecode(path) for path in addition.selection.sources)
+    return _plan(replace(parameters, paths=paths), settings, payloads, found.to_do_bytes, addition.to_do, cancel)
 
 
 def nothing_to_encrypt(parameters: EncryptFiles) -> RequestRefused:
@@ -203,10 +212,14 @@ def _plan(
             chosen = replace(chosen, reason="the default of vaults")
         else:
             chosen = choose_backend(choice, suite, settings.openssl, cancel)
-        small = chosen.backend == "native" and size_bytes < _PARALLEL_NATIVE_BYTES * payloads
+        parallel_bytes = _PARALLEL_KEPT_BYTES if kept else _PARALLEL_NATIVE_BYTES
+        small = chosen.backend == "native" and size_bytes < parallel_bytes * payloads
         cost_s = _cost_s(suite, chosen, payloads, size_bytes)
-        batch_s = max(cost_s / _BATCHES, min(_BATCH_S, cost_s / (4 * jobs)), _SHORTEST_BATCH_S)
-        parts.append(Part(suite, chosen, 1 if small else jobs, batch_s))
+        workers = 1 if small else jobs
+        # A batch ends a pack, and small packs are many files.
+        share_s = cost_s if small and kept else cost_s / (4 * jobs)
+        batch_s = max(cost_s / _BATCHES, min(_BATCH_S, share_s), _SHORTEST_BATCH_S)
+        parts.append(Part(suite, chosen, workers, batch_s))
     key: KeySource = ThrowAway()
     sources: tuple[FolderIdentity, ...] = ()
     if isinstance(parameters, EncryptFiles):

@@ -1,17 +1,15 @@
-"""The jobs that look after a vault and the record: verify, prune, maintain."""
+"""The jobs that verify and prune a vault, and that maintain the record."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
 from operator import itemgetter
 
 from db.history import History
-from db.ledger import LedgerFault
 from db.rows import NewRun
 from db.words import VERDICT_FAULTS
 from flows.errors import RequestRefused
@@ -20,39 +18,41 @@ from flows.jobs.parameters import Maintain, PruneVault, VerifyVault
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, cut, open_run
 from flows.jobs.vault import VaultWork, VerdictTally, known_snapshot, need_latest, record_at_once, run_on_vault
 from flows.settings import Settings
-from flows.text import FAULTS_NAMED, named, parse_age, shown_path, size
+from flows.text import FAULTS_NAMED, named, parse_age, parse_share, shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
-from tasks.vault.errors import Verdict, Verdicts, collect
-from tasks.vault.index import ObjectIndex
-from tasks.vault.locks import alone, reading, sweep
+from tasks.vault.errors import VaultUnwritable, Verdict, VerdictKind, Verdicts, collect, judged
+from tasks.vault.locks import alone, pruning, reading, writing
 from tasks.vault.lookup import newest_snapshot, open_or_recover, open_place
-from tasks.vault.prune import Policy, Removal, plan_removal, remove_objects, remove_snapshots
+from tasks.vault.named import Member, NamedObjects
+from tasks.vault.prune import Copied, Going, Names, Policy, Removal, copy_living, going, plan_removal, remove, tidy
 from tasks.vault.vault import Place, Vault, open_vault
-from tasks.vault.verify import check_objects, inspect
+from tasks.vault.verify import check_stored, damaged, inspect
 
 # A step should take about a second, of hashing on one core or of opening files: Prefect costs 25 ms for each.
 _STEP_BYTES = 1 << 30
-_STEP_OBJECTS = 5_000
-_STEP_REMOVALS = 5_000
+_STEP_FILES = 5_000
+# Of packs that are copied before it is recorded, as they are now: it takes about a second.
+_COPIED_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class _VerificationPlan:
-    """The verdicts of planning, and the objects of the vault; `count` of them are to be hashed."""
+    """The verdicts of planning; number and size of what is to be read. `enough_bytes` is None without a sample."""
 
-    place: Place
+    vault: Vault
     key: KeyFile | None
-    index: ObjectIndex
+    objects: NamedObjects
     found: tuple[Verdict, ...]
     count: int
     size_bytes: int
+    enough_bytes: int | None
 
 
 def verification_job(parameters: VerifyVault, settings: Settings) -> Job:
     """The job for these parameters."""
     if parameters.snapshots_only and parameters.sample is not None:
-        raise RequestRefused("--sample is of objects, and --snapshots leaves them all out: give one of the two")
+        raise RequestRefused("--sample is of content, and --snapshots leaves all of it out: give one of the two")
     need_vault(settings.vault)
     return partial(verify, parameters, settings)
 
@@ -63,12 +63,22 @@ def verify(parameters: VerifyVault, settings: Settings, run: NewRun, tools: Tool
     recorded["key"] = "key file" if settings.key_file else None
     with ExitStack() as stack:
         plan = tools.runner.plan(lambda: _plan_verification(parameters, settings, tools, stack))
-        tools.reporter.planned(PlannedWork("verifying", "object", plan.count, plan.size_bytes))
+        place = plan.vault.place()
+        tools.reporter.planned(PlannedWork("verifying", "file", plan.count, plan.size_bytes))
         with open_run(replace(run, parameters=recorded), tools) as opened:
             tally = VerdictTally()
-            record_at_once(plan.found, plan.place, opened, tally)
-            works = _verifications(plan, parameters.sample, settings.usable_jobs)
-            run_on_vault(works, "verify", plan.place, opened, tally, workers=settings.usable_jobs)
+            record_at_once(plan.found, place, opened, tally)
+            faulty: list[str] = []
+
+            def take(done: Verdicts) -> None:
+                faulty.extend(one.name for one in done.verdicts if one.is_fault and one.kind == "pack")
+
+            works = _verifications(plan, place, settings.usable_jobs)
+            run_on_vault(works, "verify", place, opened, tally, workers=settings.usable_jobs, take=take)
+            if plan.count:
+                on_record = tools.history.damaged(plan.vault.id)
+                lost = damaged(plan.vault, plan.objects, faulty, on_record, tools.cancel)
+                record_at_once(lost, place, opened, tally)
             opened.outcomes.append(PartOutcome(tally.exit_code, _verified(plan, tally)))
     return opened
 
@@ -79,43 +89,63 @@ def _plan_verification(
     key = KeyFile(settings.key_file) if settings.key_file else None
     vault, fault = open_or_recover(need_vault(settings.vault), key.secret() if key else None)
     stack.enter_context(reading(vault.root, tools.cancel))
-    index = stack.enter_context(ObjectIndex())
-    found = list(inspect(vault, index, known_snapshot(tools.history, vault), tools.cancel))
+    objects = stack.enter_context(NamedObjects(vault))
+    found = list(inspect(vault, objects, known_snapshot(tools.history, vault), tools.cancel))
     if fault is not None:
         found = [fault, *(verdict for verdict in found if (verdict.kind, verdict.status) != ("vault", "ok"))]
+    enough_bytes = None
+    if not parameters.snapshots_only:
+        objects.list_stored(tools.history.proven(vault.id) if parameters.sample else ())
+    sizes = [length for _, _, length in objects.to_check()]
     if parameters.sample is not None:
-        index.prove(tools.history.proven(vault.id))
-    count, size_bytes = (0, 0) if parameters.snapshots_only else index.counts(parameters.sample)
-    return _VerificationPlan(vault.place(), key, index, tuple(found), count, size_bytes)
+        enough_bytes = parse_share(parameters.sample, sum(sizes))
+        sizes = [length for _, _, length in objects.to_check(enough_bytes)]
+    return _VerificationPlan(vault, key, objects, tuple(found), len(sizes), sum(sizes), enough_bytes)
 
 
-def _verifications(plan: _VerificationPlan, sample: int | None, jobs: int) -> Iterator[VaultWork[Verdicts]]:
-    if not plan.count:
-        return
+def _verifications(plan: _VerificationPlan, place: Place, jobs: int) -> Iterator[VaultWork[Verdicts]]:
     # Enough steps for every worker, so that none idles while the last one ends.
     step_bytes = max(1, min(_STEP_BYTES, plan.size_bytes // (4 * jobs)))
-    step_objects = max(1, min(_STEP_OBJECTS, -(-plan.count // (4 * jobs))))
-    for number, objects in enumerate(cut(plan.index.whole(sample), itemgetter(1), step_bytes, step_objects)):
-        name = f"verify batch {number}: {len(objects)} objects"
-        yield VaultWork(name, len(objects), partial(_check, plan.place, plan.key, objects))
+    step_files = max(1, min(_STEP_FILES, -(-plan.count // (4 * jobs))))
+    things = plan.objects.to_check(plan.enough_bytes)
+    for number, some in enumerate(cut(things, itemgetter(2), step_bytes, step_files)):
+        name = f"verify batch {number}: {len(some)} packs and large objects"
+        names = tuple((kind, name) for kind, name, _ in some)
+        yield VaultWork(name, len(some), partial(_check, place, plan.key, names))
 
 
-def _check(place: Place, key: KeyFile | None, objects: Sequence[tuple[str, int]], here: Here) -> Verdicts:
-    return Verdicts(check_objects(open_place(place, key), objects, here.cancel))
+def _check(place: Place, key: KeyFile | None, things: Sequence[tuple[VerdictKind, str]], here: Here) -> Verdicts:
+    return Verdicts(check_stored(open_place(place, key), things, here.cancel))
 
 
 def _verified(plan: _VerificationPlan, tally: VerdictTally) -> str:
-    """The result in a line: good objects and snapshots, then faults."""
-    objects, _ = plan.index.counts()
-    text = f"objects: {tally.counts['object', 'ok']:,} of {objects:,} proven, {size(tally.size_bytes)}; snapshots: "
+    """The result in a line: packs, objects and snapshots, then faults."""
+    packs, large = tally.counts["pack", "ok"], tally.counts["object", "ok"]
+    proven = size(tally.sizes["pack", "ok"] + tally.sizes["object", "ok"])
+    there = sum(1 for _ in plan.objects.to_check())
+    text = f"packs and large objects: {packs + large:,} of {there:,} proven, {proven}; " if plan.count else ""
+    text += f"objects that snapshots name: {plan.objects.counts()[0]:,}; snapshots: "
     text += f"{tally.counts['snapshot', 'ok']:,} authentic" if plan.key else "not authenticated (no key file)"
     left = tally.counts["file", "leftover"]
     text += f"; leftovers of interrupted runs: {left:,}" if left else ""
+    rebuilt = tally.counts["file", "rebuilt"]
+    text += f"; packs whose index is missing: {rebuilt:,}" if rebuilt else ""
     # A damaged snapshot may name them.
-    damaged = any(kind == "snapshot" and status in VERDICT_FAULTS for kind, status in tally.counts)
-    if not damaged and (unnamed := sum(1 for _ in plan.index.unnamed())):
-        text += f"; objects that no snapshot names, for prune to remove: {unnamed:,}"
+    faulty = any(kind == "snapshot" and status in VERDICT_FAULTS for kind, status in tally.counts)
+    unnamed, unnamed_bytes = plan.objects.unnamed()
+    if unnamed and not faulty:
+        text += f"; objects that no snapshot names, for prune to remove: {unnamed:,}, {size(unnamed_bytes)}"
     return f"{text}; {tally.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pruning:
+    """A vault that is being pruned, with the objects that its snapshots name."""
+
+    place: Place
+    key: KeyFile
+    objects: NamedObjects
+    removal: Removal
 
 
 def pruning_job(parameters: PruneVault, settings: Settings) -> Job:
@@ -125,25 +155,36 @@ def pruning_job(parameters: PruneVault, settings: Settings) -> Job:
 
 
 def prune(parameters: PruneVault, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
-    """Remove snapshots that the policy does not keep, and objects that only they named; the run, closed."""
+    """Remove snapshots that the policy does not keep, and what only they needed; the run, closed.
+
+    Packs without a living object go first, so that there is room to rewrite others.
+    """
     path, key, policy = _prunable(parameters, settings)
     with ExitStack() as stack:
 
-        def make() -> tuple[Place, ObjectIndex, Removal]:
+        def make() -> _Pruning:
             vault = open_vault(path, key.secret())
-            stack.enter_context(alone(vault.root, tools.cancel))
-            index = stack.enter_context(ObjectIndex())
-            return vault.place(), index, _plan_prune(vault, policy, index, tools.history, tools.cancel)
+            stack.enter_context(pruning(vault.root, tools.cancel))
+            with writing(vault.root, tools.cancel):
+                objects = stack.enter_context(NamedObjects(vault, fix=True))
+                removal = _plan(vault, policy, parameters.max_unused, objects, tools.history, tools.cancel)
+            return _Pruning(vault.place(), key, objects, removal)
 
-        place, index, removal = tools.runner.plan(make)
-        tools.reporter.planned(PlannedWork("removing", "file", len(removal.snapshots) + removal.objects))
+        plan = tools.runner.plan(make)
+        removal = plan.removal
+        count = len(removal.snapshots) + len(removal.partials) + len(removal.packs) + removal.objects
+        count += 2 * len(removal.rewrites + removal.merges)
+        tools.reporter.planned(PlannedWork("removing", "file", count))
         with open_run(replace(run, parameters={"vault": shown_path(path)} | parameters.recorded()), tools) as opened:
             tally = VerdictTally()
-            run_on_vault(_removals(place, key, removal, index), "prune", place, opened, tally)
-            sweep(place.path)
-            removed = f"snapshots: {tally.counts['snapshot', 'removed']:,} removed, {removal.kept:,} kept; "
-            removed += f"objects: {tally.counts['object', 'removed']:,} removed, {size(tally.size_bytes)}"
-            opened.outcomes.append(PartOutcome(0, removed))
+            _remove_alone(plan, opened, tally)
+            # Damage of an object is over when no snapshot names it.
+            bad = sorted(tools.history.damaged(plan.place.vault_id))
+            gone = (name for name in bad if not plan.objects.is_named(bytes.fromhex(name)))
+            told = (judged("object", name, "removed", "no snapshot names it") for name in gone)
+            record_at_once(told, plan.place, opened, tally)
+            rewritten = _rewrite(plan, opened, tally)
+            opened.outcomes.append(PartOutcome(tally.exit_code, _removed(plan, tally, rewritten)))
     return opened
 
 
@@ -151,45 +192,101 @@ def _prunable(parameters: PruneVault, settings: Settings) -> tuple[str, KeyFile,
     """The vault, its key and the policy; RequestRefused if one is not set, or if the policy would keep nothing."""
     policy = Policy(parameters.keep_last, parameters.keep_daily, parameters.keep_weekly, parameters.keep_monthly)
     vault, key = need_vault(settings.vault), need_key_file(settings.key_file)
-    if policy.keeps_nothing:
-        raise RequestRefused(
-            "that would keep nothing; say what to keep: --keep-last, --keep-daily, --keep-weekly, --keep-monthly"
-        )
+    if policy == Policy():
+        options = "--keep-last, --keep-daily, --keep-weekly, --keep-monthly"
+        raise RequestRefused(f"that would keep nothing; say what to keep: {options}")
     return vault, key, policy
 
 
-def _removals(place: Place, key: KeyFile, removal: Removal, index: ObjectIndex) -> Iterator[VaultWork[Verdicts]]:
-    """Snapshots come first: no object is removed while a snapshot names it."""
-    number = 0
-    ways = ((_remove_snapshots, iter([one.name for one in removal.snapshots])), (_remove_objects, index.unnamed()))
-    for remove, names in ways:
-        while some := tuple(islice(names, _STEP_REMOVALS)):
-            yield VaultWork(f"prune batch {number}", len(some), partial(remove, place, key, some))
-            number += 1
+def _rewrite(plan: _Pruning, opened: OpenRun, tally: VerdictTally) -> int:
+    """Copy the living objects of packs, then remove these; the number of packs that were rewritten.
+
+    Where the disk is full, packs with dead bytes are rewritten one by one, each of which makes some room.
+    """
+    removal, rewritten = plan.removal, 0
+    waiting, step_bytes = [*removal.rewrites, *removal.merges], _COPIED_BYTES
+    while waiting:
+        moved, full = _copy(plan, opened, tally, waiting, step_bytes)
+        if moved:
+            _remove_alone(plan, opened, tally, moved)
+        elif full is not None and step_bytes == 1:
+            raise full
+        rewritten += len(moved)
+        waiting = [name for name in removal.rewrites if name in waiting and name not in moved] if full else []
+        step_bytes = 1
+    return rewritten
 
 
-def _remove_snapshots(place: Place, key: KeyFile, names: tuple[str, ...], here: Here) -> Verdicts:
-    del here
-    return collect(remove_snapshots(open_place(place, key).root, names))
+def _copy(
+    plan: _Pruning, opened: OpenRun, tally: VerdictTally, packs: Sequence[str], step_bytes: int
+) -> tuple[dict[str, Names], VaultUnwritable | None]:
+    """Copy packs until the disk takes no more; those that may go now, with what replaces each, and that error."""
+    done: list[Copied] = []
+
+    def works() -> Iterator[VaultWork[Copied]]:
+        for some in cut(packs, plan.objects.length, step_bytes, len(packs)):
+            if any(one.full for one in done):
+                return
+            living = [(name, plan.objects.living_members(name)) for name in some]
+            # A verdict on each new pack, and on each damaged object.
+            count = 1 + len(some) + sum(len(members) for _, members in living)
+            work = partial(_copy_living, plan.place, plan.key, living)
+            yield VaultWork(f"copy batch: {len(some)} packs", count, work)
+
+    with writing(plan.place.path, opened.tools.cancel):
+        run_on_vault(works(), "prune", plan.place, opened, tally, take=done.append)
+    moved = {name: new for one in done for name, new in one.moved.items()}
+    return moved, next((one.full for one in done if one.full is not None), None)
 
 
-def _remove_objects(place: Place, key: KeyFile, digests: tuple[str, ...], here: Here) -> Verdicts:
-    return collect(remove_objects(open_place(place, key).root, digests, here.cancel))
+def _remove_alone(
+    plan: _Pruning, opened: OpenRun, tally: VerdictTally, moved: Mapping[str, Names] | None = None
+) -> None:
+    """Remove packs that were moved, or without any what no snapshot needs, with all others locked out."""
+    with alone(plan.place.path, opened.tools.cancel):
+        things = going(open_place(plan.place, plan.key), plan.objects, plan.removal, moved)
+        works = (
+            VaultWork(f"remove batch: {len(some)} files", len(some), partial(_remove, plan.place, plan.key, some))
+            for some in cut(things, lambda _: 1, _STEP_FILES, _STEP_FILES)
+        )
+        run_on_vault(works, "prune", plan.place, opened, tally)
+        plan.objects.forget(name for kind, name, _ in things if kind == "pack")
+        tidy(plan.place.path)
+
+
+def _copy_living(place: Place, key: KeyFile, packs: Sequence[tuple[str, Sequence[Member]]], here: Here) -> Copied:
+    return copy_living(open_place(place, key), packs, here.cancel)
+
+
+def _remove(place: Place, key: KeyFile, things: Sequence[Going], here: Here) -> Verdicts:
+    return collect(remove(open_place(place, key), things, here.cancel))
+
+
+def _removed(plan: _Pruning, tally: VerdictTally, rewritten: int) -> str:
+    """The result in a line."""
+    gone = {kind: tally.counts[kind, "removed"] for kind in ("snapshot", "pack", "object")}
+    freed = tally.sizes["pack", "removed"] + tally.sizes["object", "removed"] - tally.sizes["pack", "ok"]
+    text = f"snapshots: {gone['snapshot'] - len(plan.removal.partials):,} removed, {plan.removal.kept:,} kept; "
+    text += f"packs: {gone['pack'] - rewritten:,} removed, {rewritten:,} rewritten; large objects: {gone['object']:,} "
+    text += f"removed; {size(max(0, freed))} freed"
+    return f"{text}; {tally.message}" if tally.faulty else text
 
 
 def preview_prune(parameters: PruneVault, settings: Settings, history: History, cancel: CancelToken) -> Removal:
     """Plan a removal, or refuse it as `prune` does; remove nothing."""
     path, key, policy = _prunable(parameters, settings)
     vault = open_vault(path, key.secret())
-    with reading(vault.root, cancel), ObjectIndex() as index:
-        return _plan_prune(vault, policy, index, history, cancel)
+    with reading(vault.root, cancel), NamedObjects(vault) as objects:
+        return _plan(vault, policy, parameters.max_unused, objects, history, cancel)
 
 
-def _plan_prune(vault: Vault, policy: Policy, index: ObjectIndex, history: History, cancel: CancelToken) -> Removal:
+def _plan(
+    vault: Vault, policy: Policy, max_unused: str, objects: NamedObjects, history: History, cancel: CancelToken
+) -> Removal:
     """Refuse a vault that was set back: objects of its lost newest snapshot may still be there."""
     hint = "nothing is removed; put it back from a copy, or go on without it: threadmill encrypt"
     need_latest(vault, newest_snapshot(vault), history, hint)
-    return plan_removal(vault, policy, index, cancel)
+    return plan_removal(vault, policy, partial(parse_share, max_unused), objects, cancel)
 
 
 def maintenance_job(parameters: Maintain, settings: Settings) -> Job:
@@ -210,14 +307,11 @@ def maintain(keep: str | None, run: NewRun, tools: Tools) -> OpenRun:
         tools.store.optimise()
         found = f"runs checked: {verdict.runs:,}, "
         if verdict.faults:
-            words = [_in_words(fault) for fault in verdict.faults[:FAULTS_NAMED]]
+            some = verdict.faults[:FAULTS_NAMED]
+            words = [one.what if one.run_id is None else f"run {one.run_id} {one.what}" for one in some]
             found += f"NOT AS SEALED: {named(words, len(verdict.faults))}"
         else:
             found += f"all as they were sealed, head {verdict.head}"
         found += f"; days rolled up: {days:,}" + (f"; runs older than {keep} removed: {removed:,}" if keep else "")
         opened.outcomes.append(PartOutcome(1 if verdict.faults else 0, found))
     return opened
-
-
-def _in_words(fault: LedgerFault) -> str:
-    return fault.what if fault.run_id is None else f"run {fault.run_id} {fault.what}"

@@ -5,25 +5,26 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Generic, TypeVar
 
 from db.history import History, SnapshotFilter
-from db.rows import SnapshotRow, VaultRow, storable
+from db.rows import SnapshotRow, storable
 from db.store import Store
 from flows.jobs.run import Here, MoreDone, OpenRun, Pending, Step, at_once
 from flows.text import age, shown_path
 from tasks.cancel import CancelToken
-from tasks.crypto.errors import CryptoError
-from tasks.crypto.secret import KeyFile, Secret
+from tasks.crypto.errors import KeyFileError
+from tasks.crypto.secret import KeyFile
 from tasks.rows import verdict_rows
 from tasks.vault.errors import ScratchFull, VaultBusy, VaultChanged, VaultError, Verdict, Verdicts, WrongKey
-from tasks.vault.index import Census, take_census
 from tasks.vault.locks import reading
-from tasks.vault.snapshots import Snapshot
+from tasks.vault.lookup import partial_names, read_snapshot, snapshot_names
+from tasks.vault.named import NamedObjects
+from tasks.vault.snapshots import Authentic
 from tasks.vault.vault import Place, Vault, open_vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
 
@@ -39,11 +40,11 @@ V = TypeVar("V", bound=Verdicts)
 class VerdictTally:
     """The verdicts of a run, counted; `ordinal` is that of the next one, `faults` are the first few in words.
 
-    `size_bytes` is that of the objects without a fault; the size of snapshots does not count.
+    `sizes` are the bytes of all things of a kind and status.
     """
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    size_bytes: int = 0
+    sizes: Counter[tuple[str, str]] = field(default_factory=Counter)
     ordinal: int = 0
     faulty: int = 0
     faults: list[str] = field(default_factory=list)
@@ -51,10 +52,9 @@ class VerdictTally:
     def add(self, verdicts: Sequence[Verdict]) -> list[str]:
         """Count some more; the faults among them in words."""
         words = [shown(verdict) for verdict in verdicts if verdict.is_fault]
-        self.counts.update((verdict.kind, verdict.status) for verdict in verdicts)
-        objects = (verdict for verdict in verdicts if verdict.kind == "object" and not verdict.is_fault)
-        self.size_bytes += sum(verdict.size_bytes or 0 for verdict in objects)
-        self.ordinal += len(verdicts)
+        for verdict in verdicts:
+            self.counts[verdict.kind, verdict.status] += 1
+            self.sizes[verdict.kind, verdict.status] += verdict.size_bytes or 0
         self.faulty += len(words)
         self.faults += words[: _FAULTS_NAMED - len(self.faults)]
         return words
@@ -88,7 +88,7 @@ def known_snapshot(history: History, vault: Vault) -> KnownSnapshot | None:
     return KnownSnapshot(row.last_sequence, row.last_snapshot or "", row.last_mac or "")
 
 
-def need_latest(vault: Vault, newest: Snapshot | None, history: History, hint: str) -> None:
+def need_latest(vault: Vault, newest: Authentic | None, history: History, hint: str) -> None:
     """Raises VaultChanged, with a hint at what to do, unless the newest snapshot is the newest one on record too."""
     if fault := rolled_back(vault, [newest], known_snapshot(history, vault)):
         raise VaultChanged(vault.root, f"{fault}; {hint}")
@@ -118,12 +118,10 @@ def run_on_vault(
     Raises:
         CryptoError: a step was ended by it; its verdicts until then are recorded.
     """
-    ordinal = tally.ordinal
 
     def start(one: VaultWork[V]) -> Pending[V]:
-        nonlocal ordinal
-        first = ordinal
-        ordinal += one.count
+        first = tally.ordinal
+        tally.ordinal += one.count
         names = f"{kind}-batch", one.name, f"record {one.name}"
         return run.start(Step(*names, one.work, partial(record, place, first)))
 
@@ -143,10 +141,12 @@ def record(place: Place, first_ordinal: int, store: Store, run_id: int, done: Ve
     store.record_verdicts(verdict_rows(run_id, place.vault_id, place.path, first_ordinal, done.verdicts))
 
 
-def record_at_once(verdicts: Sequence[Verdict], place: Place, run: OpenRun, tally: VerdictTally) -> None:
-    """Record the verdicts of planning."""
-    record(place, tally.ordinal, run.tools.store, run.run_id, Verdicts(tuple(verdicts)))
-    run.tools.reporter.progressed(MoreDone(faults=tally.add(verdicts)))
+def record_at_once(verdicts: Iterable[Verdict], place: Place, run: OpenRun, tally: VerdictTally) -> None:
+    """Record verdicts that are of no step."""
+    done = Verdicts(tuple(verdicts))
+    record(place, tally.ordinal, run.tools.store, run.run_id, done)
+    tally.ordinal += len(done.verdicts)
+    run.tools.reporter.progressed(MoreDone(faults=tally.add(done.verdicts)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,15 +154,14 @@ class VaultState:
     """The state of a vault. Unknown values are None or empty; only `path` is always known.
 
     Attributes:
-        path: its folder, whether or not it is there.
-        vault_id: 32 hex digits; if no vault is there, the id of the last one on record.
+        vault_id: if no vault is there, the id of the last one on record.
         authenticated: whether the snapshots' MACs were checked; without the key file they are believed.
-        snapshots: how many there are.
+        partial: the number of partial snapshots, which are not counted among `snapshots`.
         newest_name: the newest good snapshot; with it its number, time, files and size.
         objects: the number of objects that are there and that a snapshot names; `stored_bytes` is their size.
-        never_proven: the number of these that were never verified.
+        never_proven: the number of packs and large objects that were never verified.
         oldest_proof: the time of the oldest verification.
-        unproven_since: the same, but an object that was never verified counts from when it was stored.
+        unproven_since: the same, but a pack or object that was never verified counts from when it was stored.
         on_record: the row of the newest snapshot (of an unreadable vault: of the last one).
         note: the reason for missing values, if it is no fault.
         complaints: faults in words.
@@ -172,6 +171,8 @@ class VaultState:
     vault_id: str | None = None
     authenticated: bool = False
     snapshots: int | None = None
+    partial: int | None = None
+    packs: int | None = None
     newest_name: str | None = None
     newest_sequence: int | None = None
     newest_at: datetime | None = None
@@ -195,17 +196,22 @@ def look_at_vault(path: str, key_file: str | None, history: History) -> VaultSta
     """
     root = os.path.realpath(path)
     complaints: list[str] = []
+    note = None
     try:
-        vault = _open(root, _secret(key_file, complaints), complaints)
-        with reading(vault.root, CancelToken()):
-            census = take_census(vault, history.proven(vault.id))
+        vault = _open(root, key_file, complaints)
+        with reading(vault.root, CancelToken()), NamedObjects(vault) as objects:
+            return _state(vault, objects, history, complaints)
     except VaultBusy as error:
-        return _off_record(root, history, complaints, str(error))
+        note = str(error)
     except (VaultError, ScratchFull) as error:
-        return _off_record(root, history, [*complaints, str(error)])
+        complaints.append(str(error))
     except OSError as error:
-        return _off_record(root, history, [*complaints, f"vault {shown_path(root)}: cannot be read: {error.strerror}"])
-    return _state(vault, census, history, complaints)
+        complaints.append(f"vault {shown_path(root)}: cannot be read: {error.strerror}")
+    # From the record, as far as it goes.
+    vault_id = next((row.vault_id for row in reversed(history.vaults()) if row.path == storable(root)), None)
+    rows = history.snapshots(SnapshotFilter(vault_id=vault_id), limit=1) if vault_id else []
+    on_record = next(iter(rows), None)
+    return VaultState(shown_path(root), vault_id, on_record=on_record, note=note, complaints=tuple(complaints))
 
 
 def too_old(
@@ -221,66 +227,71 @@ def too_old(
         yield f"vault {state.path}: there is no snapshot"
     if proof_age is not None and state.unproven_since is not None and now - state.unproven_since > proof_age:
         since = age(now - state.unproven_since)
-        yield f"vault {state.path}: there are objects that have not been verified for {since}; run threadmill verify"
+        yield f"vault {state.path}: packs or large objects have not been verified for {since}; run threadmill verify"
 
 
-def _secret(key_file: str | None, complaints: list[str]) -> Secret | None:
-    try:
-        return KeyFile(key_file).secret() if key_file else None
-    except CryptoError as error:
-        complaints.append(str(error))
-        return None
-
-
-def _open(root: str, secret: Secret | None, complaints: list[str]) -> Vault:
+def _open(root: str, key_file: str | None, complaints: list[str]) -> Vault:
     """Open with the key, or without it if it does not fit: most of the state is known without it."""
+    secret = None
     try:
+        secret = KeyFile(key_file).secret() if key_file else None
         return open_vault(root, secret)
-    except (WrongKey, VaultChanged) as error:
-        if secret is None:
+    except (KeyFileError, WrongKey, VaultChanged) as error:
+        if secret is None and not isinstance(error, KeyFileError):
             raise
         complaints.append(str(error))
         return open_vault(root, None)
 
 
-def _state(vault: Vault, census: Census, history: History, complaints: list[str]) -> VaultState:
-    newest = census.newest
-    said = f"vault {shown_path(vault.root)}: "
-    complaints += [f"{said}snapshot {name} cannot be believed; run threadmill verify" for name in census.damaged]
-    if census.missing:
-        complaints.append(f"{said}objects that snapshots name and that are gone: {census.missing:,}")
-    if fault := rolled_back(vault, [newest], known_snapshot(history, vault), census.damaged):
-        complaints.append(f"{said}not as it was: {fault}")
-    if damaged := history.damaged(vault.id):
-        complaints.append(f"{said}objects that were not whole when they were last looked at: {len(damaged):,}")
-    waiting = [time for time in (census.oldest_proof, census.unproven_since) if time is not None]
+def _state(vault: Vault, objects: NamedObjects, history: History, complaints: list[str]) -> VaultState:
+    snapshots, partials = snapshot_names(vault.root), partial_names(vault.root)
+    good, damaged = objects.name_snapshots((*partials, *snapshots))
+    newest = max(good, key=lambda one: one.header.sequence, default=None)
+    totals = read_snapshot(vault, newest.name).totals if newest else None
+    # After the snapshots, since objects are there before them.
+    objects.list_all()
+    objects.list_stored(history.proven(vault.id))
+    there, stored_bytes, named = objects.counts()
+    never, oldest = objects.unproven()
+    since = [oldest] if oldest else []
+    for path in never:
+        with suppress(FileNotFoundError):
+            since.append(datetime.fromtimestamp(os.lstat(f"{vault.root}/{path}").st_mtime, UTC))
+
+    complaints += _faults(vault, history, good, damaged, named - there)
     rows = history.snapshots(SnapshotFilter(vault_id=vault.id), limit=1)
     return VaultState(
         path=shown_path(vault.root),
         vault_id=vault.id,
         authenticated=vault.key is not None,
-        snapshots=census.snapshots,
+        snapshots=len(snapshots),
+        partial=len(partials),
+        packs=objects.packs,
         newest_name=newest.name if newest else None,
         newest_sequence=newest.header.sequence if newest else None,
         newest_at=newest.header.created if newest else None,
-        newest_files=newest.totals.files if newest else None,
-        newest_bytes=newest.totals.size_bytes if newest else None,
-        objects=census.objects,
-        stored_bytes=census.stored_bytes,
-        never_proven=census.never_proven,
-        oldest_proof=census.oldest_proof,
-        unproven_since=min(waiting, default=None),
+        newest_files=totals.files if totals else None,
+        newest_bytes=totals.size_bytes if totals else None,
+        objects=there,
+        stored_bytes=stored_bytes,
+        never_proven=len(never),
+        oldest_proof=oldest,
+        unproven_since=min(since, default=None),
         on_record=next((row for row in rows if newest is not None and row.name == newest.name), None),
         note=None if vault.key else "without its key file, snapshots are taken at their word",
         complaints=tuple(complaints),
     )
 
 
-def _off_record(root: str, history: History, complaints: list[str], note: str | None = None) -> VaultState:
-    """The state of an unreadable vault, from the record."""
-    known: list[VaultRow] = [row for row in history.vaults() if row.path == storable(root)]
-    vault_id = known[-1].vault_id if known else None
-    rows = history.snapshots(SnapshotFilter(vault_id=vault_id), limit=1) if vault_id else []
-    return VaultState(
-        shown_path(root), vault_id, on_record=next(iter(rows), None), note=note, complaints=tuple(complaints)
-    )
+def _faults(
+    vault: Vault, history: History, good: Sequence[Authentic], damaged: Sequence[str], missing: int
+) -> Iterator[str]:
+    said = f"vault {shown_path(vault.root)}: "
+    for name in damaged:
+        yield f"{said}snapshot {name} cannot be believed; run threadmill verify"
+    if missing:
+        yield f"{said}objects that snapshots name and that are gone: {missing:,}"
+    if fault := rolled_back(vault, good, known_snapshot(history, vault), damaged):
+        yield f"{said}not as it was: {fault}"
+    if bad := history.damaged(vault.id):
+        yield f"{said}objects that were not whole when they were last looked at: {len(bad):,}"

@@ -26,6 +26,7 @@ Row = TypeVar("Row")
 LISTED: Final = 200
 _CHANGES_LISTED = 100
 _VERIFICATION = "verify_vault"
+_PROVEN = ("pack", "object")
 _MOST_CHARTS = 4
 
 
@@ -127,8 +128,17 @@ def _of_run(
     totals = history.proof_totals(vault.vault_id)
     yield table_of(
         "The vault, as far as the record knows",
-        ("vault", "id", "#objects", "#never proven", "oldest proof"),
-        ((vault.vault_path, vault.vault_id, totals.objects, totals.never, totals.oldest_proof or "none"),),
+        ("vault", "id", "#packs", "#large objects", "#never proven", "oldest proof"),
+        (
+            (
+                vault.vault_path,
+                vault.vault_id,
+                totals.packs,
+                totals.objects,
+                totals.never,
+                totals.oldest_proof or "none",
+            ),
+        ),
     )
     if snapshots:
         yield SNAPSHOTS.fill(snapshots, "Snapshot of this run", without=("run", "vault"))
@@ -174,16 +184,17 @@ def _proofs(history: History, vaults: Sequence[VaultRow], runs: Sequence[RunRow]
                 vault.vault_id[:8],
                 str(last.id) if last else None,
                 last.started_at if last else "none in this time",
-                sum(one.count for one in found if (one.kind, one.status) == ("object", "ok")) if last else None,
+                sum(one.count for one in found if one.status == "ok" and one.kind in _PROVEN) if last else None,
                 sum(one.count for one in found if one.status in VERDICT_FAULTS) if last else None,
+                totals.packs,
                 totals.objects,
                 totals.never,
                 totals.oldest_proof or "none",
                 max(0, (made_at - totals.oldest_proof).days) if totals.oldest_proof else None,
             )
         )
-    heads = ("vault", "id", "#run", "last verified", "#proven", "#faults", "#objects", "#never proven", "oldest proof",
-             "#days ago")  # fmt: skip
+    heads = ("vault", "id", "#run", "last verified", "#proven", "#faults", "#packs", "#large objects", "#never proven",
+             "oldest proof", "#days ago")  # fmt: skip
     return table_of("Proofs", heads, lines)
 
 
@@ -215,7 +226,7 @@ _ABOUT_CHANGES = (
 )
 _HOW_TO_READ_VAULTS = (
     "From the record alone: the vaults themselves are not read for this; `threadmill status` reads them. MB of a "
-    "snapshot are its files' own size, MB added the ciphertext that was new. An object is proven when all of it was "
-    "hashed and found to be what its name says. Objects, objects never proven and the oldest proof are as of now; "
-    "everything else is about this time."
+    "snapshot are its files' own size, MB added the ciphertext that was new. A pack or large object is proven when "
+    "all of it was hashed and found to be what its name says. Packs, large objects, those never proven and the oldest "
+    "proof are as of now; everything else is about this time."
 )

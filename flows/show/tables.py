@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from db.health import TableSize
     from db.rows import PayloadRow, RunRow, SampleRow, SnapshotRow, VerdictRow
     from flows.cli.snapshots import SnapshotLine
-    from flows.jobs.encrypt import Checked
+    from flows.jobs.check import Checked
     from flows.jobs.vault import VaultState
     from flows.serving.deployments import DeploymentState
     from tasks.threads.interpreters import Interpreter
@@ -154,17 +154,18 @@ PROOFS: TableOf[ProofRow] = TableOf(
     "proofs, the oldest first",
     Column("proven", lambda row: row.proven_at or "never"),
     Column("by run", lambda row: row.run_id and f"{row.run_id}, {row.flow}", wide=True),
-    Column("path", lambda row: row.path),
-    Column("encrypted", lambda row: row.encrypted_at, wide=True),
+    Column("what", lambda row: row.kind),
+    Column("path or name", lambda row: row.path or f"{row.name[:16]}…"),
+    Column("stored", lambda row: row.stored_at, wide=True),
     Column("last verdict", lambda row: row.status),
     Column("vault", lambda row: row.vault_path, wide=True),
-    Column("object", lambda row: row.name, wide=True),
+    Column("name", lambda row: row.name, wide=True),
 )
 
 VAULT_SNAPSHOTS: TableOf[SnapshotLine] = TableOf(
     "snapshots",
     Column("snapshot", lambda row: row.name),
-    Column("number", lambda row: row.sequence, right=True),
+    Column("number", lambda row: row.sequence or "partial", right=True),
     Column("taken", lambda row: row.created, wide=True),
     Column("files", lambda row: row.files, right=True),
     Column("size", lambda row: row.size_bytes, size, right=True),
@@ -260,6 +261,6 @@ def _facts(state: VaultState) -> Iterator[tuple[str, Cell]]:
         yield "bytes added", row.stored_bytes
     yield "objects", state.objects
     yield "bytes of objects", state.stored_bytes
-    yield "objects never proven", state.never_proven
+    yield "packs and large objects never proven", state.never_proven
     if state.objects:
         yield "oldest proof", state.oldest_proof or "none"

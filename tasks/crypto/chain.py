@@ -7,7 +7,10 @@ none of its three streams.
 
 from __future__ import annotations
 
+import array
+import ctypes
 import errno
+import fcntl
 import functools
 import os
 import select
@@ -15,6 +18,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -25,9 +29,11 @@ from tasks.crypto.errors import Cancelled, DeadlineExceeded, StageNotStarted
 
 Sink = Callable[[bytes | memoryview], object]
 
+_libc = ctypes.CDLL(None, use_errno=True)
 _COMPLAINT_BYTES = 4096
 _READ_BYTES = 256 << 10
 _TERMINATE_S = 0.5
+_PEEK_S = 0.001
 # For hosts without setpriv. A parent that died before prctl ran would leave the child waiting for a signal that
 # never comes, hence the look at the parent. -B: the wrapper must not write byte code, its writes are counted.
 _WRAPPER = """
@@ -41,11 +47,15 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One program to start. `header` is put into its output pipe before it starts (at most 4096 bytes)."""
+    """One program to start. `header` is put into its output pipe before it starts (at most 4096 bytes).
+
+    The first `peek_bytes` of its output are copied on their way to the next stage, which starts only then.
+    """
 
     argv: tuple[str, ...]
     pass_fds: tuple[int, ...] = ()
     header: bytes = b""
+    peek_bytes: int = 0
 
     @property
     def program(self) -> str:
@@ -58,7 +68,8 @@ class StageResult:
     """The end of one stage.
 
     `exit_code` is negative for a signal. `written_bytes` is what the stage wrote to its output as the kernel
-    counted it (None where the kernel does not say). `complaint` is the tail of its standard error.
+    counted it (None where the kernel does not say). `complaint` is the tail of its standard error, `beginning` the
+    peeked bytes of its output (fewer if it wrote fewer).
     """
 
     program: str
@@ -67,6 +78,7 @@ class StageResult:
     cpu_ns: int
     written_bytes: int | None = None
     complaint: str = ""
+    beginning: bytes = b""
 
 
 @dataclass(slots=True)
@@ -78,6 +90,7 @@ class _RunningStage:
     started_ns: int
     tail: bytearray = field(default_factory=bytearray)
     stderr_bytes: int = 0
+    beginning: bytes = b""
     result: StageResult | None = None
 
     def hear(self) -> bool:
@@ -107,6 +120,7 @@ class _RunningStage:
             cpu_ns=round((usage.ru_utime + usage.ru_stime) * 1e9),
             written_bytes=None if written is None else written - self.stderr_bytes,
             complaint=self.tail.decode(errors="replace").strip(),
+            beginning=self.beginning,
         )
         return False
 
@@ -137,14 +151,27 @@ def run_chain(
     children: list[_RunningStage] = []
     with ExitStack() as stack:
         stack.callback(_end, children)
-        output = _start(stages, stdin, death_signal_argv() if guarded else (), children)
+
+        def go_on() -> None:
+            if cancel.cancelled:
+                raise Cancelled
+            if time.monotonic_ns() > deadline_ns:
+                raise DeadlineExceeded(deadline_s)
+
+        output = _start(stages, stdin, death_signal_argv() if guarded else (), children, go_on)
         stack.callback(os.close, output)
         if not _drive(children, output, sink, cancel, deadline_ns):
             raise DeadlineExceeded(deadline_s)
     return tuple(child.result for child in children if child.result is not None)
 
 
-def _start(stages: Sequence[Stage], stdin: int, guard: tuple[str, ...], children: list[_RunningStage]) -> int:
+def _start(
+    stages: Sequence[Stage],
+    stdin: int,
+    guard: tuple[str, ...],
+    children: list[_RunningStage],
+    go_on: Callable[[], None],
+) -> int:
     """Start every stage, closing this process's copies of the pipes at once; the last one's read end."""
     source = stdin
     for stage in stages:
@@ -161,7 +188,60 @@ def _start(stages: Sequence[Stage], stdin: int, guard: tuple[str, ...], children
             if source != stdin:
                 os.close(source)
         source = read_end
+        if stage.peek_bytes:
+            try:
+                children[-1].beginning = _peek(read_end, stage.peek_bytes, go_on)
+            except BaseException:
+                os.close(read_end)
+                raise
     return source
+
+
+def _peek(pipe: int, count: int, go_on: Callable[[], None]) -> bytes:
+    """The first bytes of a pipe, which stay in it: tee(2) copies them, so that the pages of the pipe stay whole.
+
+    Fewer if it ends before. `go_on` is called while nothing has come yet, and may raise.
+    """
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    waiting = array.array("i", [0])
+    while waiting[0] < count:
+        go_on()
+        ended = any(events & select.POLLHUP for _, events in poll.poll(1))
+        fcntl.ioctl(pipe, termios.FIONREAD, waiting)
+        if ended:
+            break
+        if waiting[0] < count:
+            time.sleep(_PEEK_S)
+    return _tee(pipe, min(count, waiting[0]))
+
+
+def _tee(pipe: int, count: int) -> bytes:
+    if not count:
+        return b""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    try:
+        if _libc.tee(pipe, write_end, count, 0) != count:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return os.read(read_end, count)
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+
+
+@functools.cache
+def can_peek() -> bool:
+    """Whether this kernel copies from pipe to pipe."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    try:
+        os.write(write_end, b"x")
+        return _tee(read_end, 1) == b"x"
+    except (OSError, AttributeError):
+        return False
+    finally:
+        os.close(read_end)
+        os.close(write_end)
 
 
 def _spawn(stage: Stage, guard: tuple[str, ...], stdin: int, stdout: int) -> _RunningStage:

@@ -8,8 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal, Protocol
+from typing import Literal
 
 from tasks.cancel import CancelToken, wait_readable
 from tasks.crypto.chain import Sink, StageResult
@@ -24,9 +23,10 @@ from tasks.crypto.errors import (
     StageNotStarted,
     WrongLength,
 )
-from tasks.crypto.inputs import Attempt, Backend, Encrypted, Payload, open_payload
+from tasks.crypto.inputs import Attempt, Backend, Encrypted, Input, Payload, open_payload
 from tasks.crypto.probe import Chosen
 from tasks.crypto.secret import KeySource, Secret
+from tasks.crypto.sources import Sources
 from tasks.files import FolderIdentity
 from tasks.suites import SALT_BYTES, SUITES, Suite, SuiteName
 
@@ -97,26 +97,69 @@ class Encryption:
     error: str | None = None
 
 
-class Keeper(Protocol):
-    """Keeps the ciphertext of a batch."""
+@dataclass(frozen=True, slots=True)
+class Cipher:
+    """The suite, backend, secret and bounds that payloads are encrypted with."""
 
-    def salt_of(self, known: str) -> bytes | None:
-        """The salt of kept ciphertext, by its digest (hex); None unless it is there and whole."""
+    suite: Suite
+    backend: Backend
+    secret: Secret
+    limits: Limits
+    cancel: CancelToken
 
-    def same(self, number: int, known: str, done: Encrypted) -> None:
-        """The payload of that ordinal still has the content of that ciphertext."""
+    def encrypt(self, source: Input, salt: bytes, store: Sink | None = None, *, any_salt: bool = False) -> Encrypted:
+        """Encrypt an open payload under a given salt, and check the result as far as possible.
 
-    def store(self, number: int, encrypt: Callable[[Sink], Encrypted]) -> Encrypted:
-        """Have the payload of that ordinal encrypted into new ciphertext."""
+        `store` takes each piece of ciphertext, header first; None discards it. With `any_salt` the result may be under
+        another salt than the given one. Raises CryptoError.
+        """
+        suite, limit = self.suite, self.limits.size(self.suite)
+        if limit is not None and source.size_bytes is not None and source.size_bytes > limit:
+            raise LegacySize(suite.name, source.size_bytes, limit)
+        deadline_s = self.limits.deadline(source.size_bytes)
+        attempt = Attempt(source, suite, self.secret, salt, limit, deadline_s, self.cancel, store, any_salt)
+        done = self.backend.encrypt(attempt)
+        expected = suite.ciphertext_bytes(done.size_bytes)
+        if done.ciphertext_bytes not in (None, expected):
+            raise WrongLength("the ciphertext", done.ciphertext_bytes or 0, expected)
+        if len(done.digest) != suite.digest_bytes:
+            raise WrongLength("the digest", len(done.digest), suite.digest_bytes)
+        return Encrypted(done.digest, done.size_bytes, expected, done.stages, done.salt or salt)
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """Everything that the payloads of a batch are encrypted with."""
+
+    batch: Batch
+    cipher: Cipher
+    sources: Sources
+
+    def discard(self, payload: Payload) -> Encrypted:
+        """Encrypt a payload under a new salt, and discard the ciphertext.
+
+        Key and IV come from the salt, so that one salt over two versions of a file would be a two-time pad.
+        """
+        with open_payload(payload, self.sources.open) as source:
+            return self.cipher.encrypt(source, os.urandom(SALT_BYTES), any_salt=True)
+
+
+# An attempt at a payload.
+PayloadAttempt = Callable[[Payload], Encrypted]
 
 
 def encrypt_batch(
-    batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken, keeper: Keeper | None = None
+    batch: Batch,
+    key: KeySource,
+    limits: Limits,
+    cancel: CancelToken,
+    attempt_on: Callable[[Workbench], PayloadAttempt] | None = None,
 ) -> tuple[Encryption, ...]:
     """Encrypt a batch's payloads; one result for each, in their order, whatever went wrong with it.
 
-    When the token is set, the results are those of the payloads that were done by then. Without a `keeper` the
-    ciphertext is discarded. Raises SourceReplaced, or a CryptoError after which the keeper cannot go on.
+    When the token is set, the results are those of the payloads that were done by then. `attempt_on` gives the attempt,
+    which may be made twice at a payload; without it the ciphertext is discarded. Raises SourceReplaced, or a
+    CryptoError of an attempt after which the run cannot go on.
     """
     for folder in batch.sources:
         if folder.was_replaced():
@@ -131,77 +174,48 @@ def encrypt_batch(
         # The key file or program has gone bad since the run was planned: every payload says so.
         return tuple(_fault(batch, ordinal, payload, time.time_ns(), 0, error) for ordinal, payload in batch.payloads)
 
-    worker = _Worker(batch, suite, backend, secret, limits, cancel, keeper)
     results: list[Encryption] = []
-    for ordinal, payload in batch.payloads:
-        try:
-            results.append(worker.encryption(ordinal, payload))
-        except Cancelled:
-            break
+    with Sources(batch.sources, batch.payloads if attempt_on else ()) as sources:
+        bench = Workbench(batch, Cipher(suite, backend, secret, limits, cancel), sources)
+        attempt = bench.discard if attempt_on is None else attempt_on(bench)
+        for ordinal, payload in batch.payloads:
+            try:
+                results.append(_encryption(bench, attempt, ordinal, payload))
+            except Cancelled:
+                break
     return tuple(results)
 
 
-@dataclass(frozen=True, slots=True)
-class _Worker:
-    """Encrypts the payloads of a batch."""
+def _encryption(bench: Workbench, attempt: PayloadAttempt, ordinal: int, payload: Payload) -> Encryption:
+    """Encrypt one payload; raises only errors that end the run."""
+    started_at_ns, start_ns = time.time_ns(), time.perf_counter_ns()
+    try:
+        done = _try(bench.cipher.cancel, attempt, payload)
+    except (CryptoError, OSError) as error:
+        if isinstance(error, CryptoError) and error.ends_run:
+            raise
+        return _fault(bench.batch, ordinal, payload, started_at_ns, time.perf_counter_ns() - start_ns, error)
+    wall_ns = time.perf_counter_ns() - start_ns
+    status: PayloadStatus = "unchanged" if done.salt is None else "ok"
+    facts = ordinal, payload, bench.cipher.suite, bench.batch.chosen, status, started_at_ns, wall_ns
+    return Encryption(*facts, done.size_bytes, done.ciphertext_bytes, done.salt, done.digest, done.stages)
 
-    batch: Batch
-    suite: Suite
-    backend: Backend
-    secret: Secret
-    limits: Limits
-    cancel: CancelToken
-    keeper: Keeper | None
 
-    def encryption(self, ordinal: int, payload: Payload) -> Encryption:
-        """Encrypt one payload; raises only errors that end the run."""
-        started_at_ns, start_ns = time.time_ns(), time.perf_counter_ns()
+def _try(cancel: CancelToken, attempt: PayloadAttempt, payload: Payload) -> Encrypted:
+    """Try a payload, and once more if that can help."""
+    attempts_left = 1 if payload.kind == "stdin" else 2
+    while True:
+        if cancel.cancelled:
+            raise Cancelled
+        attempts_left -= 1
         try:
-            status, salt, done = self._try(ordinal, payload)
+            return attempt(payload)
         except (CryptoError, OSError) as error:
-            if isinstance(error, CryptoError) and error.ends_run:
+            if _ended_with_us(error, cancel):
+                raise Cancelled from error
+            if not (attempts_left and _may_pass(error)):
                 raise
-            return _fault(self.batch, ordinal, payload, started_at_ns, time.perf_counter_ns() - start_ns, error)
-        wall_ns = time.perf_counter_ns() - start_ns
-        facts = ordinal, payload, self.suite, self.batch.chosen, status, started_at_ns, wall_ns
-        return Encryption(*facts, done.size_bytes, done.ciphertext_bytes, salt, done.digest, done.stages)
-
-    def _try(self, ordinal: int, payload: Payload) -> tuple[PayloadStatus, bytes, Encrypted]:
-        """Try a payload, and once more if that can help."""
-        attempts_left = 1 if payload.kind == "stdin" else 2
-        while True:
-            if self.cancel.cancelled:
-                raise Cancelled
-            attempts_left -= 1
-            try:
-                return self._attempt(ordinal, payload)
-            except (CryptoError, OSError) as error:
-                if _ended_with_us(error, self.cancel):
-                    raise Cancelled from error
-                if not (attempts_left and _may_pass(error)):
-                    raise
-            time.sleep(_RETRY_PAUSE_S)
-
-    def _attempt(self, ordinal: int, payload: Payload) -> tuple[PayloadStatus, bytes, Encrypted]:
-        """Encrypt a payload under a new salt.
-
-        Key and IV come from the salt, so that one salt over two versions of a file would be a two-time pad. Only to
-        find out whether a file still has the content of an old object, the old salt is used again, and the output is
-        discarded.
-        """
-        keeper = self.keeper
-        if keeper is not None and payload.known is not None and (old := keeper.salt_of(payload.known)):
-            compared = self._encrypt(payload, old)
-            if compared.digest.hex() == payload.known:
-                keeper.same(ordinal, payload.known, compared)
-                return "unchanged", old, compared
-        salt = os.urandom(SALT_BYTES)
-        if keeper is None:
-            return "ok", salt, self._encrypt(payload, salt)
-        return "ok", salt, keeper.store(ordinal, partial(self._encrypt, payload, salt))
-
-    def _encrypt(self, payload: Payload, salt: bytes, store: Sink | None = None) -> Encrypted:
-        return encrypt_payload(payload, self.suite, self.backend, self.secret, salt, self.limits, self.cancel, store)
+        time.sleep(_RETRY_PAUSE_S)
 
 
 def _fault(
@@ -235,31 +249,3 @@ def _may_pass(error: Exception) -> bool:
         isinstance(error, StageNotStarted | OSError)
         and number in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY)
     )
-
-
-def encrypt_payload(
-    payload: Payload,
-    suite: Suite,
-    backend: Backend,
-    secret: Secret,
-    salt: bytes,
-    limits: Limits,
-    cancel: CancelToken,
-    store: Sink | None = None,
-) -> Encrypted:
-    """Encrypt one payload under a given salt, and check the result as far as possible.
-
-    `store` takes each piece of ciphertext, header first; None discards it. Raises CryptoError.
-    """
-    with open_payload(payload) as source:
-        limit = limits.size(suite)
-        if limit is not None and source.size_bytes is not None and source.size_bytes > limit:
-            raise LegacySize(suite.name, source.size_bytes, limit)
-        deadline_s = limits.deadline(source.size_bytes)
-        done = backend.encrypt(Attempt(source, suite, secret, salt, limit, deadline_s, cancel, store))
-    expected = suite.ciphertext_bytes(done.size_bytes)
-    if done.ciphertext_bytes not in (None, expected):
-        raise WrongLength("the ciphertext", done.ciphertext_bytes or 0, expected)
-    if len(done.digest) != suite.digest_bytes:
-        raise WrongLength("the digest", len(done.digest), suite.digest_bytes)
-    return Encrypted(done.digest, done.size_bytes, expected, done.stages, source.status)

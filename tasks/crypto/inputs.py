@@ -10,22 +10,23 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 from tasks.cancel import CancelToken, wait_readable, wait_writable
 from tasks.crypto.chain import Sink, StageResult
 from tasks.crypto.errors import InputNotRead, SourceChanged, SourceSkipped, SourceUnreadable
 from tasks.crypto.secret import Secret
-from tasks.files import closed_after, write_all
+from tasks.files import PIECE_BYTES, closed_after, write_all
 from tasks.suites import Suite
 
 PayloadKind = Literal["random", "file", "stdin"]
 BackendName = Literal["openssl", "native"]
 
-_PIECE_BYTES = 1 << 20
+LINK = "symbolic link (not followed)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,9 @@ class Payload:
 
     `name` is a file's absolute path, as the bytes that the file system knows, or a label for the other kinds.
     `size_bytes` is what it had when it was planned; None for standard input. `skip` says why there is nothing to
-    encrypt (a FIFO, say), and `errno` why it cannot be read, when planning found that out. `known` is the digest (hex)
-    of kept ciphertext that may be of just this content.
+    encrypt (a FIFO, say), and `errno` why it cannot be read, when planning found that out. `known` is the end of an
+    entry (from its object on) that may be of just this content; `moved` says that it was another file's. `followed`
+    says that the name is a link that a user named.
     """
 
     kind: PayloadKind
@@ -43,7 +45,9 @@ class Payload:
     size_bytes: int | None
     skip: str | None = None
     errno: int | None = None
-    known: str | None = None
+    known: bytes | None = None
+    followed: bool = False
+    moved: bool = False
 
 
 class Input:
@@ -80,22 +84,27 @@ class Input:
             raise SourceUnreadable(self.errno)
         if self.status is None:
             return self.pumped_bytes
-        before, after = self.status, os.fstat(self.descriptor)
-        if after.st_size != before.st_size:
-            raise SourceChanged(f"{before.st_size} bytes became {after.st_size}")
-        if (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns):
-            raise SourceChanged("it was written to")
-        read = os.lseek(self.descriptor, 0, os.SEEK_CUR)
-        if read > before.st_size:
-            raise SourceChanged(f"{before.st_size} bytes became at least {read}")
-        if read != before.st_size:
-            raise InputNotRead(read - self.start, before.st_size - self.start)
+        need_unchanged(self.descriptor, self.status)
+        read, size = os.lseek(self.descriptor, 0, os.SEEK_CUR), self.status.st_size
+        if read > size:
+            raise SourceChanged(f"{size} bytes became at least {read}")
+        if read != size:
+            raise InputNotRead(read - self.start, size - self.start)
         return read - self.start
 
 
+def need_unchanged(descriptor: int, before: os.stat_result) -> None:
+    """Raises SourceChanged unless a file still has the size and times of before."""
+    after = os.fstat(descriptor)
+    if after.st_size != before.st_size:
+        raise SourceChanged(f"{before.st_size} bytes became {after.st_size}")
+    if (after.st_mtime_ns, after.st_ctime_ns) != (before.st_mtime_ns, before.st_ctime_ns):
+        raise SourceChanged("it was written to")
+
+
 @contextmanager
-def open_payload(payload: Payload) -> Iterator[Input]:
-    """The payload's input, open from its first byte; raises SourceUnreadable or SourceSkipped."""
+def open_payload(payload: Payload, open_file: Callable[[Payload], int]) -> Iterator[Input]:
+    """The payload's input, open from its first byte; raises SourceUnreadable, SourceSkipped or SourceReplaced."""
     if payload.kind == "stdin":
         status = os.fstat(0)
         regular = stat.S_ISREG(status.st_mode)
@@ -104,26 +113,16 @@ def open_payload(payload: Payload) -> Iterator[Input]:
         with memory_input(_random_pieces(payload.size_bytes or 0)) as source:
             yield source
     else:
-        descriptor, status = _open_file(payload)
-        with closed_after(descriptor):
-            yield Input(descriptor, status)
+        with closed_after(open_file(payload)) as descriptor:
+            yield Input(descriptor, regular_status(descriptor))
 
 
-def _open_file(payload: Payload) -> tuple[int, os.stat_result]:
-    if payload.skip is not None:
-        raise SourceSkipped(payload.skip)
-    if payload.errno is not None:
-        raise SourceUnreadable(payload.errno)
-    # O_NONBLOCK: the planned file may be a FIFO now, and opening one would wait for its writer.
-    try:
-        descriptor = os.open(payload.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise SourceUnreadable(error.errno or 0) from None
+def regular_status(descriptor: int) -> os.stat_result:
+    """The status of an open file; raises SourceSkipped unless it is a regular one."""
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
         raise SourceSkipped(file_type(status.st_mode))
-    return descriptor, status
+    return status
 
 
 @contextmanager
@@ -137,8 +136,8 @@ def memory_input(pieces: Iterable[bytes]) -> Iterator[Input]:
 
 
 def _random_pieces(size_bytes: int) -> Iterator[bytes]:
-    for start in range(0, size_bytes, _PIECE_BYTES):
-        yield os.urandom(min(_PIECE_BYTES, size_bytes - start))
+    for start in range(0, size_bytes, PIECE_BYTES):
+        yield os.urandom(min(PIECE_BYTES, size_bytes - start))
 
 
 def file_type(mode: int) -> str:
@@ -157,31 +156,46 @@ def file_type(mode: int) -> str:
     return "special file"
 
 
-@contextmanager
-def pumped(source: Input, limit_bytes: int | None) -> Iterator[int]:
+def pumped(source: Input, limit_bytes: int | None) -> AbstractContextManager[int]:
     """A descriptor for a child, which a thread feeds from an input that is a pipe, and counts.
 
     The count is what makes the ciphertext's length checkable. Past `limit_bytes` the pump stops early, one byte
     over, which the caller sees in `source.pumped_bytes`.
     """
-    read_end, write_end = os.pipe2(os.O_CLOEXEC)
     stop = CancelToken()
-    thread = threading.Thread(target=_pump, args=(source, write_end, stop, limit_bytes), name="stdin-pump")
+    return piped(partial(_pump, source, stop, limit_bytes), stop.cancel)
+
+
+@contextmanager
+def piped(feed: Callable[[int], None], stop: Callable[[], object] | None = None) -> Iterator[int]:
+    """The end to read of a pipe; a thread has `feed` write to the other end, which is closed afterwards.
+
+    `stop` ends a feed that waits for its own source, once nobody reads any more: a full pipe tells the feed first.
+    """
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+
+    def work() -> None:
+        with closed_after(write_end):
+            feed(write_end)
+
+    thread = threading.Thread(target=work, name="feeder")
     try:
         thread.start()
     except RuntimeError:
         os.close(read_end)
         os.close(write_end)
+        # The process may have no more threads; this payload fails, the others go on.
         raise SourceUnreadable(errno.EAGAIN) from None
     try:
         yield read_end
     finally:
         os.close(read_end)
-        stop.cancel()
+        if stop is not None:
+            stop()
         thread.join()
 
 
-def _pump(source: Input, write_end: int, stop: CancelToken, limit_bytes: int | None) -> None:
+def _pump(source: Input, stop: CancelToken, limit_bytes: int | None, write_end: int) -> None:
     # If the pump ends early, the child takes that for the proper end of its input. So the input counts as unreadable
     # until its end has been seen.
     source.errno = errno.EIO
@@ -200,8 +214,6 @@ def _pump(source: Input, write_end: int, stop: CancelToken, limit_bytes: int | N
         source.errno = None
     except SourceUnreadable as error:
         source.errno = error.errno
-    finally:
-        os.close(write_end)
 
 
 def _write_all(write_end: int, piece: bytes, stop: CancelToken) -> None:
@@ -216,7 +228,7 @@ class Attempt:
     """One attempt to encrypt a payload; the secret never leaves the process but through a pipe.
 
     A longer input than `limit_bytes` is refused with `LegacySize`. `store` takes each piece of ciphertext, header
-    first; None discards it.
+    first; None discards it. `any_salt` lets a program draw a salt itself, where that is faster.
     """
 
     source: Input
@@ -227,6 +239,7 @@ class Attempt:
     deadline_s: float
     cancel: CancelToken
     store: Sink | None = None
+    any_salt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,14 +247,15 @@ class Encrypted:
     """The result of a backend: the digest of the ciphertext with its header, and the lengths that it counted.
 
     `ciphertext_bytes` is None where it could not be counted (a kernel without I/O accounts). `stages` is empty where no
-    child process ran. `status` is that of a file when it was read, else None.
+    child process ran. `salt` is that of a backend's attempt only where a program drew it; of a payload it is None where
+    nothing was encrypted, since its content is unchanged.
     """
 
     digest: bytes
     size_bytes: int
     ciphertext_bytes: int | None
     stages: tuple[StageResult, ...] = ()
-    status: os.stat_result | None = None
+    salt: bytes | None = None
 
 
 class Backend(Protocol):

@@ -1,4 +1,8 @@
-"""The files at and below the paths that a user named, one by one, in a stable order and in bounded memory."""
+"""The files at and below the paths that a user named, one by one, in a stable order and in bounded memory.
+
+Below a source every folder is opened from the one above, and no link is followed: a folder that somebody swaps for a
+link in the middle of a walk leads nowhere.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,18 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from tasks.crypto.inputs import Payload, file_type
-from tasks.files import FolderIdentity, absolute
+from tasks.crypto.inputs import LINK, Payload, file_type
+from tasks.files import FolderIdentity, absolute, open_folder
 
-_LINK = "symbolic link (not followed)"
 # Tells whether to leave out a path below a source, which may be a folder.
 LeaveOut = Callable[[bytes, bytes, bool], bool]
+
+# Linux opens no longer path, and nothing reads such a file by its name.
+_LONGEST_PATH = 4095
+# Folders of one branch that are open at once: trees can be deeper than a process may have files.
+_OPEN_LEVELS = 64
 
 
 def missing_paths(paths: Iterable[str]) -> list[str]:
@@ -22,17 +31,19 @@ def missing_paths(paths: Iterable[str]) -> list[str]:
     return [path for path in paths if not os.path.lexists(path)]
 
 
-@dataclass(frozen=True, slots=True)
-class Walked:
+class Walked(NamedTuple):
     """A file, folder, link or other thing: `path` is absolute; without `status` it is unreadable, and `errno` tells.
 
-    `skip` says why nothing is kept of it.
+    `skip` says why nothing is kept of it. `target` is that of a link, which is not followed; `followed` says that the
+    path itself is a link that a user named.
     """
 
     path: bytes
     status: os.stat_result | None
     errno: int = 0
     skip: str | None = None
+    target: bytes = b""
+    followed: bool = False
 
     @property
     def is_folder(self) -> bool:
@@ -45,8 +56,8 @@ class Walked:
             return Payload("file", self.path, 0, skip=self.skip, errno=self.errno or None)
         what = file_type(self.status.st_mode)
         if what == "file":
-            return Payload("file", self.path, self.status.st_size)
-        return Payload("file", self.path, 0, skip=_LINK if what == "symbolic link" else what)
+            return Payload("file", self.path, self.status.st_size, followed=self.followed)
+        return Payload("file", self.path, 0, skip=LINK if what == "symbolic link" else what)
 
 
 def scan(paths: Sequence[str]) -> Iterator[Payload]:
@@ -67,53 +78,118 @@ def walk(
     """
     for source in sources:
         try:
-            found = Walked(source, os.stat(source))
+            status = os.stat(source)
         except FileNotFoundError:
             # The command has checked that there is something.
             yield Walked(source, None, skip="dangling symbolic link")
-            continue
         except OSError as error:
             yield Walked(source, None, error.errno or errno.EIO)
-            continue
-        yield from _visit(source, found, leave_out, vault)
-
-
-def _visit(source: bytes, first: Walked, leave_out: LeaveOut | None, vault: tuple[int, int] | None) -> Iterator[Walked]:
-    # A stack and not recursion: trees can be deeper than Python's own.
-    stack = [iter([first])]
-    while stack:
-        found = next(stack[-1], None)
-        if found is None:
-            stack.pop()
-        elif found.status is None or not found.is_folder:
-            yield found
-        elif (found.status.st_dev, found.status.st_ino) == vault:
-            yield Walked(found.path, found.status, skip="the vault itself")
         else:
-            # First the folder, even if it cannot be listed: its content follows.
-            yield found
-            try:
-                names = sorted(os.listdir(found.path))
-            except OSError as error:
-                yield Walked(found.path, None, error.errno or errno.EIO)
+            if stat.S_ISDIR(status.st_mode):
+                yield from _Tree(source, leave_out, vault).walk(status)
             else:
-                stack.append(_below(source, found.path, names, leave_out))
+                yield Walked(source, status, followed=os.path.islink(source))
 
 
-def _below(source: bytes, folder: bytes, names: list[bytes], leave_out: LeaveOut | None) -> Iterator[Walked]:
-    base = folder if folder.endswith(b"/") else folder + b"/"
-    for name in names:
-        path = base + name
+@dataclass(slots=True)
+class _Level:
+    """A folder whose content is being walked; its descriptor is -1 while it is closed."""
+
+    name: str
+    base: bytes
+    names: Iterator[bytes]
+    descriptor: int
+
+
+class _Tree:
+    """Walks all that is below one source."""
+
+    def __init__(self, source: bytes, leave_out: LeaveOut | None, vault: tuple[int, int] | None) -> None:
+        self._source = source
+        self._leave_out = leave_out
+        self._vault = vault
+        # A stack and not recursion: trees can be deeper than Python's own.
+        self._levels: list[_Level] = []
+        self._root = -1
+
+    def walk(self, status: os.stat_result) -> Iterator[Walked]:
+        """The source, a folder, and all that is below it."""
         try:
-            status = os.lstat(path)
-            found = Walked(path, status)
+            yield from self._enter("", Walked(self._source, status))
+            self._root = os.dup(self._levels[0].descriptor) if self._levels else -1
+            while self._levels:
+                level = self._levels[-1]
+                name = next(level.names, None)
+                if name is None:
+                    self._leave()
+                elif (found := self._look(level, name)) is not None:
+                    if found.is_folder:
+                        yield from self._enter(os.fsdecode(name), found)
+                    else:
+                        yield found
+        finally:
+            while self._levels:
+                self._leave()
+            if self._root >= 0:
+                os.close(self._root)
+
+    def _enter(self, name: str, found: Walked) -> Iterator[Walked]:
+        """A folder, and what is wrong if it cannot be listed; or its content comes next."""
+        assert found.status is not None  # noqa: S101 - a folder has one
+        if (found.status.st_dev, found.status.st_ino) == self._vault:
+            yield Walked(found.path, found.status, skip="the vault itself")
+            return
+        # First the folder, even if it cannot be listed: its content follows.
+        yield found
+        try:
+            if self._levels:
+                descriptor = open_folder(self._open(self._levels[-1]), name)
+            else:
+                descriptor = os.open(found.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                names = sorted(map(os.fsencode, os.listdir(descriptor)))
+            except OSError:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            yield Walked(found.path, None, error.errno or errno.EIO)
+            return
+        base = found.path if found.path.endswith(b"/") else found.path + b"/"
+        self._levels.append(_Level(name, base, iter(names), descriptor))
+        if len(self._levels) > _OPEN_LEVELS and (far := self._levels[-_OPEN_LEVELS - 1]).descriptor >= 0:
+            os.close(far.descriptor)
+            far.descriptor = -1
+
+    def _open(self, level: _Level) -> int:
+        """The descriptor of a level, which may have been closed on the way down."""
+        if level.descriptor < 0:
+            level.descriptor = open_folder(self._root, *(one.name for one in self._levels[1:]))
+        return level.descriptor
+
+    def _leave(self) -> None:
+        if (level := self._levels.pop()).descriptor >= 0:
+            os.close(level.descriptor)
+
+    def _look(self, level: _Level, name: bytes) -> Walked | None:
+        """A thing in a folder; None if it is left out, or is gone."""
+        path = level.base + name
+        if len(path) > _LONGEST_PATH:
+            return Walked(path, None, errno.ENAMETOOLONG)
+        target = b""
+        try:
+            folder = self._open(level)
+            status = os.lstat(name, dir_fd=folder)
+            if stat.S_ISLNK(status.st_mode):
+                target = os.readlink(name, dir_fd=folder)
+            found = Walked(path, status, target=target)
         except FileNotFoundError:
             # Removed since the folder was listed: then it is not below the source any more.
-            continue
+            return None
         except OSError as error:
             found = Walked(path, None, error.errno or errno.EIO)
-        if leave_out is None or not leave_out(source, path, found.is_folder):
-            yield found
+        if self._leave_out is not None and self._leave_out(self._source, path, found.is_folder):
+            return None
+        return found
 
 
 def source_folders(paths: Sequence[str]) -> tuple[FolderIdentity, ...]:

@@ -1,60 +1,71 @@
-"""Adding to a vault: the plan of a run, its objects batch by batch, and at last its snapshot."""
+"""Adding to a vault: the plan of a run, its objects batch by batch, partial snapshots, and at last its snapshot."""
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 
 from tasks.cancel import CancelToken
-from tasks.crypto.chain import Sink
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
-from tasks.crypto.inputs import Encrypted, Payload
+from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import walk
 from tasks.crypto.secret import KeySource
-from tasks.files import closed_after, open_new, open_regular, sync_folder
-from tasks.suites import HEADER_BYTES, SALT_BYTES
-from tasks.vault.draft import Draft, DraftResult
-from tasks.vault.entries import FileFacts, Header, Totals
+from tasks.files import closed_after, new_file, open_folder
+from tasks.vault.content import ContentWriter
+from tasks.vault.draft import Draft
 from tasks.vault.errors import VaultError, on_disk
-from tasks.vault.format import LONGEST_LINE, SNAPSHOTS, TEMPORARY, encode_line, encode_path, object_path
-from tasks.vault.locks import numbering, writing
-from tasks.vault.lookup import newest_snapshot, peek, snapshot_names, unbelievable
-from tasks.vault.objects import ObjectBatch, digest_of
-from tasks.vault.snapshots import LONGEST_HEADER, OpenSnapshot, Snapshot, SnapshotWriter, open_snapshot
+from tasks.vault.excludes import Excludes
+from tasks.vault.format import LONGEST_LINE, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
+from tasks.vault.header import Header, Totals
+from tasks.vault.index import index_shared, shared_index
+from tasks.vault.locks import numbering, running, writing
+from tasks.vault.lookup import abandoned_parts, find_before, newest_snapshot
+from tasks.vault.objects import ObjectBatch
+from tasks.vault.packs import PackWriter
+from tasks.vault.snapshots import LONGEST_HEADER, Authentic, OpenSnapshot, Snapshot, open_snapshot, write_snapshot
 from tasks.vault.vault import Vault
-from tasks.vault.walk import Changes, Excludes
+from tasks.vault.walk import Changes, SourceSelection
 
-_PIECE_BYTES = 1 << 20
+# Each is open while a run compares with them. Objects of those beyond are found by their salts.
+_MOST_PARTS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class SourceSelection:
-    """The choice of files for a snapshot: `sources` as `sources_of` gives them; `rehash` also reads unchanged files.
+class PartialInterval:
+    """A run makes a partial snapshot after so many seconds, or so many bytes of files read, whichever comes first."""
 
-    Files whose object is among the `distrusted` ones (64 hex digits) are encrypted again.
-    """
-
-    sources: tuple[bytes, ...]
-    excludes: tuple[str, ...] = ()
-    rehash: bool = False
-    distrusted: frozenset[str] = frozenset()
+    seconds: float = 300.0
+    size_bytes: int = 2 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class AdditionPlan:
-    """The result of a walk. `damaged` are newer snapshots of the same sources that cannot be believed."""
+    """The result of a walk. `newest` is the newest good snapshot, and `previous` the newest one of the same sources.
+
+    `damaged` are newer ones that cannot be believed.
+
+    `taken_over` are partial snapshots of runs that did not come to their end, `rebuilt` packs whose sidecar was missing
+    or wrong, and is written again. `unmatched` are patterns that fit nothing.
+    """
 
     unchanged: int
     unchanged_bytes: int
     to_do: int
     to_do_bytes: int
     skipped: int
+    newest: Authentic | None
     previous: str | None
     damaged: tuple[str, ...]
+    taken_over: tuple[str, ...] = ()
+    rebuilt: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +80,42 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class AddedBatch:
-    """The results of a batch whose objects are in the vault: for the record, and for the snapshot, by ordinal."""
+    """The results of a batch whose objects are in the vault: for the record, and a line of the snapshot for each file.
 
+    `packs` are the names of new packs with their lengths, `pack_of` has the pack (its 32 bytes) of each digest that is
+    in one. `proven` are distrusted objects, with their lengths, that were found to be whole.
+    """
+
+    first: int
     encryptions: tuple[Encryption, ...]
-    results: tuple[tuple[int, DraftResult], ...]
+    lines: bytes
+    stored_bytes: int
+    packs: tuple[tuple[str, int], ...]
+    pack_of: dict[bytes, bytes]
+    proven: tuple[tuple[str, int], ...]
 
 
-def add_batch(vault: Vault, batch: Batch, key: KeySource, limits: Limits, cancel: CancelToken) -> AddedBatch:
+def add_batch(
+    vault: Vault, batch: Batch, selection: SourceSelection, key: KeySource, limits: Limits, cancel: CancelToken
+) -> AddedBatch:
     """Encrypt a batch; the objects of good payloads are durably in the vault when this returns, and no other ones.
 
     The job that plans the batch holds the `writing` lock. Raises VaultUnwritable or SourceReplaced.
     """
-    with ObjectBatch(vault.root) as objects:
-        keeper = ObjectKeeper(vault, objects)
-        encryptions = encrypt_batch(batch, key, limits, cancel, keeper)
+    index = shared_index(vault)
+    with index.kept_open(), PackWriter(vault) as packs, ObjectBatch(vault.root) as objects:
+        writer = ContentWriter(vault, selection, index, packs, objects)
+        encryptions = encrypt_batch(batch, key, limits, cancel, writer.attempt_on)
         objects.commit()
-    return AddedBatch(encryptions, tuple(keeper.results))
+        packs.commit()
+    first = batch.payloads[0][0] if batch.payloads else 0
+    lines = b"".join(writer.lines.pop(payload.name, b"\n") for _, payload in batch.payloads)
+    new = tuple((name, length) for name, length, _ in packs.packs)
+    pack_of = {digest: bytes.fromhex(one.pack) for digest in writer.found for one in index.find(digest)[:1]}
+    packed = iter(writer.packed)
+    for name, _, members in packs.packs:
+        pack_of |= dict.fromkeys(islice(packed, members), bytes.fromhex(name))
+    return AddedBatch(first, encryptions, lines, writer.stored_bytes, new, pack_of, tuple(writer.proven.items()))
 
 
 @contextmanager
@@ -96,12 +127,16 @@ def adding(vault: Vault, selection: SourceSelection, cancel: CancelToken) -> Ite
     began = datetime.now(UTC)
     _need_short(vault, selection)
     with ExitStack() as stack:
+        stack.enter_context(index_shared(vault))
         stack.enter_context(writing(vault.root, cancel))
+        run = secrets.token_hex(8)
+        stack.enter_context(running(vault.root, run))
         draft = Draft(vault.root)
         stack.callback(draft.close)
-        found = compare(vault, selection, draft.add_line, draft.add_to_do)
+        rebuilt = tuple(shared_index(vault, fix=True).rebuilt)
+        found = replace(compare(vault, selection, draft.add_line, draft.add_to_do), rebuilt=rebuilt)
         draft.end()
-        yield Addition(vault, selection, began, found, draft)
+        yield Addition(vault, selection, run, began, found, draft)
 
 
 def _forget(_one: object) -> None:
@@ -113,133 +148,135 @@ def compare(
     selection: SourceSelection,
     line: Callable[[bytes], None] = _forget,
     to_do: Callable[[Payload], None] = _forget,
+    *,
+    note: bool = False,
 ) -> AdditionPlan:
-    """Hand over each entry that is done, and each file that is to be read, in order; without a vault all are."""
+    """Hand over each entry that is done, and each file that is to be read, in order; without a vault all are.
+
+    With `note` the plan says which patterns matched nothing.
+    """
+    excludes = Excludes(selection.excludes, selection.sources, note=note)
     with ExitStack() as stack:
-        previous: OpenSnapshot | None = None
+        newest: Authentic | None = None
+        alike: OpenSnapshot | None = None
         damaged: tuple[str, ...] = ()
+        parts: list[OpenSnapshot] = []
         itself: tuple[int, int] | None = None
         if vault is not None:
-            previous, damaged = _previous(vault, selection.sources, stack)
+            newest, alike, damaged = find_before(vault, selection.sources, stack)
+            for name in abandoned_parts(vault, selection.sources)[-_MOST_PARTS:]:
+                with suppress(VaultError):
+                    parts.append(stack.enter_context(open_snapshot(vault, name)))
             root = os.stat(vault.root)
             itself = root.st_dev, root.st_ino
-        changes = Changes(vault.root if vault else "", previous, selection.rehash, selection.distrusted)
-        for one in changes.of(walk(selection.sources, Excludes(selection.excludes).match, itself)):
+        changes = Changes(vault, [*parts, alike] if alike else parts, selection)
+        for one in changes.of(walk(selection.sources, excludes.match if selection.excludes else None, itself)):
             if isinstance(one, Payload):
                 to_do(one)
             else:
                 line(one)
     counts = changes.unchanged, changes.unchanged_bytes, changes.to_do, changes.to_do_bytes, changes.skipped
-    return AdditionPlan(*counts, previous.snapshot.name if previous else None, damaged)
+    previous, taken_over = alike.header.name if alike else None, tuple(part.header.name for part in parts)
+    return AdditionPlan(*counts, newest, previous, damaged, taken_over, unmatched=excludes.unmatched)
 
 
 class Addition:
     """A run's work on a vault, under its lock: the files to read, and at the end the snapshot."""
 
     def __init__(
-        self, vault: Vault, selection: SourceSelection, began: datetime, found: AdditionPlan, draft: Draft
+        self, vault: Vault, selection: SourceSelection, run: str, began: datetime, found: AdditionPlan, draft: Draft
     ) -> None:
         self.vault = vault
+        self.selection = selection
         self.found = found
-        self._selection = selection
+        self._run = run
         self._began = began
         self._draft = draft
+        self._done = Counter[str]()
+        self._in_parts = Counter[str]()
+        self._parts = 0
+        self._part_s = time.monotonic()
 
     def to_do(self) -> Iterator[Payload]:
         """The files to read; their place in this order is their ordinal."""
         return self._draft.to_do()
 
-    def put(self, batch: AddedBatch) -> None:
-        """Enter the objects of a batch into the snapshot; may be called from any thread; raises VaultUnwritable."""
-        self._draft.set(batch.results)
+    def put(self, batch: AddedBatch, interval: PartialInterval | None = None) -> None:
+        """Enter the objects of a batch into the snapshot; raises VaultUnwritable.
+
+        If an interval is over, a partial snapshot of the files that none has yet is in the vault afterwards.
+        """
+        self._draft.put(batch.first, batch.lines)
+        self._done += _sums(batch)
+        if interval is not None and (
+            time.monotonic() - self._part_s >= interval.seconds
+            or self._done["size_bytes"] - self._in_parts["size_bytes"] >= interval.size_bytes
+        ):
+            self._add_partial()
 
     def add_snapshot(self, least_sequence: int, cancel: CancelToken) -> Added:
         """Write the snapshot, all of whose objects are on disk by now; raises VaultError.
 
-        Its number is at least `least_sequence`, so that it is higher than every number on record.
+        Its number is at least `least_sequence`, so that it is higher than every number on record. The partial snapshots
+        of the same sources are removed then, except those of a run that is alive.
         """
+        done, found = self._done, self.found
+        read = done["ok"] + done["unchanged"]
+        size_bytes = found.unchanged_bytes + done["size_bytes"]
+        totals = Totals(self._draft.entries + read, found.unchanged + read, size_bytes)
         with numbering(self.vault.root, cancel):
             newest = newest_snapshot(self.vault)
             sequence = max(least_sequence, newest.header.sequence + 1 if newest else 1)
-            header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self._selection.sources)
-            part = f"{self.vault.root}/{TEMPORARY}/{header.id}"
-            try:
-                with on_disk(self.vault.root):
-                    added = self._write(part, header)
-                    os.rename(part, f"{self.vault.root}/{SNAPSHOTS}/{header.name}")
-                    sync_folder(f"{self.vault.root}/{SNAPSHOTS}")
-            finally:
-                with suppress(OSError):
-                    os.unlink(part)
-        return added
+            header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self.selection.sources)
+            mac = self._write(header, self._draft.pieces(), totals, SNAPSHOTS)
+        self._remove_partials()
+        return Added(Snapshot(header, mac, totals), done["ok"], done["unchanged"], done["stored_bytes"])
 
-    def _write(self, part: str, header: Header) -> Added:
-        with closed_after(open_new(part)) as descriptor:
-            written = SnapshotWriter(descriptor, self.vault)
-            written.put(encode_line(header.values()))
-            entries = new = same = stored_bytes = size_bytes = 0
-            for line, result in self._draft.entry_lines():
-                written.put(line)
-                entries += 1
-                if result is not None:
-                    size_bytes += result.facts.size_bytes
-                    same += result.same
-                    new += not result.same
-                    stored_bytes += 0 if result.same else result.facts.size_bytes + HEADER_BYTES
-            found = self.found
-            totals = Totals(entries, found.unchanged + same + new, found.unchanged_bytes + size_bytes)
-            written.put(encode_line(totals.values()))
-            mac = written.end()
+    def _add_partial(self) -> None:
+        self._part_s = time.monotonic()
+        new, self._in_parts = self._done - self._in_parts, self._done.copy()
+        if not (files := new["ok"] + new["unchanged"]):
+            return
+        self._parts += 1
+        header = Header(self.vault.id, self._run, self._began, 0, self.selection.sources, self._parts)
+        self._write(header, self._draft.new_pieces(), Totals(files, files, new["size_bytes"]), PARTIALS)
+
+    def _write(self, header: Header, pieces: Iterator[bytes], totals: Totals, folder: str) -> str:
+        """Write a snapshot or a partial one, and put it on disk; its MAC. Raises VaultError."""
+        root = self.vault.root
+        with (
+            on_disk(root),
+            closed_after(open_folder(root, TEMPORARY, make=True)) as temporary,
+            closed_after(open_folder(root, folder, make=True)) as target,
+            new_file(temporary) as (part, descriptor),
+        ):
+            mac = write_snapshot(descriptor, self.vault, header, pieces, totals)
             os.fsync(descriptor)
-        return Added(Snapshot(header, totals, mac), new, same, stored_bytes)
+            os.rename(part, header.name, src_dir_fd=temporary, dst_dir_fd=target)
+            os.fsync(target)
+        return mac
+
+    def _remove_partials(self) -> None:
+        names = [
+            *abandoned_parts(self.vault, self.selection.sources),
+            *(f"{self._run}-{part:04d}" for part in range(1, self._parts + 1)),
+        ]
+        if names:
+            with on_disk(self.vault.root), closed_after(open_folder(self.vault.root, PARTIALS)) as folder:
+                for name in names:
+                    with suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=folder)
+                os.fsync(folder)
+
+
+def _sums(batch: AddedBatch) -> Counter[str]:
+    """Files by status, and bytes, of the files of a batch that come into the snapshot."""
+    kept = [one for one in batch.encryptions if one.status in ("ok", "unchanged")]
+    sums = Counter[str](one.status for one in kept)
+    return sums + Counter(size_bytes=sum(one.size_bytes or 0 for one in kept), stored_bytes=batch.stored_bytes)
 
 
 def _need_short(vault: Vault, selection: SourceSelection) -> None:
     """Refuse sources that do not fit into a first line, before anything is read."""
     if len(encode_line({"sources": [encode_path(path) for path in selection.sources]})) > LONGEST_HEADER - LONGEST_LINE:
         raise VaultError(vault.root, "so many sources do not fit into a snapshot; name a folder above them")
-
-
-def _previous(vault: Vault, sources: Sequence[bytes], stack: ExitStack) -> tuple[OpenSnapshot | None, tuple[str, ...]]:
-    """The newest good snapshot of the sources, and damaged snapshots that may be newer."""
-    headers = {name: peek(vault.root, name) for name in snapshot_names(vault.root)}
-    newest_first = sorted(headers, key=lambda name: (headers[name].sequence, name), reverse=True)
-    for name in newest_first:
-        if headers[name].sources == tuple(sources):
-            with suppress(VaultError):
-                return stack.enter_context(open_snapshot(vault, name)), tuple(unbelievable(vault, name))
-    # There is no good one; a damaged snapshot as new as the newest of other sources may have been one.
-    return None, tuple(unbelievable(vault, newest_first[0])) if newest_first else ()
-
-
-class ObjectKeeper:
-    """Keeps the objects of one batch, and the results of its files."""
-
-    def __init__(self, vault: Vault, objects: ObjectBatch) -> None:
-        self._vault = vault
-        self._objects = objects
-        self.results: list[tuple[int, DraftResult]] = []
-
-    def salt_of(self, known: str) -> bytes | None:
-        """The salt of an object; None if the object is missing or damaged, and so must not be taken over."""
-        try:
-            descriptor, length = open_regular(object_path(self._vault.root, known))
-            with closed_after(descriptor):
-                whole = digest_of(descriptor, length, bytearray(_PIECE_BYTES)) == known
-                return os.pread(descriptor, SALT_BYTES, HEADER_BYTES - SALT_BYTES) if whole else None
-        except OSError:
-            return None
-
-    def same(self, number: int, known: str, done: Encrypted) -> None:
-        """See `Keeper`; the snapshot names the old object."""
-        assert done.status is not None  # noqa: S101 - a file has one
-        self.results.append((number, DraftResult(known, FileFacts.of(done.status), same=True)))
-
-    def store(self, number: int, encrypt: Callable[[Sink], Encrypted]) -> Encrypted:
-        """Have a file encrypted into a new object; raises VaultUnwritable or CryptoError."""
-        with self._objects.new() as made:
-            done = encrypt(made.write)
-        assert done.status is not None  # noqa: S101 - a file has one
-        self._objects.keep(made, done.digest.hex())
-        self.results.append((number, DraftResult(done.digest.hex(), FileFacts.of(done.status))))
-        return done

@@ -1,154 +1,185 @@
-"""The draft of a snapshot: the entries that a walk found, and a place for the object of each file to encrypt.
+"""The draft of a snapshot: the entries that a walk found, and a place for the line of each file to encrypt.
 
-Both are files without a name in `tmp/`: a million entries take no memory, batches may end in any order, and nobody else
-can open what is to be authenticated at the end.
+It is kept in files of `tmp/` without a name: a million entries take no memory, batches may end in any order, and nobody
+else can open the content that is to be authenticated at the end.
 """
 
 from __future__ import annotations
 
-import errno
-import json
 import os
-import struct
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from itertools import repeat
-from typing import IO
 
 from tasks.crypto.inputs import Payload
-from tasks.vault.entries import FileFacts, begin_file, end_file, path_field
-from tasks.vault.errors import VaultUnwritable, on_disk
-from tasks.vault.format import LONGEST_LINE, TEMPORARY, encode_json, split_lines
+from tasks.files import closed_after, open_folder, open_new, write_all
+from tasks.vault.errors import on_disk
+from tasks.vault.format import LONGEST_LINE, TEMPORARY, split_lines
 
-# Before the line of a file that has no object yet: then come its path, as it will stand in the entry, a tab (which is
-# in no JSON text), and its other facts.
-_OPEN = b"?"
-# Status, digest, mode, mtime and ctime (seconds, nanoseconds), inode, size.
-_RESULT = struct.Struct("<B32sIqIqIQQ")
-_SECOND_NS = 10**9
-_NOTHING, _NEW, _SAME = range(3)
+# Stands for a file whose line a batch will give.
+_OPEN = b"?\n"
 _PIECE_BYTES = 256 << 10
+# A piece may be of open lines alone, and its results a hundred times as long.
+_LINES_AT_ONCE = 1000
+_TO_DO_FIELDS = 6
 
 
-@dataclass(frozen=True, slots=True)
-class DraftResult:
-    """The object of a file, and the facts of the file as it was read; `same` if the object is an old one."""
+class _Scratch:
+    """A file without a name, to which is added at the end; raises VaultUnwritable."""
 
-    object: str
-    facts: FileFacts
-    same: bool = False
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self.size_bytes = 0
+        part = secrets.token_hex(8)
+        with on_disk(root), closed_after(open_folder(root, TEMPORARY)) as folder:
+            self._descriptor = open_new(part, folder)
+            os.unlink(part, dir_fd=folder)
+
+    def add(self, data: bytes) -> None:
+        """Add to the end; the bytes can be read after the next `flush`."""
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > _PIECE_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the bytes that are held back."""
+        with on_disk(self._root):
+            write_all(self._descriptor, b"".join(self._held))
+        self.size_bytes += self._held_bytes
+        self._held_bytes = 0
+        self._held.clear()
+
+    def pieces(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The bytes of a stretch."""
+        end = self.size_bytes if end is None else end
+        while begin < end:
+            with on_disk(self._root):
+                piece = os.pread(self._descriptor, min(_PIECE_BYTES, end - begin), begin)
+            begin += len(piece)
+            yield piece
+
+    def close(self) -> None:
+        with suppress(OSError):
+            os.close(self._descriptor)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Stretch:
+    """The place of the lines of a batch, one for each of its payloads, from an ordinal on."""
+
+    first: int
+    count: int
+    begin: int
+    end: int
 
 
 class Draft:
-    """A draft is written once, then read as often as needed, while results come in from any thread."""
+    """A draft is written once, then read as often as needed, while batches are put from one thread."""
 
     def __init__(self, root: str) -> None:
         """Raises VaultUnwritable."""
-        self._root = root
-        self._files: list[IO[bytes]] = []
-        try:
-            for _ in range(2):
-                # Open until `close`.
-                self._files.append(tempfile.TemporaryFile(dir=f"{root}/{TEMPORARY}"))  # noqa: SIM115
-        except OSError as error:
-            self.close()
-            raise VaultUnwritable(root, error.errno or 0) from None
-        self._lines, self._results = self._files
+        self.entries = 0
+        """The number of entries that are done without a batch."""
+        with ExitStack() as stack:
+            self._lines, self._to_do, self._results = (stack.enter_context(closing(_Scratch(root))) for _ in range(3))
+            self._files = stack.pop_all()
+        self._stretches: list[_Stretch] = []
+        self._in_parts = 0
 
     def add_line(self, line: bytes) -> None:
         """Add an entry that is done; raises VaultUnwritable."""
-        try:
-            self._lines.write(line)
-        except OSError as error:
-            raise VaultUnwritable(self._root, error.errno or 0) from None
+        self.entries += 1
+        self._lines.add(line)
 
     def add_to_do(self, payload: Payload) -> None:
-        """Add a file that is to be encrypted; its number is its place in the order of these calls."""
-        values = encode_json([payload.size_bytes, payload.skip, payload.errno, payload.known])
-        self.add_line(b"%b%b\t%b\n" % (_OPEN, path_field(payload.name), values))
+        """Add a file that is to be encrypted; its ordinal is its place in the order of these calls."""
+        self._lines.add(_OPEN)
+        # NUL is in no path, nor in a line.
+        self._to_do.add(
+            b"%b\0%d\0%b\0%b\0%d\0%d\0"
+            % (
+                payload.name,
+                payload.size_bytes or 0,
+                payload.known or b"",
+                (payload.skip or "").encode(),
+                payload.errno or 0,
+                payload.followed + 2 * payload.moved,
+            )
+        )
 
     def end(self) -> None:
         """Write down all entries, before the first one is read; raises VaultUnwritable."""
-        with on_disk(self._root):
-            self._lines.flush()
+        self._lines.flush()
+        self._to_do.flush()
 
     def to_do(self) -> Iterator[Payload]:
         """The files to encrypt, in their order."""
-        for line in self._all():
-            if line.startswith(_OPEN):
-                path, _, values = line[len(_OPEN) :].partition(b"\t")
-                yield Payload("file", _name(json.loads(path)), *json.loads(values))
+        fields = iter(_split(self._to_do.pieces()))
+        for name, size, known, skip, errno, flags in zip(*repeat(fields, _TO_DO_FIELDS), strict=True):
+            faults = skip.decode() or None, int(errno) or None
+            yield Payload("file", name, int(size), *faults, known or None, flags in b"13", flags in b"23")
 
-    def set(self, results: Sequence[tuple[int, DraftResult]]) -> None:
-        """Enter the results of one batch by ordinal, ascending; no other batch has an ordinal in between.
+    def put(self, first: int, lines: bytes) -> None:
+        """Enter a line for each payload of a batch, whose ordinals are in a row; raises VaultUnwritable.
 
-        A file without a result is left out of the snapshot.
+        An empty line leaves the file out of the snapshot.
         """
-        if not results:
-            return
-        first = results[0][0]
-        records = bytearray(_RESULT.size * (results[-1][0] - first + 1))
-        for number, result in results:
-            facts = result.facts
-            _RESULT.pack_into(
-                records,
-                _RESULT.size * (number - first),
-                _SAME if result.same else _NEW,
-                bytes.fromhex(result.object),
-                facts.mode,
-                *divmod(facts.mtime_ns, _SECOND_NS),
-                *divmod(facts.ctime_ns, _SECOND_NS),
-                facts.inode,
-                facts.size_bytes,
-            )
-        with on_disk(self._root):
-            written = os.pwrite(self._results.fileno(), records, _RESULT.size * first)
-        # A partial write, on a disk that is just full, would be taken for fewer results.
-        if written < len(records):
-            raise VaultUnwritable(self._root, errno.ENOSPC)
+        begin = self._results.size_bytes
+        self._results.add(lines)
+        self._results.flush()
+        self._stretches.append(_Stretch(first, lines.count(b"\n"), begin, self._results.size_bytes))
 
-    def entry_lines(self) -> Iterator[tuple[bytes, DraftResult | None]]:
-        """The lines of the snapshot, once all results are in; each encrypted file with its result."""
-        results = self._all_results()
-        for line in self._all():
-            if not line.startswith(_OPEN):
-                yield line, None
-            elif (result := next(results)) is not None:
-                path = line[len(_OPEN) : line.index(b"\t")]
-                yield begin_file(path, result.facts) + end_file(result.object), result
+    def pieces(self) -> Iterator[bytes]:
+        """The lines of the snapshot, many at a time, once all batches are put."""
+        results = self._result_lines()
+        for piece in _whole_lines(self._lines.pieces()):
+            if _OPEN not in piece:
+                yield piece
+                continue
+            lines = piece.split(b"\n")[:-1]
+            for at in range(0, len(lines), _LINES_AT_ONCE):
+                some = lines[at : at + _LINES_AT_ONCE]
+                yield b"".join(next(results) if line == b"?" else line + b"\n" for line in some)
+
+    def new_pieces(self) -> Iterator[bytes]:
+        """The lines of the batches that were put since this was called before, in the order of a snapshot."""
+        new = sorted(self._stretches[self._in_parts :])
+        self._in_parts = len(self._stretches)
+        for stretch in new:
+            for piece in _whole_lines(self._results.pieces(stretch.begin, stretch.end)):
+                yield b"".join(line + b"\n" for line in piece.split(b"\n") if line)
 
     def close(self) -> None:
-        """Remove both files."""
-        for file in self._files:
-            # On a full disk `close` tries once more to write its buffer, which is not needed any more.
-            with suppress(OSError):
-                file.close()
+        """Remove the files."""
+        self._files.close()
 
-    def _all(self) -> Iterator[bytes]:
-        return split_lines(_pieces(self._lines, _PIECE_BYTES), LONGEST_LINE)
-
-    def _all_results(self) -> Iterator[DraftResult | None]:
-        """The results by ordinal, then None without end."""
-        for piece in _pieces(self._results, _PIECE_BYTES // _RESULT.size * _RESULT.size):
-            for status, digest, mode, mtime_s, mtime_ns, ctime_s, ctime_ns, inode, size in _RESULT.iter_unpack(piece):
-                if status == _NOTHING:
-                    yield None
-                else:
-                    times_ns = mtime_s * _SECOND_NS + mtime_ns, ctime_s * _SECOND_NS + ctime_ns
-                    yield DraftResult(digest.hex(), FileFacts(mode, *times_ns, inode, size), status == _SAME)
-        yield from repeat(None)
+    def _result_lines(self) -> Iterator[bytes]:
+        """The line of each ordinal, empty if there is none, without end."""
+        at = 0
+        for stretch in sorted(self._stretches):
+            yield from repeat(b"", stretch.first - at)
+            for line in split_lines(self._results.pieces(stretch.begin, stretch.end), LONGEST_LINE):
+                yield b"" if line == b"\n" else line
+            at = stretch.first + stretch.count
+        yield from repeat(b"")
 
 
-def _pieces(file: IO[bytes], length: int) -> Iterator[bytes]:
-    """The whole content of a file, whatever its position is."""
-    offset = 0
-    while piece := os.pread(file.fileno(), length, offset):
-        offset += len(piece)
-        yield piece
+def _whole_lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes, cut at the ends of lines."""
+    rest = b""
+    for piece in pieces:
+        lines, newline, rest = (rest + piece).rpartition(b"\n")
+        yield lines + newline
 
 
-def _name(path: str | dict[str, str]) -> bytes:
-    """An absolute path from its `path_field`; the field of `/`, which no entry can have, is empty."""
-    return b"/" + (path.encode() if isinstance(path, str) else bytes.fromhex(path["hex"]))
+def _split(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The fields that end in NULs."""
+    rest = b""
+    for piece in pieces:
+        *fields, rest = (rest + piece).split(b"\0")
+        yield from fields

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from tasks.crypto.errors import CryptoError
 
@@ -23,7 +23,7 @@ class VaultError(CryptoError):
 
 
 class NoVault(VaultError):
-    """No vault is at that path, and none can be made there."""
+    """No vault is at that path, or none can be made there."""
 
 
 class VaultBusy(VaultError):
@@ -34,8 +34,8 @@ class WrongKey(VaultError):
     """The vault was made with another key file."""
 
 
-class NewerFormat(VaultError):
-    """`vault.json` names a format that this program does not know yet."""
+class OtherFormat(VaultError):
+    """`vault.json` names a format that this program does not know."""
 
 
 class VaultChanged(VaultError):
@@ -88,21 +88,19 @@ class ScratchFull(CryptoError):
     reason: str
 
 
-VerdictKind = Literal["vault", "snapshot", "object", "file"]
-VerdictStatus = Literal[
-    "ok", "changed", "missing", "foreign", "unreadable", "invalid", "rolled-back", "not-written", "leftover", "removed"
-]
-
-# All other statuses are faults.
-GOOD: frozenset[VerdictStatus] = frozenset(("ok", "leftover", "removed"))
+VerdictKind = Literal["vault", "snapshot", "pack", "object", "file"]
+_Good = Literal["ok", "stored", "rebuilt", "leftover", "removed"]
+_Fault = Literal["changed", "missing", "foreign", "unreadable", "invalid", "rolled-back", "not-written"]
+VerdictStatus = Literal[_Good, _Fault]
+GOOD: frozenset[VerdictStatus] = frozenset(get_args(_Good))
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The verdict on a vault, a snapshot, an object or a file.
+    """The verdict on a vault, a snapshot, a pack, an object or a file.
 
-    `name` is a vault's id, a snapshot's name, an object's 64 hex digits, or the path of a file, relative to the vault
-    or, in a restore, to the target. `path` is the absolute path of a file that an object was made of.
+    `name` is a vault's id, a snapshot's name, the 64 hex digits of a pack or object, or the path of a file, relative to
+    the vault or, in a restore, to the target. `path` is the absolute path of a file that an object was made of.
     """
 
     kind: VerdictKind
@@ -142,10 +140,15 @@ def collect(coming: Iterable[Verdict]) -> Verdicts:
 
 
 def judged(
-    kind: VerdictKind, name: str, status: VerdictStatus, error: str | None = None, path: bytes | None = None
+    kind: VerdictKind,
+    name: str,
+    status: VerdictStatus,
+    error: str | None = None,
+    path: bytes | None = None,
+    size_bytes: int | None = None,
 ) -> Verdict:
     """A verdict that took no time to speak of."""
-    return Verdict(kind, name, status, path=path, error=error, checked_at_ns=time.time_ns())
+    return Verdict(kind, name, status, size_bytes, path, error, checked_at_ns=time.time_ns())
 
 
 def status_of(error: VaultError) -> VerdictStatus:

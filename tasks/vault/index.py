@@ -1,125 +1,237 @@
-"""The objects that a vault has, and those that its snapshots name: sets of any size, in a temporary SQLite database."""
+"""The index of a vault: the place of each object, in a temporary SQLite database.
+
+It is loaded from the sidecars of all packs. A sidecar has no MAC, so a place is a hint: the bytes there decide.
+"""
 
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
+import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
-from typing import Self
+from typing import Any, NamedTuple, Self
 
-from tasks.suites import HEADER_BYTES
-from tasks.vault.errors import NoSuchSnapshot, ScratchFull, VaultError
-from tasks.vault.format import object_path
-from tasks.vault.lookup import snapshot_names
-from tasks.vault.objects import object_names
-from tasks.vault.snapshots import OpenSnapshot, Snapshot, open_snapshot
+from tasks.vault.errors import ScratchFull, VaultChanged, VaultError
+from tasks.vault.format import OBJECTS, PACKED_BYTES, PACKS
+from tasks.vault.packs import BLOCK, RECORD, open_stored, opened_stored, read_sidecar, scan_pack, stored, write_sidecar
 from tasks.vault.vault import Vault
 
+# Rows go to SQLite so many at a time.
 _AT_ONCE = 10_000
-_NAMED, _THERE = 1, 2
-# Decoding every entry takes ten times as long, and all that counts here is that it names an object.
-_OBJECT = re.compile(rb'"size":(\d+),"object":"([0-9a-f]{64})"\}\n\Z')
-# Snapshots of the same tree name mostly the same objects; to remember so many takes 30 MB.
-_REMEMBERED = 200_000
+# A vault has hundreds of packs, and a process may have 256 descriptors.
+_OPEN_PACKS = 64
+# Neighbours are read together; what a forged sidecar asks for beyond this is refused.
+_LONGEST_READ = 4 * PACKED_BYTES
+_PIECE_BYTES = 1 << 20
+# A large object is a member of pack -1. What a forged sidecar names beyond the longest member is left out. Sidecars are
+# sorted, so that each fills the tree from left to right.
+_MEMBERS = f"""CREATE TABLE member (digest BLOB, pack INTEGER, block INTEGER, length INTEGER,
+    PRIMARY KEY (digest, pack, block), CHECK (pack < 0 OR length <= {PACKED_BYTES})) WITHOUT ROWID"""
+FIND = "SELECT pack, block, length FROM member WHERE digest = ? AND pack >= 0"
+_HAS = "SELECT 1 FROM member WHERE digest = ? AND length = ? LIMIT 1"
+
+
+class Location(NamedTuple):
+    """A stretch of a pack: the body of a member, or several members that lie side by side."""
+
+    pack: str
+    offset: int
+    length: int
+
+
+class _Open:
+    """An open file, closed with the last user: a thread may still read when the index lets go of it."""
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
 
 
 class ObjectIndex:
-    """Objects by their 64 hex digits; each method raises ScratchFull where there is no room.
+    """The objects of a vault by their digests of 32 bytes; any thread may use it.
 
-    SQLite keeps a small index in memory, and a large one in a file without a name.
+    Each method raises ScratchFull where there is no room. SQLite keeps a small index in memory, and a large one in a
+    file without a name, which no other process can open.
     """
 
-    def __init__(self) -> None:
-        # No name: a private file that no other process can open.
+    def __init__(self, vault: Vault, *, fix: bool = False) -> None:
+        self.rebuilt: list[str] = []
+        """The packs whose sidecar was missing or wrong; with `fix` it is there again, if the disk takes it."""
+        self._root = vault.root
+        self._lock = threading.RLock()
+        self._sizes: dict[str, int] = {}
+        self._names: list[str] = []
+        self._open: dict[str, _Open] = {}
+        self._readers = 0
+        # Whether a pack without a sidecar was left so.
+        self._bare = self._scanned = False
         self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         with _explained():
-            self._connection.execute("PRAGMA journal_mode=OFF")
-            self._connection.execute(
-                "CREATE TABLE object (digest BLOB PRIMARY KEY, state INTEGER, size_bytes INTEGER, proven TEXT)"
-                " WITHOUT ROWID"
-            )
+            for statement in ("PRAGMA journal_mode=OFF", "PRAGMA cache_size=-2000", _MEMBERS):
+                self._connection.execute(statement)
+        self.refresh(fix=fix)
 
-    def name(self, objects: Iterable[tuple[str, int]]) -> None:
-        """Enter objects that a snapshot names, each with the size of its file."""
-        self._add(_NAMED, objects)
+    def refresh(self, *, fix: bool = False) -> None:
+        """Take in the packs that were added since; if one is gone or has another length, load all anew."""
+        with self._lock:
+            # A pack may have been put back from a copy.
+            self._open.clear()
+            self._scanned = False
+            there = dict(stored(self._root, PACKS))
+            if not self._sizes.items() <= there.items() or (fix and self._bare):
+                self._forget()
+            self._load([one for one in there.items() if one[0] not in self._sizes], fix=fix)
 
-    def list(self, digests: Iterable[str]) -> None:
-        """Enter objects that are there."""
-        self._add(_THERE, ((digest, 0) for digest in digests))
+    def rescan(self) -> bool:
+        """Load all packs anew by their headers, which no forged sidecar can hide; False if that was done already."""
+        with self._lock:
+            if self._scanned:
+                return False
+            self._scanned = True
+            packs, rebuilt = list(self._sizes.items()), list(self.rebuilt)
+            self._forget()
+            self._load(packs, fix=False)
+            self.rebuilt[:] = rebuilt
+            return True
 
-    def prove(self, proofs: Iterable[tuple[str, datetime]]) -> None:
-        """Enter the times when objects were last found whole; unknown objects are ignored."""
-        rows = ((time.isoformat(), bytes.fromhex(digest)) for digest, time in proofs)
-        self._many("UPDATE object SET proven = ? WHERE digest = ?", rows)
+    def find(self, digest: bytes) -> list[Location]:
+        """The copies of an object in packs."""
+        with self._lock:
+            rows = self._query(FIND, digest)
+            return [Location(self._names[pack], (block + 1) * BLOCK, length) for pack, block, length in rows]
 
-    def missing(self) -> Iterator[str]:
-        """The objects that are named and not there."""
-        return self._digests(_NAMED)
+    def has(self, digest: bytes, stored_bytes: int) -> bool:
+        """Whether there is an object of that length, in a pack or as a file of its own."""
+        if self._query(_HAS, digest, stored_bytes):
+            return True
+        with suppress(VaultError), opened_stored(self._root, OBJECTS, digest.hex()) as (_, length):
+            return length == stored_bytes
+        return False
 
-    def unnamed(self) -> Iterator[str]:
-        """The objects that are there and that no snapshot names."""
-        return self._digests(_THERE)
+    def same(self, digest: bytes, body: memoryview) -> bool:
+        """Whether an object is stored that has just these bytes."""
+        for location in self.find(digest):
+            if location.length == len(body):
+                with suppress(VaultError):
+                    if self.read(location) == bytes(body):
+                        return True
+        if len(body) > PACKED_BYTES:
+            with suppress(OSError, VaultError), opened_stored(self._root, OBJECTS, digest.hex()) as (file, length):
+                pieces = range(0, length, _PIECE_BYTES)
+                return length == len(body) and all(
+                    os.pread(file, _PIECE_BYTES, at) == bytes(body[at : at + _PIECE_BYTES]) for at in pieces
+                )
+        return False
 
-    def whole(self, sample: int | None = None) -> Iterator[tuple[str, int]]:
-        """The objects that are named and there, with the size of their file: all, or those verified least recently."""
-        query = "SELECT digest, size_bytes FROM object WHERE state = ? ORDER BY "
-        query += "digest" if sample is None else "proven IS NOT NULL, proven, digest LIMIT ?"
-        values = (_NAMED | _THERE,) if sample is None else (_NAMED | _THERE, sample)
-        with _explained(), closing(self._connection.execute(query, values)) as rows:
-            for digest, size_bytes in rows:
-                yield digest.hex(), size_bytes
+    def read(self, location: Location) -> bytes:
+        """A stretch of a pack, as far as the pack goes; nothing is checked. Raises VaultError."""
+        if location.length > _LONGEST_READ:
+            raise VaultChanged(self._root, f"the index of pack {location.pack} names {location.length:,} bytes at once")
+        try:
+            # By a name, so that it stays open meanwhile.
+            opened = self._pack(location.pack)
+            return os.pread(opened.descriptor, location.length, location.offset)
+        except OSError as error:
+            raise VaultError(self._root, f"pack {location.pack} cannot be read: {error.strerror}") from None
+        finally:
+            self._close_packs()
 
-    def counts(self, sample: int | None = None) -> tuple[int, int]:
-        """The number of objects that `whole` gives, and the sum of their sizes."""
-        query = "SELECT count(*), coalesce(sum(size_bytes), 0) FROM object WHERE state = ?"
-        if sample is not None:
-            sizes = [size for _, size in self.whole(sample)]
-            return len(sizes), sum(sizes)
-        with _explained():
-            count, size_bytes = self._connection.execute(query, (_NAMED | _THERE,)).fetchone()
-        return count, size_bytes
+    @contextmanager
+    def kept_open(self) -> Iterator[Self]:
+        """Keep packs open from one reading to the next, and no longer: one that is removed meanwhile takes room."""
+        with self._lock:
+            self._readers += 1
+        try:
+            yield self
+        finally:
+            with self._lock:
+                self._readers -= 1
+            self._close_packs()
 
-    def oldest_proof(self) -> tuple[int, str | None]:
-        """Of the objects that `whole` gives: the number never verified, and the oldest time of the others."""
-        query = "SELECT count(*) - count(proven), min(proven) FROM object WHERE state = ?"
-        with _explained():
-            never, oldest = self._connection.execute(query, (_NAMED | _THERE,)).fetchone()
-        return never, oldest
+    def _close_packs(self) -> None:
+        with self._lock:
+            if not self._readers:
+                self._open.clear()
 
-    def unproven(self) -> Iterator[str]:
-        """The objects that are named, there, and never verified."""
-        return self._digests(_NAMED | _THERE, "AND proven IS NULL")
+    def close(self) -> None:
+        """Free the database and the open packs."""
+        self._open.clear()
+        self._connection.close()
 
     def __enter__(self) -> Self:
+        self._readers += 1
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._connection.close()
+        self.close()
 
-    def _add(self, state: int, objects: Iterable[tuple[str, int]]) -> None:
-        self._many(
-            "INSERT INTO object VALUES (?, ?, ?, NULL) ON CONFLICT (digest) DO UPDATE "
-            "SET state = state | excluded.state, size_bytes = max(size_bytes, excluded.size_bytes)",
-            ((bytes.fromhex(digest), state, size_bytes) for digest, size_bytes in objects),
-        )
+    def _load(self, packs: Iterable[tuple[str, int]], *, fix: bool) -> None:
+        for name, length in packs:
+            records = None if self._scanned else read_sidecar(self._root, name, length)
+            if records is None:
+                records = self._rebuild(name, length, fix=fix)
+            statement = f"INSERT OR IGNORE INTO member VALUES (?, {len(self._names)}, ?, ?)"  # noqa: S608 - a number
+            self._sizes[name] = length
+            self._names.append(name)
+            self._insert(statement, RECORD.iter_unpack(records))
 
-    def _many(self, statement: str, rows: Iterator[tuple[object, ...]]) -> None:
+    def _rebuild(self, name: str, length: int, *, fix: bool) -> bytes:
+        self.rebuilt.append(name)
+        self._bare |= not fix
+        found = scan_pack(self._root, name, length)
+        if fix:
+            with suppress(OSError):
+                write_sidecar(self._root, name, length, found)
+        return b"".join(found)
+
+    def _forget(self) -> None:
+        with _explained():
+            self._connection.execute("DELETE FROM member")
+        for each in (self._sizes, self._names, self._open, self.rebuilt):
+            each.clear()
+        self._bare = False
+
+    def _pack(self, name: str) -> _Open:
+        with self._lock:
+            if name not in self._open:
+                if len(self._open) >= _OPEN_PACKS:
+                    self._open.clear()
+                try:
+                    opened = open_stored(self._root, PACKS, name)
+                except VaultError:
+                    # The process may have no more descriptors.
+                    if not self._open:
+                        raise
+                    self._open.clear()
+                    opened = open_stored(self._root, PACKS, name)
+                self._open[name] = _Open(opened[0])
+            return self._open[name]
+
+    def _query(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        try:
+            with self._lock:
+                return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise ScratchFull(str(error)) from None
+
+    def _insert(self, statement: str, rows: Iterator[tuple[object, ...]]) -> None:
+        # An error of a snapshot that is read meanwhile must not leave a transaction open.
         while some := list(islice(rows, _AT_ONCE)):
-            with _explained():
+            with self._lock, _explained():
                 self._connection.execute("BEGIN")
                 self._connection.executemany(statement, some)
                 self._connection.execute("COMMIT")
 
-    def _digests(self, state: int, and_so: str = "") -> Iterator[str]:
-        query = f"SELECT digest FROM object WHERE state = ? {and_so} ORDER BY digest"  # noqa: S608 - no value in it
-        with _explained(), closing(self._connection.execute(query, (state,))) as rows:
-            for (digest,) in rows:
-                yield digest.hex()
+    def _rows(self, query: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        with _explained(), closing(self._connection.execute(query, values)) as rows:
+            yield from rows
 
 
 @contextmanager
@@ -130,84 +242,37 @@ def _explained() -> Iterator[None]:
         raise ScratchFull(str(error)) from None
 
 
-@dataclass(frozen=True, slots=True)
-class Census:
-    """The content of a vault; `damaged` are snapshots that are not authentic or break the format.
+_shared: dict[tuple[int, str, str], ObjectIndex] = {}
+_jobs: Counter[tuple[int, str, str]] = Counter()
+_sharing = threading.Lock()
 
-    `newest` is of the good snapshots. `objects` are named by a snapshot and there, `missing` are named and not there.
-    `oldest_proof` is the time of the oldest verification. `unproven_since` is when the first object that was never
-    verified was stored.
+
+def shared_index(vault: Vault, *, fix: bool = False) -> ObjectIndex:
+    """The index that the steps of this process share, up to date; with `fix` missing sidecars are written again.
+
+    The caller holds a lock of the vault, so that no pack goes before its work is done.
     """
-
-    snapshots: int
-    newest: Snapshot | None
-    damaged: tuple[str, ...]
-    objects: int
-    stored_bytes: int
-    missing: int
-    never_proven: int
-    oldest_proof: datetime | None
-    unproven_since: datetime | None
-
-
-def take_census(vault: Vault, proofs: Iterable[tuple[str, datetime]]) -> Census:
-    """Read the snapshots and list the objects, in bounded memory; the caller sees to it that nothing is removed.
-
-    Without the vault's key, no MAC is checked. `proofs` are the times when objects were last found whole.
-    """
-    with ObjectIndex() as index:
-        good, damaged = _read_snapshots(vault, index)
-        # Afterwards, as objects are there before the snapshot that names them.
-        index.list(object_names(vault.root))
-        index.prove(proofs)
-        objects, size_bytes = index.counts()
-        never, oldest = index.oldest_proof()
-        return Census(
-            snapshots=len(good) + len(damaged),
-            newest=max(good, key=lambda one: one.header.sequence, default=None),
-            damaged=tuple(damaged),
-            objects=objects,
-            stored_bytes=size_bytes + HEADER_BYTES * objects,
-            missing=sum(1 for _ in index.missing()),
-            never_proven=never,
-            oldest_proof=datetime.fromisoformat(oldest) if oldest else None,
-            unproven_since=_first_stored(vault, index.unproven()),
-        )
+    # A forked child must not use its parent's database.
+    key = os.getpid(), vault.root, vault.id
+    with _sharing:
+        index = _shared.get(key)
+        if index is None:
+            index = _shared[key] = ObjectIndex(vault, fix=fix)
+        else:
+            index.refresh(fix=fix)
+        return index
 
 
-def _read_snapshots(vault: Vault, index: ObjectIndex) -> tuple[list[Snapshot], list[str]]:
-    good: list[Snapshot] = []
-    damaged: list[str] = []
-    seen: set[bytes] = set()
-    for name in snapshot_names(vault.root):
-        try:
-            with open_snapshot(vault, name) as opened:
-                index.name(_objects(opened, seen))
-                good.append(opened.snapshot)
-        except NoSuchSnapshot:
-            # Removed since it was listed: some file systems have no locks.
-            continue
-        except VaultError:
-            damaged.append(name)
-    return good, damaged
-
-
-def _objects(opened: OpenSnapshot, seen: set[bytes]) -> Iterator[tuple[str, int]]:
-    """The objects of a snapshot, without most of those that an earlier snapshot named."""
-    for line in opened.lines():
-        found = _OBJECT.search(line)
-        if found is None or found[2] in seen:
-            continue
-        if len(seen) == _REMEMBERED:
-            seen.clear()
-        seen.add(found[2])
-        yield found[2].decode(), int(found[1])
-
-
-def _first_stored(vault: Vault, digests: Iterable[str]) -> datetime | None:
-    first_s: float | None = None
-    for digest in digests:
-        with suppress(FileNotFoundError):
-            stored_s = os.lstat(object_path(vault.root, digest)).st_mtime
-            first_s = stored_s if first_s is None else min(first_s, stored_s)
-    return None if first_s is None else datetime.fromtimestamp(first_s, UTC)
+@contextmanager
+def index_shared(vault: Vault) -> Iterator[None]:
+    """Free the index that is shared, with the packs that it holds open, at the end of the last job with the vault."""
+    key = os.getpid(), vault.root, vault.id
+    with _sharing:
+        _jobs[key] += 1
+    try:
+        yield
+    finally:
+        with _sharing:
+            _jobs[key] -= 1
+            if not _jobs[key] and (index := _shared.pop(key, None)) is not None:
+                index.close()

@@ -3,28 +3,60 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import re
+from collections.abc import Collection, Iterable
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 
 from tasks.crypto.secret import KeySource, Secret
-from tasks.files import closed_after, open_regular
-from tasks.vault.entries import Header, decode_header
-from tasks.vault.errors import NewerFormat, NoSuchSnapshot, NoVault, VaultChanged, VaultError, Verdict, WrongKey, judged
-from tasks.vault.format import SNAPSHOT_NAME, SNAPSHOTS, BadLine, VaultKey, snapshot_path
-from tasks.vault.snapshots import LONGEST_HEADER, Snapshot, open_snapshot
+from tasks.files import closed_after, open_folder, open_regular
+from tasks.vault.entries import Content, FileEntry, decode_entry
+from tasks.vault.errors import NoSuchSnapshot, NoVault, OtherFormat, VaultChanged, VaultError, Verdict, WrongKey, judged
+from tasks.vault.format import (
+    PARTIAL_NAME,
+    PARTIALS,
+    SNAPSHOT_NAME,
+    SNAPSHOTS,
+    BadLine,
+    VaultKey,
+    snapshot_folder,
+    split_lines,
+    unpack_frame,
+)
+from tasks.vault.header import Header, decode_header
+from tasks.vault.locks import is_running
+from tasks.vault.snapshots import LARGEST_BYTES, LONGEST_HEADER, Authentic, OpenSnapshot, Snapshot, open_snapshot
 from tasks.vault.vault import Place, Vault, open_vault
 
 # The users' word for the newest snapshot.
 LATEST = "latest"
+_PEEK_BYTES = 64 << 10
 UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())
 
 
 def snapshot_names(root: str) -> list[str]:
     """The names in `snapshots/` that are names of snapshots, oldest first; raises VaultError."""
+    return sorted(_names(root, SNAPSHOTS, SNAPSHOT_NAME))
+
+
+def partial_names(root: str) -> list[str]:
+    """The names in `partials/` that are names of partial snapshots, the parts of a run in order; raises VaultError."""
+    # Parts above 9,999 have more digits.
+    return sorted(_names(root, PARTIALS, PARTIAL_NAME), key=lambda name: (name[:16], len(name), name))
+
+
+def _names(root: str, folder: str, form: re.Pattern[str]) -> list[str]:
     try:
-        return sorted(name for name in os.listdir(f"{root}/{SNAPSHOTS}") if SNAPSHOT_NAME.fullmatch(name))
+        with closed_after(open_folder(root, folder)) as descriptor:
+            return [name for name in os.listdir(descriptor) if form.fullmatch(name)]
+    except FileNotFoundError:
+        if folder == PARTIALS:
+            # A program that copied the vault may have left it out: it is empty as a rule.
+            return []
+        raise VaultError(root, f"its folder {folder} is missing") from None
     except OSError as error:
-        raise VaultError(root, f"its folder {SNAPSHOTS} cannot be read: {error.strerror}") from None
+        raise VaultError(root, f"its folder {folder} cannot be read: {error.strerror}") from None
 
 
 def read_snapshot(vault: Vault, name: str) -> Snapshot:
@@ -38,14 +70,17 @@ def find_snapshot(vault: Vault, wanted: str) -> str:
 
     NoSuchSnapshot if there is none, or if there are several.
     """
-    names = snapshot_names(vault.root)
-    if not names:
-        raise NoSuchSnapshot(vault.root, "has no snapshot yet")
     if wanted == LATEST:
-        newest = max(names, key=lambda name: (peek(vault.root, name).sequence, name))
+        headers = _newest_first(vault.root)
+        if not headers:
+            raise NoSuchSnapshot(vault.root, "has no snapshot yet")
+        newest = next(iter(headers))
         # Opening a damaged snapshot that may be the latest says what is wrong with it.
-        return next(iter(unbelievable(vault, newest)), newest)
+        return next(iter(_damaged_since(vault, headers, newest, (newest,))), newest)
+    names = snapshot_names(vault.root)
+    # A partial one is found by its name alone: a part is no state of the sources.
     found = [name for name in names if name.startswith(wanted) or name.partition("-")[2].startswith(wanted)]
+    found += [name for name in partial_names(vault.root) if name.startswith(wanted)]
     if wanted in found:
         return wanted
     if not wanted or len(found) != 1:
@@ -54,29 +89,75 @@ def find_snapshot(vault: Vault, wanted: str) -> str:
     return found[0]
 
 
-def newest_snapshot(vault: Vault) -> Snapshot | None:
+def newest_snapshot(vault: Vault) -> Authentic | None:
     """The good snapshot with the highest number."""
-    numbers = [(peek(vault.root, name).sequence, name) for name in snapshot_names(vault.root)]
-    for _, name in sorted(numbers, reverse=True):
-        with suppress(VaultError):
-            return read_snapshot(vault, name)
+    for name in _newest_first(vault.root):
+        with suppress(VaultError), open_snapshot(vault, name) as opened:
+            return opened.authentic
     return None
 
 
-def unbelievable(vault: Vault, since: str) -> list[str]:
+def contents_of(vault: Vault, digests: Collection[bytes]) -> dict[bytes, Content]:
+    """The contents whose objects have these digests, as far as an authentic snapshot names them; raises VaultError."""
+    wanted = {digest.hex().encode(): digest for digest in digests}
+    found: dict[bytes, Content] = {}
+    for name in (*reversed(snapshot_names(vault.root)), *partial_names(vault.root)):
+        if not wanted:
+            break
+        with suppress(VaultError, BadLine), open_snapshot(vault, name) as opened:
+            for line in opened.lines():
+                digest = wanted.get(line.partition(b'"object":"')[2][:64])
+                if digest is not None and isinstance(entry := decode_entry(line), FileEntry):
+                    found[digest] = entry.content
+                    del wanted[digest.hex().encode()]
+    return found
+
+
+def find_before(
+    vault: Vault, sources: tuple[bytes, ...], stack: ExitStack
+) -> tuple[Authentic | None, OpenSnapshot | None, tuple[str, ...]]:
+    """The newest good snapshot, the newest good one of the sources, and damaged ones that may be newer than that."""
+    headers = _newest_first(vault.root)
+    good: dict[str, Authentic] = {}
+    for name, header in headers.items():
+        if not good or header.sources == sources:
+            with suppress(VaultError):
+                opened = stack.enter_context(open_snapshot(vault, name))
+                good[name] = opened.authentic
+                if opened.header.sources == sources:
+                    return next(iter(good.values())), opened, _damaged_since(vault, headers, name, good)
+    # There is no good one; a damaged snapshot as new as the newest of other sources may have been one.
+    return next(iter(good.values()), None), None, _damaged_since(vault, headers, next(iter(headers), ""), good)
+
+
+def _newest_first(root: str) -> dict[str, Header]:
+    """The headers of all snapshots, unchecked, by name; those with the highest numbers first."""
+    headers = [(name, peek(root, name)) for name in snapshot_names(root)]
+    return dict(sorted(headers, key=lambda one: (one[1].sequence, one[0]), reverse=True))
+
+
+def _damaged_since(vault: Vault, names: Iterable[str], since: str, known: Collection[str]) -> tuple[str, ...]:
     """Damaged snapshots as young as a given one, or younger, by the seconds in their names, newest first.
 
     Their numbers and sources cannot be trusted: each may come after the given one, and be of the same sources.
     """
-    second = since.partition("-")[0]
-    younger = (name for name in snapshot_names(vault.root) if name != since and name.partition("-")[0] >= second)
-    found = []
-    for name in sorted(younger, reverse=True):
-        try:
-            read_snapshot(vault, name)
-        except VaultError:
-            found.append(name)
-    return found
+    second, found = since.partition("-")[0], []
+    for name in sorted(names, reverse=True):
+        if name not in known and name.partition("-")[0] >= second:
+            try:
+                with open_snapshot(vault, name):
+                    pass
+            except VaultError:
+                found.append(name)
+    return tuple(found)
+
+
+def abandoned_parts(vault: Vault, sources: tuple[bytes, ...]) -> list[str]:
+    """The partial snapshots of the sources whose runs are not alive, the oldest first."""
+    headers = (peek(vault.root, name) for name in partial_names(vault.root))
+    alike = [header for header in headers if header.sources == sources]
+    alive = {header.id for header in alike if is_running(vault.root, header.id)}
+    return [one.name for one in sorted(alike, key=lambda one: one.created) if one.id not in alive]
 
 
 def peek(root: str, name: str) -> Header:
@@ -85,10 +166,12 @@ def peek(root: str, name: str) -> Header:
     UNKNOWN, with sequence 0, if it cannot be read or is the line of another snapshot.
     """
     try:
-        descriptor, _ = open_regular(snapshot_path(root, name))
-        with closed_after(descriptor):
-            first, newline, _ = os.pread(descriptor, LONGEST_HEADER, 0).partition(b"\n")
-        header = decode_header(first) if newline else UNKNOWN
+        with (
+            closed_after(open_folder(root, snapshot_folder(name))) as folder,
+            closed_after(open_regular(name, folder)[0]) as file,
+        ):
+            text = unpack_frame(iter(partial(os.read, file, _PEEK_BYTES), b""), LARGEST_BYTES)
+            header = decode_header(next(split_lines(text, LONGEST_HEADER), b""))
     except (OSError, BadLine):
         return UNKNOWN
     return header if header.name == name else UNKNOWN
@@ -102,8 +185,7 @@ def open_or_recover(path: str, secret: Secret | None) -> tuple[Vault, Verdict | 
     try:
         return open_vault(path, secret), None
     except VaultError as error:
-        vault = None if secret is None else recover(path, secret)
-        if vault is None:
+        if secret is None or (vault := _recovered(path, secret)) is None:
             raise
         return vault, _fault(vault, error)
 
@@ -124,25 +206,23 @@ def open_place(place: Place, key: KeySource | None) -> Vault:
 def _fault(vault: Vault, error: VaultError) -> Verdict:
     if isinstance(error, NoVault):
         return judged("vault", vault.id, "missing", "vault.json is missing: restore it from a copy")
-    if isinstance(error, NewerFormat):
-        reason = "vault.json was changed: restore it from a copy; unless a newer threadmill made it: then use that"
-        return judged("vault", vault.id, "changed", reason)
-    if isinstance(error, VaultChanged | WrongKey):
-        return judged("vault", vault.id, "changed", "vault.json was changed: restore it from a copy")
-    return judged("vault", vault.id, "unreadable", error.reason)
+    if not isinstance(error, VaultChanged | WrongKey | OtherFormat):
+        return judged("vault", vault.id, "unreadable", error.reason)
+    newer = "; unless another threadmill made it: then use that" if isinstance(error, OtherFormat) else ""
+    return judged("vault", vault.id, "changed", f"vault.json was changed: restore it from a copy{newer}")
 
 
-def recover(path: str, secret: Secret) -> Vault | None:
+def _recovered(path: str, secret: Secret) -> Vault | None:
     """The vault by the newest snapshot that is authentic under the secret; None if there is none.
 
     Under a wrong key file nothing is authentic, which tells it from a `vault.json` that was changed.
     """
     root = os.path.realpath(path)
     with suppress(VaultError):
-        for name in reversed(snapshot_names(root)):
+        for name in (*reversed(snapshot_names(root)), *partial_names(root)):
             vault_id = peek(root, name).vault_id
-            vault = Vault(root, vault_id, VaultKey(secret, vault_id))
-            with suppress(VaultError):
-                read_snapshot(vault, name)
+            # Nothing is added without `vault.json`. If something were, random salts would be the careful choice.
+            vault = Vault(root, vault_id, VaultKey(secret, vault_id), random_salts=True)
+            with suppress(VaultError), open_snapshot(vault, name):
                 return vault
     return None

@@ -1,6 +1,7 @@
-"""Objects: each is written to `tmp/`, put on disk with its batch, and only then given its name.
+"""Objects: small ones are members of packs, large ones are files of their own; either way the bytes are the same.
 
-CTR takes any bytes and any key without complaint: plaintext is good only once the digest of its object fits.
+CTR takes any bytes and any key without complaint, and who writes to a vault can bend what it gives: plaintext is good
+only once the digest of its object fits, and no decompressor sees a byte of it before.
 """
 
 from __future__ import annotations
@@ -8,88 +9,83 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import stat
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
-from tasks.cancel import CancelToken
-from tasks.crypto.ciphers import ENCRYPTORS, Encryptor, derive
-from tasks.crypto.errors import Cancelled
-from tasks.crypto.secret import Secret
-from tasks.files import (
-    ReadFailed,
-    ReadTwice,
-    closed_after,
-    open_new,
-    open_regular,
-    sync_file_system,
-    sync_folder,
-    write_all,
-)
-from tasks.suites import HEADER_BYTES, MAGIC
-from tasks.vault.errors import ObjectMissing, VaultChanged, VaultError, on_disk
-from tasks.vault.format import FOLDER_MODE, OBJECT_NAME, OBJECTS, TEMPORARY, object_path
-from tasks.vault.vault import SUITE, Vault
+import zstandard
 
-# Of more objects than this the file system is told to write everything down at once: one wait instead of thousands.
+from tasks.cancel import CancelToken
+from tasks.crypto.ciphers import Encryptor
+from tasks.crypto.errors import Cancelled
+from tasks.crypto.holes import Take
+from tasks.files import ReadFailed, ReadTwice, closed_after, hashed, open_folder, open_new, sync_file_system, write_all
+from tasks.suites import HEADER_BYTES, MAGIC
+from tasks.vault.entries import Content
+from tasks.vault.errors import VaultChanged, VaultError, on_disk
+from tasks.vault.format import OBJECTS, PACKED_BYTES, TEMPORARY, WINDOW_BYTES, BadFrame, unpack_frame
+from tasks.vault.index import Location, ObjectIndex
+from tasks.vault.packs import move, opened_stored, sync_names
+from tasks.vault.vault import Vault
+
+# Of more objects than this the file system is told to write everything down at once: one wait instead of many.
 _ONE_BY_ONE = 8
-_PIECE_BYTES = 256 << 10
+# A cipher wants so much more room than its output takes.
+_SLACK = 15
 
 
 class NewObject:
     """Ciphertext on its way into the vault; `write` is the `store` of a backend."""
 
-    __slots__ = ("_descriptor", "_root", "path")
+    __slots__ = ("_descriptor", "_root", "part")
 
-    def __init__(self, root: str, path: str) -> None:
-        """Raises VaultUnwritable."""
+    def __init__(self, root: str, part: str, descriptor: int) -> None:
         self._root = root
-        self.path = path
-        with on_disk(root):
-            self._descriptor = open_new(path)
+        self._descriptor = descriptor
+        self.part = part
 
     def write(self, piece: bytes | memoryview) -> None:
         """The next piece; raises VaultUnwritable."""
         with on_disk(self._root):
             write_all(self._descriptor, piece)
 
-    def close(self) -> None:
-        """End it; raises VaultUnwritable."""
-        with on_disk(self._root):
-            os.close(self._descriptor)
-
 
 class ObjectBatch:
-    """The objects of one batch: none has its name before all of them are on disk.
+    """The large objects of one batch: none has its name before all of them are on disk.
 
     Leaving without `commit` removes the written files.
     """
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._prefix = f"{root}/{TEMPORARY}/{secrets.token_hex(8)}"
+        self._prefix = secrets.token_hex(8)
         self._made = 0
+        self._temporary = -1
         self._waiting: dict[str, str] = {}
 
     @contextmanager
     def new(self) -> Iterator[NewObject]:
         """A new object, to be written; removed unless it is whole at the end. Raises VaultUnwritable."""
         self._made += 1
-        made = NewObject(self._root, f"{self._prefix}-{self._made}")
+        part = f"{self._prefix}-{self._made}"
+        with on_disk(self._root):
+            if self._temporary < 0:
+                self._temporary = open_folder(self._root, TEMPORARY, make=True)
+            descriptor = open_new(part, self._temporary)
         try:
             try:
-                yield made
+                yield NewObject(self._root, part, descriptor)
             finally:
-                made.close()
+                with on_disk(self._root):
+                    os.close(descriptor)
         except BaseException:
-            with suppress(OSError):
-                os.unlink(made.path)
+            self._remove(part)
             raise
 
     def keep(self, made: NewObject, digest: str) -> None:
         """Have `commit` give a whole object its name (64 hex digits)."""
-        self._waiting[made.path] = digest
+        self._waiting[made.part] = digest
 
     def commit(self) -> None:
         """Put data on disk, then give names, then put the folders of the names on disk.
@@ -98,160 +94,179 @@ class ObjectBatch:
         """
         if not self._waiting:
             return
+        digests = list(self._waiting.values())
+        at_once = len(digests) > _ONE_BY_ONE
         with on_disk(self._root):
-            self._sync()
-            folders = {f"{self._root}/{OBJECTS}/{digest[:2]}" for digest in self._waiting.values()}
-            for path, digest in tuple(self._waiting.items()):
-                _move(path, object_path(self._root, digest))
-                del self._waiting[path]
-            if len(folders) > _ONE_BY_ONE:
+            if at_once:
                 sync_file_system(self._root)
             else:
-                for folder in (*sorted(folders), f"{self._root}/{OBJECTS}"):
-                    sync_folder(folder)
+                for part in self._waiting:
+                    with closed_after(os.open(part, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._temporary)) as descriptor:
+                        os.fsync(descriptor)
+            for part, digest in tuple(self._waiting.items()):
+                move(self._root, OBJECTS, part, self._temporary, digest)
+                del self._waiting[part]
+            if at_once:
+                sync_file_system(self._root)
+            else:
+                sync_names(self._root, OBJECTS, digests)
 
-    def _sync(self) -> None:
-        if len(self._waiting) > _ONE_BY_ONE:
-            sync_file_system(self._root)
-            return
-        for path in self._waiting:
-            with closed_after(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as descriptor:
-                os.fsync(descriptor)
+    def _remove(self, part: str) -> None:
+        with suppress(OSError):
+            os.unlink(part, dir_fd=self._temporary)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        for path in self._waiting:
-            with suppress(OSError):
-                os.unlink(path)
+        for part in self._waiting:
+            self._remove(part)
+        if self._temporary >= 0:
+            os.close(self._temporary)
 
 
-def _move(path: str, new: str) -> None:
-    try:
-        os.rename(path, new)
-    except FileNotFoundError:
-        # The folder of the first object that begins like this.
-        with suppress(FileExistsError):
-            os.mkdir(os.path.dirname(new), FOLDER_MODE)
-        os.rename(path, new)
+def read_object(
+    vault: Vault, index: ObjectIndex, content: Content, take: Take, cancel: CancelToken, *, checked: bool = False
+) -> None:
+    """Decrypt content; the plaintext is good when this returns, and must be thrown away after an error.
 
-
-def object_names(root: str) -> Iterator[str]:
-    """The digests of all objects that are there, sorted; a folder of them at a time is in memory.
-
-    An unreadable folder has none; `verify` reports it.
+    A large object that is not compressed is hashed as it is decrypted. With `checked` it is read twice, so that nothing
+    is given out before all of it was hashed: for output that stays. Raises ObjectMissing, VaultChanged or VaultError.
     """
-    objects = f"{root}/{OBJECTS}"
-    for folder in _listed(objects, folders=True):
-        for name in _listed(f"{objects}/{folder}", folders=False):
-            if name[:2] == folder and OBJECT_NAME.fullmatch(name):
-                yield name
-
-
-def _listed(folder: str, *, folders: bool) -> list[str]:
-    """The names of folders, or of files, sorted; links are neither, and not followed."""
-    with suppress(OSError):
-        if stat.S_ISDIR(os.lstat(folder).st_mode):
-            with os.scandir(folder) as listing:
-                kept = (one for one in listing if (one.is_dir if folders else one.is_file)(follow_symlinks=False))
-                return sorted(one.name for one in kept)
-    return []
-
-
-def digest_of(descriptor: int, size_bytes: int, buffer: bytearray) -> str:
-    """SHA-256 of the first bytes of an open file, as far as it goes; `buffer` takes each piece."""
-    hasher = hashlib.sha256()
-    view = memoryview(buffer)
-    left = size_bytes
-    while left > 0 and (count := os.readv(descriptor, [view[:left]])):
-        hasher.update(view[:count])
-        left -= count
-    return hasher.hexdigest()
-
-
-Take = Callable[[memoryview], object]
-
-
-def decrypt_once(vault: Vault, digest: str, size_bytes: int, take: Take, cancel: CancelToken) -> None:
-    """Hash an object and decrypt the same bytes, in one pass; the plaintext is good when this returns, and not before.
-
-    `digest` is the object's 64 hex digits, `size_bytes` the length of the plaintext. `take` is given the plaintext
-    piece by piece; each is gone when it returns. After VaultChanged the plaintext must be thrown away.
-    """
-    with _opened(vault, digest, size_bytes) as descriptor:
-        beginning = memoryview(bytearray(HEADER_BYTES))
-        header = bytes(beginning[: _read(descriptor, beginning)])
-        hasher, length = hashlib.sha256(header), len(header)
-        decryptor = _decryptor(vault.need_key().secret, header)
-        data = memoryview(bytearray(min(_PIECE_BYTES, size_bytes + 1)))
-        plain = bytearray(len(data))
-        # None if it does not begin as an object does: then its digest does not fit either.
-        while decryptor is not None and (count := _read(descriptor, data)):
-            if cancel.cancelled:
-                raise Cancelled
-            length += count
-            if length > HEADER_BYTES + size_bytes:
-                break
-            hasher.update(data[:count])
-            decryptor.update_into(data[:count], plain)
-            take(memoryview(plain)[:count])
-        _check(vault, digest, hasher.hexdigest())
-
-
-def decrypt_checked(vault: Vault, digest: str, size_bytes: int, take: Take, cancel: CancelToken) -> None:
-    """Decrypt an object in two passes: nothing is given out before all of it was checked. For output that stays."""
-    with _opened(vault, digest, size_bytes) as descriptor:
-        content, hasher = ReadTwice(descriptor), hashlib.sha256()
-        content.first(hasher.update)
-        _check(vault, digest, hasher.hexdigest())
-        decryptor = None
-        for piece in content.again():
-            if cancel.cancelled:
-                raise Cancelled
-            data = memoryview(piece)
-            if decryptor is None:
-                decryptor = _decryptor(vault.need_key().secret, piece[:HEADER_BYTES])
-                assert decryptor is not None  # noqa: S101 - its digest is that of an object
-                data = data[HEADER_BYTES:]
-            plain = bytearray(len(data))
-            decryptor.update_into(data, plain)
-            take(memoryview(plain))
-
-
-def _decryptor(secret: Secret, header: bytes) -> Encryptor | None:
-    """In counter mode decrypting is encrypting. None unless the header is that of an object."""
-    if len(header) != HEADER_BYTES or not header.startswith(MAGIC):
-        return None
-    return ENCRYPTORS[SUITE.cipher](*derive(SUITE, secret, header[len(MAGIC) :]))
-
-
-def _check(vault: Vault, digest: str, found: str) -> None:
-    if found != digest:
-        raise VaultChanged(vault.root, f"object {digest}: its bytes do not fit its name")
-
-
-@contextmanager
-def _opened(vault: Vault, digest: str, size_bytes: int) -> Iterator[int]:
-    try:
-        descriptor, length = open_regular(object_path(vault.root, digest))
-    except FileNotFoundError:
-        raise ObjectMissing(vault.root, f"object {digest} is missing") from None
-    except OSError as error:
-        raise VaultError(vault.root, f"object {digest} cannot be read: {error.strerror}") from None
-    with closed_after(descriptor):
-        # Check the size first, so that a huge sparse object is not read to its end.
-        if length != HEADER_BYTES + size_bytes:
-            reason = f"object {digest} does not have the {HEADER_BYTES + size_bytes:,} bytes of its file"
-            raise VaultChanged(vault.root, reason)
+    if content.packed and (body := _packed(vault, index, content)) is not None:
+        decrypt_whole(vault, content, memoryview(body), take)
+        return
+    with opened_stored(vault.root, OBJECTS, content.object) as (descriptor, length):
+        # Check the length first, so that a huge sparse object is not read to its end.
+        if length != content.stored_bytes:
+            raise _changed(vault, content, f"does not have the {content.stored_bytes:,} bytes of its content")
+        hasher = hashlib.sha256()
         try:
-            yield descriptor
+            if content.zstd is None and not checked:
+                pieces: Iterator[bytes | memoryview] = hashed(descriptor, length, hasher.update)
+            else:
+                twice = ReadTwice(descriptor)
+                twice.first(hasher.update)
+                if hasher.hexdigest() != content.object or twice.size_bytes != length:
+                    raise _misfit(vault, content)
+                pieces = twice.again()
+            _give(vault, content, _decrypted(vault, content, pieces, cancel), take)
         except ReadFailed as error:
-            raise VaultError(vault.root, f"object {digest} cannot be read: {error}") from None
+            raise VaultError(vault.root, f"object {content.object} cannot be read: {error}") from None
+        if hasher.hexdigest() != content.object:
+            raise _misfit(vault, content)
 
 
-def _read(descriptor: int, data: memoryview) -> int:
+def fits(content: Content, body: bytes | memoryview) -> bool:
+    """Whether that is the object of the content, whole."""
+    return len(body) == content.stored_bytes and hashlib.sha256(body).hexdigest() == content.object
+
+
+def decrypt_whole(vault: Vault, content: Content, body: memoryview, take: Take) -> None:
+    """Decrypt an object that is in memory and fits; raises VaultChanged."""
+    plain = memoryview(bytearray(len(body) + _SLACK))
+    plain = plain[: _decryptor(vault, content, body).update_into(body[HEADER_BYTES:], plain)]
+    if content.zstd is not None and content.plain_bytes <= PACKED_BYTES:
+        take(memoryview(_decompressed(vault, content, plain)))
+    else:
+        _give(vault, content, (plain,), take)
+
+
+def _packed(vault: Vault, index: ObjectIndex, content: Content) -> bytes | None:
+    """A good copy of an object in a pack; None if no pack has one. Raises the error of a bad one."""
+    digest = bytes.fromhex(content.object)
+
+    def copies() -> Iterator[Location]:
+        yield from index.find(digest)
+        # Before anything counts as lost: a sidecar can be forged, the headers of packs stand beside the bytes.
+        if index.rescan():
+            yield from index.find(digest)
+
+    error: VaultError | None = None
+    for location in copies():
+        try:
+            body = index.read(location)
+        except VaultError as unreadable:
+            error = unreadable
+            continue
+        if fits(content, body):
+            return body
+        error = _misfit(vault, content)
+    if error is not None:
+        raise error
+    return None
+
+
+def _decrypted(
+    vault: Vault, content: Content, pieces: Iterable[bytes | memoryview], cancel: CancelToken
+) -> Iterator[memoryview]:
+    """The plaintext of an object in pieces, each gone with the next; raises VaultChanged or Cancelled."""
+    decryptor: Encryptor | None = None
+    room = memoryview(b"")
+    for piece in pieces:
+        if cancel.cancelled:
+            raise Cancelled
+        data = memoryview(piece)
+        if decryptor is None:
+            decryptor = _decryptor(vault, content, data)
+            data = data[HEADER_BYTES:]
+        if len(room) < len(data) + _SLACK:
+            room = memoryview(bytearray(len(data) + _SLACK))
+        yield room[: decryptor.update_into(data, room)]
+
+
+def _give(vault: Vault, content: Content, plain: Iterable[memoryview], take: Take) -> None:
+    """Hand over what was decrypted, or what its frame has; VaultChanged if that has not the content's length."""
+    if content.zstd is None:
+        for piece in plain:
+            take(piece)
+        return
+    left = content.plain_bytes
     try:
-        return os.readv(descriptor, [data])
-    except OSError as error:
-        raise ReadFailed(error.strerror) from None
+        for text in unpack_frame(plain, left):
+            left -= len(text)
+            take(memoryview(text))
+    except BadFrame:
+        left = -1
+    if left:
+        raise _no_frame(vault, content)
+
+
+def _decryptor(vault: Vault, content: Content, header: memoryview) -> Encryptor:
+    """In counter mode decrypting is encrypting. VaultChanged unless that is how an object begins."""
+    header = header[:HEADER_BYTES]
+    if len(header) != HEADER_BYTES or header[: len(MAGIC)] != MAGIC:
+        raise _misfit(vault, content)
+    return vault.need_key().cipher(bytes(header[len(MAGIC) :]))
+
+
+class _Decompressors(threading.local):
+    """A decompressor for each thread: to make one takes longer than to use it."""
+
+    def __init__(self) -> None:
+        self.one = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES)
+
+
+_decompressors = _Decompressors()
+
+
+def _decompressed(vault: Vault, content: Content, frame: memoryview) -> bytes:
+    """The content of a frame that says its length, which must be that of the entry: it is what zstd makes room for."""
+    try:
+        if zstandard.frame_content_size(frame) == content.plain_bytes:
+            return _decompressors.one.decompress(frame, allow_extra_data=False)
+    except zstandard.ZstdError:
+        pass
+    raise _no_frame(vault, content)
+
+
+def _misfit(vault: Vault, content: Content) -> VaultChanged:
+    return VaultChanged(vault.root, f"object {content.object}: its bytes do not fit its name")
+
+
+def _no_frame(vault: Vault, content: Content) -> VaultChanged:
+    return _changed(vault, content, "is no frame of its content")
+
+
+def _changed(vault: Vault, content: Content, how: str) -> VaultChanged:
+    return VaultChanged(vault.root, f"object {content.object} {how}")

@@ -1,16 +1,15 @@
-"""Portions of a snapshot to restore, as values: planned while it is authentic, proven when they are read again."""
+"""Portions of a snapshot to restore, as values, cut while all of it is checked, before anything is restored."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Self
 
-from tasks.files import closed_after, open_regular
-from tasks.vault.entries import Entry, FileEntry, FolderEntry, decode_entry
-from tasks.vault.errors import VaultChanged, VaultError
-from tasks.vault.format import snapshot_path
+from tasks.vault.entries import Entry, FileEntry, FolderEntry
+from tasks.vault.errors import ScratchFull
 from tasks.vault.snapshots import OpenSnapshot
 
 # A portion should take about a second, and its lines are in memory.
@@ -42,105 +41,96 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class RestorePortion:
-    """A stretch of lines in a snapshot, `entries` of which are wanted.
-
-    `sha256` was taken when the snapshot was authentic, and proves the lines when they are read again.
-    """
+    """The lines of wanted entries that follow each other in a snapshot."""
 
     snapshot: str
-    offset: int
-    length: int
-    sha256: bytes
+    lines: bytes
     entries: int
     inside: tuple[FolderEntry, ...]
     """Folders that the portions before it have made and left open, outermost first."""
-    next_path: bytes = b""
-    """The first wanted entry after it; empty at the end. Folders on the way to it are not settled."""
+    next_path: bytes
+    """The first entry after it; empty at the end. Folders on the way to it are not settled."""
 
 
-@dataclass(frozen=True, slots=True)
 class RestorePlan:
-    """Everything to restore; `missing` are wanted paths at which the snapshot has nothing."""
+    """Everything to restore; `missing` are wanted paths at which the snapshot has nothing.
 
-    wanted: Wanted
-    portions: tuple[RestorePortion, ...]
-    missing: tuple[bytes, ...]
-    files: int
-    size_bytes: int
+    The wanted lines of the snapshot lie in a file without a name, so that a million entries take no memory.
+    """
+
+    def __init__(self, opened: OpenSnapshot, wanted: Wanted) -> None:
+        """Read the whole snapshot, so that a bad one is refused before anything is restored."""
+        self.files = self.size_bytes = 0
+        self.snapshot = opened.snapshot.name
+        self._cuts: list[_Cut] = []
+        left = set(wanted.paths)
+        # Open until the plan is closed.
+        self._lines: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            open_folders: list[FolderEntry] = []
+            for line, entry in opened.lines_and_entries():
+                left.discard(entry.path)
+                if entry in wanted:
+                    while open_folders and not entry.path.startswith(open_folders[-1].path + b"/"):
+                        open_folders.pop()
+                    self._add(line, entry, open_folders)
+                    if isinstance(entry, FolderEntry):
+                        open_folders.append(entry)
+            self._lines.flush()
+        except OSError as error:
+            self.close()
+            raise ScratchFull(error.strerror or str(error)) from None
+        except BaseException:
+            self.close()
+            raise
+        self.missing = tuple(sorted(left))
+
+    def portions(self) -> Iterator[RestorePortion]:
+        """The portions, in the order in which they are to be restored."""
+        following = [*self._cuts[1:], None]
+        for cut, after in zip(self._cuts, following, strict=True):
+            lines = os.pread(self._lines.fileno(), cut.lines_bytes, cut.offset)
+            yield RestorePortion(self.snapshot, lines, cut.entries, cut.inside, after.first if after else b"")
+
+    def close(self) -> None:
+        """Remove the lines."""
+        self._lines.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def _add(self, line: bytes, entry: Entry, open_folders: Sequence[FolderEntry]) -> None:
+        cut = self._cuts[-1] if self._cuts else None
+        if cut is None or cut.is_full:
+            cut = _Cut(self._lines.tell(), entry.path, tuple(open_folders))
+            self._cuts.append(cut)
+        self._lines.write(line)
+        cut.entries += 1
+        cut.lines_bytes += len(line)
+        if isinstance(entry, FileEntry):
+            cut.content_bytes += entry.content.plain_bytes
+            self.files += 1
+            self.size_bytes += entry.facts.size_bytes
 
 
-def plan_restore(opened: OpenSnapshot, wanted: Wanted) -> RestorePlan:
-    """Read the whole snapshot, so that a bad one is refused before anything is restored, and cut it into portions."""
-    left = set(wanted.paths)
-    files = size_bytes = 0
-    cut = _Cut(opened)
-    for line, entry in opened.lines_and_entries():
-        left.discard(entry.path)
-        is_wanted = entry in wanted
-        cut.add(line, entry, wanted=is_wanted)
-        if is_wanted and isinstance(entry, FileEntry):
-            files += 1
-            size_bytes += entry.facts.size_bytes
-    cut.end()
-    return RestorePlan(wanted, tuple(cut.portions), tuple(sorted(left)), files, size_bytes)
-
-
+@dataclass(slots=True)
 class _Cut:
-    """Cuts a snapshot into portions; a long stretch without wanted entries is in none."""
+    """A portion in the making; `first` is the path of its first entry."""
 
-    def __init__(self, opened: OpenSnapshot) -> None:
-        self.portions: list[RestorePortion] = []
-        self._name = opened.snapshot.name
-        self._at = opened.entries_at
-        self._open: list[FolderEntry] = []
-        self._entries = 0
+    offset: int
+    first: bytes
+    inside: tuple[FolderEntry, ...]
+    entries: int = 0
+    lines_bytes: int = 0
+    content_bytes: int = 0
 
-    def add(self, line: bytes, entry: Entry, *, wanted: bool) -> None:
-        """Take the next line."""
-        if wanted:
-            while self._open and not entry.path.startswith(self._open[-1].path + b"/"):
-                self._open.pop()
-            if not self._entries:
-                self._begin(entry)
-            self._entries += 1
-            if isinstance(entry, FolderEntry):
-                self._open.append(entry)
-            elif isinstance(entry, FileEntry):
-                self._content_bytes += entry.facts.size_bytes
-        self._at += len(line)
-        if self._entries:
-            self._hash.update(line)
-            if (
-                self._entries >= PORTION_ENTRIES
-                or self._content_bytes >= PORTION_BYTES
-                or self._at - self._offset >= PORTION_LINES_BYTES
-            ):
-                self.end()
-
-    def _begin(self, entry: Entry) -> None:
-        if self.portions:
-            self.portions[-1] = replace(self.portions[-1], next_path=entry.path)
-        self._offset = self._at
-        self._hash = hashlib.sha256()
-        self._content_bytes = 0
-        self._inside = tuple(self._open)
-
-    def end(self) -> None:
-        """End the portion at hand, if there is one."""
-        if self._entries:
-            lines = self._offset, self._at - self._offset, self._hash.digest()
-            self.portions.append(RestorePortion(self._name, *lines, self._entries, self._inside))
-        self._entries = 0
-
-
-def read_portion(root: str, portion: RestorePortion) -> list[Entry]:
-    """The entries of a portion, as they were when the snapshot was authentic; raises VaultChanged or VaultError."""
-    try:
-        descriptor, _ = open_regular(snapshot_path(root, portion.snapshot))
-        with closed_after(descriptor):
-            raw = os.pread(descriptor, portion.length, portion.offset)
-    except OSError as error:
-        raise VaultError(root, f"snapshot {portion.snapshot} cannot be read: {error.strerror}") from None
-    if hashlib.sha256(raw).digest() != portion.sha256:
-        raise VaultChanged(root, f"snapshot {portion.snapshot}: it changed while it was restored")
-    return [decode_entry(line) for line in raw.split(b"\n")[:-1]]
+    @property
+    def is_full(self) -> bool:
+        return (
+            self.entries >= PORTION_ENTRIES
+            or self.content_bytes >= PORTION_BYTES
+            or self.lines_bytes >= PORTION_LINES_BYTES
+        )

@@ -7,44 +7,62 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from tasks.cancel import CancelToken
-from tasks.crypto.errors import Cancelled
-from tasks.files import FolderIdentity, open_new, rename_new, sync_file_system, write_all
-from tasks.vault.entries import Entry, FileEntry, FolderEntry, LinkEntry
-from tasks.vault.errors import TargetUnusable, VaultError, Verdict, Verdicts, collect, judged, status_of
-from tasks.vault.objects import Take, decrypt_once
-from tasks.vault.portions import RestorePortion, Wanted, read_portion
+from tasks.crypto.errors import Cancelled, CryptoError
+from tasks.crypto.holes import Take, has_holes, placed, written
+from tasks.files import FolderIdentity, closed_after, open_new, rename_new, sync_file_system
+from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry, decode_entry
+from tasks.vault.errors import TargetUnusable, VaultError, Verdict, Verdicts, judged, status_of
+from tasks.vault.format import PACKED_BYTES
+from tasks.vault.index import Location, ObjectIndex, shared_index
+from tasks.vault.objects import decrypt_whole, fits, read_object
+from tasks.vault.portions import RestorePortion
 from tasks.vault.target import MODES, Target, on_target
 from tasks.vault.vault import Vault
 
 # After one of these, the remaining files would fail as well.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# So many files are read from their packs at once, in the order in which they lie there: a vault that one run has
+# written is read from front to back, whatever the order of paths. Neighbours are one read.
+_READ_AT_ONCE = 256
+_HELD_BYTES = 16 << 20
+_GAP_BYTES = 64 << 10
+_LONGEST_READ = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class PortionRestored(Verdicts):
-    """A verdict for each file, and for everything else that was not restored; `same` files were there already."""
+    """What was not restored, as verdicts, and counts; `same` files were there already, `size_bytes` is of both."""
 
     restored: int = 0
     same: int = 0
     links: int = 0
+    size_bytes: int = 0
 
 
 def restore_portion(
-    vault: Vault, portion: RestorePortion, wanted: Wanted, target: FolderIdentity, overwrite: bool, cancel: CancelToken
+    vault: Vault, portion: RestorePortion, target: FolderIdentity, overwrite: bool, cancel: CancelToken
 ) -> PortionRestored:
-    """Restore the wanted entries of a portion, after all portions before it, into the folder of `make_target`.
+    """Restore the entries of a portion, after all portions before it, into the folder of `make_target`.
 
-    `overwrite` replaces files and links. An error that ends the portion is in the result, unless it comes before the
-    first verdict.
+    `overwrite` replaces files and links. An error that ends the portion is in the result, unless nothing was done yet.
     """
     work = _Restoration(vault, portion.snapshot, Target(target, portion.inside), overwrite=overwrite, cancel=cancel)
-    done = collect(work.restore(portion, wanted))
-    return PortionRestored(done.verdicts, done.error, work.restored, work.same, work.links)
+    verdicts: list[Verdict] = []
+    error: CryptoError | None = None
+    try:
+        with work.index.kept_open():
+            verdicts.extend(work.restore(portion))
+    except CryptoError as ended:
+        if not (verdicts or work.restored or work.same or work.links):
+            raise
+        error = ended
+    counts = work.restored, work.same, work.links, work.size_bytes
+    return PortionRestored(tuple(verdicts), error, *counts)
 
 
 class _Restoration:
@@ -52,21 +70,25 @@ class _Restoration:
 
     def __init__(self, vault: Vault, snapshot: str, target: Target, *, overwrite: bool, cancel: CancelToken) -> None:
         self._vault = vault
+        self.index = shared_index(vault)
         self._target = target
         self._overwrite = overwrite
         self._cancel = cancel
         self._name = snapshot.encode()
-        self.restored = self.same = self.links = 0
+        self._stored: dict[str, memoryview] = {}
+        self.restored = self.same = self.links = self.size_bytes = 0
 
-    def restore(self, portion: RestorePortion, wanted: Wanted) -> Iterator[Verdict]:
+    def restore(self, portion: RestorePortion) -> Iterator[Verdict]:
         """Go through the portion; folders that it leaves, or all if it ends early, get their modes and times."""
         next_path = b""
         try:
-            for entry in read_portion(self._vault.root, portion):
-                if entry in wanted:
+            for entries, packed in _batches(map(decode_entry, portion.lines.splitlines())):
+                self._stored = _read_ahead(self.index, packed)
+                for entry in entries:
                     if self._cancel.cancelled:
                         raise Cancelled
-                    yield from self._restore(entry)
+                    if (verdict := self._restore(entry)) is not None:
+                        yield verdict
             next_path = portion.next_path
         finally:
             self._target.close(next_path)
@@ -74,66 +96,66 @@ class _Restoration:
             with on_target(self._target.path):
                 sync_file_system(self._target.path)
 
-    def _restore(self, entry: Entry) -> Iterator[Verdict]:
+    def _restore(self, entry: Entry) -> Verdict | None:
+        """Restore an entry; the verdict if that failed."""
         begin, started_ns = time.time_ns(), time.perf_counter_ns()
-        verdict: Verdict | None = None
+        folder, _, name = entry.path.rpartition(b"/")
         try:
-            parent = self._target.enter(entry.path.rpartition(b"/")[0])
-            name = entry.path.rpartition(b"/")[2]
-            if isinstance(entry, FolderEntry):
-                self._target.make(entry, parent, name)
-            elif isinstance(entry, LinkEntry):
-                self._link(entry, parent, name)
-            else:
+            parent = self._target.enter(folder)
+            if isinstance(entry, FileEntry):
                 self._file(entry, parent, name)
-                verdict = Verdict("object", entry.object, "ok", entry.facts.size_bytes, b"/" + entry.path)
+            elif isinstance(entry, FolderEntry):
+                self._target.make(entry, parent, name)
+            else:
+                self._link(entry, parent, name)
         except VaultError as error:
             assert isinstance(entry, FileEntry)  # noqa: S101 - nothing else has an object
             about = entry.facts.size_bytes, b"/" + entry.path, error.reason
-            verdict = Verdict("object", entry.object, status_of(error), *about)
+            verdict = Verdict("object", entry.content.object, status_of(error), *about)
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise TargetUnusable(self._target.path, f"cannot be written: {error.strerror}") from None
             shown = entry.path.decode(errors="backslashreplace")
             verdict = judged("file", shown, "not-written", _reason(error), b"/" + entry.path)
-        if verdict is not None:
-            yield replace(verdict, checked_at_ns=begin, wall_ns=time.perf_counter_ns() - started_ns)
+        else:
+            return None
+        return replace(verdict, checked_at_ns=begin, wall_ns=time.perf_counter_ns() - started_ns)
 
     def _link(self, entry: LinkEntry, parent: int, name: bytes) -> None:
         with suppress(OSError):
             if os.readlink(name, dir_fd=parent) == entry.target:
                 self.same += 1
                 return
-        part = self._part_name(name)
-        with suppress(FileNotFoundError):
-            os.unlink(part, dir_fd=parent)
+        self._put(name, parent, lambda part: self._make_link(entry, part, parent))
+        self.links += 1
+
+    @staticmethod
+    def _make_link(entry: LinkEntry, part: bytes, parent: int) -> None:
         os.symlink(entry.target, part, dir_fd=parent)
         # Some file systems have no times for links.
         with suppress(OSError):
             os.utime(part, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
-        self._give_name(part, name, parent)
-        self.links += 1
 
     def _file(self, entry: FileEntry, parent: int, name: bytes) -> None:
-        part = self._part_name(name)
-        # An interrupted restore left it.
-        with suppress(FileNotFoundError):
-            os.unlink(part, dir_fd=parent)
-        if self._is_there(entry, parent, name):
+        # In a folder that was just made there is nothing.
+        if not self._target.is_new and self._is_there(entry, parent, name):
             self.same += 1
+            self.size_bytes += entry.facts.size_bytes
             return
+        self._put(name, parent, lambda part: self._write(entry, part, parent))
+        self.restored += 1
+        self.size_bytes += entry.facts.size_bytes
+
+    def _write(self, entry: FileEntry, part: bytes, parent: int) -> None:
+        content, size_bytes = entry.content, entry.facts.size_bytes
         descriptor = open_new(part, parent)
         try:
-            self._decrypt(entry, lambda piece: write_all(descriptor, piece))
+            self._decrypt(content, written(descriptor, content.extents, size_bytes))
+            if content.extents is not None:
+                os.ftruncate(descriptor, size_bytes)
             _settle(entry, descriptor)
-            self._give_name(part, name, parent)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(part, dir_fd=parent)
-            raise
         finally:
             os.close(descriptor)
-        self.restored += 1
 
     def _is_there(self, entry: FileEntry, parent: int, name: bytes) -> bool:
         """Whether the target has the very file already: an interrupted restore is taken up by doing it again."""
@@ -141,40 +163,96 @@ class _Restoration:
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
         except OSError:
             return False
-        with os.fdopen(descriptor, "rb") as file:
+        with closed_after(descriptor):
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size != entry.facts.size_bytes:
                 return False
-            same = True
+            where = entry.content.extents, entry.facts.size_bytes
+            same = has_holes(descriptor, *where)
 
-            def compare(piece: memoryview) -> None:
+            def compare(piece: memoryview, at: int) -> None:
                 nonlocal same
-                same = same and file.read(len(piece)) == piece
+                same = same and os.pread(descriptor, len(piece), at) == piece
 
-            self._decrypt(entry, compare)
+            self._decrypt(entry.content, placed(*where, compare))
             if same:
                 _settle(entry, descriptor)
             return same
 
-    def _decrypt(self, entry: FileEntry, take: Take) -> None:
-        decrypt_once(self._vault, entry.object, entry.facts.size_bytes, take, self._cancel)
+    def _decrypt(self, content: Content, take: Take) -> None:
+        """Hand over the plaintext; it is good when this returns. Bytes that were read ahead are one of the copies."""
+        stored = self._stored.get(content.object)
+        if stored is not None and fits(content, stored):
+            decrypt_whole(self._vault, content, stored, take)
+            return
+        read_object(self._vault, self.index, content, take, self._cancel)
 
-    def _part_name(self, name: bytes) -> bytes:
-        """The temporary name of a file: always the same, so that the next restore removes an interrupted one's rest.
+    def _put(self, name: bytes, parent: int, make: Callable[[bytes], None]) -> None:
+        """Have a file or link made under a temporary name, and give it its own; nothing is left after an error.
 
-        Each snapshot has other names: a rest in a tree that is encrypted again is a file like any other.
+        The temporary name is always the same, so that the next restore removes an interrupted one's rest. Each snapshot
+        has other names: a rest in a tree that is encrypted again is a file like any other.
         """
-        return b".threadmill-" + hashlib.sha256(self._name + b"/" + name).hexdigest()[:16].encode() + b".part"
-
-    def _give_name(self, part: bytes, name: bytes, parent: int) -> None:
+        digits = hashlib.sha256(self._name + b"/" + name).hexdigest()[:16]
+        part = b".threadmill-%b.part" % digits.encode()
         try:
+            try:
+                make(part)
+            except FileExistsError:
+                # An interrupted restore left it.
+                os.unlink(part, dir_fd=parent)
+                make(part)
             if self._overwrite:
                 os.rename(part, name, src_dir_fd=parent, dst_dir_fd=parent)
             else:
                 rename_new(part, name, parent)
-        finally:
+        except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=parent)
+            raise
+
+
+def _batches(entries: Iterable[Entry]) -> Iterator[tuple[list[Entry], set[str]]]:
+    """Entries in their order, as many at a time as are read from packs at once, and the objects to read for them."""
+    held: list[Entry] = []
+    packed: set[str] = set()
+    held_bytes = 0
+    for entry in entries:
+        held.append(entry)
+        if isinstance(entry, FileEntry) and (length := entry.content.stored_bytes) <= PACKED_BYTES:
+            packed.add(entry.content.object)
+            held_bytes += length
+        if len(held) >= _READ_AT_ONCE or held_bytes >= _HELD_BYTES:
+            yield held, packed
+            held, packed, held_bytes = [], set(), 0
+    yield held, packed
+
+
+def _read_ahead(index: ObjectIndex, objects: Iterable[str]) -> dict[str, memoryview]:
+    """The bytes of one copy of each object, as far as they can be read; nothing about them is checked."""
+    places = sorted((place, name) for name in objects for place in index.find(bytes.fromhex(name))[:1])
+    runs: list[list[tuple[Location, str]]] = []
+    for place, name in places:
+        if not runs or not _follows(place, runs[-1][0][0], runs[-1][-1][0]):
+            runs.append([])
+        runs[-1].append((place, name))
+    found: dict[str, memoryview] = {}
+    for run in runs:
+        first, last = run[0][0], run[-1][0]
+        # Each object that is not found here says for itself what is wrong.
+        with suppress(VaultError):
+            read = memoryview(index.read(Location(first.pack, first.offset, last.offset + last.length - first.offset)))
+            found |= {name: read[place.offset - first.offset :][: place.length] for place, name in run}
+    return found
+
+
+def _follows(place: Location, first: Location, last: Location) -> bool:
+    """Whether one read from the first of a run on is better than another read."""
+    return (
+        place.pack == first.pack
+        and place.offset <= last.offset + last.length + _GAP_BYTES
+        and place.offset + place.length - first.offset <= _LONGEST_READ
+    )
 
 
 def _settle(entry: FileEntry, descriptor: int) -> None:

@@ -1,40 +1,49 @@
-"""Reading and writing a snapshot. Nothing in one is believed before its MAC is checked."""
+"""Reading and writing a snapshot: a zstd frame, then a skippable one with the MAC over everything before it.
+
+Nothing in one is believed, nor decompressed, before its MAC is checked.
+"""
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
+import re
+from binascii import unhexlify
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import chain
 
-from tasks.files import ReadFailed, ReadTwice, closed_after, open_regular, write_all
-from tasks.vault.entries import Entry, FileEntry, Header, Order, Totals, decode_entry, decode_header, decode_totals
+import zstandard
+
+from tasks.files import ReadFailed, ReadTwice, closed_after, open_folder, open_regular, write_all
+from tasks.suites import HEADER_BYTES
+from tasks.vault.entries import Content, Entry, FileEntry, decode_entry
 from tasks.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
-from tasks.vault.format import (
-    LONGEST_LINE,
-    MAC_LINE_BYTES,
-    BadLine,
-    decode_line,
-    decode_mac,
-    encode_mac,
-    snapshot_path,
-    split_lines,
-)
+from tasks.vault.format import BadLine, encode_line, snapshot_folder, split_lines, unpack_frame
+from tasks.vault.header import Header, Order, Totals, decode_header, decode_totals
 from tasks.vault.vault import Vault
 
-# Ten million entries have about 3 GB. A larger file is not read at all, authentic or not.
+# Ten million entries have about 3 GB of text, and a fifth of it compressed. Larger ones are neither written nor read.
 LARGEST_BYTES = 4 << 30
 # The sources of a run stand in the first line.
 LONGEST_HEADER = 1 << 20
 FOOTER = b'{"entries":'
+MAC_BYTES = 32
+# A skippable frame: the zstd program passes over it.
+SKIPPABLE = b"\x5d\x2a\x4d\x18" + MAC_BYTES.to_bytes(4, "little")
+_END_BYTES = len(SKIPPABLE) + MAC_BYTES
+# The fastest level: digests do not compress, and the rest does well.
+_LEVEL = 1
+# Every file in a block of lines, as long as none has extents, attributes or marks.
+_PLAIN_OBJECT = re.compile(rb'"size":(\d+),"object":"([0-9a-f]{64})"(?:,"zstd":(\d+))?(?:,"mac":"[0-9a-f]{32}")?\}\n')
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class Authentic:
     """A snapshot whose MAC (64 hex digits) was checked, unless the vault was opened without its key."""
 
     header: Header
-    totals: Totals
     mac: str
 
     @property
@@ -43,168 +52,210 @@ class Snapshot:
         return self.header.name
 
 
-class OpenSnapshot:
-    """A snapshot whose entries can be read, in constant memory."""
+@dataclass(frozen=True, slots=True)
+class Snapshot(Authentic):
+    """A snapshot that was read to its end."""
 
-    def __init__(self, vault: Vault, name: str, content: ReadTwice, snapshot: Snapshot) -> None:
+    totals: Totals
+
+
+class OpenSnapshot:
+    """A snapshot, or a partial one, whose entries can be read as often as needed, in constant memory."""
+
+    def __init__(self, vault: Vault, name: str, content: ReadTwice, mac: str) -> None:
+        """Raises VaultChanged or SnapshotInvalid if the first line is not the header of this snapshot."""
         self._vault = vault
         self._name = name
         self._content = content
-        self.snapshot = snapshot
-
-    @property
-    def entries_at(self) -> int:
-        """The offset of the first entry in the file."""
-        return len(next(self._all_lines()))
-
-    @property
-    def size_bytes(self) -> int:
+        self.size_bytes = content.size_bytes
         """Length of the file."""
-        return self._content.size_bytes
+        self.header = self._header()
+        self.authentic = Authentic(self.header, mac)
+        self._totals: Totals | None = None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Header, totals and MAC, for which all lines are read once; raises SnapshotInvalid or VaultError."""
+        if self._totals is None:
+            deque(self.lines(), maxlen=0)
+        assert self._totals is not None  # noqa: S101 - lines end with them
+        return Snapshot(self.header, self.authentic.mac, self._totals)
 
     def lines(self) -> Iterator[bytes]:
         """The line of each entry, newline included; raises SnapshotInvalid or VaultError."""
         lines = self._all_lines()
         next(lines)
         for line in lines:
-            if not line.startswith(FOOTER):
-                yield line
-            elif next(lines, None) is not None:
-                raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: goes on after its totals")
+            if line.startswith(FOOTER):
+                break
+            yield line
+        else:
+            raise self._invalid("has no totals")
+        with self._reading():
+            self._totals = decode_totals(line)
+        if next(lines, None) is not None:
+            raise self._invalid("goes on after its totals")
 
     def entries(self) -> Iterator[Entry]:
         """The entries, each checked, and at the end their totals; raises SnapshotInvalid or VaultError."""
         for _, entry in self.lines_and_entries():
             yield entry
 
-    def objects(self) -> Iterator[tuple[str, int]]:
-        """The object of each file, and the size of the file; raises as `entries`."""
-        return ((entry.object, entry.facts.size_bytes) for entry in self.entries() if isinstance(entry, FileEntry))
+    def contents(self) -> Iterator[Content]:
+        """All that the entries need; raises as `entries`."""
+        for entry in self.entries():
+            if isinstance(entry, FileEntry):
+                yield from entry.contents()
 
     def lines_and_entries(self) -> Iterator[tuple[bytes, Entry]]:
         """The entries, each with its line. Raises as `entries`."""
         order = Order()
         entries = files = size_bytes = 0
-        try:
-            for line in self.lines():
+        for line in self.lines():
+            try:
                 entry = decode_entry(line)
                 order.check(entry)
-                entries += 1
-                if isinstance(entry, FileEntry):
-                    files += 1
-                    size_bytes += entry.facts.size_bytes
-                yield line, entry
-        except BadLine as error:
-            raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: line {entries + 2} {error}") from None
-        if Totals(entries, files, size_bytes) != self.snapshot.totals:
-            raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: its totals do not fit its entries")
+            except BadLine as error:
+                raise self._invalid(f"line {entries + 2} {error}") from None
+            entries += 1
+            if isinstance(entry, FileEntry):
+                files += 1
+                size_bytes += entry.facts.size_bytes
+            yield line, entry
+        if self._totals != Totals(entries, files, size_bytes):
+            raise self._invalid("its totals do not fit its entries")
+
+    def named(self) -> Iterator[tuple[bytes, int]]:
+        """Digest and stored length of each object that is needed, some more than once; raises as `entries`.
+
+        Entries are not checked one by one, which would take ten times as long.
+        """
+        rest = b""
+        with self._reading():
+            for piece in self._text():
+                block, newline, rest = (rest + piece).rpartition(b"\n")
+                if len(rest) > LONGEST_HEADER:
+                    raise BadLine("has a line that is too long")
+                block += newline
+                plain = _PLAIN_OBJECT.findall(block)
+                if len(plain) == block.count(b'"object":"'):
+                    for size, digest, zstd in plain:
+                        yield unhexlify(digest), HEADER_BYTES + int(zstd or size)
+                    continue
+                for line in block.splitlines(keepends=True):
+                    if b'"object":"' in line and isinstance(entry := decode_entry(line), FileEntry):
+                        for content in entry.contents():
+                            yield unhexlify(content.object), content.stored_bytes
+            if rest:
+                raise BadLine("does not end with a line")
+
+    def _header(self) -> Header:
+        with self._reading():
+            header = decode_header(next(self._all_lines(), b""))
+        if header.vault_id != self._vault.id:
+            raise _changed(self._vault, self._name, "it belongs to another vault")
+        if header.name != self._name:
+            raise _changed(self._vault, self._name, f"it is the snapshot {header.name} under another name")
+        return header
 
     def _all_lines(self) -> Iterator[bytes]:
-        """Every line but the MAC's."""
+        with self._reading():
+            yield from split_lines(self._text(), LONGEST_HEADER)
+
+    def _text(self) -> Iterator[bytes]:
+        def frame() -> Iterator[memoryview]:
+            left = self.size_bytes - _END_BYTES
+            for piece in self._content.again():
+                yield memoryview(piece)[:left]
+                left -= min(left, len(piece))
+
+        return unpack_frame(frame(), LARGEST_BYTES)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
         try:
-            yield from split_lines(self._but_for_the_mac(), LONGEST_HEADER)
+            yield
         except BadLine as error:
-            raise SnapshotInvalid(self._vault.root, f"snapshot {self._name}: {error}") from None
+            raise self._invalid(f"it {error}") from None
         except ReadFailed as error:
             raise VaultError(self._vault.root, f"snapshot {self._name} cannot be read: {error}") from None
 
-    def _but_for_the_mac(self) -> Iterator[bytes]:
-        left = self._content.size_bytes - MAC_LINE_BYTES
-        for piece in self._content.again():
-            yield piece[:left]
-            left -= min(left, len(piece))
+    def _invalid(self, reason: str) -> SnapshotInvalid:
+        return SnapshotInvalid(self._vault.root, f"snapshot {self._name}: {reason}")
 
 
 @contextmanager
 def open_snapshot(vault: Vault, name: str) -> Iterator[OpenSnapshot]:
-    """Open a snapshot and, where the key is there, check its MAC before anything is parsed.
+    """Open a snapshot, or a partial one, and check its MAC where the key is there, before anything is decompressed.
 
-    Raises NoSuchSnapshot, VaultChanged, SnapshotInvalid if its first or last line breaks the format, or VaultError.
+    Raises NoSuchSnapshot, VaultChanged, SnapshotInvalid if its first line breaks the format, or VaultError.
     """
     try:
-        descriptor, size_bytes = open_regular(snapshot_path(vault.root, name))
+        with closed_after(open_folder(vault.root, snapshot_folder(name))) as folder:
+            descriptor, size_bytes = open_regular(name, folder)
     except FileNotFoundError:
         raise NoSuchSnapshot(vault.root, f"there is no snapshot {name}") from None
     except OSError as error:
         raise VaultError(vault.root, f"snapshot {name} cannot be read: {error.strerror}") from None
     with closed_after(descriptor):
         if size_bytes > LARGEST_BYTES:
-            raise VaultChanged(vault.root, f"snapshot {name}: {size_bytes:,} bytes are more than any snapshot has")
+            raise _changed(vault, name, f"{size_bytes:,} bytes are more than any snapshot has")
         content = ReadTwice(descriptor)
-        mac, head, tail = _authenticate(vault, name, content, size_bytes)
-        yield OpenSnapshot(vault, name, content, Snapshot(*_ends(vault, name, head, tail), mac))
+        mac = _authenticate(vault, name, content, size_bytes)
+        yield OpenSnapshot(vault, name, content, mac)
 
 
-def _authenticate(vault: Vault, name: str, content: ReadTwice, size_bytes: int) -> tuple[str, bytes, bytes]:
-    """The MAC of the last line, checked if the key is given; the first bytes, and the last bytes before the MAC."""
+def _authenticate(vault: Vault, name: str, content: ReadTwice, size_bytes: int) -> str:
+    """The MAC at the end (64 hex digits), checked if the key is given."""
     mac = None if vault.key is None else vault.key.mac()
-    left = size_bytes - MAC_LINE_BYTES
-    head = tail = b""
+    end = b""
 
     def take(piece: bytes) -> None:
-        nonlocal left, head, tail
+        nonlocal end
+        held = end + piece
+        end = held[-_END_BYTES:]
         if mac is not None:
-            mac.update(piece[: max(left, 0)])
-        left -= len(piece)
-        head = head or piece
-        tail = (tail + piece)[-LONGEST_LINE - MAC_LINE_BYTES :]
+            mac.update(memoryview(held)[:-_END_BYTES])
 
     try:
         content.first(take)
     except ReadFailed as error:
         raise VaultError(vault.root, f"snapshot {name} cannot be read: {error}") from None
-    if left != -MAC_LINE_BYTES:
-        raise VaultChanged(vault.root, f"snapshot {name}: it changed while it was read")
-    found = decode_mac(tail[-MAC_LINE_BYTES:])
-    if found is None:
-        raise VaultChanged(vault.root, f"snapshot {name}: it was changed or cut off: it does not end in a MAC")
-    if mac is not None and not hmac.compare_digest(found, mac.hexdigest()):
-        raise VaultChanged(vault.root, f"snapshot {name}: it was changed: its MAC does not fit")
-    return found, head, tail[:-MAC_LINE_BYTES]
+    if content.size_bytes != size_bytes:
+        raise _changed(vault, name, "it changed while it was read")
+    skippable, found = end[:-MAC_BYTES], end[-MAC_BYTES:]
+    if skippable != SKIPPABLE:
+        raise _changed(vault, name, "it was changed or cut off: it does not end in a MAC")
+    if mac is not None:
+        mac.update(skippable)
+        if not hmac.compare_digest(found, mac.digest()):
+            raise _changed(vault, name, "it was changed: its MAC does not fit")
+    return found.hex()
 
 
-def _ends(vault: Vault, name: str, head: bytes, tail: bytes) -> tuple[Header, Totals]:
-    """The header and the totals, decoded from bytes that are authentic by now."""
-    first, newline, _ = head.partition(b"\n")
-    try:
-        header = decode_header(first if newline else b"")
-        totals = decode_totals(decode_line(tail[tail.rfind(b"\n", 0, -1) + 1 :] if tail.endswith(b"\n") else b""))
-    except BadLine as error:
-        raise SnapshotInvalid(vault.root, f"snapshot {name}: it {error}") from None
-    if header.vault_id != vault.id:
-        raise VaultChanged(vault.root, f"snapshot {name}: it belongs to another vault")
-    if header.name != name:
-        raise VaultChanged(vault.root, f"snapshot {name}: it is the snapshot {header.name} under another name")
-    return header, totals
+def _changed(vault: Vault, name: str, how: str) -> VaultChanged:
+    return VaultChanged(vault.root, f"snapshot {name}: {how}")
 
 
-class SnapshotWriter:
-    """Lines, a few KiB at a time, and their MAC; raises OSError where the disk takes no more."""
+def write_snapshot(descriptor: int, vault: Vault, header: Header, pieces: Iterable[bytes], totals: Totals) -> str:
+    """Write a snapshot whose entries come as whole lines, many in a piece; its MAC (64 hex digits).
 
-    def __init__(self, descriptor: int, vault: Vault) -> None:
-        self._descriptor = descriptor
-        self._root = vault.root
-        self._mac = vault.need_key().mac()
-        self._held = bytearray()
-        self._left = LARGEST_BYTES
+    Raises VaultError if there are too many, or OSError where the disk takes no more.
+    """
+    mac = vault.need_key().mac()
+    frame = zstandard.ZstdCompressor(level=_LEVEL).compressobj()
 
-    def put(self, line: bytes) -> None:
-        """Write the next line; raises VaultError if the snapshot becomes too large."""
-        self._held += line
-        if len(self._held) > LONGEST_LINE:
-            self._flush()
+    def write(data: bytes) -> None:
+        mac.update(data)
+        write_all(descriptor, data)
 
-    def end(self) -> str:
-        """Write the MAC; its 64 hex digits."""
-        self._flush()
-        mac = self._mac.hexdigest()
-        write_all(self._descriptor, encode_mac(mac))
-        return mac
-
-    def _flush(self) -> None:
-        self._left -= len(self._held)
-        if self._left < MAC_LINE_BYTES:
-            raise VaultError(self._root, "a snapshot cannot have so many entries; back up parts of the sources")
-        self._mac.update(self._held)
-        write_all(self._descriptor, bytes(self._held))
-        self._held.clear()
+    left = LARGEST_BYTES
+    for piece in chain((encode_line(header.values()),), pieces, (encode_line(asdict(totals)),)):
+        left -= len(piece)
+        if left < 0:
+            reason = "a snapshot cannot have so many entries; back up parts of the sources"
+            raise VaultError(vault.root, reason)
+        write(frame.compress(piece))
+    write(frame.flush() + SKIPPABLE)
+    write_all(descriptor, mac.digest())
+    return mac.hexdigest()

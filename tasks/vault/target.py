@@ -29,6 +29,7 @@ class _Folder:
     path: bytes
     descriptor: int
     entry: FolderEntry | None
+    is_new: bool = False
     identity: tuple[int, int] = (0, 0)
 
 
@@ -62,19 +63,24 @@ class Target:
             end = path.find(b"/", start)
             inner = path if end < 0 else path[:end]
             name = inner[start:]
-            with suppress(FileExistsError):
-                os.mkdir(name, dir_fd=at.descriptor)
-            self._go_into(_Folder(inner, os.open(name, _FOLDER_FLAGS, dir_fd=at.descriptor), None))
+            self._go_into(inner, at.descriptor, name, 0o777, None)
         return self._folders[-1].descriptor
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the folder that was entered last was made here, and not before."""
+        return self._folders[-1].is_new
 
     def make(self, entry: FolderEntry, parent: int, name: bytes) -> None:
         """Make a folder, if it is not there, and go into it; `parent` is where `enter` led, `name` its last part."""
-        with suppress(FileExistsError):
-            os.mkdir(name, 0o700, dir_fd=parent)
-        self._go_into(_Folder(entry.path, os.open(name, _FOLDER_FLAGS, dir_fd=parent), entry))
+        self._go_into(entry.path, parent, name, 0o700, entry)
 
-    def _go_into(self, folder: _Folder) -> None:
-        self._folders.append(folder)
+    def _go_into(self, path: bytes, parent: int, name: bytes, mode: int, entry: FolderEntry | None) -> None:
+        is_new = False
+        with suppress(FileExistsError):
+            os.mkdir(name, mode, dir_fd=parent)
+            is_new = True
+        self._folders.append(_Folder(path, os.open(name, _FOLDER_FLAGS, dir_fd=parent), entry, is_new))
         if len(self._folders) > _OPEN_FOLDERS:
             above = self._folders[-1 - _OPEN_FOLDERS]
             above.identity = _identity(above.descriptor)

@@ -11,38 +11,50 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tasks.crypto.secret import Secret
-from tasks.files import FolderIdentity, closed_after, open_new, open_regular, rename_new, sync_folder, write_all
-from tasks.suites import SUITES, Suite
-from tasks.vault.errors import NewerFormat, NoVault, VaultChanged, VaultError, WrongKey, on_disk
-from tasks.vault.format import (
+from tasks.files import (
     FOLDER_MODE,
-    LOCK,
+    FolderIdentity,
+    closed_after,
+    new_file,
+    open_folder,
+    open_regular,
+    rename_new,
+    sync_folder,
+    write_all,
+)
+from tasks.suites import SUITES, Suite
+from tasks.vault.errors import NoVault, OtherFormat, VaultChanged, VaultError, WrongKey, on_disk
+from tasks.vault.format import (
+    INDEX,
     LOST_AND_FOUND,
     OBJECTS,
+    PACKS,
     PARAMETERS,
+    PARTIALS,
     SNAPSHOTS,
     TEMPORARY,
+    TEMPORARY_NAME,
     BadLine,
     VaultKey,
     decode_line,
-    decode_mac,
     encode_line,
-    encode_mac,
     need_int,
     need_keys,
     need_text,
 )
 
 FORMAT = "threadmill-vault"
-VERSION = 1
+VERSION = 2
 # The only suite of vaults: no legacy, and a reader has to know one way.
 SUITE: Suite = SUITES["modern"]
 
-_KEYS = frozenset(("format", "version", "id", "created", "suite", "key_check"))
+_KEYS = frozenset(("format", "version", "id", "created", "suite", "salts", "key_check"))
 _LONGEST = 4096
 _ID = re.compile(r"[0-9a-f]{32}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
-_OWN = frozenset((OBJECTS, SNAPSHOTS, TEMPORARY, LOCK, LOST_AND_FOUND))
+_MAC_LINE = re.compile(rb'\{"hmac_sha256":"[0-9a-f]{64}"\}\n')
+_SALTS = re.compile("content|random")
+_FOLDERS = (PACKS, OBJECTS, INDEX, SNAPSHOTS, PARTIALS, TEMPORARY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +72,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """An open vault: `root` is its absolute path, `id` 32 hex digits; `key` is None without the secret."""
+    """An open vault: `root` is its absolute path, `id` 32 hex digits; `key` is None without the secret.
+
+    With `random_salts` equal content makes different objects, and a content MAC is of the salt and the content.
+    """
 
     root: str
     id: str
     key: VaultKey | None
+    random_salts: bool
 
     def place(self) -> Place:
         """The place of the vault, as a value; raises VaultError."""
@@ -88,85 +104,40 @@ def is_vault(path: str) -> bool:
 def open_vault(path: str, secret: Secret | None) -> Vault:
     """Open the vault at a path; a secret is checked, and authenticates `vault.json`.
 
-    Raises NoVault, WrongKey, VaultChanged or NewerFormat.
+    Raises NoVault, WrongKey, VaultChanged or OtherFormat.
     """
     root = os.path.realpath(path)
     if not is_vault(root):
-        there, fault = _look(root)
-        what = "is not there" if there is None else "is no vault"
-        raise NoVault(root, fault or f"{what}; `threadmill encrypt PATH --vault DIR` makes one")
+        raise NoVault(root, _look(root)[0])
     raw = _read(root)
-    vault_id, key_check = _decode(root, raw)
+    vault_id, key_check, random_salts = _decode(root, raw)
     if secret is None:
-        return Vault(root, vault_id, None)
+        return Vault(root, vault_id, None, random_salts)
     key = VaultKey(secret, vault_id)
-    authentic = _mac(key, raw) == raw[raw.rfind(b"\n", 0, -1) + 1 :]
-    if authentic and hmac.compare_digest(key.key_check, key_check):
-        return Vault(root, vault_id, key)
-    if hmac.compare_digest(key.key_check, key_check):
+    if not hmac.compare_digest(key.key_check, key_check):
+        raise WrongKey(root, "the key file is not the one that it was made with (or vault.json was changed)")
+    if not hmac.compare_digest(_mac(key, raw), raw[raw.rfind(b"\n", 0, -1) + 1 :]):
         raise VaultChanged(root, f"{PARAMETERS} was changed: its MAC does not fit; restore it from a copy")
-    raise WrongKey(root, "the key file is not the one that it was made with (or vault.json was changed)")
+    return Vault(root, vault_id, key, random_salts)
 
 
-def _look(root: str) -> tuple[set[str] | None, str | None]:
-    """The names in a folder without `vault.json`, None if there is no folder; or the fault that rules out a vault."""
-    try:
-        there = set(os.listdir(root))
-    except FileNotFoundError:
-        return None, None
-    except NotADirectoryError:
-        return set(), "is not a folder"
-    except OSError as error:
-        return set(), f"cannot be read: {error.strerror}"
-    # A folder that was only begun has no objects and no snapshots.
-    had = {OBJECTS, SNAPSHOTS} <= there and not all(_is_empty(os.path.join(root, one)) for one in (OBJECTS, SNAPSHOTS))
-    return there, f"{PARAMETERS} is missing: restore it from a copy" if had else None
+def init_vault(path: str, secret: Secret, *, random_salts: bool = False) -> Vault:
+    """Make a vault in a folder that is empty or not there; raises VaultError.
 
-
-def make_vault(path: str, secret: Secret) -> Vault:
-    """Make a vault in a folder that is empty or not there, or open the vault that is there; raises VaultError.
-
-    Safe when several processes start at once, and when it is killed in the middle: `vault.json` comes last.
+    Of several processes that start at once, one makes it. If it is killed in the middle there is no vault, and another
+    try may use the folder: `vault.json` comes last.
     """
     root = os.path.realpath(path)
+    if not os.path.isdir(os.path.dirname(root)):
+        raise NoVault(root, "cannot be made: the folder above it is not there")
+    why, fit = _look(root)
+    # After the look, which may have met with a vault that another process has just made.
     if is_vault(root):
-        return open_vault(root, secret)
-    if unfit := why_no_vault(root):
-        # Another process may have made it between the two checks.
-        if is_vault(root):
-            return open_vault(root, secret)
-        raise NoVault(root, unfit)
+        raise NoVault(root, "is a vault already")
+    if not fit:
+        raise NoVault(root, why)
     vault_id = secrets.token_hex(16)
     key = VaultKey(secret, vault_id)
-    with on_disk(root):
-        for folder in (root, *(os.path.join(root, name) for name in (OBJECTS, SNAPSHOTS, TEMPORARY))):
-            with suppress(FileExistsError):
-                os.mkdir(folder, FOLDER_MODE)
-        _write(root, _encode(vault_id, key))
-        sync_folder(os.path.dirname(root))
-    return open_vault(root, secret)
-
-
-def why_no_vault(path: str) -> str | None:
-    """Why no vault can be made in a folder, None where one can: it is not there, is empty, or was begun before."""
-    root = os.path.realpath(path)
-    if not os.path.isdir(os.path.dirname(root)):
-        return "cannot be made: the folder above it is not there"
-    there, fault = _look(root)
-    if there is None or fault is not None:
-        return fault
-    begun = there <= _OWN and all(_is_empty(os.path.join(root, name)) for name in there & {OBJECTS, SNAPSHOTS})
-    return None if begun else "is neither empty nor a vault; choose another folder"
-
-
-def _is_empty(folder: str) -> bool:
-    try:
-        return not os.listdir(folder)
-    except OSError:
-        return False
-
-
-def _encode(vault_id: str, key: VaultKey) -> bytes:
     line = encode_line(
         {
             "format": FORMAT,
@@ -174,58 +145,98 @@ def _encode(vault_id: str, key: VaultKey) -> bytes:
             "id": vault_id,
             "created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             "suite": SUITE.name,
+            "salts": "random" if random_salts else "content",
             "key_check": key.key_check,
         }
     )
-    return line + _mac(key, line)
+    with on_disk(root):
+        with suppress(FileExistsError):
+            os.mkdir(root, FOLDER_MODE)
+        with closed_after(open_folder(root)) as folder:
+            for name in _FOLDERS:
+                os.close(open_folder(folder, name, make=True))
+            made = _write(folder, line + _mac(key, line))
+        sync_folder(os.path.dirname(root))
+    if not made:
+        raise NoVault(root, "is a vault already")
+    return open_vault(root, secret)
+
+
+def _look(root: str) -> tuple[str, bool]:
+    """Why no vault is opened in a folder without `vault.json`, and whether one can be made there.
+
+    It can where nothing is, or only what a process left that was killed while it made one.
+    """
+    hint = "; `threadmill vault init DIR` makes one in a folder that is empty or not there"
+    try:
+        there = set(os.listdir(root))
+    except FileNotFoundError:
+        return f"is not there{hint}", True
+    except NotADirectoryError:
+        return "is not a folder", False
+    except OSError as error:
+        return f"cannot be read: {error.strerror}", False
+    full = {name for name in there.intersection(_FOLDERS) if _names(root, name)}
+    # A vault that was only begun has no packs, objects or snapshots.
+    if {OBJECTS, SNAPSHOTS} <= there and full & {PACKS, OBJECTS, SNAPSHOTS}:
+        return f"{PARAMETERS} is missing: restore it from a copy", False
+    return f"is no vault{hint}", not full and there <= {*_FOLDERS, LOST_AND_FOUND}
+
+
+def _names(root: str, folder: str) -> list[str]:
+    """The names in a folder, but for files that are being written; anything but a folder counts as a name."""
+    try:
+        with closed_after(open_folder(root, folder)) as descriptor:
+            names = os.listdir(descriptor)
+    except OSError:
+        return [folder]
+    return [name for name in names if folder != TEMPORARY or not TEMPORARY_NAME.fullmatch(name)]
 
 
 def _mac(key: VaultKey, raw: bytes) -> bytes:
     """The line with the MAC over the first line of `raw`."""
-    mac = key.mac()
+    mac = key.parameters_mac()
     mac.update(raw[: raw.index(b"\n") + 1])
-    return encode_mac(mac.hexdigest())
+    return encode_line({"hmac_sha256": mac.hexdigest()})
 
 
-def _write(root: str, content: bytes) -> None:
-    part = os.path.join(root, TEMPORARY, secrets.token_hex(8))
-    descriptor = open_new(part)
+def _write(root: int, content: bytes) -> bool:
+    """Write `vault.json`; False if another process was first."""
     try:
-        write_all(descriptor, content)
-        os.fsync(descriptor)
-        # Another process may have put its own there; and if that one has begun to add, it has swept this away.
-        with suppress(FileExistsError, FileNotFoundError):
-            rename_new(part, os.path.join(root, PARAMETERS))
-        sync_folder(root)
-    finally:
-        os.close(descriptor)
-        with suppress(FileNotFoundError):
-            os.unlink(part)
+        with closed_after(open_folder(root, TEMPORARY)) as temporary, new_file(temporary) as (part, descriptor):
+            write_all(descriptor, content)
+            os.fsync(descriptor)
+            rename_new(f"{TEMPORARY}/{part}", PARAMETERS, root)
+            os.fsync(root)
+    except (FileExistsError, FileNotFoundError):
+        # The process that was first may have begun to add, and have swept the file away.
+        return False
+    return True
 
 
 def _read(root: str) -> bytes:
     try:
-        descriptor, _ = open_regular(os.path.join(root, PARAMETERS))
-        with closed_after(descriptor):
+        with closed_after(open_folder(root)) as folder, closed_after(open_regular(PARAMETERS, folder)[0]) as descriptor:
             return os.read(descriptor, _LONGEST + 1)
     except OSError as error:
         raise VaultError(root, f"{PARAMETERS} cannot be read: {error.strerror}") from None
 
 
-def _decode(root: str, raw: bytes) -> tuple[str, str]:
-    """Id and key check."""
+def _decode(root: str, raw: bytes) -> tuple[str, str, bool]:
+    """Id, key check, and whether salts are random."""
     first, _, last = raw.partition(b"\n")
     try:
-        value = decode_line(first if decode_mac(last) else b"")
+        value = decode_line(first if _MAC_LINE.fullmatch(last) else b"")
         version = value.get("version")
-        if value.get("format") == FORMAT and type(version) is int and version > VERSION:
+        if value.get("format") == FORMAT and type(version) is int and version != VERSION:
             unknown = f"has format {version} (or {PARAMETERS} was changed); this program knows {VERSION}"
-            raise NewerFormat(root, unknown)
+            raise OtherFormat(root, unknown)
         need_keys(value, _KEYS)
         need_text(value["format"], "format", re.compile(FORMAT))
         need_int(version, "version", VERSION, VERSION)
         need_text(value["created"], "time", _TIME)
         need_text(value["suite"], "suite", re.compile(SUITE.name))
-        return need_text(value["id"], "id", _ID), need_text(value["key_check"], "key check", _ID)
+        random_salts = need_text(value["salts"], "form of salts", _SALTS) == "random"
+        return need_text(value["id"], "id", _ID), need_text(value["key_check"], "key check", _ID), random_salts
     except BadLine as error:
         raise VaultChanged(root, f"{PARAMETERS} was changed: it {error}; restore it from a copy") from None

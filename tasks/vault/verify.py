@@ -1,44 +1,47 @@
-"""Verifying a vault: its parameters, its snapshots, its folder, and each object."""
+"""Verifying a vault: its parameters, its snapshots, its folders, and every byte of its packs and large objects."""
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import stat
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
-from tasks.files import closed_after, open_regular
-from tasks.suites import HEADER_BYTES
+from tasks.files import closed_after, open_folder
+from tasks.vault.check import check_object, check_pack
 from tasks.vault.entries import FileEntry
-from tasks.vault.errors import VaultError, Verdict, VerdictStatus, judged, status_of
+from tasks.vault.errors import NoSuchSnapshot, VaultError, Verdict, VerdictKind, VerdictStatus, judged, status_of
 from tasks.vault.format import (
+    INDEX,
     LOCK,
     LOST_AND_FOUND,
+    OBJECT_NAME,
     OBJECTS,
+    PACKS,
     PARAMETERS,
+    PARTIAL_NAME,
+    PARTIALS,
     SNAPSHOT_NAME,
     SNAPSHOTS,
     TEMPORARY,
-    object_path,
-    snapshot_path,
+    TEMPORARY_NAME,
 )
-from tasks.vault.index import ObjectIndex
-from tasks.vault.lookup import snapshot_names
-from tasks.vault.objects import digest_of
-from tasks.vault.snapshots import Snapshot, open_snapshot
+from tasks.vault.locks import is_running
+from tasks.vault.lookup import partial_names, snapshot_names
+from tasks.vault.named import NamedObjects
+from tasks.vault.packs import opened_stored, stored
+from tasks.vault.snapshots import Authentic, open_snapshot
 from tasks.vault.vault import Vault
 
 # Tells whether a name is of a form.
 Form = Callable[[str], object]
 
-_PIECE_BYTES = 1 << 20
 # A verdict names at most this many paths of an object; all of them are in the snapshots.
 _PATHS_NAMED = 5
 
@@ -52,89 +55,110 @@ class KnownSnapshot:
     mac: str
 
 
-def inspect(vault: Vault, index: ObjectIndex, known: KnownSnapshot | None, cancel: CancelToken) -> Iterator[Verdict]:
-    """Check everything but the content of objects; objects that are there, and that are named, go into the index.
+def inspect(vault: Vault, objects: NamedObjects, known: KnownSnapshot | None, cancel: CancelToken) -> Iterator[Verdict]:
+    """Check everything but the content of packs and large objects; what snapshots name goes into `objects`.
 
     Without the key, snapshots are read only for the objects that they name; a verdict is given on a snapshot that
     breaks the format.
     """
     if vault.key is not None:
         yield judged("vault", vault.id, "ok")
-    good: list[Snapshot] = []
+    good: list[Authentic] = []
     faulty: set[str] = set()
-    for name in _snapshot_names(vault.root):
+
+    def look(name: str) -> tuple[int, None]:
+        with open_snapshot(vault, name) as opened:
+            objects.name((bytes.fromhex(one.object), one.stored_bytes) for one in opened.contents())
+            good.extend([opened.authentic] if opened.header.part == 0 else [])
+            return opened.size_bytes, None
+
+    for name in _all_snapshots(vault.root):
         if cancel.cancelled:
             raise Cancelled
-        verdict, snapshot = _look_at(vault, name, index)
-        if snapshot is not None:
-            good.append(snapshot)
-        else:
-            faulty.add(name)
-        if verdict.is_fault or vault.key is not None:
-            yield verdict
+        # Partial ones are removed by the run that they are of.
+        with suppress(NoSuchSnapshot):
+            verdict = _judge("snapshot", name, partial(look, name))
+            if verdict.is_fault:
+                faulty.add(name)
+            if verdict.is_fault or vault.key is not None:
+                yield verdict
     if fault := rolled_back(vault, good, known, faulty):
         yield judged("vault", vault.id, "rolled-back", fault)
-    yield from _look_around(vault.root, index)
-    missing = list(index.missing())
-    paths = paths_of(vault, missing)
-    for digest in missing:
-        yield judged("object", digest, "missing", _named(paths[digest]), next(iter(paths[digest]), None))
+    yield from _look_around(vault.root)
+    # After the snapshots, since objects are there before them.
+    objects.list_all()
+    for pack in objects.rebuilt:
+        why = "missing or not as it was written: its pack was read instead, and the next run that writes makes it again"
+        yield judged("file", f"{INDEX}/{pack}", "rebuilt", why)
+    yield from _missing(vault, objects)
 
 
-def check_objects(vault: Vault, objects: Sequence[tuple[str, int]], cancel: CancelToken) -> tuple[Verdict, ...]:
-    """Hash each object (its 64 hex digits, the size of its file) anew; when the token is set, the verdicts so far."""
-    buffer = bytearray(_PIECE_BYTES)
+def check_stored(vault: Vault, things: Sequence[tuple[VerdictKind, str]], cancel: CancelToken) -> tuple[Verdict, ...]:
+    """Read packs and large objects, each by its kind and name, whole; when the token is set, the verdicts so far.
+
+    There is one verdict on each, also on a pack with damaged objects: `damaged` says which of them are lost.
+    """
     verdicts = []
-    for digest, size_bytes in objects:
-        if cancel.cancelled:
-            break
-        verdicts.append(_check(vault.root, digest, size_bytes, buffer))
-    faulty = [verdict.name for verdict in verdicts if verdict.is_fault]
-    if not faulty:
-        return tuple(verdicts)
-    paths = paths_of(vault, faulty)
-    return tuple(_with_paths(verdict, paths[verdict.name]) if verdict.is_fault else verdict for verdict in verdicts)
+    with suppress(Cancelled):
+        for kind, name in things:
+            verdicts.append(_judge(kind, name, partial(_check, vault, kind, name, cancel)))
+    return tuple(_with_paths(vault, verdicts))
 
 
-def paths_of(vault: Vault, digests: Collection[str]) -> dict[str, list[bytes]]:
+def damaged(
+    vault: Vault, objects: NamedObjects, packs: Iterable[str], on_record: Collection[str], cancel: CancelToken
+) -> Iterator[Verdict]:
+    """A verdict on each object of faulty packs of which no pack has a good copy.
+
+    And one on each object that is damaged `on_record`, and of which a pack has a good copy by now.
+    """
+    lost: dict[str, str] = {}
+    for pack in packs:
+        for digest in objects.members(pack):
+            if cancel.cancelled:
+                raise Cancelled
+            if not objects.is_whole(digest):
+                lost[digest.hex()] = f"no good copy of it is left in pack {pack}"
+    yield from lost_objects(vault, lost)
+    for name in sorted(on_record):
+        if name not in lost and objects.is_whole(bytes.fromhex(name)):
+            yield judged("object", name, "rebuilt", "a pack has a good copy of it")
+
+
+def lost_objects(vault: Vault, why: Mapping[str, str]) -> list[Verdict]:
+    """The verdicts on objects that are changed, with their paths, by the reason for each."""
+    return _with_paths(vault, [judged("object", name, "changed", reason) for name, reason in why.items()])
+
+
+def _paths_of(vault: Vault, digests: Collection[str]) -> dict[str, list[bytes]]:
     """Absolute paths that objects belong to, from the newest snapshot that has any, as far as snapshots can be read."""
     found: dict[str, list[bytes]] = defaultdict(list)
     open_ones = set(digests)
-    for name in reversed(_snapshot_names(vault.root)) if open_ones else ():
+    for name in reversed(_all_snapshots(vault.root)) if open_ones else ():
         with suppress(VaultError), open_snapshot(vault, name) as opened:
             for entry in opened.entries():
-                if isinstance(entry, FileEntry) and entry.object in open_ones:
-                    found[entry.object].append(b"/" + entry.path)
+                if isinstance(entry, FileEntry):
+                    for content in entry.contents():
+                        if content.object in open_ones:
+                            found[content.object].append(b"/" + entry.path)
         open_ones -= found.keys()
         if not open_ones:
             break
     return found
 
 
-def _snapshot_names(root: str) -> list[str]:
-    try:
-        return snapshot_names(root)
-    except VaultError:
-        # Then the folder has a verdict of its own.
-        return []
-
-
-def _look_at(vault: Vault, name: str, index: ObjectIndex) -> tuple[Verdict, Snapshot | None]:
-    begin, started_ns = time.time_ns(), time.perf_counter_ns()
-    status: VerdictStatus = "ok"
-    error = snapshot = size_bytes = None
-    try:
-        with open_snapshot(vault, name) as opened:
-            index.name(opened.objects())
-            snapshot, size_bytes = opened.snapshot, opened.size_bytes
-    except VaultError as fault:
-        error, status = fault.reason, status_of(fault)
-    wall_ns = time.perf_counter_ns() - started_ns
-    return Verdict("snapshot", name, status, size_bytes, None, error, begin, wall_ns), snapshot
+def _all_snapshots(root: str) -> list[str]:
+    """Partial ones first: as states of a source they are the poorest."""
+    names: list[str] = []
+    for listed in (partial_names, snapshot_names):
+        # A folder that cannot be read has a verdict of its own.
+        with suppress(VaultError):
+            names += listed(root)
+    return names
 
 
 def rolled_back(
-    vault: Vault, snapshots: Iterable[Snapshot | None], known: KnownSnapshot | None, damaged: Collection[str] = ()
+    vault: Vault, snapshots: Iterable[Authentic | None], known: KnownSnapshot | None, damaged: Collection[str] = ()
 ) -> str | None:
     """The fault, if the vault's good snapshots are older than the newest one on record; else None.
 
@@ -145,7 +169,7 @@ def rolled_back(
     good = [one for one in snapshots if one is not None]
     newest = max(good, key=lambda snapshot: snapshot.header.sequence, default=None)
     if newest is None or newest.header.sequence < known.sequence:
-        there = os.path.lexists(snapshot_path(vault.root, known.name))
+        there = os.path.lexists(f"{vault.root}/{SNAPSHOTS}/{known.name}")
         what = "cannot be believed any more" if there else "is gone"
         return f"snapshot {known.name}, number {known.sequence}, was the newest one, and {what}"
     same = next((one for one in good if one.header.sequence == known.sequence), None)
@@ -154,76 +178,103 @@ def rolled_back(
     return None
 
 
-def _look_around(root: str, index: ObjectIndex) -> Iterator[Verdict]:
-    """Verdicts on files that do not belong into the vault, on missing folders, and on leftovers of interrupted runs.
-
-    The objects go into the index.
-    """
-    yield from _look_into(root, ".", _FILES, _FOLDERS, "does not belong in a vault")
-    for folder in (OBJECTS, SNAPSHOTS):
-        if not os.path.lexists(f"{root}/{folder}"):
-            yield judged("file", folder, "missing", "is not there")
-    for name in (yield from _look_into(root, TEMPORARY, _any, _none, "is not what a run leaves")):
-        yield judged("file", f"{TEMPORARY}/{name}", "leftover", "left by an interrupted run")
-    yield from _look_into(root, SNAPSHOTS, SNAPSHOT_NAME.fullmatch, _none, "is not a snapshot")
-    for begin in sorted((yield from _look_into(root, OBJECTS, _none, _BEGINNING, "is not a folder of objects"))):
-        is_object = re.compile(begin + r"[0-9a-f]{62}").fullmatch
-        index.list((yield from _look_into(root, f"{OBJECTS}/{begin}", is_object, _none, "is not an object")))
+def _look_around(root: str) -> Iterator[Verdict]:
+    """Verdicts on files that do not belong into the vault, on missing folders, and on leftovers of interrupted runs."""
+    yield from _look_into(root, (), "does not belong in a vault", _FILES, _FOLDERS)
+    # A program that copied the vault may have left empty folders out; an object that is missing has its own verdict.
+    if not os.path.lexists(f"{root}/{SNAPSHOTS}"):
+        yield judged("file", SNAPSHOTS, "missing", "is not there")
+    left = yield from _look_into(root, (TEMPORARY,), "is not what a run leaves", TEMPORARY_NAME.fullmatch)
+    # Files of a run that is alive are its work; which of the others are, nobody can say.
+    if not any(is_running(root, name) for name in left):
+        for name in left:
+            yield judged("file", f"{TEMPORARY}/{name}", "leftover", "left by an interrupted run")
+    yield from _look_into(root, (SNAPSHOTS,), "is not a snapshot", SNAPSHOT_NAME.fullmatch)
+    yield from _look_into(root, (PARTIALS,), "is not a partial snapshot", PARTIAL_NAME.fullmatch)
+    there = {name for name, _ in stored(root, PACKS)}
+    for name in (yield from _look_into(root, (INDEX,), "is not the index of a pack", OBJECT_NAME.fullmatch)):
+        if name not in there:
+            yield judged("file", f"{INDEX}/{name}", "leftover", "its pack is not there")
+    for kind in (PACKS, OBJECTS):
+        for begin in sorted((yield from _look_into(root, (kind,), f"is not a folder of {kind}", folders=_BEGINNING))):
+            form = re.compile(begin + r"[0-9a-f]{62}").fullmatch
+            yield from _look_into(root, (kind, begin), f"is not one of the {kind}", form)
 
 
 _FILES = frozenset((PARAMETERS, LOCK)).__contains__
-_FOLDERS = frozenset((OBJECTS, SNAPSHOTS, TEMPORARY, LOST_AND_FOUND)).__contains__
+_FOLDERS = frozenset((PACKS, OBJECTS, INDEX, SNAPSHOTS, PARTIALS, TEMPORARY, LOST_AND_FOUND)).__contains__
 _BEGINNING = re.compile(r"[0-9a-f]{2}").fullmatch
-_any = re.compile(r".*", re.DOTALL).fullmatch
 _none = frozenset[str]().__contains__
 
 
-def _look_into(root: str, folder: str, files: Form, folders: Form, why: str) -> Generator[Verdict, None, list[str]]:
+def _look_into(
+    root: str, parts: tuple[str, ...], why: str, files: Form = _none, folders: Form = _none
+) -> Generator[Verdict, None, list[str]]:
     """Compare the names in a folder with the forms of its files and folders; returns the names that fit."""
-    here = root if folder == "." else f"{root}/{folder}"
     fitting: list[str] = []
     try:
         # A link is named where it lies, and not followed.
-        if not stat.S_ISDIR(os.lstat(here).st_mode):
-            return fitting
-        with os.scandir(os.fsencode(here)) as listing:
+        with closed_after(open_folder(root, *parts)) as here, os.scandir(here) as listing:
             for entry in listing:
                 # For people: every name is text.
-                name = entry.name.decode(errors="backslashreplace")
+                name = os.fsencode(entry.name).decode(errors="backslashreplace")
                 form = files if entry.is_file(follow_symlinks=False) else _none
                 form = folders if entry.is_dir(follow_symlinks=False) else form
                 if form(name):
                     fitting.append(name)
                 else:
-                    yield judged("file", name if folder == "." else f"{folder}/{name}", "foreign", why)
-    except FileNotFoundError:
+                    yield judged("file", "/".join((*parts, name)), "foreign", why)
+    except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as error:
-        yield judged("file", folder, "unreadable", error.strerror)
+        yield judged("file", "/".join(parts) or ".", "unreadable", error.strerror)
     return fitting
 
 
-def _check(root: str, digest: str, size_bytes: int, buffer: bytearray) -> Verdict:
+def _missing(vault: Vault, objects: NamedObjects) -> list[Verdict]:
+    verdicts = []
+    for digest, length in objects.missing():
+        verdict = judged("object", digest.hex(), "missing", size_bytes=length)
+        with suppress(VaultError), opened_stored(vault.root, OBJECTS, verdict.name):
+            verdict = replace(verdict, status="changed", error=f"does not have the {length:,} bytes of its content")
+        verdicts.append(verdict)
+    return _with_paths(vault, verdicts)
+
+
+def _check(vault: Vault, kind: VerdictKind, name: str, cancel: CancelToken) -> tuple[int, str | None]:
+    """Length of a pack or large object, and the faults of a pack in words."""
+    if kind == "object":
+        return check_object(vault, name, cancel), None
+    facts = check_pack(vault, name, cancel)
+    damaged = [f"{len(facts.bad):,} of its objects are damaged"] if facts.bad else []
+    return facts.size_bytes, "; ".join((*facts.faults, *damaged)) or None
+
+
+def _judge(kind: VerdictKind, name: str, look: Callable[[], tuple[int, str | None]]) -> Verdict:
+    """The verdict by a look, which gives a length and faults in words, with its time; raises NoSuchSnapshot."""
     begin, started_ns = time.time_ns(), time.perf_counter_ns()
     status: VerdictStatus = "ok"
-    error = None
+    size_bytes = error = None
     try:
-        descriptor, length = open_regular(object_path(root, digest))
-        with closed_after(descriptor):
-            # Check the size first, so that a huge sparse object is not read to its end.
-            found = digest_of(descriptor, length, buffer) if length == size_bytes + HEADER_BYTES else None
-        if found is None:
-            status, error = "changed", f"does not have the {size_bytes + HEADER_BYTES:,} bytes of its file"
-        elif found != digest:
-            status, error = "changed", "its bytes do not fit its name"
-    except OSError as fault:
-        status, error = "missing" if fault.errno == errno.ENOENT else "unreadable", fault.strerror
-    return Verdict("object", digest, status, size_bytes, None, error, begin, time.perf_counter_ns() - started_ns)
+        size_bytes, error = look()
+        status = "changed" if error else "ok"
+    except NoSuchSnapshot:
+        raise
+    except VaultError as fault:
+        status, error = status_of(fault), fault.reason
+    return Verdict(kind, name, status, size_bytes, None, error, begin, time.perf_counter_ns() - started_ns)
 
 
-def _with_paths(verdict: Verdict, paths: Sequence[bytes]) -> Verdict:
-    error = f"{verdict.error}; {_named(paths)}"
-    return replace(verdict, path=next(iter(paths), None), error=error)
+def _with_paths(vault: Vault, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts, those on faulty objects with the paths that need them."""
+    found = _paths_of(vault, [one.name for one in verdicts if one.is_fault and one.kind == "object"])
+    done = list(verdicts)
+    for number, one in enumerate(verdicts):
+        if one.is_fault and one.kind == "object":
+            paths = found[one.name]
+            error = "; ".join(text for text in (one.error, _named(paths)) if text)
+            done[number] = replace(one, path=next(iter(paths), None), error=error)
+    return done
 
 
 def _named(paths: Sequence[bytes]) -> str:

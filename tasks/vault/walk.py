@@ -2,57 +2,41 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import re
 import stat
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
-
-from pathspec import GitIgnoreSpec
-from pathspec.patterns.gitignore import GitIgnorePatternError
+from binascii import unhexlify
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
 
 from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import Walked, outermost, parents, walk
-from tasks.suites import HEADER_BYTES
-from tasks.vault.entries import FileFacts, FolderEntry, LinkEntry, begin_file, decode_entry, order_key, path_field
+from tasks.suites import HEADER_BYTES, Compression
+from tasks.vault.entries import FileFacts, FolderEntry, LinkEntry, begin_file, decode_entry, decode_tail, path_field
 from tasks.vault.errors import SnapshotInvalid
-from tasks.vault.format import BadLine, object_path
+from tasks.vault.excludes import Excludes
+from tasks.vault.format import WHOLE_BYTES, BadLine
+from tasks.vault.header import order_key
+from tasks.vault.index import shared_index
 from tasks.vault.snapshots import OpenSnapshot
+from tasks.vault.vault import Vault
 
 # Time stamps are as fine as the kernel's tick, 10 ms at the coarsest; on some file systems two seconds.
 _TICK_NS = 50_000_000
 _COARSE_NS = 2_000_000_000
 _SECOND_NS = 1_000_000_000
-# The end of the line of a file, from its object on.
-_OBJECT_END = re.compile(rb'([0-9a-f]{64})"\}\n')
-
-
-class BadPattern(Exception):
-    """A pattern that is none in gitignore's syntax."""
-
-
-class Excludes:
-    """Patterns in the syntax of gitignore, held against paths below a source."""
-
-    def __init__(self, patterns: Sequence[str] = ()) -> None:
-        """Raises BadPattern."""
-        try:
-            self._spec = GitIgnoreSpec.from_lines(map(_on_one_line, patterns)) if patterns else None
-        except GitIgnorePatternError as error:
-            raise BadPattern(str(error)) from None
-
-    def match(self, source: bytes, path: bytes, folder: bool) -> bool:
-        """Whether to leave a path out; paths below such a folder are not asked for."""
-        if self._spec is None:
-            return False
-        below = _on_one_line(os.fsdecode(path[len(source.rstrip(b"/")) + 1 :]))
-        return self._spec.match_file(f"{below}/" if folder else below)
-
-
-def _on_one_line(text: str) -> str:
-    # The matcher takes a newline for the end of a name; a NUL is in none.
-    return text.replace("\n", "\0")
+_NO_LINE = b"", 0
+_OBJECT = b'"object":"'
+_PLAIN_PATH = re.compile(rb'\{"path":"([ !#-\[\]-~]+)"')
+# The end of the line of a file, from its object on, as nearly all are.
+_PLAIN_END = re.compile(rb'"object":"([0-9a-f]{64})"(?:,"zstd":([0-9]+))?(?:,"mac":"[0-9a-f]{32}")?\}\n')
+# Times, inode, size and end of the line of a file that may be a large one.
+_LARGE_FILE = re.compile(
+    rb'"mtime_ns":(-?[0-9]+),"ctime_ns":-?[0-9]+,"inode":([0-9]+),"size":([0-9]{8,}),("object":"[^\n]*\n)'
+)
 
 
 def sources_of(paths: Sequence[str]) -> tuple[bytes, ...]:
@@ -75,22 +59,34 @@ def has_files(sources: Sequence[bytes], excludes: Excludes) -> bool:
     return any(one is None or not (stat.S_ISDIR(one.st_mode) or stat.S_ISLNK(one.st_mode)) for one in statuses)
 
 
+@dataclass(frozen=True, slots=True)
+class SourceSelection:
+    """The choice of files for a snapshot: `sources` as `sources_of` gives them; `rehash` also reads unchanged files.
+
+    Objects that are `distrusted` (64 hex digits), or with `rehash` all, count only if they are whole: their files are
+    read. New objects are made with that `compression`.
+    """
+
+    sources: tuple[bytes, ...]
+    excludes: tuple[str, ...] = ()
+    rehash: bool = False
+    distrusted: frozenset[str] = frozenset()
+    compression: Compression = "auto"
+
+
 class Changes:
-    """Compares a walk with the snapshot before, in their common order and in constant memory, and counts."""
+    """Compares a walk with the lines before, in their common order and in constant memory, and counts."""
 
-    def __init__(self, root: str, previous: OpenSnapshot | None, rehash: bool, distrusted: Collection[str]) -> None:
-        """Without a `previous` snapshot everything is new; `rehash` has files read although they look the same.
-
-        Objects that are `distrusted` count as not there.
-        """
-        self._root = root
-        self._rehash = rehash
-        self._distrusted = distrusted
-        self._name = previous.snapshot.name if previous else ""
+    def __init__(self, vault: Vault | None, previous: Sequence[OpenSnapshot], selection: SourceSelection) -> None:
+        """Without `previous` snapshots everything is new."""
+        self._root = vault.root if vault else ""
+        self._index = shared_index(vault) if vault and previous else None
+        self._previous = previous
+        self._selection = selection
+        self._large: dict[int, list[tuple[int, int, bytes]]] | None = None
         self._now_ns = time.time_ns()
-        self._before_ns = previous.snapshot.header.created_ns if previous else 0
-        self._lines = previous.lines() if previous else iter(())
-        self._line = next(self._lines, b"")
+        self._lines = _merged(self._root, previous)
+        self._line, self._before_ns = next(self._lines, _NO_LINE)
         self.unchanged = self.unchanged_bytes = 0
         self.to_do = self.to_do_bytes = 0
         self.skipped = 0
@@ -98,40 +94,35 @@ class Changes:
     def of(self, walked: Iterable[Walked]) -> Iterator[bytes | Payload]:
         """For each thing that was found the line of its entry, or the payload to read."""
         for found in walked:
-            status = found.status
-            if found.skip is not None or status is None:
+            path, status, _, skip, target, followed = found
+            if skip is not None or status is None:
                 yield self._payload(found.payload())
             elif stat.S_ISREG(status.st_mode):
-                yield self._file(found.path, status)
+                yield self._file(path, status, followed)
             elif stat.S_ISDIR(status.st_mode):
                 # The root of the file system has no name to be restored under.
-                if path := found.path[1:]:
-                    yield self._passed(FolderEntry(path, stat.S_IMODE(status.st_mode), status.st_mtime_ns).line())
+                if name := path[1:]:
+                    yield self._passed(FolderEntry(name, stat.S_IMODE(status.st_mode), status.st_mtime_ns).line())
             elif stat.S_ISLNK(status.st_mode):
-                yield from self._link(found.path, status)
+                yield self._passed(LinkEntry(path[1:], status.st_mtime_ns, target).line())
             else:
                 yield self._payload(found.payload())
 
-    def _file(self, path: bytes, status: os.stat_result) -> bytes | Payload:
-        # The beginning of its line as of now: if a line of the snapshot before begins the same, the file is unchanged.
-        begin = begin_file(path_field(path), FileFacts.of(status))
-        line = self._line_of(path, begin)
-        end = _OBJECT_END.fullmatch(line, len(begin))
-        if end is None or not self._settled(status) or not self._there(end[1].decode(), status.st_size):
-            return self._payload(Payload("file", path, status.st_size))
-        if self._rehash:
-            return self._payload(Payload("file", path, status.st_size, known=end[1].decode()))
-        self.unchanged += 1
-        self.unchanged_bytes += status.st_size
-        return line
-
-    def _link(self, path: bytes, status: os.stat_result) -> Iterator[bytes | Payload]:
-        try:
-            yield self._passed(LinkEntry(path[1:], status.st_mtime_ns, os.readlink(path)).line())
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            yield self._payload(Payload("file", path, 0, errno=error.errno))
+    def _file(self, path: bytes, status: os.stat_result, followed: bool) -> bytes | Payload:
+        known, moved = None, False
+        if self._index is not None:
+            # The beginning of its line as of now: if a line before begins the same, the file is unchanged.
+            field = path_field(path)
+            begin = begin_file(field, FileFacts.of(status))
+            line = self._line_of(path, b'{"path":%b,"type":"file",' % field, begin)
+            known, moved = (line[line.index(_OBJECT) :], False) if line else (self._moved(status), True)
+            looks_same = not self._selection.rehash and line.startswith(begin) and self._settled(status)
+            if looks_same and self._there(known or b"", status.st_size):
+                self._advance()
+                self.unchanged += 1
+                self.unchanged_bytes += status.st_size
+                return line
+        return self._payload(Payload("file", path, status.st_size, known=known, followed=followed, moved=moved))
 
     def _payload(self, payload: Payload) -> Payload:
         if payload.skip is None:
@@ -141,26 +132,23 @@ class Changes:
             self.skipped += 1
         return payload
 
-    def _line_of(self, path: bytes, begin: bytes) -> bytes:
-        """The line of that path in the snapshot before, if it begins like this; empty if not."""
+    def _line_of(self, path: bytes, prefix: bytes, begin: bytes) -> bytes:
+        """The line before of the file at that path; empty if there is none."""
         # Where little has changed, the line is nearly always the next one, and need not be decoded.
         if not self._line.startswith(begin):
             wanted = order_key(path[1:])
-            while self._line and self._key() < wanted:
-                self._line = next(self._lines, b"")
-        return self._passed(self._line) if self._line.startswith(begin) else b""
+            while self._line and _key(self._root, self._line) < wanted:
+                self._advance()
+        return self._line if self._line.startswith(prefix) else b""
 
     def _passed(self, line: bytes) -> bytes:
-        """Give the line back, and go on in the snapshot before if it is the next one there."""
+        """Give the line back, and go on in the lines before if it is the next one there."""
         if line == self._line:
-            self._line = next(self._lines, b"")
+            self._advance()
         return line
 
-    def _key(self) -> bytes:
-        try:
-            return order_key(decode_entry(self._line).path)
-        except BadLine as error:
-            raise SnapshotInvalid(self._root, f"snapshot {self._name}: a line of it {error}") from None
+    def _advance(self) -> None:
+        self._line, self._before_ns = next(self._lines, _NO_LINE)
 
     def _settled(self, status: os.stat_result) -> bool:
         """Whether no change can hide in the time stamps: made after it was read, but within the same tick."""
@@ -171,10 +159,62 @@ class Changes:
         tick = _TICK_NS if newest % _SECOND_NS else _COARSE_NS
         return newest + tick < self._before_ns
 
-    def _there(self, name: str, size_bytes: int) -> bool:
-        if name in self._distrusted:
+    def _there(self, tail: bytes, size_bytes: int) -> bool:
+        """Whether the object that the end of a line names is there, in full length."""
+        assert self._index is not None  # noqa: S101 - there are lines before
+        if (found := _PLAIN_END.fullmatch(tail)) is not None:
+            digest, length = unhexlify(found[1]), HEADER_BYTES + int(found[2] or size_bytes)
+        else:
+            try:
+                content = decode_tail(tail, size_bytes)
+            except BadLine as error:
+                raise SnapshotInvalid(self._root, f"a line of the snapshot before {error}") from None
+            digest, length = unhexlify(content.object), content.stored_bytes
+        if (distrusted := self._selection.distrusted) and digest.hex() in distrusted:
             return False
-        with suppress(OSError):
-            status = os.lstat(object_path(self._root, name))
-            return stat.S_ISREG(status.st_mode) and status.st_size == size_bytes + HEADER_BYTES
-        return False
+        return self._index.has(digest, length)
+
+    def _moved(self, status: os.stat_result) -> bytes | None:
+        """The end of the line before of a large file that this one may be, or may be a copy of, by its size.
+
+        Smaller files are known by the salt, which comes from their content.
+        """
+        if status.st_size <= WHOLE_BYTES:
+            return None
+        if self._large is None:
+            self._large = {}
+            for line, _ in _merged(self._root, self._previous):
+                if (found := _LARGE_FILE.search(line)) is not None and int(found[3]) > WHOLE_BYTES:
+                    self._large.setdefault(int(found[3]), []).append((int(found[1]), int(found[2]), found[4]))
+        alike = self._large.get(status.st_size, [])
+        same = (tail for mtime_ns, inode, tail in alike if (mtime_ns, inode) == (status.st_mtime_ns, status.st_ino))
+        return next(same, alike[0][2] if alike else None)
+
+
+def _merged(root: str, snapshots: Sequence[OpenSnapshot]) -> Iterator[tuple[bytes, int]]:
+    """The lines of snapshots in their order, each with the time when its run began; of a path that of the latest run.
+
+    Raises SnapshotInvalid or VaultError.
+    """
+    if len(snapshots) == 1:
+        yield from zip(snapshots[0].lines(), repeat(snapshots[0].header.created_ns))
+        return
+    last = None
+    for key, created_ns, line in heapq.merge(*(_keyed(root, one) for one in snapshots)):
+        if key != last:
+            yield line, -created_ns
+        last = key
+
+
+def _keyed(root: str, opened: OpenSnapshot) -> Iterator[tuple[bytes, int, bytes]]:
+    created_ns = opened.header.created_ns
+    return ((_key(root, line), -created_ns, line) for line in opened.lines())
+
+
+def _key(root: str, line: bytes) -> bytes:
+    if (found := _PLAIN_PATH.match(line)) is not None:
+        return order_key(found[1])
+    try:
+        return order_key(decode_entry(line).path)
+    except BadLine as error:
+        raise SnapshotInvalid(root, f"a line of the snapshot before {error}") from None

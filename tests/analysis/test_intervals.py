@@ -1,11 +1,14 @@
 """Statistics against known values."""
 
 import random
+import statistics
+from array import array
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from db import summaries
 from db.summaries import mad, quartiles
 from flows.analysis.intervals import Ratio, none_observed_bound, ratio_of_pairs
 
@@ -90,3 +93,14 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
 def test_none_observed_excludes_rates_above_the_bound(trials: int, bound: float) -> None:
     """1 - 0.05**(1/n): after 30 trials without an event a rate of 10 % per trial is excluded."""
     assert none_observed_bound(trials) == pytest.approx(bound, rel=1e-2)
+
+
+@given(st.lists(st.integers(0, 2**40), min_size=1, max_size=40), st.integers(1, 7))
+def test_quartiles_of_many_are_found_in_parts(values: list[int], at_once: int) -> None:
+    """Sorted in parts, they are those of the standard library, and so is the deviation."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(summaries, "_SORTED_AT_ONCE", at_once)
+        found, deviation = quartiles(array("q", values)), mad(array("q", values))
+    middle = statistics.median(values)
+    assert found == (tuple(statistics.quantiles(values, n=4, method="inclusive")) if values[1:] else (values[0],) * 3)
+    assert deviation == statistics.median([abs(value - middle) for value in values])

@@ -78,7 +78,7 @@ def test_shipped_query_knows_the_words_of_failures() -> None:
         sql_in("outcome", SAMPLE_FAILURES),
         sql_in("status", VERDICT_FAULTS),
     ]
-    words = {*RUN_STATUSES, *PAYLOAD_FAILURES, *SAMPLE_FAILURES, *VERDICT_FAULTS, "ok", "removed"}
+    words = {*RUN_STATUSES, *PAYLOAD_FAILURES, *SAMPLE_FAILURES, *VERDICT_FAULTS, "ok", "removed", "stored"}
     for name, query in queries.items():
         for equal, among in re.findall(r"\b(?:status|outcome) (?:= ('[^']*')|IN \(([^)]*)\))", query["sql"]):
             assert {word.strip("' ") for word in (equal or among).split(",")} <= words, name
@@ -152,8 +152,10 @@ def test_lists_of_one_vault(threadmill: Command, key_file: Path, tmp_path: Path)
     del key_file
     (tmp_path / "letter").write_text("dear reader")
     for vault in ("one", "two"):
+        assert threadmill("vault", "init", vault).returncode == 0
         assert threadmill("encrypt", "letter", "--vault", vault).returncode == 0
     (tmp_path / "one").rename(tmp_path / "earlier")
+    assert threadmill("vault", "init", "one").returncode == 0
     assert threadmill("encrypt", "letter", "--vault", "one").returncode == 0
     earlier, two, one = (row["vault_id"] for row in reversed(read_json(threadmill("history", "snapshots", "--json"))))
     assert len({earlier, two, one}) == 3

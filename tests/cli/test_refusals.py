@@ -40,6 +40,7 @@ AT_FIRST: Refusals = (
     ("encrypt --jobs many --random 1x1", "--jobs", 2),
     ("encrypt --jobs 1.5 --random 1x1", "--jobs takes a whole number, not '1.5'", 2),
     ("check /does/not/exist", "no such file or folder", 2),
+    ("vault init vault", "files need a key file", 2),
     ("keygen /does/not/exist/key", "cannot be written", 2),
     ("experiment rac", "unknown experiment 'rac'; there are: speedup, race, ceiling", 2),
     ("experiment race --guard hope", "unknown guard 'hope'", 2),
@@ -69,22 +70,32 @@ AT_FIRST: Refusals = (
 
 # For one who has a key file, and has named a vault that is not there yet.
 WITHOUT_VAULT: Refusals = (
-    ("encrypt nothing", "there are no files in", 2),
+    ("encrypt nothing", "is not there; `threadmill vault init DIR` makes one", 2),
+    ("encrypt tree --dry-run", "is not there; `threadmill vault init DIR` makes one", 2),
     ("encrypt missing", "no such file", 2),
-    ("encrypt tree --vault full", "neither empty nor a vault", 2),
-    ("encrypt tree --vault no/where", "folder above it is not there", 2),
+    ("encrypt tree --vault full", "is no vault; `threadmill vault init DIR` makes one", 2),
+    ("encrypt tree --vault nothing", "is no vault; `threadmill vault init DIR` makes one", 2),
+    ("encrypt tree --vault no/where", "is not there; `threadmill vault init DIR` makes one", 2),
+    ("vault init full", "in a folder that is empty or not there", 2),
+    ("vault init full/thing", "is not a folder", 2),
+    ("vault init no/where", "folder above it is not there", 2),
+    ("vault init vault --key-file words", "not what `threadmill keygen` writes", 2),
+    ("vault init ''", "a path is empty", 2),
+    ("vault init", "FOLDER requires an argument", 2),
+    ("vault init vault --salts", "--salts", 2),
     ("encrypt tree --suite classic", "suite modern only", 2),
     ("encrypt tree --exclude !", "--exclude", 2),
+    ("encrypt tree --exclude /usr/lib/*", "--exclude: /usr/lib/* lies below none of the paths", 2),
     ("encrypt tree --discard --rehash", "--rehash", 2),
     ("encrypt full --vault .", "in the vault itself", 2),
-    ("encrypt full --exclude *", "--exclude leaves all of them out", 2),
-    ("encrypt full --exclude * --dry-run", "--exclude leaves all of them out", 2),
     ("encrypt --random 10x1 --vault vault", "files and folders", 2),
     ("verify", "is not there", 2),
-    ("verify --sample 0", "--sample is at least 1", 2),
-    ("verify --sample 1.5", "--sample takes a whole number, not '1.5'", 2),
-    ("verify --sample 99999999999999999999", "--sample 99999999999999999999 is too large", 2),
-    ("verify --sample 5 --snapshots", "give one of the two", 2),
+    ("verify --sample 5000", "'5000' is neither a percentage nor a size; write 10% or 5GB", 2),
+    ("verify --sample 0%", "'0%' is neither a percentage nor a size", 2),
+    ("verify --sample 0.00GB", "'0.00GB' is neither a percentage nor a size", 2),
+    ("verify --sample=-5%", "'-5%' is neither a percentage nor a size", 2),
+    ("verify --sample 5QB", "'5QB' is neither a percentage nor a size", 2),
+    ("verify --sample 5% --snapshots", "give one of the two", 2),
     ("prune", "keep nothing", 2),
     ("prune --keep-last 0.6", "--keep-last takes a whole number, not '0.6'", 2),
     ("prune --keep-daily -1", "at least 0", 2),
@@ -106,6 +117,10 @@ WITH_VAULT: Refusals = (
     ("restore latest target ''", "a path is empty", 2),
     ("restore latest ''", "a path is empty", 2),
     ("encrypt tree vault", "in the vault itself", 2),
+    ("encrypt nothing", "there are no files in", 2),
+    ("encrypt full --exclude *", "--exclude leaves all of them out", 2),
+    ("encrypt full --exclude * --dry-run", "--exclude leaves all of them out", 2),
+    ("vault init vault", "is a vault already", 2),
     ("cat latest tree", "is no file", 2),
     ("cat latest /other/path", "not in snapshot", 2),
     ("cat latest ''", "a path is empty", 2),
@@ -203,6 +218,7 @@ def with_vault(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = _make_files(tmp_path_factory.mktemp("with-vault"))
     settle()
     assert run_in_process(("keygen", "key"), _environment(folder, vault=False), folder).returncode == 0
+    assert run_in_process(("vault", "init", "vault"), _environment(folder, vault=True), folder).returncode == 0
     assert run_in_process(("encrypt", "tree"), _environment(folder, vault=True), folder).returncode == 0
     return folder
 

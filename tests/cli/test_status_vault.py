@@ -26,7 +26,7 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Site:
-    """A vault with two snapshots and three objects, one of which was proven; its record, key and environment."""
+    """Two snapshots and three objects in two packs, one of which was proven; its record, key and environment."""
 
     vault: Path
     key_file: Path
@@ -57,10 +57,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Site:
         (folder / "tree" / name).write_text(name)
     settle()
     assert site.threadmill("keygen", "key").returncode == 0
+    assert site.threadmill("vault", "init", "vault").returncode == 0
     assert site.threadmill("encrypt", "tree").returncode == 0
     (folder / "tree" / "c").write_text("c")
     assert site.threadmill("encrypt", "tree").returncode == 0
-    assert site.threadmill("verify", "--sample", "1").returncode == 0
+    assert site.threadmill("verify", "--sample", "1B").returncode == 0
     shutil.copytree(folder, folder.with_name("as it was"))
     return site
 
@@ -80,15 +81,15 @@ def test_what_is_in_the_vault_is_told(site: Site) -> None:
     state = told["state"]
     assert (state["path"], state["authenticated"]) == (str(site.vault), True)
     assert (state["snapshots"], state["newest_sequence"], state["newest_files"], state["newest_bytes"]) == (2, 2, 3, 3)
-    assert (state["objects"], state["stored_bytes"], state["never_proven"]) == (3, 3 + 3 * 16, 2)
+    assert (state["objects"], state["packs"], state["stored_bytes"], state["never_proven"]) == (3, 2, 3 + 3 * 16, 1)
     assert state["oldest_proof"] > state["unproven_since"]
     assert (state["on_record"]["new"], state["on_record"]["unchanged"]) == (1, 2)
     assert (told["complaints"], told["snapshot_age"], told["proof_age"]) == ([], "2d", "30d")
     said = site.threadmill("status").stdout
-    assert f"vault: {site.vault}, 2 snapshots, 3 objects, 51 B" in said
+    assert f"vault: {site.vault}, 2 snapshots, 3 objects (2 packs), 51 B" in said
     assert f"newest snapshot: {state['newest_name']} of " in said
     assert "3 files, 3 B (1 new, 2 unchanged, 0 unstable, 0 failed)" in said
-    assert "objects: 2 never proven, the oldest proof of " in said
+    assert "packs and large objects: 1 never proven, the oldest proof of " in said
 
 
 def test_what_was_stored_long_ago_and_never_proven_needs_eyes(site: Site) -> None:
@@ -96,12 +97,12 @@ def test_what_was_stored_long_ago_and_never_proven_needs_eyes(site: Site) -> Non
     proven = {
         name for name, _ in site.history.proven(look_at_vault(str(site.vault), None, site.history).vault_id or "")
     }
-    (other, *_) = (path for path in site.vault.glob("objects/??/*") if path.name not in proven)
+    (other, *_) = (path for path in site.vault.glob("packs/??/*") if path.name not in proven)
     old = time.time() - 40 * 86400
     os.utime(other, (old, old))
     result = site.threadmill("status", THREADMILL_PROOF_AGE="5w")
     assert result.returncode == 1
-    said = "there are objects that have not been verified for 40 days"
+    said = "packs or large objects have not been verified for 40 days"
     assert f"needs attention: vault {site.vault}: {said}" in result.stdout
     assert site.threadmill("verify").returncode == 0
     assert read_json(site.threadmill("status", "--json", THREADMILL_PROOF_AGE="5w"))["vault"]["complaints"] == []
@@ -139,7 +140,7 @@ def test_without_the_key_much_is_told(site: Site, key: str) -> None:
     if key == "another":
         site.threadmill("keygen", str(path))
     state = look_at_vault(str(site.vault), None if key == "none" else str(path), site.history)
-    assert (state.snapshots, state.objects, state.never_proven, state.authenticated) == (2, 3, 2, False)
+    assert (state.snapshots, state.objects, state.never_proven, state.authenticated) == (2, 3, 1, False)
     assert "taken at their word" in (state.note or "")
     expected = {"none": "", "missing": "no such file", "another": "the key file is not the one"}[key]
     assert len(state.complaints) == bool(expected)
@@ -149,7 +150,8 @@ def test_without_the_key_much_is_told(site: Site, key: str) -> None:
 def test_what_is_wrong_at_a_glance_needs_eyes(site: Site) -> None:
     """A damaged snapshot, a newest one that is gone, an object that is missing: each is named."""
     older, newer = sorted((site.vault / "snapshots").iterdir(), key=lambda path: path.stat().st_size)
-    next(site.vault.glob("objects/??/*")).unlink()
+    (smaller, *_) = sorted(site.vault.glob("packs/??/*"), key=lambda path: path.stat().st_size)
+    smaller.unlink()
     kept = newer.read_bytes()
     newer.write_bytes(kept[:-1] + b" ")
     state = look_at_vault(str(site.vault), str(site.key_file), site.history)
@@ -165,9 +167,9 @@ def test_what_is_wrong_at_a_glance_needs_eyes(site: Site) -> None:
 
 def test_what_was_found_damaged_needs_eyes_until_it_is_whole(site: Site) -> None:
     """As long as the newest verdict on it is a fault."""
-    damaged = next(site.vault.glob("objects/??/*"))
+    damaged = next(site.vault.glob("packs/??/*"))
     whole = damaged.read_bytes()
-    damaged.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    damaged.write_bytes(whole[:520] + bytes([whole[520] ^ 1]) + whole[521:])
     assert site.threadmill("verify").returncode == 1
     (complaint,) = look_at_vault(str(site.vault), str(site.key_file), site.history).complaints
     assert "objects that were not whole when they were last looked at: 1" in complaint

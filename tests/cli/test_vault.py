@@ -7,11 +7,17 @@ import os
 import shutil
 import signal
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
+import zstandard
 
+from tasks.crypto.secret import KeyFile
+from tasks.vault.snapshots import MAC_BYTES, SKIPPABLE
+from tasks.vault.vault import init_vault
 from tests.support.commands import BIN, Command, read_json
+from tests.support.crafted import flip
 from tests.support.processes import read_proc, wait_until
 from tests.support.vaults import settle, small_disk
 
@@ -37,10 +43,9 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def vault(tmp_path: Path, key_file: Path, environment: dict[str, str]) -> Path:
-    """Where the vault of the test is to be, which its commands know."""
-    del key_file
+    """The vault of the test, which its commands know."""
     environment["THREADMILL_VAULT"] = str(tmp_path / "vault")
-    return tmp_path / "vault"
+    return Path(init_vault(environment["THREADMILL_VAULT"], KeyFile(str(key_file)).secret()).root)
 
 
 def inside(folder: Path, tree: Path) -> Path:
@@ -55,8 +60,23 @@ def last_words(result: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
-def objects(vault: Path) -> list[Path]:
-    return sorted(path for path in (vault / "objects").rglob("*") if path.is_file())
+def stored(vault: Path) -> list[Path]:
+    """Packs and large objects."""
+    return sorted(path for folder in ("packs", "objects") for path in (vault / folder).glob("*/*"))
+
+
+def members(pack: Path) -> dict[str, int]:
+    """The objects of a pack, each with the offset of its last byte."""
+    with tarfile.open(pack) as archive:
+        return {member.name: member.offset_data + member.size - 1 for member in archive}
+
+
+def damage(vault: Path, *digests: str) -> None:
+    """Change the last byte of some objects in packs, or of all."""
+    for pack in (vault / "packs").glob("*/*"):
+        for name, end in members(pack).items():
+            if not digests or name in digests:
+                flip(pack, end)
 
 
 def same_trees(one: Path, other: Path) -> bool:
@@ -68,9 +88,10 @@ def same_trees(one: Path, other: Path) -> bool:
 
 def test_files_go_in_and_come_back(threadmill: Command, vault: Path, tree: Path, tmp_path: Path) -> None:
     """Encrypted, encrypted again after a change, looked at, verified, restored, pruned: each command does its part."""
+    before = sorted(vault.rglob("*"))
     dry = read_json(threadmill("encrypt", str(tree), "--dry-run", "--json"))
     assert (dry["to_do"], dry["unchanged"], dry["skipped"]) == (5, 0, 1)
-    assert not vault.exists()
+    assert sorted({*vault.rglob("*")} - {vault / "lock"}) == before
     first = read_json(threadmill("encrypt", str(tree), "--json"))
     assert {row["status"] for row in first["payloads"]} == {"ok", "skipped"}
     assert {row["backend"] for row in first["payloads"]} == {"native"}
@@ -97,11 +118,12 @@ def test_files_go_in_and_come_back(threadmill: Command, vault: Path, tree: Path,
     assert (inside(tmp_path / "old", tree) / "letter").read_bytes() == b"dear reader\n" * 100
     assert threadmill("cat", names[1].partition("-")[2], f"{tree}/letter").stdout == "dear reader\n" * 100
 
-    before = len(objects(vault))
-    dry = read_json(threadmill("prune", "--keep-last", "1", "--dry-run", "--json"))
-    assert dry == {"remove": [names[1]], "keep": 1, "objects": 1}
-    assert threadmill("prune", "--keep-last", "1").returncode == 0
-    assert len(objects(vault)) == before - 1
+    count = sum(len(members(pack)) for pack in stored(vault))
+    options = "--keep-last", "1", "--max-unused", "0%"
+    dry = read_json(threadmill("prune", *options, "--dry-run", "--json"))
+    assert dry == {"remove": [names[1]], "keep": 1, "packs": 0, "rewrite": 1, "objects": 0, "freed_bytes": 1024}
+    assert threadmill("prune", *options).returncode == 0
+    assert sum(len(members(pack)) for pack in stored(vault)) == count - 1
     assert threadmill("verify").returncode == 0
     listed = threadmill("snapshots", "show", "latest", "--sha256sums").stdout
     subprocess.run(["sha256sum", "--quiet", "-c"], input=listed, text=True, cwd=vault, check=True)
@@ -131,17 +153,15 @@ def test_a_flipped_bit_is_found_and_named_and_not_given_out(
     assert threadmill("encrypt", str(tree)).returncode == 0
     entries = read_json(threadmill("snapshots", "show", "latest", "--json"))
     digest = next(entry["object"] for entry in entries if entry["path"].endswith("/letter"))
-    path = vault / "objects" / digest[:2] / digest
-    content = bytearray(path.read_bytes())
-    content[100] ^= 1
-    path.write_bytes(content)
+    (pack,) = stored(vault)
+    damage(vault, digest)
 
     verified = threadmill("verify")
     assert verified.returncode == 1
     assert digest in verified.stdout
     assert f"{tree}/letter" in verified.stdout
-    (failure,) = read_json(threadmill("history", "failures", "--kind", "verdict", "--json"))
-    assert failure["status"] == "changed"
+    failures = read_json(threadmill("history", "failures", "--kind", "verdict", "--json"))
+    assert {(one["name"], one["status"]) for one in failures} == {(digest, "changed"), (pack.name, "changed")}
     restored = threadmill("restore", "latest", str(tmp_path / "target"))
     assert restored.returncode == 1
     assert sorted(os.listdir(inside(tmp_path / "target", tree))) == sorted(set(os.listdir(tree)) - {"letter", "fifo"})
@@ -165,9 +185,7 @@ def test_names_reach_the_terminal_as_text(threadmill: Command, vault: Path, tmp_
         (odd / name).write_text(name)
     payloads = read_json(threadmill("encrypt", str(odd), "--json"))["payloads"]
     assert {os.path.basename(row["name"]) for row in payloads} == set(names)
-    for path in objects(vault):
-        content = path.read_bytes()
-        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    damage(vault)
     printed = []
     for command in (
         ("encrypt", str(odd), "--discard"),
@@ -230,9 +248,9 @@ def test_a_vault_that_was_set_back_is_noticed(threadmill: Command, vault: Path, 
     assert threadmill("encrypt", str(tree)).returncode == 0
 
 
-@pytest.mark.parametrize("damage", ["header", "number", "sources", "body", "emptied", "replaced by an older one"])
+@pytest.mark.parametrize("how", ["header", "number", "sources", "body", "emptied", "replaced by an older one"])
 def test_a_newest_snapshot_that_is_damaged_is_not_passed_over(
-    threadmill: Command, vault: Path, tree: Path, tmp_path: Path, damage: str
+    threadmill: Command, vault: Path, tree: Path, tmp_path: Path, how: str
 ) -> None:
     """Whoever wants the latest one gets none that is older, and encrypt says that it cannot be believed."""
     for content in ("first", "second", "third"):
@@ -240,16 +258,18 @@ def test_a_newest_snapshot_that_is_damaged_is_not_passed_over(
         assert threadmill("encrypt", str(tree)).returncode == 0
     oldest, _, newest = sorted((vault / "snapshots").iterdir(), key=lambda path: path.stat().st_mtime_ns)
     raw = newest.read_bytes()
+    end = raw[-len(SKIPPABLE) - MAC_BYTES :]
+    text = zstandard.decompress(raw, max_output_size=1 << 20)
     changes = {
-        "header": raw.replace(b'"version":1', b'"version":2', 1),
-        "number": raw.replace(b'"sequence":3', b'"sequence":1', 1),
-        "sources": raw.replace(b'/tree"]', b'/trex"]', 1),
-        "body": raw.replace(b'"type":"file"', b'"type":"fila"', 1),
-        "emptied": b"",
-        "replaced by an older one": oldest.read_bytes(),
+        "header": text.replace(b'"version":2', b'"version":3', 1),
+        "number": text.replace(b'"sequence":3', b'"sequence":1', 1),
+        "sources": text.replace(b'/tree"]', b'/trex"]', 1),
+        "body": text.replace(b'"type":"file"', b'"type":"fila"', 1),
     }
-    assert changes[damage] != raw
-    newest.write_bytes(changes[damage])
+    assert text not in changes.values()
+    files = {name: zstandard.compress(changed) + end for name, changed in changes.items()}
+    files |= {"emptied": b"", "replaced by an older one": oldest.read_bytes()}
+    newest.write_bytes(files[how])
     for command in (("cat", "latest", f"{tree}/letter"), ("restore", "latest", str(tmp_path / "target"))):
         refused = threadmill(*command)
         assert (refused.returncode, refused.stdout) == (2, ""), command
@@ -291,6 +311,7 @@ def test_times_that_no_calendar_has_are_shown(
     del key_file
     with small_disk(tmp_path / "disk", "4m") as disk:
         environment["THREADMILL_VAULT"] = str(disk / "vault")
+        assert threadmill("vault", "init", str(disk / "vault")).returncode == 0
         tree = disk / "tree"
         tree.mkdir()
         times_ns = {"far": 2**38 * 10**9 + 5, "old": -(2**37) * 10**9}
@@ -324,11 +345,13 @@ def test_what_no_snapshot_names_is_counted(threadmill: Command, vault: Path, tre
     """Objects of an interrupted run are no fault, and prune takes them away."""
     assert threadmill("encrypt", str(tree)).returncode == 0
     assert "no snapshot names" not in threadmill("verify").stdout
+    assert threadmill("vault", "init", f"{vault}2").returncode == 0
     assert threadmill("encrypt", str(tree), "--vault", f"{vault}2").returncode == 0
-    shutil.copytree(f"{vault}2/objects", vault / "objects", dirs_exist_ok=True)
+    for folder in ("packs", "index"):
+        shutil.copytree(f"{vault}2/{folder}", vault / folder, dirs_exist_ok=True)
     verified = threadmill("verify", "--snapshots")
     assert verified.returncode == 0
-    assert "objects that no snapshot names, for prune to remove: 5; no fault" in verified.stdout
+    assert "objects that no snapshot names, for prune to remove: 5, 3.05 KiB; no fault" in verified.stdout
     assert threadmill("prune", "--keep-last", "1").returncode == 0
     assert "no snapshot names" not in threadmill("verify").stdout
 
@@ -368,11 +391,11 @@ def test_one_is_said_as_one(threadmill: Command, vault: Path, tree: Path) -> Non
     assert "1 payload: 1 ok" in first.stdout
     assert "nothing had to be encrypted" in threadmill("encrypt", letter).stdout
     assert "verifying …" in threadmill("verify", "--snapshots").stderr
-    assert "1 snapshot and 0 objects would go, 1 snapshot would stay" in (
+    assert "1 snapshot, 0 packs and 0 large objects would go, 0 packs would be rewritten (0 B freed), 1 snapshot" in (
         threadmill("prune", "--keep-last", "1", "--dry-run").stdout
     )
-    assert "2 snapshots, 1 object, " in threadmill("status").stdout
-    assert threadmill("verify", "--sample", str(2**63 - 1)).returncode == 0
+    assert "2 snapshots, 1 object (1 pack), " in threadmill("status").stdout
+    assert threadmill("verify", "--sample", "999999999999999.999999TiB").returncode == 0
 
 
 def test_an_empty_variable_counts_as_unset(
@@ -405,6 +428,12 @@ def test_what_is_excluded_or_leads_nowhere_is_left_out(
     assert f"{tree}/kept.tmp" in paths
     assert not any("note.tmp" in path for path in paths)
     assert read_json(result)["snapshot"]["skipped"] == 2
+    options = ("--exclude", "*.tmp", "--exclude", "*.o", "--exclude", f"{tree}/\xe4/", "--dry-run")
+    dry = threadmill("encrypt", str(tree), *options)
+    assert (dry.returncode, dry.stdout.splitlines()[1:]) == (
+        0,
+        ["--exclude *.o: matches nothing", f"--exclude {tree}/\xe4/: matches nothing"],
+    )
 
 
 def test_the_secret_is_nowhere_but_in_its_file(
@@ -461,7 +490,7 @@ def test_interrupted_runs_leave_a_vault_that_is_whole(
     running = subprocess.Popen(
         command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    wait_until(lambda: objects(vault) or running.poll() is not None, "nothing was stored", 60)
+    wait_until(lambda: stored(vault) or running.poll() is not None, "nothing was stored", 60)
     running.send_signal(number)
     _, stderr = running.communicate(timeout=60)
     assert running.returncode == 128 + number, stderr
@@ -477,6 +506,7 @@ def test_without_a_vault_the_ciphertext_is_discarded(
     threadmill: Command, vault: Path, tree: Path, environment: dict[str, str]
 ) -> None:
     """A vault is used only where it is named."""
+    before = sorted(vault.rglob("*"))
     del environment["THREADMILL_VAULT"]
     assert read_json(threadmill("encrypt", str(tree), "--json"))["snapshot"] is None
-    assert not vault.exists()
+    assert sorted(vault.rglob("*")) == before

@@ -425,6 +425,36 @@ def test_a_header_comes_first_and_is_not_counted(size: int) -> None:
     assert [result.written_bytes for result in results] == [4, size + 4]
 
 
+@pytest.mark.parametrize(
+    ("text", "beginning"),
+    [
+        ("printf 'abcdefgh'; cat", b"abcd"),
+        ("printf ab; sleep 0.1; printf cdefgh; cat", b"abcd"),
+        ("printf abc", b"abc"),
+        (":", b""),
+    ],
+)
+def test_the_beginning_of_an_output_is_peeked_at(text: str, beginning: bytes) -> None:
+    """The first bytes come back, fewer if there are no more, and all of the output goes on to the next stage."""
+    data = bytes(MIB)
+    output, results = run(Stage(("sh", "-c", text), peek_bytes=4), CAT, data=data)
+    assert results[0].beginning == beginning
+    assert output.startswith(beginning)
+    assert len(output) == results[0].written_bytes
+    assert codes(results) == [0, 0]
+
+
+def test_a_chain_ends_while_nothing_comes_to_be_peeked_at() -> None:
+    """A stage that stays silent keeps neither a cancelled chain nor one past its deadline."""
+    cancel = CancelToken()
+    cancel.cancel()
+    silent = Stage(SLEEP.argv, peek_bytes=16)
+    with pytest.raises(Cancelled):
+        run(silent, CAT, cancel=cancel)
+    with pytest.raises(DeadlineExceeded):
+        run(silent, CAT, deadline_s=0.2)
+
+
 @pytest.mark.parametrize("guarded", [False, True])
 def test_written_bytes_count_what_a_shell_starts(guarded: bool) -> None:
     """Output of a wrapper's own children counts as the wrapper's, complaints and guard do not."""

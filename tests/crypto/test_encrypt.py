@@ -15,9 +15,9 @@ import pytest
 
 from tasks.cancel import CancelToken
 from tasks.crypto import chain, encrypt
-from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch, encrypt_payload
+from tasks.crypto.encrypt import Batch, Cipher, Encryption, Limits, encrypt_batch
 from tasks.crypto.errors import SourceReplaced, StageNotStarted, WrongLength
-from tasks.crypto.inputs import Attempt, Backend, Encrypted, Payload
+from tasks.crypto.inputs import Attempt, Backend, Encrypted, Payload, memory_input
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.probe import Chosen
 from tasks.crypto.scan import scan, source_folders
@@ -524,8 +524,8 @@ def test_a_backend_that_miscounts_is_found(digest: bytes, ciphertext_bytes: int)
             return Encrypted(digest, 100, ciphertext_bytes)
 
     wrong = Wrong(NativeBackend(), lambda _: None)
-    with pytest.raises(WrongLength):
-        encrypt_payload(RANDOM, SUITES["modern"], wrong, SECRET, bytes(8), Limits(), CancelToken())
+    with pytest.raises(WrongLength), memory_input([b""]) as source:
+        Cipher(SUITES["modern"], wrong, SECRET, Limits(), CancelToken()).encrypt(source, bytes(8))
 
 
 def test_many_batches_at_once(backend: str) -> None:

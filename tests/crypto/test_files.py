@@ -1,14 +1,16 @@
-"""Files are given names that nothing has, whatever the file system can do for it."""
+"""Files are given names that nothing has, whatever the file system can do for it; folders are entered by no link."""
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.crypto_fakes import run_python
+from tasks.files import closed_after, open_folder, open_regular
+from tests.support.crypto_fakes import descriptors, run_python
 from tests.support.tracing import failing
 
 LINK = "link,linkat"
@@ -64,3 +66,61 @@ def test_nothing_is_replaced(folder: Path, before: tuple[str, ...], make: Callab
     ended = run_python(RENAME, str(folder), before=before)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"name\nname of link\n", b"")
     assert {name: os.lstat(folder / name).st_ino for name in os.listdir(folder)} == inodes
+
+
+def test_folders_are_entered_one_by_one(tmp_path: Path) -> None:
+    """From a path or a descriptor, which stays open; the ones that are missing are made for their owner if asked."""
+    (tmp_path / "a").mkdir()
+    before = descriptors()
+    with pytest.raises(FileNotFoundError):
+        open_folder(str(tmp_path), "a", "b")
+    with closed_after(open_folder(str(tmp_path), "a")) as folder:
+        for _ in range(2):
+            with closed_after(open_folder(folder, "b", "c", make=True)) as made:
+                assert os.fstat(made).st_ino == (tmp_path / "a" / "b" / "c").stat().st_ino
+        assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
+        assert os.listdir(folder) == ["b"]
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize("place", ["root", "root/a", "root/a/b"])
+@pytest.mark.parametrize("make", [False, True])
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_nothing_but_a_folder_is_entered(tmp_path: Path, place: str, kind: str, *, make: bool) -> None:
+    """A link anywhere on the way is not followed, wherever it leads, nor is a file taken for a folder."""
+    path = tmp_path / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "elsewhere" / "a" / "b").mkdir(parents=True)
+    if kind == "link":
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        path.touch()
+    before = descriptors()
+    with pytest.raises(NotADirectoryError):
+        open_folder(str(tmp_path / "root"), "a", "b", make=make)
+    assert descriptors() == before
+    assert sorted((tmp_path / "elsewhere").rglob("*")) == [tmp_path / "elsewhere/a", tmp_path / "elsewhere/a/b"]
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
+def test_only_a_regular_file_is_opened(tmp_path: Path, kind: str) -> None:
+    """By a name in a folder as by a path; whatever else has the name is neither followed nor waited for."""
+    (tmp_path / "file").write_bytes(b"content")
+    other = tmp_path / "other"
+    if kind == "link":
+        other.symlink_to("file")
+    elif kind == "fifo":
+        os.mkfifo(other)
+    else:
+        other.mkdir()
+    before = descriptors()
+    with closed_after(open_folder(str(tmp_path))) as folder:
+        for name, at in (("file", folder), (str(tmp_path / "file"), None)):
+            descriptor, length = open_regular(name, at)
+            with closed_after(descriptor):
+                assert os.read(descriptor, 99) == b"content"
+                assert length == 7
+        for name, at in (("other", folder), (str(other), None)):
+            with pytest.raises(OSError, match=r"regular file|symbolic links"):
+                open_regular(name, at)
+    assert descriptors() == before

@@ -8,6 +8,8 @@ import socket
 import stat
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.crypto.errors import InputNotRead, SourceChanged, SourceSkipped, SourceUnreadable
-from tasks.crypto.inputs import Input, Payload, file_type, memory_input, open_payload, pumped
+from tasks.crypto.inputs import Input, Payload, file_type, memory_input, pumped
+from tasks.crypto.inputs import open_payload as open_input
+from tasks.crypto.sources import Sources
 from tests.support.crypto_fakes import (
     descriptors,
     file_input,
@@ -26,6 +30,12 @@ from tests.support.crypto_fakes import (
     wait_until,
     without_root_rights,
 )
+
+
+@contextmanager
+def open_payload(payload: Payload) -> Iterator[Input]:
+    with Sources() as sources, open_input(payload, sources.open) as source:
+        yield source
 
 
 def read_all(descriptor: int) -> bytes:
@@ -193,8 +203,9 @@ def test_an_unreadable_file_is_refused(path: Path) -> None:
 import os, sys
 from tasks.crypto.errors import SourceUnreadable
 from tasks.crypto.inputs import Payload, open_payload
+from tasks.crypto.sources import Sources
 try:
-    with open_payload(Payload("file", os.fsencode(sys.argv[1]), 1000)):
+    with open_payload(Payload("file", os.fsencode(sys.argv[1]), 1000), Sources().open):
         pass
 except SourceUnreadable as error:
     print(error)

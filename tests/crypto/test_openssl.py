@@ -14,17 +14,19 @@ from pathlib import Path
 import pytest
 
 from tasks.cancel import CancelToken
+from tasks.crypto.chain import Sink
 from tasks.crypto.encrypt import Limits
 from tasks.crypto.errors import Cancelled, InputNotRead, LegacySize, SourceChanged, StageFailed
-from tasks.crypto.inputs import Input, Payload
+from tasks.crypto.inputs import Attempt, Input, Payload, memory_input
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.openssl import complaint
-from tasks.crypto.secret import Secret, write_key_file
+from tasks.crypto.secret import KeyFile, Secret, write_key_file
 from tasks.suites import SUITES, SuiteName
 from tests.support.crypto_fakes import (
     BOUND_S,
     CLI_ENC,
     OPENSSL,
+    SALT,
     SECRET,
     children,
     chosen,
@@ -78,6 +80,45 @@ def test_storing_and_discarding_agree(name: SuiteName) -> None:
         stored.size_bytes,
         stored.ciphertext_bytes,
     )
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_enc_draws_the_salt_of_a_large_payload(
+    name: SuiteName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the ciphertext is discarded, `enc` writes its own header; the salt in it is the one on record."""
+    monkeypatch.setattr("tasks.crypto.openssl._OWN_SALT_BYTES", MIB)
+    path, key = tmp_path / "file", tmp_path / "key"
+    write_key_file(str(key))
+    data = random.Random(1).randbytes(3 * MIB)  # noqa: S311 - test data that is the same every time
+    path.write_bytes(data)
+    choice = chosen("openssl", name)
+    (result,) = run_batch(choice, [file_payload(path)], suite=name, key=KeyFile(str(key)))
+    assert result.status == "ok", result.error
+    assert result.ciphertext_bytes == SUITES[name].ciphertext_bytes(len(data))
+    assert result.salt is not None
+    secret = KeyFile(str(key)).secret()
+    assert result.digest == encrypt_bytes(NativeBackend(), name, data, secret=secret, salt=result.salt).digest
+
+
+def test_only_large_payloads_that_are_not_kept_have_a_salt_of_enc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A given salt is used where the payload is small or stored, where it must be, and where no pipe can be copied."""
+    backend = opened("openssl")
+
+    def salt_of(size: int, *, any_salt: bool = True, store: Sink | None = None) -> bytes | None:
+        with memory_input([bytes(size)]) as source:
+            attempt = Attempt(source, SUITES["modern"], SECRET, SALT, None, BOUND_S, CancelToken(), store, any_salt)
+            return backend.encrypt(attempt).salt
+
+    assert salt_of(MIB) is None
+    monkeypatch.setattr("tasks.crypto.openssl._OWN_SALT_BYTES", MIB)
+    assert salt_of(MIB) not in (None, SALT)
+    assert salt_of(MIB) != salt_of(MIB)
+    assert salt_of(MIB - 1) is None
+    assert salt_of(MIB, any_salt=False) is None
+    assert salt_of(MIB, store=len) is None
+    monkeypatch.setattr("tasks.crypto.openssl.can_peek", lambda: False)
+    assert salt_of(MIB) is None
 
 
 @pytest.mark.parametrize("size", [0, 100, 3 * MIB])

@@ -142,7 +142,7 @@ def test_links_that_are_named_are_followed(tmp_path: Path) -> None:
     put(tmp_path / "tree" / "file", b"123")
     (tmp_path / "to-file").symlink_to("tree/file")
     (tmp_path / "to-folder").symlink_to("tree")
-    assert found(tmp_path / "to-file") == [Payload("file", bytes(tmp_path / "to-file"), 3)]
+    assert found(tmp_path / "to-file") == [Payload("file", bytes(tmp_path / "to-file"), 3, followed=True)]
     assert found(tmp_path / "to-folder") == [Payload("file", bytes(tmp_path / "to-folder" / "file"), 3)]
 
 
@@ -252,3 +252,37 @@ def test_the_scan_is_lazy(tmp_path: Path) -> None:
     assert next(payloads).name == bytes(tmp_path / "a" / "1")
     (tmp_path / "b" / "1").unlink()
     assert list(payloads) == []
+
+
+def test_a_folder_that_becomes_a_link_leads_nowhere(tmp_path: Path) -> None:
+    """A folder that is swapped for a link in the middle of a walk is none, and one that moved away is walked on."""
+    put(tmp_path / "far" / "secret")
+    for name in ("tree/a/1", "tree/b/1", "tree/c/1", "tree/c/2"):
+        put(tmp_path / name)
+    tree = tmp_path / "tree"
+    payloads = scan([str(tree)])
+    assert next(payloads).name == bytes(tree / "a" / "1")
+    shutil.rmtree(tree / "b")
+    (tree / "b").symlink_to(tmp_path / "far")
+    assert next(payloads) == Payload("file", bytes(tree / "b"), 0, skip=LINK)
+    assert next(payloads).name == bytes(tree / "c" / "1")
+    (tree / "c").rename(tmp_path / "moved")
+    (tree / "c").symlink_to(tmp_path / "far")
+    assert [payload.name for payload in payloads] == [bytes(tree / "c" / "2")]
+
+
+def test_a_deep_tree_is_walked_back(tmp_path: Path) -> None:
+    """Folders far up a branch are closed meanwhile and opened again; one that was swapped for a link is not."""
+    here = tmp_path
+    for _ in range(100):
+        here /= "d"
+        put(here / "z")
+    payloads = scan([str(tmp_path)])
+    deepest = next(payloads)
+    assert deepest.name == bytes(here / "z")
+    (tmp_path / "d" / "d").rename(tmp_path / "d" / "moved")
+    (tmp_path / "d" / "d").symlink_to("moved")
+    rest = list(payloads)
+    opened = [payload for payload in rest if payload.errno is None]
+    assert len(rest) == 99
+    assert len(opened) == 63 + 1

@@ -241,14 +241,77 @@ def test_proofs_begin_with_what_was_never_proven(store: Store, history: History)
         ("/srv/b/changed", "changed", first, "verify_vault"),
         ("/srv/b/new", "ok", second, "verify_vault"),
     ]
-    assert (rows[1].encrypted_at, rows[1].proven_at, rows[1].vault_path) == (None, START, "/mnt")
+    assert (rows[1].stored_at, rows[1].proven_at, rows[1].vault_path) == (None, START, "/mnt")
     assert (rows[0].name, rows[0].proven_at) == (names[0], None)
-    assert rows[0].encrypted_at is not None
+    assert rows[0].stored_at is not None
     assert history.proofs(never=True) == rows[:1]
     assert history.proofs(limit=2) == rows[:2]
     assert history.proofs(limit=None) == rows
     assert [row.path for row in history.proofs(path=b"/srv/a")] == ["/srv/a/never", "/srv/a/old"]
     assert history.proofs(path=b"/srv/c") == history.proofs(vault_id="6b" * 16) == [rows[1]]
+
+
+def pack_of(number: int) -> bytes:
+    return bytes.fromhex(name_of(number))
+
+
+def pack(number: int, status: str = "ok", day: int = 1, error: str | None = None) -> Verdict:
+    """A verdict on a pack."""
+    return Verdict(name_of(number), status, day, "pack", error=error)
+
+
+def test_packs_are_proven_as_a_whole(store: Store, history: History) -> None:
+    """A pack has one line from when it is stored until it is removed, and its objects have none, but while damaged."""
+    batch = encryptions(b"/srv/a/one", b"/srv/a/two", b"/srv/large")
+    one, two, large = (one.digest or b"" for one in batch)
+    run_id = store.start_run(NewRun("encrypt_files", "direct", {}, "test"))
+    store.record_payloads(payload_rows(run_id, batch, *AT, {one: pack_of(1), two: pack_of(2)}))
+    store.record_verdicts(verdict_rows(run_id, [pack(1, "stored"), pack(2, "stored"), pack(3, "stored")]))
+    assert [row.pack for row in history.payloads(PayloadFilter(run_id=run_id))] == [pack_of(1), pack_of(2), None]
+    verification = store.start_run(RUN)
+    lost = Verdict(one.hex(), "missing", 2, path=b"/srv/a/one")
+    found = [pack(1, "changed", 2), lost, pack(2, "ok", 2), Verdict(large.hex(), day=2)]
+    store.record_verdicts(verdict_rows(verification, found))
+    assert {(row.kind, row.name, row.path, row.status, row.proven_at is None) for row in history.proofs()} == {
+        ("pack", name_of(1), None, "changed", True),
+        ("pack", name_of(2), None, "ok", False),
+        ("pack", name_of(3), None, "stored", True),
+        ("object", one.hex(), "/srv/a/one", "missing", True),
+        ("object", large.hex(), "/srv/large", "ok", False),
+    }
+    assert {row.stored_at for row in history.proofs() if row.kind == "pack"} == {START + timedelta(days=1)}
+    totals = history.proof_totals(VAULT_ID)
+    assert (totals.packs, totals.objects, totals.never) == (3, 2, 3)
+    assert totals.oldest_proof == START + timedelta(days=2)
+    assert {name for name, _ in history.proven(VAULT_ID)} == {name_of(2), large.hex()}
+    assert history.damaged(VAULT_ID) == {one.hex()}
+    repaired = [replace(lost, status="rebuilt", day=3), pack(1, "removed", 3)]
+    store.record_verdicts(verdict_rows(store.start_run(RUN), repaired))
+    assert {row.name for row in history.proofs()} == {name_of(2), name_of(3), large.hex()}
+    assert history.damaged(VAULT_ID) == frozenset()
+
+
+def test_a_file_is_followed_to_where_prune_put_it(store: Store, history: History) -> None:
+    """Its pack, or the packs that the living objects of that were written into, however often; each with a path."""
+    batch = encryptions(b"/srv/a", b"/srv/b", b"/srv/c/d")
+    packs = {one.digest or b"": pack_of(number) for number, one in enumerate(batch)}
+    run_id = store.start_run(RUN)
+    store.record_payloads(payload_rows(run_id, batch, *AT, packs))
+    story = [pack(0, "stored"), pack(1, "stored"), pack(2, "stored"), pack(7)]
+    story += [pack(0, "removed", 2, f"its objects are in {name_of(10)} and {name_of(11)}"), pack(10, day=2)]
+    story += [pack(11, day=2), pack(11, "removed", 3, f"its objects are in {name_of(12)}"), pack(12, day=3)]
+    story += [pack(1, "removed", 3), pack(12, "removed", 2, f"its objects are in {name_of(11)}")]
+    store.record_verdicts(verdict_rows(run_id, story))
+    elsewhere = [pack(0), pack(10, "removed", 9)]
+    store.record_verdicts(verdict_rows(run_id, elsewhere, vault=Vault("6b" * 16, "/mnt"), first=50))
+
+    def found(path: bytes) -> set[tuple[str, str | None]]:
+        return {(row.name, row.path) for row in history.proofs(path=path)}
+
+    assert found(b"/srv/a") == {(name_of(10), "/srv/a"), (name_of(12), "/srv/a")}
+    assert found(b"/srv/b") == set()
+    assert found(b"/srv/c") == {(name_of(2), "/srv/c/d")}
+    assert found(b"/srv") == found(b"/srv/a") | found(b"/srv/c")
 
 
 def test_damaged_is_what_was_not_found_whole_or_removed_since(store: Store, history: History) -> None:

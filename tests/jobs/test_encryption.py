@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.jobs.encrypt import EncryptionOutcome
+from db.history import History
+from db.rows import NewRun
+from db.store import Store
+from flows.jobs.encrypt import EncryptionOutcome, advice
 from tasks.crypto.encrypt import Encryption, PayloadStatus
 from tasks.crypto.inputs import Payload
 from tasks.crypto.probe import Chosen
+from tasks.rows import payload_rows
 from tasks.suites import SUITES
 from tests.support.crypto_fakes import modest
 
@@ -102,3 +109,28 @@ def test_batches_do_not_matter(rows: list[tuple[PayloadStatus, int]], cuts: list
     edges = [0, *sorted(min(cut, len(results)) for cut in cuts), len(results)]
     batches = [results[start:end] for start, end in itertools.pairwise(edges)]
     assert outcome_of(*batches) == outcome_of(results)
+
+
+@pytest.mark.parametrize(
+    ("openssl_s", "native_s", "native_bytes", "said"),
+    [
+        (2.0, 1.0, 4096, "native takes about 50% of that time here: --backend native"),
+        (2.0, 1.9, 4096, None),
+        (0.2, 0.1, 4096, None),
+        (2.0, 1.0, 1 << 20, None),
+    ],
+    ids=["much faster", "hardly faster", "a short run", "payloads of another size"],
+)
+def test_a_long_run_ends_with_advice_from_the_record(
+    tmp_path: Path, openssl_s: float, native_s: float, native_bytes: int, said: str | None
+) -> None:
+    """Where native has taken less time for such payloads on this host, and the run was long."""
+    url = f"sqlite:///{tmp_path / 'history.sqlite'}"
+    with closing(Store(url)) as store, closing(History(url)) as history:
+        run_id = 0
+        for backend, seconds, size in (("native", native_s, native_bytes), ("openssl", openssl_s, 4096)):
+            run_id = store.start_run(NewRun("encrypt_payloads", "direct", {}, "test"))
+            rows = payload_rows(run_id, [replace(result("ok", size=size), ordinal=number) for number in range(10)])
+            store.record_payloads([replace(row, backend=backend, wall_ns=int(seconds * 1e9)) for row in rows])
+            store.finish_run(run_id, "completed")
+        assert advice(history, run_id) == said

@@ -40,7 +40,7 @@ def test_each_is_described_and_recorded(parameters: type[JobParameters]) -> None
         (EncryptFiles(jobs=257), "--jobs is between 1 and 256"),
         (EncryptFiles(suites=("rot13",)), "unknown suite 'rot13'; there are: modern"),  # type: ignore[arg-type]
         (EncryptPayloads(count=0), "--count is between 1 and 1,000,000"),
-        (VerifyVault(sample=0), "--sample is at least 1"),
+        (VerifyVault(sample="0%"), "'0%' is neither a percentage nor a size"),
         (PruneVault(keep_weekly=100_001), "--keep-weekly is at most 100,000"),
         (RunExperiments(guards=("hope",)), "unknown guard 'hope'; there are: none"),  # type: ignore[arg-type]
         (RunExperiments(workers=(2, 513)), "--workers is between 1 and 512"),

@@ -18,6 +18,7 @@ from tests.support.served import Served, serving
 
 SUITES = ["modern", "modern-blake2", "chacha", "cbc", "classic"]
 BACKENDS = ["auto", "openssl", "native"]
+COMPRESSIONS = ["off", "auto", "max"]
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,7 @@ def test_form_explains_itself(ui: Ui, site: Site) -> None:
         expect(page.get_by_text(text)).to_be_visible()
     assert choices(page, "modern") == SUITES
     assert choices(page, "auto") == BACKENDS
+    assert choices(page, "auto", 1) == COMPRESSIONS
 
 
 def test_form_holds_to_the_bounds(ui: Ui, site: Site) -> None:
@@ -198,9 +200,9 @@ def test_no_page_asks_an_outside_host(ui: Ui, site: Site) -> None:
     assert ui.outside() == []
 
 
-def choices(page: Page, chosen: str) -> list[str]:
-    """What the list offers of which `chosen` is chosen now."""
-    page.get_by_role("button", name=chosen, exact=True).press("ArrowDown")
+def choices(page: Page, chosen: str, number: int = 0) -> list[str]:
+    """The choices of a list whose chosen value is `chosen` now; `number` counts such lists."""
+    page.get_by_role("button", name=chosen, exact=True).nth(number).press("ArrowDown")
     options = page.get_by_role("option")
     expect(options.first).to_be_visible()
     texts = [text.strip() for text in options.all_inner_texts()]

@@ -251,6 +251,7 @@ def protected(
     for name in ("letters/one", "letters/two", "photo"):
         (folder / name).write_text(name)
     assert serve.threadmill("keygen", "key").returncode == 0
+    assert serve.threadmill("vault", "init", "vault").returncode == 0
     try:
         serve.start()
         yield serve
@@ -287,14 +288,14 @@ def test_files_come_from_the_settings(protected: Served) -> None:
     assert found == [("one", "ok"), ("two", "ok"), ("photo", "ok")]
     assert detail["snapshot"]["new"] == 3
     flow_run = protected.request("verify-vault")
-    assert protected.completed(flow_run)["parameters"]["sample"] == 5000
+    assert protected.completed(flow_run)["parameters"]["sample"] == "10%"
     state = read_json(protected.threadmill("status", "--json"))["vault"]["state"]
     assert (state["path"], state["objects"], state["never_proven"]) == (detail["snapshot"]["vault_path"], 3, 0)
 
 
 def test_status_tells_deployments_with_what_is_wrong(protected: Served) -> None:
     """All is well after a start and a good run; a failed run needs attention and is named."""
-    # The vault of the settings is made by the first run; until then it is missing, which needs attention.
+    # Until the first run the vault of the settings has no snapshot, which needs attention.
     protected.completed(protected.request("encrypt-files"))
     wait_until(lambda: protected.threadmill("status").returncode == 0, "all is not well", PATIENCE_S)
     report = read_json(protected.threadmill("status", "--json"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import pytest
 
 from db.history import History, SnapshotFilter, VerdictFilter
 from db.rows import RunRow
+from tasks.crypto.secret import KeyFile
+from tasks.vault.vault import init_vault
 from tests.server.test_prefect import artifacts_of, edges, flow_run_of, log_of, task_runs_of
 from tests.support.commands import BIN, Command, clean_environment, read_json
 from tests.support.prefect_api import Ask
@@ -24,6 +27,8 @@ from tests.support.processes import hang_on_payloads_only, make_hanging_openssl,
 from tests.support.small_record import on_small_disk
 
 ROOT = Path(__file__).parents[2]
+# Of no use to a compressor.
+CONTENT = random.Random(1).randbytes(5000)  # noqa: S311 - no secret
 # What one of Prefect's UIs would take for a link, and for markup.
 ODD = "www.a.example [x](y) <b>"
 COUNTS = ("entries", "files", "new", "unchanged", "unstable", "skipped", "failed", "size_bytes", "stored_bytes")
@@ -58,7 +63,7 @@ def life(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     tree = folder / "tree"
     (tree / "empty").mkdir(parents=True)
     (tree / "letter").write_bytes(b"dear reader")
-    (tree / ODD).write_bytes(b"x" * 5000)
+    (tree / ODD).write_bytes(CONTENT)
     (tree / "link").symlink_to("letter")
     os.mkfifo(tree / "fifo")
     key = folder / "key"
@@ -102,7 +107,7 @@ def test_what_came_back_is_what_went_in(life: Life) -> None:
     """A flow run restores contents, the link and the empty folder."""
     back = life.folder / "back by prefect" / str(life.folder / "tree")[1:]
     assert (back / "letter").read_bytes() == b"dear reader!"
-    assert (back / ODD).read_bytes() == b"x" * 5000
+    assert (back / ODD).read_bytes() == CONTENT
     assert os.readlink(back / "link") == "letter"
     assert list((back / "empty").iterdir()) == []
 
@@ -141,7 +146,7 @@ def test_artifacts_say_what_is_in_the_vault_and_what_was_found(life: Life, ask: 
         1,
         1,
     )
-    assert (facts["objects"], facts["bytes of objects"], facts["objects never proven"]) == (
+    assert (facts["objects"], facts["bytes of objects"], facts["packs and large objects never proven"]) == (
         3,
         5000 + 11 + 12 + 3 * 16,
         0,
@@ -152,30 +157,32 @@ def test_artifacts_say_what_is_in_the_vault_and_what_was_found(life: Life, ask: 
     assert Counter((row["what"], row["status"]) for row in verdicts) == {
         ("vault", "ok"): 1,
         ("snapshot", "ok"): 2,
-        ("object", "ok"): 3,
+        ("pack", "ok"): 2,
     }
     report = artifacts["verify-vault-report"]["data"]
     assert "## Vault" in report
-    assert "| object | ok | 3 |" in report
+    assert "| pack | ok | 2 |" in report
     assert "## Encryption" not in report
 
 
 def test_snapshot_is_among_the_artifacts_of_the_run_that_made_it(life: Life, ask: Ask) -> None:
     """In the table of the vault, before anything was proven; in the report; a payload's name is no markup."""
     artifacts = artifacts_of(ask, life.told["first"]["id"])
-    assert artifacts.keys() == {"encrypt-files-payloads", "encrypt-files-vault", "encrypt-files-report"}
+    assert artifacts.keys() == {f"encrypt-files-{name}" for name in ("payloads", "vault", "verdicts", "report")}
+    (stored,) = json.loads(artifacts["encrypt-files-verdicts"]["data"])
+    assert (stored["what"], stored["status"]) == ("pack", "stored")
     facts = {row["what"]: row["value"] for row in json.loads(artifacts["encrypt-files-vault"]["data"])}
-    assert (facts["new"], facts["objects never proven"], facts["oldest proof"]) == (2, 2, "none")
+    assert (facts["new"], facts["packs and large objects never proven"], facts["oldest proof"]) == (2, 1, "none")
     assert "**Snapshot of this run**" in artifacts["encrypt-files-report"]["data"]
     shown = {row["payload"] for row in json.loads(artifacts["encrypt-files-payloads"]["data"])}
     assert f"    {life.folder}/tree/{ODD}" in shown
 
 
 def test_what_prune_removed_is_told(life: Life, ask: Ask) -> None:
-    """A line for the snapshot and one for the object that only it had; both are gone from the vault's table."""
+    """A line for the snapshot, and for the pack with an object that only it had; it is gone from the vault's table."""
     artifacts = artifacts_of(ask, life.told["prune"]["id"])
     removed = [(row["what"], row["status"]) for row in json.loads(artifacts["prune-vault-verdicts"]["data"])]
-    assert removed == [("snapshot", "removed"), ("object", "removed")]
+    assert removed == [("snapshot", "removed"), ("pack", "ok"), ("pack", "removed")]
     facts = {row["what"]: row["value"] for row in json.loads(artifacts["prune-vault-vault"]["data"])}
     assert (facts["snapshots"], facts["objects"]) == (1, 2)
 
@@ -183,7 +190,9 @@ def test_what_prune_removed_is_told(life: Life, ask: Ask) -> None:
 def test_a_fault_fails_the_flow_run_by_name(life: Life, ask: Ask) -> None:
     """State and log name object and path; the fault is the first line of the verdicts, and is in the report."""
     told = life.told["damaged"]
-    (fault,) = life.history.verdicts(VerdictFilter(run_id=life.runs("damaged")[0].id, faults=True))
+    faults = life.history.verdicts(VerdictFilter(run_id=life.runs("damaged")[0].id, faults=True))
+    fault, pack = sorted(faults, key=lambda one: one.kind)
+    assert (pack.kind, pack.status) == ("pack", "changed")
     path = f"{life.folder}/tree/{ODD}"
     assert (fault.kind, fault.status, fault.path) == ("object", "changed", path)
     state = flow_run_of(ask, told["id"])["state"]
@@ -194,12 +203,13 @@ def test_a_fault_fails_the_flow_run_by_name(life: Life, ask: Ask) -> None:
     assert any(line.startswith(f"30 object {fault.name} of {path} changed") for line in lines)
     assert not [line for line in lines if "Traceback" in line]
     artifacts = artifacts_of(ask, told["id"])
-    first = json.loads(artifacts["verify-vault-verdicts"]["data"])[0]
+    first, second = json.loads(artifacts["verify-vault-verdicts"]["data"])[:2]
+    assert (first["status"], first["name"]) == ("changed", pack.name)
     # One of Prefect's UIs takes a cell for markdown, in which what is indented is code.
-    assert (first["status"], first["name"], first["path"]) == ("changed", fault.name, f"    {path}")
+    assert (second["status"], second["name"], second["path"]) == ("changed", fault.name, f"    {path}")
     facts = [(row["what"], row["value"]) for row in json.loads(artifacts["verify-vault-vault"]["data"])]
     assert any(what == "NEEDS ATTENTION" and "not whole" in value for what, value in facts)
-    assert "**Faults of vaults: 1**" in artifacts["verify-vault-report"]["data"]
+    assert "**Faults of vaults: 2**" in artifacts["verify-vault-report"]["data"]
 
 
 def test_what_there_is_not_is_refused(life: Life, ask: Ask) -> None:
@@ -217,10 +227,9 @@ def test_what_there_is_not_is_refused(life: Life, ask: Ask) -> None:
 
 @pytest.fixture
 def vault(on_server: dict[str, str], key_file: Path, tmp_path: Path) -> Path:
-    """Where the vault of the test is to be; its commands run as flow runs."""
-    del key_file
+    """The vault of the test; its commands run as flow runs."""
     on_server["THREADMILL_VAULT"] = str(tmp_path / "vault")
-    return tmp_path / "vault"
+    return Path(init_vault(on_server["THREADMILL_VAULT"], KeyFile(str(key_file)).secret()).root)
 
 
 def test_a_vault_that_takes_no_more_fails_the_flow_run(
@@ -236,7 +245,8 @@ def test_a_vault_that_takes_no_more_fails_the_flow_run(
         (tmp_path / "files" / str(number)).write_bytes(os.urandom(20_000))
     disk = tmp_path / "disk"
     disk.mkdir()
-    command = [str(BIN / "threadmill"), "encrypt", str(tmp_path / "files"), "--vault", str(disk / "vault")]
+    script = '"$0" vault init "$2" && exec "$0" encrypt "$1" --vault "$2"'
+    command = ["sh", "-c", script, str(BIN / "threadmill"), str(tmp_path / "files"), str(disk / "vault")]
     ended = on_small_disk(command, on_server, str(disk))
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr
@@ -263,7 +273,7 @@ def test_a_terminated_flow_run_leaves_a_vault_that_is_whole(
     # By their cost the first ten are a batch.
     for number in range(15):
         (files / f"{number:02}").write_bytes(b"small")
-    (files / "99").write_bytes(b"x" * 2000)
+    (files / "99").write_bytes(CONTENT[:2000])
     folder = make_hanging_openssl(tmp_path / "hangs")
     hang_on_payloads_only(folder)
     (folder / "armed").touch()
@@ -271,7 +281,7 @@ def test_a_terminated_flow_run_leaves_a_vault_that_is_whole(
     command = [str(BIN / "threadmill"), "encrypt", str(files), "--backend", "openssl", "--jobs", "1"]
     with (tmp_path / "output").open("wb") as output:
         running = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=output, stderr=output)
-    wait_until(lambda: list(vault.glob("objects/??/*")) or running.poll() is not None, "nothing was stored", 90)
+    wait_until(lambda: list(vault.glob("packs/??/*")) or running.poll() is not None, "nothing was stored", 90)
     running.send_signal(signal.SIGTERM)
     assert running.wait(90) == 128 + signal.SIGTERM, (tmp_path / "output").read_text()
     detail = read_json(threadmill("history", "show", "latest", "--json"))

@@ -55,7 +55,7 @@ def test_each_vault_has_its_newest_snapshot_and_its_proofs(history: History) -> 
     (proofs,) = shown["Proofs"]
     last = next(run for run in history.runs(limit=None) if run.flow == "verify_vault")
     assert (proofs["run"], proofs["proven"], proofs["faults"]) == (str(last.id), 2, 1)
-    assert (proofs["objects"], proofs["never proven"]) == (9, 3)
+    assert (proofs["packs"], proofs["large objects"], proofs["never proven"]) == (0, 9, 3)
     assert (proofs["oldest proof"], proofs["days ago"]) == (datetime(2026, 10, 29, 5, tzinfo=UTC), 2)
 
 
@@ -91,7 +91,11 @@ def test_proofs_are_added_up_as_they_are_listed(history: History) -> None:
     rows = history.proofs(vault_id=vault.vault_id, limit=None)
     totals = history.proof_totals(vault.vault_id)
     proven = [row.proven_at for row in rows if row.proven_at]
-    assert (totals.objects, totals.never, totals.oldest_proof) == (len(rows), len(rows) - len(proven), min(proven))
+    assert (totals.packs + totals.objects, totals.never, totals.oldest_proof) == (
+        len(rows),
+        len(rows) - len(proven),
+        min(proven),
+    )
     assert history.proof_totals("0" * 32).objects == 0
 
 

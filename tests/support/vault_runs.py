@@ -54,6 +54,9 @@ def live(tree: Path, folder: Path) -> None:
             lambda: main(["verify", "--via", "direct"]),
         )
 
+    for vault in ("prefect", "direct"):
+        with redirect_stdout(sys.stderr):
+            assert main(["vault", "init", str(folder / vault)]) == 0
     encrypt_both("first")
     (tree / "letter").write_bytes(b"dear reader!")
     encrypt_both("second")
@@ -65,8 +68,10 @@ def live(tree: Path, folder: Path) -> None:
     )
     both(
         "prune",
-        lambda: prune_vault(keep_last=1, keep_daily=0, keep_weekly=0, keep_monthly=0, return_state=True),
-        lambda: main(["prune", "--keep-last", "1", "--via", "direct"]),
+        lambda: prune_vault(
+            keep_last=1, keep_daily=0, keep_weekly=0, keep_monthly=0, max_unused="0%", return_state=True
+        ),
+        lambda: main(["prune", "--keep-last", "1", "--max-unused", "0%", "--via", "direct"]),
     )
     for vault in ("prefect", "direct"):
         damage(folder / vault)
@@ -80,10 +85,11 @@ def live(tree: Path, folder: Path) -> None:
 
 
 def damage(vault: Path) -> None:
-    """Change a byte of its largest object."""
-    largest = max((vault / "objects").glob("??/*"), key=lambda path: path.stat().st_size)
+    """Change a byte of the first object of its largest pack."""
+    largest = max((vault / "packs").glob("??/*"), key=lambda path: path.stat().st_size)
     content = bytearray(largest.read_bytes())
-    content[-1] ^= 1
+    # After the member's header of 512 bytes, and the 16 of the object.
+    content[512 + 16] ^= 1
     largest.write_bytes(content)
 
 

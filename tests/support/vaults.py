@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import tarfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -17,23 +17,30 @@ import pytest
 
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits
+from tasks.crypto.inputs import Payload
+from tasks.crypto.probe import Chosen
+from tasks.crypto.scan import source_folders
 from tasks.crypto.secret import KeyFile, Secret
+from tasks.suites import Compression
 from tasks.vault import add as engine
-from tasks.vault.entries import Entry, FileEntry, Header
+from tasks.vault.entries import Content, Entry, FileEntry
 from tasks.vault.errors import Verdict
-from tasks.vault.format import Json, encode_line, encode_mac, object_path, snapshot_path
+from tasks.vault.format import OBJECTS, PACKS, snapshot_folder
 from tasks.vault.index import ObjectIndex
-from tasks.vault.locks import alone, sweep
+from tasks.vault.locks import alone, pruning, reading, writing
 from tasks.vault.lookup import find_snapshot
-from tasks.vault.objects import decrypt_checked
-from tasks.vault.portions import Wanted, plan_restore
-from tasks.vault.prune import Policy, plan_removal, remove_objects, remove_snapshots
+from tasks.vault.named import NamedObjects
+from tasks.vault.objects import read_object
+from tasks.vault.packs import stored
+from tasks.vault.portions import RestorePlan, Wanted
+from tasks.vault.prune import Copied, Names, Policy, Removal, copy_living, going, plan_removal, tidy
+from tasks.vault.prune import remove as remove_all
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
-from tasks.vault.vault import Vault, make_vault
-from tasks.vault.verify import KnownSnapshot, check_objects, inspect
-from tasks.vault.walk import sources_of
+from tasks.vault.vault import Vault, init_vault
+from tasks.vault.verify import KnownSnapshot, check_stored, damaged, inspect
+from tasks.vault.walk import SourceSelection, sources_of
 from tests.support.crypto_fakes import BOUND_S, SECRET, chosen
 
 OTHER = Secret(b"f" * 64)
@@ -54,6 +61,8 @@ class Adding:
     found: engine.AdditionPlan
     added: engine.Added
     results: tuple[Encryption, ...]
+    packs: tuple[str, ...]
+    proven: tuple[str, ...]
 
     def statuses(self) -> dict[str, str]:
         """Of those that were read, by the file's own name."""
@@ -81,11 +90,18 @@ class Place:
         return path
 
     def add(
-        self, *sources: Path, excludes: Sequence[str] = (), rehash: bool = False, backend: str = "native"
+        self,
+        *sources: Path,
+        excludes: Sequence[str] = (),
+        rehash: bool = False,
+        backend: str = "native",
+        compression: Compression = "auto",
+        interval: engine.PartialInterval | None = None,
     ) -> Adding:
         """Everything that a run does."""
         names = sources_of([os.fspath(source) for source in sources or (self.tree,)])
-        return add(self.vault, self.key, engine.SourceSelection(names, tuple(excludes), rehash), backend)
+        selection = SourceSelection(names, tuple(excludes), rehash, compression=compression)
+        return add(self.vault, self.key, selection, backend, interval)
 
     def settled_add(self, *sources: Path) -> Adding:
         """A run so long after the last change of the tree that the next run takes over what it lists."""
@@ -96,14 +112,17 @@ class Place:
         """Everything that verify finds wrong: statuses by name."""
         return {verdict.name: verdict.status for verdict in verify(self.vault, known) if verdict.is_fault}
 
-    def object_of(self, name: str, path: Path) -> Path:
-        """The object of a file in a snapshot."""
-        digest = next(one.object for one in files(self.vault, name) if one.path == bytes(path)[1:])
-        return Path(object_path(self.vault.root, digest))
+    def content_of(self, name: str, path: Path) -> Content:
+        """The content of a file in a snapshot."""
+        return next(one.content for one in files(self.vault, name) if one.path == bytes(path)[1:])
+
+    def object_of(self, name: str, path: Path) -> bytes:
+        """The object of a file in a snapshot, byte for byte."""
+        return stored_object(self.vault, self.content_of(name, path))
 
     def snapshot(self, name: str) -> Path:
         """The file of a snapshot."""
-        return Path(snapshot_path(self.vault.root, name))
+        return Path(self.vault.root, snapshot_folder(name), name)
 
     def restored(self, target: Path, name: str = "latest") -> Path:
         """The tree as it is brought back below the target, with no fault."""
@@ -111,36 +130,82 @@ class Place:
         return Path(f"{target}{self.tree}")
 
 
-def make_place(folder: Path) -> Place:
+def make_place(folder: Path, *, random_salts: bool = False) -> Place:
     """A new vault in a folder."""
     key = folder / "key"
     key.write_bytes(SECRET.password + b"\n")
     key.chmod(0o600)
     tree = folder / "tree"
     tree.mkdir()
-    return Place(make_vault(str(folder / "vault"), SECRET), KeyFile(str(key)), tree)
+    return Place(init_vault(str(folder / "vault"), SECRET, random_salts=random_salts), KeyFile(str(key)), tree)
 
 
-def add(vault: Vault, key: KeyFile, selection: engine.SourceSelection, backend: str = "native") -> Adding:
+def add(
+    vault: Vault,
+    key: KeyFile,
+    selection: SourceSelection,
+    backend: str = "native",
+    interval: engine.PartialInterval | None = None,
+) -> Adding:
     """Encrypt what is to be encrypted, batch by batch, and write the snapshot."""
     choice, cancel = chosen(backend), CancelToken()
-    results: list[Encryption] = []
+    done: list[engine.AddedBatch] = []
     with engine.adding(vault, selection, cancel) as addition:
         to_do = enumerate(addition.to_do())
         while some := tuple(islice(to_do, 50)):
-            batch = Batch(len(results), "modern", choice, some)
-            results += put(addition, batch, key, cancel)
+            done.append(put(addition, some, key, cancel, choice, interval))
         added = addition.add_snapshot(1, cancel)
-        return Adding(added.snapshot.name, addition.found, added, tuple(results))
+    results = tuple(one for batch in done for one in batch.encryptions)
+    packs = tuple(name for batch in done for name, _ in batch.packs)
+    proven = tuple(name for batch in done for name, _ in batch.proven)
+    return Adding(added.snapshot.name, addition.found, added, results, packs, proven)
 
 
 def put(
-    addition: engine.Addition, batch: Batch, key: KeyFile, cancel: CancelToken | None = None
-) -> tuple[Encryption, ...]:
+    addition: engine.Addition,
+    payloads: Iterable[tuple[int, Payload]],
+    key: KeyFile,
+    cancel: CancelToken | None = None,
+    choice: Chosen | None = None,
+    interval: engine.PartialInterval | None = None,
+) -> engine.AddedBatch:
     """Encrypt a batch into a vault and its draft."""
-    done = engine.add_batch(addition.vault, batch, key, Limits(BOUND_S), cancel or CancelToken())
-    addition.put(done)
-    return done.encryptions
+    selection, cancel = addition.selection, cancel or CancelToken()
+    folders = source_folders([os.fsdecode(path) for path in selection.sources])
+    batch = Batch(1, "modern", choice or chosen("native"), tuple(payloads), folders)
+    done = engine.add_batch(addition.vault, batch, selection, key, Limits(BOUND_S), cancel)
+    addition.put(done, interval)
+    return done
+
+
+def objects(vault: Vault) -> dict[str, bytes]:
+    """All objects that are stored, in packs and as files, by their names; each byte for byte."""
+    found: dict[str, bytes] = {}
+    for pack, _ in stored(vault.root, PACKS):
+        with tarfile.open(f"{vault.root}/{PACKS}/{pack[:2]}/{pack}") as tar:
+            for member in tar:
+                file = tar.extractfile(member)
+                assert file is not None
+                found[member.name] = file.read()
+    return found | {name: object_path(vault, name).read_bytes() for name, _ in stored(vault.root, OBJECTS)}
+
+
+def object_path(vault: Vault, name: str) -> Path:
+    """The file of a large object."""
+    return Path(vault.root, OBJECTS, name[:2], name)
+
+
+def stored_object(vault: Vault, content: Content) -> bytes:
+    """An object, byte for byte."""
+    return objects(vault)[content.object]
+
+
+def pack_of(vault: Vault, name: str) -> tuple[Path, int]:
+    """The file with an object, and where in it the object begins."""
+    with ObjectIndex(vault) as index:
+        for location in index.find(bytes.fromhex(name)):
+            return Path(f"{vault.root}/{PACKS}/{location.pack[:2]}/{location.pack}"), location.offset
+    return object_path(vault, name), 0
 
 
 def entries(vault: Vault, name: str = "latest") -> list[Entry]:
@@ -154,15 +219,19 @@ def files(vault: Vault, name: str = "latest") -> list[FileEntry]:
     return [entry for entry in entries(vault, name) if isinstance(entry, FileEntry)]
 
 
-def verify(vault: Vault, known: KnownSnapshot | None = None) -> list[Verdict]:
+def verify(vault: Vault, known: KnownSnapshot | None = None, on_record: Collection[str] = ()) -> list[Verdict]:
     """All that can be found out about a vault."""
     cancel = CancelToken()
-    with ObjectIndex() as index:
-        return [*inspect(vault, index, known, cancel), *check_objects(vault, list(index.whole()), cancel)]
+    with reading(vault.root, cancel), NamedObjects(vault) as named:
+        found = list(inspect(vault, named, known, cancel))
+        named.list_stored(())
+        found += check_stored(vault, [(kind, name) for kind, name, _ in named.to_check()], cancel)
+        packs = [one.name for one in found if one.is_fault and one.kind == "pack"]
+        return [*found, *damaged(vault, named, packs, on_record, cancel)]
 
 
 def restore(vault: Vault, name: str, target: Path, *paths: bytes, overwrite: bool = False) -> list[Verdict]:
-    """Bring a snapshot back, portion after portion; raises the error that ended one."""
+    """Bring a snapshot back, portion after portion; the faults. Raises the error that ended one."""
     return [verdict for done in restored(vault, name, target, *paths, overwrite=overwrite) for verdict in done.verdicts]
 
 
@@ -170,91 +239,69 @@ def restored(
     vault: Vault, name: str, target: Path, *paths: bytes, overwrite: bool = False
 ) -> Iterator[PortionRestored]:
     """The portions of a snapshot as they come back; raises the error that ended one."""
-    with open_snapshot(vault, find_snapshot(vault, name)) as opened:
-        plan = plan_restore(opened, Wanted.below(paths))
-    folder = make_target(str(target))
-    for portion in plan.portions:
-        done = restore_portion(vault, portion, plan.wanted, folder, overwrite, CancelToken())
-        yield done
-        if done.error is not None:
-            raise done.error
+    with (
+        open_snapshot(vault, find_snapshot(vault, name)) as opened,
+        RestorePlan(opened, Wanted.below(paths)) as plan,
+    ):
+        folder = make_target(str(target))
+        for portion in plan.portions():
+            done = restore_portion(vault, portion, folder, overwrite, CancelToken())
+            yield done
+            if done.error is not None:
+                raise done.error
 
 
-def prune(vault: Vault, policy: Policy) -> list[Verdict]:
-    """Remove what the policy does not keep, and what nobody names then."""
+@contextmanager
+def plan(vault: Vault, policy: Policy, unused: float = 0.1) -> Iterator[tuple[NamedObjects, Removal]]:
+    """The plan of a removal; of the whole, the share of dead bytes that may stay."""
     cancel = CancelToken()
-    with alone(vault.root, cancel), ObjectIndex() as index:
-        removal = plan_removal(vault, policy, index, cancel)
-        names = [one.name for one in removal.snapshots]
-        verdicts = [*remove_snapshots(vault.root, names), *remove_objects(vault.root, index.unnamed(), cancel)]
-        sweep(vault.root)
+    with pruning(vault.root, cancel), NamedObjects(vault, fix=True) as named:
+        with writing(vault.root, cancel):
+            removal = plan_removal(vault, policy, lambda whole: int(unused * whole), named, cancel)
+        yield named, removal
+
+
+def remove(
+    vault: Vault, named: NamedObjects, removal: Removal, moved: Mapping[str, Names] | None = None
+) -> list[Verdict]:
+    """Remove packs that were moved, or without any what nobody needs."""
+    cancel = CancelToken()
+    with alone(vault.root, cancel):
+        things = going(vault, named, removal, moved)
+        verdicts = list(remove_all(vault, things, cancel))
+        named.forget(name for kind, name, _ in things if kind == "pack")
+        tidy(vault.root)
+    return verdicts
+
+
+def copy(vault: Vault, named: NamedObjects, packs: Sequence[str]) -> Copied:
+    """Copy the living objects of packs."""
+    cancel = CancelToken()
+    with writing(vault.root, cancel):
+        return copy_living(vault, [(name, named.living_members(name)) for name in packs], cancel)
+
+
+def prune(vault: Vault, policy: Policy, unused: float = 0.1) -> list[Verdict]:
+    """Remove what the policy does not keep, and what nobody names then."""
+    with plan(vault, policy, unused) as (named, removal):
+        verdicts = remove(vault, named, removal)
+        if rewrites := (*removal.rewrites, *removal.merges):
+            copied = copy(vault, named, rewrites)
+            verdicts += copied.verdicts
+            if copied.full is not None:
+                raise copied.full
+            if copied.moved:
+                verdicts += remove(vault, named, removal, copied.moved)
         return verdicts
 
 
 def content(vault: Vault, entry: FileEntry) -> bytes:
-    """A file's content by way of `decrypt_checked`."""
+    """The plaintext of a file: of one with holes, without them."""
     pieces: list[bytes] = []
-    decrypt_checked(
-        vault, entry.object, entry.facts.size_bytes, lambda piece: pieces.append(bytes(piece)), CancelToken()
-    )
+    with ObjectIndex(vault) as index:
+        take = lambda piece: pieces.append(bytes(piece))  # noqa: E731 - one argument
+        read_object(vault, index, entry.content, take, CancelToken(), checked=True)
     return b"".join(pieces)
-
-
-def craft(
-    vault: Vault,
-    lines: Iterable[bytes],
-    *,
-    sequence: int = 1,
-    created: datetime | None = None,
-    sources: tuple[bytes, ...] = (b"/x",),
-    totals: tuple[int, int, int] | bytes | None = None,
-    header: Mapping[str, Json] | bytes = {},
-) -> str:
-    """Write a snapshot of just these lines with a MAC that fits, as only a holder of the key can; its name.
-
-    `header` replaces keys of the first line, or the line; `totals` are entries, files, bytes, or the last line.
-    """
-    lines = list(lines)
-    created = created or datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=sequence)
-    facts = Header(vault.id, f"{sequence:016x}", created, sequence, sources)
-    first = header if isinstance(header, bytes) else encode_line(facts.values() | dict(header))
-    entries, files, size_bytes = totals if isinstance(totals, tuple) else (len(lines), 0, 0)
-    last = encode_line({"entries": entries, "files": files, "size_bytes": size_bytes})
-    body = first + b"".join(lines) + (totals if isinstance(totals, bytes) else last)
-    path = Path(snapshot_path(vault.root, facts.name))
-    path.write_bytes(body)
-    seal(vault, path)
-    return facts.name
-
-
-def seal(vault: Vault, path: Path) -> None:
-    """Put a MAC that fits after what is in a file."""
-    mac = vault.need_key().mac()
-    mac.update(path.read_bytes())
-    with path.open("ab") as file:
-        file.write(encode_mac(mac.hexdigest()))
-
-
-def put_in_place(kind: str, path: Path) -> None:
-    """Move a file, if it is there, to `kept` beside the vault, and put a link to it, a FIFO or a folder there."""
-    kept = next(parent for parent in path.parents if parent.name == "vault").with_name("kept")
-    if path.exists():
-        path.rename(kept)
-    if kind == "link":
-        path.symlink_to(kept)
-    elif kind == "fifo":
-        os.mkfifo(path)
-    else:
-        path.mkdir()
-
-
-def flip(path: Path, at: int, bit: int = 0) -> None:
-    """Change one bit of a file."""
-    with path.open("r+b") as file:
-        file.seek(at)
-        (byte,) = file.read(1)
-        file.seek(at)
-        file.write(bytes([byte ^ 1 << bit]))
 
 
 def everything(folder: Path) -> dict[str, object]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,23 +15,31 @@ from hypothesis import strategies as st
 
 from tasks.crypto.scan import walk
 from tasks.vault.entries import (
+    Content,
     Entry,
     FileEntry,
     FileFacts,
     FolderEntry,
     LinkEntry,
-    Order,
+    More,
+    begin_file,
+    content_tail,
     decode_entry,
-    order_key,
+    decode_tail,
+    path_field,
 )
 from tasks.vault.format import BadLine, Json, encode_line
+from tasks.vault.header import Order, order_key
 from tasks.vault.walk import sources_of
+from tests.support.crafted import line_of
 from tests.support.crypto_fakes import modest
 
 OBJECT = "ab" * 32
 FILE: dict[str, Json] = {
     "path": "f", "type": "file", "mode": 0o644, "mtime_ns": 1, "ctime_ns": 2, "inode": 3, "size": 4, "object": OBJECT,
 }  # fmt: skip
+MAC = "cd" * 16
+FACTS = FileFacts(0o644, 1, 2, 3, 4)
 FOLDER: dict[str, Json] = {"path": "d", "type": "folder", "mode": 0o755, "mtime_ns": 1}
 LINK: dict[str, Json] = {"path": "l", "type": "link", "mtime_ns": 1, "target": "../x"}
 
@@ -40,19 +51,102 @@ times = st.integers(-(2**63) * 10**9, 2**63 * 10**9 - 1)
 modes = st.integers(0, 0o7777)
 facts = st.builds(FileFacts, modes, times, times, st.integers(0, 2**64 - 1), st.integers(0, 2**63 - 1))
 objects = st.binary(min_size=32, max_size=32).map(bytes.hex)
+macs = st.none() | st.binary(min_size=16, max_size=16).map(bytes.hex)
+lengths = st.integers(0, 2**63 - 1)
+
+
+@st.composite
+def contents(draw: st.DrawFn) -> Content:
+    """Any content; that of a file with holes has extents that ascend and do not touch."""
+    size_bytes = draw(lengths)
+    extents = None
+    if draw(st.booleans()):
+        borders = sorted(draw(st.sets(st.integers(0, size_bytes), max_size=6)))
+        extents = tuple((begin, end - begin) for begin, end in zip(borders[::2], borders[1::2], strict=False))
+    return Content(draw(objects), size_bytes, draw(st.none() | lengths), draw(macs), extents)
+
+
+names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=9)
+values = st.binary(max_size=9).map(lambda value: base64.b64encode(value).decode())
+uids = st.integers(0, 2**32)
+
+
+def by_name(of: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, str]]:
+    """Values by name, in the order of the names' bytes."""
+    named = st.dictionaries(of, values, min_size=1, max_size=3)
+    return named.map(lambda found: dict(sorted(found.items(), key=lambda item: item[0].encode())))
+
+
+ATTRIBUTES = {
+    "owner": st.tuples(uids, uids, names, names).map(list),
+    "xattrs": by_name(names),
+    "acl": by_name(st.sampled_from(["access", "default"])),
+}
+ids = st.integers(0, 2**64 - 1)
+GROUP_AND_MARK = {
+    "link": st.tuples(ids, ids).map(lambda pair: f"{pair[0]}:{pair[1]}"),
+    "mark": st.sampled_from(["changed", "unreadable"]),
+}
+
+
+def some_of(strategies: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Any of the keys, in their order, with their values; None if there is none."""
+    found = st.fixed_dictionaries({}, optional=strategies)
+    return found.map(lambda one: {key: one[key] for key in strategies if key in one} or None)
+
+
+attributes = some_of(ATTRIBUTES)
+
+
+def file_of(path: bytes, facts: FileFacts, content: Content, more: More | None, good: Content | None) -> FileEntry:
+    """A file of the size of its content."""
+    return FileEntry(path, facts._replace(size_bytes=content.size_bytes), content, more, good)
 
 
 @modest
 @given(
     st.one_of(
-        st.builds(FolderEntry, paths, modes, times),
-        st.builds(LinkEntry, paths, times, paths),
-        st.builds(FileEntry, paths, facts, objects),
+        st.builds(FolderEntry, paths, modes, times, attributes),
+        st.builds(LinkEntry, paths, times, paths, attributes),
+        st.builds(file_of, paths, facts, contents(), some_of(ATTRIBUTES | GROUP_AND_MARK), st.none() | contents()),
     )
 )
 def test_every_entry_comes_back(entry: Entry) -> None:
-    """What is written is read back the same."""
-    assert decode_entry(entry.line()) == entry
+    """Everything that an entry may say is read back the same, and says once that an object is of a size."""
+    line = line_of(entry)
+    assert decode_entry(line) == entry
+    assert len(re.findall(rb'"size":\d+,"object":', line)) == isinstance(entry, FileEntry)
+
+
+@modest
+@given(st.builds(FolderEntry, paths, modes, times) | st.builds(LinkEntry, paths, times, paths))
+def test_folders_and_links_are_written_in_that_form(entry: FolderEntry | LinkEntry) -> None:
+    """What a run writes is what is read."""
+    assert entry.line() == line_of(entry)
+
+
+@modest
+@given(paths, facts, contents())
+def test_files_are_written_in_that_form(path: bytes, facts: FileFacts, content: Content) -> None:
+    """The line of a file is its beginning, by the walk, and its tail, by the content; a tail is read alone, too."""
+    entry = file_of(path, facts, content, None, None)
+    mac = content.mac.encode() if content.mac else None
+    tail = content_tail(content.object.encode(), content.zstd, mac, content.extents)
+    assert begin_file(path_field(b"/" + path), entry.facts) + tail == line_of(entry)
+    assert decode_tail(tail, content.size_bytes) == content
+
+
+def test_what_a_content_comes_to() -> None:
+    """Lengths of plaintext and object; small objects are in packs; the last good content counts as well."""
+    bare, frame = Content(OBJECT, 1 << 20), Content(OBJECT, 1 << 20, zstd=100)
+    holes = Content(OBJECT, 1 << 40, extents=((0, 10), (4096, 5)))
+    assert (bare.plain_bytes, bare.stored_bytes, bare.packed) == (1 << 20, (1 << 20) + 16, False)
+    assert (frame.plain_bytes, frame.stored_bytes, frame.packed) == (1 << 20, 116, True)
+    assert (holes.plain_bytes, holes.stored_bytes, holes.packed) == (15, 31, True)
+    assert Content(OBJECT, (1 << 20) - 16).packed
+    assert Content(OBJECT, 9, extents=()).stored_bytes == 16
+    assert FileEntry(b"f", FACTS, frame).contents() == (frame,)
+    assert FileEntry(b"f", FACTS, frame, good=bare).contents() == (frame, bare)
 
 
 numbers = st.one_of(st.integers(-(2**65), 2**65), st.integers(-1, 10_000))
@@ -71,11 +165,14 @@ def outcome(line: bytes) -> object:
     st.text(st.characters(codec="ascii"), max_size=6) | st.lists(st.sampled_from(["a", "..", ".", ""])).map("/".join),
     st.lists(numbers, min_size=5, max_size=5),
     st.sampled_from([OBJECT, "AB" * 32, "ab" * 31]),
+    st.dictionaries(st.sampled_from(["zstd", "mac"]), numbers | st.sampled_from([MAC, MAC.upper(), MAC[1:]])),
 )
-def test_a_line_is_judged_alike_however_its_json_is_spaced(path: str, values: list[int], name: str) -> None:
+def test_a_line_is_judged_alike_however_its_json_is_spaced(
+    path: str, values: list[int], name: str, more: dict[str, Json]
+) -> None:
     """What is written is read by its form, everything else as JSON; nothing tells the two apart but time."""
     keys = ("mode", "mtime_ns", "ctime_ns", "inode", "size")
-    line = encode_line({"path": path, "type": "file"} | dict(zip(keys, values, strict=True)) | {"object": name})
+    line = encode_line({"path": path, "type": "file"} | dict(zip(keys, values, strict=True)) | {"object": name} | more)
     assert outcome(line) == outcome(line.replace(b"{", b"{ ", 1))
 
 
@@ -83,7 +180,24 @@ def test_entries_are_written_in_one_form() -> None:
     """The forms of `docs/vault-format.md`, byte for byte."""
     assert FolderEntry(b"d", 0o755, -1).line() == b'{"path":"d","type":"folder","mode":493,"mtime_ns":-1}\n'
     assert LinkEntry(b"l", 1, b"\xff").line() == b'{"path":"l","type":"link","mtime_ns":1,"target":{"hex":"ff"}}\n'
-    assert FileEntry(b"f", FileFacts(0o644, 1, 2, 3, 4), OBJECT).line() == encode_line(FILE)
+    tail = b'"object":"%b","zstd":5,"mac":"%b","extents":[[0,1],[3,1]]}\n' % (OBJECT.encode(), MAC.encode())
+    assert content_tail(OBJECT.encode(), 5, MAC.encode(), ((0, 1), (3, 1))) == tail
+    assert begin_file(b'"f"', FACTS) + content_tail(OBJECT.encode(), None, None, None) == encode_line(FILE)
+    everything = FileEntry(
+        b"f",
+        FACTS,
+        Content(OBJECT, 4, 5, MAC, ((0, 1), (3, 1))),
+        {
+            "owner": [0, 1, "root", "daemon"], "xattrs": {"user.a": "AA=="}, "acl": {"access": "AQ=="}, "link": "1:2",
+            "mark": "changed",
+        },
+        Content(OBJECT, 9, 3, MAC, ((1, 2),)),
+    )  # fmt: skip
+    assert line_of(everything) == (
+        b'{"path":"f","type":"file","mode":420,"owner":[0,1,"root","daemon"],"mtime_ns":1,"ctime_ns":2,"inode":3,'
+        b'"size":4,%b,"xattrs":{"user.a":"AA=="},"acl":{"access":"AQ=="},"link":"1:2","mark":"changed",'
+        b'"good":{"object":"%b","zstd":3,"mac":"%b","extents":[[1,2]],"size":9}}\n'
+    ) % (tail[:-2], OBJECT.encode(), MAC.encode())
 
 
 @pytest.mark.parametrize(
@@ -137,17 +251,70 @@ def test_a_wrong_value_is_refused(kind: str, key: str, value: Json) -> None:
         decode_entry(encode_line(FORMS[kind] | {key: value}))
 
 
+GOOD: dict[str, Json] = {"object": OBJECT, "size": 3}
+WRONG_MORE: dict[str, tuple[Json, ...]] = {
+    "zstd": (None, -1, 2**63, 1.0, "1", True),
+    "mac": (None, "", MAC[:-1], MAC + "0", MAC.upper(), MAC + "\n", 1, OBJECT),
+    "extents": (
+        None, {}, "", 0, [0, 1], [[0]], [[0, 1, 2]], [[0, 0]], [[0, -1]], [[-1, 2]], [[0, 5]], [[4, 1]], [[5, 1]],
+        [[0, 1], [0, 1]], [[1, 1], [0, 1]], [[0, 2], [1, 1]], [[0, 1], [1, 1]], [[0.0, 1]], [[0, True]], [["0", 1]],
+        [[0, 1], None],
+    ),
+    "mark": (None, "", "good", "Changed", 1, ["changed"]),
+    "link": (None, "", "1", "1:", ":1", "1:2:3", "01:2", "1:02", "-1:2", 1, "1:2\n", "\uff11:2"),
+    "good": (
+        None, "", [], {}, OBJECT, {"object": OBJECT}, {"size": 1}, GOOD | {"size": -1}, GOOD | {"object": "x"},
+        GOOD | {"mac": 1}, GOOD | {"extents": [[0, 4]]}, GOOD | {"good": GOOD}, GOOD | {"path": "x"},
+    ),
+}  # fmt: skip
+WRONG_ATTRIBUTES: dict[str, tuple[Json, ...]] = {
+    "owner": (
+        None, "", {}, [], [0, 0], [0, 0, "", "", ""], [-1, 0, "", ""], [0, 2**33, "", ""], ["0", 0, "", ""],
+        [0, True, "", ""], [0, 0, 1, ""], [0, 0, "", None], [0, 0, "\0", ""],
+    ),
+    "xattrs": (
+        None, "", [], {}, {"": ""}, {"a\0": ""}, {"\ud800": ""}, {"a": 1}, {"a": None}, {"a": "A"}, {"a": "AA=A"},
+        {"a": "AB=="}, {"a": "AAB="}, {"a": "A A="}, {"a": "AAA=\n"}, {"a": "_-=="}, {"b": "", "a": ""},
+        {"\U0001f512": "", "\uffff": ""},
+    ),
+    "acl": (None, "", [], {}, {"other": ""}, {"access": 1}, {"default": "", "access": ""}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        (kind, key, value)
+        for kind in FORMS
+        for key, values in ((WRONG_MORE if kind == "file" else {}) | WRONG_ATTRIBUTES).items()
+        for value in values
+    ],
+)
+def test_a_wrong_value_that_need_not_be_there_is_refused(kind: str, key: str, value: Json) -> None:
+    """Nothing is skipped because it may be left out."""
+    with pytest.raises(BadLine):
+        decode_entry(encode_line(FORMS[kind] | {key: value}))
+
+
 @pytest.mark.parametrize("kind", FORMS)
 def test_the_keys_are_just_these(kind: str) -> None:
-    """No key more, none less, none twice."""
+    """No key more, none less, none twice; a folder or a link has no content."""
     form = FORMS[kind]
     for key in form:
         with pytest.raises(BadLine):
             decode_entry(encode_line({name: value for name, value in form.items() if name != key}))
-    with pytest.raises(BadLine, match="other keys"):
-        decode_entry(encode_line(form | {"owner": 0}))
+    for key in ("user", "Zstd", *(WRONG_MORE if kind != "file" else ())):
+        with pytest.raises(BadLine, match="other keys"):
+            decode_entry(encode_line(form | {key: 0}))
     with pytest.raises(BadLine, match="a key twice"):
         decode_entry(encode_line(form).replace(b"}\n", b',"path":"y"}\n'))
+
+
+@pytest.mark.parametrize("tail", [b"", b"}\n", b'"size":1}\n', b'"zstd":1}\n', b'"object":"' + b"A" * 64 + b'"}\n'])
+def test_a_tail_without_an_object_is_refused(tail: bytes) -> None:
+    """The end of a line is as strictly read as the line."""
+    with pytest.raises(BadLine):
+        decode_tail(tail, 4)
 
 
 def refusal(*given: Entry) -> str:
@@ -165,7 +332,7 @@ def folder(path: bytes) -> Entry:
 
 def test_entries_come_in_order_and_once() -> None:
     """Out of order, twice, or below what is no folder: refused; a folder need not be listed itself."""
-    file, link = FileEntry(b"a", FileFacts(0, 0, 0, 0, 0), OBJECT), LinkEntry(b"a", 0, b"x")
+    file, link = FileEntry(b"a", FACTS, Content(OBJECT, 4)), LinkEntry(b"a", 0, b"x")
     assert "out of order" in refusal(folder(b"b"), folder(b"a"))
     assert "twice" in refusal(folder(b"b"), folder(b"b"))
     assert "twice" in refusal(folder(b"a"), folder(b"a/b"), folder(b"a"))

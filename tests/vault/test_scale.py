@@ -20,37 +20,34 @@ CODE = """
 import hashlib, sys
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
-from tasks.vault.entries import FileEntry, FileFacts
-from tasks.vault.index import ObjectIndex
-from tasks.vault.format import encode_line, encode_mac
+from tasks.files import closed_after, open_new
+from tasks.vault.entries import FileFacts, begin_file, content_tail, path_field
+from tasks.vault.header import Header, Totals
+from tasks.vault.named import NamedObjects
+from tasks.vault.portions import RestorePlan, Wanted
 from tasks.vault.prune import Policy, plan_removal
-from tasks.vault.portions import Wanted, plan_restore
-from tasks.vault.entries import Header
-from tasks.vault.snapshots import open_snapshot
+from tasks.vault.snapshots import open_snapshot, write_snapshot
 from tasks.vault.vault import open_vault
 from datetime import UTC, datetime
 from tests.support.crypto_fakes import peak_bytes
 
 vault, count = open_vault(sys.argv[1], KeyFile(sys.argv[2]).secret()), int(sys.argv[3])
 header = Header(vault.id, "0" * 16, datetime(2026, 1, 1, tzinfo=UTC), 1, (b"/x",))
-mac = vault.need_key().mac()
-with open(f"{vault.root}/snapshots/{header.name}", "wb") as file:
-    def put(line):
-        mac.update(line)
-        file.write(line)
-    put(encode_line(header.values()))
-    for number in range(count):
-        facts = FileFacts(0o644, number, number, number, 100)
-        put(FileEntry(b"x/%09d" % number, facts, hashlib.sha256(b"%d" % number).hexdigest()).line())
-    put(encode_line({"entries": count, "files": count, "size_bytes": 100 * count}))
-    file.write(encode_mac(mac.hexdigest()))
+
+def line(number):
+    facts = FileFacts(0o644, number, number, number, 100)
+    digest = hashlib.sha256(b"%d" % number).hexdigest().encode()
+    return begin_file(path_field(b"/x/%09d" % number), facts) + content_tail(digest, None, None, None)
+
+with closed_after(open_new(f"{vault.root}/snapshots/{header.name}")) as descriptor:
+    write_snapshot(descriptor, vault, header, map(line, range(count)), Totals(count, count, 100 * count))
 cancel = CancelToken()
-with ObjectIndex() as index, open_snapshot(vault, header.name) as opened:
-    plan = plan_restore(opened, Wanted())
+with NamedObjects(vault) as objects, open_snapshot(vault, header.name) as opened, RestorePlan(opened, Wanted()) as plan:
     assert (plan.missing, plan.files, plan.size_bytes) == ((), count, 100 * count)
-    assert sum(portion.entries for portion in plan.portions) == count
-    assert plan_removal(vault, Policy(last=1), index, cancel).objects == 0
-    assert sum(1 for _ in index.missing()) == count
+    assert sum(portion.entries for portion in plan.portions()) == count
+    assert plan_removal(vault, Policy(last=1), lambda length: 0, objects, cancel).objects == 0
+    objects.list_all()
+    assert sum(1 for _ in objects.missing()) == count
 print(peak_bytes())
 """
 

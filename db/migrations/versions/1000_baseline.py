@@ -25,7 +25,7 @@ BIG = sa.BigInteger()
 TIME = sa.DateTime(timezone=True)
 RUNNING = sa.text("status = 'running'")
 FAILED_PAYLOAD = sa.text("status IN ('failed', 'unstable')")
-KEPT = sa.text("vault_id IS NOT NULL")
+LARGE = sa.text("vault_id IS NOT NULL AND pack IS NULL")
 FAILED_SAMPLE = sa.text("outcome IN ('wrong-output', 'broken', 'crashed', 'garbled', 'timed-out')")
 FAULTY = sa.text("status IN ('changed', 'missing', 'foreign', 'unreadable', 'invalid', 'rolled-back', 'not-written')")
 PATHED = sa.text("path IS NOT NULL")
@@ -104,10 +104,11 @@ def _create_payloads() -> None:
         Column("salt", sa.LargeBinary()), Column("digest", sa.LargeBinary()), needed("backend", TEXT),
         needed("backend_detail", TEXT), needed("backend_reason", TEXT), needed("status", TEXT), Column("cause", TEXT),
         Column("error", TEXT), needed("started_at", TIME), needed("wall_ns", BIG),
-        Column("vault_id", KEY, ForeignKey("vault.id")), UniqueConstraint("run_id", "ordinal"),
+        Column("vault_id", KEY, ForeignKey("vault.id")), Column("pack", sa.LargeBinary()),
+        UniqueConstraint("run_id", "ordinal"),
     )  # fmt: skip
     _create_partial_index("ix_encryption_failed", "encryption", ["started_at"], FAILED_PAYLOAD)
-    _create_partial_index("ix_encryption_kept", "encryption", ["vault_id", "digest", "started_at"], KEPT)
+    _create_partial_index("ix_encryption_large", "encryption", ["vault_id", "digest", "started_at"], LARGE)
     op.create_index("ix_encryption_name_started_at", "encryption", ["name", "started_at"])
     op.create_index("ix_encryption_started_at", "encryption", ["started_at"])
     op.create_index("ix_encryption_suite_started_at", "encryption", ["suite", "started_at"])

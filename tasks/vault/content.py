@@ -1,0 +1,279 @@
+"""From files to objects: each file is read once, known again if it has not changed, or else made an object.
+
+Key and IV of an object come from its salt, so that one salt over two different plaintexts would be a two-time pad. The
+salt is therefore a MAC of the very buffer that is encrypted: after compression, since another version of zstd makes
+other frames. Where the content is not in memory in one piece, the salt is random.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+
+import zstandard
+
+from tasks.crypto.chain import Sink, StageResult
+from tasks.crypto.encrypt import Cipher, PayloadAttempt, Workbench
+from tasks.crypto.inputs import Encrypted, Payload, memory_input
+from tasks.crypto.sources import OpenFile
+from tasks.files import closed_after
+from tasks.suites import HEADER_BYTES, MAGIC, SALT_BYTES, Compression
+from tasks.vault.check import check_object
+from tasks.vault.entries import Content, FileFacts, begin_file, content_tail, decode_tail, path_field
+from tasks.vault.errors import VaultError
+from tasks.vault.format import CONTENT_MAC_BYTES, OBJECTS, PACKED_BYTES, WHOLE_BYTES, BadLine
+from tasks.vault.index import ObjectIndex
+from tasks.vault.objects import NewObject, ObjectBatch
+from tasks.vault.packs import PackWriter, opened_stored
+from tasks.vault.vault import Vault
+from tasks.vault.walk import SourceSelection
+
+# Level 3 makes frames a twentieth smaller than level 1, at three quarters of its speed.
+_LEVELS: dict[Compression, int] = {"auto": 3, "max": 19}
+# A cipher wants so much more room than its output takes.
+_SLACK_BYTES = 15
+# The beginning of a large file tells whether it shrinks. Of content in memory the look would cost more than it saves:
+# zstd passes over random bytes at 8 GB/s.
+_LOOK_BYTES = 64 << 10
+
+
+class ContentWriter:
+    """Makes the objects of a batch, and the lines of its files."""
+
+    def __init__(
+        self, vault: Vault, selection: SourceSelection, index: ObjectIndex, packs: PackWriter, objects: ObjectBatch
+    ) -> None:
+        self.lines: dict[bytes, bytes] = {}
+        """The line of each good file, by its path."""
+        self.proven: dict[str, int] = {}
+        """The distrusted objects that have turned out to be whole, with their lengths."""
+        self.packed: list[bytes] = []
+        """The new members of packs, in their order."""
+        self.found: list[bytes] = []
+        """The digests of new files that were in the vault already."""
+        self.stored_bytes = 0
+        self._key = vault.need_key()
+        self._vault = vault
+        self._selection = selection
+        self._index = index
+        self._packs = packs
+        self._objects = objects
+        level = _LEVELS.get(selection.compression)
+        # Making one takes longer than compressing a small file.
+        self._compressor = None if level is None else zstandard.ZstdCompressor(level)
+        self._made: set[bytes] = set()
+
+    def attempt_on(self, bench: Workbench) -> PayloadAttempt:
+        """See `encrypt_batch`."""
+        self._bench = bench
+        self._native = bench.batch.chosen.backend == "native"
+        return self._attempt
+
+    def _attempt(self, payload: Payload) -> Encrypted:
+        """Read a file, make its object unless the vault has it, and enter its line."""
+        with closed_after(self._bench.sources.open(payload)) as descriptor:
+            file = OpenFile.of(descriptor)
+            known = None if payload.known is None else self._known(payload.known, file)
+            way = self._whole if file.plain_bytes <= WHOLE_BYTES else self._large
+            done, tail = way(file, known)
+            if known is not None and payload.moved and not tail:
+                # New under this name, and on record as such.
+                self.found.append(done.digest)
+                done = replace(done, salt=self._beginning(known)[1])
+        begin = begin_file(path_field(payload.name), FileFacts.of(file.before))
+        # Of content that is still the same, the end of the line is too.
+        self.lines[payload.name] = begin + (tail or payload.known or b"")
+        return done
+
+    def _known(self, tail: bytes, file: OpenFile) -> Content | None:
+        """The content that a file may still have; None if its object must not be taken over."""
+        try:
+            known = decode_tail(tail, file.before.st_size)
+        except BadLine:
+            # The extents of a file that was larger.
+            return None
+        if known.extents != file.extents or not self._index.has(bytes.fromhex(known.object), known.stored_bytes):
+            return None
+        if known.object in self._selection.distrusted or self._selection.rehash:
+            if not self._is_whole(known):
+                return None
+            self._prove(known.object, known.stored_bytes)
+        return known
+
+    def _is_whole(self, known: Content) -> bool:
+        """Whether the bytes of an object fit its name."""
+        with suppress(OSError, VaultError):
+            if known.packed:
+                bodies = map(self._index.read, self._index.find(bytes.fromhex(known.object)))
+                return any(hashlib.sha256(body).hexdigest() == known.object for body in bodies)
+            return check_object(self._vault, known.object, self._bench.cipher.cancel) == known.stored_bytes
+        return False
+
+    def _prove(self, name: str, length: int) -> None:
+        if name in self._selection.distrusted:
+            self.proven[name] = length
+
+    def _whole(self, file: OpenFile, known: Content | None) -> tuple[Encrypted, bytes]:
+        """Work on content that fits into memory, in one buffer; also the end of its line, empty for that of before."""
+        data = file.whole()
+        mac = None if self._vault.random_salts else self._key.content_mac(data)
+        if known is not None and known.mac == (mac or self._key.content_mac(self._beginning(known)[1], data)).hex():
+            return _unchanged(file, known), b""
+        body, zstd = data, None
+        if self._compressor is not None:
+            frame = self._compressor.compress(data)
+            if len(frame) <= len(data) - len(data) // 32 - 16:
+                body, zstd = frame, len(frame)
+        salt = os.urandom(SALT_BYTES) if mac is None else self._key.salt_of(body)
+        if mac is None:
+            mac = self._key.content_mac(salt, data)
+        done = self._keep(salt, body, file)
+        return done, content_tail(done.digest.hex().encode(), zstd, mac.hex().encode(), file.extents)
+
+    def _keep(self, salt: bytes, body: bytes, file: OpenFile) -> Encrypted:
+        """Encrypt a buffer, and store it unless the very bytes are there."""
+        length = HEADER_BYTES + len(body)
+        packed = length <= PACKED_BYTES
+        room = self._packs.reserve(length) if packed else memoryview(bytearray(length + _SLACK_BYTES))
+        stored = room[:length]
+        stages: tuple[StageResult, ...] = ()
+        if self._native:
+            room[:HEADER_BYTES] = MAGIC + salt
+            self._key.cipher(salt).update_into(body, room[HEADER_BYTES:])
+            digest = hashlib.sha256(stored).digest()
+        else:
+            output = io.BytesIO()
+            with memory_input((body,)) as source:
+                done = self._bench.cipher.encrypt(source, salt, output.write)
+            stored[:] = output.getbuffer()
+            digest, stages = done.digest, done.stages
+        if digest not in self._made:
+            self._made.add(digest)
+            # Of two copies one is whole from now on.
+            self._prove(digest.hex(), length)
+            if self._index.same(digest, stored):
+                self.found.append(digest)
+            elif packed:
+                self._add_packed(digest, length)
+            else:
+                with self._objects.new() as made:
+                    made.write(stored)
+                self._add_large(made, digest, length)
+        return Encrypted(digest, file.before.st_size, length, stages, salt)
+
+    def _add_packed(self, digest: bytes, length: int) -> None:
+        self._packs.add(digest, length)
+        self.packed.append(digest)
+        self.stored_bytes += length
+
+    def _add_large(self, made: NewObject, digest: bytes, length: int) -> None:
+        self._objects.keep(made, digest.hex())
+        self.stored_bytes += length
+
+    def _large(self, file: OpenFile, known: Content | None) -> tuple[Encrypted, bytes]:
+        """Work on content that is read piece by piece; also the end of its line, empty for that of before."""
+        if known is not None and self._still_large(known, file):
+            return _unchanged(file, known), b""
+        salt = os.urandom(SALT_BYTES)
+        held = bytearray()
+        with ExitStack() as stack:
+            made: NewObject | None = None
+
+            def store(piece: bytes | memoryview) -> None:
+                nonlocal made
+                if made is None:
+                    held.extend(piece)
+                    if len(held) <= PACKED_BYTES:
+                        return
+                    made = stack.enter_context(self._objects.new())
+                    piece = bytes(held)
+                made.write(piece)
+
+            done, mac, zstd = self._pour(file, salt, store)
+        length = done.ciphertext_bytes or 0
+        if made is not None:
+            self._add_large(made, done.digest, length)
+        else:
+            # It has shrunk so much that it goes into a pack.
+            self._packs.reserve(length)[:length] = held
+            self._add_packed(done.digest, length)
+        tail = content_tail(done.digest.hex().encode(), zstd, mac, file.extents)
+        return replace(done, size_bytes=file.before.st_size), tail
+
+    def _still_large(self, known: Content, file: OpenFile) -> bool:
+        beginning, salt = self._beginning(known, _LOOK_BYTES)
+        if known.mac is None:
+            # Where the first bytes differ, the others need not be read.
+            first = next(file.pieces())[:_LOOK_BYTES]
+            room = bytearray(len(first) + _SLACK_BYTES)
+            self._key.cipher(salt).update_into(first, room)
+            if not beginning.startswith(bytes(room[: len(first)])):
+                return False
+        return is_still(self._vault, known, salt, file, self._bench.cipher)
+
+    def _pour(self, file: OpenFile, salt: bytes, store: Sink) -> tuple[Encrypted, bytes | None, int | None]:
+        """Encrypt a file piece by piece; also the hex digits of its MAC and the length of its frame, if compressed."""
+        if self._compressor is None or not _shrinks(self._compressor, next(file.pieces())[:_LOOK_BYTES]):
+            with file.input() as source:
+                return self._bench.cipher.encrypt(source, salt, store), None, None
+        mac = self._key.content_macs()
+        mac.update(salt)
+        frame = self._compressor.compressobj(size=file.plain_bytes)
+
+        def change(piece: bytes) -> bytes:
+            mac.update(piece)
+            return frame.compress(piece)
+
+        with file.input(change, frame.flush) as source:
+            done = self._bench.cipher.encrypt(source, salt, store)
+        return done, mac.finalize()[:CONTENT_MAC_BYTES].hex().encode(), done.size_bytes
+
+    def _beginning(self, known: Content, length: int = 0) -> tuple[bytes, bytes]:
+        """The first bytes of an object, unchecked, and its salt; empty if they cannot be read."""
+        head = b""
+        with suppress(OSError, VaultError):
+            if known.packed:
+                for location in self._index.find(bytes.fromhex(known.object))[:1]:
+                    head = self._index.read(location._replace(length=min(HEADER_BYTES + length, location.length)))
+            else:
+                with opened_stored(self._vault.root, OBJECTS, known.object) as (descriptor, _):
+                    head = os.pread(descriptor, HEADER_BYTES + length, 0)
+        return head[HEADER_BYTES:], head[len(MAGIC) : HEADER_BYTES]
+
+
+def _shrinks(compressor: zstandard.ZstdCompressor, look: bytes) -> bool:
+    return len(compressor.compress(look)) <= len(look) - len(look) // 32
+
+
+def _unchanged(file: OpenFile, known: Content) -> Encrypted:
+    return Encrypted(bytes.fromhex(known.object), file.before.st_size, known.stored_bytes)
+
+
+def is_still(
+    vault: Vault,
+    known: Content,
+    salt: bytes,
+    file: OpenFile,
+    cipher: Cipher,
+) -> bool:
+    """Whether a file has the content of an entry, whose object has that salt.
+
+    Where the entry has no MAC (of a large file that was not compressed), the file is encrypted under the salt, and the
+    ciphertext discarded. Raises SourceUnreadable, SourceChanged or Cancelled.
+    """
+    if (known.extents, known.plain_bytes) != (file.extents, file.plain_bytes):
+        return False
+    if known.mac is None:
+        if known.zstd is not None:
+            return False
+        with file.input() as source:
+            done = cipher.encrypt(source, salt)
+        return done.digest.hex() == known.object
+    mac = vault.need_key().content_macs()
+    if vault.random_salts or known.plain_bytes > WHOLE_BYTES:
+        mac.update(salt)
+    file.feed(mac.update, cipher.cancel)
+    return mac.finalize()[:CONTENT_MAC_BYTES].hex() == known.mac
