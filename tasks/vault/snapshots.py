@@ -132,13 +132,14 @@ class OpenSnapshot:
 
         Entries are not checked one by one, which would take ten times as long.
         """
-        rest = b""
+        rest = last = b""
         with self._reading():
             for piece in self._text():
                 block, newline, rest = (rest + piece).rpartition(b"\n")
                 if len(rest) > LONGEST_HEADER:
                     raise BadLine("has a line that is too long")
                 block += newline
+                last = block or last
                 plain = _PLAIN_OBJECT.findall(block)
                 if len(plain) == block.count(b'"object":"'):
                     for size, digest, zstd in plain:
@@ -150,6 +151,7 @@ class OpenSnapshot:
                             yield unhexlify(content.object), content.stored_bytes
             if rest:
                 raise BadLine("does not end with a line")
+            decode_totals(last[last.rfind(b"\n", 0, -1) + 1 :])
 
     def _header(self) -> Header:
         with self._reading():
