@@ -16,8 +16,9 @@ from pathlib import Path
 from db.history import History
 from db.rows import NewRun
 from db.store import Store
-from flows.jobs.keep import keeping_job, restoration_job
+from flows.jobs.keep import keeping_job
 from flows.jobs.parameters import EncryptFiles, RestoreFiles, VerifyVault
+from flows.jobs.restore import restoration_job
 from flows.jobs.run import DirectRunner, Job, MoreDone, OpenRun, PlannedWork, Tools
 from flows.jobs.upkeep import verification_job
 from flows.settings import Settings
