@@ -31,7 +31,7 @@ from tasks.vault.add import (
     compare,
 )
 from tasks.vault.errors import Verdict, Verdicts, judged
-from tasks.vault.format import INDEX, PACKED_BYTES
+from tasks.vault.format import INDEX
 from tasks.vault.index import index_shared
 from tasks.vault.locks import reading
 from tasks.vault.lookup import open_place
@@ -112,7 +112,7 @@ def batch_into_vault(
 ) -> Step[AddedBatch]:
     """The step that encrypts a batch into a vault; the job enters its results into the draft.
 
-    Ordinals of verdicts are free from `first` on: a batch has at most two for each of its payloads.
+    Ordinals of verdicts are free from `first` on: a batch has at most three for each of its payloads.
     """
     plain = batch_step(plan, batch)
     work = partial(_encrypt, place, batch, selection, plan.key, plan.limits)
@@ -127,13 +127,7 @@ def _encrypt(
 
 def _record(place: Place, first: int, store: Store, run_id: int, done: AddedBatch) -> None:
     store.record_payloads(payload_rows(run_id, done.encryptions, place.vault_id, place.path, done.pack_of))
-    verdicts = [judged("pack", name, "stored", size_bytes=length) for name, length in done.packs]
-    # What is in a pack is proven with its pack; here it is only no longer damaged.
-    verdicts += [
-        judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok", size_bytes=length)
-        for name, length in done.proven
-    ]
-    record(place, first + 2 * done.first, store, run_id, Verdicts(tuple(verdicts)))
+    record(place, first + 3 * done.first, store, run_id, Verdicts(done.verdicts))
 
 
 def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
