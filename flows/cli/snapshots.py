@@ -18,7 +18,7 @@ from flows.jobs.arguments import need_key_file, need_path, need_vault
 from flows.option_types import Flag, Json, KeyOption, VaultOption
 from flows.settings import load_settings, settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
-from flows.show.terminal import print_json, print_table, say
+from flows.show.terminal import complain, print_json, print_table, say
 from flows.text import if_known, local, plural, shown_path, size, visible
 from tasks.cancel import CancelToken
 from tasks.files import write_all
@@ -195,7 +195,7 @@ def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[t
             try:
                 need_latest(opened, found.authentic, history, NAME_ANOTHER)
             except RecordError as error:
-                say(f"threadmill: cannot tell whether this is the latest snapshot: {error}", error=True)
+                complain(f"cannot tell whether this is the latest snapshot: {error}")
         yield opened, found
 
 
