@@ -24,6 +24,7 @@ _VARYING = (
     (re.compile(r"\b[0-9a-f]{16,64}\b"), "ID"),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?"), "TIME"),
     (re.compile(r"\b[\d,]+(\.\d+)? (B|[KMG]iB)\b"), "SIZE"),
+    (re.compile(r"\brun \d+\b"), "run N"),
     (re.compile(r"\s+"), " "),
 )
 Command = subprocess.CompletedProcess[str]
@@ -109,12 +110,12 @@ class Scene:
     ) -> None:
         """Run a command, and hold its exit code and its output against what is right.
 
-        `says` is a regular expression, and empty if nothing is to be said; the first line that has it is shown. A
-        problem belongs on standard error, and a result on standard output.
+        `says` is a regular expression, and empty if nothing is to be said; the first line that has it is shown.
+        Problems belong on standard error, but for the findings of `check`.
         """
         ended = self.run(*arguments, privileged=privileged, vault=vault)
         command = shlex.join(map(str, arguments))
-        on = ended.stderr if exits and arguments[0] not in {"status", "check"} else ended.stdout
+        on = ended.stderr if exits and arguments[0] != "check" else ended.stdout + ended.stderr
         lines = [self._plain(line) for line in on.splitlines()]
         told = Told(self.case, self._plain(command), ended.returncode, "")
         self.told.append(told)
