@@ -14,10 +14,11 @@ from db.store import Store
 from flows.errors import RequestRefused
 from flows.jobs.arguments import need_key_file, need_outside, need_vault
 from flows.jobs.encrypt import EncryptionOutcome, batch_step, planned_work, run_batches
+from flows.jobs.identity import NAME_ANOTHER, known_snapshot, need_latest, open_known, place_on_record
 from flows.jobs.parameters import EncryptFiles, RestoreFiles
 from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition, recorded, settled
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Step, Tools, open_run
-from flows.jobs.vault import NAME_ANOTHER, VaultWork, VerdictTally, known_snapshot, need_latest, record, run_on_vault
+from flows.jobs.vault import VaultWork, VerdictTally, record, run_on_vault
 from flows.settings import Settings
 from flows.text import plural, shown_path, size
 from tasks.cancel import CancelToken
@@ -43,7 +44,7 @@ from tasks.vault.portions import RestorePlan, RestorePortion, Wanted
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
-from tasks.vault.vault import Place, open_vault
+from tasks.vault.vault import Place
 from tasks.vault.verify import KnownSnapshot, rolled_back
 from tasks.vault.walk import SourceSelection, sources_of
 
@@ -73,9 +74,9 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
         additions: list[Addition] = []
 
         def make() -> Plan:
-            vault = open_vault(path, need_key_file(settings.key_file).secret())
+            vault = open_known(path, need_key_file(settings.key_file).secret(), tools.history)
             # Read a file again if its stored object is damaged.
-            selection = replace(_selection_of(parameters), distrusted=tools.history.damaged(vault.id))
+            selection = replace(_selection_of(parameters), distrusted=tools.history.damaged(vault.instance))
             additions.append(stack.enter_context(adding(vault, selection, tools.cancel)))
             return plan_addition(parameters, settings, additions[0], tools.cancel)
 
@@ -135,7 +136,7 @@ def _encrypt(
 
 
 def _record(place: Place, first: int, store: Store, run_id: int, done: AddedBatch) -> None:
-    store.record_payloads(payload_rows(run_id, done.encryptions, place.vault_id, place.path, done.pack_of))
+    store.record_payloads(payload_rows(run_id, done.encryptions, place.instance, place.path, done.pack_of))
     verdicts = [judged("pack", name, "stored", size_bytes=length) for name, length in done.packs]
     # What is in a pack is proven with its pack; here it is only no longer damaged.
     verdicts += [
@@ -153,7 +154,7 @@ def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
     """
     path = need_vault(settings.vault)
     parameters = settled(parameters, settings)
-    vault = open_vault(path, need_key_file(settings.key_file).secret())
+    vault = open_known(path, need_key_file(settings.key_file).secret(), settings.open_history())
     with reading(vault.root, CancelToken()), index_shared(vault):
         found = compare(vault, _selection_of(parameters), note=True)
     if not found.to_do + found.skipped + found.unchanged:
@@ -212,7 +213,7 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
                 for number, portion in enumerate(plan.portions())
             )
             # One after the other: the portion that leaves a folder sets its mode and time.
-            run_on_vault(works, "restore", place, opened, tally, take=take)
+            run_on_vault(works, "restore", place_on_record(place, tools.history), opened, tally, take=take)
             text = (
                 f"snapshot {plan.snapshot} to {shown}: files restored: {done['restored']:,}, links: {done['links']:,}"
             )
@@ -224,7 +225,7 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
 def _plan_restore(
     parameters: RestoreFiles, path: str, key: KeyFile, tools: Tools, stack: ExitStack
 ) -> tuple[Place, RestorePlan, FolderIdentity]:
-    vault = open_vault(path, key.secret())
+    vault = open_known(path, key.secret(), tools.history, copy=True)
     stack.enter_context(reading(vault.root, tools.cancel))
     stack.enter_context(index_shared(vault))
     with open_snapshot(vault, find_snapshot(vault, parameters.snapshot)) as opened:
