@@ -1,9 +1,7 @@
-"""The jobs that encrypt files into a vault, with a snapshot at the end, and restore files from it."""
+"""The job that encrypts files into a vault, with a snapshot at the end."""
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,20 +9,18 @@ from functools import partial
 
 from db.rows import NewRun, SnapshotRow
 from db.store import Store
-from flows.errors import RequestRefused
-from flows.jobs.arguments import need_key_file, need_outside, need_vault
+from flows.jobs.arguments import need_key_file, need_vault
 from flows.jobs.encrypt import EncryptionOutcome, batch_step, planned_work, run_batches
-from flows.jobs.identity import NAME_ANOTHER, known_snapshot, need_latest, open_known, place_on_record
-from flows.jobs.parameters import EncryptFiles, RestoreFiles
+from flows.jobs.identity import known_snapshot, open_known
+from flows.jobs.parameters import EncryptFiles
 from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition, recorded, settled
-from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Step, Tools, open_run
-from flows.jobs.vault import VaultWork, VerdictTally, record, run_on_vault
+from flows.jobs.run import Here, Job, OpenRun, PartOutcome, Step, Tools, open_run
+from flows.jobs.vault import record
 from flows.settings import Settings
-from flows.text import plural, shown_path, size
+from flows.text import plural, size
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits
-from tasks.crypto.secret import KeyFile, KeySource
-from tasks.files import FolderIdentity
+from tasks.crypto.secret import KeySource
 from tasks.rows import payload_rows, snapshot_row
 from tasks.vault.add import (
     AddedBatch,
@@ -36,14 +32,10 @@ from tasks.vault.add import (
     compare,
 )
 from tasks.vault.errors import Verdict, Verdicts, judged
-from tasks.vault.format import INDEX, PACKED_BYTES
+from tasks.vault.format import INDEX
 from tasks.vault.index import index_shared
 from tasks.vault.locks import reading
-from tasks.vault.lookup import LATEST, find_snapshot, open_place
-from tasks.vault.portions import RestorePlan, RestorePortion, Wanted
-from tasks.vault.restore import PortionRestored, restore_portion
-from tasks.vault.snapshots import open_snapshot
-from tasks.vault.target import make_target
+from tasks.vault.lookup import open_place
 from tasks.vault.vault import Place
 from tasks.vault.verify import KnownSnapshot, rolled_back
 from tasks.vault.walk import SourceSelection, sources_of
@@ -108,8 +100,8 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
 
 def _kept(outcome: EncryptionOutcome, row: SnapshotRow, faults: Sequence[Verdict], rebuilt: int) -> PartOutcome:
     """The snapshot, files by status, and the first faults of files and of the vault."""
-    words = f"{row.new:,} new, {row.unchanged:,} unchanged, {row.unstable:,} unstable, {row.skipped:,} skipped, "
-    words += f"{row.failed:,} failed; {size(row.stored_bytes)} added"
+    words = f"{row.new:,} new, {row.unchanged:,} unchanged, {row.marked:,} marked, {row.skipped:,} skipped, "
+    words += f"{row.missed:,} missed; {size(row.stored_bytes)} added"
     named = [outcome.named_faults] if outcome.faults else []
     said = [f"snapshot {row.name} (number {row.sequence}): {words}", *named]
     said += [f"the index of {plural(rebuilt, 'pack')} was written again"] if rebuilt else []
@@ -122,7 +114,7 @@ def batch_into_vault(
 ) -> Step[AddedBatch]:
     """The step that encrypts a batch into a vault; the job enters its results into the draft.
 
-    Ordinals of verdicts are free from `first` on: a batch has at most two for each of its payloads.
+    Ordinals of verdicts are free from `first` on: a batch has at most three for each of its payloads.
     """
     plain = batch_step(plan, batch)
     work = partial(_encrypt, place, batch, selection, plan.key, plan.limits)
@@ -137,13 +129,7 @@ def _encrypt(
 
 def _record(place: Place, first: int, store: Store, run_id: int, done: AddedBatch) -> None:
     store.record_payloads(payload_rows(run_id, done.encryptions, place.instance, place.path, done.pack_of))
-    verdicts = [judged("pack", name, "stored", size_bytes=length) for name, length in done.packs]
-    # What is in a pack is proven with its pack; here it is only no longer damaged.
-    verdicts += [
-        judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok", size_bytes=length)
-        for name, length in done.proven
-    ]
-    record(place, first + 2 * done.first, store, run_id, Verdicts(tuple(verdicts)))
+    record(place, first + 3 * done.first, store, run_id, Verdicts(done.verdicts))
 
 
 def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
@@ -173,78 +159,3 @@ def _faults(addition: Addition, known: KnownSnapshot | None) -> Iterator[Verdict
         yield judged("snapshot", name, "changed", f"snapshot {name} cannot be believed any more")
     if fault := rolled_back(addition.vault, [addition.found.newest], known, addition.found.damaged):
         yield judged("vault", addition.vault.id, "rolled-back", fault)
-
-
-def restoration_job(parameters: RestoreFiles, settings: Settings) -> Job:
-    """The job for these parameters.
-
-    Raises:
-        RequestRefused: no vault or key file is set.
-    """
-    need_vault(settings.vault)
-    need_key_file(settings.key_file)
-    return partial(restore, parameters, settings)
-
-
-def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
-    """Bring files back from a vault, each proven before it has its name; the run, closed.
-
-    Raises:
-        RequestRefused, CryptoError: refused before any work; or, once the run has a row, the target takes no more.
-        RecordError: the record cannot be written.
-    """
-    vault, key = need_vault(settings.vault), need_key_file(settings.key_file)
-    shown = shown_path(parameters.target)
-    with ExitStack() as stack:
-        place, plan, target = tools.runner.plan(lambda: _plan_restore(parameters, vault, key, tools, stack))
-        tools.reporter.planned(PlannedWork("restoring", "file", plan.files, plan.size_bytes))
-        with open_run(replace(run, parameters={"vault": shown_path(vault)} | parameters.recorded()), tools) as opened:
-            tally, done = VerdictTally(), Counter[str]()
-
-            def take(portion: PortionRestored) -> None:
-                done.update(restored=portion.restored, same=portion.same, links=portion.links)
-
-            works = (
-                VaultWork(
-                    f"restore batch {number}",
-                    portion.entries,
-                    partial(_restore, place, key, portion, target, parameters.overwrite),
-                )
-                for number, portion in enumerate(plan.portions())
-            )
-            # One after the other: the portion that leaves a folder sets its mode and time.
-            run_on_vault(works, "restore", place_on_record(place, tools.history), opened, tally, take=take)
-            text = (
-                f"snapshot {plan.snapshot} to {shown}: files restored: {done['restored']:,}, links: {done['links']:,}"
-            )
-            text += f", there already: {done['same']:,}" if done["same"] else ""
-            opened.outcomes.append(PartOutcome(tally.exit_code, f"{text}; {tally.message}"))
-    return opened
-
-
-def _plan_restore(
-    parameters: RestoreFiles, path: str, key: KeyFile, tools: Tools, stack: ExitStack
-) -> tuple[Place, RestorePlan, FolderIdentity]:
-    vault = open_known(path, key.secret(), tools.history, copy=True)
-    stack.enter_context(reading(vault.root, tools.cancel))
-    stack.enter_context(index_shared(vault))
-    with open_snapshot(vault, find_snapshot(vault, parameters.snapshot)) as opened:
-        if parameters.snapshot == LATEST:
-            need_latest(vault, opened.authentic, tools.history, NAME_ANOTHER)
-        plan = stack.enter_context(RestorePlan(opened, Wanted.below([os.fsencode(path) for path in parameters.paths])))
-    if plan.missing:
-        names, name = ", ".join(f"/{path.decode(errors='backslashreplace')}" for path in plan.missing), plan.snapshot
-        raise RequestRefused(f"not in snapshot {name}: {names}; see: threadmill snapshots show {name}")
-    need_outside(parameters.target, vault.root)
-    return vault.place(), plan, make_target(parameters.target)
-
-
-def _restore(
-    place: Place,
-    key: KeyFile,
-    portion: RestorePortion,
-    target: FolderIdentity,
-    overwrite: bool,
-    here: Here,
-) -> PortionRestored:
-    return restore_portion(open_place(place, key), portion, target, overwrite, here.cancel)

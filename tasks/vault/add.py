@@ -20,9 +20,9 @@ from tasks.crypto.secret import KeySource
 from tasks.files import closed_after, new_file, open_folder
 from tasks.vault.content import ContentWriter
 from tasks.vault.draft import Draft
-from tasks.vault.errors import VaultError, on_disk
+from tasks.vault.errors import VaultError, Verdict, judged, on_disk
 from tasks.vault.excludes import Excludes
-from tasks.vault.format import LONGEST_LINE, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
+from tasks.vault.format import LONGEST_LINE, PACKED_BYTES, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
 from tasks.vault.header import Header, Totals
 from tasks.vault.index import index_shared, shared_index
 from tasks.vault.locks import numbering, running, writing
@@ -82,17 +82,16 @@ class Added:
 class AddedBatch:
     """The results of a batch whose objects are in the vault: for the record, and a line of the snapshot for each file.
 
-    `packs` are the names of new packs with their lengths, `pack_of` has the pack (its 32 bytes) of each digest that is
-    in one. `proven` are distrusted objects, with their lengths, that were found to be whole.
+    `pack_of` has the pack (its 32 bytes) of each digest that is in one. The `verdicts`, at most three for each payload,
+    are on new packs and large objects, and on distrusted objects that were found to be whole.
     """
 
     first: int
     encryptions: tuple[Encryption, ...]
     lines: bytes
     stored_bytes: int
-    packs: tuple[tuple[str, int], ...]
     pack_of: dict[bytes, bytes]
-    proven: tuple[tuple[str, int], ...]
+    verdicts: tuple[Verdict, ...]
 
 
 def add_batch(
@@ -110,12 +109,18 @@ def add_batch(
         packs.commit()
     first = batch.payloads[0][0] if batch.payloads else 0
     lines = b"".join(writer.lines.pop(payload.name, b"\n") for _, payload in batch.payloads)
-    new = tuple((name, length) for name, length, _ in packs.packs)
     pack_of = {digest: bytes.fromhex(one.pack) for digest in writer.found for one in index.find(digest)[:1]}
     packed = iter(writer.packed)
     for name, _, members in packs.packs:
         pack_of |= dict.fromkeys(islice(packed, members), bytes.fromhex(name))
-    return AddedBatch(first, encryptions, lines, writer.stored_bytes, new, pack_of, tuple(writer.proven.items()))
+    verdicts = [judged("pack", name, "stored", size_bytes=length) for name, length, _ in packs.packs]
+    paths = {one.digest: one.payload.name for one in encryptions}
+    for digest, length in writer.large.items():
+        verdicts.append(judged("object", digest.hex(), "stored", path=paths[digest], size_bytes=length))
+    for name, length in writer.proven.items():
+        # What is in a pack is proven with its pack; here it is only no longer damaged.
+        verdicts.append(judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok", size_bytes=length))
+    return AddedBatch(first, encryptions, lines, writer.stored_bytes, pack_of, tuple(verdicts))
 
 
 @contextmanager
@@ -223,7 +228,8 @@ class Addition:
         done, found = self._done, self.found
         read = done["ok"] + done["unchanged"]
         size_bytes = found.unchanged_bytes + done["size_bytes"]
-        totals = Totals(self._draft.entries + read, found.unchanged + read, size_bytes)
+        entries, files = self._draft.entries + read, found.unchanged + read
+        totals = Totals(entries, files, size_bytes, missed=done["failed"])
         with numbering(self.vault.root, cancel):
             newest = newest_snapshot(self.vault)
             sequence = max(least_sequence, newest.header.sequence + 1 if newest else 1)
@@ -273,6 +279,7 @@ def _sums(batch: AddedBatch) -> Counter[str]:
     """Files by status, and bytes, of the files of a batch that come into the snapshot."""
     kept = [one for one in batch.encryptions if one.status in ("ok", "unchanged")]
     sums = Counter[str](one.status for one in kept)
+    sums["failed"] = sum(one.status == "failed" for one in batch.encryptions)
     return sums + Counter(size_bytes=sum(one.size_bytes or 0 for one in kept), stored_bytes=batch.stored_bytes)
 
 

@@ -24,8 +24,7 @@ WHOLE = sa.Integer()
 BIG = sa.BigInteger()
 TIME = sa.DateTime(timezone=True)
 RUNNING = sa.text("status = 'running'")
-FAILED_PAYLOAD = sa.text("status IN ('failed', 'unstable')")
-LARGE = sa.text("vault_id IS NOT NULL AND pack IS NULL")
+FAILED_PAYLOAD = sa.text("status IN ('failed', 'unstable', 'carried-over')")
 FAILED_SAMPLE = sa.text("outcome IN ('wrong-output', 'broken', 'crashed', 'garbled', 'timed-out')")
 FAULTY = sa.text("status IN ('changed', 'missing', 'foreign', 'unreadable', 'invalid', 'rolled-back', 'not-written')")
 PATHED = sa.text("path IS NOT NULL")
@@ -75,8 +74,9 @@ def _create_vaults() -> None:
         "snapshot", number(), needed("run_id", KEY, ForeignKey("run.id"), unique=True),
         needed("vault_id", KEY, ForeignKey("vault.id")), needed("name", TEXT), needed("sequence", BIG),
         needed("mac", HEX), needed("created_at", TIME), needed("sources", sa.JSON()), needed("entries", WHOLE),
-        needed("files", WHOLE), needed("new", WHOLE), needed("unchanged", WHOLE), needed("unstable", WHOLE),
-        needed("skipped", WHOLE), needed("failed", WHOLE), needed("size_bytes", BIG), needed("stored_bytes", BIG),
+        needed("files", WHOLE), needed("new", WHOLE), needed("unchanged", WHOLE), needed("skipped", WHOLE),
+        needed("marked", WHOLE), needed("missed", WHOLE), needed("gone", WHOLE), needed("counts", sa.Boolean()),
+        needed("size_bytes", BIG), needed("stored_bytes", BIG),
     )  # fmt: skip
     op.create_index("ix_snapshot_created_at", "snapshot", ["created_at"])
 
@@ -108,7 +108,6 @@ def _create_payloads() -> None:
         UniqueConstraint("run_id", "ordinal"),
     )  # fmt: skip
     _create_partial_index("ix_encryption_failed", "encryption", ["started_at"], FAILED_PAYLOAD)
-    _create_partial_index("ix_encryption_large", "encryption", ["vault_id", "digest", "started_at"], LARGE)
     op.create_index("ix_encryption_name_started_at", "encryption", ["name", "started_at"])
     op.create_index("ix_encryption_started_at", "encryption", ["started_at"])
     op.create_index("ix_encryption_suite_started_at", "encryption", ["suite", "started_at"])
