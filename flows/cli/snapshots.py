@@ -18,7 +18,7 @@ from flows.jobs.arguments import need_key_file, need_path, need_vault
 from flows.option_types import Flag, Json, KeyOption, VaultOption
 from flows.settings import settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
-from flows.show.terminal import print_json, print_table, say
+from flows.show.terminal import complain, print_json, print_table, say
 from flows.text import if_known, local, plural, shown_path, size, visible
 from tasks.cancel import CancelToken
 from tasks.files import write_all
@@ -180,7 +180,7 @@ def _opened(vault: str | None, key_file: str | None) -> Iterator[tuple[Vault, Hi
         history = settings.open_history()
         opened = open_known(path, secret, history, copy=True)
     except RecordError as error:
-        say(f"threadmill: cannot tell whether this is the vault that belongs here, as it was: {error}", error=True)
+        complain(f"cannot tell whether this is the vault that belongs here, as it was: {error}")
         history, opened = None, open_vault(path, secret)
     with reading(opened.root, CancelToken()):
         yield opened, history

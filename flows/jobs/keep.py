@@ -102,11 +102,10 @@ def _kept(outcome: EncryptionOutcome, row: SnapshotRow, faults: Sequence[Verdict
     """The snapshot, files by status, and the first faults of files and of the vault."""
     words = f"{row.new:,} new, {row.unchanged:,} unchanged, {row.marked:,} marked, {row.skipped:,} skipped, "
     words += f"{row.missed:,} missed; {size(row.stored_bytes)} added"
-    named = [outcome.named_faults] if outcome.faults else []
-    said = [f"snapshot {row.name} (number {row.sequence}): {words}", *named]
+    said = [f"snapshot {row.name} (number {row.sequence}): {words}"]
     said += [f"the index of {plural(rebuilt, 'pack')} was written again"] if rebuilt else []
     said += [f"VAULT NOT AS IT WAS: {fault.error}" for fault in faults]
-    return PartOutcome(1 if faults else outcome.exit_code, "; ".join(said))
+    return PartOutcome(1 if faults else outcome.exit_code, "; ".join(said), outcome.named_faults)
 
 
 def batch_into_vault(

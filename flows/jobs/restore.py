@@ -72,7 +72,7 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
                 f"snapshot {plan.snapshot} to {shown}: files restored: {done['restored']:,}, links: {done['links']:,}"
             )
             text += f", there already: {done['same']:,}" if done["same"] else ""
-            opened.outcomes.append(PartOutcome(tally.exit_code, f"{text}; {tally.message}"))
+            opened.outcomes.append(PartOutcome(tally.exit_code, f"{text}; {tally.message}", tally.named_faults))
     return opened
 
 

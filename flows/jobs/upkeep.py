@@ -87,7 +87,7 @@ def verify(parameters: VerifyVault, settings: Settings, run: NewRun, tools: Tool
                 on_record = tools.history.damaged(plan.vault.instance)
                 lost = damaged(plan.vault, plan.objects, faulty, on_record, tools.cancel)
                 record_at_once(lost, place, opened, tally)
-            opened.outcomes.append(PartOutcome(tally.exit_code, _verified(plan, tally)))
+            opened.outcomes.append(PartOutcome(tally.exit_code, _verified(plan, tally), tally.named_faults))
     return opened
 
 
@@ -198,7 +198,7 @@ def prune(parameters: PruneVault, settings: Settings, run: NewRun, tools: Tools)
             told = (judged("object", name, "removed", "no snapshot names it") for name in gone)
             record_at_once(told, plan.place, opened, tally)
             rewritten = _rewrite(plan, opened, tally)
-            opened.outcomes.append(PartOutcome(tally.exit_code, _removed(plan, tally, rewritten)))
+            opened.outcomes.append(PartOutcome(tally.exit_code, _removed(plan, tally, rewritten), tally.named_faults))
     return opened
 
 

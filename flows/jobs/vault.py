@@ -16,7 +16,7 @@ from db.rows import SnapshotRow, storable
 from db.store import Store
 from flows.jobs.identity import known_snapshot, open_known
 from flows.jobs.run import Here, MoreDone, OpenRun, Pending, Step, at_once
-from flows.text import age, shown_path
+from flows.text import age, named, shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import KeyFileError
 from tasks.crypto.secret import KeyFile
@@ -65,11 +65,13 @@ class VerdictTally:
 
     @property
     def message(self) -> str:
-        """The faults, as the end of a line."""
-        if not self.faulty:
-            return "no fault"
-        more = f" and {self.faulty - len(self.faults):,} more" if self.faulty > len(self.faults) else ""
-        return f"FAULTS: {self.faulty:,}: " + "; ".join(self.faults) + more
+        """The number of faults, as the end of a line."""
+        return f"FAULTS: {self.faulty:,}" if self.faulty else "no fault"
+
+    @property
+    def named_faults(self) -> str:
+        """The first faults in words; empty if there are none."""
+        return named(self.faults, self.faulty)
 
 
 def shown(verdict: Verdict) -> str:

@@ -104,7 +104,7 @@ def test_parameters_that_are_gone_are_no_disk_that_is(threadmill: Command, vault
         refused(threadmill, command, "vault.json is missing: restore it from a copy")
     assert "vault.json is missing" in complaints(threadmill)[0]
     result = threadmill("verify")
-    assert (result.returncode, "vault.json is missing" in result.stdout) == (1, True)
+    assert (result.returncode, "vault.json is missing" in result.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("version", [1, 3])
@@ -184,7 +184,7 @@ def test_a_copy_that_is_behind_takes_nothing_from_the_vault(
     vault.with_name("copy").rename(vault)
     result = threadmill("verify")
     assert result.returncode == 1
-    assert "if this is a copy of the vault: threadmill vault adopt DIR" in result.stdout
+    assert "if this is a copy of the vault: threadmill vault adopt DIR" in result.stderr
     assert threadmill("vault", "adopt", "vault").returncode == 0
     for command in ("verify", "encrypt tree", "verify", "prune --keep-last 1"):
         assert threadmill(*command.split()).returncode == 0

@@ -386,8 +386,10 @@ class Reader:
         values = decode(first)
         need(values.get("format") == "threadmill-vault" and whole(values.get("version"), 2, 2), "another format")
         shaped(values, VAULT)
-        numbers = values["id"], values["key_check"], values.get("instance", values["id"])
-        need(all(text(number, HEX32) for number in numbers), "vault.json was changed")
+        need(
+            all(text(values[key], HEX32) for key in values.keys() & {"id", "instance", "key_check"}),
+            "vault.json changed",
+        )
         self.id = values["id"]
         check = derive(secret[:64], self.id, "key check", 16)
         need(hmac.compare_digest(check.hex(), values["key_check"]), "the wrong key file")
