@@ -223,7 +223,7 @@ def maintain(
     """
     settings = load_settings()
     from flows.cli.run import run_and_print
-    from flows.jobs.upkeep import maintenance_job
+    from flows.jobs.maintain import maintenance_job
 
     job = maintenance_job(options, settings)
     return run_and_print("flows.maintain:maintain", options, job, settings, via, json=json)

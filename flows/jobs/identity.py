@@ -14,9 +14,9 @@ from db.store import Store
 from flows.text import shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import Secret
-from tasks.vault.errors import NoSuchSnapshot, NoVault, UnexpectedVault, VaultAbsent, VaultChanged, VaultError
+from tasks.vault.errors import NoSuchSnapshot, NoVault, UnexpectedVault, VaultAbsent, VaultChanged, VaultError, Verdict
 from tasks.vault.locks import alone
-from tasks.vault.lookup import LATEST, find_snapshot, newest_snapshot
+from tasks.vault.lookup import LATEST, find_snapshot, newest_snapshot, open_or_recover
 from tasks.vault.snapshots import Authentic, open_snapshot
 from tasks.vault.vault import Place, Vault, adopt_vault, open_vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
@@ -30,14 +30,28 @@ def open_known(path: str, secret: Secret | None, history: History, *, copy: bool
 
     With `copy` it may be a copy of a vault that is elsewhere: to read it harms nothing. Raises VaultError.
     """
-    with absence_explained(path, history):
+    with _absence_explained(path, history):
         vault = open_vault(path, secret)
     need_expected(vault, history, copy=copy)
     return vault
 
 
+def open_known_or_recover(path: str, secret: Secret | None, history: History) -> tuple[Vault, Verdict | None]:
+    """The same, and the fault of its `vault.json` if a snapshot had to stand in for it.
+
+    That does not say which instance it is: it is taken for the one that the record knows at the path.
+    """
+    with _absence_explained(path, history):
+        vault, fault = open_or_recover(path, secret)
+    if fault is None:
+        need_expected(vault, history)
+        return vault, None
+    known = [row.vault_id for row in _vaults_at(vault.root, history)]
+    return replace(vault, instance=vault.id if not known or vault.id in known else known[-1]), fault
+
+
 @contextmanager
-def absence_explained(path: str, history: History) -> Iterator[None]:
+def _absence_explained(path: str, history: History) -> Iterator[None]:
     """Have VaultAbsent say so where the record knows a vault: its disk may not be mounted."""
     try:
         yield
@@ -88,12 +102,6 @@ def place_on_record(place: Place, history: History) -> Place:
     return place if row is None else replace(place, folder=replace(place.folder, path=row.path))
 
 
-def instance_on_record(vault: Vault, history: History) -> str:
-    """The instance of a vault whose `vault.json` does not say it: the one that the record knows at its path."""
-    known = [row.vault_id for row in _vaults_at(vault.root, history)]
-    return vault.id if not known or vault.id in known else known[-1]
-
-
 def known_snapshot(history: History, vault: Vault) -> KnownSnapshot | None:
     """The newest snapshot that is on record for a vault."""
     row = history.vault(vault.instance)
@@ -113,7 +121,7 @@ def adopt(path: str, secret: Secret, history: History, store: Store) -> tuple[Va
 
     It gets one if it is a copy, which is there beside the vault that the record knows or behind it. Raises VaultError.
     """
-    with absence_explained(path, history):
+    with _absence_explained(path, history):
         vault = open_vault(path, secret)
     with alone(vault.root, CancelToken()):
         newest = _newest_of(vault)

@@ -1,11 +1,10 @@
-"""The jobs that verify and prune a vault, and that maintain the record."""
+"""The jobs that verify and prune a vault."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from operator import itemgetter
 
@@ -14,24 +13,17 @@ from db.rows import NewRun
 from db.words import VERDICT_FAULTS
 from flows.errors import RequestRefused
 from flows.jobs.arguments import need_key_file, need_vault
-from flows.jobs.identity import (
-    absence_explained,
-    instance_on_record,
-    known_snapshot,
-    need_expected,
-    need_latest,
-    open_known,
-)
-from flows.jobs.parameters import Maintain, PruneVault, VerifyVault
+from flows.jobs.identity import known_snapshot, need_latest, open_known, open_known_or_recover
+from flows.jobs.parameters import PruneVault, VerifyVault
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, cut, open_run
 from flows.jobs.vault import VaultWork, VerdictTally, record_at_once, run_on_vault
 from flows.settings import Settings
-from flows.text import FAULTS_NAMED, named, parse_age, parse_share, shown_path, size
+from flows.text import parse_share, shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.vault.errors import VaultUnwritable, Verdict, VerdictKind, Verdicts, collect, judged
 from tasks.vault.locks import alone, pruning, reading, writing
-from tasks.vault.lookup import newest_snapshot, open_or_recover, open_place
+from tasks.vault.lookup import newest_snapshot, open_place
 from tasks.vault.named import Member, NamedObjects
 from tasks.vault.prune import Copied, Going, Names, Policy, Removal, copy_living, going, plan_removal, remove, tidy
 from tasks.vault.vault import Place, Vault
@@ -95,13 +87,8 @@ def _plan_verification(
     parameters: VerifyVault, settings: Settings, tools: Tools, stack: ExitStack
 ) -> _VerificationPlan:
     key = KeyFile(settings.key_file) if settings.key_file else None
-    path = need_vault(settings.vault)
-    with absence_explained(path, tools.history):
-        vault, fault = open_or_recover(path, key.secret() if key else None)
-    if fault is None:
-        need_expected(vault, tools.history)
-    else:
-        vault = replace(vault, instance=instance_on_record(vault, tools.history))
+    secret = key.secret() if key else None
+    vault, fault = open_known_or_recover(need_vault(settings.vault), secret, tools.history)
     stack.enter_context(reading(vault.root, tools.cancel))
     objects = stack.enter_context(NamedObjects(vault))
     found = list(inspect(vault, objects, known_snapshot(tools.history, vault), tools.cancel))
@@ -301,31 +288,3 @@ def _plan(
     hint = "nothing is removed; put it back from a copy, or go on without it: threadmill encrypt"
     need_latest(vault, newest_snapshot(vault), history, hint)
     return plan_removal(vault, policy, partial(parse_share, max_unused), objects, cancel)
-
-
-def maintenance_job(parameters: Maintain, settings: Settings) -> Job:
-    """The job for these parameters; without an age in them, that of THREADMILL_KEEP counts."""
-    return partial(maintain, parameters.remove_older_than or settings.keep)
-
-
-def maintain(keep: str | None, run: NewRun, tools: Tools) -> OpenRun:
-    """Roll up days, check the record against the ledger, remove runs that are old enough; the run, closed.
-
-    Days are rolled up before runs are removed, or they would be lost. Runs are checked before they are removed, or
-    faults of old runs would go unseen. A run with a fault is removed like any other: the ledger says what was there.
-    """
-    with open_run(replace(run, parameters=Maintain(remove_older_than=keep).recorded()), tools) as opened:
-        days = tools.store.roll_up_days()
-        verdict = tools.history.verify()
-        removed = tools.store.remove_runs(datetime.now(UTC) - parse_age(keep)) if keep else 0
-        tools.store.optimise()
-        found = f"runs checked: {verdict.runs:,}, "
-        if verdict.faults:
-            some = verdict.faults[:FAULTS_NAMED]
-            words = [one.what if one.run_id is None else f"run {one.run_id} {one.what}" for one in some]
-            found += f"NOT AS SEALED: {named(words, len(verdict.faults))}"
-        else:
-            found += f"all as they were sealed, head {verdict.head}"
-        found += f"; days rolled up: {days:,}" + (f"; runs older than {keep} removed: {removed:,}" if keep else "")
-        opened.outcomes.append(PartOutcome(1 if verdict.faults else 0, found))
-    return opened
