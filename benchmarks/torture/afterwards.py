@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 from benchmarks.torture.scene import Scene
 
 _RECORD_BYTES = 4 << 20
@@ -26,4 +29,25 @@ def without_vault(scene: Scene) -> None:
     scene.keeps("digests are on record, and no content", not scene.snapshots())
 
 
-AFTERWARDS = (nights_from_cron, without_vault)  # fmt: skip
+def copied_vault(scene: Scene) -> None:
+    """A vault and a copy of it, both in use."""
+    scene.put("letter")
+    scene.good("encrypt", scene.tree)
+    first, copy = scene.place, replace(scene.place, vault=scene.folder / "copy")
+    shutil.copytree(first.vault, copy.vault)
+    scene.place = copy
+    scene.case = "the vault is a copy of another one"
+    scene.tell(2, "adopt", "encrypt", scene.tree)
+    scene.keeps("the copy is as it was", len(scene.snapshots()) == 1)
+    scene.tell(0, "own", "vault", "adopt", copy.vault)
+    scene.put("second")
+    scene.tell(0, "1 new", "encrypt", scene.tree)
+    scene.keeps("all files", len(scene.contents()) == 2 and scene.whole())
+    scene.place = first
+    scene.case = "the copy has a snapshot more than the vault that it was made of"
+    scene.tell(0, "1 new", "encrypt", scene.tree)
+    scene.keeps("all files", len(scene.contents()) == 2)
+    scene.tell(0, "no fault", "verify")
+
+
+AFTERWARDS = (nights_from_cron, without_vault, copied_vault)  # fmt: skip
