@@ -45,11 +45,11 @@ def fill(folder: Path, draw: random.Random, sizes: int, files: int, lanes: int) 
             return f"{pages} pages", _encrypt(replace(place, vault=mounted / "vault", home=folder / f"home-{number}"))
 
     def prune_once(number: int) -> tuple[str, str]:
-        pages = dead + rooms_drawn[number]
-        with disk(folder / f"prune-{number}", pages * _PAGE) as mounted:
-            copied = replace(old, vault=mounted / "vault", home=folder / f"pruning-home-{number}")
-            shutil.copytree(old.vault, copied.vault)
-            shutil.copytree(old.home, copied.home)
+        # The record is not on that disk.
+        beside = folder / f"prune-{number}"
+        beside.mkdir()
+        with disk(beside / "vault", (dead + rooms_drawn[number]) * _PAGE):
+            copied = old.copy(beside, shutil.copy)
             return f"{rooms_drawn[number]} pages more than the vault", _prune(copied)
 
     def restore_once(number: int) -> tuple[str, str]:
@@ -59,8 +59,8 @@ def fill(folder: Path, draw: random.Random, sizes: int, files: int, lanes: int) 
 
     # Fewer would not even hold the vault's parameters and the list of what there is to do.
     sizes_drawn = [draw.randrange(1, needed - needed // 20) for _ in range(sizes)]
-    # From none to about those of one of the packs that are written anew.
-    rooms_drawn = [draw.randrange(max(1, dead // 10)) for _ in range(sizes)]
+    # From hardly any to about those of one of the packs that are written anew.
+    rooms_drawn = [draw.randrange(2, max(3, dead // 10)) for _ in range(sizes)]
     with ThreadPoolExecutor(lanes) as pool:
         for row, once in ((encrypt, encrypt_once), (prune, prune_once), (restore, restore_once)):
             for where, fault in pool.map(once, range(sizes)):
@@ -101,7 +101,7 @@ def _prune(place: Place) -> str:
         return f"{after} pages are free, and {before} were"
     if fault := place.verified():
         return fault
-    _more_room(place.vault.parent)
+    _more_room(place.vault)
     again = place.run("prune", *PRUNE)
     return again.stderr.decode() if again.returncode else place.verified() or not_pruned(place, place.vault)
 

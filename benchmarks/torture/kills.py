@@ -111,7 +111,9 @@ def _attempt(one: Killing, folder: Path, after_s: float | None, *, fresh: bool =
     folder.mkdir(parents=True)
     place = one.place.copy(folder)
     if fresh and one.command == "encrypt":
+        # The record would miss the vault that it knows there.
         shutil.rmtree(place.vault)
+        shutil.rmtree(place.home)
         place.make_vault()
     arguments = tuple(str(folder / "target") if part == "target" else part for part in one.arguments)
     process = subprocess.Popen(
