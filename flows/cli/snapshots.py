@@ -188,14 +188,12 @@ def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[t
     ):
         if snapshot == LATEST:
             # Only for latest: a snapshot that is named is opened without the record, which is quicker.
-            from db.errors import RecordError
             from flows.jobs.vault import NAME_ANOTHER, need_latest
 
-            history = load_settings().open_history()
-            try:
-                need_latest(opened, found.authentic, history, NAME_ANOTHER)
-            except RecordError as error:
-                complain(f"cannot tell whether this is the latest snapshot: {error}")
+            history = load_settings().open_lenient_history()
+            need_latest(opened, found.authentic, history, NAME_ANOTHER)
+            if history.error is not None:
+                complain(f"cannot tell whether this is the latest snapshot: {history.error}")
         yield opened, found
 
 
