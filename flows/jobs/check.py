@@ -15,7 +15,7 @@ from typing import Literal
 from db.history import History
 from db.rows import PayloadRow
 from flows.errors import RequestRefused
-from flows.jobs.listed import Listed, Missing, names_of
+from flows.jobs.listed import Listed, Missing, names_of, open_recorded
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Cipher, Limits
 from tasks.crypto.errors import CryptoError, SourceChanged, SourceSkipped, SourceUnreadable
@@ -30,7 +30,7 @@ from tasks.vault.content import is_still
 from tasks.vault.entries import Content
 from tasks.vault.errors import VaultError, WrongKey
 from tasks.vault.lookup import contents_of
-from tasks.vault.vault import SUITE, Vault, open_vault
+from tasks.vault.vault import SUITE, Vault
 
 CheckVerdict = Literal[
     "same", "differs", "removed", "new", "not recorded", "unreadable", "unstable", "skipped", "failed"
@@ -111,7 +111,7 @@ def _check_files(
         try:
             for some in _portions(listed):
                 rows = [history.last_digest(payload.name) for payload in some]
-                kept = _kept(zip((payload.name for payload in some), rows, strict=True), cipher.secret)
+                kept = _kept(zip((payload.name for payload in some), rows, strict=True), cipher.secret, history)
                 for payload, row in zip(some, rows, strict=True):
                     if (told := _told_by_list(payload, row, listed, missing, unlisted)) is not None:
                         yield told
@@ -156,7 +156,7 @@ def _told_by_list(
     return None if known else told
 
 
-def _kept(rows: Iterable[tuple[bytes, PayloadRow | None]], secret: Secret) -> dict[bytes, _Kept]:
+def _kept(rows: Iterable[tuple[bytes, PayloadRow | None]], secret: Secret, history: History) -> dict[bytes, _Kept]:
     """By the names of files, what the vaults say about the objects of their rows."""
     digests: dict[tuple[str, str], dict[bytes, bytes]] = defaultdict(dict)
     for name, row in rows:
@@ -165,9 +165,7 @@ def _kept(rows: Iterable[tuple[bytes, PayloadRow | None]], secret: Secret) -> di
     found: dict[bytes, _Kept] = {}
     for (vault_id, path), wanted in digests.items():
         try:
-            vault = open_vault(path, secret)
-            if vault.id != vault_id:
-                raise VaultError(path, "another vault is there now")  # noqa: TRY301 - as if it were missing
+            vault = open_recorded(path, vault_id, secret, history)
             contents = contents_of(vault, wanted)
         except VaultError as error:
             found |= dict.fromkeys(wanted, error)

@@ -12,13 +12,14 @@ from functools import lru_cache
 
 from db.answers import EncryptedSources
 from db.history import History
+from flows.jobs.identity import open_known
 from tasks.crypto.scan import parents
 from tasks.crypto.secret import Secret
 from tasks.vault.entries import FileEntry
 from tasks.vault.errors import VaultError, WrongKey
 from tasks.vault.excludes import BadPattern, Excludes
 from tasks.vault.snapshots import open_snapshot
-from tasks.vault.vault import open_vault
+from tasks.vault.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,23 +114,28 @@ def names_of(run: EncryptedSources, listed: Listed, history: History, secret: Se
     Raises:
         VaultError: its snapshot, which has the list, cannot be read.
     """
-    names = history.file_names(run.run_id) if run.snapshot is None else _names_in(run, secret)
+    names = history.file_names(run.run_id) if run.snapshot is None else _names_in(run, secret, history)
     for name in names:
         if _is_below(name, listed.path) and (own := listed.run_of(name)) is not None and own.run_id == run.run_id:
             yield name
 
 
-def _names_in(run: EncryptedSources, secret: Secret) -> Iterator[bytes]:
-    assert run.vault_path is not None  # noqa: S101 - it has a snapshot
-    assert run.snapshot is not None  # noqa: S101 - likewise
+def open_recorded(path: str, vault_id: str, secret: Secret | None, history: History) -> Vault:
+    """The vault that the record knows under an id, at a path; VaultError, also if another one is there."""
+    vault = open_known(path, secret, history)
+    if vault.instance != vault_id:
+        raise VaultError(path, "another vault is there now")
+    return vault
+
+
+def _names_in(run: EncryptedSources, secret: Secret, history: History) -> Iterator[bytes]:
+    where = run.vault_path or "", run.vault_id or ""
     try:
-        vault = open_vault(run.vault_path, secret)
+        vault = open_recorded(*where, secret, history)
     except WrongKey:
         # Every file differs then. The list is taken at its word.
-        vault = open_vault(run.vault_path, None)
-    if vault.id != run.vault_id:
-        raise VaultError(run.vault_path, "another vault is there now")
-    with open_snapshot(vault, run.snapshot) as opened:
+        vault = open_recorded(*where, None, history)
+    with open_snapshot(vault, run.snapshot or "") as opened:
         for entry in opened.entries():
             if isinstance(entry, FileEntry):
                 yield b"/" + entry.path
