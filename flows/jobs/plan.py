@@ -44,8 +44,8 @@ _LEGACY_BYTES_PER_S = 2.5e7
 _BATCHES = 64
 _BATCH_S = 1.0
 _SHORTEST_BATCH_S = 0.1
-# The results of a batch are in memory twice, as they are and as rows: 3 KB a payload.
-_BATCH_PAYLOADS = 5_000
+# The results of a batch are in memory twice, as they are and as rows: 5 KB a payload.
+_BATCH_PAYLOADS = 3_000
 
 # Below this size the native backend spends its time in Python, where more threads only wait for each other.
 _PARALLEL_NATIVE_BYTES = 256 << 10
