@@ -422,7 +422,7 @@ def test_a_file_that_changes_under_way_is_told(tmp_path: Path, size: int) -> Non
         encrypt_input(NativeBackend(), "modern", source, store=meddle)
 
 
-def test_what_the_kernel_invents_is_not_good() -> None:
+def test_what_the_kernel_invents_is_read_to_its_end() -> None:
     """A file of /proc says that it has no bytes and gives some: that is never recorded as an empty file."""
     with file_input(Path("/proc/self/status")) as source, pytest.raises(CryptoError):
         encrypt_input(NativeBackend(), "modern", source)
