@@ -188,3 +188,24 @@ def scratch() -> Iterator[Path]:
 def memory() -> str | None:
     """Where what needs no disk is done: there is nothing to wait for in /dev/shm."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - below it in folders of our own
+
+
+def may_mount(folder: Path) -> bool:
+    """Whether this process may: root can, unless it is in a container without the right."""
+    try:
+        with disk(folder, 1 << 20):
+            return True
+    except subprocess.CalledProcessError:
+        return False
+
+
+@contextmanager
+def disk(folder: Path, size_bytes: int) -> Iterator[Path]:
+    """A file system of that size at a folder, empty at first."""
+    folder.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True, capture_output=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)

@@ -66,7 +66,8 @@ STAGE = Table(
     UniqueConstraint("encryption_id", "position"),
 )  # fmt: skip
 
-# A vault by the id in its `vault.json`, the path where it was last seen, and the newest snapshot it ever had.
+# A vault by the instance in its `vault.json` (its id, until a copy is adopted), the path where it was last seen, and
+# the newest snapshot it ever had.
 #
 # That high-water mark (`last_*`, NULL if no run on record added a snapshot) never goes down and outlives the runs: a
 # vault whose newest snapshot is older was rolled back. `vault_id` is 32 hex digits, `last_mac` hex.

@@ -93,7 +93,7 @@ app = CommandGroup(
 )
 history = CommandGroup(name="history", help="Query the record of all runs.")
 database = CommandGroup(name="db", help="Look after the history database.")
-vault = CommandGroup(name="vault", help="Make a vault.")
+vault = CommandGroup(name="vault", help="Make a vault, or take a copy of one into use.")
 
 # A command is a function in a file of its own, and a line here.
 app.add(
@@ -145,7 +145,7 @@ database.add(
         "import": "flows.cli.record:import_",
     }
 )
-vault.add({"init": "flows.cli.vault:init"})
+vault.add({"init": "flows.cli.vault:init", "adopt": "flows.cli.vault:adopt"})
 app.command(history)
 app.command(database)
 app.command(vault)

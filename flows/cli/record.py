@@ -166,12 +166,12 @@ def verify(
         print_csv(LedgerFault, found.faults)
     else:
         _print_verdict(found)
+    for fault in found.faults:
+        complain(("the ledger" if fault.run_id is None else f"run {fault.run_id}") + f": {fault.what}")
     return 1 if found.faults else 0
 
 
 def _print_verdict(found: LedgerCheck) -> None:
-    for fault in found.faults:
-        complain(("the ledger" if fault.run_id is None else f"run {fault.run_id}") + f": {fault.what}")
     verdict = plural(len(found.faults), "fault") if found.faults else "all as it was sealed"
     entries = "1 entry" if found.entries == 1 else f"{found.entries:,} entries"
     conclude(f"{entries}, {plural(found.runs, 'run')} on record: {verdict}", len(found.faults))

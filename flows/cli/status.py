@@ -98,6 +98,8 @@ def status(
         print_json(report)
     else:
         _print(report, history)
+    for complaint in complaints:
+        complain(f"needs attention: {complaint}")
     return 1 if complaints else 0
 
 
@@ -132,8 +134,6 @@ def _print(report: Status, history: History) -> None:
         print_table(DEPLOYMENTS.fill(zip(deployments.states, runs, strict=True)))
     if report.vault is not None:
         _print_vault(report.vault)
-    for complaint in report.complaints:
-        complain(f"needs attention: {complaint}")
     if not report.complaints:
         say("all is well")
 

@@ -11,10 +11,11 @@ from db.rows import NewRun, SnapshotRow
 from db.store import Store
 from flows.jobs.arguments import need_key_file, need_vault
 from flows.jobs.encrypt import EncryptionOutcome, batch_step, planned_work, run_batches
+from flows.jobs.identity import known_snapshot, open_known
 from flows.jobs.parameters import EncryptFiles
 from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition, recorded, settled
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, Step, Tools, open_run
-from flows.jobs.vault import known_snapshot, record
+from flows.jobs.vault import record
 from flows.settings import Settings
 from flows.text import counted, plural, size
 from tasks.cancel import CancelToken
@@ -35,7 +36,7 @@ from tasks.vault.format import INDEX
 from tasks.vault.index import index_shared
 from tasks.vault.locks import reading
 from tasks.vault.lookup import open_place
-from tasks.vault.vault import Place, open_vault
+from tasks.vault.vault import Place
 from tasks.vault.verify import KnownSnapshot, rolled_back
 from tasks.vault.walk import SourceSelection, sources_of
 
@@ -65,9 +66,9 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
         additions: list[Addition] = []
 
         def make() -> Plan:
-            vault = open_vault(path, need_key_file(settings.key_file).secret())
+            vault = open_known(path, need_key_file(settings.key_file).secret(), tools.history)
             # Read a file again if its stored object is damaged.
-            selection = replace(_selection_of(parameters), distrusted=tools.history.damaged(vault.id))
+            selection = replace(_selection_of(parameters), distrusted=tools.history.damaged(vault.instance))
             additions.append(stack.enter_context(adding(vault, selection, tools.cancel)))
             return plan_addition(parameters, settings, additions[0], tools.cancel)
 
@@ -128,7 +129,7 @@ def _encrypt(
 
 
 def _record(place: Place, first: int, store: Store, run_id: int, done: AddedBatch) -> None:
-    store.record_payloads(payload_rows(run_id, done.encryptions, place.vault_id, place.path, done.pack_of))
+    store.record_payloads(payload_rows(run_id, done.encryptions, place.instance, place.path, done.pack_of))
     record(place, first + 3 * done.first, store, run_id, Verdicts(done.verdicts))
 
 
@@ -140,7 +141,7 @@ def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
     """
     path = need_vault(settings.vault)
     parameters = settled(parameters, settings)
-    vault = open_vault(path, need_key_file(settings.key_file).secret())
+    vault = open_known(path, need_key_file(settings.key_file).secret(), settings.open_history())
     with reading(vault.root, CancelToken()), index_shared(vault):
         found = compare(vault, _selection_of(parameters), note=True)
     if not found.to_do + found.skipped + found.unchanged:

@@ -78,11 +78,11 @@ def bad_ends(vault: Path) -> Sequence[tuple[str, int, str]]:
     (pack,) = vault.glob("packs/*/*")
     flip(pack, 520)
     return (
-        (f"encrypt tree {UNREADABLE} --discard --backend native", 3, UNREADABLE),
-        (f"encrypt tree {UNREADABLE}", 3, UNREADABLE),
         ("verify", 1, pack.name),
         ("status --only-vault", 1, "needs attention: vault"),
         ("restore latest target", 1, "tree/one"),
+        (f"encrypt tree {UNREADABLE} --discard --backend native", 3, UNREADABLE),
+        (f"encrypt tree {UNREADABLE}", 3, UNREADABLE),
         ("encrypt missing", 2, "missing"),
     )
 
