@@ -18,7 +18,7 @@ from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import walk
 from tasks.crypto.secret import KeySource
 from tasks.files import closed_after, new_file, open_folder
-from tasks.vault.content import ContentWriter
+from tasks.vault.content import VANISHED, ContentWriter
 from tasks.vault.draft import Draft
 from tasks.vault.errors import VaultError, Verdict, judged, on_disk
 from tasks.vault.excludes import Excludes
@@ -228,7 +228,7 @@ class Addition:
         done, found = self._done, self.found
         entries, files = self._draft.entries + done["files"], found.unchanged + done["files"]
         size_bytes = found.unchanged_bytes + done["size_bytes"]
-        totals = Totals(entries, files, size_bytes, done["marked"], done["missed"])
+        totals = Totals(entries, files, size_bytes, done["marked"], done["missed"], done["gone"])
         with numbering(self.vault.root, cancel):
             newest = newest_snapshot(self.vault)
             sequence = max(least_sequence, newest.header.sequence + 1 if newest else 1)
@@ -280,6 +280,8 @@ def _sums(batch: AddedBatch) -> Counter[str]:
     for one in batch.encryptions:
         if one.status == "failed":
             sums["missed"] += 1
+        elif one.cause == VANISHED:
+            sums["gone"] += one.payload.known is not None and not one.payload.moved
         elif one.size_bytes is not None:
             sums["files"] += 1
             sums["size_bytes"] += one.size_bytes

@@ -44,6 +44,8 @@ from tasks.vault.packs import PackWriter, opened_stored
 from tasks.vault.vault import Vault
 from tasks.vault.walk import SourceSelection
 
+# The cause of a file that was removed after the walk has found it.
+VANISHED = "vanished"
 # Level 3 makes frames a twentieth smaller than level 1, at three quarters of its speed.
 _LEVELS: dict[Compression, int] = {"auto": 3, "max": 19}
 # A cipher wants so much more room than its output takes.
@@ -119,7 +121,7 @@ class ContentWriter:
         if one.status != "failed":
             return one
         if self._is_gone(one.payload.name):
-            return replace(one, status="skipped", cause="vanished", error="was removed before it was read")
+            return replace(one, status="skipped", cause=VANISHED, error="was removed before it was read")
         before = _entry(one.payload)
         if before is None or one.payload.moved:
             return one
