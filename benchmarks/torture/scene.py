@@ -142,14 +142,14 @@ class Scene:
     def contents(self, snapshot: str = "latest") -> dict[str, str]:
         """What the files of a snapshot come back with, by their path below the tree."""
         target = self.folder / f"contents {len(self.told)} {snapshot}"
-        self.run("restore", snapshot, target)
+        assert not (fault := self.place.restored(target, snapshot)), fault
         base = Path(f"{target}{self.tree}")
         found = (path for path in base.rglob("*") if path.is_file() and not path.is_symlink())
         return {str(path.relative_to(base)): path.read_text(errors="surrogateescape") for path in found}
 
     def whole(self) -> bool:
         """Whether verify finds no fault."""
-        return self.run("verify").returncode == 0
+        return not self.place.verified()
 
     def snapshots(self) -> list[str]:
         """The names of all, the oldest first."""

@@ -166,22 +166,17 @@ def _write(piece: memoryview) -> None:
 
 
 @contextmanager
-def _opened(vault: str | None, key_file: str | None) -> Iterator[tuple[Vault, History | None]]:
-    """The vault, and the record; None if that cannot be read, which is said."""
-    from db.errors import RecordError
+def _opened(vault: str | None, key_file: str | None) -> Iterator[tuple[Vault, History]]:
+    """The vault, and the record; if that cannot be read, it is said, and the record is an empty one."""
     from flows.jobs.identity import open_known
     from tasks.vault.locks import reading
-    from tasks.vault.vault import open_vault
 
     settings = settings_with(vault, key_file)
     path, secret = need_vault(settings.vault), need_key_file(settings.key_file).secret()
-    history = None
-    try:
-        history = settings.open_history()
-        opened = open_known(path, secret, history, copy=True)
-    except RecordError as error:
-        complain(f"cannot tell whether this is the vault that belongs here, as it was: {error}")
-        history, opened = None, open_vault(path, secret)
+    history = settings.open_lenient_history()
+    opened = open_known(path, secret, history, copy=True)
+    if history.error is not None:
+        complain(f"cannot tell whether this is the vault that belongs here, as it was: {history.error}")
     with reading(opened.root, CancelToken()):
         yield opened, history
 
@@ -198,7 +193,7 @@ def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[t
         index_shared(opened),
         open_snapshot(opened, find_snapshot(opened, snapshot)) as found,
     ):
-        if snapshot == LATEST and history is not None:
+        if snapshot == LATEST:
             need_latest(opened, found.authentic, history, NAME_ANOTHER)
         yield opened, found
 

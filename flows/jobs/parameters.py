@@ -116,6 +116,8 @@ Some = Matches(SOME_FORM, _NO_SHARE)
 class VerifyVault(JobParameters):
     """Check a vault."""
 
+    must_write = must_read = False
+
     sample: Annotated[
         Annotated[str, Some] | None,
         Parameter(
@@ -139,6 +141,9 @@ def _newest(unit: str) -> Parameter:
 class PruneVault(JobParameters):
     """Remove snapshots from a vault."""
 
+    # A vault that was set back is known by the record alone.
+    must_write = False
+
     keep_last: Annotated[Count, Parameter(help="keep the newest N snapshots")] = 0
     keep_daily: Annotated[Count, _newest("days")] = 0
     keep_weekly: Annotated[Count, _newest("weeks")] = 0
@@ -152,6 +157,8 @@ class PruneVault(JobParameters):
 @dataclass(frozen=True, kw_only=True)
 class RestoreFiles(JobParameters):
     """Bring files back from a vault."""
+
+    must_write = must_read = False
 
     target: Annotated[
         str, Parameter(parse=False, help="folder on the machine that runs the flow, made if it is not there")
