@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from flows.errors import RequestRefused
-from flows.jobs.arguments import check_paths, need_key_file, need_outside
+from flows.jobs.arguments import check_paths, need_key_file, need_outside, need_path
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.run import cut
 from flows.settings import Settings
@@ -128,6 +128,9 @@ def recorded(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> 
     """Settled parameters as a run records them, with the vault and the kind of key."""
     vault = vault_of(parameters, settings)
     key = "key file" if isinstance(parameters, EncryptFiles) else "throw-away"
+    if isinstance(parameters, EncryptFiles):
+        # Absolute, since nobody knows later in which folder the run was started.
+        parameters = replace(parameters, paths=tuple(one if one == "-" else need_path(one) for one in parameters.paths))
     return parameters.recorded() | {"key": key} | ({"vault": shown_path(vault)} if vault else {})
 
 
