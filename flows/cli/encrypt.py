@@ -114,7 +114,8 @@ def _parameters(
         raise RequestRefused("give --random once")
     # Standard input is kept nowhere, whatever is set; it is refused where it is to be kept on purpose.
     discarded = options.discard or bool(random) or (paths == ("-",) and vault is None)
-    if discarded and (vault is not None or options.exclude or options.rehash or options.compression != "auto"):
+    of_vault = options.exclude or options.may_change or options.rehash or options.compression != "auto"
+    if discarded and (vault is not None or of_vault):
         raise RequestRefused("a vault keeps files and folders; leave out --vault, --exclude and --rehash for this")
     options.check()
     if not random:
