@@ -15,7 +15,7 @@ from flows.errors import RequestRefused
 from flows.jobs.arguments import need_key_file, need_outside, need_vault
 from flows.jobs.encrypt import EncryptionOutcome, batch_step, planned_work, run_batches
 from flows.jobs.parameters import EncryptFiles, RestoreFiles
-from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition, recorded, settled
+from flows.jobs.plan import Plan, need_something, plan_addition, recorded, settled
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Step, Tools, open_run
 from flows.jobs.vault import NAME_ANOTHER, VaultWork, VerdictTally, known_snapshot, need_latest, record, run_on_vault
 from flows.settings import Settings
@@ -156,8 +156,7 @@ def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
     vault = open_vault(path, need_key_file(settings.key_file).secret())
     with reading(vault.root, CancelToken()), index_shared(vault):
         found = compare(vault, _selection_of(parameters), note=True)
-    if not found.to_do + found.skipped + found.unchanged:
-        raise nothing_to_encrypt(parameters)
+    need_something(parameters, found)
     return found
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -17,7 +17,7 @@ from flows.jobs.arguments import check_paths, need_key_file, need_outside
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.run import cut
 from flows.settings import Settings
-from flows.text import shown_path
+from flows.text import named, shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Limits
 from tasks.crypto.inputs import Payload
@@ -27,7 +27,7 @@ from tasks.files import FolderIdentity
 from tasks.suites import SUITES, Suite
 
 if TYPE_CHECKING:
-    from tasks.vault.add import Addition
+    from tasks.vault.add import Addition, AdditionPlan
 
 P = TypeVar("P", bound=EncryptFiles | EncryptPayloads)
 
@@ -70,7 +70,7 @@ def settled(parameters: P, settings: Settings) -> P:
         parameters = replace(parameters, paths=parameters.paths or settings.path_list)
         if not parameters.paths:
             raise RequestRefused("nothing to encrypt: name paths, or set THREADMILL_PATHS for the worker")
-        check_paths(parameters.paths)
+        check_paths(parameters.paths, some=True)
         need_key_file(settings.key_file)
         if not parameters.discard:
             _check_vault(parameters, settings.vault)
@@ -169,30 +169,41 @@ def make_plan(parameters: EncryptFiles | EncryptPayloads, settings: Settings, ca
 
         source = partial(scan, parameters.paths)
     payloads = size_bytes = 0
+    refused = []
     for payload in source():
         payloads += 1
         size_bytes += payload.size_bytes or 0
-    if isinstance(parameters, EncryptFiles) and not payloads:
-        raise nothing_to_encrypt(parameters)
+        if payload.refused:
+            refused.append(payload)
+    if isinstance(parameters, EncryptFiles) and payloads == len(refused):
+        raise nothing_to_encrypt(parameters, refused)
     return _plan(parameters, settings, payloads, size_bytes, source, cancel)
 
 
 def plan_addition(parameters: EncryptFiles, settings: Settings, addition: Addition, cancel: CancelToken) -> Plan:
     """Plan the files that go into a vault: only those that are new or changed since the snapshot before."""
     found = addition.found
+    need_something(parameters, found)
     payloads = found.to_do + found.skipped
-    if not payloads + found.unchanged:
-        raise nothing_to_encrypt(parameters)
     # A source that is inside another by way of a link has another path than the user gave.
     paths = tuple(os.fsdecode(path) for path in addition.selection.sources)
     return _plan(replace(parameters, paths=paths), settings, payloads, found.to_do_bytes, addition.to_do, cancel)
 
 
-def nothing_to_encrypt(parameters: EncryptFiles) -> RequestRefused:
-    """The refusal of paths below which there are no files."""
-    named = ", ".join(shown_path(path) for path in parameters.paths)
+def need_something(parameters: EncryptFiles, found: AdditionPlan) -> None:
+    """Raises RequestRefused if there is nothing in or at any of the paths."""
+    if found.to_do + found.skipped + found.unchanged == len(found.refused):
+        raise nothing_to_encrypt(parameters, found.refused)
+
+
+def nothing_to_encrypt(parameters: EncryptFiles, refused: Sequence[Payload]) -> RequestRefused:
+    """The refusal of paths that cannot be read, some or all, and below which there are no files."""
+    if refused:
+        faults = (f"{shown_path(os.fsdecode(payload.name))} {payload.fault}" for payload in refused)
+        return RequestRefused(f"nothing to encrypt: {named(list(faults), len(refused))}")
+    paths = ", ".join(shown_path(path) for path in parameters.paths)
     why = ", or --exclude leaves all of them out" if parameters.exclude else ""
-    return RequestRefused(f"nothing to encrypt: there are no files in {named}{why}")
+    return RequestRefused(f"nothing to encrypt: there are no files in {paths}{why}")
 
 
 def _plan(

@@ -9,15 +9,24 @@ import stat
 import time
 from binascii import unhexlify
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import repeat
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 
 from tasks.crypto.inputs import Payload
-from tasks.crypto.scan import Walked, outermost, parents, walk
+from tasks.crypto.scan import Walked, outermost, parents
 from tasks.suites import HEADER_BYTES, Compression
-from tasks.vault.entries import FileFacts, FolderEntry, LinkEntry, begin_file, decode_entry, decode_tail, path_field
+from tasks.vault.entries import (
+    FileFacts,
+    FolderEntry,
+    LinkEntry,
+    begin_file,
+    carried_over,
+    decode_entry,
+    decode_tail,
+    path_field,
+)
 from tasks.vault.errors import SnapshotInvalid
-from tasks.vault.excludes import Excludes
 from tasks.vault.format import WHOLE_BYTES, BadLine
 from tasks.vault.header import order_key
 from tasks.vault.index import shared_index
@@ -28,7 +37,10 @@ from tasks.vault.vault import Vault
 _TICK_NS = 50_000_000
 _COARSE_NS = 2_000_000_000
 _SECOND_NS = 1_000_000_000
-_NO_LINE = b"", 0
+_NO_LINE = b"", 0, False
+# Quotation marks in a path have a backslash before them.
+_FILE = b'"type":"file"'
+_SIZE = re.compile(rb'"size":([0-9]+)')
 _OBJECT = b'"object":"'
 _PLAIN_PATH = re.compile(rb'\{"path":"([ !#-\[\]-~]+)"')
 # The end of the line of a file, from its object on, as nearly all are.
@@ -53,18 +65,13 @@ def sources_of(paths: Sequence[str]) -> tuple[bytes, ...]:
     return tuple(sorted(sources, key=order_key))
 
 
-def has_files(sources: Sequence[bytes], excludes: Excludes) -> bool:
-    """Whether there is anything but folders and links; stops at the first."""
-    statuses = (found.status for found in walk(sources, excludes.match))
-    return any(one is None or not (stat.S_ISDIR(one.st_mode) or stat.S_ISLNK(one.st_mode)) for one in statuses)
-
-
 @dataclass(frozen=True, slots=True)
 class SourceSelection:
     """The choice of files for a snapshot: `sources` as `sources_of` gives them; `rehash` also reads unchanged files.
 
     Objects that are `distrusted` (64 hex digits), or with `rehash` all, count only if they are whole: their files are
-    read. New objects are made with that `compression`.
+    read. New objects are made with that `compression`. If a source has lost more than the share `most_gone` of its
+    files since the newest snapshot that counts, or is `accepted`, the new one does not count.
     """
 
     sources: tuple[bytes, ...]
@@ -72,34 +79,79 @@ class SourceSelection:
     rehash: bool = False
     distrusted: frozenset[str] = frozenset()
     compression: Compression = "auto"
+    accepted: frozenset[str] = frozenset()
+    most_gone: float = 0.5
+
+
+@dataclass(slots=True)
+class SourceTally:
+    """The files of a source, against the snapshot to compare with.
+
+    `things` are all files, folders and links that were found or carried over, without the folder that the source itself
+    is. Files that were there before are `kept` or `gone`; the content of `moved` ones was in the vault under another
+    path.
+    """
+
+    path: bytes
+    things: int = 0
+    kept: int = 0
+    gone: int = 0
+    moved: int = 0
+
+    def is_doubtful(self, most_gone: float, *, compared: bool) -> bool:
+        """Whether too many files are gone. If it is empty, it must have been so in a snapshot that counts."""
+        if not self.things and not (compared and not self.gone):
+            return True
+        return self.gone - self.moved > most_gone * (self.kept + self.gone)
 
 
 class Changes:
     """Compares a walk with the lines before, in their common order and in constant memory, and counts."""
 
-    def __init__(self, vault: Vault | None, previous: Sequence[OpenSnapshot], selection: SourceSelection) -> None:
-        """Without `previous` snapshots everything is new."""
+    def __init__(
+        self,
+        vault: Vault | None,
+        previous: Sequence[OpenSnapshot],
+        selection: SourceSelection,
+        basis: OpenSnapshot | None = None,
+    ) -> None:
+        """Without `previous` snapshots everything is new; `basis` is that of them whose files should be there."""
         self._root = vault.root if vault else ""
         self._index = shared_index(vault) if vault and previous else None
         self._previous = previous
         self._selection = selection
         self._large: dict[int, list[tuple[int, int, bytes]]] | None = None
         self._now_ns = time.time_ns()
-        self._lines = _merged(self._root, previous)
-        self._line, self._before_ns = next(self._lines, _NO_LINE)
+        self._lines = _merged(self._root, previous, basis)
+        self._line, self._before_ns, self._expected = next(self._lines, _NO_LINE)
+        self._found = False
         self.unchanged = self.unchanged_bytes = 0
+        self.carried = self.carried_files = self.carried_bytes = 0
         self.to_do = self.to_do_bytes = 0
         self.skipped = 0
+        self.sources: list[SourceTally] = []
+        self.refused: list[Payload] = []
 
-    def of(self, walked: Iterable[Walked]) -> Iterator[bytes | Payload]:
-        """For each thing that was found the line of its entry, or the payload to read."""
+    def of(self, source: bytes, walked: Iterable[Walked]) -> Iterator[bytes | Payload]:
+        """For each thing that was found at and below a source the line of its entry, or the payload to read.
+
+        Sources come in their order. What is at or below a path that cannot be read is as it was before.
+        """
+        self._tally = SourceTally(source)
+        self.sources.append(self._tally)
+        folder = None
         for found in walked:
-            path, status, _, skip, target, followed = found
-            if skip is not None or status is None:
+            path, status, _, skip, target, followed, refused = found
+            if path != source or not (refused or found.is_folder):
+                self._tally.things += 1
+            if status is None:
+                yield from self._unreadable(found, listed=path == folder)
+            elif skip is not None:
                 yield self._payload(found.payload())
             elif stat.S_ISREG(status.st_mode):
                 yield self._file(path, status, followed)
             elif stat.S_ISDIR(status.st_mode):
+                folder = path
                 # The root of the file system has no name to be restored under.
                 if name := path[1:]:
                     yield self._passed(FolderEntry(name, stat.S_IMODE(status.st_mode), status.st_mtime_ns).line())
@@ -107,6 +159,38 @@ class Changes:
                 yield self._passed(LinkEntry(path[1:], status.st_mtime_ns, target).line())
             else:
                 yield self._payload(found.payload())
+        while self._is_below(source):
+            self._advance()
+
+    def _unreadable(self, found: Walked, *, listed: bool) -> Iterator[bytes | Payload]:
+        """The lines before of a path and of all below it, marked, then the payload; a folder may be `listed` itself."""
+        own = order_key(found.path[1:])
+        while self._line and _key(self._root, self._line) < own:
+            self._advance()
+        carried, barrier = 0, None
+        while self._is_below(found.path):
+            key = _key(self._root, self._line)
+            # Of several snapshots, one may have a file where another has a folder.
+            if not (listed and key == own) and not (barrier and key.startswith(barrier)):
+                carried += 1
+                self._keep()
+                is_file = _FILE in self._line
+                if is_file:
+                    self.carried_files += 1
+                    self.carried_bytes += int(_SIZE.findall(self._line)[0])
+                barrier = None if b'"type":"folder"' in self._line else key + b"\0"
+                yield carried_over(self._line)
+            self._advance()
+        self.carried += carried
+        self._tally.things += carried
+        yield self._payload(replace(found.payload(), carried=bool(carried)))
+
+    def _is_below(self, path: bytes) -> bool:
+        """Whether the line is of a path, or of one below it."""
+        if not self._line:
+            return False
+        key, own = _key(self._root, self._line), order_key(path[1:])
+        return not own or key == own or key.startswith(own + b"\0")
 
     def _file(self, path: bytes, status: os.stat_result, followed: bool) -> bytes | Payload:
         known, moved = None, False
@@ -125,6 +209,8 @@ class Changes:
         return self._payload(Payload("file", path, status.st_size, known=known, followed=followed, moved=moved))
 
     def _payload(self, payload: Payload) -> Payload:
+        if payload.refused:
+            self.refused.append(payload)
         if payload.skip is None:
             self.to_do += 1
             self.to_do_bytes += payload.size_bytes or 0
@@ -139,7 +225,15 @@ class Changes:
             wanted = order_key(path[1:])
             while self._line and _key(self._root, self._line) < wanted:
                 self._advance()
-        return self._line if self._line.startswith(prefix) else b""
+        if not self._line.startswith(prefix):
+            return b""
+        self._keep()
+        return self._line
+
+    def _keep(self) -> None:
+        """Note that the file of the line is there."""
+        self._found = True
+        self._tally.kept += self._expected
 
     def _passed(self, line: bytes) -> bytes:
         """Give the line back, and go on in the lines before if it is the next one there."""
@@ -148,7 +242,10 @@ class Changes:
         return line
 
     def _advance(self) -> None:
-        self._line, self._before_ns = next(self._lines, _NO_LINE)
+        if self._expected and not self._found:
+            self._tally.gone += 1
+        self._line, self._before_ns, self._expected = next(self._lines, _NO_LINE)
+        self._found = False
 
     def _settled(self, status: os.stat_result) -> bool:
         """Whether no change can hide in the time stamps: made after it was read, but within the same tick."""
@@ -183,7 +280,7 @@ class Changes:
             return None
         if self._large is None:
             self._large = {}
-            for line, _ in _merged(self._root, self._previous):
+            for line, _, _ in _merged(self._root, self._previous):
                 if (found := _LARGE_FILE.search(line)) is not None and int(found[3]) > WHOLE_BYTES:
                     self._large.setdefault(int(found[3]), []).append((int(found[1]), int(found[2]), found[4]))
         alike = self._large.get(status.st_size, [])
@@ -191,24 +288,27 @@ class Changes:
         return next(same, alike[0][2] if alike else None)
 
 
-def _merged(root: str, snapshots: Sequence[OpenSnapshot]) -> Iterator[tuple[bytes, int]]:
+def _merged(
+    root: str, snapshots: Sequence[OpenSnapshot], basis: OpenSnapshot | None = None
+) -> Iterator[tuple[bytes, int, bool]]:
     """The lines of snapshots in their order, each with the time when its run began; of a path that of the latest run.
 
-    Raises SnapshotInvalid or VaultError.
+    Also whether the path is a file in the `basis`. Raises SnapshotInvalid or VaultError.
     """
     if len(snapshots) == 1:
-        yield from zip(snapshots[0].lines(), repeat(snapshots[0].header.created_ns))
+        created_ns, expected = snapshots[0].header.created_ns, snapshots[0] is basis
+        yield from ((line, created_ns, expected and _FILE in line) for line in snapshots[0].lines())
         return
-    last = None
-    for key, created_ns, line in heapq.merge(*(_keyed(root, one) for one in snapshots)):
-        if key != last:
-            yield line, -created_ns
-        last = key
+    merged = heapq.merge(*(_keyed(root, one, one is basis) for one in snapshots))
+    for _, same in groupby(merged, itemgetter(0)):
+        lines = list(same)
+        _, created_ns, line, _ = lines[0]
+        yield line, -created_ns, any(expected for *_, expected in lines)
 
 
-def _keyed(root: str, opened: OpenSnapshot) -> Iterator[tuple[bytes, int, bytes]]:
+def _keyed(root: str, opened: OpenSnapshot, expected: bool) -> Iterator[tuple[bytes, int, bytes, bool]]:
     created_ns = opened.header.created_ns
-    return ((_key(root, line), -created_ns, line) for line in opened.lines())
+    return ((_key(root, line), -created_ns, line, expected and _FILE in line) for line in opened.lines())
 
 
 def _key(root: str, line: bytes) -> bytes:
