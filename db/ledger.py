@@ -228,8 +228,8 @@ _SAMPLE = (
     *columns(INTERPRETER, "fingerprint label version implementation gil_build"),
 )
 _SNAPSHOT = (
-    *columns(SNAPSHOT, "name sequence mac created_at sources entries files new unchanged unstable skipped"),
-    *columns(SNAPSHOT, "failed size_bytes stored_bytes"),
+    *columns(SNAPSHOT, "name sequence mac created_at sources entries files new unchanged skipped"),
+    *columns(SNAPSHOT, "marked missed gone counts size_bytes stored_bytes"),
     VAULT.c.vault_id,
 )
 _VERDICT = (

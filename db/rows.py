@@ -161,7 +161,9 @@ class VaultRow:
 class SnapshotRow:
     """The snapshot that a run added to a vault; `vault_path` is where the vault was last seen.
 
-    `entries` are files, folders and links; of the `files`, `new` were encrypted and `unchanged` taken over.
+    `entries` are files, folders and links; of the `files`, `new` were encrypted and `unchanged` taken over. `marked`
+    entries changed while they were read, or were carried over; `missed` files could not be read, and only the snapshot
+    before has those that are `gone`. It `counts` unless too many are gone.
     `size_bytes` is the plaintext of all files in it, `stored_bytes` the ciphertext that the run added.
     """
 
@@ -177,9 +179,11 @@ class SnapshotRow:
     files: int
     new: int
     unchanged: int
-    unstable: int
     skipped: int
-    failed: int
+    marked: int
+    missed: int
+    gone: int
+    counts: bool
     size_bytes: int
     stored_bytes: int
 

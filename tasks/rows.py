@@ -84,9 +84,11 @@ def snapshot_row(run_id: int, addition: Addition, added: Added, counts: Mapping[
         files=totals.files,
         new=added.new,
         unchanged=addition.found.unchanged + added.same,
-        unstable=counts.get("unstable", 0),
         skipped=counts.get("skipped", 0),
-        failed=counts.get("failed", 0),
+        marked=totals.marked,
+        missed=totals.missed,
+        gone=totals.gone,
+        counts=totals.counts,
         size_bytes=totals.size_bytes,
         stored_bytes=added.stored_bytes,
     )

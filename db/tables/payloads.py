@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -87,8 +88,10 @@ VAULT = Table(
 # The snapshot that one run added to a vault; `sequence` counts the vault's snapshots, `mac` is hex.
 #
 # `sources` are texts for people. `entries` are files, folders and links; of the files, `new` were encrypted,
-# `unchanged` taken over from an earlier snapshot; `unstable`, `skipped` and `failed` are not in it. `size_bytes` is
-# the plaintext of all files in it, `stored_bytes` the ciphertext that this run added.
+# `unchanged` taken over from an earlier snapshot. Of the entries, `marked` changed while they were read, or were
+# carried over. Not in it are `skipped`, which have no content, `missed`, which could not be read, and `gone`, which
+# only the snapshot before has; it `counts` unless too many are gone. `size_bytes` is the plaintext of all files in it,
+# `stored_bytes` the ciphertext that this run added.
 SNAPSHOT = Table(
     "snapshot", METADATA,
     Column("id", Key, primary_key=True),
@@ -99,7 +102,8 @@ SNAPSHOT = Table(
     needed("mac", String(64)),
     needed("created_at", UtcDateTime),
     needed("sources", JSON),
-    *each(needed, "entries files new unchanged unstable skipped failed", Integer),
+    *each(needed, "entries files new unchanged skipped marked missed gone", Integer),
+    needed("counts", Boolean),
     needed("size_bytes", BigInteger),
     needed("stored_bytes", BigInteger),
     Index("ix_snapshot_created_at", "created_at"),

@@ -157,7 +157,7 @@ def _print_vault(report: VaultReport) -> None:
     state, row = report.state, report.state.on_record
     counts = ""
     if row is not None:
-        counts = f" ({row.new:,} new, {row.unchanged:,} unchanged, {row.unstable:,} unstable, {row.failed:,} failed)"
+        counts = f" ({row.new:,} new, {row.unchanged:,} unchanged, {row.marked:,} marked, {row.missed:,} missed)"
     note = f"; {state.note}" if state.note else ""
     if state.snapshots is None:
         say(f"vault: {state.path}{note}")

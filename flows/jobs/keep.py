@@ -107,8 +107,8 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
 
 def _kept(outcome: EncryptionOutcome, row: SnapshotRow, faults: Sequence[Verdict], rebuilt: int) -> PartOutcome:
     """The snapshot, files by status, and the first faults of files and of the vault."""
-    words = f"{row.new:,} new, {row.unchanged:,} unchanged, {row.unstable:,} unstable, {row.skipped:,} skipped, "
-    words += f"{row.failed:,} failed; {size(row.stored_bytes)} added"
+    words = f"{row.new:,} new, {row.unchanged:,} unchanged, {row.marked:,} marked, {row.skipped:,} skipped, "
+    words += f"{row.missed:,} missed; {size(row.stored_bytes)} added"
     named = [outcome.named_faults] if outcome.faults else []
     said = [f"snapshot {row.name} (number {row.sequence}): {words}", *named]
     said += [f"the index of {plural(rebuilt, 'pack')} was written again"] if rebuilt else []

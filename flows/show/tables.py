@@ -120,9 +120,11 @@ SNAPSHOTS: TableOf[SnapshotRow] = TableOf(
     Column("files", lambda row: row.files, right=True),
     Column("new", lambda row: row.new, right=True),
     Column("unchanged", lambda row: row.unchanged, right=True, wide=True),
-    Column("unstable", lambda row: row.unstable or None, right=True, wide=True, optional=True),
     Column("skipped", lambda row: row.skipped or None, right=True, wide=True, optional=True),
-    Column("failed", lambda row: row.failed or None, right=True, wide=True, optional=True),
+    Column("marked", lambda row: row.marked or None, right=True, optional=True),
+    Column("missed", lambda row: row.missed or None, right=True, optional=True),
+    Column("gone", lambda row: row.gone or None, right=True, optional=True),
+    Column("counts", lambda row: None if row.counts else "no", optional=True),
     Column("size", lambda row: row.size_bytes, size, right=True),
     Column("stored", lambda row: row.stored_bytes, size, right=True, wide=True),
 )
@@ -255,9 +257,10 @@ def _facts(state: VaultState) -> Iterator[tuple[str, Cell]]:
         yield "of", ", ".join(row.sources)
         yield "new", row.new
         yield "unchanged", row.unchanged
-        yield "unstable", row.unstable
         yield "skipped", row.skipped
-        yield "failed", row.failed
+        yield "marked", row.marked
+        yield "missed", row.missed
+        yield "gone", row.gone
         yield "bytes added", row.stored_bytes
     yield "objects", state.objects
     yield "bytes of objects", state.stored_bytes

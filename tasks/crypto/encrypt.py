@@ -30,7 +30,7 @@ from tasks.crypto.sources import Sources
 from tasks.files import FolderIdentity
 from tasks.suites import SALT_BYTES, SUITES, Suite, SuiteName
 
-PayloadStatus = Literal["ok", "failed", "skipped", "unstable", "unchanged"]
+PayloadStatus = Literal["ok", "failed", "skipped", "unstable", "unchanged", "changing", "carried-over"]
 
 # A chain may take a minute and then a second per megabyte: a thirtieth of what 3DES and Whirlpool do on one core.
 _DEADLINE_S = 60.0

@@ -223,7 +223,8 @@ class Addition:
         done, found = self._done, self.found
         read = done["ok"] + done["unchanged"]
         size_bytes = found.unchanged_bytes + done["size_bytes"]
-        totals = Totals(self._draft.entries + read, found.unchanged + read, size_bytes)
+        entries, files = self._draft.entries + read, found.unchanged + read
+        totals = Totals(entries, files, size_bytes, missed=done["failed"])
         with numbering(self.vault.root, cancel):
             newest = newest_snapshot(self.vault)
             sequence = max(least_sequence, newest.header.sequence + 1 if newest else 1)
@@ -273,6 +274,7 @@ def _sums(batch: AddedBatch) -> Counter[str]:
     """Files by status, and bytes, of the files of a batch that come into the snapshot."""
     kept = [one for one in batch.encryptions if one.status in ("ok", "unchanged")]
     sums = Counter[str](one.status for one in kept)
+    sums["failed"] = sum(one.status == "failed" for one in batch.encryptions)
     return sums + Counter(size_bytes=sum(one.size_bytes or 0 for one in kept), stored_bytes=batch.stored_bytes)
 
 

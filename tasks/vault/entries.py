@@ -7,7 +7,7 @@ import re
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from tasks.crypto.holes import Extents
 from tasks.suites import HEADER_BYTES
@@ -54,6 +54,10 @@ _PLAIN_FILE = re.compile(
 _ODD_PART = re.compile(rb"(?:\A|/)\.{0,2}(?=/|\Z)")
 
 
+# The bytes of a file are those that were read while it changed; or it could not be read, and this is its entry in the
+# snapshot before.
+Mark = Literal["changed", "unreadable"]
+
 # Everything that an entry may say besides, as it stands in the line: it is checked, and not used yet.
 More = dict[str, Json]
 
@@ -66,6 +70,7 @@ class FolderEntry:
     mode: int
     mtime_ns: int
     more: More | None = None
+    mark: Mark | None = None
 
     def line(self) -> bytes:
         """Its line in a snapshot."""
@@ -81,6 +86,7 @@ class LinkEntry:
     mtime_ns: int
     target: bytes
     more: More | None = None
+    mark: Mark | None = None
 
     def line(self) -> bytes:
         """Its line in a snapshot."""
@@ -142,6 +148,7 @@ class FileEntry:
     facts: FileFacts
     content: Content
     more: More | None = None
+    mark: Mark | None = None
     good: Content | None = None
 
     def contents(self) -> tuple[Content, ...]:
@@ -177,7 +184,7 @@ def decode_tail(tail: bytes, size_bytes: int) -> Content:
     if (match := _PLAIN_TAIL.fullmatch(tail)) is not None:
         return _plain(size_bytes, *match.groups())
     value = decode_line(b"{" + tail)
-    need_keys(value, frozenset(("object",)), _CONTENT_KEYS | _OF_FILE.keys() | {"good"})
+    need_keys(value, frozenset(("object",)), _FILE_MORE)
     return _content(value, size_bytes)
 
 
@@ -196,7 +203,7 @@ def decode_entry(line: bytes) -> Entry:
     if _ODD_PART.search(path):
         raise BadLine("has a path that is absolute, or has a part that is empty, `.` or `..`")
     if kind == "file":
-        need_keys(value, _FILE_KEYS, _CONTENT_KEYS | _OF_FILE.keys() | {"good"})
+        need_keys(value, _FILE_KEYS, _FILE_MORE)
         facts = FileFacts(
             _mode(value),
             need_int(value["mtime_ns"], "time", *_TIME),
@@ -205,19 +212,25 @@ def decode_entry(line: bytes) -> Entry:
             need_int(value["size"], "size", most=_LARGEST),
         )
         good = _good(value["good"]) if "good" in value else None
-        return FileEntry(path, facts, _content(value, facts.size_bytes), _more(value, _OF_FILE), good)
+        content = _content(value, facts.size_bytes)
+        return FileEntry(path, facts, content, _more(value, _OF_FILE), _mark(value), good)
     if kind == "folder":
-        need_keys(value, _FOLDER_KEYS, _OF_ALL.keys())
-        return FolderEntry(path, _mode(value), need_int(value["mtime_ns"], "time", *_TIME), _more(value, _OF_ALL))
+        need_keys(value, _FOLDER_KEYS, _OF_ALL.keys() | {"mark"})
+        time = need_int(value["mtime_ns"], "time", *_TIME)
+        return FolderEntry(path, _mode(value), time, _more(value, _OF_ALL), _mark(value))
     if kind == "link":
-        need_keys(value, _LINK_KEYS, _OF_ALL.keys())
+        need_keys(value, _LINK_KEYS, _OF_ALL.keys() | {"mark"})
         time, target = need_int(value["mtime_ns"], "time", *_TIME), decode_path(value["target"])
-        return LinkEntry(path, time, target, _more(value, _OF_ALL))
+        return LinkEntry(path, time, target, _more(value, _OF_ALL), _mark(value))
     raise BadLine("is of no known type")
 
 
 def _mode(value: More) -> int:
     return need_int(value["mode"], "mode", most=0o7777)
+
+
+def _mark(value: More) -> Mark | None:
+    return cast(Mark, need_text(value["mark"], "known mark", _MARK)) if "mark" in value else None
 
 
 def _good(value: Json) -> Content:
@@ -281,7 +294,5 @@ _OF_ALL: dict[str, Callable[[Json], object]] = {
     "xattrs": lambda value: _check_named(value, _XATTR_NAME),
     "acl": lambda value: _check_named(value, _ACL_KIND),
 }
-_OF_FILE = _OF_ALL | {
-    "link": lambda value: need_text(value, "hard-link group", _LINK),
-    "mark": lambda value: need_text(value, "known mark", _MARK),
-}
+_OF_FILE = _OF_ALL | {"link": lambda value: need_text(value, "hard-link group", _LINK)}
+_FILE_MORE = _CONTENT_KEYS | _OF_FILE.keys() | {"mark", "good"}

@@ -14,7 +14,7 @@ PARTIAL_FORMAT = "threadmill-partial"
 VERSION = 2
 _KEYS = frozenset(("format", "version", "vault", "id", "created", "sequence", "sources"))
 _PARTIAL_KEYS = frozenset(("format", "version", "vault", "run", "part", "created", "sources"))
-_TOTALS = "entries", "files", "size_bytes"
+_TOTALS = "entries", "files", "size_bytes", "marked", "missed", "gone"
 _ID = re.compile(r"[0-9a-f]{16}")
 _VAULT = re.compile(r"[0-9a-f]{32}")
 _CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
@@ -56,11 +56,19 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The last line: the sums over all entries."""
+    """The last line: the sums over all entries, of which `marked` are marked.
+
+    `missed` are files that could not be read and have no entry, `gone` those that only the snapshot before has. A
+    snapshot that does not count is not compared with, and is no reason to remove another.
+    """
 
     entries: int
     files: int
     size_bytes: int
+    marked: int = 0
+    missed: int = 0
+    gone: int = 0
+    counts: bool = True
 
 
 def decode_header(line: bytes) -> Header:
@@ -91,8 +99,11 @@ def decode_header(line: bytes) -> Header:
 def decode_totals(line: bytes) -> Totals:
     """The totals of a last line; raises BadLine."""
     value = decode_line(line)
-    need_keys(value, frozenset(_TOTALS))
-    return Totals(*(need_int(value[key], "totals", most=2**80) for key in _TOTALS))
+    need_keys(value, frozenset((*_TOTALS, "counts")))
+    if not isinstance(counts := value["counts"], bool):
+        raise BadLine("has no totals")
+    entries, files, size_bytes, marked, missed, gone = (need_int(value[key], "totals", most=2**80) for key in _TOTALS)
+    return Totals(entries, files, size_bytes, marked, missed, gone, counts)
 
 
 def order_key(path: bytes) -> bytes:

@@ -68,6 +68,8 @@ class ObjectIndex:
         self._lock = threading.RLock()
         self._sizes: dict[str, int] = {}
         self._names: list[str] = []
+        # The number of each pack: the last one, if it was there before.
+        self._numbers: dict[str, int] = {}
         self._open: dict[str, _Open] = {}
         self._readers = 0
         # Whether a pack without a sidecar was left so.
@@ -177,9 +179,10 @@ class ObjectIndex:
             records = None if self._scanned else read_sidecar(self._root, name, length)
             if records is None:
                 records = self._rebuild(name, length, fix=fix)
-            statement = f"INSERT OR IGNORE INTO member VALUES (?, {len(self._names)}, ?, ?)"  # noqa: S608 - a number
+            number = self._numbers[name] = len(self._names)
             self._sizes[name] = length
             self._names.append(name)
+            statement = f"INSERT OR IGNORE INTO member VALUES (?, {number}, ?, ?)"  # noqa: S608 - a number
             self._insert(statement, RECORD.iter_unpack(records))
 
     def _rebuild(self, name: str, length: int, *, fix: bool) -> bytes:
@@ -194,7 +197,7 @@ class ObjectIndex:
     def _forget(self) -> None:
         with _explained():
             self._connection.execute("DELETE FROM member")
-        for each in (self._sizes, self._names, self._open, self.rebuilt):
+        for each in (self._sizes, self._names, self._numbers, self._open, self.rebuilt):
             each.clear()
         self._bare = False
 

@@ -151,7 +151,7 @@ class NamedObjects(ObjectIndex):
 
     def members(self, pack: str) -> Iterator[bytes]:
         """The objects that a pack has."""
-        for (digest,) in self._rows("SELECT DISTINCT digest FROM member WHERE pack = ?", (self._numbers().get(pack),)):
+        for (digest,) in self._rows("SELECT DISTINCT digest FROM member WHERE pack = ?", (self._numbers.get(pack),)):
             yield digest
 
     def is_whole(self, digest: bytes) -> bool:
@@ -171,19 +171,13 @@ class NamedObjects(ObjectIndex):
 
     def living(self) -> dict[str, tuple[int, int]]:
         """The bytes of each pack that are in use, and its length; after `choose_copies`."""
-        used = dict(self._rows(_LIVING))
-        numbers = self._numbers()
-        return {
-            name: (used[numbers[name]] + len(END) if numbers[name] in used else 0, length)
-            for name, length in self._sizes.items()
-        }
+        used = {self._names[number]: size_bytes + len(END) for number, size_bytes in self._rows(_LIVING)}
+        return {name: (used.get(name, 0), length) for name, length in self._sizes.items()}
 
     def unaccounted(self) -> frozenset[str]:
         """The packs with bytes that are of no known member; before `choose_copies`."""
-        known = dict(self._rows(_ACCOUNTED))
-        numbers = self._numbers()
-        sizes = self._sizes.items()
-        return frozenset(name for name, length in sizes if known.get(numbers[name], 0) + len(END) != length)
+        known = {self._names[number]: size_bytes + len(END) for number, size_bytes in self._rows(_ACCOUNTED)}
+        return frozenset(name for name, length in self._sizes.items() if known.get(name, len(END)) != length)
 
     def length(self, pack: str) -> int:
         """The length of a pack."""
@@ -191,13 +185,12 @@ class NamedObjects(ObjectIndex):
 
     def living_members(self, pack: str) -> list[Member]:
         """The members of a pack that are named, in their order; after `choose_copies`."""
-        return list(self._rows(_MEMBERS, (self._numbers()[pack],)))
+        return list(self._rows(_MEMBERS, (self._numbers[pack],)))
 
     def forget(self, packs: Iterable[str]) -> None:
         """Leave out packs that were removed, and close them: an open one still takes room."""
-        numbers = self._numbers()
         gone = [pack for pack in packs if self._sizes.pop(pack, None) is not None]
-        self._insert("DELETE FROM member WHERE pack = ?", ((numbers[pack],) for pack in gone))
+        self._insert("DELETE FROM member WHERE pack = ?", ((self._numbers[pack],) for pack in gone))
         self._open.clear()
 
     def _places(self, digest: bytes) -> list[tuple[int, int, int]]:
@@ -209,10 +202,6 @@ class NamedObjects(ObjectIndex):
             if len(body) == length and hashlib.sha256(body).digest() == digest:
                 return body
         return None
-
-    def _numbers(self) -> dict[str, int]:
-        """The number of each pack; the last one, if it was there before."""
-        return {name: number for number, name in enumerate(self._names)}
 
     def _run(self, statement: str, values: tuple[object, ...] = ()) -> None:
         self._insert(statement, iter((values,)))

@@ -37,7 +37,7 @@ from tasks.vault.locks import is_running, sweep
 from tasks.vault.lookup import partial_names, read_snapshot, snapshot_names
 from tasks.vault.named import Member, NamedObjects
 from tasks.vault.packs import BLOCK, PackWriter, opened_stored, stored
-from tasks.vault.snapshots import Snapshot, open_snapshot
+from tasks.vault.snapshots import Authentic, Snapshot, open_snapshot
 from tasks.vault.vault import Vault
 from tasks.vault.verify import lost_objects
 
@@ -68,19 +68,19 @@ _PERIODS: dict[str, Callable[[datetime], object]] = {
 }
 
 
-def to_remove(snapshots: Sequence[Snapshot], policy: Policy) -> list[Snapshot]:
+def to_remove(snapshots: Sequence[Authentic], policy: Policy) -> list[Authentic]:
     """Snapshots that the policy does not keep, oldest first. The newest of each set of sources always stays."""
-    by_sources: dict[tuple[bytes, ...], list[Snapshot]] = defaultdict(list)
+    by_sources: dict[tuple[bytes, ...], list[Authentic]] = defaultdict(list)
     for snapshot in sorted(snapshots, key=lambda one: one.header.sequence, reverse=True):
         by_sources[snapshot.header.sources].append(snapshot)
     kept = {one.name for newest_first in by_sources.values() for one in _kept(newest_first, policy)}
     return [one for one in sorted(snapshots, key=lambda one: one.header.sequence) if one.name not in kept]
 
 
-def _kept(newest_first: Sequence[Snapshot], policy: Policy) -> Iterator[Snapshot]:
+def _kept(newest_first: Sequence[Authentic], policy: Policy) -> Iterator[Authentic]:
     yield from newest_first[: max(1, policy.last)]
     for name, period_of in _PERIODS.items():
-        newest_of: dict[object, Snapshot] = {}
+        newest_of: dict[object, Authentic] = {}
         for snapshot in newest_first:
             newest_of.setdefault(period_of(snapshot.header.created), snapshot)
         yield from list(newest_of.values())[: getattr(policy, name)]
@@ -115,10 +115,9 @@ def plan_removal(
     `unused` tells how many dead bytes may stay in packs, by the length of the whole. VaultError if a snapshot is
     damaged: the objects that it needs are unknown, so nothing is removed.
     """
-    snapshots = [_believed(vault, name) for name in snapshot_names(vault.root)]
-    removed = to_remove(snapshots, policy)
-    gone = {snapshot.name for snapshot in removed}
-    staying = [snapshot for snapshot in snapshots if snapshot.name not in gone]
+    snapshots = [_authentic(vault, name) for name in snapshot_names(vault.root)]
+    gone = {one.name: read_snapshot(vault, one.name) for one in to_remove(snapshots, policy)}
+    staying = [one for one in snapshots if one.name not in gone]
     for snapshot in staying:
         if cancel.cancelled:
             raise Cancelled
@@ -130,18 +129,20 @@ def plan_removal(
     large = [length for _, length in objects.unnamed_large()]
     read = frozenset((*(snapshot.name for snapshot in snapshots), *partials))
     freed_bytes += sum(large)
-    return Removal(tuple(removed), len(staying), overtaken, dead, rewrites, merges, len(large), freed_bytes, read)
+    removed = tuple(gone.values())
+    return Removal(removed, len(staying), overtaken, dead, rewrites, merges, len(large), freed_bytes, read)
 
 
-def _believed(vault: Vault, name: str) -> Snapshot:
+def _authentic(vault: Vault, name: str) -> Authentic:
     try:
-        return read_snapshot(vault, name)
+        with open_snapshot(vault, name) as opened:
+            return opened.authentic
     except VaultChanged as error:
         hint = f"nothing is removed; put it back from a copy, or take it out of {SNAPSHOTS} and do without it"
         raise VaultChanged(vault.root, f"{error.reason}; {hint}") from None
 
 
-def _name_partials(vault: Vault, snapshots: Sequence[Snapshot], objects: NamedObjects) -> tuple[list[str], Names]:
+def _name_partials(vault: Vault, snapshots: Sequence[Authentic], objects: NamedObjects) -> tuple[list[str], Names]:
     """All partial snapshots, and the overtaken ones; the objects of the others are named.
 
     A damaged one needs nothing, since no run takes it over; it stays for `verify` to report.
@@ -273,10 +274,25 @@ def remove(vault: Vault, things: Iterable[Going], cancel: CancelToken) -> Iterat
     The folders of the snapshots are on disk before anything else goes: none must be back without its objects.
     """
     for kind, some in groupby(things, itemgetter(0)):
-        if kind == "snapshot":
-            yield from _remove_snapshots(vault.root, (name for _, name, _ in some))
-        else:
-            yield from _remove_stored(vault.root, kind, some, cancel)
+        folders = set()
+        for _, name, successors in some:
+            if cancel.cancelled:
+                raise Cancelled
+            parts: tuple[str, ...] = (PACKS if kind == "pack" else OBJECTS, name[:2])
+            absent: tuple[type[OSError], ...] = ()
+            if kind == "snapshot":
+                # A run that ended meanwhile has removed its partial snapshots.
+                parts, absent = (snapshot_folder(name),), (FileNotFoundError,)
+            folders.add(parts)
+            size_bytes = None
+            with on_disk(vault.root), suppress(*absent), closed_after(open_folder(vault.root, *parts)) as parent:
+                size_bytes = os.stat(name, dir_fd=parent, follow_symlinks=False).st_size
+                os.unlink(name, dir_fd=parent)
+            told = f"its objects are in {' and '.join(successors)}" if successors else None
+            yield judged(kind, name, "removed", told, size_bytes=size_bytes)
+        for parts in sorted(folders) if kind == "snapshot" else ():
+            with on_disk(vault.root), closed_after(open_folder(vault.root, *parts)) as parent:
+                os.fsync(parent)
 
 
 def _needed_since(vault: Vault, objects: NamedObjects, read: frozenset[str]) -> set[str]:
@@ -292,32 +308,6 @@ def _needed_since(vault: Vault, objects: NamedObjects, read: frozenset[str]) -> 
                 late.update(objects.unnamed_of(opened.named()))
     objects.name(late)
     return {location.pack for digest, _ in late for location in objects.find(digest)}
-
-
-def _remove_snapshots(root: str, names: Iterable[str]) -> Iterator[Verdict]:
-    changed: set[str] = set()
-    for name in names:
-        part = snapshot_folder(name)
-        # A run that ended meanwhile has removed its partial snapshots.
-        with on_disk(root), suppress(FileNotFoundError), closed_after(open_folder(root, part)) as parent:
-            os.unlink(name, dir_fd=parent)
-        changed.add(part)
-        yield judged("snapshot", name, "removed")
-    for part in sorted(changed):
-        with on_disk(root), closed_after(open_folder(root, part)) as parent:
-            os.fsync(parent)
-
-
-def _remove_stored(root: str, kind: VerdictKind, things: Iterable[Going], cancel: CancelToken) -> Iterator[Verdict]:
-    above = PACKS if kind == "pack" else OBJECTS
-    for _, name, successors in things:
-        if cancel.cancelled:
-            raise Cancelled
-        with on_disk(root), closed_after(open_folder(root, above, name[:2])) as parent:
-            size_bytes = os.stat(name, dir_fd=parent, follow_symlinks=False).st_size
-            os.unlink(name, dir_fd=parent)
-        told = f"its objects are in {' and '.join(successors)}" if successors else None
-        yield judged(kind, name, "removed", told, size_bytes=size_bytes)
 
 
 def tidy(root: str) -> None:

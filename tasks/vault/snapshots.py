@@ -11,7 +11,7 @@ from binascii import unhexlify
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 
 import zstandard
@@ -110,7 +110,7 @@ class OpenSnapshot:
     def lines_and_entries(self) -> Iterator[tuple[bytes, Entry]]:
         """The entries, each with its line. Raises as `entries`."""
         order = Order()
-        entries = files = size_bytes = 0
+        entries = files = size_bytes = marked = 0
         for line in self.lines():
             try:
                 entry = decode_entry(line)
@@ -118,11 +118,13 @@ class OpenSnapshot:
             except BadLine as error:
                 raise self._invalid(f"line {entries + 2} {error}") from None
             entries += 1
+            marked += entry.mark is not None
             if isinstance(entry, FileEntry):
                 files += 1
                 size_bytes += entry.facts.size_bytes
             yield line, entry
-        if self._totals != Totals(entries, files, size_bytes):
+        totals = self.snapshot.totals
+        if totals != replace(totals, entries=entries, files=files, size_bytes=size_bytes, marked=marked):
             raise self._invalid("its totals do not fit its entries")
 
     def named(self) -> Iterator[tuple[bytes, int]]:
@@ -130,13 +132,14 @@ class OpenSnapshot:
 
         Entries are not checked one by one, which would take ten times as long.
         """
-        rest = b""
+        rest = last = b""
         with self._reading():
             for piece in self._text():
                 block, newline, rest = (rest + piece).rpartition(b"\n")
                 if len(rest) > LONGEST_HEADER:
                     raise BadLine("has a line that is too long")
                 block += newline
+                last = block or last
                 plain = _PLAIN_OBJECT.findall(block)
                 if len(plain) == block.count(b'"object":"'):
                     for size, digest, zstd in plain:
@@ -148,6 +151,7 @@ class OpenSnapshot:
                             yield unhexlify(content.object), content.stored_bytes
             if rest:
                 raise BadLine("does not end with a line")
+            decode_totals(last[last.rfind(b"\n", 0, -1) + 1 :])
 
     def _header(self) -> Header:
         with self._reading():

@@ -100,7 +100,7 @@ def test_files_go_in_and_come_back(threadmill: Command, vault: Path, tree: Path,
     os.utime(tree / "letter", ns=(1, 1))
     second = threadmill("encrypt", str(tree))
     assert second.returncode == 0
-    assert "1 new, 4 unchanged, 0 unstable, 1 skipped, 0 failed" in second.stdout
+    assert "1 new, 4 unchanged, 0 marked, 1 skipped, 0 missed" in second.stdout
 
     names = [line["name"] for line in read_json(threadmill("snapshots", "--json"))]
     assert len(names) == 2

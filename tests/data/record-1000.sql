@@ -209,9 +209,11 @@ CREATE TABLE snapshot (
 	files INTEGER NOT NULL, 
 	new INTEGER NOT NULL, 
 	unchanged INTEGER NOT NULL, 
-	unstable INTEGER NOT NULL, 
 	skipped INTEGER NOT NULL, 
-	failed INTEGER NOT NULL, 
+	marked INTEGER NOT NULL, 
+	missed INTEGER NOT NULL, 
+	gone INTEGER NOT NULL, 
+	counts BOOLEAN NOT NULL, 
 	size_bytes BIGINT NOT NULL, 
 	stored_bytes BIGINT NOT NULL, 
 	CONSTRAINT pk_snapshot PRIMARY KEY (id), 
@@ -318,7 +320,7 @@ CREATE INDEX ix_verdict_checked_at ON verdict (checked_at);
 CREATE INDEX ix_verdict_fault ON verdict (checked_at) WHERE status IN ('changed', 'missing', 'foreign', 'unreadable', 'invalid', 'rolled-back', 'not-written');
 CREATE INDEX ix_verdict_name ON verdict (vault_id, kind, name, checked_at, status);
 CREATE INDEX ix_verdict_path ON verdict (path, checked_at) WHERE path IS NOT NULL;
-CREATE INDEX ix_encryption_failed ON encryption (started_at) WHERE status IN ('failed', 'unstable');
+CREATE INDEX ix_encryption_failed ON encryption (started_at) WHERE status IN ('failed', 'unstable', 'carried-over');
 CREATE INDEX ix_encryption_large ON encryption (vault_id, digest, started_at) WHERE vault_id IS NOT NULL AND pack IS NULL;
 CREATE INDEX ix_encryption_name_started_at ON encryption (name, started_at);
 CREATE INDEX ix_encryption_started_at ON encryption (started_at);

@@ -118,6 +118,8 @@ def changed(column: str) -> str:
         return "NULL"
     if column == "ordinal":
         return "ordinal + 7"
+    if column == "counts":
+        return "NOT counts"
     return f"'{name_of(9)}'" if column in {"name", "mac", "kind", "status", "path", "error"} else "4711"
 
 

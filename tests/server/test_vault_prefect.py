@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 CONTENT = random.Random(1).randbytes(5000)  # noqa: S311 - no secret
 # What one of Prefect's UIs would take for a link, and for markup.
 ODD = "www.a.example [x](y) <b>"
-COUNTS = ("entries", "files", "new", "unchanged", "unstable", "skipped", "failed", "size_bytes", "stored_bytes")
+COUNTS = ("entries", "files", "new", "unchanged", "skipped", "marked", "missed", "gone", "size_bytes", "stored_bytes")
 
 
 @dataclass(frozen=True)

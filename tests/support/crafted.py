@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import zstandard
 
 from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry
 from tasks.vault.format import Json, encode_line, encode_path, snapshot_folder
-from tasks.vault.header import Header
+from tasks.vault.header import Header, Totals
 from tasks.vault.snapshots import SKIPPABLE
 from tasks.vault.vault import Vault
 
@@ -21,7 +22,7 @@ _TYPES: dict[type[Entry], str] = {FileEntry: "file", FolderEntry: "folder", Link
 
 def line_of(entry: Entry) -> bytes:
     """The line of an entry with everything that it has, written the long way."""
-    path, more = encode_path(entry.path), dict(entry.more or {})
+    path, more = encode_path(entry.path), (entry.more or {}) | _present(mark=entry.mark)
     first = {"path": path, "type": _TYPES[type(entry)]} | _present(mode=getattr(entry, "mode", None))
     by = _present(owner=more.pop("owner", None))
     if isinstance(entry, FolderEntry):
@@ -69,7 +70,7 @@ def craft(
     facts = Header(vault.id, run, created, sequence, sources, part)
     first = header if isinstance(header, bytes) else encode_line(facts.values() | dict(header))
     entries, files, size_bytes = totals if isinstance(totals, tuple) else (len(lines), 0, 0)
-    last = encode_line({"entries": entries, "files": files, "size_bytes": size_bytes})
+    last = encode_line(asdict(Totals(entries, files, size_bytes, sum(b'"mark":"' in line for line in lines))))
     path = Path(vault.root, snapshot_folder(facts.name), facts.name)
     path.write_bytes(frame(first + b"".join(lines) + (totals if isinstance(totals, bytes) else last)))
     seal(vault, path)

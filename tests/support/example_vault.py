@@ -52,8 +52,8 @@ class ExampleVault:
             files=len(self.files),
             new=len(new),
             unchanged=len(self.files) - len(new),
-            unstable=0,
             skipped=0,
+            marked=0,
             size_bytes=sum(self.files.values()),
             stored_bytes=sum(size + 16 for size in new.values()),
         )

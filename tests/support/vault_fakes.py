@@ -38,9 +38,11 @@ class Snapshot:
     files: int = 7
     new: int = 2
     unchanged: int = 5
-    unstable: int = 1
     skipped: int = 1
-    failed: int = 0
+    marked: int = 1
+    missed: int = 0
+    gone: int = 0
+    counts: bool = True
     size_bytes: int = 2**40
     stored_bytes: int = 2**33
 
@@ -59,8 +61,10 @@ class Snapshot:
     def row(self, run_id: int) -> SnapshotRow:
         of_vault = self.vault_id, self.vault_path, self.name, self.sequence, self.mac, self.created_at
         sources = tuple(display_name(source)[0] for source in self.sources)
-        counts = self.entries, self.files, self.new, self.unchanged, self.unstable, self.skipped, self.failed
-        return SnapshotRow(run_id, *of_vault, sources, *counts, self.size_bytes, self.stored_bytes)
+        read = self.entries, self.files, self.new, self.unchanged
+        others = self.skipped, self.marked, self.missed, self.gone
+        sizes = self.size_bytes, self.stored_bytes
+        return SnapshotRow(run_id, *of_vault, sources, *read, *others, self.counts, *sizes)
 
 
 @dataclass(frozen=True)

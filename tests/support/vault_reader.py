@@ -49,13 +49,13 @@ VAULT = "format version id created suite salts key_check"
 HEADER = "format version vault id created sequence sources"
 PARTIAL_HEADER = "format version vault run part created sources"
 ENTRY = {
-    "folder": "path type mode [owner] mtime_ns [xattrs] [acl]",
-    "link": "path type [owner] mtime_ns target [xattrs] [acl]",
+    "folder": "path type mode [owner] mtime_ns [xattrs] [acl] [mark]",
+    "link": "path type [owner] mtime_ns target [xattrs] [acl] [mark]",
     "file": "path type mode [owner] mtime_ns ctime_ns inode size object [zstd] [mac] [extents] [xattrs] [acl] [link] "
     "[mark] [good]",
 }
 GOOD = "object [zstd] [mac] [extents] size"
-TOTALS = "entries files size_bytes"
+TOTALS = "entries files size_bytes marked missed gone counts"
 
 
 class Damaged(ValueError):
@@ -235,7 +235,6 @@ def check_file(entry: Json) -> None:
     need(whole(entry["inode"], 0, 2**64), "no inode")
     check_content(entry)
     need(text(entry.get("link", "0:0"), GROUP), "no link")
-    need(entry.get("mark", "changed") in ("changed", "unreadable"), "no mark")
     if "good" in entry:
         need("mark" in entry, "a last good content of what is good")
         shaped(entry["good"], GOOD)
@@ -257,6 +256,7 @@ def checked(lines: list[bytes]) -> Iterator[Json]:
         last, barrier = order, None if entry["type"] == "folder" else order + b"\0"
         need(whole(entry["mtime_ns"], -(2**63) * 10**9, 2**63 * 10**9 - 1), "no time")
         need(whole(entry.get("mode", 0), 0, 0o7777), "no mode")
+        need(entry.get("mark", "changed") in ("changed", "unreadable"), "no mark")
         check_attributes(entry)
         if entry["type"] == "file":
             check_file(entry)
@@ -430,8 +430,9 @@ class Reader:
         entries = list(checked(others))
         need(not is_partial or all(entry["type"] == "file" for entry in entries), "a part that has more than files")
         sizes = [entry["size"] for entry in entries if entry["type"] == "file"]
-        true = {"entries": len(entries), "files": len(sizes), "size_bytes": sum(sizes)}
-        need(all(whole(totals[key], true[key], true[key]) for key in true), "totals that lie")
+        true = [len(entries), len(sizes), sum(sizes), sum("mark" in entry for entry in entries)]
+        need(all(map(whole, totals.values(), true, true)) and isinstance(totals["counts"], bool), "totals that lie")
+        need(whole(totals["missed"], 0, 2**80) and whole(totals["gone"], 0, 2**80), "totals that are no numbers")
         return header, entries
 
     def check_header(self, header: Json, name: str) -> None:

@@ -21,6 +21,7 @@ from tasks.vault.entries import (
     FileFacts,
     FolderEntry,
     LinkEntry,
+    Mark,
     More,
     begin_file,
     content_tail,
@@ -83,10 +84,9 @@ ATTRIBUTES = {
     "acl": by_name(st.sampled_from(["access", "default"])),
 }
 ids = st.integers(0, 2**64 - 1)
-GROUP_AND_MARK = {
-    "link": st.tuples(ids, ids).map(lambda pair: f"{pair[0]}:{pair[1]}"),
-    "mark": st.sampled_from(["changed", "unreadable"]),
-}
+GROUP = {"link": st.tuples(ids, ids).map(lambda pair: f"{pair[0]}:{pair[1]}")}
+MARKS: list[Mark | None] = [None, "changed", "unreadable"]
+marks = st.sampled_from(MARKS)
 
 
 def some_of(strategies: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -98,17 +98,19 @@ def some_of(strategies: dict[str, Any]) -> st.SearchStrategy[Any]:
 attributes = some_of(ATTRIBUTES)
 
 
-def file_of(path: bytes, facts: FileFacts, content: Content, more: More | None, good: Content | None) -> FileEntry:
+def file_of(
+    path: bytes, facts: FileFacts, content: Content, more: More | None, mark: Mark | None, good: Content | None
+) -> FileEntry:
     """A file of the size of its content."""
-    return FileEntry(path, facts._replace(size_bytes=content.size_bytes), content, more, good)
+    return FileEntry(path, facts._replace(size_bytes=content.size_bytes), content, more, mark, good)
 
 
 @modest
 @given(
     st.one_of(
-        st.builds(FolderEntry, paths, modes, times, attributes),
-        st.builds(LinkEntry, paths, times, paths, attributes),
-        st.builds(file_of, paths, facts, contents(), some_of(ATTRIBUTES | GROUP_AND_MARK), st.none() | contents()),
+        st.builds(FolderEntry, paths, modes, times, attributes, marks),
+        st.builds(LinkEntry, paths, times, paths, attributes, marks),
+        st.builds(file_of, paths, facts, contents(), some_of(ATTRIBUTES | GROUP), marks, st.none() | contents()),
     )
 )
 def test_every_entry_comes_back(entry: Entry) -> None:
@@ -129,7 +131,7 @@ def test_folders_and_links_are_written_in_that_form(entry: FolderEntry | LinkEnt
 @given(paths, facts, contents())
 def test_files_are_written_in_that_form(path: bytes, facts: FileFacts, content: Content) -> None:
     """The line of a file is its beginning, by the walk, and its tail, by the content; a tail is read alone, too."""
-    entry = file_of(path, facts, content, None, None)
+    entry = file_of(path, facts, content, None, None, None)
     mac = content.mac.encode() if content.mac else None
     tail = content_tail(content.object.encode(), content.zstd, mac, content.extents)
     assert begin_file(path_field(b"/" + path), entry.facts) + tail == line_of(entry)
@@ -189,8 +191,8 @@ def test_entries_are_written_in_one_form() -> None:
         Content(OBJECT, 4, 5, MAC, ((0, 1), (3, 1))),
         {
             "owner": [0, 1, "root", "daemon"], "xattrs": {"user.a": "AA=="}, "acl": {"access": "AQ=="}, "link": "1:2",
-            "mark": "changed",
         },
+        "changed",
         Content(OBJECT, 9, 3, MAC, ((1, 2),)),
     )  # fmt: skip
     assert line_of(everything) == (
@@ -260,7 +262,6 @@ WRONG_MORE: dict[str, tuple[Json, ...]] = {
         [[0, 1], [0, 1]], [[1, 1], [0, 1]], [[0, 2], [1, 1]], [[0, 1], [1, 1]], [[0.0, 1]], [[0, True]], [["0", 1]],
         [[0, 1], None],
     ),
-    "mark": (None, "", "good", "Changed", 1, ["changed"]),
     "link": (None, "", "1", "1:", ":1", "1:2:3", "01:2", "1:02", "-1:2", 1, "1:2\n", "\uff11:2"),
     "good": (
         None, "", [], {}, OBJECT, {"object": OBJECT}, {"size": 1}, GOOD | {"size": -1}, GOOD | {"object": "x"},
@@ -278,6 +279,7 @@ WRONG_ATTRIBUTES: dict[str, tuple[Json, ...]] = {
         {"\U0001f512": "", "\uffff": ""},
     ),
     "acl": (None, "", [], {}, {"other": ""}, {"access": 1}, {"default": "", "access": ""}),
+    "mark": (None, "", "good", "Changed", 1, ["changed"]),
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tasks.crypto.scan import walk
@@ -165,6 +165,25 @@ def test_patterns_leave_what_git_leaves(tree: Tree, choices: list[list[str]]) ->
         make(tree, os.fsencode(source))
         for excludes in choices:
             assert left(source, Excludes(excludes)) == left_by_git(source, excludes), excludes
+
+
+@needs_git
+@settings(deadline=None, max_examples=50)
+@given(contents, contents, st.lists(st.tuples(st.sampled_from([None, 0, 1]), like_a_path), min_size=1, max_size=4))
+def test_absolute_patterns_leave_what_git_leaves_of_their_source(
+    one: Tree, two: Tree, choices: list[tuple[int | None, str]]
+) -> None:
+    """Between patterns for all sources; the other source, whose name begins the same, has no part in them."""
+    with tempfile.TemporaryDirectory() as folder:
+        sources = [Path(folder, "[s] *"), Path(folder, "[s] *2")]
+        for source, tree in zip(sources, (one, two), strict=True):
+            make(tree, os.fsencode(source))
+        texts = [f"{'' if at is None else sources[at]}/{text.lstrip('/')}" for at, text in choices]
+        assume(not any(text.rstrip("\r /") in map(str, sources) for text in texts))
+        excludes = Excludes(texts, [os.fsencode(source) for source in sources])
+        for number, source in enumerate(sources):
+            own = ["/" + text.lstrip("/") for at, text in choices if at in {None, number}]
+            assert left(source, excludes) == left_by_git(source, own), texts
 
 
 FILES = [

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tasks.vault import snapshots
 from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry
 from tasks.vault.errors import NoSuchSnapshot, SnapshotInvalid, VaultChanged, VaultError
 from tasks.vault.format import Json, encode_line
-from tasks.vault.header import Header
+from tasks.vault.header import Header, Totals
 from tasks.vault.lookup import UNKNOWN, find_snapshot, partial_names, peek, read_snapshot, snapshot_names
 from tasks.vault.snapshots import MAC_BYTES, SKIPPABLE, OpenSnapshot, open_snapshot
 from tasks.vault.vault import init_vault, open_vault
@@ -160,7 +161,7 @@ HOSTILE: dict[str, Sequence[bytes]] = {
     "too deep": [b'{"a":' * 100_000 + b"\n"],
     "not ascii": ['{"path":"ü","type":"folder","mode":0,"mtime_ns":0}\n'.encode()],
     "a second header": [encode_line({"format": "threadmill-snapshot"})],
-    "totals too early": [encode_line({"entries": 1, "files": 0, "size_bytes": 0}), line_of(folder(b"x"))],
+    "totals too early": [encode_line(asdict(Totals(1, 0, 0))), line_of(folder(b"x"))],
     "mac inside": [b'{"hmac_sha256":"' + b"0" * 64 + b'"}\n'],
 }
 
@@ -174,12 +175,16 @@ def test_an_authentic_snapshot_with_bad_entries_is_refused(place: Place, lines: 
     assert place.faults()[name] == "invalid"
 
 
+REST = b'"marked":0,"missed":0,"gone":0,"counts":true}\n'
 TOTALS: list[tuple[int, int, int] | bytes] = [
-    (2, 0, 0), (0, 0, 0), (1, 1, 0), (1, 0, 1), b'{"entries":1,"files":0,"size_bytes":0.0}\n', b"", b"\n", b"{}\n",
-    b'{"entries":1,"files":0}\n',
-    b'{"entries":-1,"files":0,"size_bytes":0}\n', b'{"entries":true,"files":0,"size_bytes":0}\n',
-    b'{"entries":1,"files":0,"size_bytes":0}', b'{"files":0,"entries":1,"size_bytes":0}\n',
-    b'{"entries":1,"files":0,"size_bytes":0}\n\n', b'{"entries":1,"files":0,"size_bytes":0}\n' * 2,
+    (2, 0, 0), (0, 0, 0), (1, 1, 0), (1, 0, 1), b'{"entries":1,"files":0,"size_bytes":0.0,' + REST, b"", b"\n", b"{}\n",
+    b'{"entries":1,"files":0,' + REST,
+    b'{"entries":1,"files":0,"size_bytes":0,' + REST.replace(b'd":0', b'd":1'),
+    b'{"entries":1,"files":0,"size_bytes":0,' + REST.replace(b'e":0', b'e":-1'),
+    b'{"entries":1,"files":0,"size_bytes":0,' + REST.replace(b"true", b"1"),
+    b'{"entries":-1,"files":0,"size_bytes":0,' + REST, b'{"entries":true,"files":0,"size_bytes":0,' + REST,
+    b'{"entries":1,"files":0,"size_bytes":0,' + REST[:-1], b'{"files":0,"entries":1,"size_bytes":0,' + REST,
+    b'{"entries":1,"files":0,"size_bytes":0,' + REST + b"\n", (b'{"entries":1,"files":0,"size_bytes":0,' + REST) * 2,
 ]  # fmt: skip
 
 
@@ -315,9 +320,7 @@ ENTRIES: list[Entry] = [
     FileEntry(b"b", FACTS, Content("01" * 32, 4, 9, MAC)),
     FileEntry(b"c", FACTS, Content("02" * 32, 4, None, MAC, ((1, 2),))),
     FolderEntry(b'd"object":"', 0o755, 0),
-    FileEntry(
-        b"e", FACTS, Content("03" * 32, 4, None, MAC), more={"mark": "changed"}, good=Content("04" * 32, 7, 3, MAC)
-    ),
+    FileEntry(b"e", FACTS, Content("03" * 32, 4, None, MAC), mark="changed", good=Content("04" * 32, 7, 3, MAC)),
     LinkEntry(b"f", 0, b"x"),
     FileEntry(b'g"size":1,"object":"', FACTS, Content("05" * 32, 4, None, MAC)),
 ]

@@ -24,7 +24,7 @@ WHOLE = sa.Integer()
 BIG = sa.BigInteger()
 TIME = sa.DateTime(timezone=True)
 RUNNING = sa.text("status = 'running'")
-FAILED_PAYLOAD = sa.text("status IN ('failed', 'unstable')")
+FAILED_PAYLOAD = sa.text("status IN ('failed', 'unstable', 'carried-over')")
 LARGE = sa.text("vault_id IS NOT NULL AND pack IS NULL")
 FAILED_SAMPLE = sa.text("outcome IN ('wrong-output', 'broken', 'crashed', 'garbled', 'timed-out')")
 FAULTY = sa.text("status IN ('changed', 'missing', 'foreign', 'unreadable', 'invalid', 'rolled-back', 'not-written')")
@@ -75,8 +75,9 @@ def _create_vaults() -> None:
         "snapshot", number(), needed("run_id", KEY, ForeignKey("run.id"), unique=True),
         needed("vault_id", KEY, ForeignKey("vault.id")), needed("name", TEXT), needed("sequence", BIG),
         needed("mac", HEX), needed("created_at", TIME), needed("sources", sa.JSON()), needed("entries", WHOLE),
-        needed("files", WHOLE), needed("new", WHOLE), needed("unchanged", WHOLE), needed("unstable", WHOLE),
-        needed("skipped", WHOLE), needed("failed", WHOLE), needed("size_bytes", BIG), needed("stored_bytes", BIG),
+        needed("files", WHOLE), needed("new", WHOLE), needed("unchanged", WHOLE), needed("skipped", WHOLE),
+        needed("marked", WHOLE), needed("missed", WHOLE), needed("gone", WHOLE), needed("counts", sa.Boolean()),
+        needed("size_bytes", BIG), needed("stored_bytes", BIG),
     )  # fmt: skip
     op.create_index("ix_snapshot_created_at", "snapshot", ["created_at"])
 
