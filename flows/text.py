@@ -132,6 +132,13 @@ def parse_share(text: str, whole_bytes: int) -> int:
     return round(value * whole_bytes / 100 if match[2] == "%" else value * _SIZE_UNITS[match[2]])
 
 
+def parse_percentage(text: str) -> float:
+    """The share, from 0 to 1, that `50%` is."""
+    if not re.fullmatch(r"\d{1,3}(\.\d{1,6})?%", text) or float(text[:-1]) > 100:
+        raise ValueError("write a percentage: 50%, 12.5%")
+    return float(text[:-1]) / 100
+
+
 # Times
 
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
+from db.history import History
 from db.rows import NewRun, SnapshotRow
 from db.store import Store
 from flows.errors import RequestRefused
@@ -19,21 +20,14 @@ from flows.jobs.plan import Plan, need_something, plan_addition, recorded, settl
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Step, Tools, open_run
 from flows.jobs.vault import NAME_ANOTHER, VaultWork, VerdictTally, known_snapshot, need_latest, record, run_on_vault
 from flows.settings import Settings
-from flows.text import plural, shown_path, size
+from flows.text import FAULTS_NAMED, named, parse_percentage, plural, shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits
 from tasks.crypto.secret import KeyFile, KeySource
 from tasks.files import FolderIdentity
 from tasks.rows import payload_rows, snapshot_row
-from tasks.vault.add import (
-    AddedBatch,
-    Addition,
-    AdditionPlan,
-    PartialInterval,
-    add_batch,
-    adding,
-    compare,
-)
+from tasks.vault.add import Added, AddedBatch, Addition, PartialInterval, add_batch, adding
+from tasks.vault.compare import AdditionPlan, compare
 from tasks.vault.errors import Verdict, Verdicts, judged
 from tasks.vault.format import INDEX, PACKED_BYTES
 from tasks.vault.index import index_shared
@@ -43,7 +37,7 @@ from tasks.vault.portions import RestorePlan, RestorePortion, Wanted
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
-from tasks.vault.vault import Place, open_vault
+from tasks.vault.vault import Place, Vault, open_vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
 from tasks.vault.walk import SourceSelection, sources_of
 
@@ -75,7 +69,8 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
         def make() -> Plan:
             vault = open_vault(path, need_key_file(settings.key_file).secret())
             # Read a file again if its stored object is damaged.
-            selection = replace(_selection_of(parameters), distrusted=tools.history.damaged(vault.id))
+            selection = _selection_of(parameters, settings, vault, tools.history)
+            selection = replace(selection, distrusted=tools.history.damaged(vault.id))
             additions.append(stack.enter_context(adding(vault, selection, tools.cancel)))
             return plan_addition(parameters, settings, additions[0], tools.cancel)
 
@@ -101,19 +96,34 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
             # The vault first: a record that knows a newer snapshot than the vault has means a rollback.
             snapshot = snapshot_row(opened.run_id, addition, added, outcome.counts)
             tools.store.record_snapshot(snapshot)
-            opened.outcomes.append(_kept(outcome, snapshot, faults, len(rebuilt)))
+            opened.outcomes.append(_kept(outcome, added, snapshot, faults, len(rebuilt)))
     return opened
 
 
-def _kept(outcome: EncryptionOutcome, row: SnapshotRow, faults: Sequence[Verdict], rebuilt: int) -> PartOutcome:
-    """The snapshot, files by status, and the first faults of files and of the vault."""
+def _kept(
+    outcome: EncryptionOutcome, added: Added, row: SnapshotRow, faults: Sequence[Verdict], rebuilt: int
+) -> PartOutcome:
+    """The snapshot, files by status, the sources that have lost files, and the first faults of files and of the vault."""
     words = f"{row.new:,} new, {row.unchanged:,} unchanged, {row.marked:,} marked, {row.skipped:,} skipped, "
-    words += f"{row.missed:,} missed; {size(row.stored_bytes)} added"
-    named = [outcome.named_faults] if outcome.faults else []
-    said = [f"snapshot {row.name} (number {row.sequence}): {words}", *named]
+    words += f"{row.missed:,} missed, {row.gone:,} gone; {size(row.stored_bytes)} added"
+    said = [f"snapshot {row.name} (number {row.sequence}): {words}"]
+    said += [outcome.named_faults] if outcome.faults else []
+    said += _doubts(added)
     said += [f"the index of {plural(rebuilt, 'pack')} was written again"] if rebuilt else []
     said += [f"VAULT NOT AS IT WAS: {fault.error}" for fault in faults]
-    return PartOutcome(1 if faults else outcome.exit_code, "; ".join(said))
+    return PartOutcome(1 if faults else outcome.exit_code or (0 if row.counts else 3), "; ".join(said))
+
+
+def _doubts(added: Added) -> Iterator[str]:
+    """The reasons why a snapshot does not count, and the way to have it count all the same."""
+    if added.snapshot.totals.counts:
+        return
+    reasons = [
+        f"{one.path}: {one.gone:,} of {plural(one.kept + one.gone, 'file')} gone" if one.gone else f"{one.path}: empty"
+        for one in added.doubtful
+    ]
+    yield f"IN DOUBT: {named(reasons[:FAULTS_NAMED], len(reasons)) or 'no file in it'}"
+    yield f"it counts once the files are back, or after: threadmill snapshots accept {added.snapshot.name}"
 
 
 def batch_into_vault(
@@ -155,15 +165,22 @@ def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
     parameters = settled(parameters, settings)
     vault = open_vault(path, need_key_file(settings.key_file).secret())
     with reading(vault.root, CancelToken()), index_shared(vault):
-        found = compare(vault, _selection_of(parameters), note=True)
+        selection = _selection_of(parameters, settings, vault, settings.open_history())
+        found = compare(vault, selection, note=True)
     need_something(parameters, found)
     return found
 
 
-def _selection_of(parameters: EncryptFiles) -> SourceSelection:
+def _selection_of(parameters: EncryptFiles, settings: Settings, vault: Vault, history: History) -> SourceSelection:
     """The files that the new snapshot has."""
-    sources = sources_of(parameters.paths)
-    return SourceSelection(sources, parameters.exclude, parameters.rehash, compression=parameters.compression)
+    return SourceSelection(
+        sources_of(parameters.paths),
+        parameters.exclude,
+        parameters.rehash,
+        compression=parameters.compression,
+        accepted=history.accepted(vault.id),
+        most_gone=parse_percentage(settings.most_gone),
+    )
 
 
 def _faults(addition: Addition, known: KnownSnapshot | None) -> Iterator[Verdict]:

@@ -17,7 +17,7 @@ from flows.jobs.arguments import check_paths, need_key_file, need_outside
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.run import cut
 from flows.settings import Settings
-from flows.text import named, shown_path
+from flows.text import FAULTS_NAMED, named, shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Limits
 from tasks.crypto.inputs import Payload
@@ -27,7 +27,8 @@ from tasks.files import FolderIdentity
 from tasks.suites import SUITES, Suite
 
 if TYPE_CHECKING:
-    from tasks.vault.add import Addition, AdditionPlan
+    from tasks.vault.add import Addition
+    from tasks.vault.compare import AdditionPlan
 
 P = TypeVar("P", bound=EncryptFiles | EncryptPayloads)
 
@@ -174,7 +175,7 @@ def make_plan(parameters: EncryptFiles | EncryptPayloads, settings: Settings, ca
         payloads += 1
         size_bytes += payload.size_bytes or 0
         if payload.refused:
-            refused.append(payload)
+            refused.append(f"{shown_path(os.fsdecode(payload.name))} {payload.fault}")
     if isinstance(parameters, EncryptFiles) and payloads == len(refused):
         raise nothing_to_encrypt(parameters, refused)
     return _plan(parameters, settings, payloads, size_bytes, source, cancel)
@@ -196,11 +197,10 @@ def need_something(parameters: EncryptFiles, found: AdditionPlan) -> None:
         raise nothing_to_encrypt(parameters, found.refused)
 
 
-def nothing_to_encrypt(parameters: EncryptFiles, refused: Sequence[Payload]) -> RequestRefused:
-    """The refusal of paths that cannot be read, some or all, and below which there are no files."""
+def nothing_to_encrypt(parameters: EncryptFiles, refused: Sequence[str]) -> RequestRefused:
+    """The refusal of paths below which there are no files; `refused` says which of them cannot be read, and why."""
     if refused:
-        faults = (f"{shown_path(os.fsdecode(payload.name))} {payload.fault}" for payload in refused)
-        return RequestRefused(f"nothing to encrypt: {named(list(faults), len(refused))}")
+        return RequestRefused(f"nothing to encrypt: {named(refused[:FAULTS_NAMED], len(refused))}")
     paths = ", ".join(shown_path(path) for path in parameters.paths)
     why = ", or --exclude leaves all of them out" if parameters.exclude else ""
     return RequestRefused(f"nothing to encrypt: there are no files in {paths}{why}")

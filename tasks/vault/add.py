@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,26 +16,22 @@ from itertools import islice
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
-from tasks.crypto.scan import walk
 from tasks.crypto.secret import KeySource
 from tasks.files import closed_after, new_file, open_folder
+from tasks.vault.compare import AdditionPlan, compare
 from tasks.vault.content import ContentWriter
 from tasks.vault.draft import Draft
 from tasks.vault.errors import VaultError, on_disk
-from tasks.vault.excludes import Excludes
 from tasks.vault.format import LONGEST_LINE, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
-from tasks.vault.header import Header, Totals
+from tasks.vault.header import Header, Totals, order_key
 from tasks.vault.index import index_shared, shared_index
 from tasks.vault.locks import numbering, running, writing
-from tasks.vault.lookup import abandoned_parts, find_before, newest_snapshot
+from tasks.vault.lookup import abandoned_parts, newest_snapshot
 from tasks.vault.objects import ObjectBatch
 from tasks.vault.packs import PackWriter
-from tasks.vault.snapshots import LONGEST_HEADER, Authentic, OpenSnapshot, Snapshot, open_snapshot, write_snapshot
+from tasks.vault.snapshots import LONGEST_HEADER, Snapshot, write_snapshot
 from tasks.vault.vault import Vault
-from tasks.vault.walk import Changes, SourceSelection
-
-# Each is open while a run compares with them. Objects of those beyond are found by their salts.
-_MOST_PARTS = 200
+from tasks.vault.walk import SourceSelection, SourceTally
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +43,17 @@ class PartialInterval:
 
 
 @dataclass(frozen=True, slots=True)
-class AdditionPlan:
-    """The result of a walk. `newest` is the newest good snapshot, and `previous` the newest one of the same sources.
-
-    `damaged` are newer ones that cannot be believed.
-
-    `taken_over` are partial snapshots of runs that did not come to their end, `rebuilt` packs whose sidecar was missing
-    or wrong, and is written again. `unmatched` are patterns that fit nothing.
-    """
-
-    unchanged: int
-    unchanged_bytes: int
-    to_do: int
-    to_do_bytes: int
-    skipped: int
-    newest: Authentic | None
-    previous: str | None
-    damaged: tuple[str, ...]
-    taken_over: tuple[str, ...] = ()
-    rebuilt: tuple[str, ...] = ()
-    unmatched: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Added:
-    """A snapshot that is in the vault now; `new` and `same` count the files that were read, `stored_bytes` objects."""
+    """A snapshot that is in the vault now; `new` and `same` count the files that were read, `stored_bytes` objects.
+
+    It does not count if any of the sources is `doubtful`.
+    """
 
     snapshot: Snapshot
     new: int
     same: int
     stored_bytes: int
+    doubtful: tuple[SourceTally, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +61,8 @@ class AddedBatch:
     """The results of a batch whose objects are in the vault: for the record, and a line of the snapshot for each file.
 
     `packs` are the names of new packs with their lengths, `pack_of` has the pack (its 32 bytes) of each digest that is
-    in one. `proven` are distrusted objects, with their lengths, that were found to be whole.
+    in one. `proven` are distrusted objects, with their lengths, that were found to be whole; `moved` are paths that are
+    new, and whose content was in the vault.
     """
 
     first: int
@@ -93,6 +72,7 @@ class AddedBatch:
     packs: tuple[tuple[str, int], ...]
     pack_of: dict[bytes, bytes]
     proven: tuple[tuple[str, int], ...]
+    moved: tuple[bytes, ...]
 
 
 def add_batch(
@@ -115,7 +95,10 @@ def add_batch(
     packed = iter(writer.packed)
     for name, _, members in packs.packs:
         pack_of |= dict.fromkeys(islice(packed, members), bytes.fromhex(name))
-    return AddedBatch(first, encryptions, lines, writer.stored_bytes, new, pack_of, tuple(writer.proven.items()))
+    found = frozenset(writer.found)
+    moved = tuple(one.payload.name for one in encryptions if one.payload.moved and one.digest in found)
+    proven = tuple(writer.proven.items())
+    return AddedBatch(first, encryptions, lines, writer.stored_bytes, new, pack_of, proven, moved)
 
 
 @contextmanager
@@ -139,47 +122,6 @@ def adding(vault: Vault, selection: SourceSelection, cancel: CancelToken) -> Ite
         yield Addition(vault, selection, run, began, found, draft)
 
 
-def _forget(_one: object) -> None:
-    """Ignore an entry or file: a preview only counts."""
-
-
-def compare(
-    vault: Vault | None,
-    selection: SourceSelection,
-    line: Callable[[bytes], None] = _forget,
-    to_do: Callable[[Payload], None] = _forget,
-    *,
-    note: bool = False,
-) -> AdditionPlan:
-    """Hand over each entry that is done, and each file that is to be read, in order; without a vault all are.
-
-    With `note` the plan says which patterns matched nothing.
-    """
-    excludes = Excludes(selection.excludes, selection.sources, note=note)
-    with ExitStack() as stack:
-        newest: Authentic | None = None
-        alike: OpenSnapshot | None = None
-        damaged: tuple[str, ...] = ()
-        parts: list[OpenSnapshot] = []
-        itself: tuple[int, int] | None = None
-        if vault is not None:
-            newest, alike, damaged = find_before(vault, selection.sources, stack)
-            for name in abandoned_parts(vault, selection.sources)[-_MOST_PARTS:]:
-                with suppress(VaultError):
-                    parts.append(stack.enter_context(open_snapshot(vault, name)))
-            root = os.stat(vault.root)
-            itself = root.st_dev, root.st_ino
-        changes = Changes(vault, [*parts, alike] if alike else parts, selection)
-        for one in changes.of(walk(selection.sources, excludes.match if selection.excludes else None, itself)):
-            if isinstance(one, Payload):
-                to_do(one)
-            else:
-                line(one)
-    counts = changes.unchanged, changes.unchanged_bytes, changes.to_do, changes.to_do_bytes, changes.skipped
-    previous, taken_over = alike.header.name if alike else None, tuple(part.header.name for part in parts)
-    return AdditionPlan(*counts, newest, previous, damaged, taken_over, unmatched=excludes.unmatched)
-
-
 class Addition:
     """A run's work on a vault, under its lock: the files to read, and at the end the snapshot."""
 
@@ -192,6 +134,7 @@ class Addition:
         self._run = run
         self._began = began
         self._draft = draft
+        self._keys = [order_key(source) for source in selection.sources]
         self._done = Counter[str]()
         self._in_parts = Counter[str]()
         self._parts = 0
@@ -207,6 +150,8 @@ class Addition:
         If an interval is over, a partial snapshot of the files that none has yet is in the vault afterwards.
         """
         self._draft.put(batch.first, batch.lines)
+        for path in batch.moved:
+            self.found.sources[bisect_right(self._keys, order_key(path)) - 1].moved += 1
         self._done += _sums(batch)
         if interval is not None and (
             time.monotonic() - self._part_s >= interval.seconds
@@ -222,16 +167,20 @@ class Addition:
         """
         done, found = self._done, self.found
         read = done["ok"] + done["unchanged"]
-        size_bytes = found.unchanged_bytes + done["size_bytes"]
-        entries, files = self._draft.entries + read, found.unchanged + read
-        totals = Totals(entries, files, size_bytes, missed=done["failed"])
+        size_bytes = found.unchanged_bytes + found.carried_bytes + done["size_bytes"]
+        entries, files = self._draft.entries + read, found.unchanged + found.carried_files + read
+        gone = sum(source.gone for source in found.sources)
+        doubtful = tuple(
+            one for one in found.sources if one.is_doubtful(self.selection.most_gone, compared=found.compared)
+        )
+        totals = Totals(entries, files, size_bytes, found.carried, done["failed"], gone, not doubtful and files > 0)
         with numbering(self.vault.root, cancel):
             newest = newest_snapshot(self.vault)
             sequence = max(least_sequence, newest.header.sequence + 1 if newest else 1)
             header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self.selection.sources)
             mac = self._write(header, self._draft.pieces(), totals, SNAPSHOTS)
         self._remove_partials()
-        return Added(Snapshot(header, mac, totals), done["ok"], done["unchanged"], done["stored_bytes"])
+        return Added(Snapshot(header, mac, totals), done["ok"], done["unchanged"], done["stored_bytes"], doubtful)
 
     def _add_partial(self) -> None:
         self._part_s = time.monotonic()

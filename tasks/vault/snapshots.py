@@ -29,6 +29,7 @@ LARGEST_BYTES = 4 << 30
 # The sources of a run stand in the first line.
 LONGEST_HEADER = 1 << 20
 FOOTER = b'{"entries":'
+_LONGEST_TOTALS = 1 << 10
 MAC_BYTES = 32
 # A skippable frame: the zstd program passes over it.
 SKIPPABLE = b"\x5d\x2a\x4d\x18" + MAC_BYTES.to_bytes(4, "little")
@@ -78,8 +79,18 @@ class OpenSnapshot:
         """Header, totals and MAC, for which all lines are read once; raises SnapshotInvalid or VaultError."""
         if self._totals is None:
             deque(self.lines(), maxlen=0)
-        assert self._totals is not None  # noqa: S101 - lines end with them
-        return Snapshot(self.header, self.authentic.mac, self._totals)
+        return Snapshot(self.header, self.authentic.mac, self.totals)
+
+    @property
+    def totals(self) -> Totals:
+        """The totals, for which no other line is looked at; raises SnapshotInvalid or VaultError."""
+        if self._totals is None:
+            end = b""
+            with self._reading():
+                for piece in self._text():
+                    end = (end + piece)[-_LONGEST_TOTALS:]
+                self._totals = decode_totals(end[end.rfind(b"\n", 0, -1) + 1 :])
+        return self._totals
 
     def lines(self) -> Iterator[bytes]:
         """The line of each entry, newline included; raises SnapshotInvalid or VaultError."""

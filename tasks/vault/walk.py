@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import os
 import re
 import stat
@@ -10,19 +9,16 @@ import time
 from binascii import unhexlify
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
-from operator import itemgetter
 
 from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import Walked, outermost, parents
 from tasks.suites import HEADER_BYTES, Compression
+from tasks.vault.earlier import EarlierLines, carried_over, key_of, merged
 from tasks.vault.entries import (
     FileFacts,
     FolderEntry,
     LinkEntry,
     begin_file,
-    carried_over,
-    decode_entry,
     decode_tail,
     path_field,
 )
@@ -37,12 +33,9 @@ from tasks.vault.vault import Vault
 _TICK_NS = 50_000_000
 _COARSE_NS = 2_000_000_000
 _SECOND_NS = 1_000_000_000
-_NO_LINE = b"", 0, False
-# Quotation marks in a path have a backslash before them.
-_FILE = b'"type":"file"'
-_SIZE = re.compile(rb'"size":([0-9]+)')
 _OBJECT = b'"object":"'
-_PLAIN_PATH = re.compile(rb'\{"path":"([ !#-\[\]-~]+)"')
+# Quotation marks in a path have a backslash before them.
+_FILE_SIZE = re.compile(rb'"type":"file".*?"size":([0-9]+)')
 # The end of the line of a file, from its object on, as nearly all are.
 _PLAIN_END = re.compile(rb'"object":"([0-9a-f]{64})"(?:,"zstd":([0-9]+))?(?:,"mac":"[0-9a-f]{32}")?\}\n')
 # Times, inode, size and end of the line of a file that may be a large one.
@@ -92,15 +85,15 @@ class SourceTally:
     path.
     """
 
-    path: bytes
+    path: str
     things: int = 0
     kept: int = 0
     gone: int = 0
     moved: int = 0
 
     def is_doubtful(self, most_gone: float, *, compared: bool) -> bool:
-        """Whether too many files are gone. If it is empty, it must have been so in a snapshot that counts."""
-        if not self.things and not (compared and not self.gone):
+        """Whether too many files are gone, or it is empty and was not `compared` with a snapshot that counts."""
+        if not self.things and not compared:
             return True
         return self.gone - self.moved > most_gone * (self.kept + self.gone)
 
@@ -122,28 +115,28 @@ class Changes:
         self._selection = selection
         self._large: dict[int, list[tuple[int, int, bytes]]] | None = None
         self._now_ns = time.time_ns()
-        self._lines = _merged(self._root, previous, basis)
-        self._line, self._before_ns, self._expected = next(self._lines, _NO_LINE)
-        self._found = False
+        self._before = EarlierLines(self._root, previous, basis)
         self.unchanged = self.unchanged_bytes = 0
         self.carried = self.carried_files = self.carried_bytes = 0
         self.to_do = self.to_do_bytes = 0
         self.skipped = 0
         self.sources: list[SourceTally] = []
-        self.refused: list[Payload] = []
+        self.refused: list[str] = []
 
     def of(self, source: bytes, walked: Iterable[Walked]) -> Iterator[bytes | Payload]:
         """For each thing that was found at and below a source the line of its entry, or the payload to read.
 
         Sources come in their order. What is at or below a path that cannot be read is as it was before.
         """
-        self._tally = SourceTally(source)
-        self.sources.append(self._tally)
+        tally = SourceTally(source.decode(errors="backslashreplace"))
+        self.sources.append(tally)
+        before = self._before
+        kept, gone, carried = before.kept, before.gone, self.carried
         folder = None
         for found in walked:
             path, status, _, skip, target, followed, refused = found
             if path != source or not (refused or found.is_folder):
-                self._tally.things += 1
+                tally.things += 1
             if status is None:
                 yield from self._unreadable(found, listed=path == folder)
             elif skip is not None:
@@ -159,38 +152,27 @@ class Changes:
                 yield self._passed(LinkEntry(path[1:], status.st_mtime_ns, target).line())
             else:
                 yield self._payload(found.payload())
-        while self._is_below(source):
-            self._advance()
+        for _ in before.below(source):
+            pass
+        tally.kept, tally.gone = before.kept - kept, before.gone - gone
+        tally.things += self.carried - carried
 
     def _unreadable(self, found: Walked, *, listed: bool) -> Iterator[bytes | Payload]:
         """The lines before of a path and of all below it, marked, then the payload; a folder may be `listed` itself."""
-        own = order_key(found.path[1:])
-        while self._line and _key(self._root, self._line) < own:
-            self._advance()
-        carried, barrier = 0, None
-        while self._is_below(found.path):
-            key = _key(self._root, self._line)
-            # Of several snapshots, one may have a file where another has a folder.
-            if not (listed and key == own) and not (barrier and key.startswith(barrier)):
-                carried += 1
-                self._keep()
-                is_file = _FILE in self._line
-                if is_file:
-                    self.carried_files += 1
-                    self.carried_bytes += int(_SIZE.findall(self._line)[0])
-                barrier = None if b'"type":"folder"' in self._line else key + b"\0"
-                yield carried_over(self._line)
-            self._advance()
-        self.carried += carried
-        self._tally.things += carried
-        yield self._payload(replace(found.payload(), carried=bool(carried)))
-
-    def _is_below(self, path: bytes) -> bool:
-        """Whether the line is of a path, or of one below it."""
-        if not self._line:
-            return False
-        key, own = _key(self._root, self._line), order_key(path[1:])
-        return not own or key == own or key.startswith(own + b"\0")
+        carried = self.carried
+        for line in self._before.below(found.path):
+            if listed:
+                # The folder itself was found.
+                listed = False
+                if key_of(self._root, line) == order_key(found.path[1:]):
+                    continue
+            self.carried += 1
+            if (size := _FILE_SIZE.search(line)) is not None:
+                self.carried_files += 1
+                self.carried_bytes += int(size[1])
+            self._before.keep()
+            yield carried_over(line)
+        yield self._payload(replace(found.payload(), carried=self.carried > carried))
 
     def _file(self, path: bytes, status: os.stat_result, followed: bool) -> bytes | Payload:
         known, moved = None, False
@@ -202,7 +184,7 @@ class Changes:
             known, moved = (line[line.index(_OBJECT) :], False) if line else (self._moved(status), True)
             looks_same = not self._selection.rehash and line.startswith(begin) and self._settled(status)
             if looks_same and self._there(known or b"", status.st_size):
-                self._advance()
+                self._before.advance()
                 self.unchanged += 1
                 self.unchanged_bytes += status.st_size
                 return line
@@ -210,7 +192,7 @@ class Changes:
 
     def _payload(self, payload: Payload) -> Payload:
         if payload.refused:
-            self.refused.append(payload)
+            self.refused.append(f"{payload.name.decode(errors='backslashreplace')} {payload.fault}")
         if payload.skip is None:
             self.to_do += 1
             self.to_do_bytes += payload.size_bytes or 0
@@ -221,40 +203,24 @@ class Changes:
     def _line_of(self, path: bytes, prefix: bytes, begin: bytes) -> bytes:
         """The line before of the file at that path; empty if there is none."""
         # Where little has changed, the line is nearly always the next one, and need not be decoded.
-        if not self._line.startswith(begin):
-            wanted = order_key(path[1:])
-            while self._line and _key(self._root, self._line) < wanted:
-                self._advance()
-        if not self._line.startswith(prefix):
-            return b""
-        self._keep()
-        return self._line
-
-    def _keep(self) -> None:
-        """Note that the file of the line is there."""
-        self._found = True
-        self._tally.kept += self._expected
+        if not self._before.line.startswith(begin):
+            self._before.go_to(path)
+        return self._before.keep() if self._before.line.startswith(prefix) else b""
 
     def _passed(self, line: bytes) -> bytes:
         """Give the line back, and go on in the lines before if it is the next one there."""
-        if line == self._line:
-            self._advance()
+        if line == self._before.line:
+            self._before.advance()
         return line
-
-    def _advance(self) -> None:
-        if self._expected and not self._found:
-            self._tally.gone += 1
-        self._line, self._before_ns, self._expected = next(self._lines, _NO_LINE)
-        self._found = False
 
     def _settled(self, status: os.stat_result) -> bool:
         """Whether no change can hide in the time stamps: made after it was read, but within the same tick."""
         # A time in the future was set by somebody, unless the clock was put back: writing to the file since then would
         # have given it another one.
-        latest = max(self._now_ns, self._before_ns)
+        latest = max(self._now_ns, self._before.began_ns)
         newest = max((t for t in (status.st_mtime_ns, status.st_ctime_ns) if t <= latest), default=0)
         tick = _TICK_NS if newest % _SECOND_NS else _COARSE_NS
-        return newest + tick < self._before_ns
+        return newest + tick < self._before.began_ns
 
     def _there(self, tail: bytes, size_bytes: int) -> bool:
         """Whether the object that the end of a line names is there, in full length."""
@@ -280,41 +246,9 @@ class Changes:
             return None
         if self._large is None:
             self._large = {}
-            for line, _, _ in _merged(self._root, self._previous):
+            for line, _, _ in merged(self._root, self._previous):
                 if (found := _LARGE_FILE.search(line)) is not None and int(found[3]) > WHOLE_BYTES:
                     self._large.setdefault(int(found[3]), []).append((int(found[1]), int(found[2]), found[4]))
         alike = self._large.get(status.st_size, [])
         same = (tail for mtime_ns, inode, tail in alike if (mtime_ns, inode) == (status.st_mtime_ns, status.st_ino))
         return next(same, alike[0][2] if alike else None)
-
-
-def _merged(
-    root: str, snapshots: Sequence[OpenSnapshot], basis: OpenSnapshot | None = None
-) -> Iterator[tuple[bytes, int, bool]]:
-    """The lines of snapshots in their order, each with the time when its run began; of a path that of the latest run.
-
-    Also whether the path is a file in the `basis`. Raises SnapshotInvalid or VaultError.
-    """
-    if len(snapshots) == 1:
-        created_ns, expected = snapshots[0].header.created_ns, snapshots[0] is basis
-        yield from ((line, created_ns, expected and _FILE in line) for line in snapshots[0].lines())
-        return
-    merged = heapq.merge(*(_keyed(root, one, one is basis) for one in snapshots))
-    for _, same in groupby(merged, itemgetter(0)):
-        lines = list(same)
-        _, created_ns, line, _ = lines[0]
-        yield line, -created_ns, any(expected for *_, expected in lines)
-
-
-def _keyed(root: str, opened: OpenSnapshot, expected: bool) -> Iterator[tuple[bytes, int, bytes, bool]]:
-    created_ns = opened.header.created_ns
-    return ((_key(root, line), -created_ns, line, expected and _FILE in line) for line in opened.lines())
-
-
-def _key(root: str, line: bytes) -> bytes:
-    if (found := _PLAIN_PATH.match(line)) is not None:
-        return order_key(found[1])
-    try:
-        return order_key(decode_entry(line).path)
-    except BadLine as error:
-        raise SnapshotInvalid(root, f"a line of the snapshot before {error}") from None
