@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flows.jobs.keep import restoration_job
 from flows.jobs.parameters import PruneVault, RestoreFiles, VerifyVault
+from flows.jobs.restore import restoration_job
 from flows.jobs.run import Job
 from flows.jobs.upkeep import pruning_job, verification_job
 from flows.orchestration.flow_run import job_flow, timed_name

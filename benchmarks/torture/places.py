@@ -17,8 +17,9 @@ from db.history import History
 from db.rows import NewRun
 from db.store import Store
 from flows.cli.run import ProgressReporter
-from flows.jobs.keep import keeping_job, restoration_job
+from flows.jobs.keep import keeping_job
 from flows.jobs.parameters import EncryptFiles, RestoreFiles, VerifyVault
+from flows.jobs.restore import restoration_job
 from flows.jobs.run import DirectRunner, Job, OpenRun, Tools
 from flows.jobs.upkeep import verification_job
 from flows.settings import Settings

@@ -101,7 +101,7 @@ def restore(
     settings = settings_with(vault, key_file)
     from flows.cli.run import run_and_print
     from flows.jobs.arguments import need_path
-    from flows.jobs.keep import restoration_job
+    from flows.jobs.restore import restoration_job
 
     given = replace(options, snapshot=snapshot, target=need_path(target), paths=tuple(map(need_path, paths)))
     job = restoration_job(given, settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -69,9 +69,9 @@ def check(
         try:
             while some := list(islice(payloads, _AT_ONCE)):
                 rows = [history.last_digest(payload.name) for payload in some]
-                kept = _kept([row for row in rows if row is not None], cipher.secret)
+                kept = _kept(zip((payload.name for payload in some), rows, strict=True), cipher.secret)
                 for payload, row in zip(some, rows, strict=True):
-                    waiting.append(pool.submit(_check, payload, row, kept, cipher))
+                    waiting.append(pool.submit(_check, payload, row, kept.get(payload.name), cipher))
                     while len(waiting) > 4 * jobs:
                         yield waiting.popleft().result()
             while waiting:
@@ -82,13 +82,13 @@ def check(
             raise
 
 
-def _kept(rows: Sequence[PayloadRow], secret: Secret) -> dict[tuple[str, bytes], _Kept]:
-    """By vault and digest, what the vaults say about the objects of rows."""
-    digests: dict[tuple[str, str], set[bytes]] = defaultdict(set)
-    for row in rows:
-        if row.vault_id and row.kept_in and row.digest:
-            digests[row.vault_id, row.kept_in].add(row.digest)
-    found: dict[tuple[str, bytes], _Kept] = {}
+def _kept(rows: Iterable[tuple[bytes, PayloadRow | None]], secret: Secret) -> dict[bytes, _Kept]:
+    """By the names of files, what the vaults say about the objects of their rows."""
+    digests: dict[tuple[str, str], dict[bytes, bytes]] = defaultdict(dict)
+    for name, row in rows:
+        if row is not None and row.vault_id and row.kept_in and row.digest:
+            digests[row.vault_id, row.kept_in][name] = row.digest
+    found: dict[bytes, _Kept] = {}
     for (vault_id, path), wanted in digests.items():
         try:
             vault = open_vault(path, secret)
@@ -96,15 +96,13 @@ def _kept(rows: Sequence[PayloadRow], secret: Secret) -> dict[tuple[str, bytes],
                 raise VaultError(path, "another vault is there now")  # noqa: TRY301 - as if it were missing
             contents = contents_of(vault, wanted)
         except VaultError as error:
-            found |= {(vault_id, digest): error for digest in wanted}
+            found |= dict.fromkeys(wanted, error)
         else:
-            found |= {(vault_id, digest): (vault, content) for digest, content in contents.items()}
+            found |= {name: (vault, content) for name, content in contents.items()}
     return found
 
 
-def _check(
-    payload: Payload, row: PayloadRow | None, kept: Mapping[tuple[str, bytes], _Kept], cipher: Cipher
-) -> Checked:
+def _check(payload: Payload, row: PayloadRow | None, told: _Kept | None, cipher: Cipher) -> Checked:
     """The verdict on a file, by its newest row."""
     name = payload.name.decode(errors="backslashreplace")
     if payload.skip is not None:
@@ -112,7 +110,6 @@ def _check(
     if row is None:
         return Checked(name, "not recorded")
     same = Checked(name, "same", row.run_id, row.started_at, row.suite, row.digest.hex() if row.digest else None)
-    told = kept.get((row.vault_id or "", row.digest or b""))
     try:
         if isinstance(told, tuple):
             vault, content = told

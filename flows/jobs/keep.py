@@ -1,9 +1,7 @@
-"""The jobs that encrypt files into a vault, with a snapshot at the end, and restore files from it."""
+"""The job that encrypts files into a vault, with a snapshot at the end."""
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,19 +10,18 @@ from functools import partial
 from db.history import History
 from db.rows import NewRun, SnapshotRow
 from db.store import Store
-from flows.errors import RequestRefused
-from flows.jobs.arguments import need_key_file, need_outside, need_vault
+from flows.jobs.arguments import need_key_file, need_vault
+from flows.jobs.doubts import doubts
 from flows.jobs.encrypt import EncryptionOutcome, batch_step, planned_work, run_batches
-from flows.jobs.parameters import EncryptFiles, RestoreFiles
+from flows.jobs.parameters import EncryptFiles
 from flows.jobs.plan import Plan, need_something, plan_addition, recorded, settled
-from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Step, Tools, open_run
-from flows.jobs.vault import NAME_ANOTHER, VaultWork, VerdictTally, known_snapshot, need_latest, record, run_on_vault
+from flows.jobs.run import Here, Job, OpenRun, PartOutcome, Step, Tools, open_run
+from flows.jobs.vault import known_snapshot, record
 from flows.settings import Settings
-from flows.text import FAULTS_NAMED, named, parse_percentage, plural, shown_path, size
+from flows.text import parse_percentage, plural, size
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits
-from tasks.crypto.secret import KeyFile, KeySource
-from tasks.files import FolderIdentity
+from tasks.crypto.secret import KeySource
 from tasks.rows import payload_rows, snapshot_row
 from tasks.vault.add import Added, AddedBatch, Addition, PartialInterval, add_batch, adding
 from tasks.vault.compare import AdditionPlan, compare
@@ -32,11 +29,7 @@ from tasks.vault.errors import Verdict, Verdicts, judged
 from tasks.vault.format import INDEX, PACKED_BYTES
 from tasks.vault.index import index_shared
 from tasks.vault.locks import reading
-from tasks.vault.lookup import LATEST, find_snapshot, open_place
-from tasks.vault.portions import RestorePlan, RestorePortion, Wanted
-from tasks.vault.restore import PortionRestored, restore_portion
-from tasks.vault.snapshots import open_snapshot
-from tasks.vault.target import make_target
+from tasks.vault.lookup import open_place
 from tasks.vault.vault import Place, Vault, open_vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
 from tasks.vault.walk import SourceSelection, sources_of
@@ -103,27 +96,15 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
 def _kept(
     outcome: EncryptionOutcome, added: Added, row: SnapshotRow, faults: Sequence[Verdict], rebuilt: int
 ) -> PartOutcome:
-    """The snapshot, files by status, the sources that have lost files, and the first faults of files and of the vault."""
+    """The snapshot, files by status, sources that have lost files, and the first faults of files and of the vault."""
     words = f"{row.new:,} new, {row.unchanged:,} unchanged, {row.marked:,} marked, {row.skipped:,} skipped, "
     words += f"{row.missed:,} missed, {row.gone:,} gone; {size(row.stored_bytes)} added"
     said = [f"snapshot {row.name} (number {row.sequence}): {words}"]
     said += [outcome.named_faults] if outcome.faults else []
-    said += _doubts(added)
+    said += doubts(added)
     said += [f"the index of {plural(rebuilt, 'pack')} was written again"] if rebuilt else []
     said += [f"VAULT NOT AS IT WAS: {fault.error}" for fault in faults]
     return PartOutcome(1 if faults else outcome.exit_code or (0 if row.counts else 3), "; ".join(said))
-
-
-def _doubts(added: Added) -> Iterator[str]:
-    """The reasons why a snapshot does not count, and the way to have it count all the same."""
-    if added.snapshot.totals.counts:
-        return
-    reasons = [
-        f"{one.path}: {one.gone:,} of {plural(one.kept + one.gone, 'file')} gone" if one.gone else f"{one.path}: empty"
-        for one in added.doubtful
-    ]
-    yield f"IN DOUBT: {named(reasons[:FAULTS_NAMED], len(reasons)) or 'no file in it'}"
-    yield f"it counts once the files are back, or after: threadmill snapshots accept {added.snapshot.name}"
 
 
 def batch_into_vault(
@@ -188,78 +169,3 @@ def _faults(addition: Addition, known: KnownSnapshot | None) -> Iterator[Verdict
         yield judged("snapshot", name, "changed", f"snapshot {name} cannot be believed any more")
     if fault := rolled_back(addition.vault, [addition.found.newest], known, addition.found.damaged):
         yield judged("vault", addition.vault.id, "rolled-back", fault)
-
-
-def restoration_job(parameters: RestoreFiles, settings: Settings) -> Job:
-    """The job for these parameters.
-
-    Raises:
-        RequestRefused: no vault or key file is set.
-    """
-    need_vault(settings.vault)
-    need_key_file(settings.key_file)
-    return partial(restore, parameters, settings)
-
-
-def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
-    """Bring files back from a vault, each proven before it has its name; the run, closed.
-
-    Raises:
-        RequestRefused, CryptoError: refused before any work; or, once the run has a row, the target takes no more.
-        RecordError: the record cannot be written.
-    """
-    vault, key = need_vault(settings.vault), need_key_file(settings.key_file)
-    shown = shown_path(parameters.target)
-    with ExitStack() as stack:
-        place, plan, target = tools.runner.plan(lambda: _plan_restore(parameters, vault, key, tools, stack))
-        tools.reporter.planned(PlannedWork("restoring", "file", plan.files, plan.size_bytes))
-        with open_run(replace(run, parameters={"vault": shown_path(vault)} | parameters.recorded()), tools) as opened:
-            tally, done = VerdictTally(), Counter[str]()
-
-            def take(portion: PortionRestored) -> None:
-                done.update(restored=portion.restored, same=portion.same, links=portion.links)
-
-            works = (
-                VaultWork(
-                    f"restore batch {number}",
-                    portion.entries,
-                    partial(_restore, place, key, portion, target, parameters.overwrite),
-                )
-                for number, portion in enumerate(plan.portions())
-            )
-            # One after the other: the portion that leaves a folder sets its mode and time.
-            run_on_vault(works, "restore", place, opened, tally, take=take)
-            text = (
-                f"snapshot {plan.snapshot} to {shown}: files restored: {done['restored']:,}, links: {done['links']:,}"
-            )
-            text += f", there already: {done['same']:,}" if done["same"] else ""
-            opened.outcomes.append(PartOutcome(tally.exit_code, f"{text}; {tally.message}"))
-    return opened
-
-
-def _plan_restore(
-    parameters: RestoreFiles, path: str, key: KeyFile, tools: Tools, stack: ExitStack
-) -> tuple[Place, RestorePlan, FolderIdentity]:
-    vault = open_vault(path, key.secret())
-    stack.enter_context(reading(vault.root, tools.cancel))
-    stack.enter_context(index_shared(vault))
-    with open_snapshot(vault, find_snapshot(vault, parameters.snapshot)) as opened:
-        if parameters.snapshot == LATEST:
-            need_latest(vault, opened.authentic, tools.history, NAME_ANOTHER)
-        plan = stack.enter_context(RestorePlan(opened, Wanted.below([os.fsencode(path) for path in parameters.paths])))
-    if plan.missing:
-        names, name = ", ".join(f"/{path.decode(errors='backslashreplace')}" for path in plan.missing), plan.snapshot
-        raise RequestRefused(f"not in snapshot {name}: {names}; see: threadmill snapshots show {name}")
-    need_outside(parameters.target, vault.root)
-    return vault.place(), plan, make_target(parameters.target)
-
-
-def _restore(
-    place: Place,
-    key: KeyFile,
-    portion: RestorePortion,
-    target: FolderIdentity,
-    overwrite: bool,
-    here: Here,
-) -> PortionRestored:
-    return restore_portion(open_place(place, key), portion, target, overwrite, here.cancel)

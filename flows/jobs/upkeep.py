@@ -129,7 +129,7 @@ def _verified(plan: _VerificationPlan, tally: VerdictTally) -> str:
     left = tally.counts["file", "leftover"]
     text += f"; leftovers of interrupted runs: {left:,}" if left else ""
     rebuilt = tally.counts["file", "rebuilt"]
-    text += f"; packs whose index is missing: {rebuilt:,}" if rebuilt else ""
+    text += f"; packs whose index is missing or wrong: {rebuilt:,}" if rebuilt else ""
     # A damaged snapshot may name them.
     faulty = any(kind == "snapshot" and status in VERDICT_FAULTS for kind, status in tally.counts)
     unnamed, unnamed_bytes = plan.objects.unnamed()

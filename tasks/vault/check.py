@@ -11,7 +11,7 @@ from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
 from tasks.files import ReadFailed, hashed
 from tasks.vault.errors import VaultChanged, VaultError
-from tasks.vault.format import INDEX, OBJECTS, PACKS
+from tasks.vault.format import OBJECTS, PACKS
 from tasks.vault.packs import (
     BLOCK,
     END,
@@ -36,7 +36,8 @@ class PackFacts:
     """The result of reading a pack; without `faults` it is whole, and so are all of its members.
 
     `members` are the digests of whole members, `bad` those of members that are damaged, or gone although the sidecar
-    names them. With two copies of an object a digest may be in both.
+    names them. With two copies of an object a digest may be in both. `records` are what the sidecar of a whole pack has
+    to say, where it says something else; None where it is right, or is not there.
     """
 
     name: str
@@ -44,6 +45,7 @@ class PackFacts:
     members: tuple[bytes, ...]
     bad: tuple[bytes, ...]
     faults: tuple[str, ...]
+    records: list[bytes] | None = None
 
 
 def check_pack(vault: Vault, name: str, cancel: CancelToken) -> PackFacts:
@@ -82,11 +84,12 @@ def check_pack(vault: Vault, name: str, cancel: CancelToken) -> PackFacts:
     if pack_name != name:
         faults.append("its bytes do not fit its name")
     named = read_sidecar(vault.root, name, length)
-    if named is not None and named != b"".join(sorted(records)):
-        bad |= {digest for digest, _, _ in RECORD.iter_unpack(named)}.difference(whole)
-        if not faults:
-            faults.append(f"its index does not fit it; remove {INDEX}/{name}")
-    return PackFacts(name, length, tuple(whole), tuple(sorted(bad)), tuple(faults))
+    misled = named is not None and named != b"".join(sorted(records))
+    if misled and faults:
+        bad |= {digest for digest, _, _ in RECORD.iter_unpack(named or b"")}.difference(whole)
+    # A pack that fits its name has lost nothing, whatever a forged sidecar says.
+    right = records if misled and not faults else None
+    return PackFacts(name, length, tuple(whole), tuple(sorted(bad)), tuple(faults), right)
 
 
 def _read_pack(descriptor: int, length: int, faults: list[str], cancel: CancelToken) -> tuple[memoryview, str]:

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import Any, NamedTuple, Self
@@ -31,6 +31,7 @@ _PIECE_BYTES = 1 << 20
 _MEMBERS = f"""CREATE TABLE member (digest BLOB, pack INTEGER, block INTEGER, length INTEGER,
     PRIMARY KEY (digest, pack, block), CHECK (pack < 0 OR length <= {PACKED_BYTES})) WITHOUT ROWID"""
 FIND = "SELECT pack, block, length FROM member WHERE digest = ? AND pack >= 0"
+_FIRST = "SELECT digest, min(pack), block, length FROM member WHERE pack >= 0 AND digest IN"
 _HAS = "SELECT 1 FROM member WHERE digest = ? AND length = ? LIMIT 1"
 
 
@@ -108,6 +109,16 @@ class ObjectIndex:
         with self._lock:
             rows = self._query(FIND, digest)
             return [Location(self._names[pack], (block + 1) * BLOCK, length) for pack, block, length in rows]
+
+    def first_copies(self, digests: Sequence[bytes]) -> list[tuple[Location, bytes]]:
+        """A copy in a pack of each of some hundred objects that has one, in the order in which they lie there."""
+        with self._lock:
+            marks = ",".join("?" * len(digests))
+            rows = self._query(f"{_FIRST} ({marks}) GROUP BY digest", *digests)
+            return sorted(
+                (Location(self._names[pack], (block + 1) * BLOCK, length), digest)
+                for digest, pack, block, length in rows
+            )
 
     def has(self, digest: bytes, stored_bytes: int) -> bool:
         """Whether there is an object of that length, in a pack or as a file of its own."""

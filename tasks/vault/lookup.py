@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -98,19 +98,26 @@ def newest_snapshot(vault: Vault) -> Authentic | None:
     return None
 
 
-def contents_of(vault: Vault, digests: Collection[bytes]) -> dict[bytes, Content]:
-    """The contents whose objects have these digests, as far as an authentic snapshot names them; raises VaultError."""
-    wanted = {digest.hex().encode(): digest for digest in digests}
+def contents_of(vault: Vault, digests: Mapping[bytes, bytes]) -> dict[bytes, Content]:
+    """The contents of files whose objects have these digests, both by path, from the newest authentic snapshots.
+
+    Two files may have one object and yet differ: by their holes. Raises VaultError.
+    """
+    left = dict(digests)
+    names = {digest.hex().encode() for digest in digests.values()}
     found: dict[bytes, Content] = {}
     for name in (*reversed(snapshot_names(vault.root)), *partial_names(vault.root)):
-        if not wanted:
+        if not left:
             break
         with suppress(VaultError, BadLine), open_snapshot(vault, name) as opened:
             for line in opened.lines():
-                digest = wanted.get(line.partition(b'"object":"')[2][:64])
-                if digest is not None and isinstance(entry := decode_entry(line), FileEntry):
-                    found[digest] = entry.content
-                    del wanted[digest.hex().encode()]
+                if line.partition(b'"object":"')[2][:64] in names and isinstance(
+                    entry := decode_entry(line), FileEntry
+                ):
+                    path = b"/" + entry.path
+                    if left.get(path) == bytes.fromhex(entry.content.object):
+                        found[path] = entry.content
+                        del left[path]
     return found
 
 

@@ -61,7 +61,7 @@ class RestorePlan:
     def __init__(self, opened: OpenSnapshot, wanted: Wanted) -> None:
         """Read the whole snapshot, so that a bad one is refused before anything is restored."""
         self.files = self.size_bytes = 0
-        self.snapshot = opened.snapshot.name
+        self.snapshot = opened.header.name
         self._cuts: list[_Cut] = []
         left = set(wanted.paths)
         # Open until the plan is closed.

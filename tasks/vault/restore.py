@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled, CryptoError
 from tasks.crypto.holes import Take, has_holes, placed, written
-from tasks.files import FolderIdentity, closed_after, open_new, rename_new, sync_file_system
+from tasks.files import FolderIdentity, closed_after, open_new, rename_new
 from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry, decode_entry
 from tasks.vault.errors import TargetUnusable, VaultError, Verdict, Verdicts, judged, status_of
 from tasks.vault.format import PACKED_BYTES
 from tasks.vault.index import Location, ObjectIndex, shared_index
 from tasks.vault.objects import decrypt_whole, fits, read_object
 from tasks.vault.portions import RestorePortion
-from tasks.vault.target import MODES, Target, on_target
+from tasks.vault.target import MODES, Target
 from tasks.vault.vault import Vault
 
 # After one of these, the remaining files would fail as well.
@@ -74,7 +74,9 @@ class _Restoration:
         self._target = target
         self._overwrite = overwrite
         self._cancel = cancel
-        self._name = snapshot.encode()
+        # Always the same, so that the next restore removes an interrupted one's rest. Each snapshot has another name: a
+        # rest in a tree that is encrypted again is a file like any other.
+        self._part = b".threadmill-%b.part" % hashlib.sha256(snapshot.encode()).hexdigest()[:16].encode()
         self._stored: dict[str, memoryview] = {}
         self.restored = self.same = self.links = self.size_bytes = 0
 
@@ -92,9 +94,6 @@ class _Restoration:
             next_path = portion.next_path
         finally:
             self._target.close(next_path)
-        if not next_path:
-            with on_target(self._target.path):
-                sync_file_system(self._target.path)
 
     def _restore(self, entry: Entry) -> Verdict | None:
         """Restore an entry; the verdict if that failed."""
@@ -188,13 +187,8 @@ class _Restoration:
         read_object(self._vault, self.index, content, take, self._cancel)
 
     def _put(self, name: bytes, parent: int, make: Callable[[bytes], None]) -> None:
-        """Have a file or link made under a temporary name, and give it its own; nothing is left after an error.
-
-        The temporary name is always the same, so that the next restore removes an interrupted one's rest. Each snapshot
-        has other names: a rest in a tree that is encrypted again is a file like any other.
-        """
-        digits = hashlib.sha256(self._name + b"/" + name).hexdigest()[:16]
-        part = b".threadmill-%b.part" % digits.encode()
+        """Have a file or link made under a temporary name, and give it its own; nothing is left after an error."""
+        part = self._part
         try:
             try:
                 make(part)
@@ -230,9 +224,9 @@ def _batches(entries: Iterable[Entry]) -> Iterator[tuple[list[Entry], set[str]]]
 
 def _read_ahead(index: ObjectIndex, objects: Iterable[str]) -> dict[str, memoryview]:
     """The bytes of one copy of each object, as far as they can be read; nothing about them is checked."""
-    places = sorted((place, name) for name in objects for place in index.find(bytes.fromhex(name))[:1])
     runs: list[list[tuple[Location, str]]] = []
-    for place, name in places:
+    for place, digest in index.first_copies([*map(bytes.fromhex, objects)]):
+        name = digest.hex()
         if not runs or not _follows(place, runs[-1][0][0], runs[-1][-1][0]):
             runs.append([])
         runs[-1].append((place, name))

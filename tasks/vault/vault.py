@@ -180,7 +180,9 @@ def _look(root: str) -> tuple[str, bool]:
     # A vault that was only begun has no packs, objects or snapshots.
     if {OBJECTS, SNAPSHOTS} <= there and full & {PACKS, OBJECTS, SNAPSHOTS}:
         return f"{PARAMETERS} is missing: restore it from a copy", False
-    return f"is no vault{hint}", not full and there <= {*_FOLDERS, LOST_AND_FOUND}
+    # Folders come in their order, so that `tmp/` alone is a user's, whatever is in it.
+    begun = there - {LOST_AND_FOUND}
+    return f"is no vault{hint}", not full and begun == set(_FOLDERS[: len(begun)])
 
 
 def _names(root: str, folder: str) -> list[str]:

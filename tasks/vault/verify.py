@@ -35,7 +35,7 @@ from tasks.vault.format import (
 from tasks.vault.locks import is_running
 from tasks.vault.lookup import partial_names, snapshot_names
 from tasks.vault.named import NamedObjects
-from tasks.vault.packs import opened_stored, stored
+from tasks.vault.packs import opened_stored, stored, write_sidecar
 from tasks.vault.snapshots import Authentic, open_snapshot
 from tasks.vault.vault import Vault
 
@@ -96,13 +96,15 @@ def inspect(vault: Vault, objects: NamedObjects, known: KnownSnapshot | None, ca
 def check_stored(vault: Vault, things: Sequence[tuple[VerdictKind, str]], cancel: CancelToken) -> tuple[Verdict, ...]:
     """Read packs and large objects, each by its kind and name, whole; when the token is set, the verdicts so far.
 
-    There is one verdict on each, also on a pack with damaged objects: `damaged` says which of them are lost.
+    There is one verdict on each, also on a pack with damaged objects: `damaged` says which of them are lost. And one on
+    each index that misleads about a whole pack, which is written again.
     """
-    verdicts = []
+    verdicts: list[Verdict] = []
+    rebuilt: list[Verdict] = []
     with suppress(Cancelled):
         for kind, name in things:
-            verdicts.append(_judge(kind, name, partial(_check, vault, kind, name, cancel)))
-    return tuple(_with_paths(vault, verdicts))
+            verdicts.append(_judge(kind, name, partial(_check, vault, kind, name, rebuilt.append, cancel)))
+    return (*_with_paths(vault, verdicts), *rebuilt)
 
 
 def damaged(
@@ -112,16 +114,21 @@ def damaged(
 
     And one on each object that is damaged `on_record`, and of which a pack has a good copy by now.
     """
-    lost: dict[str, str] = {}
+    lost: dict[bytes, str] = {}
     for pack in packs:
         for digest in objects.members(pack):
             if cancel.cancelled:
                 raise Cancelled
             if not objects.is_whole(digest):
-                lost[digest.hex()] = f"no good copy of it is left in pack {pack}"
-    yield from lost_objects(vault, lost)
+                lost[digest] = f"no good copy of it is left in pack {pack}"
+    # The index of another pack may hide a good copy.
+    if lost and objects.rescan():
+        objects.list_all()
+        lost = {digest: why for digest, why in lost.items() if not objects.is_whole(digest)}
+    lost_names = {digest.hex(): why for digest, why in lost.items()}
+    yield from lost_objects(vault, lost_names)
     for name in sorted(on_record):
-        if name not in lost and objects.is_whole(bytes.fromhex(name)):
+        if name not in lost_names and objects.is_whole(bytes.fromhex(name)):
             yield judged("object", name, "rebuilt", "a pack has a good copy of it")
 
 
@@ -241,12 +248,21 @@ def _missing(vault: Vault, objects: NamedObjects) -> list[Verdict]:
     return _with_paths(vault, verdicts)
 
 
-def _check(vault: Vault, kind: VerdictKind, name: str, cancel: CancelToken) -> tuple[int, str | None]:
-    """Length of a pack or large object, and the faults of a pack in words."""
+def _check(
+    vault: Vault, kind: VerdictKind, name: str, found: Callable[[Verdict], None], cancel: CancelToken
+) -> tuple[int, str | None]:
+    """Length of a pack or large object, and the faults of a pack in words; `found` is told of a forged index."""
     if kind == "object":
         return check_object(vault, name, cancel), None
     facts = check_pack(vault, name, cancel)
-    damaged = [f"{len(facts.bad):,} of its objects are damaged"] if facts.bad else []
+    if facts.records is not None:
+        why = "said something else than its pack, and was made again"
+        try:
+            write_sidecar(vault.root, name, facts.size_bytes, facts.records)
+        except OSError as error:
+            why = f"says something else than its pack, and cannot be made again: {error.strerror}"
+        found(judged("file", f"{INDEX}/{name}", "rebuilt", why))
+    damaged = [f"objects that are damaged: {len(facts.bad):,}"] if facts.bad else []
     return facts.size_bytes, "; ".join((*facts.faults, *damaged)) or None
 
 

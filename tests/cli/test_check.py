@@ -63,6 +63,21 @@ def test_kept_files_are_the_same_or_not(threadmill: Command, vault: Path, tree: 
     assert threadmill("check", str(tree)).returncode == 1
 
 
+def test_files_that_differ_by_their_holes_alone(threadmill: Command, vault: Path, tree: Path) -> None:
+    """They have one object, and each is compared with its own entry."""
+    for path in tree.iterdir():
+        path.unlink()
+    for name, before, after in (("empty", 0, 0), ("hole", 0, MIB), ("begin", 0, 2 * MIB), ("end", MIB, MIB)):
+        with (tree / name).open("wb") as file:
+            file.seek(before)
+            file.write(b"" if name in {"empty", "hole"} else b"a text" * 10_000)
+            file.truncate(before + after)
+    assert threadmill("encrypt", str(tree)).returncode == 0
+    assert verdicts(threadmill, tree) == dict.fromkeys(("empty", "hole", "begin", "end"), "same")
+    shutil.copy(tree / "end", tree / "begin")
+    assert verdicts(threadmill, tree) == {"empty": "same", "hole": "same", "begin": "differs", "end": "same"}
+
+
 def test_another_key_differs(threadmill: Command, vault: Path, tree: Path, tmp_path: Path) -> None:
     """Nothing is the same under a key file that is not the vault's."""
     threadmill("encrypt", str(tree))

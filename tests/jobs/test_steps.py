@@ -19,8 +19,9 @@ from db.rows import NewRun
 from db.store import Store
 from flows.jobs.encrypt import encryption_job
 from flows.jobs.experiment import experiment_job, survey
-from flows.jobs.keep import keeping_job, restoration_job
+from flows.jobs.keep import keeping_job
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads, PruneVault, RestoreFiles, RunExperiments, VerifyVault
+from flows.jobs.restore import restoration_job
 from flows.jobs.run import DirectRunner, Here, Job, MoreDone, OpenRun, PlannedWork, Runner, Step, Tools
 from flows.jobs.upkeep import pruning_job, verification_job
 from flows.settings import Settings

@@ -346,6 +346,8 @@ def test_what_is_no_vault(tmp_path: Path) -> None:
     (tmp_path / "users").mkdir()
     (tmp_path / "users" / "tmp").mkdir()
     (tmp_path / "users" / "tmp" / "letter").touch()
+    (tmp_path / "alike" / "tmp").mkdir(parents=True)
+    (tmp_path / "alike" / "tmp" / "0123456789abcdef").touch()
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / "tmp").symlink_to(tmp_path / "full")
     for name, why, what in (
@@ -354,6 +356,7 @@ def test_what_is_no_vault(tmp_path: Path) -> None:
         ("a/b", "folder above", "is not there"),
         ("odd", "in a folder that is empty", "is no vault"),
         ("users", "in a folder that is empty", "is no vault"),
+        ("alike", "in a folder that is empty", "is no vault"),
         ("linked", "in a folder that is empty", "is no vault"),
     ):
         with pytest.raises(NoVault, match=why):
@@ -367,7 +370,7 @@ def test_what_is_no_vault(tmp_path: Path) -> None:
 
 def test_a_vault_that_was_only_begun_is_made(tmp_path: Path) -> None:
     """What is left by a process that was killed does not hinder: empty folders, and files of ours in `tmp/`."""
-    for folder in ("tmp", "packs", "lost+found"):
+    for folder in ("packs", "objects", "index", "snapshots", "partials", "tmp", "lost+found"):
         (tmp_path / folder).mkdir()
     (tmp_path / "tmp" / "0123456789abcdef").touch()
     assert init_vault(str(tmp_path), SECRET).key

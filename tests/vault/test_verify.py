@@ -196,16 +196,32 @@ def test_an_index_that_is_missing_or_damaged_is_said(small: Place, damage: str) 
     assert {one.status for one in verify(small.vault)} == {"ok"}
 
 
-def test_an_index_that_lies_is_found(small: Place) -> None:
-    """One with a checksum that fits, in which an object is missing: its pack says so, and nothing is lost."""
+@pytest.mark.parametrize("lie", ["left out", "elsewhere", "another"])
+def test_an_index_that_lies_is_made_again(small: Place, lie: str) -> None:
+    """One with a checksum that fits, and not with its pack: that is said once, and costs nothing."""
     (pack,) = small.add().packs
-    records = packs.read_sidecar(small.vault.root, pack, pack_path(small.vault, pack).stat().st_size) or b""
-    kept = [records[at : at + packs.RECORD.size] for at in range(0, len(records), packs.RECORD.size)][1:]
-    packs.write_sidecar(small.vault.root, pack, pack_path(small.vault, pack).stat().st_size, kept)
-    (verdict,) = [one for one in verify(small.vault) if one.is_fault]
-    assert (verdict.kind, verdict.name, verdict.status) == ("pack", pack, "changed")
-    assert f"remove index/{pack}" in (verdict.error or "")
+    length = pack_path(small.vault, pack).stat().st_size
+    records = packs.read_sidecar(small.vault.root, pack, length) or b""
+    first, *kept = (records[at : at + packs.RECORD.size] for at in range(0, len(records), packs.RECORD.size))
+    digest, block, size = packs.RECORD.unpack(first)
+    forged = {"left out": [], "elsewhere": [(digest, block + 1, size)], "another": [(bytes(32), block, size)]}[lie]
+    packs.write_sidecar(small.vault.root, pack, length, [*kept, *(packs.RECORD.pack(*one) for one in forged)])
+    assert [(one.name, one.status) for one in verify(small.vault) if one.status != "ok"] == [
+        (f"index/{pack}", "rebuilt")
+    ]
+    assert {one.status for one in verify(small.vault)} == {"ok"}
+    assert packs.read_sidecar(small.vault.root, pack, length) == records
     assert prune(small.vault, Policy(last=1)) == []
+
+
+def test_an_index_that_lies_hides_no_good_copy(small: Place) -> None:
+    """Of an object that a damaged pack has, and another pack whose index leaves it out."""
+    wanted = small.content_of(small.add().name, small.tree / "b" / "c")
+    first, begin = pack_of(small.vault, wanted.object)
+    second = put_pack(small.vault, os.urandom(600), stored_object(small.vault, wanted))
+    packs.write_sidecar(small.vault.root, second, pack_path(small.vault, second).stat().st_size, [])
+    flip(first, begin + 20)
+    assert small.faults() == {first.name: "changed"}
 
 
 def test_changed_bits_of_a_large_object_are_found(place: Place) -> None:

@@ -1,0 +1,103 @@
+"""The job that restores files from a vault."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+
+from db.rows import NewRun
+from flows.errors import RequestRefused
+from flows.jobs.arguments import need_key_file, need_outside, need_vault
+from flows.jobs.parameters import RestoreFiles
+from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, open_run
+from flows.jobs.vault import NAME_ANOTHER, VaultWork, VerdictTally, need_latest, run_on_vault
+from flows.settings import Settings
+from flows.text import shown_path
+from tasks.crypto.secret import KeyFile
+from tasks.files import FolderIdentity
+from tasks.vault.index import index_shared
+from tasks.vault.locks import reading
+from tasks.vault.lookup import LATEST, find_snapshot, open_place
+from tasks.vault.portions import RestorePlan, RestorePortion, Wanted
+from tasks.vault.restore import PortionRestored, restore_portion
+from tasks.vault.snapshots import open_snapshot
+from tasks.vault.target import make_target
+from tasks.vault.vault import Place, open_vault
+
+
+def restoration_job(parameters: RestoreFiles, settings: Settings) -> Job:
+    """The job for these parameters.
+
+    Raises:
+        RequestRefused: no vault or key file is set.
+    """
+    need_vault(settings.vault)
+    need_key_file(settings.key_file)
+    return partial(restore, parameters, settings)
+
+
+def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
+    """Bring files back from a vault, each proven before it has its name; the run, closed.
+
+    Raises:
+        RequestRefused, CryptoError: refused before any work; or, once the run has a row, the target takes no more.
+        RecordError: the record cannot be written.
+    """
+    vault, key = need_vault(settings.vault), need_key_file(settings.key_file)
+    shown = shown_path(parameters.target)
+    with ExitStack() as stack:
+        place, plan, target = tools.runner.plan(lambda: _plan_restore(parameters, vault, key, tools, stack))
+        tools.reporter.planned(PlannedWork("restoring", "file", plan.files, plan.size_bytes))
+        with open_run(replace(run, parameters={"vault": shown_path(vault)} | parameters.recorded()), tools) as opened:
+            tally, done = VerdictTally(), Counter[str]()
+
+            def take(portion: PortionRestored) -> None:
+                done.update(restored=portion.restored, same=portion.same, links=portion.links)
+
+            works = (
+                VaultWork(
+                    f"restore batch {number}",
+                    portion.entries,
+                    partial(_restore, place, key, portion, target, parameters.overwrite),
+                )
+                for number, portion in enumerate(plan.portions())
+            )
+            # One after the other: the portion that leaves a folder sets its mode and time.
+            run_on_vault(works, "restore", place, opened, tally, take=take)
+            text = (
+                f"snapshot {plan.snapshot} to {shown}: files restored: {done['restored']:,}, links: {done['links']:,}"
+            )
+            text += f", there already: {done['same']:,}" if done["same"] else ""
+            opened.outcomes.append(PartOutcome(tally.exit_code, f"{text}; {tally.message}"))
+    return opened
+
+
+def _plan_restore(
+    parameters: RestoreFiles, path: str, key: KeyFile, tools: Tools, stack: ExitStack
+) -> tuple[Place, RestorePlan, FolderIdentity]:
+    vault = open_vault(path, key.secret())
+    stack.enter_context(reading(vault.root, tools.cancel))
+    stack.enter_context(index_shared(vault))
+    with open_snapshot(vault, find_snapshot(vault, parameters.snapshot)) as opened:
+        if parameters.snapshot == LATEST:
+            need_latest(vault, opened.authentic, tools.history, NAME_ANOTHER)
+        plan = stack.enter_context(RestorePlan(opened, Wanted.below([os.fsencode(path) for path in parameters.paths])))
+    if plan.missing:
+        names, name = ", ".join(f"/{path.decode(errors='backslashreplace')}" for path in plan.missing), plan.snapshot
+        raise RequestRefused(f"not in snapshot {name}: {names}; see: threadmill snapshots show {name}")
+    need_outside(parameters.target, vault.root)
+    return vault.place(), plan, make_target(parameters.target)
+
+
+def _restore(
+    place: Place,
+    key: KeyFile,
+    portion: RestorePortion,
+    target: FolderIdentity,
+    overwrite: bool,
+    here: Here,
+) -> PortionRestored:
+    return restore_portion(open_place(place, key), portion, target, overwrite, here.cancel)
