@@ -58,10 +58,11 @@ def run_job(
     progress = ProgressReporter(quiet=quiet)
     if via == "prefect" or (via is None and os.environ.get("PREFECT_API_URL")):
         return _run_by_prefect(flow, parameters, settings, progress)
-    return _run_directly(flow.partition(":")[2], job, settings, progress)
+    return run_directly(flow.partition(":")[2], job, settings, progress)
 
 
-def _run_directly(name: str, job: Job, settings: Settings, progress: ProgressReporter) -> Done:
+def run_directly(name: str, job: Job, settings: Settings, progress: ProgressReporter) -> Done:
+    """Run a job in this process, on record under the name of a flow."""
     store = settings.open_store()
     history = settings.open_history()
     try:

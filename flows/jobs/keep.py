@@ -1,4 +1,4 @@
-"""The job that encrypts files into a vault, with a snapshot at the end."""
+"""The jobs that encrypt files into a vault, with a snapshot at the end, and that accept a snapshot in doubt."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import partial
 from db.history import History
 from db.rows import NewRun, SnapshotRow
 from db.store import Store
+from flows.errors import RequestRefused
 from flows.jobs.arguments import need_key_file, need_vault
 from flows.jobs.doubts import doubts
 from flows.jobs.encrypt import EncryptionOutcome, batch_step, planned_work, run_batches
@@ -18,7 +19,7 @@ from flows.jobs.plan import Plan, need_something, plan_addition, recorded, settl
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, Step, Tools, open_run
 from flows.jobs.vault import known_snapshot, record
 from flows.settings import Settings
-from flows.text import parse_percentage, plural, size
+from flows.text import parse_percentage, plural, shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits
 from tasks.crypto.secret import KeySource
@@ -29,7 +30,7 @@ from tasks.vault.errors import Verdict, Verdicts, judged
 from tasks.vault.format import INDEX, PACKED_BYTES
 from tasks.vault.index import index_shared
 from tasks.vault.locks import reading
-from tasks.vault.lookup import open_place
+from tasks.vault.lookup import find_snapshot, open_place, read_snapshot
 from tasks.vault.vault import Place, Vault, open_vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
 from tasks.vault.walk import SourceSelection, sources_of
@@ -169,3 +170,34 @@ def _faults(addition: Addition, known: KnownSnapshot | None) -> Iterator[Verdict
         yield judged("snapshot", name, "changed", f"snapshot {name} cannot be believed any more")
     if fault := rolled_back(addition.vault, [addition.found.newest], known, addition.found.damaged):
         yield judged("vault", addition.vault.id, "rolled-back", fault)
+
+
+def acceptance_job(wanted: str, settings: Settings) -> Job:
+    """The job that has a snapshot in doubt count from now on: a verdict on record says so."""
+    need_vault(settings.vault)
+    need_key_file(settings.key_file)
+    return partial(accept, wanted, settings)
+
+
+def accept(wanted: str, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
+    """Accept a snapshot that lost many files, or has none; the run, closed.
+
+    Raises:
+        RequestRefused, VaultError: there is no such snapshot, or it is not in doubt.
+    """
+    vault = open_vault(need_vault(settings.vault), need_key_file(settings.key_file).secret())
+    with reading(vault.root, tools.cancel):
+        found = read_snapshot(vault, find_snapshot(vault, wanted))
+    name, totals = found.name, found.totals
+    if found.header.part:
+        raise RequestRefused(f"{name} is a partial snapshot, which stands for no state of its paths")
+    if totals.counts:
+        raise RequestRefused(f"snapshot {name} is not in doubt: it counts")
+    if name in tools.history.accepted(vault.id):
+        raise RequestRefused(f"snapshot {name} is accepted already")
+    parameters: dict[str, object] = {"vault": shown_path(vault.root), "snapshot": name}
+    with open_run(replace(run, parameters=parameters), tools) as opened:
+        record(vault.place(), 0, tools.store, opened.run_id, Verdicts((judged("snapshot", name, "accepted"),)))
+        text = f"snapshot {name} of {plural(totals.files, 'file')} is accepted, with {totals.gone:,} gone: it counts"
+        opened.outcomes.append(PartOutcome(0, text))
+    return opened

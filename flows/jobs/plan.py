@@ -17,7 +17,7 @@ from flows.jobs.arguments import check_paths, need_key_file, need_outside
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.run import cut
 from flows.settings import Settings
-from flows.text import FAULTS_NAMED, named, shown_path
+from flows.text import FAULTS_NAMED, named, plural, shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Limits
 from tasks.crypto.inputs import Payload
@@ -194,16 +194,21 @@ def plan_addition(parameters: EncryptFiles, settings: Settings, addition: Additi
 def need_something(parameters: EncryptFiles, found: AdditionPlan) -> None:
     """Raises RequestRefused if there is nothing in or at any of the paths."""
     if found.to_do + found.skipped + found.unchanged == len(found.refused):
-        raise nothing_to_encrypt(parameters, found.refused)
+        gone = sum(source.gone for source in found.sources)
+        raise nothing_to_encrypt(parameters, found.refused, gone)
 
 
-def nothing_to_encrypt(parameters: EncryptFiles, refused: Sequence[str]) -> RequestRefused:
-    """The refusal of paths below which there are no files; `refused` says which of them cannot be read, and why."""
+def nothing_to_encrypt(parameters: EncryptFiles, refused: Sequence[str], gone: int = 0) -> RequestRefused:
+    """The refusal of paths below which there are no files; `refused` says which of them cannot be read, and why.
+
+    `gone` files were there in the snapshot before.
+    """
     if refused:
         return RequestRefused(f"nothing to encrypt: {named(refused[:FAULTS_NAMED], len(refused))}")
+    before = f"; the snapshot before has {plural(gone, 'file')} of them" if gone else ""
     paths = ", ".join(shown_path(path) for path in parameters.paths)
     why = ", or --exclude leaves all of them out" if parameters.exclude else ""
-    return RequestRefused(f"nothing to encrypt: there are no files in {paths}{why}")
+    return RequestRefused(f"nothing to encrypt: there are no files in {paths}{why}{before}")
 
 
 def _plan(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hmac
 import re
 from binascii import unhexlify
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -76,14 +75,12 @@ class OpenSnapshot:
 
     @property
     def snapshot(self) -> Snapshot:
-        """Header, totals and MAC, for which all lines are read once; raises SnapshotInvalid or VaultError."""
-        if self._totals is None:
-            deque(self.lines(), maxlen=0)
+        """Header, totals and MAC; raises SnapshotInvalid or VaultError."""
         return Snapshot(self.header, self.authentic.mac, self.totals)
 
     @property
     def totals(self) -> Totals:
-        """The totals, for which no other line is looked at; raises SnapshotInvalid or VaultError."""
+        """The last line, for which no other one is looked at; raises SnapshotInvalid or VaultError."""
         if self._totals is None:
             end = b""
             with self._reading():
@@ -162,7 +159,7 @@ class OpenSnapshot:
                             yield unhexlify(content.object), content.stored_bytes
             if rest:
                 raise BadLine("does not end with a line")
-            decode_totals(last[last.rfind(b"\n", 0, -1) + 1 :])
+            self._totals = decode_totals(last[last.rfind(b"\n", 0, -1) + 1 :])
 
     def _header(self) -> Header:
         with self._reading():
