@@ -175,9 +175,9 @@ class VerdictCount:
 class ProofRow:
     """When a pack or a large object of a vault was last proven to be whole, None for never.
 
-    `run_id` and `flow` proved it; `kind` is pack or object. `path` is the newest file on record of an object, and
-    of a pack one of the files that were asked for. `stored_at` is when the last run stored it; each is None if no row
-    on record says so. `status` is the newest verdict, None if there is none.
+    `run_id` and `flow` proved it; `kind` is pack or object. `path` is a file that was asked for, or else the newest one
+    that a verdict names. `stored_at` is when the last run stored it; each is None if no row on record says so. `status`
+    is the newest verdict.
     """
 
     vault_id: str
@@ -189,7 +189,7 @@ class ProofRow:
     proven_at: datetime | None
     run_id: int | None
     flow: str | None
-    status: str | None
+    status: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,8 +145,8 @@ class SampleRow:
 class VaultRow:
     """A vault and its high-water mark: the newest snapshot that any run added, None if no run on record did.
 
-    `vault_id` is 32 hex digits, `path` where it was last seen, `last_mac` hex. The mark survives removed runs; a vault
-    whose newest snapshot has a lower sequence number was rolled back.
+    `vault_id` is its instance, 32 hex digits, `path` where it was last seen, `last_mac` hex. The mark survives removed
+    runs; a vault whose newest snapshot has a lower sequence number was rolled back.
     """
 
     vault_id: str

@@ -15,12 +15,12 @@ from db.engine import BUSY_TIMEOUT_S, Database, explained
 from db.errors import RecordUnusable
 from db.host import ProcessIdentity, is_dead, readings, this_host, this_process
 from db.ledger import seal
-from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VerdictRow, storable
+from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VaultRow, VerdictRow, storable
 from db.schema import upgrade
 from db.summaries import roll_up_closed_days, summarise_run
 from db.tables import ENCRYPTION, HOST, RUN, RUN_TABLES, STAGE
 from db.words import RunStatus
-from db.writes import add_payloads, add_samples, add_snapshot, add_verdicts, columns_of, id_of
+from db.writes import add_payloads, add_samples, add_snapshot, add_verdicts, columns_of, id_of, see_vault
 
 T = TypeVar("T")
 
@@ -117,6 +117,11 @@ class Store(Database):
         """
         with self.transaction() as connection:
             return add_snapshot(connection, row)
+
+    def record_vault(self, row: VaultRow) -> None:
+        """Write where a vault is, and raise its mark as a snapshot would."""
+        with self.transaction() as connection:
+            see_vault(connection, row)
 
     def _add(self, add: Callable[[Connection, Sequence[T]], int], rows: Sequence[T]) -> int:
         if not rows:

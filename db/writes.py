@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Table, insert, or_, select, update
 
-from db.rows import InterpreterRow, PayloadRow, SampleRow, SnapshotRow, StageRow, VerdictRow, storable
+from db.rows import InterpreterRow, PayloadRow, SampleRow, SnapshotRow, StageRow, VaultRow, VerdictRow, storable
 from db.tables import CASE, ENCRYPTION, INTERPRETER, SAMPLE, SNAPSHOT, STAGE, VAULT, VERDICT
 from db.tables.base import shared_columns
 
@@ -69,14 +69,20 @@ def add_snapshot(connection: Connection, row: SnapshotRow) -> bool:
     """Add a run's snapshot, and raise the vault's high-water mark to it; False if the run has a snapshot already."""
     if connection.execute(select(SNAPSHOT.c.id).where(SNAPSHOT.c.run_id == row.run_id)).first():
         return False
-    vault_id = _vault_id(connection, row.vault_id, row.vault_path)
-    older = or_(VAULT.c.last_sequence.is_(None), VAULT.c.last_sequence < row.sequence)
-    mark = {"last_sequence": row.sequence, "last_snapshot": row.name, "last_mac": row.mac}
-    connection.execute(
-        update(VAULT).where(VAULT.c.id == vault_id, older).values(mark | {"updated_at": datetime.now(UTC)})
-    )
+    seen = VaultRow(row.vault_id, row.vault_path, row.sequence, row.name, row.mac, datetime.now(UTC))
+    vault_id = see_vault(connection, seen)
     connection.execute(insert(SNAPSHOT), _of_snapshot(row) | {"vault_id": vault_id, "sources": list(row.sources)})
     return True
+
+
+def see_vault(connection: Connection, row: VaultRow) -> int:
+    """Add a vault, or note where it is, and raise its high-water mark; the number of its row."""
+    vault_id = _vault_id(connection, row.vault_id, row.path)
+    if row.last_sequence is not None:
+        older = or_(VAULT.c.last_sequence.is_(None), VAULT.c.last_sequence < row.last_sequence)
+        mark = _of_vault(row) | {"path": storable(row.path)}
+        connection.execute(update(VAULT).where(VAULT.c.id == vault_id, older).values(mark))
+    return vault_id
 
 
 def add_verdicts(connection: Connection, rows: Sequence[VerdictRow]) -> int:
@@ -166,3 +172,4 @@ _VERDICT, _verdict = _fields(VerdictRow, VERDICT, "vault_id", "name", "error")
 _of_case = columns_of(SampleRow, CASE)
 _of_interpreter = columns_of(InterpreterRow, INTERPRETER)
 _of_snapshot = columns_of(SnapshotRow, SNAPSHOT)
+_of_vault = columns_of(VaultRow, VAULT)

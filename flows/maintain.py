@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from flows.jobs.maintain import maintenance_job
 from flows.jobs.parameters import Maintain
 from flows.jobs.run import Job
-from flows.jobs.upkeep import maintenance_job
 from flows.orchestration.flow_run import job_flow, timed_name
 from flows.settings import Settings
 

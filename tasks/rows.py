@@ -73,7 +73,7 @@ def snapshot_row(run_id: int, addition: Addition, added: Added, counts: Mapping[
     header, totals = added.snapshot.header, added.snapshot.totals
     return SnapshotRow(
         run_id=run_id,
-        vault_id=addition.vault.id,
+        vault_id=addition.vault.instance,
         vault_path=addition.vault.root,
         name=header.name,
         sequence=header.sequence,

@@ -1,4 +1,4 @@
-"""Torture vaults, and print the table of docs/reliability.md; exit code 1 if anything was missed."""
+"""Torture vaults, play cases, and print the tables of docs/reliability.md; exit code 1 if anything was missed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.torture.afterwards import AFTERWARDS
+from benchmarks.torture.backups import BACKUPS
 from benchmarks.torture.full import fill
 from benchmarks.torture.interrupted import interrupt
 from benchmarks.torture.kills import kill
 from benchmarks.torture.places import memory
 from benchmarks.torture.rows import HEAD, Row
+from benchmarks.torture.scene import HEAD as HEAD_OF_CASES
+from benchmarks.torture.scene import Told, tell
 from benchmarks.torture.tampering import tamper
 
 
@@ -51,9 +55,16 @@ def torture(extent: Extent, seed: int) -> Iterator[Row]:
         yield from fill(Path(disk) / "full", draw, extent.sizes, extent.files, lanes)
 
 
+def play_cases() -> Iterator[Told]:
+    """Line after line of the second table; mounting disks needs root."""
+    with tempfile.TemporaryDirectory(prefix="threadmill-cases-") as folder:
+        yield from tell((*BACKUPS, *AFTERWARDS), Path(folder), len(os.sched_getaffinity(0)))
+
+
 def main() -> int:
     """As the command line says."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.torture", description=__doc__)
+    parser.add_argument("--cases", action="store_true", help="the second table alone: cases of what could go missing")
     parser.add_argument("--quick", action="store_true", help="a few of each, in seconds")
     parser.add_argument("--flips", type=int, help="bits flipped in a large object and in a large snapshot")
     parser.add_argument("--kills", type=int, help="kills of each command")
@@ -66,15 +77,31 @@ def main() -> int:
         QUICK if options.quick else Extent(), **{name: value for name, value in given.items() if value is not None}
     )
     begin = time.monotonic()
-    print(HEAD)
-    missed: list[str] = []
-    for row in torture(extent, options.seed):
-        print(row.line(), flush=True)
-        missed += [f"{row.done}: {where}" for where in row.missed]
+    missed = [] if options.cases else _print_rows(torture(extent, options.seed))
+    missed += _print_cases()
     print(f"\nseed {options.seed}, {time.monotonic() - begin:.0f} s")
     for one in missed:
         print(f"MISSED {one}", file=sys.stderr)
     return 1 if missed else 0
+
+
+def _print_rows(rows: Iterable[Row]) -> list[str]:
+    print(HEAD)
+    missed: list[str] = []
+    for row in rows:
+        print(row.line(), flush=True)
+        missed += [f"{row.done}: {where}" for where in row.missed]
+    print()
+    return missed
+
+
+def _print_cases() -> list[str]:
+    print(HEAD_OF_CASES)
+    missed: list[str] = []
+    for told in play_cases():
+        print(told.line(), flush=True)
+        missed += [f"{told.case}, {told.command}: {wrong}" for wrong in told.wrong]
+    return missed
 
 
 if __name__ == "__main__":

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.torture.places import BIN, Place, difference, grow, half_restored
+from benchmarks.torture.places import BIN, Place, difference, disk, grow, half_restored, may_mount
 from benchmarks.torture.rows import Row
 
 _HOLDS = "exit code 1 and `No space left on device`; {}; with room again the same command ends with exit code 0"
@@ -26,7 +24,7 @@ def fill(folder: Path, draw: random.Random, sizes: int, files: int, lanes: int) 
     place = Place.below(folder)
     grow(place.tree, draw, files, large=1)
     grow(place.tree, draw, files)
-    if os.geteuid() or not _may_mount(folder / "tried"):
+    if os.geteuid() or not may_mount(folder / "tried"):
         for row in (encrypt, restore):
             row.skipped = "mounting a small file system needs root"
         return [encrypt, restore]
@@ -35,13 +33,13 @@ def fill(folder: Path, draw: random.Random, sizes: int, files: int, lanes: int) 
 
     def encrypt_once(number: int) -> tuple[str, str]:
         pages = sizes_drawn[number]
-        with _disk(folder / f"encrypt-{number}", pages * _PAGE) as disk:
-            return f"{pages} pages", _encrypt(replace(place, vault=disk / "vault", home=folder / f"home-{number}"))
+        with disk(folder / f"encrypt-{number}", pages * _PAGE) as mounted:
+            return f"{pages} pages", _encrypt(replace(place, vault=mounted / "vault", home=folder / f"home-{number}"))
 
     def restore_once(number: int) -> tuple[str, str]:
         pages = sizes_drawn[number]
-        with _disk(folder / f"restore-{number}", pages * _PAGE) as disk:
-            return f"{pages} pages", _restore(place, disk)
+        with disk(folder / f"restore-{number}", pages * _PAGE) as mounted:
+            return f"{pages} pages", _restore(place, mounted)
 
     # Fewer would not even hold the vault's parameters and the list of what there is to do.
     sizes_drawn = [draw.randrange(1, needed - needed // 20) for _ in range(sizes)]
@@ -83,25 +81,6 @@ def _restore(place: Place, disk: Path) -> str:
 def _refusal(ended: subprocess.CompletedProcess[bytes]) -> str:
     clear = ended.returncode == 1 and b"No space left on device" in ended.stderr and b"Traceback" not in ended.stderr
     return "" if clear else f"{ended.returncode} {ended.stderr.decode(errors='replace')}"
-
-
-def _may_mount(folder: Path) -> bool:
-    try:
-        with _disk(folder, _PAGE):
-            return True
-    except subprocess.CalledProcessError:
-        return False
-
-
-@contextmanager
-def _disk(folder: Path, size_bytes: int) -> Iterator[Path]:
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)]
-    subprocess.run(mount, check=True, capture_output=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def _more_room(disk: Path) -> None:

@@ -16,11 +16,10 @@ from pathlib import Path
 from db.history import History
 from db.rows import NewRun
 from db.store import Store
-from flows.cli.run import ProgressReporter
 from flows.jobs.keep import keeping_job
 from flows.jobs.parameters import EncryptFiles, RestoreFiles, VerifyVault
 from flows.jobs.restore import restoration_job
-from flows.jobs.run import DirectRunner, Job, OpenRun, Tools
+from flows.jobs.run import DirectRunner, Job, MoreDone, OpenRun, PlannedWork, Tools
 from flows.jobs.upkeep import verification_job
 from flows.settings import Settings
 from tasks.cancel import CancelToken
@@ -32,6 +31,19 @@ from tasks.vault.verify import inspect
 BIN = Path(sys.executable).parent
 NEVER = CancelToken()
 MODES = (0o644, 0o600, 0o755, 0o444, 0o4755, 0o666)
+
+
+class Silent:
+    """A reporter that says nothing: a torture is told by what it finds."""
+
+    def planned(self, work: PlannedWork) -> None:
+        """Say nothing."""
+
+    def started(self, run_id: int) -> None:
+        """Say nothing."""
+
+    def progressed(self, more: MoreDone) -> None:
+        """Say nothing."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +108,7 @@ class Place:
         """The same without the start of an interpreter: the run, recorded and closed."""
         url = f"sqlite:///{self.home / 'history.sqlite'}"
         with closing(Store(url)) as store, closing(History(url)) as history:
-            tools = Tools(store, history, DirectRunner(1), ProgressReporter(quiet=True), CancelToken())
+            tools = Tools(store, history, DirectRunner(1), Silent(), CancelToken())
             return job(NewRun(flow, "direct", {}, "torture"), tools)
 
     def keep(self) -> None:
@@ -176,3 +188,24 @@ def scratch() -> Iterator[Path]:
 def memory() -> str | None:
     """Where what needs no disk is done: there is nothing to wait for in /dev/shm."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - below it in folders of our own
+
+
+def may_mount(folder: Path) -> bool:
+    """Whether this process may: root can, unless it is in a container without the right."""
+    try:
+        with disk(folder, 1 << 20):
+            return True
+    except subprocess.CalledProcessError:
+        return False
+
+
+@contextmanager
+def disk(folder: Path, size_bytes: int) -> Iterator[Path]:
+    """A file system of that size at a folder, empty at first."""
+    folder.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True, capture_output=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)

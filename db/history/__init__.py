@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from db.answers import RecordSize
-from db.history.failures import FailureKind, FailureReads
 from db.history.proofs import ProofReads
 from db.history.reader import PayloadFilter, SampleFilter, SeriesFilter, SnapshotFilter, VerdictFilter
 from db.history.runs import PayloadReads, RunReads, SampleReads
 from db.history.series import TrendReads
-from db.history.slowest import SlowestReads
+from db.history.worst import FailureKind, FailureReads, SlowestReads
 from db.ledger import GENESIS, LedgerCheck, head_of, verify
 from db.rows import RunDetail
 

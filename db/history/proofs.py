@@ -6,9 +6,8 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from heapq import merge, nsmallest
-from itertools import groupby
-from operator import itemgetter
+from heapq import nsmallest
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, func, select
@@ -21,7 +20,6 @@ from db.tables import ENCRYPTION, RUN, VAULT, VERDICT
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _VAULTS = select(VAULT.c.id, VAULT.c.vault_id, VAULT.c.path).order_by(VAULT.c.id)
-_LARGE = ENCRYPTION.c.vault_id.is_not(None) & ENCRYPTION.c.pack.is_(None)
 # A verdict that stands for no proof: prune removed it, or it is an object of a pack, which is proven with its pack.
 _ENDED = ("removed", "rebuilt")
 _NAME = re.compile("[0-9a-f]{64}")
@@ -90,39 +88,14 @@ class ProofReads(VaultReads):
 
 def _known(connection: Connection, vault: Row[Any], asked: _Asked | None = None) -> Iterator[_Stored]:
     """The packs, then the objects, that are in a vault as far as the record knows, in the order of their names."""
-    if asked is None:
-        yield from _merged(vault, "pack", (), streamed(connection, _looked_at(vault, "pack")))
-        encrypted = streamed(connection, _encrypted(vault))
-        yield from _merged(vault, "object", encrypted, streamed(connection, _looked_at(vault, "object")))
-        return
-    for kind, wanted in asked.items():
-        for names in in_portions(sorted(wanted)):
-            looked_at = connection.execute(_looked_at(vault, kind).where(VERDICT.c.name.in_(names)))
-            large = _encrypted(vault).where(ENCRYPTION.c.digest.in_(_digests(names)))
-            yield from _merged(vault, kind, connection.execute(large) if kind == "object" else (), looked_at)
-
-
-def _merged(
-    vault: Row[Any], kind: str, encrypted: Iterable[Row[Any]], looked_at: Iterable[Row[Any]]
-) -> Iterator[_Stored]:
-    """Merge two streams in the order of the names; an object may be in either or in both."""
-    first = ((row.digest.hex(), row.encrypted_at, None) for row in encrypted)
-    second = ((row.name, row.stored_at, row) for row in looked_at)
-    for name, rows in groupby(merge(first, second, key=itemgetter(0)), itemgetter(0)):
-        # The verdicts come last, and the time of the encryption counts, if there is one.
-        (_, stored_at, verdict), *more = rows
-        verdict = more[0][2] if more else verdict
-        if verdict is None or verdict.ended_at is None or verdict.ended_at < verdict.seen_at:
-            yield _Stored(vault, kind, name, stored_at, None if verdict is None else verdict.proven_at)
-
-
-def _encrypted(vault: Row[Any]) -> Select[Any]:
-    return (
-        select(ENCRYPTION.c.digest, func.max(ENCRYPTION.c.started_at).label("encrypted_at"))
-        .where(_LARGE, ENCRYPTION.c.vault_id == vault.id, ENCRYPTION.c.digest.is_not(None))
-        .group_by(ENCRYPTION.c.digest)
-        .order_by(ENCRYPTION.c.digest)
-    )
+    for kind in ("pack", "object"):
+        query = _looked_at(vault, kind)
+        queries: Iterable[Select[Any]] = (query,)
+        if asked is not None:
+            queries = (query.where(VERDICT.c.name.in_(names)) for names in in_portions(sorted(asked[kind])))
+        for row in chain.from_iterable(streamed(connection, each) for each in queries):
+            if row.ended_at is None or row.ended_at < row.seen_at:
+                yield _Stored(vault, kind, row.name, row.stored_at, row.proven_at)
 
 
 def _looked_at(vault: Row[Any], kind: str) -> Select[Any]:
@@ -145,16 +118,18 @@ def _asked_for(connection: Connection, vault: Row[Any], path: bytes) -> _Asked:
     """The packs and objects that a path, or a path below it, was put into, or for which a verdict names such a path."""
     packs: dict[str, str | None] = {}
     objects: dict[str, str | None] = {}
-    for named in at_or_below(ENCRYPTION.c.name, path):
-        of_vault = (named, unindexed(ENCRYPTION.c.vault_id) == vault.id)
-        put = select(ENCRYPTION.c.pack, func.max(ENCRYPTION.c.name)).where(*of_vault, ENCRYPTION.c.pack.is_not(None))
-        packs |= {pack.hex(): name for pack, name in connection.execute(put.group_by(ENCRYPTION.c.pack))}
-        large = select(ENCRYPTION.c.digest).where(*of_vault, ENCRYPTION.c.pack.is_(None))
-        objects |= {row.digest.hex(): None for row in connection.execute(large) if row.digest}
     for named in at_or_below(VERDICT.c.path, path):
         looked_at = select(VERDICT.c.name).where(named, unindexed(VERDICT.c.vault_id) == vault.id)
         names = connection.execute(looked_at.where(unindexed(VERDICT.c.kind) == "object").distinct()).scalars()
         objects |= dict.fromkeys(names)
+    for named in at_or_below(ENCRYPTION.c.name, path):
+        for found, column, condition in (
+            (packs, ENCRYPTION.c.pack, ENCRYPTION.c.pack.is_not(None)),
+            (objects, ENCRYPTION.c.digest, ENCRYPTION.c.digest.is_not(None) & ENCRYPTION.c.pack.is_(None)),
+        ):
+            put = select(column, func.max(ENCRYPTION.c.name)).group_by(column)
+            rows = connection.execute(put.where(named, unindexed(ENCRYPTION.c.vault_id) == vault.id, condition))
+            found |= {name.hex(): file for name, file in rows}
     return {"pack": _followed(connection, vault, packs), "object": objects}
 
 
@@ -174,11 +149,6 @@ def _followed(connection: Connection, vault: Row[Any], packs: dict[str, str | No
     return found
 
 
-def _digests(names: Sequence[str]) -> list[bytes]:
-    """The names as bytes, without names that are no digests: another program has given them."""
-    return [bytes.fromhex(name) for name in names if re.fullmatch("(?:[0-9a-f]{2})+", name)]
-
-
 def _described(
     connection: Connection, chosen: Sequence[_Stored], asked: dict[Row[Any], _Asked | None]
 ) -> list[ProofRow]:
@@ -187,20 +157,9 @@ def _described(
         for some in in_portions([one for one in chosen if (one.vault, one.kind) == (vault, kind)]):
             names = [one.name for one in some]
             paths = (asked[vault] or {}).get(kind, {})
-            if kind == "object":
-                paths = paths | _paths(connection, vault, names)
             verdicts = _verdicts(connection, vault, kind, names)
             rows |= {one: _proof(one, paths.get(one.name), verdicts[one.name]) for one in some}
     return [rows[one] for one in chosen]
-
-
-def _paths(connection: Connection, vault: Row[Any], names: Sequence[str]) -> dict[str, str | None]:
-    query = select(ENCRYPTION.c.digest, ENCRYPTION.c.name).where(
-        _LARGE, ENCRYPTION.c.vault_id == vault.id, ENCRYPTION.c.digest.in_(_digests(names))
-    )
-    found = connection.execute(query.order_by(ENCRYPTION.c.digest, ENCRYPTION.c.started_at))
-    # The newest row comes last, and replaces the others.
-    return {row.digest.hex(): row.name for row in found}
 
 
 def _verdicts(connection: Connection, vault: Row[Any], kind: str, names: Sequence[str]) -> dict[str, list[Row[Any]]]:
@@ -217,7 +176,6 @@ def _verdicts(connection: Connection, vault: Row[Any], kind: str, names: Sequenc
 
 
 def _proof(one: _Stored, path: str | None, verdicts: Sequence[Row[Any]]) -> ProofRow:
-    newest = next(reversed(verdicts), None)
     proven = next((row for row in reversed(verdicts) if row.status == "ok"), None)
     told = next((row.path for row in reversed(verdicts) if row.path), None)
     return ProofRow(
@@ -230,5 +188,5 @@ def _proof(one: _Stored, path: str | None, verdicts: Sequence[Row[Any]]) -> Proo
         proven_at=one.proven_at,
         run_id=proven and proven.run_id,
         flow=proven and proven.flow,
-        status=newest and newest.status,
+        status=verdicts[-1].status,
     )

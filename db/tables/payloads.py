@@ -51,10 +51,6 @@ ENCRYPTION = Table(
     Index("ix_encryption_started_at", "started_at"),
     Index("ix_encryption_suite_started_at", "suite", "started_at"),
     partial_index("ix_encryption_failed", "started_at", where=sql_in("status", PAYLOAD_FAILURES)),
-    # Answers which payload was encrypted to which large object, and when; an entry for each packed one takes 60 bytes.
-    partial_index(
-        "ix_encryption_large", "vault_id", "digest", "started_at", where="vault_id IS NOT NULL AND pack IS NULL"
-    ),
 )  # fmt: skip
 
 # One child process of a payload's chain; `position` counts from 0, a negative `exit_code` is a signal.
@@ -70,7 +66,8 @@ STAGE = Table(
     UniqueConstraint("encryption_id", "position"),
 )  # fmt: skip
 
-# A vault by the id in its `vault.json`, the path where it was last seen, and the newest snapshot it ever had.
+# A vault by the instance in its `vault.json` (its id, until a copy is adopted), the path where it was last seen, and
+# the newest snapshot it ever had.
 #
 # That high-water mark (`last_*`, NULL if no run on record added a snapshot) never goes down and outlives the runs: a
 # vault whose newest snapshot is older was rolled back. `vault_id` is 32 hex digits, `last_mac` hex.

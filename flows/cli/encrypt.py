@@ -15,8 +15,8 @@ from flows.jobs.arguments import check_paths, need_key_file
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.option_types import Flag, Json, Names, Via, Whole
 from flows.settings import Settings, settings_with
-from flows.show.tables import CHECKED, PAYLOADS, in_words
-from flows.show.terminal import print_json, print_table, say
+from flows.show.tables import CHECKED, PAYLOADS
+from flows.show.terminal import conclude, hint, print_json, print_table, say
 from flows.text import plural, shown_path, size
 from tasks.cancel import CancelToken
 
@@ -32,6 +32,13 @@ _RANDOM = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?\s*x\s*(\d+)", re.IGNORECAS
 # Random payloads lie in memory while they are encrypted.
 _RANDOM_BYTES = 1 << 30
 _RANDOM_COUNT = 1_000_000
+
+_NOTHING_KEPT = {
+    False: "nothing was kept: digests are on record, the ciphertext is discarded; to keep it: threadmill vault init "
+    "DIR, then encrypt with --vault DIR (on purpose: --discard)",
+    True: "nothing was kept: the digest is on record, the ciphertext is discarded; a vault keeps files and folders, "
+    "not standard input (on purpose: --discard)",
+}
 
 
 def encrypt(
@@ -83,15 +90,17 @@ def encrypt(
         job = keeping_job(parameters, settings)
     else:
         job = encryption_job(parameters, settings)
-    done = run_job(flow, parameters, job, settings, "direct" if "-" in paths else via, quiet=json)
+    done = run_job(flow, parameters, job, settings, "direct" if "-" in paths else via)
     history = settings.open_history()
     code = exit_code_of(history, done.run_id)
     if json:
         print_json(history.detail(done.run_id))
     else:
-        _print_outcome(history, done.run_id)
-        if kept_in is not None:
-            say(f"vault {kept_in}: {done.message}")
+        _print_payloads(history, done.run_id)
+    if code or not json:
+        conclude(f"run {done.run_id}" + (f", vault {kept_in}" if kept_in else "") + f": {done.message}", code)
+    if kept_in is None and isinstance(parameters, EncryptFiles) and not options.discard:
+        hint(_NOTHING_KEPT["-" in paths])
     return code
 
 
@@ -155,17 +164,15 @@ def _print_preview(parameters: EncryptFiles, settings: Settings, *, json: bool) 
     return 0
 
 
-def _print_outcome(history: History, run_id: int) -> None:
-    """Print the first payloads with their digests, and the counts."""
+def _print_payloads(history: History, run_id: int) -> None:
+    """Print the first payloads with their digests, and where the others are."""
     from db.history import PayloadFilter
 
     shown = history.payloads(PayloadFilter(run_id=run_id), limit=_SHOWN)
     if shown:
         print_table(PAYLOADS.fill(shown, f"run {run_id}", without=("run", "started", "stages")))
     print_backends(shown)
-    counts = history.counts(run_id)
-    total = sum(count.count for count in counts)
-    say(f"{plural(total, 'payload')}: {', '.join(map(in_words, counts))}" if counts else "nothing had to be encrypted")
+    total = sum(count.count for count in history.counts(run_id))
     if total > len(shown):
         say(f"the first {len(shown)} are shown; all of them: threadmill history show {run_id} --limit {total}")
     say(f"recorded in {history.where}")

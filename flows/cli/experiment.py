@@ -17,7 +17,7 @@ from flows.option_types import Json, Names, Via
 from flows.settings import load_settings
 from flows.show.table import Cell, table_of
 from flows.show.tables import INTERPRETERS, suite_label
-from flows.show.terminal import print_json, print_table, say
+from flows.show.terminal import complain, print_json, print_table, say
 from flows.text import duration
 from tasks.cancel import CancelToken
 
@@ -59,16 +59,15 @@ def experiment(
     from flows.jobs.experiment import experiment_job
 
     job = experiment_job(parameters, settings)
-    run_id = run_job("flows.experiments:run_experiments", parameters, job, settings, via, quiet=json).run_id
-    history = settings.open_history()
+    done = run_job("flows.experiments:run_experiments", parameters, job, settings, via)
+    run_id, history = done.run_id, settings.open_history()
     if json:
         print_json(history.detail(run_id))
     else:
         print_findings(history.samples(SampleFilter(run_id=run_id), limit=None))
         say(f"recorded as run {run_id} in {history.where}; the samples: threadmill history samples --run {run_id}")
-    code = exit_code_of(history, run_id)
-    if code and (run := history.run(run_id)) is not None:
-        say(f"threadmill: {run.error or run.status}", error=True)
+    if code := exit_code_of(history, run_id):
+        complain(f"run {run_id}: {done.message}")
     return code
 
 
@@ -117,8 +116,8 @@ def survey(*, via: Via = None, json: Json = False) -> int:
     from flows.jobs.experiment import survey_job
 
     job = survey_job(Survey(), settings)
-    run_id = run_job("flows.survey:survey", Survey(), job, settings, via, quiet=json).run_id
-    history = settings.open_history()
+    done = run_job("flows.survey:survey", Survey(), job, settings, via)
+    run_id, history = done.run_id, settings.open_history()
     detail = history.detail(run_id)
     if json:
         print_json(detail)
@@ -128,7 +127,9 @@ def survey(*, via: Via = None, json: Json = False) -> int:
         say("Items 53 and 54, threads and locks: four numbers factorized; five threads, a million updates each")
         print_findings(detail.samples)
         _print_what_next(history, run_id)
-    return exit_code_of(history, run_id)
+    if code := exit_code_of(history, run_id):
+        complain(f"run {run_id}: {done.message}")
+    return code
 
 
 def _print_item_52(payloads: tuple[PayloadRow, ...]) -> None:

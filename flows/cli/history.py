@@ -17,7 +17,7 @@ from flows.option_types import Flag, Limit, Names
 from flows.settings import load_settings
 from flows.show.table import Table
 from flows.show.tables import PAYLOADS, PROOFS, RUNS, SNAPSHOTS, VERDICTS, in_words, took
-from flows.show.terminal import print_csv, print_json, print_table, say
+from flows.show.terminal import hint, print_csv, print_json, print_table, say
 from flows.text import if_known, local, shown_path
 from tasks.files import absolute
 
@@ -32,7 +32,7 @@ _SOME = 5
 def say_if_empty(history: History) -> None:
     """Hint at the first run on standard error, unless there was one already."""
     if history.empty:
-        say(_empty(history), error=True)
+        hint(_empty(history))
 
 
 def need_runs(history: History) -> None:

@@ -17,9 +17,9 @@ from cyclopts import App, CycloptsError
 
 from db.errors import ThreadmillError
 from flows import code_version
-from flows.errors import Terminated
+from flows.errors import RequestRefused, Terminated
 from flows.settings import records_closed_at_the_end
-from flows.show.terminal import say
+from flows.show.terminal import Verbosity, complain, speaking
 
 
 class CommandGroup(App):
@@ -82,6 +82,8 @@ app = CommandGroup(
 
     Example: threadmill encrypt --help
     """,
+    help_epilogue="Results go to standard output, problems to standard error. Every command takes --quiet or -q (for "
+    "cron: print only what needs attention) and --progress (a line every few seconds where there is no terminal).",
     version=code_version,
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
@@ -91,7 +93,7 @@ app = CommandGroup(
 )
 history = CommandGroup(name="history", help="Query the record of all runs.")
 database = CommandGroup(name="db", help="Look after the history database.")
-vault = CommandGroup(name="vault", help="Make a vault.")
+vault = CommandGroup(name="vault", help="Make a vault, or take a copy of one into use.")
 
 # A command is a function in a file of its own, and a line here.
 app.add(
@@ -143,10 +145,14 @@ database.add(
         "import": "flows.cli.record:import_",
     }
 )
-vault.add({"init": "flows.cli.vault:init"})
+vault.add({"init": "flows.cli.vault:init", "adopt": "flows.cli.vault:adopt"})
 app.command(history)
 app.command(database)
 app.command(vault)
+
+
+_QUIET = ("--quiet", "-q")
+_PROGRESS = "--progress"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -156,8 +162,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _fill_standard_streams()
     with _signal_handlers():
         try:
-            with records_closed_at_the_end():
-                code: int = app(arguments) or 0
+            rest, verbosity = _verbosity(sys.argv[1:] if arguments is None else arguments)
+            with speaking(verbosity), records_closed_at_the_end():
+                code: int = app(rest) or 0
             sys.stdout.flush()
         except CycloptsError as error:
             code = _complain(f"{' '.join(str(error).split())} (see --help)", 2)
@@ -176,6 +183,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _give_up_output()
             code = _complain(f"{os.fsdecode(error.filename or 'the output')}: {error.strerror or error}", 1)
     return code
+
+
+def _verbosity(arguments: Sequence[str]) -> tuple[list[str], Verbosity]:
+    """The command line without the switches that every command has, which stand anywhere before `--`, and these."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    given = set(arguments[:end])
+    found = Verbosity(quiet=not given.isdisjoint(_QUIET), progress=_PROGRESS in given)
+    if found.quiet and found.progress:
+        raise RequestRefused("--quiet or --progress, not both")
+    return [one for one in arguments[:end] if one not in (*_QUIET, _PROGRESS)] + list(arguments[end:]), found
 
 
 @contextmanager
@@ -213,5 +230,5 @@ def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _complain(text: str, code: int) -> int:
-    say(f"threadmill: {text}", error=True)
+    complain(text)
     return code

@@ -16,7 +16,7 @@ from flows.errors import RequestRefused, Terminated
 from flows.option_types import Flag, Json, Whole
 from flows.settings import load_settings
 from flows.show.tables import TABLE_SIZES
-from flows.show.terminal import print_csv, print_json, print_table, say
+from flows.show.terminal import complain, conclude, hint, print_csv, print_json, print_table, say
 from flows.text import if_known, local, plural, size
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def check() -> int:
     where = settings.shown_url
     found = faults(settings.history_url, timeout_s=settings.database_timeout_s)
     for fault in found:
-        say(f"threadmill: {where}: {fault}", error=True)
+        complain(f"{where}: {fault}")
     if not found:
         say(f"{where} is whole, at schema {HEAD}; to check its contents: threadmill history verify")
     return 1 if found else 0
@@ -123,7 +123,7 @@ def stats(*, json: Json = False) -> int:
     if json:
         print_json(found)
     elif found is None:
-        say(f"nothing is recorded in {settings.shown_url} yet", error=True)
+        hint(f"nothing is recorded in {settings.shown_url} yet")
     else:
         say(f"{found.where}: {size(found.size_bytes)}, schema {found.schema}")
         oldest, newest = (if_known(local, one) or "–" for one in (found.oldest_run_at, found.newest_run_at))
@@ -166,15 +166,15 @@ def verify(
         print_csv(LedgerFault, found.faults)
     else:
         _print_verdict(found)
+    for fault in found.faults:
+        complain(("the ledger" if fault.run_id is None else f"run {fault.run_id}") + f": {fault.what}")
     return 1 if found.faults else 0
 
 
 def _print_verdict(found: LedgerCheck) -> None:
-    for fault in found.faults:
-        say(("the ledger" if fault.run_id is None else f"run {fault.run_id}") + f": {fault.what}")
     verdict = plural(len(found.faults), "fault") if found.faults else "all as it was sealed"
     entries = "1 entry" if found.entries == 1 else f"{found.entries:,} entries"
-    say(f"{entries}, {plural(found.runs, 'run')} on record: {verdict}")
+    conclude(f"{entries}, {plural(found.runs, 'run')} on record: {verdict}", len(found.faults))
     say(f"head {found.head}" + ("" if found.faults else " (to be noted elsewhere)"))
 
 

@@ -27,7 +27,7 @@ from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.arguments import JobParameters
 from flows.jobs.run import LISTENER, DirectRunner, Job, MoreDone, PlannedWork, Tools
 from flows.settings import Settings, in_force
-from flows.show.terminal import print_json, say
+from flows.show.terminal import conclude, print_json, verbosity
 from flows.text import plural, size, visible
 from tasks.cancel import CancelToken
 
@@ -41,21 +41,22 @@ _FAULTS = 50
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A closed run: its number, and its result in a line, which is recorded nowhere for a run that completed."""
+    """A closed run: its number, and its result in a line, which is recorded nowhere for a run that completed.
+
+    The line of a run in this process does not name the faults, which the reporter has told.
+    """
 
     run_id: int
     message: str
 
 
-def run_job(
-    flow: str, parameters: JobParameters, job: Job, settings: Settings, via: str | None, *, quiet: bool
-) -> Done:
+def run_job(flow: str, parameters: JobParameters, job: Job, settings: Settings, via: str | None) -> Done:
     """Run a job in this process, or as a run of its flow, which `module:function` names.
 
     The parameters are checked. The job is the one that they and the settings make: it is made, or refused, before
     anything is started. Where `via` says nothing, Prefect runs it if the user has set up a server.
     """
-    progress = ProgressReporter(quiet=quiet)
+    progress = ProgressReporter()
     if via == "prefect" or (via is None and os.environ.get("PREFECT_API_URL")):
         return _run_by_prefect(flow, parameters, settings, progress)
     return run_directly(flow.partition(":")[2], job, settings, progress)
@@ -69,7 +70,7 @@ def run_directly(name: str, job: Job, settings: Settings, progress: ProgressRepo
         with _fewer_collections(), progress, closing(DirectRunner(settings.usable_jobs)) as runner:
             tools = Tools(store, history, runner, progress, CancelToken())
             opened = job(NewRun(name, "direct", {}, code_version()), tools)
-            return Done(opened.run_id, opened.message)
+            return Done(opened.run_id, opened.summary)
     except ThreadmillError as error:
         if progress.run_id is None:
             raise
@@ -153,29 +154,33 @@ def run_and_print(
     flow: str, parameters: JobParameters, job: Job, settings: Settings, via: str | None, *, json: bool
 ) -> int:
     """Run a job whose result is a line, and print the line; the exit code."""
-    done = run_job(flow, parameters, job, settings, via, quiet=json)
+    done = run_job(flow, parameters, job, settings, via)
     history = settings.open_history()
+    code = exit_code_of(history, done.run_id)
     if json:
         print_json(RunAnswer(history.run(done.run_id), done.message))
-    else:
-        say(f"run {done.run_id}: {done.message}")
-    return exit_code_of(history, done.run_id)
+    if code or not json:
+        conclude(f"run {done.run_id}: {done.message}", code)
+    return code
 
 
 class ProgressReporter:
-    """A `Reporter` for the command line; `run_id` is set once the run has its row."""
+    """A `Reporter` for the command line; `run_id` is set once the run has its row.
 
-    def __init__(self, *, quiet: bool) -> None:
+    Faults are always told. Progress is a bar on a terminal, and lines elsewhere if the user asks for them.
+    """
+
+    def __init__(self) -> None:
         self.run_id: int | None = None
         # A pipe has no width.
         width = None if sys.stderr.isatty() else 250
         self._console = Console(stderr=True, width=width, highlight=False)
-        self._quiet = quiet
+        self._lines = verbosity().progress
         self._work = PlannedWork("working", "step", 0)
         self._done = self._faults = 0
         self._spoke = time.monotonic()
         self._bar: Progress | None = None
-        if sys.stderr.isatty() and not quiet:
+        if sys.stderr.isatty() and not verbosity().quiet:
             columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
             self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console, transient=True)
             self._task = self._bar.add_task("starting", total=None)
@@ -195,7 +200,7 @@ class ProgressReporter:
         """Show a text before there is anything to count."""
         if self._bar:
             self._bar.update(self._task, description=escape(visible(text)))
-        elif not self._quiet:
+        elif self._lines:
             self._line(f"{text} …")
 
     def _line(self, text: str) -> None:
@@ -219,9 +224,8 @@ class ProgressReporter:
     def progressed(self, more: MoreDone) -> None:
         """See `Reporter`. A fault is told at once, because a job may take hours."""
         self._done += more.count
-        if not self._quiet:
-            for fault in more.faults:
-                self._tell(fault)
+        for fault in more.faults:
+            self._tell(fault)
         if self._bar:
             label = f"{self._work.verb} {more.item}".rstrip()
             self._bar.update(self._task, completed=self._done, description=escape(visible(label)))

@@ -16,15 +16,16 @@ from cyclopts import App
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.arguments import need_key_file, need_path, need_vault
 from flows.option_types import Flag, Json, KeyOption, VaultOption
-from flows.settings import load_settings, settings_with
+from flows.settings import settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
-from flows.show.terminal import print_json, print_table, say
+from flows.show.terminal import complain, print_json, print_table, say
 from flows.text import if_known, local, plural, shown_path, size, visible
 from tasks.cancel import CancelToken
 from tasks.files import write_all
 from tasks.vault.errors import VaultError
 
 if TYPE_CHECKING:
+    from db.history import History
     from tasks.vault.entries import Entry
     from tasks.vault.snapshots import OpenSnapshot, Snapshot
     from tasks.vault.vault import Vault
@@ -69,7 +70,7 @@ def list_snapshots(*, vault: VaultOption = None, key_file: KeyOption = None, jso
     from tasks.vault.errors import NoSuchSnapshot
     from tasks.vault.lookup import partial_names, read_snapshot, snapshot_names
 
-    with _opened(vault, key_file) as opened:
+    with _opened(vault, key_file) as (opened, _):
         lines, faults = [], []
         for name in (*reversed(snapshot_names(opened.root)), *partial_names(opened.root)):
             try:
@@ -144,7 +145,7 @@ def accept(snapshot: str, /, *, vault: VaultOption = None, key_file: KeyOption =
     from flows.jobs.keep import acceptance_job
 
     job = acceptance_job(snapshot, settings)
-    done = run_directly("accept_snapshot", job, settings, ProgressReporter(quiet=True))
+    done = run_directly("accept_snapshot", job, settings, ProgressReporter())
     say(f"run {done.run_id}: {done.message}")
     return 0
 
@@ -198,37 +199,40 @@ def _write(piece: memoryview) -> None:
 
 
 @contextmanager
-def _opened(vault: str | None, key_file: str | None) -> Iterator[Vault]:
+def _opened(vault: str | None, key_file: str | None) -> Iterator[tuple[Vault, History | None]]:
+    """The vault, and the record; None if that cannot be read, which is said."""
+    from db.errors import RecordError
+    from flows.jobs.identity import open_known
     from tasks.vault.locks import reading
     from tasks.vault.vault import open_vault
 
     settings = settings_with(vault, key_file)
-    opened = open_vault(need_vault(settings.vault), need_key_file(settings.key_file).secret())
+    path, secret = need_vault(settings.vault), need_key_file(settings.key_file).secret()
+    history = None
+    try:
+        history = settings.open_history()
+        opened = open_known(path, secret, history, copy=True)
+    except RecordError as error:
+        complain(f"cannot tell whether this is the vault that belongs here, as it was: {error}")
+        history, opened = None, open_vault(path, secret)
     with reading(opened.root, CancelToken()):
-        yield opened
+        yield opened, history
 
 
 @contextmanager
 def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[tuple[Vault, OpenSnapshot]]:
+    from flows.jobs.identity import NAME_ANOTHER, need_latest
     from tasks.vault.index import index_shared
     from tasks.vault.lookup import LATEST, find_snapshot
     from tasks.vault.snapshots import open_snapshot
 
     with (
-        _opened(vault, key_file) as opened,
+        _opened(vault, key_file) as (opened, history),
         index_shared(opened),
         open_snapshot(opened, find_snapshot(opened, snapshot)) as found,
     ):
-        if snapshot == LATEST:
-            # Only for latest: a snapshot that is named is opened without the record, which is quicker.
-            from db.errors import RecordError
-            from flows.jobs.vault import NAME_ANOTHER, need_latest
-
-            history = load_settings().open_history()
-            try:
-                need_latest(opened, found.authentic, history, NAME_ANOTHER)
-            except RecordError as error:
-                say(f"threadmill: cannot tell whether this is the latest snapshot: {error}", error=True)
+        if snapshot == LATEST and history is not None:
+            need_latest(opened, found.authentic, history, NAME_ANOTHER)
         yield opened, found
 
 

@@ -17,7 +17,7 @@ from flows.jobs.arguments import need_vault
 from flows.option_types import Flag, Json, KeyOption, Limit, VaultOption, Whole
 from flows.settings import Settings, load_settings, settings_with, variable
 from flows.show.tables import DEPLOYMENTS, SETTINGS, UPCOMING
-from flows.show.terminal import print_json, print_table, say
+from flows.show.terminal import complain, print_json, print_table, say
 from flows.text import ago, if_known, parse_age, parse_percentage, plural, size
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ def status(
         print_json(report)
     else:
         _print(report, history)
+    for complaint in complaints:
+        complain(f"needs attention: {complaint}")
     return 1 if complaints else 0
 
 
@@ -132,8 +134,6 @@ def _print(report: Status, history: History) -> None:
         print_table(DEPLOYMENTS.fill(zip(deployments.states, runs, strict=True)))
     if report.vault is not None:
         _print_vault(report.vault)
-    for complaint in report.complaints:
-        say(f"needs attention: {complaint}")
     if not report.complaints:
         say("all is well")
 

@@ -1,4 +1,4 @@
-"""`threadmill vault init`, and `verify|restore|prune|maintain`: jobs that look after a vault, and after the record.
+"""`threadmill vault init|adopt`, and `verify|restore|prune|maintain`: jobs that look after a vault and the record.
 
 Engines and the record are loaded late, so that a command line is refused before.
 """
@@ -18,27 +18,61 @@ from flows.show.terminal import print_json, print_table, say
 from flows.text import plural, shown_path, size
 
 
-def init(folder: str, /, *, random_salts: Flag = False, key_file: str | None = None) -> int:
+def init(folder: str, /, *, random_salts: Flag = False, another: Flag = False, key_file: str | None = None) -> int:
     """Make a vault in a folder that is empty or not there.
 
-    The vault opens with this key file and no other.
+    The vault opens with this key file and no other. Where the record knows a vault that is not there now, its disk may
+    not be mounted: there --another is needed.
 
-    Exit codes: 0 made, 2 refused: there is something in the folder, the folder above it is not there, or there is no
-    usable key file.
+    Exit codes: 0 made, 2 refused: there is something in the folder, the folder above it is not there, the record knows
+    a vault there, or there is no usable key file.
 
     Example: threadmill vault init VAULT --key-file KEY
 
     Args:
         folder: made if it is not there
         random_salts: store equal files once for each, so that nobody sees which files are equal
+        another: make it also where the record knows a vault that is not there now
         key_file: made by threadmill keygen; default: THREADMILL_KEY_FILE
     """
     settings = settings_with(None, key_file)
     from flows.jobs.arguments import need_key_file, need_path
+    from flows.jobs.identity import need_free, row_of
     from tasks.vault.vault import init_vault
 
-    made = init_vault(need_path(folder), need_key_file(settings.key_file).secret(), random_salts=random_salts)
+    path, key = need_path(folder), need_key_file(settings.key_file)
+    if not another:
+        need_free(path, settings.open_history())
+    store = settings.open_store()
+    made = init_vault(path, key.secret(), random_salts=random_salts)
+    store.record_vault(row_of(made))
     say(f"made {shown_path(made.root)}. It opens with this key file alone: keep a copy of it elsewhere.")
+    return 0
+
+
+def adopt(folder: str, /, *, key_file: str | None = None) -> int:
+    """Take a vault into use at its path: a copy of a vault, or another one than the record knows there.
+
+    A copy gets an id of its own on record (its snapshots and objects stay as they are), so that both can be used side
+    by side. What is on record of the vault that it was copied from, as when an object was proven, is not of the copy.
+
+    Exit codes: 0 done, 2 refused: no vault is there, another threadmill uses it, its newest snapshot is damaged, or it
+    cannot be written.
+
+    Example: threadmill vault adopt COPY --key-file KEY
+
+    Args:
+        folder: of the vault
+        key_file: the one that the vault was made with; default: THREADMILL_KEY_FILE
+    """
+    settings = settings_with(None, key_file)
+    from flows.jobs import identity
+    from flows.jobs.arguments import need_key_file, need_path
+
+    path, secret = need_path(folder), need_key_file(settings.key_file).secret()
+    vault, new = identity.adopt(path, secret, settings.open_history(), settings.open_store())
+    said = f"is a vault of its own now, {vault.instance} on record" if new else "is on record here now"
+    say(f"{shown_path(vault.root)} {said}")
     return 0
 
 
@@ -189,7 +223,7 @@ def maintain(
     """
     settings = load_settings()
     from flows.cli.run import run_and_print
-    from flows.jobs.upkeep import maintenance_job
+    from flows.jobs.maintain import maintenance_job
 
     job = maintenance_job(options, settings)
     return run_and_print("flows.maintain:maintain", options, job, settings, via, json=json)

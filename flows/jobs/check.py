@@ -13,6 +13,7 @@ from typing import Literal
 from db.history import History
 from db.rows import PayloadRow
 from flows.errors import RequestRefused
+from flows.jobs.identity import open_known
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Cipher, Limits
 from tasks.crypto.errors import CryptoError, SourceChanged, SourceSkipped, SourceUnreadable
@@ -27,7 +28,7 @@ from tasks.vault.content import is_still
 from tasks.vault.entries import Content
 from tasks.vault.errors import VaultError, WrongKey
 from tasks.vault.lookup import contents_of
-from tasks.vault.vault import SUITE, Vault, open_vault
+from tasks.vault.vault import SUITE, Vault
 
 CheckVerdict = Literal["same", "differs", "not recorded", "unreadable", "unstable", "skipped", "failed"]
 
@@ -69,7 +70,7 @@ def check(
         try:
             while some := list(islice(payloads, _AT_ONCE)):
                 rows = [history.last_digest(payload.name) for payload in some]
-                kept = _kept(zip((payload.name for payload in some), rows, strict=True), cipher.secret)
+                kept = _kept(zip((payload.name for payload in some), rows, strict=True), cipher.secret, history)
                 for payload, row in zip(some, rows, strict=True):
                     waiting.append(pool.submit(_check, payload, row, kept.get(payload.name), cipher))
                     while len(waiting) > 4 * jobs:
@@ -82,7 +83,7 @@ def check(
             raise
 
 
-def _kept(rows: Iterable[tuple[bytes, PayloadRow | None]], secret: Secret) -> dict[bytes, _Kept]:
+def _kept(rows: Iterable[tuple[bytes, PayloadRow | None]], secret: Secret, history: History) -> dict[bytes, _Kept]:
     """By the names of files, what the vaults say about the objects of their rows."""
     digests: dict[tuple[str, str], dict[bytes, bytes]] = defaultdict(dict)
     for name, row in rows:
@@ -91,8 +92,8 @@ def _kept(rows: Iterable[tuple[bytes, PayloadRow | None]], secret: Secret) -> di
     found: dict[bytes, _Kept] = {}
     for (vault_id, path), wanted in digests.items():
         try:
-            vault = open_vault(path, secret)
-            if vault.id != vault_id:
+            vault = open_known(path, secret, history)
+            if vault.instance != vault_id:
                 raise VaultError(path, "another vault is there now")  # noqa: TRY301 - as if it were missing
             contents = contents_of(vault, wanted)
         except VaultError as error:

@@ -69,14 +69,13 @@ class EncryptionOutcome:
 
     @property
     def message(self) -> str:
-        """Payloads by status, and the first that need attention."""
-        text = counted(self.counts) or "nothing left to do"
-        return f"{text}: {self.named_faults}" if self.faults else text
+        """Payloads by status."""
+        return counted(self.counts) or "nothing left to do"
 
     @property
     def named_faults(self) -> str:
         """The first payloads that need attention; empty if there are none."""
-        return named([f"{_name(one.payload)} ({one.error})" for one in self.faults], self.faulty)
+        return named([f"{_name(one.payload)} ({one.error})" for one in self.faults], self.faulty) if self.faults else ""
 
 
 def encryption_job(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> Job:
@@ -124,7 +123,7 @@ def advice(history: History, run_id: int) -> str | None:
 def encrypt_batches(plan: Plan, run: OpenRun, done_before: frozenset[Done] = frozenset()) -> None:
     """Encrypt the payloads of a plan, except those done before, and discard the ciphertext."""
     outcome = run_batches(plan, run, partial(batch_step, plan), tuple, done_before)
-    run.outcomes.append(PartOutcome(outcome.exit_code, outcome.message))
+    run.outcomes.append(PartOutcome(outcome.exit_code, outcome.message, outcome.named_faults))
 
 
 def run_batches(

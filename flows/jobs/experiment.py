@@ -153,17 +153,16 @@ class _Progress:
                 self._faults = list(dict.fromkeys([*self._faults, self._fault(sample)]))
 
     def outcome(self) -> PartOutcome:
-        """Samples by outcome, and the first faults; tells the reporter if most samples are noisy.
+        """Samples by outcome, whether most of them are noisy, and the first faults.
 
         The exit code is 1 if a sample says that something is broken: wrong output, a guard that leaked, a child that
         died.
         """
         total = self._counts.total()
-        if 2 * self._noisy > total:
-            text = f"{self._noisy:,} of {plural(total, 'sample')} are noisy: something else ran on this host"
-            self._reporter.progressed(MoreDone(faults=(f"{text}; they are recorded, and no figure rests on them",)))
         counts = ", ".join(f"{count:,} {outcome}" for outcome, count in self._counts.items())
         text = f"{total:,} samples ({counts}; {self._noisy:,} noisy)"
+        if 2 * self._noisy > total:
+            text += "; something else ran on this host: no figure rests on noisy samples"
         broken = any(outcome.is_failure for outcome in self._counts)
         return PartOutcome(1 if broken else 0, ": ".join(filter(None, (text, "; ".join(self._faults)))))
 

@@ -14,10 +14,11 @@ from flows.errors import RequestRefused
 from flows.jobs.arguments import need_key_file, need_vault
 from flows.jobs.doubts import doubts
 from flows.jobs.encrypt import EncryptionOutcome, batch_step, planned_work, run_batches
+from flows.jobs.identity import known_snapshot, open_known
 from flows.jobs.parameters import EncryptFiles
 from flows.jobs.plan import Plan, need_something, plan_addition, recorded, settled
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, Step, Tools, open_run
-from flows.jobs.vault import known_snapshot, record
+from flows.jobs.vault import record
 from flows.settings import Settings
 from flows.text import parse_percentage, plural, shown_path, size
 from tasks.cancel import CancelToken
@@ -27,11 +28,11 @@ from tasks.rows import payload_rows, snapshot_row
 from tasks.vault.add import Added, AddedBatch, Addition, PartialInterval, add_batch, adding
 from tasks.vault.compare import AdditionPlan, compare
 from tasks.vault.errors import Verdict, Verdicts, judged
-from tasks.vault.format import INDEX, PACKED_BYTES
+from tasks.vault.format import INDEX
 from tasks.vault.index import index_shared
 from tasks.vault.locks import reading
 from tasks.vault.lookup import find_snapshot, open_place, read_snapshot
-from tasks.vault.vault import Place, Vault, open_vault
+from tasks.vault.vault import Place, Vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
 from tasks.vault.walk import SourceSelection, sources_of
 
@@ -61,10 +62,10 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
         additions: list[Addition] = []
 
         def make() -> Plan:
-            vault = open_vault(path, need_key_file(settings.key_file).secret())
+            vault = open_known(path, need_key_file(settings.key_file).secret(), tools.history)
             # Read a file again if its stored object is damaged.
             selection = _selection_of(parameters, settings, vault, tools.history)
-            selection = replace(selection, distrusted=tools.history.damaged(vault.id))
+            selection = replace(selection, distrusted=tools.history.damaged(vault.instance))
             additions.append(stack.enter_context(adding(vault, selection, tools.cancel)))
             return plan_addition(parameters, settings, additions[0], tools.cancel)
 
@@ -101,11 +102,11 @@ def _kept(
     words = f"{row.new:,} new, {row.unchanged:,} unchanged, {row.marked:,} marked, {row.skipped:,} skipped, "
     words += f"{row.missed:,} missed, {row.gone:,} gone; {size(row.stored_bytes)} added"
     said = [f"snapshot {row.name} (number {row.sequence}): {words}"]
-    said += [outcome.named_faults] if outcome.faults else []
     said += doubts(added)
     said += [f"the index of {plural(rebuilt, 'pack')} was written again"] if rebuilt else []
     said += [f"VAULT NOT AS IT WAS: {fault.error}" for fault in faults]
-    return PartOutcome(1 if faults else outcome.exit_code or (0 if row.counts else 3), "; ".join(said))
+    code = 1 if faults else outcome.exit_code or (0 if row.counts else 3)
+    return PartOutcome(code, "; ".join(said), outcome.named_faults)
 
 
 def batch_into_vault(
@@ -113,7 +114,7 @@ def batch_into_vault(
 ) -> Step[AddedBatch]:
     """The step that encrypts a batch into a vault; the job enters its results into the draft.
 
-    Ordinals of verdicts are free from `first` on: a batch has at most two for each of its payloads.
+    Ordinals of verdicts are free from `first` on: a batch has at most three for each of its payloads.
     """
     plain = batch_step(plan, batch)
     work = partial(_encrypt, place, batch, selection, plan.key, plan.limits)
@@ -127,14 +128,8 @@ def _encrypt(
 
 
 def _record(place: Place, first: int, store: Store, run_id: int, done: AddedBatch) -> None:
-    store.record_payloads(payload_rows(run_id, done.encryptions, place.vault_id, place.path, done.pack_of))
-    verdicts = [judged("pack", name, "stored", size_bytes=length) for name, length in done.packs]
-    # What is in a pack is proven with its pack; here it is only no longer damaged.
-    verdicts += [
-        judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok", size_bytes=length)
-        for name, length in done.proven
-    ]
-    record(place, first + 2 * done.first, store, run_id, Verdicts(tuple(verdicts)))
+    store.record_payloads(payload_rows(run_id, done.encryptions, place.instance, place.path, done.pack_of))
+    record(place, first + 3 * done.first, store, run_id, Verdicts(done.verdicts))
 
 
 def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
@@ -145,7 +140,7 @@ def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
     """
     path = need_vault(settings.vault)
     parameters = settled(parameters, settings)
-    vault = open_vault(path, need_key_file(settings.key_file).secret())
+    vault = open_known(path, need_key_file(settings.key_file).secret(), settings.open_history())
     with reading(vault.root, CancelToken()), index_shared(vault):
         selection = _selection_of(parameters, settings, vault, settings.open_history())
         found = compare(vault, selection, note=True)
@@ -160,7 +155,7 @@ def _selection_of(parameters: EncryptFiles, settings: Settings, vault: Vault, hi
         parameters.exclude,
         parameters.rehash,
         compression=parameters.compression,
-        accepted=history.accepted(vault.id),
+        accepted=history.accepted(vault.instance),
         most_gone=parse_percentage(settings.most_gone),
     )
 
@@ -185,7 +180,7 @@ def accept(wanted: str, settings: Settings, run: NewRun, tools: Tools) -> OpenRu
     Raises:
         RequestRefused, VaultError: there is no such snapshot, or it is not in doubt.
     """
-    vault = open_vault(need_vault(settings.vault), need_key_file(settings.key_file).secret())
+    vault = open_known(need_vault(settings.vault), need_key_file(settings.key_file).secret(), tools.history)
     with reading(vault.root, tools.cancel):
         found = read_snapshot(vault, find_snapshot(vault, wanted))
     name, totals = found.name, found.totals
@@ -193,7 +188,7 @@ def accept(wanted: str, settings: Settings, run: NewRun, tools: Tools) -> OpenRu
         raise RequestRefused(f"{name} is a partial snapshot, which stands for no state of its paths")
     if totals.counts:
         raise RequestRefused(f"snapshot {name} is not in doubt: it counts")
-    if name in tools.history.accepted(vault.id):
+    if name in tools.history.accepted(vault.instance):
         raise RequestRefused(f"snapshot {name} is accepted already")
     parameters: dict[str, object] = {"vault": shown_path(vault.root), "snapshot": name}
     with open_run(replace(run, parameters=parameters), tools) as opened:

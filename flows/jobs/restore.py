@@ -11,9 +11,10 @@ from functools import partial
 from db.rows import NewRun
 from flows.errors import RequestRefused
 from flows.jobs.arguments import need_key_file, need_outside, need_vault
+from flows.jobs.identity import NAME_ANOTHER, need_latest, open_known, place_on_record
 from flows.jobs.parameters import RestoreFiles
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, open_run
-from flows.jobs.vault import NAME_ANOTHER, VaultWork, VerdictTally, need_latest, run_on_vault
+from flows.jobs.vault import VaultWork, VerdictTally, run_on_vault
 from flows.settings import Settings
 from flows.text import shown_path
 from tasks.crypto.secret import KeyFile
@@ -25,7 +26,7 @@ from tasks.vault.portions import RestorePlan, RestorePortion, Wanted
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.target import make_target
-from tasks.vault.vault import Place, open_vault
+from tasks.vault.vault import Place
 
 
 def restoration_job(parameters: RestoreFiles, settings: Settings) -> Job:
@@ -66,19 +67,19 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
                 for number, portion in enumerate(plan.portions())
             )
             # One after the other: the portion that leaves a folder sets its mode and time.
-            run_on_vault(works, "restore", place, opened, tally, take=take)
+            run_on_vault(works, "restore", place_on_record(place, tools.history), opened, tally, take=take)
             text = (
                 f"snapshot {plan.snapshot} to {shown}: files restored: {done['restored']:,}, links: {done['links']:,}"
             )
             text += f", there already: {done['same']:,}" if done["same"] else ""
-            opened.outcomes.append(PartOutcome(tally.exit_code, f"{text}; {tally.message}"))
+            opened.outcomes.append(PartOutcome(tally.exit_code, f"{text}; {tally.message}", tally.named_faults))
     return opened
 
 
 def _plan_restore(
     parameters: RestoreFiles, path: str, key: KeyFile, tools: Tools, stack: ExitStack
 ) -> tuple[Place, RestorePlan, FolderIdentity]:
-    vault = open_vault(path, key.secret())
+    vault = open_known(path, key.secret(), tools.history, copy=True)
     stack.enter_context(reading(vault.root, tools.cancel))
     stack.enter_context(index_shared(vault))
     with open_snapshot(vault, find_snapshot(vault, parameters.snapshot)) as opened:

@@ -217,10 +217,12 @@ class PartOutcome:
     """The result of a part of a job: its message is one line for people.
 
     Exit code: 0 all done, 1 something failed, 3 a source was unreadable or changed while it was read, nothing else.
+    `faults` are the first few faults that the reporter was told, in words; empty if there are none.
     """
 
     exit_code: int
     message: str
+    faults: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +266,13 @@ class OpenRun:
 
     @property
     def message(self) -> str:
-        """One line for people."""
-        return "; ".join(outcome.message for outcome in self.outcomes)
+        """One line for people, with the first faults by name."""
+        return "; ".join(": ".join(filter(None, (one.message, one.faults))) for one in self.outcomes)
+
+    @property
+    def summary(self) -> str:
+        """One line for people who were told the faults."""
+        return "; ".join(one.message for one in self.outcomes)
 
 
 @contextmanager

@@ -1,11 +1,10 @@
-"""The jobs that verify and prune a vault, and that maintain the record."""
+"""The jobs that verify and prune a vault."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from operator import itemgetter
 
@@ -14,19 +13,20 @@ from db.rows import NewRun
 from db.words import VERDICT_FAULTS
 from flows.errors import RequestRefused
 from flows.jobs.arguments import need_key_file, need_vault
-from flows.jobs.parameters import Maintain, PruneVault, VerifyVault
+from flows.jobs.identity import known_snapshot, need_latest, open_known, open_known_or_recover
+from flows.jobs.parameters import PruneVault, VerifyVault
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, cut, open_run
-from flows.jobs.vault import VaultWork, VerdictTally, known_snapshot, need_latest, record_at_once, run_on_vault
+from flows.jobs.vault import VaultWork, VerdictTally, record_at_once, run_on_vault
 from flows.settings import Settings
-from flows.text import FAULTS_NAMED, named, parse_age, parse_share, shown_path, size
+from flows.text import parse_share, shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.vault.errors import VaultUnwritable, Verdict, VerdictKind, Verdicts, collect, judged
 from tasks.vault.locks import alone, pruning, reading, writing
-from tasks.vault.lookup import newest_snapshot, open_or_recover, open_place
+from tasks.vault.lookup import newest_snapshot, open_place
 from tasks.vault.named import Member, NamedObjects
 from tasks.vault.prune import Copied, Going, Names, Policy, Removal, copy_living, going, plan_removal, remove, tidy
-from tasks.vault.vault import Place, Vault, open_vault
+from tasks.vault.vault import Place, Vault
 from tasks.vault.verify import check_stored, damaged, inspect
 
 # A step should take about a second, of hashing on one core or of opening files: Prefect costs 25 ms for each.
@@ -76,10 +76,10 @@ def verify(parameters: VerifyVault, settings: Settings, run: NewRun, tools: Tool
             works = _verifications(plan, place, settings.usable_jobs)
             run_on_vault(works, "verify", place, opened, tally, workers=settings.usable_jobs, take=take)
             if plan.count:
-                on_record = tools.history.damaged(plan.vault.id)
+                on_record = tools.history.damaged(plan.vault.instance)
                 lost = damaged(plan.vault, plan.objects, faulty, on_record, tools.cancel)
                 record_at_once(lost, place, opened, tally)
-            opened.outcomes.append(PartOutcome(tally.exit_code, _verified(plan, tally)))
+            opened.outcomes.append(PartOutcome(tally.exit_code, _verified(plan, tally), tally.named_faults))
     return opened
 
 
@@ -87,7 +87,8 @@ def _plan_verification(
     parameters: VerifyVault, settings: Settings, tools: Tools, stack: ExitStack
 ) -> _VerificationPlan:
     key = KeyFile(settings.key_file) if settings.key_file else None
-    vault, fault = open_or_recover(need_vault(settings.vault), key.secret() if key else None)
+    secret = key.secret() if key else None
+    vault, fault = open_known_or_recover(need_vault(settings.vault), secret, tools.history)
     stack.enter_context(reading(vault.root, tools.cancel))
     objects = stack.enter_context(NamedObjects(vault))
     found = list(inspect(vault, objects, known_snapshot(tools.history, vault), tools.cancel))
@@ -95,7 +96,7 @@ def _plan_verification(
         found = [fault, *(verdict for verdict in found if (verdict.kind, verdict.status) != ("vault", "ok"))]
     enough_bytes = None
     if not parameters.snapshots_only:
-        objects.list_stored(tools.history.proven(vault.id) if parameters.sample else ())
+        objects.list_stored(tools.history.proven(vault.instance) if parameters.sample else ())
     sizes = [length for _, _, length in objects.to_check()]
     if parameters.sample is not None:
         enough_bytes = parse_share(parameters.sample, sum(sizes))
@@ -163,7 +164,7 @@ def prune(parameters: PruneVault, settings: Settings, run: NewRun, tools: Tools)
     with ExitStack() as stack:
 
         def make() -> _Pruning:
-            vault = open_vault(path, key.secret())
+            vault = open_known(path, key.secret(), tools.history)
             stack.enter_context(pruning(vault.root, tools.cancel))
             with writing(vault.root, tools.cancel):
                 objects = stack.enter_context(NamedObjects(vault, fix=True))
@@ -179,12 +180,12 @@ def prune(parameters: PruneVault, settings: Settings, run: NewRun, tools: Tools)
             tally = VerdictTally()
             _remove_alone(plan, opened, tally)
             # Damage of an object is over when no snapshot names it.
-            bad = sorted(tools.history.damaged(plan.place.vault_id))
+            bad = sorted(tools.history.damaged(plan.place.instance))
             gone = (name for name in bad if not plan.objects.is_named(bytes.fromhex(name)))
             told = (judged("object", name, "removed", "no snapshot names it") for name in gone)
             record_at_once(told, plan.place, opened, tally)
             rewritten = _rewrite(plan, opened, tally)
-            opened.outcomes.append(PartOutcome(tally.exit_code, _removed(plan, tally, rewritten)))
+            opened.outcomes.append(PartOutcome(tally.exit_code, _removed(plan, tally, rewritten), tally.named_faults))
     return opened
 
 
@@ -275,7 +276,7 @@ def _removed(plan: _Pruning, tally: VerdictTally, rewritten: int) -> str:
 def preview_prune(parameters: PruneVault, settings: Settings, history: History, cancel: CancelToken) -> Removal:
     """Plan a removal, or refuse it as `prune` does; remove nothing."""
     path, key, policy = _prunable(parameters, settings)
-    vault = open_vault(path, key.secret())
+    vault = open_known(path, key.secret(), history)
     with reading(vault.root, cancel), NamedObjects(vault) as objects:
         return _plan(vault, policy, parameters.max_unused, objects, history, cancel)
 
@@ -286,33 +287,5 @@ def _plan(
     """Refuse a vault that was set back: objects of its lost newest snapshot may still be there."""
     hint = "nothing is removed; put it back from a copy, or go on without it: threadmill encrypt"
     need_latest(vault, newest_snapshot(vault), history, hint)
-    accepted = history.accepted(vault.id)
+    accepted = history.accepted(vault.instance)
     return plan_removal(vault, policy, partial(parse_share, max_unused), objects, cancel, accepted)
-
-
-def maintenance_job(parameters: Maintain, settings: Settings) -> Job:
-    """The job for these parameters; without an age in them, that of THREADMILL_KEEP counts."""
-    return partial(maintain, parameters.remove_older_than or settings.keep)
-
-
-def maintain(keep: str | None, run: NewRun, tools: Tools) -> OpenRun:
-    """Roll up days, check the record against the ledger, remove runs that are old enough; the run, closed.
-
-    Days are rolled up before runs are removed, or they would be lost. Runs are checked before they are removed, or
-    faults of old runs would go unseen. A run with a fault is removed like any other: the ledger says what was there.
-    """
-    with open_run(replace(run, parameters=Maintain(remove_older_than=keep).recorded()), tools) as opened:
-        days = tools.store.roll_up_days()
-        verdict = tools.history.verify()
-        removed = tools.store.remove_runs(datetime.now(UTC) - parse_age(keep)) if keep else 0
-        tools.store.optimise()
-        found = f"runs checked: {verdict.runs:,}, "
-        if verdict.faults:
-            some = verdict.faults[:FAULTS_NAMED]
-            words = [one.what if one.run_id is None else f"run {one.run_id} {one.what}" for one in some]
-            found += f"NOT AS SEALED: {named(words, len(verdict.faults))}"
-        else:
-            found += f"all as they were sealed, head {verdict.head}"
-        found += f"; days rolled up: {days:,}" + (f"; runs older than {keep} removed: {removed:,}" if keep else "")
-        opened.outcomes.append(PartOutcome(1 if verdict.faults else 0, found))
-    return opened

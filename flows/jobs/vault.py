@@ -15,8 +15,9 @@ from db.history import History, SnapshotFilter
 from db.rows import SnapshotRow, storable
 from db.store import Store
 from flows.jobs.doubts import doubtful
+from flows.jobs.identity import known_snapshot, open_known
 from flows.jobs.run import Here, MoreDone, OpenRun, Pending, Step, at_once
-from flows.text import age, shown_path
+from flows.text import age, named, shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import KeyFileError
 from tasks.crypto.secret import KeyFile
@@ -26,13 +27,11 @@ from tasks.vault.locks import reading
 from tasks.vault.lookup import partial_names, snapshot_names
 from tasks.vault.named import NamedObjects
 from tasks.vault.snapshots import Authentic
-from tasks.vault.vault import Place, Vault, open_vault
-from tasks.vault.verify import KnownSnapshot, rolled_back
+from tasks.vault.vault import Place, Vault
+from tasks.vault.verify import rolled_back
 
 # The message of a run is one line; all faults: threadmill history failures.
 _FAULTS_NAMED = 5
-# For a user who wants the latest snapshot of a vault that was set back.
-NAME_ANOTHER = "put it back from a copy, or name the one that you want: threadmill snapshots"
 
 V = TypeVar("V", bound=Verdicts)
 
@@ -67,11 +66,13 @@ class VerdictTally:
 
     @property
     def message(self) -> str:
-        """The faults, as the end of a line."""
-        if not self.faulty:
-            return "no fault"
-        more = f" and {self.faulty - len(self.faults):,} more" if self.faulty > len(self.faults) else ""
-        return f"FAULTS: {self.faulty:,}: " + "; ".join(self.faults) + more
+        """The number of faults, as the end of a line."""
+        return f"FAULTS: {self.faulty:,}" if self.faulty else "no fault"
+
+    @property
+    def named_faults(self) -> str:
+        """The first faults in words; empty if there are none."""
+        return named(self.faults, self.faulty)
 
 
 def shown(verdict: Verdict) -> str:
@@ -79,20 +80,6 @@ def shown(verdict: Verdict) -> str:
     path = verdict.path
     of = "" if path is None or verdict.kind != "object" else f" of {path.decode(errors='backslashreplace')}"
     return f"{verdict.kind} {verdict.name}{of} {verdict.status}" + (f" ({verdict.error})" if verdict.error else "")
-
-
-def known_snapshot(history: History, vault: Vault) -> KnownSnapshot | None:
-    """The newest snapshot that is on record for a vault."""
-    row = history.vault(vault.id)
-    if row is None or row.last_sequence is None:
-        return None
-    return KnownSnapshot(row.last_sequence, row.last_snapshot or "", row.last_mac or "")
-
-
-def need_latest(vault: Vault, newest: Authentic | None, history: History, hint: str) -> None:
-    """Raises VaultChanged, with a hint at what to do, unless the newest snapshot is the newest one on record too."""
-    if fault := rolled_back(vault, [newest], known_snapshot(history, vault)):
-        raise VaultChanged(vault.root, f"{fault}; {hint}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +126,7 @@ def run_on_vault(
 
 def record(place: Place, first_ordinal: int, store: Store, run_id: int, done: Verdicts) -> None:
     """Record verdicts on a vault; rows that are on record already stay as they are."""
-    store.record_verdicts(verdict_rows(run_id, place.vault_id, place.path, first_ordinal, done.verdicts))
+    store.record_verdicts(verdict_rows(run_id, place.instance, place.path, first_ordinal, done.verdicts))
 
 
 def record_at_once(verdicts: Iterable[Verdict], place: Place, run: OpenRun, tally: VerdictTally) -> None:
@@ -206,7 +193,7 @@ def look_at_vault(path: str, key_file: str | None, history: History, most_faulty
     complaints: list[str] = []
     note = None
     try:
-        vault = _open(root, key_file, complaints)
+        vault = _open(root, key_file, history, complaints)
         with reading(vault.root, CancelToken()), NamedObjects(vault) as objects:
             return _state(vault, objects, history, most_faulty, complaints)
     except VaultBusy as error:
@@ -241,17 +228,17 @@ def too_old(
         yield f"vault {state.path}: packs or large objects have not been verified for {since}; run threadmill verify"
 
 
-def _open(root: str, key_file: str | None, complaints: list[str]) -> Vault:
+def _open(root: str, key_file: str | None, history: History, complaints: list[str]) -> Vault:
     """Open with the key, or without it if it does not fit: most of the state is known without it."""
     secret = None
     try:
         secret = KeyFile(key_file).secret() if key_file else None
-        return open_vault(root, secret)
+        return open_known(root, secret, history)
     except (KeyFileError, WrongKey, VaultChanged) as error:
         if secret is None and not isinstance(error, KeyFileError):
             raise
         complaints.append(str(error))
-        return open_vault(root, None)
+        return open_known(root, None, history)
 
 
 def _state(
@@ -265,7 +252,7 @@ def _state(
     totals = newest.totals if newest else None
     # After the snapshots, since objects are there before them.
     objects.list_all()
-    objects.list_stored(history.proven(vault.id))
+    objects.list_stored(history.proven(vault.instance))
     there, stored_bytes, named = objects.counts()
     never, oldest = objects.unproven()
     since = [oldest] if oldest else []
@@ -275,12 +262,12 @@ def _state(
 
     complaints += _faults(vault, history, good, damaged, named - there)
     of_sources = [(one.name, one.totals) for one in newest_of.values()]
-    of_newest = doubtful(vault.id, of_sources, history, most_faulty)
+    of_newest = doubtful(vault.instance, of_sources, history, most_faulty)
     complaints += (f"vault {shown_path(vault.root)}: {reason}" for reason in of_newest)
-    rows = history.snapshots(SnapshotFilter(vault_id=vault.id), limit=1)
+    rows = history.snapshots(SnapshotFilter(vault_id=vault.instance), limit=1)
     return VaultState(
         path=shown_path(vault.root),
-        vault_id=vault.id,
+        vault_id=vault.instance,
         authenticated=vault.key is not None,
         snapshots=len(snapshots),
         partial=len(partials),
@@ -315,5 +302,5 @@ def _faults(
         yield f"{said}objects that snapshots name and that are gone: {missing:,}"
     if fault := rolled_back(vault, good, known_snapshot(history, vault), damaged):
         yield f"{said}not as it was: {fault}"
-    if bad := history.damaged(vault.id):
+    if bad := history.damaged(vault.instance):
         yield f"{said}objects that were not whole when they were last looked at: {len(bad):,}"

@@ -1,4 +1,8 @@
-"""Output of commands: lines and tables for people, free of control characters; JSON and CSV for programs."""
+"""Output of commands: lines and tables for people, free of control characters; JSON and CSV for programs.
+
+Results go to standard output, problems and hints to standard error. `--quiet` leaves out all that is for people except
+problems, and the rows of a table of findings.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import zip_longest
 
@@ -22,13 +29,62 @@ _PLAIN_LINES = str.maketrans("┏━┳┓┃┡╇┩│└─┴┘", "+-++|++
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
 
-def say(text: str = "", *, error: bool = False, flush: bool = False) -> None:
-    """Print one line; control characters are made visible, because names and errors quote what others chose."""
-    print(visible(text), file=sys.stderr if error else sys.stdout, flush=flush)
+@dataclass(frozen=True, slots=True)
+class Verbosity:
+    """The switches that every command has; without either, progress is shown on a terminal only."""
+
+    quiet: bool = False
+    progress: bool = False
 
 
-def print_table(table: Table) -> None:
-    """Print a table; piped output has no width to fit into."""
+_USUAL = Verbosity()
+_VERBOSITY = ContextVar("_VERBOSITY", default=_USUAL)
+
+
+@contextmanager
+def speaking(verbosity: Verbosity) -> Iterator[None]:
+    """Let commands in the body print that much."""
+    before = _VERBOSITY.set(verbosity)
+    try:
+        yield
+    finally:
+        _VERBOSITY.reset(before)
+
+
+def verbosity() -> Verbosity:
+    """The switches in force."""
+    return _VERBOSITY.get()
+
+
+def say(text: str = "", *, flush: bool = False) -> None:
+    """Print one line of a result; control characters are made visible: names and errors quote what others chose."""
+    if not verbosity().quiet:
+        print(visible(text), flush=flush)
+
+
+def complain(text: str) -> None:
+    """Print a problem in one line."""
+    print(f"threadmill: {visible(text)}", file=sys.stderr)
+
+
+def hint(text: str) -> None:
+    """Print one line that is neither a result nor a problem."""
+    if not verbosity().quiet:
+        print(visible(text), file=sys.stderr)
+
+
+def conclude(text: str, exit_code: int) -> None:
+    """Print the last line of a command: a result if all is well, else a problem."""
+    if exit_code:
+        complain(text)
+    else:
+        say(text)
+
+
+def print_table(table: Table, *, findings: bool = False) -> None:
+    """Print a table; piped output has no width to fit into. `findings` need attention, and `--quiet` leaves them in."""
+    if verbosity().quiet and not findings:
+        return
     width = _PIPED_WIDTH
     if sys.stdout.isatty():
         import shutil

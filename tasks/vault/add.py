@@ -21,8 +21,8 @@ from tasks.files import closed_after, new_file, open_folder
 from tasks.vault.compare import AdditionPlan, compare
 from tasks.vault.content import ContentWriter
 from tasks.vault.draft import Draft
-from tasks.vault.errors import VaultError, on_disk
-from tasks.vault.format import LONGEST_LINE, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
+from tasks.vault.errors import VaultError, Verdict, judged, on_disk
+from tasks.vault.format import LONGEST_LINE, PACKED_BYTES, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
 from tasks.vault.header import Header, Totals, order_key
 from tasks.vault.index import index_shared, shared_index
 from tasks.vault.locks import numbering, running, writing
@@ -60,18 +60,17 @@ class Added:
 class AddedBatch:
     """The results of a batch whose objects are in the vault: for the record, and a line of the snapshot for each file.
 
-    `packs` are the names of new packs with their lengths, `pack_of` has the pack (its 32 bytes) of each digest that is
-    in one. `proven` are distrusted objects, with their lengths, that were found to be whole; `moved` are paths that are
-    new, and whose content was in the vault.
+    `pack_of` has the pack (its 32 bytes) of each digest that is in one. The `verdicts`, at most three for each payload,
+    are on new packs and large objects, and on distrusted objects that were found to be whole. The paths in `moved` are
+    new, and their content was in the vault.
     """
 
     first: int
     encryptions: tuple[Encryption, ...]
     lines: bytes
     stored_bytes: int
-    packs: tuple[tuple[str, int], ...]
     pack_of: dict[bytes, bytes]
-    proven: tuple[tuple[str, int], ...]
+    verdicts: tuple[Verdict, ...]
     moved: tuple[bytes, ...]
 
 
@@ -90,15 +89,20 @@ def add_batch(
         packs.commit()
     first = batch.payloads[0][0] if batch.payloads else 0
     lines = b"".join(writer.lines.pop(payload.name, b"\n") for _, payload in batch.payloads)
-    new = tuple((name, length) for name, length, _ in packs.packs)
     pack_of = {digest: bytes.fromhex(one.pack) for digest in writer.found for one in index.find(digest)[:1]}
     packed = iter(writer.packed)
     for name, _, members in packs.packs:
         pack_of |= dict.fromkeys(islice(packed, members), bytes.fromhex(name))
+    verdicts = [judged("pack", name, "stored", size_bytes=length) for name, length, _ in packs.packs]
+    paths = {one.digest: one.payload.name for one in encryptions}
+    for digest, length in writer.large.items():
+        verdicts.append(judged("object", digest.hex(), "stored", path=paths[digest], size_bytes=length))
+    for name, length in writer.proven.items():
+        # What is in a pack is proven with its pack; here it is only no longer damaged.
+        verdicts.append(judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok", size_bytes=length))
     found = frozenset(writer.found)
     moved = tuple(one.payload.name for one in encryptions if one.payload.moved and one.digest in found)
-    proven = tuple(writer.proven.items())
-    return AddedBatch(first, encryptions, lines, writer.stored_bytes, new, pack_of, proven, moved)
+    return AddedBatch(first, encryptions, lines, writer.stored_bytes, pack_of, tuple(verdicts), moved)
 
 
 @contextmanager

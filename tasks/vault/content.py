@@ -52,6 +52,8 @@ class ContentWriter:
         """The distrusted objects that have turned out to be whole, with their lengths."""
         self.packed: list[bytes] = []
         """The new members of packs, in their order."""
+        self.large: dict[bytes, int] = {}
+        """The new objects that are in no pack, with their lengths."""
         self.found: list[bytes] = []
         """The digests of new files that were in the vault already."""
         self.stored_bytes = 0
@@ -171,6 +173,7 @@ class ContentWriter:
 
     def _add_large(self, made: NewObject, digest: bytes, length: int) -> None:
         self._objects.keep(made, digest.hex())
+        self.large[digest] = length
         self.stored_bytes += length
 
     def _large(self, file: OpenFile, known: Content | None) -> tuple[Encrypted, bytes]:

@@ -26,6 +26,17 @@ class NoVault(VaultError):
     """No vault is at that path, or none can be made there."""
 
 
+class VaultAbsent(NoVault):
+    """No trace of a vault is at that path: it was never made, or is elsewhere."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; `threadmill vault init DIR` makes one in a folder that is empty or not there"
+
+
+class UnexpectedVault(VaultError):
+    """Another vault is at that path than the record knows, or a copy of one that is elsewhere."""
+
+
 class VaultBusy(VaultError):
     """Another process works on the vault, and does not end."""
 

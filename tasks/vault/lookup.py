@@ -257,7 +257,7 @@ def _recovered(path: str, secret: Secret) -> Vault | None:
         for name in (*reversed(snapshot_names(root)), *partial_names(root)):
             vault_id = peek(root, name).vault_id
             # Nothing is added without `vault.json`. If something were, random salts would be the careful choice.
-            vault = Vault(root, vault_id, VaultKey(secret, vault_id), random_salts=True)
+            vault = Vault(root, vault_id, vault_id, VaultKey(secret, vault_id), random_salts=True)
             with suppress(VaultError), open_snapshot(vault, name):
                 return vault
     return None

@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -15,23 +15,17 @@ from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled, CryptoError
 from tasks.crypto.holes import Take, has_holes, placed, written
 from tasks.files import FolderIdentity, closed_after, open_new, rename_new
-from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry, decode_entry
+from tasks.vault.ahead import Plain, read_ahead
+from tasks.vault.entries import Content, Entry, FileEntry, FolderEntry, LinkEntry
 from tasks.vault.errors import TargetUnusable, VaultError, Verdict, Verdicts, judged, status_of
-from tasks.vault.format import PACKED_BYTES
-from tasks.vault.index import Location, ObjectIndex, shared_index
-from tasks.vault.objects import decrypt_whole, fits, read_object
+from tasks.vault.index import shared_index
+from tasks.vault.objects import read_object
 from tasks.vault.portions import RestorePortion
 from tasks.vault.target import MODES, Target
 from tasks.vault.vault import Vault
 
 # After one of these, the remaining files would fail as well.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-# So many files are read from their packs at once, in the order in which they lie there: a vault that one run has
-# written is read from front to back, whatever the order of paths. Neighbours are one read.
-_READ_AT_ONCE = 256
-_HELD_BYTES = 16 << 20
-_GAP_BYTES = 64 << 10
-_LONGEST_READ = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +71,15 @@ class _Restoration:
         # Always the same, so that the next restore removes an interrupted one's rest. Each snapshot has another name: a
         # rest in a tree that is encrypted again is a file like any other.
         self._part = b".threadmill-%b.part" % hashlib.sha256(snapshot.encode()).hexdigest()[:16].encode()
-        self._stored: dict[str, memoryview] = {}
+        self._plain: Plain = {}
         self.restored = self.same = self.links = self.size_bytes = 0
 
     def restore(self, portion: RestorePortion) -> Iterator[Verdict]:
         """Go through the portion; folders that it leaves, or all if it ends early, get their modes and times."""
         next_path = b""
         try:
-            for entries, packed in _batches(map(decode_entry, portion.lines.splitlines())):
-                self._stored = _read_ahead(self.index, packed)
+            for entries, plain in read_ahead(self._vault, self.index, portion.lines):
+                self._plain = plain
                 for entry in entries:
                     if self._cancel.cancelled:
                         raise Cancelled
@@ -179,12 +173,13 @@ class _Restoration:
             return same
 
     def _decrypt(self, content: Content, take: Take) -> None:
-        """Hand over the plaintext; it is good when this returns. Bytes that were read ahead are one of the copies."""
-        stored = self._stored.get(content.object)
-        if stored is not None and fits(content, stored):
-            decrypt_whole(self._vault, content, stored, take)
+        """Hand over the plaintext; it is good when this returns."""
+        pieces = self._plain.get(content)
+        if pieces is None:
+            read_object(self._vault, self.index, content, take, self._cancel)
             return
-        read_object(self._vault, self.index, content, take, self._cancel)
+        for piece in pieces:
+            take(piece)
 
     def _put(self, name: bytes, parent: int, make: Callable[[bytes], None]) -> None:
         """Have a file or link made under a temporary name, and give it its own; nothing is left after an error."""
@@ -204,49 +199,6 @@ class _Restoration:
             with suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=parent)
             raise
-
-
-def _batches(entries: Iterable[Entry]) -> Iterator[tuple[list[Entry], set[str]]]:
-    """Entries in their order, as many at a time as are read from packs at once, and the objects to read for them."""
-    held: list[Entry] = []
-    packed: set[str] = set()
-    held_bytes = 0
-    for entry in entries:
-        held.append(entry)
-        if isinstance(entry, FileEntry) and (length := entry.content.stored_bytes) <= PACKED_BYTES:
-            packed.add(entry.content.object)
-            held_bytes += length
-        if len(held) >= _READ_AT_ONCE or held_bytes >= _HELD_BYTES:
-            yield held, packed
-            held, packed, held_bytes = [], set(), 0
-    yield held, packed
-
-
-def _read_ahead(index: ObjectIndex, objects: Iterable[str]) -> dict[str, memoryview]:
-    """The bytes of one copy of each object, as far as they can be read; nothing about them is checked."""
-    runs: list[list[tuple[Location, str]]] = []
-    for place, digest in index.first_copies([*map(bytes.fromhex, objects)]):
-        name = digest.hex()
-        if not runs or not _follows(place, runs[-1][0][0], runs[-1][-1][0]):
-            runs.append([])
-        runs[-1].append((place, name))
-    found: dict[str, memoryview] = {}
-    for run in runs:
-        first, last = run[0][0], run[-1][0]
-        # Each object that is not found here says for itself what is wrong.
-        with suppress(VaultError):
-            read = memoryview(index.read(Location(first.pack, first.offset, last.offset + last.length - first.offset)))
-            found |= {name: read[place.offset - first.offset :][: place.length] for place, name in run}
-    return found
-
-
-def _follows(place: Location, first: Location, last: Location) -> bool:
-    """Whether one read from the first of a run on is better than another read."""
-    return (
-        place.pack == first.pack
-        and place.offset <= last.offset + last.length + _GAP_BYTES
-        and place.offset + place.length - first.offset <= _LONGEST_READ
-    )
 
 
 def _settle(entry: FileEntry, descriptor: int) -> None:

@@ -44,6 +44,7 @@ Form = Callable[[str], object]
 
 # A verdict names at most this many paths of an object; all of them are in the snapshots.
 _PATHS_NAMED = 5
+_IF_COPY = "if this is a copy of the vault: threadmill vault adopt DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +179,10 @@ def rolled_back(
     if newest is None or newest.header.sequence < known.sequence:
         there = os.path.lexists(f"{vault.root}/{SNAPSHOTS}/{known.name}")
         what = "cannot be believed any more" if there else "is gone"
-        return f"snapshot {known.name}, number {known.sequence}, was the newest one, and {what}"
+        return f"snapshot {known.name}, number {known.sequence}, was the newest one, and {what}; {_IF_COPY}"
     same = next((one for one in good if one.header.sequence == known.sequence), None)
     if same is not None and same.mac != known.mac:
-        return f"snapshot {same.name} is not the one that was on record under number {known.sequence}"
+        return f"snapshot {same.name} is not the one that was on record under number {known.sequence}; {_IF_COPY}"
     return None
 
 

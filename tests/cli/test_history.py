@@ -78,7 +78,7 @@ def test_shipped_query_knows_the_words_of_failures() -> None:
         sql_in("outcome", SAMPLE_FAILURES),
         sql_in("status", VERDICT_FAULTS),
     ]
-    words = {*RUN_STATUSES, *PAYLOAD_FAILURES, *SAMPLE_FAILURES, *VERDICT_FAULTS, "ok", "removed", "stored"}
+    words = {*RUN_STATUSES, *PAYLOAD_FAILURES, *SAMPLE_FAILURES, *VERDICT_FAULTS, "ok", "rebuilt", "removed", "stored"}
     for name, query in queries.items():
         for equal, among in re.findall(r"\b(?:status|outcome) (?:= ('[^']*')|IN \(([^)]*)\))", query["sql"]):
             assert {word.strip("' ") for word in (equal or among).split(",")} <= words, name
@@ -120,10 +120,11 @@ def test_json_and_csv_have_the_same_rows(threadmill: Command, command: str) -> N
 def test_a_run_shows_what_it_put_into_a_vault_and_what_it_found_there(threadmill: Command) -> None:
     """For people and as JSON; the limit is one of verdicts too, and their counts are of all."""
     kept = read_json(threadmill("history", "show", "124", "--json"))
-    assert (kept["snapshot"]["sequence"], kept["snapshot"]["new"], kept["verdicts"]) == (1, 6, [])
+    assert (kept["snapshot"]["sequence"], kept["snapshot"]["new"]) == (1, 6)
+    assert [one["status"] for one in kept["verdicts"]] == ["stored"] * 6
     assert {payload["kept_in"] for payload in kept["payloads"]} == {"/srv/vault"}
     shown = threadmill("history", "show", "124").stdout
-    assert shown.count("/srv/vault") == 7
+    assert shown.count("/srv/vault") == 13
     looked = read_json(threadmill("history", "show", "133", "--json", "--limit", "2"))
     assert (looked["snapshot"], [one["status"] for one in looked["verdicts"]]) == (None, ["ok", "changed"])
     shown = threadmill("history", "show", "133").stdout
@@ -140,7 +141,7 @@ def test_vaults_can_be_asked_for(threadmill: Command) -> None:
         for name in ("lease", "offer")
     ]
     never = read_json(threadmill("history", "proofs", "--never", "--json"))
-    assert [row["status"] for row in never] == ["changed", None, None]
+    assert [row["status"] for row in never] == ["changed", "stored", "stored"]
     snapshots = read_json(threadmill("history", "snapshots", "--until", "2026-10-30", "--json"))
     assert [(row["sequence"], row["unchanged"]) for row in snapshots] == [(3, 6), (2, 5), (1, 0)]
     (fault,) = read_json(threadmill("history", "failures", "--kind", "verdict", "--json"))

@@ -73,11 +73,11 @@ def test_an_altered_run_fails_the_maintenance(threadmill: Command, record: str, 
         connection.commit()
     result = threadmill("maintain", "--remove-older-than", "52w")
     assert result.returncode == 1
-    assert "NOT AS SEALED: run 3 table encryption" in result.stdout
+    assert "NOT AS SEALED: run 3 table encryption" in result.stderr
     (run,) = History(record).runs(limit=None)
     assert (run.flow, run.status) == ("maintain", "failed")
     assert run.error is not None
-    assert run.error in result.stdout
+    assert run.error in result.stderr
     assert [fault.run_id for fault in History(record).verify().faults] == [3]
 
 

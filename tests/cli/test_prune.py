@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def test_a_damaged_object_is_named_by_prune_and_healed_by_encrypt(
         flip(path, at)
     damaged = threadmill(*prune)
     assert damaged.returncode == 1
-    assert "FAULTS: 20: object " in damaged.stdout
+    assert "FAULTS: 20" in damaged.stderr
+    assert len(re.findall(r"^object [0-9a-f]{64}", damaged.stderr, re.MULTILINE)) == 20
     assert path.exists()
     assert threadmill("encrypt", "tree", "--vault", "vault").returncode == 0
     assert threadmill(*prune).returncode == 0

@@ -14,7 +14,7 @@ def test_without_a_server_nothing_is_scheduled(threadmill: Command, environment:
     result = threadmill("status")
     assert result.returncode == 1
     assert "1 run, " in result.stdout
-    assert "needs attention: no Prefect server" in result.stdout
+    assert "needs attention: no Prefect server" in result.stderr
     environment["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
     report = read_json(threadmill("status", "--json"))
     assert report["size"]["runs"] == 1
@@ -31,5 +31,5 @@ def test_status_needs_no_prefect(environment: dict[str, str]) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
     )
-    assert "does not answer" in ended.stdout
+    assert "does not answer" in ended.stderr
     assert ended.stderr.splitlines()[-1] == "[]"

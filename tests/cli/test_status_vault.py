@@ -103,7 +103,7 @@ def test_what_was_stored_long_ago_and_never_proven_needs_eyes(site: Site) -> Non
     result = site.threadmill("status", THREADMILL_PROOF_AGE="5w")
     assert result.returncode == 1
     said = "packs or large objects have not been verified for 40 days"
-    assert f"needs attention: vault {site.vault}: {said}" in result.stdout
+    assert f"needs attention: vault {site.vault}: {said}" in result.stderr
     assert site.threadmill("verify").returncode == 0
     assert read_json(site.threadmill("status", "--json", THREADMILL_PROOF_AGE="5w"))["vault"]["complaints"] == []
 
@@ -129,7 +129,7 @@ def test_a_vault_that_is_gone_is_told_from_the_record(site: Site) -> None:
     assert (state.on_record.sequence, state.on_record.files) == (2, 3)
     result = site.threadmill("status")
     assert result.returncode == 1
-    assert f"needs attention: vault {site.vault}: is not there" in result.stdout
+    assert f"needs attention: vault {site.vault}: is not there" in result.stderr
     assert f"on record: newest snapshot {state.on_record.name} of " in result.stdout
 
 
@@ -200,4 +200,4 @@ def test_the_vault_alone_decides_where_nothing_is_scheduled(site: Site) -> None:
     shutil.rmtree(site.vault)
     gone = site.threadmill(*alone)
     assert gone.returncode == 1
-    assert "is not there" in gone.stdout
+    assert "is not there" in gone.stderr

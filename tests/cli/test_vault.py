@@ -138,8 +138,8 @@ def test_nothing_is_restored_over_anything(threadmill: Command, vault: Path, tre
     (inside(target, tree) / "letter").write_text("mine")
     result = threadmill("restore", "latest", str(target))
     assert result.returncode == 1
-    assert "letter" in result.stdout
-    assert "--overwrite" in result.stdout
+    assert "letter" in result.stderr
+    assert "--overwrite" in result.stderr
     assert (inside(target, tree) / "letter").read_text() == "mine"
     assert (inside(target, tree) / "tool").exists()
     assert threadmill("restore", "latest", str(target), "--overwrite").returncode == 0
@@ -158,8 +158,8 @@ def test_a_flipped_bit_is_found_and_named_and_not_given_out(
 
     verified = threadmill("verify")
     assert verified.returncode == 1
-    assert digest in verified.stdout
-    assert f"{tree}/letter" in verified.stdout
+    assert digest in verified.stderr
+    assert f"{tree}/letter" in verified.stderr
     failures = read_json(threadmill("history", "failures", "--kind", "verdict", "--json"))
     assert {(one["name"], one["status"]) for one in failures} == {(digest, "changed"), (pack.name, "changed")}
     restored = threadmill("restore", "latest", str(tmp_path / "target"))
@@ -227,7 +227,7 @@ def test_a_vault_that_was_set_back_is_noticed(threadmill: Command, vault: Path, 
     shutil.copytree(tmp_path / "older", vault)
     verified = threadmill("verify")
     assert verified.returncode == 1
-    assert "rolled-back" in verified.stdout
+    assert "rolled-back" in verified.stderr
     for command in (
         ("cat", "latest", f"{tree}/letter"),
         ("snapshots", "show", "latest"),
@@ -243,7 +243,7 @@ def test_a_vault_that_was_set_back_is_noticed(threadmill: Command, vault: Path, 
     assert threadmill("restore", older["name"], str(tmp_path / "target")).returncode == 0
     encrypted = threadmill("encrypt", str(tree))
     assert encrypted.returncode == 1
-    assert "VAULT NOT AS IT WAS" in encrypted.stdout
+    assert "VAULT NOT AS IT WAS" in encrypted.stderr
     assert [line["sequence"] for line in read_json(threadmill("snapshots", "--json"))] == [3, 1]
     assert threadmill("encrypt", str(tree)).returncode == 0
 
@@ -280,7 +280,7 @@ def test_a_newest_snapshot_that_is_damaged_is_not_passed_over(
     assert "nothing is removed; put it back from a copy" in last_words(pruned)
     encrypted = threadmill("encrypt", str(tree))
     assert encrypted.returncode == 1
-    assert f"VAULT NOT AS IT WAS: snapshot {newest.name} cannot be believed any more" in encrypted.stdout
+    assert f"VAULT NOT AS IT WAS: snapshot {newest.name} cannot be believed any more" in encrypted.stderr
     newest.unlink()
     assert threadmill("cat", "latest", f"{tree}/letter").stdout == "third"
 
@@ -386,11 +386,11 @@ def test_one_is_said_as_one(threadmill: Command, vault: Path, tree: Path) -> Non
     del vault
     letter = str(tree / "letter")
     assert "1 file to encrypt" in threadmill("encrypt", letter, "--dry-run").stdout
-    first = threadmill("encrypt", letter)
+    first = threadmill("encrypt", letter, "--progress")
     assert "encrypting 1 payload, " in first.stderr
-    assert "1 payload: 1 ok" in first.stdout
-    assert "nothing had to be encrypted" in threadmill("encrypt", letter).stdout
-    assert "verifying …" in threadmill("verify", "--snapshots").stderr
+    assert "1 new, 0 unchanged" in first.stdout
+    assert "0 new, 1 unchanged" in threadmill("encrypt", letter).stdout
+    assert "verifying …" in threadmill("verify", "--snapshots", "--progress").stderr
     assert "1 snapshot, 0 packs and 0 large objects would go, 0 packs would be rewritten (0 B freed), 1 snapshot" in (
         threadmill("prune", "--keep-last", "1", "--dry-run").stdout
     )

@@ -321,7 +321,6 @@ CREATE INDEX ix_verdict_fault ON verdict (checked_at) WHERE status IN ('changed'
 CREATE INDEX ix_verdict_name ON verdict (vault_id, kind, name, checked_at, status);
 CREATE INDEX ix_verdict_path ON verdict (path, checked_at) WHERE path IS NOT NULL;
 CREATE INDEX ix_encryption_failed ON encryption (started_at) WHERE status IN ('failed', 'unstable', 'carried-over');
-CREATE INDEX ix_encryption_large ON encryption (vault_id, digest, started_at) WHERE vault_id IS NOT NULL AND pack IS NULL;
 CREATE INDEX ix_encryption_name_started_at ON encryption (name, started_at);
 CREATE INDEX ix_encryption_started_at ON encryption (started_at);
 CREATE INDEX ix_encryption_suite_started_at ON encryption (suite, started_at);

@@ -227,6 +227,11 @@ def test_proofs_begin_with_what_was_never_proven(store: Store, history: History)
     names = [(one.digest or b"").hex() for one in batch]
     run_id = store.start_run(NewRun("encrypt_files", "direct", {}, "test"))
     store.record_payloads(payload_rows(run_id, batch, *AT))
+    stored = [
+        Verdict(name, "stored", 0, path=path, begin=START + timedelta(seconds=number))
+        for number, (name, path) in enumerate(zip(names, paths, strict=True))
+    ]
+    store.record_verdicts(verdict_rows(run_id, stored))
     first, second = store.start_run(RUN), store.start_run(RUN)
     store.record_verdicts(verdict_rows(first, [Verdict(name) for name in names[1:]]))
     verdicts = [Verdict(names[2]), Verdict(names[3], "removed"), Verdict(names[4], "changed")]
@@ -235,7 +240,7 @@ def test_proofs_begin_with_what_was_never_proven(store: Store, history: History)
     store.record_verdicts(verdict_rows(second, [elsewhere], vault=Vault("6b" * 16, "/mnt"), first=50))
     rows = history.proofs()
     assert [(row.path, row.status, row.run_id, row.flow) for row in rows] == [
-        ("/srv/a/never", None, None, None),
+        ("/srv/a/never", "stored", None, None),
         ("/srv/c", "ok", second, "verify_vault"),
         ("/srv/a/old", "ok", first, "verify_vault"),
         ("/srv/b/changed", "changed", first, "verify_vault"),
@@ -267,6 +272,7 @@ def test_packs_are_proven_as_a_whole(store: Store, history: History) -> None:
     run_id = store.start_run(NewRun("encrypt_files", "direct", {}, "test"))
     store.record_payloads(payload_rows(run_id, batch, *AT, {one: pack_of(1), two: pack_of(2)}))
     store.record_verdicts(verdict_rows(run_id, [pack(1, "stored"), pack(2, "stored"), pack(3, "stored")]))
+    store.record_verdicts(verdict_rows(run_id, [Verdict(large.hex(), "stored", path=b"/srv/large")], first=9))
     assert [row.pack for row in history.payloads(PayloadFilter(run_id=run_id))] == [pack_of(1), pack_of(2), None]
     verification = store.start_run(RUN)
     lost = Verdict(one.hex(), "missing", 2, path=b"/srv/a/one")

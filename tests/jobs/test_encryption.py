@@ -79,14 +79,14 @@ def test_only_the_first_faults_are_kept() -> None:
     assert outcome_of(many).faults == many[:5]
     together = outcome_of(many[:2], many[2:4], many[4:])
     assert together.faults == many[:5]
-    assert together.message.endswith("/4 (bad) and 95 more")
+    assert together.named_faults.endswith("/4 (bad) and 95 more")
     assert together.counts == {"failed": 100}
 
 
 @pytest.mark.parametrize(("name", "shown"), [(b"/\xff", "/\\xff"), ("/é".encode(), "/é")])
 def test_any_name_can_be_shown(name: bytes, shown: str) -> None:
     """A name that is not UTF-8 is shown with its bytes escaped."""
-    assert outcome_of([result("failed", name=name, error="bad")]).message == f"1 failed: {shown} (bad)"
+    assert outcome_of([result("failed", name=name, error="bad")]).named_faults == f"{shown} (bad)"
 
 
 @modest

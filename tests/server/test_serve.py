@@ -305,7 +305,7 @@ def test_status_tells_deployments_with_what_is_wrong(protected: Served) -> None:
     assert not any(states[name]["scheduled"] for name in ("encrypt-files", "verify-vault", "prune-vault"))
     flow_run = protected.request("encrypt-payloads", size_bytes=9 << 20, count=1, suites=["classic"])
     wait_until(lambda: protected.threadmill("status").returncode == 1, "the failed run is not told", PATIENCE_S)
-    said = protected.threadmill("status").stdout
+    said = protected.threadmill("status").stderr
     assert "needs attention: encrypt-payloads: last run Failed" in said
     assert "8 MiB" in said
     run = read_json(protected.threadmill("history", "show", flow_run, "--json"))["run"]

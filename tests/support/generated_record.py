@@ -122,6 +122,8 @@ class GeneratedRecord:
             }
             run_id: int = connection.execute(insert(RUN).returning(RUN.c.id), row).scalar_one()
             self._payloads(connection, run_id, at, payloads, snapshot)
+            if snapshot is not None:
+                verdicts = [*(_stored(run_id, number, at, one) for number, one in enumerate(payloads)), *verdicts]
             self._samples(connection, run_id, at, samples)
             if verdicts:
                 add_verdicts(connection, verdict_rows(run_id, verdicts))
@@ -224,6 +226,12 @@ def _found_or_new(connection: Connection, table: Any, same: Any, row: dict[str, 
 def object_of(run_id: int, name: str) -> str:
     """What a run's payload was encrypted to, as a vault names it."""
     return digest_of(f"{run_id} {name}").hex()
+
+
+def _stored(run_id: int, ordinal: int, at: datetime, one: NewPayload) -> Verdict:
+    """The verdict of the run that put a large object into a vault."""
+    name, size = object_of(run_id, one.name), one.size_bytes + 16
+    return Verdict(name, "stored", 0, size_bytes=size, path=one.name.encode(), begin=at + timedelta(seconds=ordinal))
 
 
 def _payload(run_id: int, ordinal: int, at: datetime, one: NewPayload, vault: int | None) -> dict[str, object]:

@@ -45,7 +45,7 @@ SNAPSHOT_NAME = re.compile("[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")
 PARTIAL_NAME = re.compile("[0-9a-f]{16}-[0-9]{4,9}")
 SKIPPABLE = bytes.fromhex("5d2a4d18 20000000")
 # Keys in their order; those in brackets may be missing.
-VAULT = "format version id created suite salts key_check"
+VAULT = "format version id [instance] created suite salts key_check"
 HEADER = "format version vault id created sequence sources"
 PARTIAL_HEADER = "format version vault run part created sources"
 ENTRY = {
@@ -386,7 +386,7 @@ class Reader:
         values = decode(first)
         need(values.get("format") == "threadmill-vault" and whole(values.get("version"), 2, 2), "another format")
         shaped(values, VAULT)
-        need(text(values["id"], HEX32) and text(values["key_check"], HEX32), "vault.json was changed")
+        need(all(text(values[key], HEX32) for key in values if key in ("id", "instance", "key_check")), "other numbers")
         self.id = values["id"]
         check = derive(secret[:64], self.id, "key check", 16)
         need(hmac.compare_digest(check.hex(), values["key_check"]), "the wrong key file")

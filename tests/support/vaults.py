@@ -157,8 +157,9 @@ def add(
             done.append(put(addition, some, key, cancel, choice, interval))
         added = addition.add_snapshot(1, cancel)
     results = tuple(one for batch in done for one in batch.encryptions)
-    packs = tuple(name for batch in done for name, _ in batch.packs)
-    proven = tuple(name for batch in done for name, _ in batch.proven)
+    verdicts = [one for batch in done for one in batch.verdicts]
+    packs = tuple(one.name for one in verdicts if one.kind == "pack")
+    proven = tuple(one.name for one in verdicts if one.status != "stored")
     return Adding(added.snapshot.name, addition.found, added, results, packs, proven)
 
 

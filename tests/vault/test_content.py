@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -361,9 +362,7 @@ def test_a_planted_object_is_not_reused(place: Place, tmp_path: Path, size: int)
 def make_place_beside(place: Place, tmp_path: Path) -> Place:
     """The same vault before anything was added to it."""
     shutil.copytree(place.root, tmp_path / "beside")
-    return Place(
-        Vault(str(tmp_path / "beside"), place.vault.id, place.vault.key, random_salts=False), place.key, place.tree
-    )
+    return Place(replace(place.vault, root=str(tmp_path / "beside")), place.key, place.tree)
 
 
 def test_several_batches_end_in_any_order(place: Place) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
@@ -503,5 +504,15 @@ def test_the_good_copy_of_two_is_restored(place: Place, target: Path) -> None:
     raw = bytearray(first.read_bytes())
     raw[600:] = bytes(byte ^ 1 for byte in raw[600:])
     first.write_bytes(raw)
+    assert set(statuses(place, target).values()) == {"ok"}
+    assert everything(Path(f"{target}{place.tree}")) == everything(place.tree)
+
+
+def test_an_object_may_be_content_and_a_compressed_form(place: Place, target: Path) -> None:
+    """A file of zeros and a file that is their zstd frame have one object; each comes back as it was."""
+    zeros = place.put("zeros", bytes(10_000))
+    place.put("frame", zstandard.ZstdCompressor(3).compress(bytes(10_000)))
+    place.add(zeros.parent)
+    assert len({entry.content.object for entry in files(place.vault)}) == len(files(place.vault)) - 1
     assert set(statuses(place, target).values()) == {"ok"}
     assert everything(Path(f"{target}{place.tree}")) == everything(place.tree)

@@ -7,9 +7,11 @@ import json
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,8 @@ from tasks.crypto.secret import Secret
 from tasks.vault import locks
 from tasks.vault.errors import NoVault, OtherFormat, VaultChanged, VaultError, WrongKey
 from tasks.vault.format import VaultKey, encode_line
-from tasks.vault.vault import SUITE, init_vault, is_vault, open_vault
+from tasks.vault.vault import SUITE, adopt_vault, init_vault, is_vault, open_vault
+from tests.support import vault_reader
 from tests.support.crafted import flip, put_in_place
 from tests.support.crypto_fakes import SECRET, modest, needs_openssl, openssl, run_python, vectors, without_root_rights
 from tests.support.vaults import OTHER, verify
@@ -218,6 +221,37 @@ def test_a_vault_says_how_its_salts_are_made(root: Path, tmp_path: Path) -> None
     assert open_vault(str(tmp_path / "random"), None).random_salts
 
 
+def test_an_adopted_copy_has_an_instance_of_its_own(root: Path, tmp_path: Path) -> None:
+    """Its id, keys and all else stay, also where it has no `tmp/`; an adopted one may be copied and adopted again."""
+    shutil.copytree(root, tmp_path / "copy")
+    (tmp_path / "copy" / "tmp").rmdir()
+    vault = open_vault(str(tmp_path / "copy"), SECRET)
+    known = {vault.instance}
+    assert known == {vault.id} == {open_vault(str(root), None).instance}
+    for _ in range(2):
+        adopted = adopt_vault(vault)
+        known.add(adopted.instance)
+        assert adopted == replace(vault, instance=adopted.instance, key=adopted.key)
+        assert open_vault(str(tmp_path / "copy"), None).instance == adopted.instance
+        assert adopted.need_key().key_check == vault.need_key().key_check
+    assert len(known) == 3
+    before, after = (
+        json.loads((folder / "vault.json").read_bytes().splitlines()[0]) for folder in (root, tmp_path / "copy")
+    )
+    assert list(after) == ["format", "version", "id", "instance", "created", "suite", "salts", "key_check"]
+    assert before == {name: value for name, value in after.items() if name != "instance"}
+    assert [verdict.status for verdict in verify(adopted)] == ["ok"]
+    assert vault_reader_id(tmp_path / "copy", tmp_path) == vault.id
+    with pytest.raises(VaultError, match="needs its key file"):
+        adopt_vault(open_vault(str(root), None))
+
+
+def vault_reader_id(folder: Path, tmp_path: Path) -> str:
+    """The id that the reader by the document finds, which checks `vault.json`."""
+    (tmp_path / "secret").write_bytes(SECRET.password + b"\n")
+    return str(vault_reader.Reader(str(folder), str(tmp_path / "secret")).id)
+
+
 def test_the_wrong_secret_is_refused(root: Path) -> None:
     """Another key file opens nothing."""
     with pytest.raises(WrongKey, match="not the one that it was made with"):
@@ -299,7 +333,8 @@ def sealed(**changes: object) -> bytes:
         {"format": "x"}, {"version": True}, {"version": 2.0}, {"version": "2"}, {"id": ID[1:]},
         {"id": 1}, {"created": "now"}, {"created": "\uff12026-01-01T00:00:00Z"},
         {"suite": "classic"}, {"salts": "none"}, {"salts": "random "}, {"salts": True}, {"salts": "absent"},
-        {"key_check": ""}, {"key_check": "absent"}, {"more": 1},
+        {"key_check": ""}, {"key_check": "absent"}, {"more": 1}, {"instance": ""}, {"instance": None}, {"instance": 1},
+        {"instance": ID[1:]},
     ],
 )  # fmt: skip
 def test_parameters_are_taken_strictly(root: Path, changes: dict[str, object]) -> None:

@@ -25,7 +25,6 @@ BIG = sa.BigInteger()
 TIME = sa.DateTime(timezone=True)
 RUNNING = sa.text("status = 'running'")
 FAILED_PAYLOAD = sa.text("status IN ('failed', 'unstable', 'carried-over')")
-LARGE = sa.text("vault_id IS NOT NULL AND pack IS NULL")
 FAILED_SAMPLE = sa.text("outcome IN ('wrong-output', 'broken', 'crashed', 'garbled', 'timed-out')")
 FAULTY = sa.text("status IN ('changed', 'missing', 'foreign', 'unreadable', 'invalid', 'rolled-back', 'not-written')")
 PATHED = sa.text("path IS NOT NULL")
@@ -109,7 +108,6 @@ def _create_payloads() -> None:
         UniqueConstraint("run_id", "ordinal"),
     )  # fmt: skip
     _create_partial_index("ix_encryption_failed", "encryption", ["started_at"], FAILED_PAYLOAD)
-    _create_partial_index("ix_encryption_large", "encryption", ["vault_id", "digest", "started_at"], LARGE)
     op.create_index("ix_encryption_name_started_at", "encryption", ["name", "started_at"])
     op.create_index("ix_encryption_started_at", "encryption", ["started_at"])
     op.create_index("ix_encryption_suite_started_at", "encryption", ["suite", "started_at"])

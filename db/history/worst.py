@@ -1,28 +1,102 @@
-"""Reads of the slowest payloads and samples, and of the single times of a run."""
+"""Reads of failures as one list, of the slowest payloads and samples, and of the single times of a run."""
 
 from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from heapq import nlargest
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
-from sqlalchemy import Row, Select, literal_column, or_, select
+from sqlalchemy import Row, Select, func, literal_column, or_, select
 
-from db.answers import SeriesRow, SlowRow, TimeRow
+from db.answers import FailureRow, SeriesRow, SlowRow, TimeRow
 from db.engine import in_portions
-from db.history.reader import SeriesFilter, unindexed, within
+from db.history.reader import RecordReader, SeriesFilter, failed, of_case, of_interpreters, one_of, unindexed, within
 from db.history.series import SeriesReads
 from db.summaries import size_class_of
-from db.tables import ENCRYPTION, SAMPLE, SERIES, SUMMARY
+from db.tables import CASE, ENCRYPTION, HOST, INTERPRETER, RUN, SAMPLE, SERIES, SUMMARY, VAULT, VERDICT
 from db.tables.base import columns
-from db.words import TIMED_OUTCOMES
+from db.words import PAYLOAD_FAILURES, RUN_FAILURES, SAMPLE_FAILURES, TIMED_OUTCOMES, VERDICT_FAULTS
+
+FailureKind = Literal["run", "payload", "sample", "verdict"]
 
 # A time with the columns that tell its series from the others of the run, and its mate.
 _Time = tuple[tuple[object, ...], str, int]
+
+
+class FailureReads(RecordReader):
+    """Failures, newest first."""
+
+    def failures(
+        self, which: SeriesFilter, *, kinds: Sequence[FailureKind] = (), limit: int | None = 20
+    ) -> list[FailureRow]:
+        """Runs that failed or crashed, payloads that failed or changed while read, broken samples, faults of vaults.
+
+        They are one list, newest first by the time at which each started. A filter by suite or backend leaves only
+        payloads, a filter by case or interpreter only samples; no `kinds` are all that the filters leave.
+        """
+        rows: list[FailureRow] = []
+        for query, started_at in _queries(which, kinds):
+            wanted = query.where(*one_of(HOST.c.name, which.hosts), *within(started_at, which))
+            found = self._rows(wanted.order_by(started_at.desc()).limit(limit))
+            rows += [FailureRow(**{"ordinal": None, "cause": None} | row._asdict()) for row in found]
+        return sorted(rows, key=lambda row: (row.started_at, row.run_id, row.ordinal or 0), reverse=True)[:limit]
+
+
+def _queries(which: SeriesFilter, kinds: Sequence[FailureKind]) -> Iterator[tuple[Select[Any], Any]]:
+    """The queries for the kinds that the filters leave, each with the column of its time."""
+    kinds = kinds or get_args(FailureKind)
+    if "run" in kinds and not which.of_samples and not which.of_payloads:
+        # One query per status: each walks its part of the index from the newest row on, and stops at the limit.
+        yield from ((_BAD_RUNS.where(RUN.c.status == status), RUN.c.started_at) for status in RUN_FAILURES)
+    if "payload" in kinds and not which.of_samples:
+        wanted = *one_of(unindexed(ENCRYPTION.c.suite), which.suites), *one_of(ENCRYPTION.c.backend, which.backends)
+        yield _BAD_PAYLOADS.where(*wanted), ENCRYPTION.c.started_at
+    if "sample" in kinds and not which.of_payloads:
+        yield _BAD_SAMPLES.where(*of_case(which.case), *of_interpreters(which.interpreters)), SAMPLE.c.started_at
+    if "verdict" in kinds and not which.of_samples and not which.of_payloads:
+        yield _FAULTS, VERDICT.c.checked_at
+
+
+def _failures(kind: FailureKind, table: Any, names: str, **others: Any) -> Select[Any]:
+    """Select the fields of `FailureRow`: columns by their names, and others; the joins that follow give the host."""
+    own = [value.label(name) for name, value in others.items()]
+    own += [literal_column(f"'{kind}'").label("kind"), HOST.c.name.label("host")]
+    return select(*columns(table, names), *own).select_from(table)
+
+
+_BAD_RUNS = _failures("run", RUN, "started_at status error", run_id=RUN.c.id, name=RUN.c.flow, by=RUN.c.via).join(HOST)
+_BACKEND = ENCRYPTION.c.suite + ", " + ENCRYPTION.c.backend
+_BAD_PAYLOADS = (
+    _failures("payload", ENCRYPTION, "run_id ordinal started_at name status cause error", by=_BACKEND)
+    .join(RUN)
+    .join(HOST)
+    .where(failed(ENCRYPTION.c.status, PAYLOAD_FAILURES))
+)
+_CASE = {"name": CASE.c.key, "by": INTERPRETER.c.label, "status": SAMPLE.c.outcome}
+_BAD_SAMPLES = (
+    _failures("sample", SAMPLE, "run_id ordinal started_at error", **_CASE)
+    .join(CASE)
+    .join(INTERPRETER)
+    .join(RUN, SAMPLE.c.run_id == RUN.c.id)
+    .join(HOST)
+    .where(failed(SAMPLE.c.outcome, SAMPLE_FAILURES))
+)
+_LOOK = {
+    "started_at": VERDICT.c.checked_at,
+    "by": VERDICT.c.kind + " in " + VAULT.c.path,
+    "error": func.coalesce(VERDICT.c.error, VERDICT.c.path),
+}
+_FAULTS = (
+    _failures("verdict", VERDICT, "run_id ordinal name status", **_LOOK)
+    .join(VAULT)
+    .join(RUN, VERDICT.c.run_id == RUN.c.id)
+    .join(HOST)
+    .where(failed(VERDICT.c.status, VERDICT_FAULTS))
+)
 
 
 class _Place(NamedTuple):
