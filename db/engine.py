@@ -62,7 +62,7 @@ def shown(url: URL) -> str:
     return url.set(query={}).render_as_string(hide_password=True)
 
 
-def open_engine(url: URL, *, readonly: bool, timeout_s: float = BUSY_TIMEOUT_S) -> Engine:
+def open_engine(url: URL, *, readonly: bool, timeout_s: float = BUSY_TIMEOUT_S, immutable: bool = False) -> Engine:
     """An engine for that database, RecordUnusable if its driver is not installed; nothing is connected yet.
 
     On both databases a writer's transactions begin with the one write lock. SQLite fails a transaction that starts as
@@ -70,7 +70,7 @@ def open_engine(url: URL, *, readonly: bool, timeout_s: float = BUSY_TIMEOUT_S) 
     PostgreSQL two runs that add the same host, case or series at once would meet a unique constraint or a deadlock.
     """
     if url.get_backend_name() == "sqlite":
-        return _sqlite_engine(url, readonly=readonly, timeout_s=timeout_s)
+        return _sqlite_engine(url, readonly=readonly, timeout_s=timeout_s, immutable=immutable)
     return _postgres_engine(url, readonly=readonly, timeout_s=timeout_s)
 
 
@@ -103,10 +103,11 @@ def _postgres_engine(url: URL, *, readonly: bool, timeout_s: float) -> Engine:
     return engine
 
 
-def _sqlite_engine(url: URL, *, readonly: bool, timeout_s: float) -> Engine:
+def _sqlite_engine(url: URL, *, readonly: bool, timeout_s: float, immutable: bool) -> Engine:
     if readonly and url.database:
         path = quote(os.path.abspath(url.database))
-        url = url.set(database=f"file:{path}", query={"mode": "ro", "uri": "true"})
+        query = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if immutable else {})
+        url = url.set(database=f"file:{path}", query=query)
     engine = create_engine(url, connect_args={"timeout": timeout_s})
 
     @event.listens_for(engine, "connect")

@@ -32,6 +32,9 @@ class Store(Database):
         """Open the database, creating or upgrading its tables. A RecordError says what to do if it cannot be used."""
         super().__init__(url, readonly=False, timeout_s=timeout_s)
         self._timeout_s = timeout_s
+        self._prepare()
+
+    def _prepare(self) -> None:
         self._make_folder()
         with explained(self._url):
             upgrade(self._engine, self.where)

@@ -15,10 +15,12 @@ from flows.errors import RequestRefused
 from flows.text import KEEP_FORM, parse_age, parse_percentage
 
 if TYPE_CHECKING:
+    from db.engine import Database
     from db.history import History
+    from db.lenient import LenientHistory, LenientStore
     from db.store import Store
 
-Record = TypeVar("Record", "History", "Store")
+Record = TypeVar("Record", bound="Database")
 
 
 def _whole_number(text: str) -> int:
@@ -156,6 +158,18 @@ class Settings:
         from db.store import Store
 
         return _closed_later(Store(self.history_url, timeout_s=self.database_timeout_s))
+
+    def open_lenient_store(self) -> LenientStore:
+        """Open the record for a run that goes on if it cannot be written."""
+        from db.lenient import LenientStore
+
+        return _closed_later(LenientStore(self.history_url, timeout_s=self.database_timeout_s))
+
+    def open_lenient_history(self) -> LenientHistory:
+        """Open the record for a run that goes on if it cannot be read."""
+        from db.lenient import LenientHistory
+
+        return _closed_later(LenientHistory(self.history_url, timeout_s=self.database_timeout_s))
 
     @property
     def usable_jobs(self) -> int:

@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
-from benchmarks.torture.scene import Scene
+from dataclasses import replace
+
+from benchmarks.torture.scene import Scene, mounted
 
 _STATUS = "status", "--only-vault"
+
+
+def vault_not_mounted(scene: Scene) -> None:
+    """The vault's disk is away; then another one is in its place."""
+    scene.put("letter")
+    place = scene.place = replace(scene.place, vault=scene.folder / "mnt")
+    with mounted(scene.folder / "disk", place.vault):
+        scene.good("vault", "init", place.vault)
+        scene.good("encrypt", scene.tree)
+    scene.case = "the vault's disk is not mounted"
+    scene.tell(2, "mount", "encrypt", scene.tree)
+    scene.keeps("nothing is written to the mount point", not any(place.vault.iterdir()))
+    scene.tell(2, "mount", "vault", "init", place.vault)
+    scene.keeps("nothing is written to the mount point", not any(place.vault.iterdir()))
+    scene.tell(1, "mount", *_STATUS)
+    scene.case = "a vault is mounted there that the record has never seen"
+    with mounted(scene.folder / "other disk", place.vault):
+        place.make_vault()
+        scene.tell(2, "another one", "encrypt", scene.tree)
+        scene.keeps("that vault is as it was", not scene.snapshots())
+    scene.case = "the right disk is mounted again"
+    with mounted(scene.folder / "disk", place.vault):
+        scene.tell(0, "1 unchanged", "encrypt", scene.tree)
+        scene.keeps("all files", set(scene.contents()) == {"letter"} and scene.whole())
 
 
 def no_file_left(scene: Scene) -> None:
@@ -33,4 +59,4 @@ def excludes(scene: Scene) -> None:
     scene.tell(0, "matches nothing", "encrypt", scene.tree, "--exclude", "*.tmp", "--dry-run")
 
 
-BACKUPS = (no_file_left, excludes)  # fmt: skip
+BACKUPS = (vault_not_mounted, no_file_left, excludes)  # fmt: skip

@@ -121,11 +121,16 @@ class Place:
         opened = self.job("verify_vault", verification_job(VerifyVault(), self.settings))
         return opened.message if opened.exit_code else ""
 
+    def restored(self, target: Path, snapshot: str = "latest") -> str:
+        """Restore a snapshot; the faults of that, and empty if there is none."""
+        job = restoration_job(RestoreFiles(snapshot=snapshot, target=str(target)), self.settings)
+        opened = self.job("restore_files", job)
+        return opened.message if opened.exit_code else ""
+
     def kept_otherwise(self) -> str:
         """What is different in the tree once it has been restored; empty if nothing is."""
         with scratch() as target:
-            opened = self.job("restore_files", restoration_job(RestoreFiles(target=str(target)), self.settings))
-            return opened.message if opened.exit_code else difference(self.tree, target)
+            return self.restored(target) or difference(self.tree, target)
 
     def unnamed(self) -> int:
         """How many objects no snapshot names."""

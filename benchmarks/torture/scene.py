@@ -24,6 +24,7 @@ _VARYING = (
     (re.compile(r"\b[0-9a-f]{16,64}\b"), "ID"),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?"), "TIME"),
     (re.compile(r"\b[\d,]+(\.\d+)? (B|[KMG]iB)\b"), "SIZE"),
+    (re.compile(r"\brun \d+\b"), "run N"),
     (re.compile(r"\s+"), " "),
 )
 Command = subprocess.CompletedProcess[str]
@@ -109,12 +110,12 @@ class Scene:
     ) -> None:
         """Run a command, and hold its exit code and its output against what is right.
 
-        `says` is a regular expression, and empty if nothing is to be said; the first line that has it is shown. A
-        problem belongs on standard error, and a result on standard output.
+        `says` is a regular expression, and empty if nothing is to be said; the first line that has it is shown.
+        Problems belong on standard error, but for the findings of `check`.
         """
         ended = self.run(*arguments, privileged=privileged, vault=vault)
         command = shlex.join(map(str, arguments))
-        on = ended.stderr if exits and arguments[0] not in {"status", "check"} else ended.stdout
+        on = ended.stderr if exits and arguments[0] != "check" else ended.stdout + ended.stderr
         lines = [self._plain(line) for line in on.splitlines()]
         told = Told(self.case, self._plain(command), ended.returncode, "")
         self.told.append(told)
@@ -141,14 +142,14 @@ class Scene:
     def contents(self, snapshot: str = "latest") -> dict[str, str]:
         """What the files of a snapshot come back with, by their path below the tree."""
         target = self.folder / f"contents {len(self.told)} {snapshot}"
-        self.run("restore", snapshot, target)
+        assert not (fault := self.place.restored(target, snapshot)), fault
         base = Path(f"{target}{self.tree}")
         found = (path for path in base.rglob("*") if path.is_file() and not path.is_symlink())
         return {str(path.relative_to(base)): path.read_text(errors="surrogateescape") for path in found}
 
     def whole(self) -> bool:
         """Whether verify finds no fault."""
-        return self.run("verify").returncode == 0
+        return not self.place.verified()
 
     def snapshots(self) -> list[str]:
         """The names of all, the oldest first."""

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, and_, func, literal_column, or_, select
 
-from db.engine import BUSY_TIMEOUT_S, Database, explained
+from db.engine import BUSY_TIMEOUT_S, Database, explained, open_engine
+from db.errors import RecordUnusable
 from db.rows import display_name
 from db.schema import check_readable
 from db.tables import CASE, INTERPRETER
@@ -26,10 +27,32 @@ class RecordReader(Database):
     def __init__(self, url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> None:
         """Open the database for reading. A RecordError says what to do if it cannot be read."""
         super().__init__(url, readonly=True, timeout_s=timeout_s)
-        file = self._url.database if self._url.get_backend_name() == "sqlite" else None
-        self.empty = file is not None and not os.path.exists(file)
+        self.empty = False
         """Whether nothing has ever been recorded there."""
-        if not self.empty:
+        self._look()
+
+    def _look(self) -> None:
+        file = self._url.database if self._url.get_backend_name() == "sqlite" else None
+        if file is not None:
+            try:
+                os.stat(file)
+            except (FileNotFoundError, NotADirectoryError):
+                self.empty = True
+                return
+            except OSError as error:
+                # A file that this user cannot see may be there.
+                raise RecordUnusable(self.where, f"cannot be read: {error.strerror}") from None
+        try:
+            with explained(self._url):
+                self.empty = not check_readable(self._engine, self.where)
+        except RecordUnusable as error:
+            # SQLite makes two files to read one, which a full or read-only disk does not take. As long as the log is
+            # empty, nobody writes, and the file alone can be read.
+            log = f"{file}-wal"
+            if file is None or error.transient or (os.path.exists(log) and os.path.getsize(log)):
+                raise
+            self._engine.dispose()
+            self._engine = open_engine(self._url, readonly=True, immutable=True)
             with explained(self._url):
                 self.empty = not check_readable(self._engine, self.where)
 

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from db.errors import ThreadmillError
+from db.errors import RecordError, ThreadmillError
 from db.history import History, SnapshotFilter
 from db.rows import NewRun, RunRow
 from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS
@@ -27,7 +27,7 @@ from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.arguments import JobParameters
 from flows.jobs.run import LISTENER, DirectRunner, Job, MoreDone, PlannedWork, Tools
 from flows.settings import Settings, in_force
-from flows.show.terminal import conclude, print_json, verbosity
+from flows.show.terminal import complain, conclude, print_json, verbosity
 from flows.text import plural, size, visible
 from tasks.cancel import CancelToken
 
@@ -48,6 +48,8 @@ class Done:
 
     run_id: int
     message: str
+    unrecorded: int | None = None
+    """The exit code of a run that could not be recorded, or not wholly."""
 
 
 def run_job(flow: str, parameters: JobParameters, job: Job, settings: Settings, via: str | None) -> Done:
@@ -59,23 +61,32 @@ def run_job(flow: str, parameters: JobParameters, job: Job, settings: Settings, 
     progress = ProgressReporter()
     if via == "prefect" or (via is None and os.environ.get("PREFECT_API_URL")):
         return _run_by_prefect(flow, parameters, settings, progress)
-    return run_directly(flow.partition(":")[2], job, settings, progress)
+    return _run_directly(flow.partition(":")[2], parameters, job, settings, progress)
 
 
-def run_directly(name: str, job: Job, settings: Settings, progress: ProgressReporter) -> Done:
-    """Run a job in this process, on record under the name of a flow."""
-    store = settings.open_store()
-    history = settings.open_history()
+def _run_directly(
+    name: str, parameters: JobParameters, job: Job, settings: Settings, progress: ProgressReporter
+) -> Done:
+    store = settings.open_store() if parameters.must_write else settings.open_lenient_store()
+    history = settings.open_history() if parameters.must_read else settings.open_lenient_history()
+
+    def error() -> RecordError | None:
+        return getattr(history, "error", None) or getattr(store, "error", None)
+
     try:
         with _fewer_collections(), progress, closing(DirectRunner(settings.usable_jobs)) as runner:
             tools = Tools(store, history, runner, progress, CancelToken())
             opened = job(NewRun(name, "direct", {}, code_version()), tools)
-            return Done(opened.run_id, opened.summary)
-    except ThreadmillError as error:
+            return Done(opened.run_id, opened.summary, opened.exit_code if error() else None)
+    except ThreadmillError as ended:
         if progress.run_id is None:
             raise
         # The run had begun, so this is no refusal.
-        raise CommandFailed(str(error)) from error
+        raise CommandFailed(str(ended)) from ended
+    finally:
+        if progress.run_id is not None and (fault := error()) is not None:
+            unread = ", and a vault that was set back would not be noticed" if getattr(history, "error", None) else ""
+            complain(f"this run is not on record{unread}: {fault}")
 
 
 @contextmanager
@@ -155,12 +166,14 @@ def run_and_print(
 ) -> int:
     """Run a job whose result is a line, and print the line; the exit code."""
     done = run_job(flow, parameters, job, settings, via)
-    history = settings.open_history()
-    code = exit_code_of(history, done.run_id)
+    row, code = None, done.unrecorded
+    if code is None:
+        history = settings.open_history()
+        row, code = history.run(done.run_id), exit_code_of(history, done.run_id)
     if json:
-        print_json(RunAnswer(history.run(done.run_id), done.message))
+        print_json(RunAnswer(row, done.message))
     if code or not json:
-        conclude(f"run {done.run_id}: {done.message}", code)
+        conclude(done.message if row is None else f"run {done.run_id}: {done.message}", code)
     return code
 
 

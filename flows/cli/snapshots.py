@@ -15,6 +15,7 @@ from cyclopts import App
 
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.arguments import need_key_file, need_path, need_vault
+from flows.jobs.parameters import AcceptSnapshot
 from flows.option_types import Flag, Json, KeyOption, VaultOption
 from flows.settings import settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
@@ -139,13 +140,12 @@ def accept(snapshot: str, /, *, vault: VaultOption = None, key_file: KeyOption =
     Args:
         snapshot: latest, or the beginning of its name
     """
-    settings = settings_with(vault, key_file)
+    settings, parameters = settings_with(vault, key_file), AcceptSnapshot(snapshot=snapshot)
     # The engine is loaded for what is not refused.
-    from flows.cli.run import ProgressReporter, run_directly
+    from flows.cli.run import run_job
     from flows.jobs.keep import acceptance_job
 
-    job = acceptance_job(snapshot, settings)
-    done = run_directly("accept_snapshot", job, settings, ProgressReporter())
+    done = run_job(":accept_snapshot", parameters, acceptance_job(parameters, settings), settings, "direct")
     say(f"run {done.run_id}: {done.message}")
     return 0
 
@@ -199,22 +199,17 @@ def _write(piece: memoryview) -> None:
 
 
 @contextmanager
-def _opened(vault: str | None, key_file: str | None) -> Iterator[tuple[Vault, History | None]]:
-    """The vault, and the record; None if that cannot be read, which is said."""
-    from db.errors import RecordError
+def _opened(vault: str | None, key_file: str | None) -> Iterator[tuple[Vault, History]]:
+    """The vault, and the record; if that cannot be read, it is said, and the record is an empty one."""
     from flows.jobs.identity import open_known
     from tasks.vault.locks import reading
-    from tasks.vault.vault import open_vault
 
     settings = settings_with(vault, key_file)
     path, secret = need_vault(settings.vault), need_key_file(settings.key_file).secret()
-    history = None
-    try:
-        history = settings.open_history()
-        opened = open_known(path, secret, history, copy=True)
-    except RecordError as error:
-        complain(f"cannot tell whether this is the vault that belongs here, as it was: {error}")
-        history, opened = None, open_vault(path, secret)
+    history = settings.open_lenient_history()
+    opened = open_known(path, secret, history, copy=True)
+    if history.error is not None:
+        complain(f"cannot tell whether this is the vault that belongs here, as it was: {history.error}")
     with reading(opened.root, CancelToken()):
         yield opened, history
 
@@ -231,7 +226,7 @@ def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[t
         index_shared(opened),
         open_snapshot(opened, find_snapshot(opened, snapshot)) as found,
     ):
-        if snapshot == LATEST and history is not None:
+        if snapshot == LATEST:
             need_latest(opened, found.authentic, history, NAME_ANOTHER)
         yield opened, found
 

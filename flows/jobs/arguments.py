@@ -40,6 +40,9 @@ class Matches:
 class JobParameters:
     """Base of all parameters; a subclass declares those of one flow, in the order of its form."""
 
+    # Whether a run is refused if the record cannot be written, or cannot be read; not annotated, since no parameters.
+    must_write = must_read = True
+
     def __init_subclass__(cls) -> None:
         """Have the command check each option as it is read, before any other check with a message of its own."""
         cls.__annotations__ = {

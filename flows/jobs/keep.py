@@ -15,7 +15,7 @@ from flows.jobs.arguments import need_key_file, need_vault
 from flows.jobs.doubts import doubts
 from flows.jobs.encrypt import EncryptionOutcome, batch_step, planned_work, run_batches
 from flows.jobs.identity import known_snapshot, open_known
-from flows.jobs.parameters import EncryptFiles
+from flows.jobs.parameters import AcceptSnapshot, EncryptFiles
 from flows.jobs.plan import Plan, need_something, plan_addition, recorded, settled
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, Step, Tools, open_run
 from flows.jobs.vault import record
@@ -23,6 +23,7 @@ from flows.settings import Settings
 from flows.text import parse_percentage, plural, shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Encryption, Limits
+from tasks.crypto.scan import refused_inside
 from tasks.crypto.secret import KeySource
 from tasks.rows import payload_rows, snapshot_row
 from tasks.vault.add import Added, AddedBatch, Addition, PartialInterval, add_batch, adding
@@ -150,13 +151,15 @@ def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
 
 def _selection_of(parameters: EncryptFiles, settings: Settings, vault: Vault, history: History) -> SourceSelection:
     """The files that the new snapshot has."""
+    sources = sources_of(parameters.paths)
     return SourceSelection(
-        sources_of(parameters.paths),
+        sources,
         parameters.exclude,
         parameters.rehash,
         compression=parameters.compression,
         accepted=history.accepted(vault.instance),
         most_gone=parse_percentage(settings.most_gone),
+        refused=tuple(refused_inside(parameters.paths, sources)),
     )
 
 
@@ -167,14 +170,14 @@ def _faults(addition: Addition, known: KnownSnapshot | None) -> Iterator[Verdict
         yield judged("vault", addition.vault.id, "rolled-back", fault)
 
 
-def acceptance_job(wanted: str, settings: Settings) -> Job:
+def acceptance_job(parameters: AcceptSnapshot, settings: Settings) -> Job:
     """The job that has a snapshot in doubt count from now on: a verdict on record says so."""
     need_vault(settings.vault)
     need_key_file(settings.key_file)
-    return partial(accept, wanted, settings)
+    return partial(accept, parameters, settings)
 
 
-def accept(wanted: str, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
+def accept(parameters: AcceptSnapshot, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
     """Accept a snapshot that lost many files, or has none; the run, closed.
 
     Raises:
@@ -182,7 +185,7 @@ def accept(wanted: str, settings: Settings, run: NewRun, tools: Tools) -> OpenRu
     """
     vault = open_known(need_vault(settings.vault), need_key_file(settings.key_file).secret(), tools.history)
     with reading(vault.root, tools.cancel):
-        found = read_snapshot(vault, find_snapshot(vault, wanted))
+        found = read_snapshot(vault, find_snapshot(vault, parameters.snapshot))
     name, totals = found.name, found.totals
     if found.header.part:
         raise RequestRefused(f"{name} is a partial snapshot, which stands for no state of its paths")
@@ -190,8 +193,8 @@ def accept(wanted: str, settings: Settings, run: NewRun, tools: Tools) -> OpenRu
         raise RequestRefused(f"snapshot {name} is not in doubt: it counts")
     if name in tools.history.accepted(vault.instance):
         raise RequestRefused(f"snapshot {name} is accepted already")
-    parameters: dict[str, object] = {"vault": shown_path(vault.root), "snapshot": name}
-    with open_run(replace(run, parameters=parameters), tools) as opened:
+    recorded: dict[str, object] = {"vault": shown_path(vault.root), "snapshot": name}
+    with open_run(replace(run, parameters=recorded), tools) as opened:
         record(vault.place(), 0, tools.store, opened.run_id, Verdicts((judged("snapshot", name, "accepted"),)))
         text = f"snapshot {name} of {plural(totals.files, 'file')} is accepted, with {totals.gone:,} gone: it counts"
         opened.outcomes.append(PartOutcome(0, text))

@@ -97,6 +97,14 @@ class EncryptPayloads(JobParameters):
     allow_legacy_size: LegacySize = False
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class AcceptSnapshot(JobParameters):
+    """Have a snapshot in doubt count."""
+
+    snapshot: Annotated[str, Parameter(help="latest, or the beginning of its name")]
+
+
 _NO_SHARE = "is neither a percentage nor a size; write 10% or 5GB"
 Share = Matches(SHARE_FORM, _NO_SHARE)
 Some = Matches(SOME_FORM, _NO_SHARE)
@@ -105,6 +113,8 @@ Some = Matches(SOME_FORM, _NO_SHARE)
 @dataclass(frozen=True, kw_only=True)
 class VerifyVault(JobParameters):
     """Check a vault."""
+
+    must_write = must_read = False
 
     sample: Annotated[
         Annotated[str, Some] | None,
@@ -129,6 +139,9 @@ def _newest(unit: str) -> Parameter:
 class PruneVault(JobParameters):
     """Remove snapshots from a vault."""
 
+    # A vault that was set back is known by the record alone.
+    must_write = False
+
     keep_last: Annotated[Count, Parameter(help="keep the newest N snapshots")] = 0
     keep_daily: Annotated[Count, _newest("days")] = 0
     keep_weekly: Annotated[Count, _newest("weeks")] = 0
@@ -142,6 +155,8 @@ class PruneVault(JobParameters):
 @dataclass(frozen=True, kw_only=True)
 class RestoreFiles(JobParameters):
     """Bring files back from a vault."""
+
+    must_write = must_read = False
 
     target: Annotated[
         str, Parameter(parse=False, help="folder on the machine that runs the flow, made if it is not there")

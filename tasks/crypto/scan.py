@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from tasks.crypto.inputs import LINK, Payload, file_type
@@ -68,7 +69,15 @@ def scan(paths: Sequence[str]) -> Iterator[Payload]:
     with `errno`. A link that is itself a path named by the user is followed, one below it is not. A path named by the
     user that is no file or folder, or that cannot be read, comes as a payload that is `refused`.
     """
-    return (found.payload() for found in walk(outermost(paths)) if not found.is_folder)
+    sources = outermost(paths)
+    found = chain(walk(sources), walk(refused_inside(paths, sources)))
+    return (one.payload() for one in found if not one.is_folder)
+
+
+def refused_inside(paths: Sequence[str], sources: Sequence[bytes]) -> list[bytes]:
+    """The paths inside one of the sources that are neither file nor folder: its walk would pass over them."""
+    inside = (path for path in dict.fromkeys(map(absolute, paths)) if path not in sources)
+    return [path for path in inside if not (os.path.isfile(path) or os.path.isdir(path))]
 
 
 def walk(

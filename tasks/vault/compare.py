@@ -90,6 +90,8 @@ def compare(
                     to_do(one)
                 else:
                     line(one)
+        for found in walk(selection.refused):
+            to_do(changes.payload(found.payload()))
     return AdditionPlan(
         changes.unchanged,
         changes.unchanged_bytes,

@@ -62,6 +62,8 @@ def sources_of(paths: Sequence[str]) -> tuple[bytes, ...]:
 class SourceSelection:
     """The choice of files for a snapshot: `sources` as `sources_of` gives them; `rehash` also reads unchanged files.
 
+    `refused` are paths inside the sources that a user named, and that are neither file nor folder.
+
     Objects that are `distrusted` (64 hex digits), or with `rehash` all, count only if they are whole: their files are
     read. New objects are made with that `compression`. If a source has lost more than the share `most_gone` of its
     files since the newest snapshot that counts, or is `accepted`, the new one does not count.
@@ -74,6 +76,7 @@ class SourceSelection:
     compression: Compression = "auto"
     accepted: frozenset[str] = frozenset()
     most_gone: float = 0.5
+    refused: tuple[bytes, ...] = ()
 
 
 @dataclass(slots=True)
@@ -140,7 +143,7 @@ class Changes:
             if status is None:
                 yield from self._unreadable(found, listed=path == folder)
             elif skip is not None:
-                yield self._payload(found.payload())
+                yield self.payload(found.payload())
             elif stat.S_ISREG(status.st_mode):
                 yield self._file(path, status, followed)
             elif stat.S_ISDIR(status.st_mode):
@@ -151,7 +154,7 @@ class Changes:
             elif stat.S_ISLNK(status.st_mode):
                 yield self._passed(LinkEntry(path[1:], status.st_mtime_ns, target).line())
             else:
-                yield self._payload(found.payload())
+                yield self.payload(found.payload())
         for _ in before.below(source):
             pass
         tally.kept, tally.gone = before.kept - kept, before.gone - gone
@@ -172,7 +175,7 @@ class Changes:
                 self.carried_bytes += int(size[1])
             self._before.keep()
             yield carried_over(line)
-        yield self._payload(replace(found.payload(), carried=self.carried > carried))
+        yield self.payload(replace(found.payload(), carried=self.carried > carried))
 
     def _file(self, path: bytes, status: os.stat_result, followed: bool) -> bytes | Payload:
         known, moved = None, False
@@ -188,9 +191,10 @@ class Changes:
                 self.unchanged += 1
                 self.unchanged_bytes += status.st_size
                 return line
-        return self._payload(Payload("file", path, status.st_size, known=known, followed=followed, moved=moved))
+        return self.payload(Payload("file", path, status.st_size, known=known, followed=followed, moved=moved))
 
-    def _payload(self, payload: Payload) -> Payload:
+    def payload(self, payload: Payload) -> Payload:
+        """Count a payload, and give it back."""
         if payload.refused:
             self.refused.append(f"{payload.name.decode(errors='backslashreplace')} {payload.fault}")
         if payload.skip is None:

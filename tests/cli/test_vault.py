@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import tarfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -413,21 +415,17 @@ def test_an_empty_variable_counts_as_unset(
     assert [in_force[name] for name in ("vault", "key_file", "paths")] == [None] * 3
 
 
-def test_what_is_excluded_or_leads_nowhere_is_left_out(
-    threadmill: Command, vault: Path, tree: Path, tmp_path: Path
-) -> None:
-    """Patterns are gitignore's, the last one that fits decides; a dangling link that was named is skipped."""
+def test_what_is_excluded_is_left_out(threadmill: Command, vault: Path, tree: Path) -> None:
+    """Patterns are gitignore's, the last one that fits decides."""
     (tree / "secret").mkdir()
     (tree / "secret" / "note.tmp").touch()
     (tree / "kept.tmp").touch()
-    gone = tmp_path / "gone"
-    gone.symlink_to("/nowhere")
-    result = threadmill("encrypt", str(tree), str(gone), "--exclude", "*.tmp", "--exclude", "!kept.tmp", "--json")
+    result = threadmill("encrypt", str(tree), "--exclude", "*.tmp", "--exclude", "!kept.tmp", "--json")
     assert result.returncode == 0
     paths = [entry["path"] for entry in read_json(threadmill("snapshots", "show", "latest", "--json"))]
     assert f"{tree}/kept.tmp" in paths
     assert not any("note.tmp" in path for path in paths)
-    assert read_json(result)["snapshot"]["skipped"] == 2
+    assert read_json(result)["snapshot"]["skipped"] == 1
     options = ("--exclude", "*.tmp", "--exclude", "*.o", "--exclude", f"{tree}/\xe4/", "--dry-run")
     dry = threadmill("encrypt", str(tree), *options)
     assert (dry.returncode, dry.stdout.splitlines()[1:]) == (
@@ -510,3 +508,59 @@ def test_without_a_vault_the_ciphertext_is_discarded(
     del environment["THREADMILL_VAULT"]
     assert read_json(threadmill("encrypt", str(tree), "--json"))["snapshot"] is None
     assert sorted(vault.rglob("*")) == before
+
+
+@pytest.fixture(params=["full", "read-only"])
+def stuck_record(
+    request: pytest.FixtureRequest,
+    threadmill: Command,
+    vault: Path,
+    tree: Path,
+    environment: dict[str, str],
+    tmp_path: Path,
+) -> Iterator[Path]:
+    """The folder of a record with three runs into the vault, on a disk that takes no more."""
+    with small_disk(tmp_path / "disk", "8m") as disk:
+        environment["THREADMILL_HOME"] = str(disk)
+        for text in ("1", "2", "3"):
+            (tree / "letter").write_text(text)
+            assert threadmill("encrypt", str(tree)).returncode == 0
+        if request.param == "full":
+            with suppress(OSError), (disk / "fill").open("wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+        else:
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        yield disk
+
+
+def test_a_record_that_takes_no_more_holds_nothing_up(
+    threadmill: Command, stuck_record: Path, vault: Path, tree: Path, tmp_path: Path
+) -> None:
+    """What brings files back, verifies, or makes room goes on, and says that it is not on record."""
+    for line in (f"restore latest {tmp_path / 'back'}", "verify", "prune --keep-last 2"):
+        ended = threadmill(*line.split())
+        assert ended.returncode == 0, ended.stderr
+        assert last_words(ended).startswith(f"threadmill: this run is not on record: history database {stuck_record}")
+    assert (inside(tmp_path / "back", tree) / "letter").read_text() == "3"
+    assert len(list((vault / "snapshots").iterdir())) == 2
+    assert read_json(threadmill("verify", "--json"))["run"] is None
+    assert threadmill("cat", "latest", str(tree / "letter")).stdout == "3"
+    assert threadmill("status", "--only-vault").returncode == 0
+    assert threadmill("encrypt", str(tree)).returncode == 2
+
+
+def test_a_record_that_cannot_be_read_is_told(
+    threadmill: Command, vault: Path, tree: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Restore and verify go on; prune does not, since a vault that was set back is known by the record alone."""
+    assert threadmill("encrypt", str(tree)).returncode == 0
+    (record,) = Path(environment["THREADMILL_HOME"]).glob("history.sqlite")
+    record.write_bytes(b"no database" * 1000)
+    for line in (f"restore latest {tmp_path / 'back'}", "verify"):
+        ended = threadmill(*line.split())
+        assert ended.returncode == 0
+        assert "not on record, and a vault that was set back would not be noticed: " in last_words(ended)
+    said = last_words(threadmill("cat", "latest", str(tree / "letter")))
+    assert "cannot tell whether this is the vault that belongs here" in said
+    assert threadmill("prune", "--keep-last", "1").returncode == 2
