@@ -33,12 +33,12 @@ class Extent:
     kills: int = 200
     sizes: int = 50
     step: int = 1
-    commands: int = 7
+    commands: int = 11
     files: int = 100
     tree_bytes: int = 2_000_000_000
 
 
-QUICK = Extent(flips=12, kills=1, sizes=1, step=24, commands=1, files=10, tree_bytes=100_000_000)
+QUICK = Extent(flips=12, kills=1, sizes=1, step=24, commands=2, files=10, tree_bytes=100_000_000)
 
 
 def torture(extent: Extent, seed: int) -> Iterator[Row]:

@@ -23,6 +23,7 @@ _SPAN_RUNS = 3
 # Where it is not measured how long the work takes: about that of so small a tree.
 _SPAN_S = 0.3
 _POLL_S = 0.001
+PRUNE = ("--keep-last", "1", "--max-unused", "0%")
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,30 @@ def _killings(folder: Path, draw: random.Random, files: int) -> list[Killing]:
     grow(added.tree, draw, files)
     added.keep()
     grow(added.tree, draw, files, large=2)
-    old = Place.below(folder / "old")
-    for _ in range(5):
-        grow(old.tree, draw, files)
-        old.keep()
-        shutil.rmtree(next(old.tree.iterdir()))
+    old = aged(folder / "old", draw, files, large=1)
+    pruned = "and the vault has one snapshot and its objects, which are the tree"
     return [
         Killing("encrypt", added, (str(added.tree),), "and what it kept is the tree (contents, modes)", _is_kept),
-        Killing("prune", old, ("--keep-last", "1"), "and the vault has one snapshot and its objects", _is_pruned),
+        Killing("prune", old, PRUNE, pruned, not_pruned),
         Killing("restore", added, ("latest", "target"), "and `diff -r` finds no difference", _is_restored),
     ]
+
+
+def aged(folder: Path, draw: random.Random, files: int, large: int = 0) -> Place:
+    """A place where `PRUNE` removes packs and large objects, and writes anew the packs of which half is dead."""
+    place = Place.below(folder)
+    # Dead as a whole, and small, so that its room is not enough for the others.
+    grow(place.tree, draw, max(1, files // 10))
+    place.keep()
+    shutil.rmtree(next(place.tree.iterdir()))
+    for _ in range(4):
+        grow(place.tree, draw, files, large)
+        place.keep()
+        made = max(place.tree.iterdir(), key=os.fsencode)
+        for name in range(0, files, 2):
+            (made / "below" / str(name)).unlink()
+    place.keep()
+    return place
 
 
 def _row(one: Killing, folder: Path, draw: random.Random, kills: int, lanes: int) -> Row:
@@ -96,7 +111,9 @@ def _attempt(one: Killing, folder: Path, after_s: float | None, *, fresh: bool =
     folder.mkdir(parents=True)
     place = one.place.copy(folder)
     if fresh and one.command == "encrypt":
+        # The record would miss the vault that it knows there.
         shutil.rmtree(place.vault)
+        shutil.rmtree(place.home)
         place.make_vault()
     arguments = tuple(str(folder / "target") if part == "target" else part for part in one.arguments)
     process = subprocess.Popen(
@@ -154,7 +171,10 @@ def _is_restored(place: Place, folder: Path) -> str:
     return difference(place.tree, folder / "target")
 
 
-def _is_pruned(place: Place, _folder: Path) -> str:
+def not_pruned(place: Place, _folder: Path) -> str:
+    """What is different in a vault after `PRUNE`; empty if nothing is."""
     snapshots = os.listdir(place.vault / "snapshots")
     unnamed = place.unnamed()
-    return "" if len(snapshots) == 1 and not unnamed else f"{len(snapshots)} snapshots, {unnamed} objects too many"
+    if len(snapshots) != 1 or unnamed:
+        return f"{len(snapshots)} snapshots, {unnamed} objects too many"
+    return place.kept_otherwise()

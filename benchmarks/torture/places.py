@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 from db.history import History
 from db.rows import NewRun
 from db.store import Store
+from flows.jobs.identity import adopt
 from flows.jobs.keep import keeping_job
 from flows.jobs.parameters import EncryptFiles, RestoreFiles, VerifyVault
 from flows.jobs.restore import restoration_job
@@ -68,15 +69,18 @@ class Place:
         """An empty vault."""
         init_vault(str(self.vault), KeyFile(str(self.key)).secret())
 
-    def copy(self, folder: Path) -> Place:
+    def copy(self, folder: Path, copy: Callable[[str, str], object] = os.link) -> Place:
         """The same tree with a vault and a record of its own; objects and snapshots are never written to again."""
+        other = Place(self.tree, folder / "vault", folder / "home", self.key)
         with suppress(FileNotFoundError):
             (self.vault / "lock").unlink()
         if self.vault.exists():
-            shutil.copytree(self.vault, folder / "vault", copy_function=os.link)
+            shutil.copytree(self.vault, other.vault, copy_function=copy, dirs_exist_ok=True)
         if self.home.exists():
-            shutil.copytree(self.home, folder / "home")
-        return Place(self.tree, folder / "vault", folder / "home", self.key)
+            shutil.copytree(self.home, other.home)
+            with closing(Store(other.url)) as store, closing(History(other.url)) as history:
+                adopt(str(other.vault), KeyFile(str(self.key)).secret(), history, store)
+        return other
 
     @property
     def options(self) -> list[str]:
@@ -100,14 +104,18 @@ class Place:
         )
 
     @property
+    def url(self) -> str:
+        """The record."""
+        return f"sqlite:///{self.home / 'history.sqlite'}"
+
+    @property
     def settings(self) -> Settings:
         """What is in force for a job on the vault."""
         return Settings(home=str(self.home), vault=str(self.vault), key_file=str(self.key), jobs=1)
 
     def job(self, flow: str, job: Job) -> OpenRun:
         """The same without the start of an interpreter: the run, recorded and closed."""
-        url = f"sqlite:///{self.home / 'history.sqlite'}"
-        with closing(Store(url)) as store, closing(History(url)) as history:
+        with closing(Store(self.url)) as store, closing(History(self.url)) as history:
             tools = Tools(store, history, DirectRunner(1), Silent(), CancelToken())
             return job(NewRun(flow, "direct", {}, "torture"), tools)
 

@@ -31,7 +31,8 @@ def tamper(folder: Path, draw: random.Random, samples: int, step: int, commands:
     for what, victim in large.items():
         size = victim.file.stat().st_size
         yield _flips(f"a bit of a large {what} ({size:,} bytes) flipped", victim, draw.sample(range(8 * size), samples))
-    yield _by_command(list(itertools.chain.from_iterable(small.values()))[::-1][:commands], folder / "target", draw)
+    in_turn = [victim for one_of_each in itertools.zip_longest(*small.values()) for victim in one_of_each if victim]
+    yield _by_command(in_turn[:commands], folder / "target", draw)
     for what, victims in small.items():
         yield _cuts(f"a small {what} cut off at each length, or a byte longer", victims[-1], step)
     yield _cut_packs(large["pack"], step)
@@ -56,18 +57,29 @@ def _flips(done: str, victim: Victim, bits: Sequence[int]) -> Row:
     return row
 
 
-def _by_command(victims: list[Victim], target: Path, draw: random.Random) -> Row:
-    row = Row("the same of each small file, by the commands", "exit codes of 1 or 2 from all three; " + _HOLDS)
-    for victim in victims:
+def _by_command(victims: Sequence[Victim], target: Path, draw: random.Random) -> Row:
+    holds = (
+        "`verify` names it and ends with 1, or with 0 of an index; `restore` and `cat` give the right content and 0, "
+    )
+    row = Row("the same of each small file, by the commands", holds + "or no byte of it and 1 or 2")
+    for number, victim in enumerate(victims):
         bit = draw.randrange(8 * victim.file.stat().st_size)
         _flip(victim.file, bit)
-        verify = victim.place.run("verify")
-        restore = victim.place.run("restore", victim.snapshot, str(target), str(victim.path))
-        cat = victim.place.run("cat", victim.snapshot, str(victim.path))
-        given = cat.stdout + b"".join(path.read_bytes() for path in target.rglob("*") if path.is_file())
-        named = verify.returncode == 1 and victim.name.encode() in verify.stderr
-        refused = restore.returncode in (1, 2) and cat.returncode in (1, 2)
-        row.add(f"{victim.name}, byte {bit // 8}, bit {bit % 8}", held=named and refused and not given)
+        place, back = victim.place, target / str(number)
+        verify = place.run("verify")
+        if victim.is_fault:
+            named = verify.returncode == 1 and victim.name.encode() in verify.stderr
+        else:
+            named = verify.returncode == 0 and b"whose index is missing or wrong: 1" in verify.stdout
+        restore = place.run("restore", victim.snapshot, str(back), str(victim.path))
+        cat = place.run("cat", victim.snapshot, str(victim.path))
+        restored = b"".join(path.read_bytes() for path in back.rglob("*") if path.is_file())
+        right = (0, victim.path.read_bytes()) if victim.harmless else None
+        held = all(
+            got == right or (got[0] in (1, 2) and not got[1])
+            for got in ((restore.returncode, restored), (cat.returncode, cat.stdout))
+        )
+        row.add(f"{victim.name}, byte {bit // 8}, bit {bit % 8}", held=named and held)
         _flip(victim.file, bit)
     return row
 

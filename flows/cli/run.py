@@ -127,7 +127,8 @@ def exit_code_of(history: History, run_id: int) -> int:
     1 something failed, 3 a source was unreadable, unstable or has lost files, 0 done.
     """
     counts = history.counts(run_id)
-    if history.failed_samples(run_id) or any(c.status == "failed" and c.cause != "unreadable" for c in counts):
+    not_read = [count for count in counts if count.status in ("failed", "carried-over")]
+    if history.failed_samples(run_id) or any(count.cause != "unreadable" for count in not_read):
         return 1
     if any(found.status in VERDICT_FAULTS for found in history.verdict_counts(run_id)):
         return 1

@@ -53,8 +53,8 @@ def init(folder: str, /, *, random_salts: Flag = False, another: Flag = False, k
 def adopt(folder: str, /, *, key_file: str | None = None) -> int:
     """Take a vault into use at its path: a copy of a vault, or another one than the record knows there.
 
-    A copy gets an id of its own on record (its snapshots and objects stay as they are), so that both can be used side
-    by side. What is on record of the vault that it was copied from, as when an object was proven, is not of the copy.
+    The record then knows a copy by an id of its own, so that both can be used side by side; snapshots and objects stay
+    as they are. When an object was proven, and what else is on record of the vault, does not count for the copy.
 
     Exit codes: 0 done, 2 refused: no vault is there, another threadmill uses it, its newest snapshot is damaged, or it
     cannot be written.
@@ -62,7 +62,7 @@ def adopt(folder: str, /, *, key_file: str | None = None) -> int:
     Example: threadmill vault adopt COPY --key-file KEY
 
     Args:
-        folder: of the vault
+        folder: of the copy, or of the other vault
         key_file: the one that the vault was made with; default: THREADMILL_KEY_FILE
     """
     settings = settings_with(None, key_file)

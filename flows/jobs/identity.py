@@ -72,12 +72,14 @@ def need_free(path: str, history: History) -> None:
 
 
 def _need_unknown(root: str, history: History) -> None:
-    if known := _vaults_at(root, history):
-        raise NoVault(
-            root,
-            f"is not there now, and the record knows it ({_newest(known)}): mount its disk, or put it back; "
-            f"to make another one here: threadmill vault init {shown_path(root)} --another",
-        )
+    known, which = _vaults_at(root, history), "it"
+    if not known:
+        known = _vaults_below_empty(root, history)
+        which = ", ".join(row.path for row in known)
+    if known:
+        another = f"threadmill vault init {shown_path(root)} --another"
+        hint = f"the record knows {which} ({_newest(known)}); to make another one here: {another}"
+        raise NoVault(root, "is not there now: mount its disk, or put it back", hint)
 
 
 def need_expected(vault: Vault, history: History, *, copy: bool = False) -> None:
@@ -87,13 +89,13 @@ def need_expected(vault: Vault, history: History, *, copy: bool = False) -> None
         return
     adopt = f"threadmill vault adopt {shown_path(vault.root)}"
     if known:
-        reason = f"is another one than the record knows here ({_newest(known)}): mount the right disk; "
-        raise UnexpectedVault(vault.root, f"{reason}to use this one here from now on: {adopt}")
+        reason = f"is another one than the record knows here ({_newest(known)}): mount the right disk"
+        raise UnexpectedVault(vault.root, reason, f"to use this one here from now on: {adopt}")
     if row is None or copy:
         return
     if _is_beside(vault, row) or rolled_back(vault, [newest_snapshot(vault)], known_snapshot(history, vault)):
         reason = f"is a copy of the one that the record knows at {row.path} ({_newest([row])})"
-        raise UnexpectedVault(vault.root, f"{reason}; to use it as a vault of its own: {adopt}")
+        raise UnexpectedVault(vault.root, reason, f"to use it as a vault of its own: {adopt}")
 
 
 def place_on_record(place: Place, history: History) -> Place:
@@ -149,6 +151,19 @@ def _newest_of(vault: Vault) -> Authentic | None:
 
 def _vaults_at(root: str, history: History) -> list[VaultRow]:
     return [row for row in history.vaults() if row.path == storable(root)]
+
+
+def _vaults_below_empty(root: str, history: History) -> list[VaultRow]:
+    """The vaults that belong below the folder in which the path would be, if that is empty.
+
+    It may be where their disk is mounted, and the path may be one of them by a link that is on the disk.
+    """
+    with suppress(OSError):
+        while not os.path.lexists(root):
+            root = os.path.dirname(root)
+        if not os.listdir(root):
+            return [row for row in history.vaults() if row.path.startswith(f"{storable(root)}/")]
+    return []
 
 
 def _newest(known: list[VaultRow]) -> str:

@@ -20,9 +20,9 @@ from flows.jobs.plan import Plan, need_something, plan_addition, recorded, settl
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, Step, Tools, open_run
 from flows.jobs.vault import record
 from flows.settings import Settings
-from flows.text import parse_percentage, plural, shown_path, size
+from flows.text import counted, parse_percentage, plural, shown_path, size
 from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import Batch, Encryption, Limits
+from tasks.crypto.encrypt import MARKED, Batch, Encryption, Limits
 from tasks.crypto.scan import refused_inside
 from tasks.crypto.secret import KeySource
 from tasks.rows import payload_rows, snapshot_row
@@ -100,10 +100,11 @@ def _kept(
     outcome: EncryptionOutcome, added: Added, row: SnapshotRow, faults: Sequence[Verdict], rebuilt: int
 ) -> PartOutcome:
     """The snapshot, files by status, sources that have lost files, and the first faults of files and of the vault."""
-    words = f"{row.new:,} new, {row.unchanged:,} unchanged, {row.marked:,} marked, {row.skipped:,} skipped, "
-    words += f"{row.missed:,} missed, {row.gone:,} gone; {size(row.stored_bytes)} added"
-    said = [f"snapshot {row.name} (number {row.sequence}): {words}"]
-    said += doubts(added)
+    marks = counted({status: outcome.counts[status] for status in MARKED if outcome.counts[status]})
+    marked = f"{row.marked:,} marked" + (f" ({marks})" if marks else "")
+    words = f"{row.new:,} new, {row.unchanged:,} unchanged, {marked}, {row.skipped:,} skipped, {row.missed:,} missed, "
+    words += f"{row.gone:,} gone; {size(row.stored_bytes)} added"
+    said = [f"snapshot {row.name} (number {row.sequence}): {words}", *doubts(added), *outcome.remarks]
     said += [f"the index of {plural(rebuilt, 'pack')} was written again"] if rebuilt else []
     said += [f"VAULT NOT AS IT WAS: {fault.error}" for fault in faults]
     code = 1 if faults else outcome.exit_code or (0 if row.counts else 3)
@@ -157,6 +158,7 @@ def _selection_of(parameters: EncryptFiles, settings: Settings, vault: Vault, hi
         parameters.exclude,
         parameters.rehash,
         compression=parameters.compression,
+        may_change=parameters.may_change,
         accepted=history.accepted(vault.instance),
         most_gone=parse_percentage(settings.most_gone),
         refused=tuple(refused_inside(parameters.paths, sources)),

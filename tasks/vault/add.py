@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
+from tasks.crypto.encrypt import MARKED, Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.secret import KeySource
 from tasks.files import closed_after, new_file, open_folder
 from tasks.vault.compare import AdditionPlan, compare
-from tasks.vault.content import ContentWriter
+from tasks.vault.content import VANISHED, ContentWriter
 from tasks.vault.draft import Draft
 from tasks.vault.errors import VaultError, Verdict, judged, on_disk
 from tasks.vault.format import LONGEST_LINE, PACKED_BYTES, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
@@ -84,7 +84,7 @@ def add_batch(
     index = shared_index(vault)
     with index.kept_open(), PackWriter(vault) as packs, ObjectBatch(vault.root) as objects:
         writer = ContentWriter(vault, selection, index, packs, objects)
-        encryptions = encrypt_batch(batch, key, limits, cancel, writer.attempt_on)
+        encryptions = tuple(map(writer.carry_over, encrypt_batch(batch, key, limits, cancel, writer.attempt_on)))
         objects.commit()
         packs.commit()
     first = batch.payloads[0][0] if batch.payloads else 0
@@ -155,13 +155,22 @@ class Addition:
         """
         self._draft.put(batch.first, batch.lines)
         for path in batch.moved:
-            self.found.sources[bisect_right(self._keys, order_key(path)) - 1].moved += 1
+            self._tally_of(path).moved += 1
+        for one in batch.encryptions:
+            if one.cause == VANISHED and one.payload.known and not one.payload.moved:
+                tally = self._tally_of(one.payload.name)
+                # Without a snapshot to compare with, none was kept.
+                tally.gone += tally.kept > 0
+                tally.kept -= tally.kept > 0
         self._done += _sums(batch)
         if interval is not None and (
             time.monotonic() - self._part_s >= interval.seconds
             or self._done["size_bytes"] - self._in_parts["size_bytes"] >= interval.size_bytes
         ):
             self._add_partial()
+
+    def _tally_of(self, path: bytes) -> SourceTally:
+        return self.found.sources[bisect_right(self._keys, order_key(path)) - 1]
 
     def add_snapshot(self, least_sequence: int, cancel: CancelToken) -> Added:
         """Write the snapshot, all of whose objects are on disk by now; raises VaultError.
@@ -170,30 +179,28 @@ class Addition:
         of the same sources are removed then, except those of a run that is alive.
         """
         done, found = self._done, self.found
-        read = done["ok"] + done["unchanged"]
+        entries, files = self._draft.entries + done["files"], found.unchanged + found.carried_files + done["files"]
         size_bytes = found.unchanged_bytes + found.carried_bytes + done["size_bytes"]
-        entries, files = self._draft.entries + read, found.unchanged + found.carried_files + read
-        gone = sum(source.gone for source in found.sources)
-        doubtful = tuple(
-            one for one in found.sources if one.is_doubtful(self.selection.most_gone, compared=found.compared)
-        )
-        totals = Totals(entries, files, size_bytes, found.carried, done["failed"], gone, not doubtful and files > 0)
+        gone, most = sum(source.gone for source in found.sources), self.selection.most_gone
+        doubtful = tuple(one for one in found.sources if one.is_doubtful(most, compared=found.compared))
+        counts, marked = not doubtful and files > 0, found.carried + done["marked"]
+        totals = Totals(entries, files, size_bytes, marked, done["missed"], gone, counts)
         with numbering(self.vault.root, cancel):
             newest = newest_snapshot(self.vault)
             sequence = max(least_sequence, newest.header.sequence + 1 if newest else 1)
             header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self.selection.sources)
             mac = self._write(header, self._draft.pieces(), totals, SNAPSHOTS)
         self._remove_partials()
-        return Added(Snapshot(header, mac, totals), done["ok"], done["unchanged"], done["stored_bytes"], doubtful)
+        return Added(Snapshot(header, mac, totals), done["new"], done["same"], done["stored_bytes"], doubtful)
 
     def _add_partial(self) -> None:
         self._part_s = time.monotonic()
         new, self._in_parts = self._done - self._in_parts, self._done.copy()
-        if not (files := new["ok"] + new["unchanged"]):
+        if not (files := new["files"]):
             return
         self._parts += 1
         header = Header(self.vault.id, self._run, self._began, 0, self.selection.sources, self._parts)
-        self._write(header, self._draft.new_pieces(), Totals(files, files, new["size_bytes"]), PARTIALS)
+        self._write(header, self._draft.new_pieces(), Totals(files, files, new["size_bytes"], new["marked"]), PARTIALS)
 
     def _write(self, header: Header, pieces: Iterator[bytes], totals: Totals, folder: str) -> str:
         """Write a snapshot or a partial one, and put it on disk; its MAC. Raises VaultError."""
@@ -224,11 +231,18 @@ class Addition:
 
 
 def _sums(batch: AddedBatch) -> Counter[str]:
-    """Files by status, and bytes, of the files of a batch that come into the snapshot."""
-    kept = [one for one in batch.encryptions if one.status in ("ok", "unchanged")]
-    sums = Counter[str](one.status for one in kept)
-    sums["failed"] = sum(one.status == "failed" for one in batch.encryptions)
-    return sums + Counter(size_bytes=sum(one.size_bytes or 0 for one in kept), stored_bytes=batch.stored_bytes)
+    """The counts of a batch: all files that come into the snapshot, those of them that are new, and so on."""
+    sums = Counter[str](stored_bytes=batch.stored_bytes)
+    for one in batch.encryptions:
+        if one.status == "failed":
+            sums["missed"] += 1
+        elif one.size_bytes is not None:
+            sums["files"] += 1
+            sums["size_bytes"] += one.size_bytes
+            sums["marked"] += one.status in MARKED
+            sums["same"] += one.status == "unchanged"
+            sums["new"] += one.status not in ("unchanged", "carried-over")
+    return sums
 
 
 def _need_short(vault: Vault, selection: SourceSelection) -> None:

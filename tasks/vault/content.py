@@ -16,21 +16,36 @@ from dataclasses import replace
 import zstandard
 
 from tasks.crypto.chain import Sink, StageResult
-from tasks.crypto.encrypt import Cipher, PayloadAttempt, Workbench
+from tasks.crypto.encrypt import Cipher, Encryption, PayloadAttempt, Workbench
+from tasks.crypto.errors import OddSize, SourceChanged, SourceChanging
 from tasks.crypto.inputs import Encrypted, Payload, memory_input
+from tasks.crypto.scan import parents
 from tasks.crypto.sources import OpenFile
 from tasks.files import closed_after
 from tasks.suites import HEADER_BYTES, MAGIC, SALT_BYTES, Compression
 from tasks.vault.check import check_object
-from tasks.vault.entries import Content, FileFacts, begin_file, content_tail, decode_tail, path_field
+from tasks.vault.entries import (
+    Content,
+    FileEntry,
+    FileFacts,
+    begin_file,
+    content_tail,
+    decode_entry,
+    marked_tail,
+    path_field,
+    tail_of,
+)
 from tasks.vault.errors import VaultError
-from tasks.vault.format import CONTENT_MAC_BYTES, OBJECTS, PACKED_BYTES, WHOLE_BYTES, BadLine
+from tasks.vault.excludes import Excludes
+from tasks.vault.format import CONTENT_MAC_BYTES, OBJECTS, PACKED_BYTES, WHOLE_BYTES
 from tasks.vault.index import ObjectIndex
 from tasks.vault.objects import NewObject, ObjectBatch
 from tasks.vault.packs import PackWriter, opened_stored
 from tasks.vault.vault import Vault
 from tasks.vault.walk import SourceSelection
 
+# The cause of a file that was removed after the walk has found it.
+VANISHED = "vanished"
 # Level 3 makes frames a twentieth smaller than level 1, at three quarters of its speed.
 _LEVELS: dict[Compression, int] = {"auto": 3, "max": 19}
 # A cipher wants so much more room than its output takes.
@@ -47,7 +62,7 @@ class ContentWriter:
         self, vault: Vault, selection: SourceSelection, index: ObjectIndex, packs: PackWriter, objects: ObjectBatch
     ) -> None:
         self.lines: dict[bytes, bytes] = {}
-        """The line of each good file, by its path."""
+        """The line of each file that comes into the snapshot, by its path."""
         self.proven: dict[str, int] = {}
         """The distrusted objects that have turned out to be whole, with their lengths."""
         self.packed: list[bytes] = []
@@ -67,6 +82,7 @@ class ContentWriter:
         # Making one takes longer than compressing a small file.
         self._compressor = None if level is None else zstandard.ZstdCompressor(level)
         self._made: set[bytes] = set()
+        self._changing: Excludes | None = None
 
     def attempt_on(self, bench: Workbench) -> PayloadAttempt:
         """See `encrypt_batch`."""
@@ -74,29 +90,91 @@ class ContentWriter:
         self._native = bench.batch.chosen.backend == "native"
         return self._attempt
 
-    def _attempt(self, payload: Payload) -> Encrypted:
-        """Read a file, make its object unless the vault has it, and enter its line."""
-        with closed_after(self._bench.sources.open(payload)) as descriptor:
-            file = OpenFile.of(descriptor)
-            known = None if payload.known is None else self._known(payload.known, file)
-            way = self._whole if file.plain_bytes <= WHOLE_BYTES else self._large
-            done, tail = way(file, known)
-            if known is not None and payload.moved and not tail:
-                # New under this name, and on record as such.
-                self.found.append(done.digest)
-                done = replace(done, salt=self._beginning(known)[1])
-        begin = begin_file(path_field(payload.name), FileFacts.of(file.before))
-        # Of content that is still the same, the end of the line is too.
-        self.lines[payload.name] = begin + (tail or payload.known or b"")
-        return done
+    def _attempt(self, payload: Payload, last: bool) -> Encrypted:
+        """Read a file, make its object unless the vault has it, and enter its line.
 
-    def _known(self, tail: bytes, file: OpenFile) -> Content | None:
-        """The content that a file may still have; None if its object must not be taken over."""
+        If the file changes meanwhile, the bytes that the last attempt has read are kept, and the line is marked. A file
+        that may change has one attempt.
+        """
+        may_change = self._may_change(payload.name)
+        before = _entry(payload)
+        with closed_after(self._bench.sources.open(payload)) as descriptor:
+            file = OpenFile.of(descriptor, tolerant=last or may_change)
+            known = None if before is None else self._known(before.content, file)
+            done, tail = self._read(file, known)
+            if known is not None and not tail:
+                tail = tail_of(known)
+                if payload.moved:
+                    # New under this name, and on record as such.
+                    self.found.append(done.digest)
+                    done = replace(done, salt=self._beginning(known)[1])
+        flaw = file.flaw
+        if isinstance(flaw, SourceChanged):
+            flaw = SourceChanging(flaw.what) if may_change else flaw
+            tail = marked_tail(tail, "changed", None if payload.moved else self._good(before))
+        facts = FileFacts.of(file.before)._replace(size_bytes=done.size_bytes)
+        self.lines[payload.name] = begin_file(path_field(payload.name), facts) + tail
+        return replace(done, flaw=flaw) if flaw else done
+
+    def carry_over(self, one: Encryption) -> Encryption:
+        """The result of a file that could not be read: if it has an entry in the snapshot before, that is its line."""
+        if one.status != "failed" or one.payload.refused:
+            return one
+        if self._is_gone(one.payload.name):
+            return replace(one, status="skipped", cause=VANISHED, error="was removed before it was read")
+        before = _entry(one.payload)
+        if before is None or one.payload.moved:
+            return one
+        content = next(filter(self._is_there, before.contents()), None)
+        if content is None:
+            return one
+        facts = before.facts._replace(size_bytes=content.size_bytes)
+        tail = marked_tail(tail_of(content), "unreadable", self._good(before))
+        self.lines[one.payload.name] = begin_file(path_field(one.payload.name), facts) + tail
+        sizes = content.size_bytes, content.stored_bytes
+        return replace(one, status="carried-over", size_bytes=sizes[0], ciphertext_bytes=sizes[1])
+
+    def _is_gone(self, path: bytes) -> bool:
+        """Whether a file was removed from its source, which is still there."""
         try:
-            known = decode_tail(tail, file.before.st_size)
-        except BadLine:
-            # The extents of a file that was larger.
-            return None
+            os.lstat(path)
+        except FileNotFoundError:
+            return any(above in self._selection.sources and os.path.isdir(above) for above in parents(path))
+        except OSError:
+            pass
+        return False
+
+    def _may_change(self, path: bytes) -> bool:
+        if not self._selection.may_change:
+            return False
+        if self._changing is None:
+            self._changing = Excludes(self._selection.may_change, self._selection.sources)
+        return self._changing.covers(path)
+
+    def _is_there(self, content: Content) -> bool:
+        there = self._index.has(bytes.fromhex(content.object), content.stored_bytes)
+        return there and content.object not in self._selection.distrusted
+
+    def _good(self, before: FileEntry | None) -> Content | None:
+        """The last good content that a marked line names; none that is lost."""
+        good = None if before is None else before.last_good
+        return good if good is not None and self._is_there(good) else None
+
+    def _read(self, file: OpenFile, known: Content | None) -> tuple[Encrypted, bytes]:
+        """Work on the content; also the end of its line, empty for that of `known`."""
+        if file.plain_bytes > WHOLE_BYTES:
+            try:
+                # The comparison could not tell what it has read.
+                return self._large(file, None if file.tolerant else known)
+            except OddSize:
+                os.lseek(file.descriptor, 0, os.SEEK_SET)
+        data = file.whole(WHOLE_BYTES)
+        if len(data) > WHOLE_BYTES:
+            return self._large(file, None, data)
+        return self._whole(file, data, known)
+
+    def _known(self, known: Content, file: OpenFile) -> Content | None:
+        """The content that a file may still have; None if its object must not be taken over."""
         if known.extents != file.extents or not self._index.has(bytes.fromhex(known.object), known.stored_bytes):
             return None
         if known.object in self._selection.distrusted or self._selection.rehash:
@@ -118,12 +196,12 @@ class ContentWriter:
         if name in self._selection.distrusted:
             self.proven[name] = length
 
-    def _whole(self, file: OpenFile, known: Content | None) -> tuple[Encrypted, bytes]:
-        """Work on content that fits into memory, in one buffer; also the end of its line, empty for that of before."""
-        data = file.whole()
+    def _whole(self, file: OpenFile, data: bytes, known: Content | None) -> tuple[Encrypted, bytes]:
+        """Work on content that fits into memory, in one buffer."""
+        size_bytes = len(data) if file.extents is None else file.before.st_size
         mac = None if self._vault.random_salts else self._key.content_mac(data)
         if known is not None and known.mac == (mac or self._key.content_mac(self._beginning(known)[1], data)).hex():
-            return _unchanged(file, known), b""
+            return _unchanged(size_bytes, known), b""
         body, zstd = data, None
         if self._compressor is not None:
             frame = self._compressor.compress(data)
@@ -132,10 +210,10 @@ class ContentWriter:
         salt = os.urandom(SALT_BYTES) if mac is None else self._key.salt_of(body)
         if mac is None:
             mac = self._key.content_mac(salt, data)
-        done = self._keep(salt, body, file)
+        done = self._keep(salt, body, size_bytes)
         return done, content_tail(done.digest.hex().encode(), zstd, mac.hex().encode(), file.extents)
 
-    def _keep(self, salt: bytes, body: bytes, file: OpenFile) -> Encrypted:
+    def _keep(self, salt: bytes, body: bytes, size_bytes: int) -> Encrypted:
         """Encrypt a buffer, and store it unless the very bytes are there."""
         length = HEADER_BYTES + len(body)
         packed = length <= PACKED_BYTES
@@ -164,7 +242,7 @@ class ContentWriter:
                 with self._objects.new() as made:
                     made.write(stored)
                 self._add_large(made, digest, length)
-        return Encrypted(digest, file.before.st_size, length, stages, salt)
+        return Encrypted(digest, size_bytes, length, stages, salt)
 
     def _add_packed(self, digest: bytes, length: int) -> None:
         self._packs.add(digest, length)
@@ -176,10 +254,10 @@ class ContentWriter:
         self.large[digest] = length
         self.stored_bytes += length
 
-    def _large(self, file: OpenFile, known: Content | None) -> tuple[Encrypted, bytes]:
-        """Work on content that is read piece by piece; also the end of its line, empty for that of before."""
+    def _large(self, file: OpenFile, known: Content | None, beginning: bytes = b"") -> tuple[Encrypted, bytes]:
+        """Work on content that is read piece by piece; its `beginning` if its size says something else."""
         if known is not None and self._still_large(known, file):
-            return _unchanged(file, known), b""
+            return _unchanged(file.before.st_size, known), b""
         salt = os.urandom(SALT_BYTES)
         held = bytearray()
         with ExitStack() as stack:
@@ -195,7 +273,9 @@ class ContentWriter:
                     piece = bytes(held)
                 made.write(piece)
 
-            done, mac, zstd = self._pour(file, salt, store)
+            done, mac, zstd = self._pour(file, salt, store, beginning)
+            if done.flaw is not None:
+                raise done.flaw
         length = done.ciphertext_bytes or 0
         if made is not None:
             self._add_large(made, done.digest, length)
@@ -204,7 +284,7 @@ class ContentWriter:
             self._packs.reserve(length)[:length] = held
             self._add_packed(done.digest, length)
         tail = content_tail(done.digest.hex().encode(), zstd, mac, file.extents)
-        return replace(done, size_bytes=file.before.st_size), tail
+        return (done if beginning else replace(done, size_bytes=file.before.st_size)), tail
 
     def _still_large(self, known: Content, file: OpenFile) -> bool:
         beginning, salt = self._beginning(known, _LOOK_BYTES)
@@ -217,14 +297,18 @@ class ContentWriter:
                 return False
         return is_still(self._vault, known, salt, file, self._bench.cipher)
 
-    def _pour(self, file: OpenFile, salt: bytes, store: Sink) -> tuple[Encrypted, bytes | None, int | None]:
+    def _pour(
+        self, file: OpenFile, salt: bytes, store: Sink, beginning: bytes
+    ) -> tuple[Encrypted, bytes | None, int | None]:
         """Encrypt a file piece by piece; also the hex digits of its MAC and the length of its frame, if compressed."""
-        if self._compressor is None or not _shrinks(self._compressor, next(file.pieces())[:_LOOK_BYTES]):
-            with file.input() as source:
+        # A frame says how long its content is, before that is read.
+        compressor = None if beginning else self._compressor
+        if compressor is None or not _shrinks(compressor, next(file.pieces())[:_LOOK_BYTES]):
+            with file.input(beginning=beginning) as source:
                 return self._bench.cipher.encrypt(source, salt, store), None, None
         mac = self._key.content_macs()
         mac.update(salt)
-        frame = self._compressor.compressobj(size=file.plain_bytes)
+        frame = compressor.compressobj(size=file.plain_bytes)
 
         def change(piece: bytes) -> bytes:
             mac.update(piece)
@@ -251,8 +335,14 @@ def _shrinks(compressor: zstandard.ZstdCompressor, look: bytes) -> bool:
     return len(compressor.compress(look)) <= len(look) - len(look) // 32
 
 
-def _unchanged(file: OpenFile, known: Content) -> Encrypted:
-    return Encrypted(bytes.fromhex(known.object), file.before.st_size, known.stored_bytes)
+def _unchanged(size_bytes: int, known: Content) -> Encrypted:
+    return Encrypted(bytes.fromhex(known.object), size_bytes, known.stored_bytes)
+
+
+def _entry(payload: Payload) -> FileEntry | None:
+    """The entry before that may have the content of a file."""
+    entry = None if payload.known is None else decode_entry(payload.known)
+    return entry if isinstance(entry, FileEntry) else None
 
 
 def is_still(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 
-from tasks.vault.entries import decode_entry
+from tasks.vault.entries import FileEntry, begin_file, decode_entry, marked_tail, path_field, tail_of
 from tasks.vault.errors import SnapshotInvalid
 from tasks.vault.format import BadLine
 from tasks.vault.header import order_key
@@ -54,6 +54,21 @@ class EarlierLines:
         self.kept += self._expected
         return self.line
 
+    def carry(self) -> tuple[bytes, int | None]:
+        """Keep the line although its path could not be read: the line, marked so, and the size of a file.
+
+        The last good content of a file stays named. Raises SnapshotInvalid.
+        """
+        self.keep()
+        try:
+            entry = decode_entry(self.line)
+        except BadLine as error:
+            raise SnapshotInvalid(self._root, f"a line of the snapshot before {error}") from None
+        if isinstance(entry, FileEntry):
+            begin = begin_file(path_field(b"/" + entry.path), entry.facts)
+            return begin + marked_tail(tail_of(entry.content), "unreadable", entry.last_good), entry.facts.size_bytes
+        return self.line if entry.mark else self.line[:-2] + b',"mark":"unreadable"}\n', None
+
     def below(self, path: bytes) -> Iterator[bytes]:
         """The lines of a path and of everything below it, each the next line meanwhile.
 
@@ -69,13 +84,6 @@ class EarlierLines:
                 barrier = b"" if b'"type":"folder"' in self.line else key + b"\0"
                 yield self.line
             self.advance()
-
-
-def carried_over(line: bytes) -> bytes:
-    """The line of an earlier entry, marked as one that could not be read; its last good content stays named."""
-    if b'"mark":"' in line:
-        return line.replace(b',"mark":"changed"', b',"mark":"unreadable"')
-    return line[:-2] + b',"mark":"unreadable"}\n'
 
 
 def merged(

@@ -151,6 +151,11 @@ class FileEntry:
     mark: Mark | None = None
     good: Content | None = None
 
+    @property
+    def last_good(self) -> Content | None:
+        """The last content that was read while nothing changed; None if it is not known."""
+        return self.content if self.mark is None else self.good
+
     def contents(self) -> tuple[Content, ...]:
         """Everything that must be kept for it."""
         return (self.content,) if self.good is None else (self.content, self.good)
@@ -174,6 +179,18 @@ def content_tail(digest: bytes, zstd: int | None, mac: bytes | None, extents: Ex
         b"" if mac is None else b',"mac":"%b"' % mac,
         b"" if extents is None else b',"extents":' + encode_json([list(extent) for extent in extents]),
     )
+
+
+def tail_of(content: Content) -> bytes:
+    """The same, from a content."""
+    mac = None if content.mac is None else content.mac.encode()
+    return content_tail(content.object.encode(), content.zstd, mac, content.extents)
+
+
+def marked_tail(tail: bytes, mark: Mark, good: Content | None) -> bytes:
+    """The rest of the line of a file with a mark, which names the last good content if there is one."""
+    last = b"" if good is None else b',"good":{%b,"size":%d}' % (tail_of(good)[:-2], good.size_bytes)
+    return b'%b,"mark":"%b"%b}\n' % (tail[:-2], mark.encode(), last)
 
 
 Entry = FolderEntry | LinkEntry | FileEntry

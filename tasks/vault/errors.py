@@ -17,9 +17,11 @@ class VaultError(CryptoError):
 
     where: str
     reason: str
+    hint: str = ""
+    """What to do, where that is more than the reason says."""
 
     def __str__(self) -> str:
-        return f"vault {self.where}: {self.reason}"
+        return f"vault {self.where}: {self.reason}{self.hint and '; '}{self.hint}"
 
 
 class NoVault(VaultError):
@@ -29,8 +31,7 @@ class NoVault(VaultError):
 class VaultAbsent(NoVault):
     """No trace of a vault is at that path: it was never made, or is elsewhere."""
 
-    def __str__(self) -> str:
-        return f"{super().__str__()}; `threadmill vault init DIR` makes one in a folder that is empty or not there"
+    hint: str = "`threadmill vault init DIR` makes one in a folder that is empty or not there"
 
 
 class UnexpectedVault(VaultError):

@@ -71,6 +71,9 @@ def test_a_vault_that_is_not_there_is_missed(
     for path in ("link", "tree/../vault"):
         refused(threadmill, f"encrypt tree --vault {path}", *says)
     assert "is not there now" in complaints(threadmill)[0]
+    # Of a file that is compressed, only its vault knows more than its digest.
+    (checked,) = read_json(threadmill("check", "tree", "--json"))
+    assert checked["error"].endswith("is needed to tell: is not there now: mount its disk, or put it back")
     environment["THREADMILL_VAULT"] = "link"
     refused(threadmill, "encrypt tree", *says)
     assert (list(vault.iterdir()) if mount_point else vault.exists()) in ([], False)
@@ -79,6 +82,22 @@ def test_a_vault_that_is_not_there_is_missed(
         vault.rmdir()
     away.rename(vault)
     assert threadmill("encrypt", "tree").returncode == 0
+
+
+def test_a_link_on_a_disk_goes_with_the_disk(threadmill: Command, tmp_path: Path, key_file: Path) -> None:
+    """Where an empty folder is above the path, the vaults that belong below that folder are missed too."""
+    disk = tmp_path / "disk"
+    (disk / "first").mkdir(parents=True)
+    (disk / "newest").symlink_to("first")
+    assert threadmill("vault", "init", "disk/newest").returncode == 0
+    away = unmount(disk)
+    for path in ("disk/newest", "disk/first", "disk", "disk/new"):
+        refused(threadmill, f"vault init {path}", "mount its disk", f"{disk}/first" if path != "disk/first" else "it")
+        refused(threadmill, f"encrypt {key_file} --vault {path}", "mount its disk")
+    assert list(disk.iterdir()) == []
+    (disk / "in use").mkdir()
+    assert threadmill("vault", "init", "disk/new").returncode == 0
+    assert away.is_dir()
 
 
 def test_a_vault_is_known_from_its_making_on(threadmill: Command, tmp_path: Path, key_file: Path) -> None:
