@@ -18,8 +18,9 @@ from tasks.crypto.encrypt import MARKED, Batch, Encryption, Limits, encrypt_batc
 from tasks.crypto.inputs import Payload
 from tasks.crypto.secret import KeySource
 from tasks.files import closed_after, new_file, open_folder
+from tasks.vault.batch import VANISHED, BatchLines
 from tasks.vault.compare import AdditionPlan, compare
-from tasks.vault.content import VANISHED, ContentWriter
+from tasks.vault.content import ContentWriter
 from tasks.vault.draft import Draft
 from tasks.vault.errors import VaultError, Verdict, judged, on_disk
 from tasks.vault.format import LONGEST_LINE, PACKED_BYTES, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
@@ -83,26 +84,29 @@ def add_batch(
     """
     index = shared_index(vault)
     with index.kept_open(), PackWriter(vault) as packs, ObjectBatch(vault.root) as objects:
-        writer = ContentWriter(vault, selection, index, packs, objects)
-        encryptions = tuple(map(writer.carry_over, encrypt_batch(batch, key, limits, cancel, writer.attempt_on)))
+        contents = ContentWriter(vault, selection, index, packs, objects)
+        files = BatchLines(selection, contents)
+        encryptions = tuple(map(files.carry_over, encrypt_batch(batch, key, limits, cancel, files.attempt_on)))
         objects.commit()
         packs.commit()
     first = batch.payloads[0][0] if batch.payloads else 0
-    lines = b"".join(writer.lines.pop(payload.name, b"\n") for _, payload in batch.payloads)
-    pack_of = {digest: bytes.fromhex(one.pack) for digest in writer.found for one in index.find(digest)[:1]}
-    packed = iter(writer.packed)
+    lines = b"".join(files.lines.pop(payload.name, b"\n") for _, payload in batch.payloads)
+    pack_of = {
+        digest: bytes.fromhex(one.pack) for digest in (*contents.found, *files.moved) for one in index.find(digest)[:1]
+    }
+    packed = iter(contents.packed)
     for name, _, members in packs.packs:
         pack_of |= dict.fromkeys(islice(packed, members), bytes.fromhex(name))
     verdicts = [judged("pack", name, "stored", size_bytes=length) for name, length, _ in packs.packs]
     paths = {one.digest: one.payload.name for one in encryptions}
-    for digest, length in writer.large.items():
+    for digest, length in contents.large.items():
         verdicts.append(judged("object", digest.hex(), "stored", path=paths[digest], size_bytes=length))
-    for name, length in writer.proven.items():
+    for name, length in contents.proven.items():
         # What is in a pack is proven with its pack; here it is only no longer damaged.
         verdicts.append(judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok", size_bytes=length))
-    found = frozenset(writer.found)
+    found = frozenset((*contents.found, *files.moved))
     moved = tuple(one.payload.name for one in encryptions if one.payload.moved and one.digest in found)
-    return AddedBatch(first, encryptions, lines, writer.stored_bytes, pack_of, tuple(verdicts), moved)
+    return AddedBatch(first, encryptions, lines, contents.stored_bytes, pack_of, tuple(verdicts), moved)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 
-from tasks.vault.entries import FileEntry, begin_file, decode_entry, marked_tail, path_field, tail_of
+from tasks.vault.entries import FileEntry, begin_file, decode_entry, end_file, path_field
 from tasks.vault.errors import SnapshotInvalid
 from tasks.vault.format import BadLine
 from tasks.vault.header import order_key
@@ -66,7 +66,7 @@ class EarlierLines:
             raise SnapshotInvalid(self._root, f"a line of the snapshot before {error}") from None
         if isinstance(entry, FileEntry):
             begin = begin_file(path_field(b"/" + entry.path), entry.facts)
-            return begin + marked_tail(tail_of(entry.content), "unreadable", entry.last_good), entry.facts.size_bytes
+            return begin + end_file(entry.content, "unreadable", entry.last_good), entry.facts.size_bytes
         return self.line if entry.mark else self.line[:-2] + b',"mark":"unreadable"}\n', None
 
     def below(self, path: bytes) -> Iterator[bytes]:
