@@ -30,9 +30,10 @@ def visible(text: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
-def shown_path(path: str) -> str:
+def shown_path(path: str | bytes) -> str:
     r"""A path for people and for JSON; bytes that are not UTF-8 appear as `\xff`."""
-    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    name = path if isinstance(path, bytes) else path.encode(errors="surrogateescape")
+    return name.decode(errors="backslashreplace")
 
 
 # Numbers

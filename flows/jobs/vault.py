@@ -78,7 +78,7 @@ class VerdictTally:
 def shown(verdict: Verdict) -> str:
     """A fault in words: kind, name, path and error."""
     path = verdict.path
-    of = "" if path is None or verdict.kind != "object" else f" of {path.decode(errors='backslashreplace')}"
+    of = "" if path is None or verdict.kind != "object" else f" of {shown_path(path)}"
     return f"{verdict.kind} {verdict.name}{of} {verdict.status}" + (f" ({verdict.error})" if verdict.error else "")
 
 
