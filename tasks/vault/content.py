@@ -1,4 +1,4 @@
-"""From files to objects: each file is read once, known again if it has not changed, or else made an object.
+"""From the content of files to objects: it is read once, known again if it has not changed, or else made an object.
 
 Key and IV of an object come from its salt, so that one salt over two different plaintexts would be a two-time pad. The
 salt is therefore a MAC of the very buffer that is encrypted: after compression, since another version of zstd makes
@@ -16,27 +16,16 @@ from dataclasses import replace
 import zstandard
 
 from tasks.crypto.chain import Sink, StageResult
-from tasks.crypto.encrypt import Cipher, Encryption, PayloadAttempt, Workbench
-from tasks.crypto.errors import OddSize, SourceChanged, SourceChanging
-from tasks.crypto.inputs import Encrypted, Payload, memory_input
-from tasks.crypto.scan import parents
+from tasks.crypto.encrypt import Cipher, Workbench
+from tasks.crypto.errors import OddSize
+from tasks.crypto.inputs import Encrypted, memory_input
 from tasks.crypto.sources import OpenFile
-from tasks.files import closed_after
 from tasks.suites import HEADER_BYTES, MAGIC, SALT_BYTES, Compression
 from tasks.vault.check import check_object
 from tasks.vault.entries import (
     Content,
-    FileEntry,
-    FileFacts,
-    begin_file,
-    content_tail,
-    decode_entry,
-    marked_tail,
-    path_field,
-    tail_of,
 )
 from tasks.vault.errors import VaultError
-from tasks.vault.excludes import Excludes
 from tasks.vault.format import CONTENT_MAC_BYTES, OBJECTS, PACKED_BYTES, WHOLE_BYTES
 from tasks.vault.index import ObjectIndex
 from tasks.vault.objects import NewObject, ObjectBatch
@@ -44,8 +33,6 @@ from tasks.vault.packs import PackWriter, opened_stored
 from tasks.vault.vault import Vault
 from tasks.vault.walk import SourceSelection
 
-# The cause of a file that was removed after the walk has found it.
-VANISHED = "vanished"
 # Level 3 makes frames a twentieth smaller than level 1, at three quarters of its speed.
 _LEVELS: dict[Compression, int] = {"auto": 3, "max": 19}
 # A cipher wants so much more room than its output takes.
@@ -56,13 +43,11 @@ _LOOK_BYTES = 64 << 10
 
 
 class ContentWriter:
-    """Makes the objects of a batch, and the lines of its files."""
+    """Makes the objects of a batch."""
 
     def __init__(
         self, vault: Vault, selection: SourceSelection, index: ObjectIndex, packs: PackWriter, objects: ObjectBatch
     ) -> None:
-        self.lines: dict[bytes, bytes] = {}
-        """The line of each file that comes into the snapshot, by its path."""
         self.proven: dict[str, int] = {}
         """The distrusted objects that have turned out to be whole, with their lengths."""
         self.packed: list[bytes] = []
@@ -82,86 +67,19 @@ class ContentWriter:
         # Making one takes longer than compressing a small file.
         self._compressor = None if level is None else zstandard.ZstdCompressor(level)
         self._made: set[bytes] = set()
-        self._changing: Excludes | None = None
 
-    def attempt_on(self, bench: Workbench) -> PayloadAttempt:
-        """See `encrypt_batch`."""
+    def use(self, bench: Workbench) -> None:
+        """Take the means of a batch; comes before all else."""
         self._bench = bench
         self._native = bench.batch.chosen.backend == "native"
-        return self._attempt
 
-    def _attempt(self, payload: Payload, last: bool) -> Encrypted:
-        """Read a file, make its object unless the vault has it, and enter its line.
+    def read(self, file: OpenFile, known: Content | None) -> tuple[Encrypted, Content]:
+        """Read a file, and make its object unless the vault has it; the content is `known` if that has not changed.
 
-        If the file changes meanwhile, the bytes that the last attempt has read are kept, and the line is marked. A file
-        that may change has one attempt.
+        Only the size of the file may be another one, if it ends in a hole.
         """
-        may_change = self._may_change(payload.name)
-        before = _entry(payload)
-        with closed_after(self._bench.sources.open(payload)) as descriptor:
-            file = OpenFile.of(descriptor, tolerant=last or may_change)
-            known = None if before is None else self._known(before.content, file)
-            done, tail = self._read(file, known)
-            if known is not None and not tail:
-                tail = tail_of(known)
-                if payload.moved:
-                    # New under this name, and on record as such.
-                    self.found.append(done.digest)
-                    done = replace(done, salt=self._beginning(known)[1])
-        flaw = file.flaw
-        if isinstance(flaw, SourceChanged):
-            flaw = SourceChanging(flaw.what) if may_change else flaw
-            tail = marked_tail(tail, "changed", None if payload.moved else self._good(before))
-        facts = FileFacts.of(file.before)._replace(size_bytes=done.size_bytes)
-        self.lines[payload.name] = begin_file(path_field(payload.name), facts) + tail
-        return replace(done, flaw=flaw) if flaw else done
-
-    def carry_over(self, one: Encryption) -> Encryption:
-        """The result of a file that could not be read: if it has an entry in the snapshot before, that is its line."""
-        if one.status != "failed":
-            return one
-        if self._is_gone(one.payload.name):
-            return replace(one, status="skipped", cause=VANISHED, error="was removed before it was read")
-        before = _entry(one.payload)
-        if before is None or one.payload.moved:
-            return one
-        content = next(filter(self._is_there, before.contents()), None)
-        if content is None:
-            return one
-        facts = before.facts._replace(size_bytes=content.size_bytes)
-        tail = marked_tail(tail_of(content), "unreadable", self._good(before))
-        self.lines[one.payload.name] = begin_file(path_field(one.payload.name), facts) + tail
-        sizes = content.size_bytes, content.stored_bytes
-        return replace(one, status="carried-over", size_bytes=sizes[0], ciphertext_bytes=sizes[1])
-
-    def _is_gone(self, path: bytes) -> bool:
-        """Whether a file was removed from its source, which is still there."""
-        try:
-            os.lstat(path)
-        except FileNotFoundError:
-            return any(above in self._selection.sources and os.path.isdir(above) for above in parents(path))
-        except OSError:
-            pass
-        return False
-
-    def _may_change(self, path: bytes) -> bool:
-        if not self._selection.may_change:
-            return False
-        if self._changing is None:
-            self._changing = Excludes(self._selection.may_change, self._selection.sources)
-        return self._changing.covers(path)
-
-    def _is_there(self, content: Content) -> bool:
-        there = self._index.has(bytes.fromhex(content.object), content.stored_bytes)
-        return there and content.object not in self._selection.distrusted
-
-    def _good(self, before: FileEntry | None) -> Content | None:
-        """The last good content that a marked line names; none that is lost."""
-        good = None if before is None else before.last_good
-        return good if good is not None and self._is_there(good) else None
-
-    def _read(self, file: OpenFile, known: Content | None) -> tuple[Encrypted, bytes]:
-        """Work on the content; also the end of its line, empty for that of `known`."""
+        if known is not None and not self._may_be(known, file):
+            known = None
         if file.plain_bytes > WHOLE_BYTES:
             try:
                 # The comparison could not tell what it has read.
@@ -173,15 +91,20 @@ class ContentWriter:
             return self._large(file, None, data)
         return self._whole(file, data, known)
 
-    def _known(self, known: Content, file: OpenFile) -> Content | None:
-        """The content that a file may still have; None if its object must not be taken over."""
+    def is_there(self, content: Content) -> bool:
+        """Whether an object is there, in full length, and not damaged as far as the record knows."""
+        there = self._index.has(bytes.fromhex(content.object), content.stored_bytes)
+        return there and content.object not in self._selection.distrusted
+
+    def _may_be(self, known: Content, file: OpenFile) -> bool:
+        """Whether a file may still have that content, and its object may be taken over."""
         if known.extents != file.extents or not self._index.has(bytes.fromhex(known.object), known.stored_bytes):
-            return None
+            return False
         if known.object in self._selection.distrusted or self._selection.rehash:
             if not self._is_whole(known):
-                return None
+                return False
             self._prove(known.object, known.stored_bytes)
-        return known
+        return True
 
     def _is_whole(self, known: Content) -> bool:
         """Whether the bytes of an object fit its name."""
@@ -196,12 +119,12 @@ class ContentWriter:
         if name in self._selection.distrusted:
             self.proven[name] = length
 
-    def _whole(self, file: OpenFile, data: bytes, known: Content | None) -> tuple[Encrypted, bytes]:
+    def _whole(self, file: OpenFile, data: bytes, known: Content | None) -> tuple[Encrypted, Content]:
         """Work on content that fits into memory, in one buffer."""
         size_bytes = len(data) if file.extents is None else file.before.st_size
         mac = None if self._vault.random_salts else self._key.content_mac(data)
-        if known is not None and known.mac == (mac or self._key.content_mac(self._beginning(known)[1], data)).hex():
-            return _unchanged(size_bytes, known), b""
+        if known is not None and known.mac == (mac or self._key.content_mac(self.beginning(known)[1], data)).hex():
+            return _unchanged(size_bytes, known), known
         body, zstd = data, None
         if self._compressor is not None:
             frame = self._compressor.compress(data)
@@ -211,7 +134,7 @@ class ContentWriter:
         if mac is None:
             mac = self._key.content_mac(salt, data)
         done = self._keep(salt, body, size_bytes)
-        return done, content_tail(done.digest.hex().encode(), zstd, mac.hex().encode(), file.extents)
+        return done, Content(done.digest.hex(), size_bytes, zstd, mac.hex(), file.extents)
 
     def _keep(self, salt: bytes, body: bytes, size_bytes: int) -> Encrypted:
         """Encrypt a buffer, and store it unless the very bytes are there."""
@@ -254,10 +177,10 @@ class ContentWriter:
         self.large[digest] = length
         self.stored_bytes += length
 
-    def _large(self, file: OpenFile, known: Content | None, beginning: bytes = b"") -> tuple[Encrypted, bytes]:
+    def _large(self, file: OpenFile, known: Content | None, beginning: bytes = b"") -> tuple[Encrypted, Content]:
         """Work on content that is read piece by piece; its `beginning` if its size says something else."""
         if known is not None and self._still_large(known, file):
-            return _unchanged(file.before.st_size, known), b""
+            return _unchanged(file.before.st_size, known), known
         salt = os.urandom(SALT_BYTES)
         held = bytearray()
         with ExitStack() as stack:
@@ -283,11 +206,12 @@ class ContentWriter:
             # It has shrunk so much that it goes into a pack.
             self._packs.reserve(length)[:length] = held
             self._add_packed(done.digest, length)
-        tail = content_tail(done.digest.hex().encode(), zstd, mac, file.extents)
-        return (done if beginning else replace(done, size_bytes=file.before.st_size)), tail
+        size_bytes = done.size_bytes if beginning else file.before.st_size
+        content = Content(done.digest.hex(), size_bytes, zstd, mac, file.extents)
+        return replace(done, size_bytes=size_bytes), content
 
     def _still_large(self, known: Content, file: OpenFile) -> bool:
-        beginning, salt = self._beginning(known, _LOOK_BYTES)
+        beginning, salt = self.beginning(known, _LOOK_BYTES)
         if known.mac is None:
             # Where the first bytes differ, the others need not be read.
             first = next(file.pieces())[:_LOOK_BYTES]
@@ -299,7 +223,7 @@ class ContentWriter:
 
     def _pour(
         self, file: OpenFile, salt: bytes, store: Sink, beginning: bytes
-    ) -> tuple[Encrypted, bytes | None, int | None]:
+    ) -> tuple[Encrypted, str | None, int | None]:
         """Encrypt a file piece by piece; also the hex digits of its MAC and the length of its frame, if compressed."""
         # A frame says how long its content is, before that is read.
         compressor = None if beginning else self._compressor
@@ -316,9 +240,9 @@ class ContentWriter:
 
         with file.input(change, frame.flush) as source:
             done = self._bench.cipher.encrypt(source, salt, store)
-        return done, mac.finalize()[:CONTENT_MAC_BYTES].hex().encode(), done.size_bytes
+        return done, mac.finalize()[:CONTENT_MAC_BYTES].hex(), done.size_bytes
 
-    def _beginning(self, known: Content, length: int = 0) -> tuple[bytes, bytes]:
+    def beginning(self, known: Content, length: int = 0) -> tuple[bytes, bytes]:
         """The first bytes of an object, unchecked, and its salt; empty if they cannot be read."""
         head = b""
         with suppress(OSError, VaultError):
@@ -337,12 +261,6 @@ def _shrinks(compressor: zstandard.ZstdCompressor, look: bytes) -> bool:
 
 def _unchanged(size_bytes: int, known: Content) -> Encrypted:
     return Encrypted(bytes.fromhex(known.object), size_bytes, known.stored_bytes)
-
-
-def _entry(payload: Payload) -> FileEntry | None:
-    """The entry before that may have the content of a file."""
-    entry = None if payload.known is None else decode_entry(payload.known)
-    return entry if isinstance(entry, FileEntry) else None
 
 
 def is_still(
