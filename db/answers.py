@@ -25,6 +25,23 @@ class PayloadCount:
 
 
 @dataclass(frozen=True, slots=True)
+class EncryptedSources:
+    """A run that encrypted paths to its end, and where the list of their files is.
+
+    That is the `snapshot` in the vault; without one, the payloads of the run. `sources` and `excludes` are texts for
+    people.
+    """
+
+    run_id: int
+    started_at: datetime
+    sources: tuple[str, ...]
+    excludes: tuple[str, ...]
+    vault_id: str | None
+    vault_path: str | None
+    snapshot: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class SeriesRow:
     """Measurements that are comparable over time; `kind` is sample (a case, an interpreter, a host) or encryption.
 

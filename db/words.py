@@ -16,8 +16,9 @@ RUN_STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
 CLOSED_STATUSES = tuple(status for status in RUN_STATUSES if status != "running")
 RUN_FAILURES: tuple[RunStatus, ...] = ("failed", "crashed")
 
+PayloadFailure = Literal["failed", "unstable", "carried-over"]
 # `unstable` changed while it was read, and nobody said that it may; `carried-over` could not be read.
-PAYLOAD_FAILURES = ("failed", "unstable", "carried-over")
+PAYLOAD_FAILURES: tuple[PayloadFailure, ...] = ("failed", "unstable", "carried-over")
 
 # A lost update of an unlocked counter is no failure.
 SAMPLE_FAILURES = ("wrong-output", "broken", "crashed", "garbled", "timed-out")

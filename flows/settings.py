@@ -93,6 +93,7 @@ class Settings:
     key_file: str | None = _setting("path of the key file (see threadmill keygen)")
     vault: str | None = _setting("folder of the vault; encrypt keeps ciphertext there, default: discards it")
     paths: str | None = _setting("files and folders, joined by colons, for the deployment encrypt-files")
+    may_change: str | None = _setting("patterns, joined by colons, of files that may change while a vault takes them")
     openssl: str = _setting("name or path of the openssl program", "openssl")
     jobs: int | None = _setting("chains at once; default: usable CPUs", read=_whole_number)
     chain_timeout_s: float | None = _setting("deadline of one payload; default: 60 s and 1 s per MB", read=_deadline)
@@ -126,6 +127,11 @@ class Settings:
     def path_list(self) -> tuple[str, ...]:
         """The paths in `paths`, one by one."""
         return tuple(path for path in (self.paths or "").split(os.pathsep) if path)
+
+    @property
+    def may_change_list(self) -> tuple[str, ...]:
+        """The patterns in `may_change`, one by one."""
+        return tuple(pattern for pattern in (self.may_change or "").split(os.pathsep) if pattern)
 
     @property
     def measuring_lock(self) -> str:

@@ -43,7 +43,7 @@ def payload_rows(
     snapshot.
     """
     return [
-        _payload_row(run_id, one, *((vault_id, vault_path) if one.status == "ok" else (None, None)), packs)
+        _payload_row(run_id, one, *((vault_id, vault_path) if one.salt is not None else (None, None)), packs)
         for one in encryptions
         if one.status != "unchanged"
     ]

@@ -15,7 +15,7 @@ from benchmarks.torture.places import Place
 from benchmarks.torture.product import faults, plaintext, verdicts
 from tasks.crypto.secret import KeyFile
 from tasks.files import closed_after, open_new
-from tasks.vault.entries import FileEntry, begin_file, content_tail, path_field
+from tasks.vault.entries import FileEntry, begin_file, end_file, path_field
 from tasks.vault.header import Header, Totals
 from tasks.vault.lookup import peek, snapshot_names
 from tasks.vault.snapshots import open_snapshot, write_snapshot
@@ -111,9 +111,7 @@ def _write_partial(vault: Vault, entries: list[FileEntry]) -> str:
 
 
 def _line_of(entry: FileEntry) -> bytes:
-    name, mac = entry.content.object.encode(), entry.content.mac
-    tail = content_tail(name, entry.content.zstd, mac.encode() if mac else None, None)
-    return begin_file(path_field(b"/" + entry.path), entry.facts) + tail
+    return begin_file(path_field(b"/" + entry.path), entry.facts) + end_file(entry.content)
 
 
 def large_vaults(folder: Path, draw: random.Random) -> dict[str, Victim]:

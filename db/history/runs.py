@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import product
 from typing import Any
 
 from sqlalchemy import Row, and_, func, or_, select
 
-from db.answers import PayloadCount
-from db.engine import in_portions
+from db.answers import EncryptedSources, PayloadCount
+from db.engine import in_portions, streamed
 from db.history.reader import (
     PayloadFilter,
     RecordReader,
@@ -27,7 +27,7 @@ from db.history.reader import (
     within,
 )
 from db.rows import InterpreterRow, PayloadRow, RunRow, SampleRow, StageRow, count_or_text, display_name
-from db.tables import CASE, ENCRYPTION, HOST, INTERPRETER, RUN, SAMPLE, SERIES, STAGE, SUMMARY, VAULT
+from db.tables import CASE, ENCRYPTION, HOST, INTERPRETER, RUN, SAMPLE, SERIES, SNAPSHOT, STAGE, SUMMARY, VAULT
 from db.tables.base import shared_columns
 from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES
 
@@ -70,7 +70,28 @@ class RunReads(RecordReader):
         rows = self._rows(query.where(ENCRYPTION.c.run_id == run_id))
         return [PayloadCount(status, cause, count, int(size)) for status, cause, count, size in rows]
 
+    def encrypted_sources(self) -> Iterator[EncryptedSources]:
+        """The runs that encrypted paths to their end, newest first; a snapshot that does not count is left out."""
+        for row in self._rows(_SOURCES):
+            sources = row.sources or row.parameters.get("paths") or ()
+            # What an error has ended has its type in front, and the rest has counts.
+            done = row.status == "completed" or (row.error or "")[:1].isdigit()
+            if "exclude" in row.parameters and (row.counts if row.name else done and "vault" not in row.parameters):
+                excludes = tuple(row.parameters["exclude"])
+                place = row.vault_id, row.path, row.name
+                yield EncryptedSources(row.id, row.started_at, tuple(sources), excludes, *place)
 
+
+_SOURCES = (
+    select(
+        *(RUN.c.id, RUN.c.started_at, RUN.c.status, RUN.c.error, RUN.c.parameters),
+        *(SNAPSHOT.c.name, SNAPSHOT.c.sources, SNAPSHOT.c.counts, VAULT.c.vault_id, VAULT.c.path),
+    )
+    .select_from(RUN)
+    .outerjoin(SNAPSHOT)
+    .outerjoin(VAULT)
+    .order_by(RUN.c.id.desc())
+)
 _RUNS = select(*shared_columns(RUN, RunRow), HOST.c.name.label("host")).join(HOST)
 
 
@@ -103,6 +124,22 @@ class PayloadReads(RecordReader):
         query = _PAYLOADS.where(ENCRYPTION.c.name == text, ENCRYPTION.c.status == "ok")
         query = query.where(ENCRYPTION.c.kind == "file", same)
         return next(iter(self._with_stages(self._newest([query], ENCRYPTION.c.started_at, 1))), None)
+
+    def file_names(self, run_id: int) -> Iterator[bytes]:
+        """The files that a run, or an earlier attempt of it, encrypted or failed to read.
+
+        In constant memory. A read transaction is open until the last one is taken, or the iterator is closed.
+        """
+        flow_run = select(RUN.c.flow_run_id).where(RUN.c.id == run_id).scalar_subquery()
+        attempts = select(RUN.c.id).where(or_(RUN.c.id == run_id, RUN.c.flow_run_id == flow_run))
+        query = select(ENCRYPTION.c.name, ENCRYPTION.c.name_bytes).where(
+            ENCRYPTION.c.run_id.in_(attempts),
+            ENCRYPTION.c.kind == "file",
+            ENCRYPTION.c.status != "skipped",
+        )
+        with self._reading() as connection:
+            for name, name_bytes in streamed(connection, query):
+                yield name_bytes or name.encode()
 
     def done_before(self, flow_run_id: str) -> frozenset[tuple[bytes, str, str]]:
         """The good payloads of earlier attempts of a Prefect flow run: (name, suite, backend)."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from flows.errors import RequestRefused
-from flows.jobs.arguments import check_paths, need_key_file
+from flows.jobs.arguments import check_paths, need_key_file, need_path
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.option_types import Flag, Json, Names, Via, Whole
 from flows.settings import Settings, settings_with
@@ -114,7 +114,8 @@ def _parameters(
         raise RequestRefused("give --random once")
     # Standard input is kept nowhere, whatever is set; it is refused where it is to be kept on purpose.
     discarded = options.discard or bool(random) or (paths == ("-",) and vault is None)
-    if discarded and (vault is not None or options.exclude or options.rehash or options.compression != "auto"):
+    of_vault = options.exclude or options.may_change or options.rehash or options.compression != "auto"
+    if discarded and (vault is not None or of_vault):
         raise RequestRefused("a vault keeps files and folders; leave out --vault, --exclude and --rehash for this")
     options.check()
     if not random:
@@ -186,44 +187,57 @@ def print_backends(payloads: Sequence[PayloadRow]) -> None:
         say(f"{backend}: {detail}" + (f"; {reason}" if reason.startswith("native took over") else ""))
 
 
-def check(*paths: str, key_file: str | None = None, jobs: Whole | None = None, json: Json = False) -> int:
-    """Say whether files still give their recorded digests.
+def check(
+    *paths: str,
+    all_: Annotated[Flag, Parameter(name="--all")] = False,
+    key_file: str | None = None,
+    jobs: Whole | None = None,
+    json: Json = False,
+) -> int:
+    """Compare files with the record, and name those that differ, are new or are gone.
 
-    Each file is encrypted again with its recorded salt.
+    Each file is encrypted again with its recorded salt. What belongs at and below a path is known from the newest run
+    of it, without what that run left out (--exclude). --json prints the counts and the files.
 
-    Exit codes: 0 the same, 1 a digest differs or could not be made, 2 refused, or no file is on record, 3 a file was
-    unreadable or changed while it was read.
+    Exit codes: 0 all the same, 1 a file differs, is new or is gone, or it could not be told, 2 refused, or no run knows
+    a path, 3 a file was unreadable or changed while it was read.
 
     Example: threadmill check FOLDER --key-file KEY
 
     Args:
         paths: files and folders (all files below them)
+        all_: list the files that are the same too
         key_file: the key file that they were encrypted with; default: THREADMILL_KEY_FILE
         jobs: files at once (default: usable CPUs)
     """
     settings = settings_with(None, key_file, jobs)
     if "-" in paths:
         raise RequestRefused("standard input has no record to be held against: name files or folders")
-    named, key = check_paths(paths), need_key_file(settings.key_file)
-    # The engine is loaded for what is not refused.
+    if not paths:
+        raise RequestRefused("nothing to check: name files or folders")
+    named = tuple(map(need_path, paths))
+    from flows.jobs.check import DIFFERENCES, UNREAD, listings_of
     from flows.jobs.check import check as check_files
     from tasks.crypto.encrypt import Limits
 
     history = settings.open_history()
+    listings, key = listings_of(named, history), need_key_file(settings.key_file)
     # A file that the suite `classic` was allowed to take before may be checked without being asked again.
     limits = Limits(settings.chain_timeout_s, allow_legacy_size=True)
-    results = list(check_files(named, key, history, jobs=settings.usable_jobs, limits=limits, cancel=CancelToken()))
-    counts = Counter(result.verdict for result in results)
+    counts, listed = Counter[str](), []
+    for one in check_files(listings, key, history, jobs=settings.usable_jobs, limits=limits, cancel=CancelToken()):
+        counts[one.verdict] += 1
+        if all_ or one.verdict in (*DIFFERENCES, *UNREAD):
+            listed.append(one)
+    code = 1 if any(counts[one] for one in DIFFERENCES) else 3 if any(counts[one] for one in UNREAD) else 0
     if json:
-        print_json(results)
-    else:
-        print_table(CHECKED.fill(results))
-        say(", ".join(f"{count:,} {verdict}" for verdict, count in counts.most_common()))
-    if not counts.keys() - {"not recorded", "skipped"}:
-        raise RequestRefused("none of these files is on record; encrypt them first: threadmill encrypt PATH")
-    if counts["differs"] or counts["failed"]:
-        return 1
-    return 3 if counts["unreadable"] or counts["unstable"] else 0
+        print_json({"counts": counts, "files": listed})
+    elif listed:
+        print_table(CHECKED.fill(listed), findings=code > 0)
+    if code or not json:
+        found = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.most_common())
+        conclude(f"{plural(counts.total(), 'file')} checked: {found}", code)
+    return code
 
 
 def keygen(path: str, /) -> int:

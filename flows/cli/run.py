@@ -124,7 +124,8 @@ def _run_by_prefect(flow: str, parameters: JobParameters, settings: Settings, pr
 def exit_code_of(history: History, run_id: int) -> int:
     """The exit code of a run, from its rows: 1 something failed, 3 a source was unreadable or unstable, 0 done."""
     counts = history.counts(run_id)
-    if history.failed_samples(run_id) or any(c.status == "failed" and c.cause != "unreadable" for c in counts):
+    not_read = [count for count in counts if count.status in ("failed", "carried-over")]
+    if history.failed_samples(run_id) or any(count.cause != "unreadable" for count in not_read):
         return 1
     if any(found.status in VERDICT_FAULTS for found in history.verdict_counts(run_id)):
         return 1

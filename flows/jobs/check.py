@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal
 
 from db.history import History
 from db.rows import PayloadRow
 from flows.errors import RequestRefused
-from flows.jobs.identity import open_known
+from flows.jobs.listed import Listed, Missing, names_of, open_recorded
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Cipher, Limits
 from tasks.crypto.errors import CryptoError, SourceChanged, SourceSkipped, SourceUnreadable
 from tasks.crypto.inputs import Payload, open_payload
 from tasks.crypto.native import NativeBackend
-from tasks.crypto.scan import scan
+from tasks.crypto.scan import outermost, walk
 from tasks.crypto.secret import KeyFile, Secret
 from tasks.crypto.sources import OpenFile, Sources
 from tasks.files import closed_after
@@ -30,7 +32,12 @@ from tasks.vault.errors import VaultError, WrongKey
 from tasks.vault.lookup import contents_of
 from tasks.vault.vault import SUITE, Vault
 
-CheckVerdict = Literal["same", "differs", "not recorded", "unreadable", "unstable", "skipped", "failed"]
+CheckVerdict = Literal[
+    "same", "differs", "removed", "new", "not recorded", "unreadable", "unstable", "skipped", "failed"
+]
+# The file is not as it is on record, or that cannot be told.
+DIFFERENCES: tuple[CheckVerdict, ...] = ("differs", "removed", "new", "not recorded", "failed")
+UNREAD: tuple[CheckVerdict, ...] = ("unreadable", "unstable")
 
 # The snapshots of a vault are read once for so many files.
 _AT_ONCE = 10_000
@@ -55,32 +62,98 @@ class Checked:
 _Kept = tuple[Vault, Content] | VaultError
 
 
+def listings_of(paths: Sequence[str], history: History) -> list[Listed]:
+    """What the record knows of each path; RequestRefused if that is nothing."""
+    listings = [Listed(path, history) for path in outermost(paths)]
+    for listed in listings:
+        if not listed.runs:
+            if not os.path.lexists(listed.path):
+                raise RequestRefused(f"no such file or folder: {_shown(listed.path)}")
+            raise RequestRefused(f"{_shown(listed.path)} is not on record; encrypt it first: threadmill encrypt PATH")
+    return listings
+
+
 def check(
-    paths: Sequence[str], key: KeyFile, history: History, *, jobs: int, limits: Limits, cancel: CancelToken
+    listings: Iterable[Listed], key: KeyFile, history: History, *, jobs: int, limits: Limits, cancel: CancelToken
 ) -> Iterator[Checked]:
-    """Compare every file at or below the paths with its newest record: in order, `jobs` at once.
+    """Compare every file at or below the paths with its newest record, `jobs` at once; then name those that are gone.
 
     The native backend re-encrypts: it gives the same bytes as openssl, and needs no child processes. Of a file that a
     vault keeps, which may be compressed, the entry of a snapshot tells whether the content is the same.
     """
     cipher = Cipher(SUITE, NativeBackend(), key.secret(), limits, cancel)
+    return chain.from_iterable(_check_path(listed, history, cipher, jobs) for listed in listings)
+
+
+def _check_path(listed: Listed, history: History, cipher: Cipher, jobs: int) -> Iterator[Checked]:
+    """The verdicts on all that is, or belongs, at and below a path."""
+    unlisted: set[int] = set()
+    with closing(Missing()) as missing:
+        for run in listed.runs:
+            try:
+                missing.add(names_of(run, listed, history, cipher.secret), run.run_id)
+            except VaultError as error:
+                unlisted.add(run.run_id)
+                text = f"vault {run.vault_path} is needed to tell which files are gone: {error.reason}"
+                yield Checked(", ".join(run.sources), "failed", run.run_id, run.started_at, error=text)
+        yield from _check_files(listed, missing, unlisted, history, cipher, jobs)
+        times = {run.run_id: run.started_at for run in listed.runs}
+        for name, run_id in missing.left():
+            yield Checked(_shown(name), "removed", run_id, times[run_id])
+
+
+def _check_files(
+    listed: Listed, missing: Missing, unlisted: Collection[int], history: History, cipher: Cipher, jobs: int
+) -> Iterator[Checked]:
+    """The verdicts on all that is there."""
     waiting: deque[Future[Checked]] = deque()
-    payloads = scan(paths)
     with ThreadPoolExecutor(jobs, thread_name_prefix="check") as pool:
         try:
-            while some := list(islice(payloads, _AT_ONCE)):
+            for some in _portions(listed):
                 rows = [history.last_digest(payload.name) for payload in some]
                 kept = _kept(zip((payload.name for payload in some), rows, strict=True), cipher.secret, history)
                 for payload, row in zip(some, rows, strict=True):
-                    waiting.append(pool.submit(_check, payload, row, kept.get(payload.name), cipher))
+                    if (told := _told_by_list(payload, row, listed, missing, unlisted)) is not None:
+                        yield told
+                    elif row is not None:
+                        waiting.append(pool.submit(_check, payload, row, kept.get(payload.name), cipher))
                     while len(waiting) > 4 * jobs:
                         yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         except BaseException:
-            cancel.cancel()
+            cipher.cancel.cancel()
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _portions(listed: Listed) -> Iterator[list[Payload]]:
+    """The files that are at and below a path, without those that the runs left out."""
+    if os.path.lexists(listed.path):
+        found = walk([listed.path], listed.leaves_out)
+        payloads = (one.payload() for one in found if not one.is_folder or one.skip is not None)
+        while some := list(islice(payloads, _AT_ONCE)):
+            yield some
+
+
+def _told_by_list(
+    payload: Payload, row: PayloadRow | None, listed: Listed, missing: Missing, unlisted: Collection[int]
+) -> Checked | None:
+    """The verdict on a file by the lists of the runs; None if its content is to be compared with a row."""
+    told = Checked(_shown(payload.name), "new")
+    if (run := listed.run_of(payload.name)) is not None:
+        told = replace(told, run_id=run.run_id, recorded_at=run.started_at)
+    belongs = missing.found(payload.name)
+    if payload.skip is not None:
+        return replace(told, verdict="removed" if belongs else "skipped", error=payload.skip)
+    if payload.errno is not None:
+        # It may be a folder that cannot be listed: nobody knows what is below it.
+        missing.pass_over(payload.name)
+        return replace(told, verdict="unreadable", error=f"cannot be read: {os.strerror(payload.errno)}")
+    if belongs and row is None:
+        return replace(told, verdict="not recorded", error="no run on record has encrypted it")
+    known = belongs or (row is not None and run is not None and run.run_id in unlisted)
+    return None if known else told
 
 
 def _kept(rows: Iterable[tuple[bytes, PayloadRow | None]], secret: Secret, history: History) -> dict[bytes, _Kept]:
@@ -92,9 +165,7 @@ def _kept(rows: Iterable[tuple[bytes, PayloadRow | None]], secret: Secret, histo
     found: dict[bytes, _Kept] = {}
     for (vault_id, path), wanted in digests.items():
         try:
-            vault = open_known(path, secret, history)
-            if vault.instance != vault_id:
-                raise VaultError(path, "another vault is there now")  # noqa: TRY301 - as if it were missing
+            vault = open_recorded(path, vault_id, secret, history)
             contents = contents_of(vault, wanted)
         except VaultError as error:
             found |= dict.fromkeys(wanted, error)
@@ -103,14 +174,14 @@ def _kept(rows: Iterable[tuple[bytes, PayloadRow | None]], secret: Secret, histo
     return found
 
 
-def _check(payload: Payload, row: PayloadRow | None, told: _Kept | None, cipher: Cipher) -> Checked:
-    """The verdict on a file, by its newest row."""
-    name = payload.name.decode(errors="backslashreplace")
-    if payload.skip is not None:
-        return Checked(name, "skipped", error=payload.skip)
-    if row is None:
-        return Checked(name, "not recorded")
-    same = Checked(name, "same", row.run_id, row.started_at, row.suite, row.digest.hex() if row.digest else None)
+def _shown(name: bytes) -> str:
+    return name.decode(errors="backslashreplace")
+
+
+def _check(payload: Payload, row: PayloadRow, told: _Kept | None, cipher: Cipher) -> Checked:
+    """The verdict on the content of a file, by its newest row."""
+    digest = row.digest.hex() if row.digest else None
+    same = Checked(_shown(payload.name), "same", row.run_id, row.started_at, row.suite, digest)
     try:
         if isinstance(told, tuple):
             vault, content = told

@@ -14,12 +14,14 @@ from typing import TypeVar
 from db.history import History, SeriesFilter
 from db.rows import NewRun
 from db.store import Store
+from db.words import PAYLOAD_FAILURES
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.plan import Done, Plan, make_plan, recorded, settled, vault_of
 from flows.jobs.run import Here, Job, MoreDone, OpenRun, PartOutcome, PlannedWork, Step, Tools, at_once, open_run
 from flows.settings import Settings
-from flows.text import FAULTS_NAMED, counted, named
+from flows.text import FAULTS_NAMED, counted, named, plural
 from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch
+from tasks.crypto.errors import OddSize
 from tasks.crypto.inputs import Payload
 from tasks.crypto.secret import KeySource
 from tasks.rows import payload_rows
@@ -37,40 +39,48 @@ class EncryptionOutcome:
 
     Attributes:
         counts: payloads by status.
-        unreadable: failed payloads that the operating system did not let us read.
+        unreadable: payloads that the operating system did not let us read, without an error of ours.
+        odd: files that gave another number of bytes than their size says.
         size_bytes: the sum over good payloads.
-        faults: the first few failed or unstable payloads.
+        faults: the first few payloads that failed, were unstable, or were carried over.
     """
 
     counts: Counter[PayloadStatus] = field(default_factory=Counter)
     unreadable: int = 0
+    odd: int = 0
     size_bytes: int = 0
     faults: list[Encryption] = field(default_factory=list)
 
     def add(self, encryptions: Sequence[Encryption]) -> None:
         """Count some more."""
         self.counts.update(one.status for one in encryptions)
+        self.odd += sum(one.cause == OddSize.cause for one in encryptions)
         self.size_bytes += sum(one.size_bytes or 0 for one in encryptions)
-        faults = [one for one in encryptions if one.status in ("failed", "unstable")]
+        faults = [one for one in encryptions if one.status in PAYLOAD_FAILURES]
         self.unreadable += sum(one.cause == "unreadable" for one in faults)
         self.faults += faults[: FAULTS_NAMED - len(self.faults)]
 
     @property
     def faulty(self) -> int:
         """How many need attention."""
-        return self.counts["failed"] + self.counts["unstable"]
+        return sum(self.counts[status] for status in PAYLOAD_FAILURES)
 
     @property
     def exit_code(self) -> int:
         """See `PartOutcome`."""
-        if self.counts["failed"] > self.unreadable:
+        if self.faulty - self.counts["unstable"] > self.unreadable:
             return 1
         return 3 if self.faulty else 0
 
     @property
     def message(self) -> str:
         """Payloads by status."""
-        return counted(self.counts) or "nothing left to do"
+        return "; ".join((counted(self.counts) or "nothing left to do", *self.remarks))
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is to be said of good payloads."""
+        return [f"{plural(self.odd, 'file')} gave more or fewer bytes than their size says"] if self.odd else []
 
     @property
     def named_faults(self) -> str:

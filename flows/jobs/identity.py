@@ -72,9 +72,13 @@ def need_free(path: str, history: History) -> None:
 
 
 def _need_unknown(root: str, history: History) -> None:
-    if known := _vaults_at(root, history):
+    known, which = _vaults_at(root, history), "it"
+    if not known:
+        known = _vaults_below_empty(root, history)
+        which = ", ".join(row.path for row in known)
+    if known:
         another = f"threadmill vault init {shown_path(root)} --another"
-        hint = f"the record knows it ({_newest(known)}); to make another one here: {another}"
+        hint = f"the record knows {which} ({_newest(known)}); to make another one here: {another}"
         raise NoVault(root, "is not there now: mount its disk, or put it back", hint)
 
 
@@ -147,6 +151,19 @@ def _newest_of(vault: Vault) -> Authentic | None:
 
 def _vaults_at(root: str, history: History) -> list[VaultRow]:
     return [row for row in history.vaults() if row.path == storable(root)]
+
+
+def _vaults_below_empty(root: str, history: History) -> list[VaultRow]:
+    """The vaults that belong below the folder in which the path would be, if that is empty.
+
+    It may be where their disk is mounted, and the path may be one of them by a link that is on the disk.
+    """
+    with suppress(OSError):
+        while not os.path.lexists(root):
+            root = os.path.dirname(root)
+        if not os.listdir(root):
+            return [row for row in history.vaults() if row.path.startswith(f"{storable(root)}/")]
+    return []
 
 
 def _newest(known: list[VaultRow]) -> str:

@@ -17,9 +17,9 @@ from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition, recorded, s
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, Step, Tools, open_run
 from flows.jobs.vault import record
 from flows.settings import Settings
-from flows.text import plural, size
+from flows.text import counted, plural, size
 from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import Batch, Encryption, Limits
+from tasks.crypto.encrypt import MARKED, Batch, Encryption, Limits
 from tasks.crypto.secret import KeySource
 from tasks.rows import payload_rows, snapshot_row
 from tasks.vault.add import (
@@ -100,9 +100,11 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
 
 def _kept(outcome: EncryptionOutcome, row: SnapshotRow, faults: Sequence[Verdict], rebuilt: int) -> PartOutcome:
     """The snapshot, files by status, and the first faults of files and of the vault."""
-    words = f"{row.new:,} new, {row.unchanged:,} unchanged, {row.marked:,} marked, {row.skipped:,} skipped, "
-    words += f"{row.missed:,} missed; {size(row.stored_bytes)} added"
-    said = [f"snapshot {row.name} (number {row.sequence}): {words}"]
+    marks = counted({status: outcome.counts[status] for status in MARKED if outcome.counts[status]})
+    marked = f"{row.marked:,} marked" + (f" ({marks})" if marks else "")
+    words = f"{row.new:,} new, {row.unchanged:,} unchanged, {marked}, {row.skipped:,} skipped, {row.missed:,} missed; "
+    words += f"{size(row.stored_bytes)} added"
+    said = [f"snapshot {row.name} (number {row.sequence}): {words}", *outcome.remarks]
     said += [f"the index of {plural(rebuilt, 'pack')} was written again"] if rebuilt else []
     said += [f"VAULT NOT AS IT WAS: {fault.error}" for fault in faults]
     return PartOutcome(1 if faults else outcome.exit_code, "; ".join(said), outcome.named_faults)
@@ -150,7 +152,8 @@ def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
 def _selection_of(parameters: EncryptFiles) -> SourceSelection:
     """The files that the new snapshot has."""
     sources = sources_of(parameters.paths)
-    return SourceSelection(sources, parameters.exclude, parameters.rehash, compression=parameters.compression)
+    chosen = parameters.exclude, parameters.rehash
+    return SourceSelection(sources, *chosen, compression=parameters.compression, may_change=parameters.may_change)
 
 
 def _faults(addition: Addition, known: KnownSnapshot | None) -> Iterator[Verdict]:

@@ -70,6 +70,16 @@ class EncryptFiles(JobParameters):
             "may be repeated",
         ),
     ] = ()
+    may_change: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative=(),
+            show_default=False,
+            metavar="PATTERN",
+            help="files that change while they are read, as --exclude has them: kept as they were read, and no fault; "
+            "may be repeated, and adds to THREADMILL_MAY_CHANGE",
+        ),
+    ] = ()
     rehash: Annotated[
         Flag, Parameter(help="read files that look unchanged too, and encrypt those whose content has changed")
     ] = False

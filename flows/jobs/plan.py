@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from flows.errors import RequestRefused
-from flows.jobs.arguments import check_paths, need_key_file, need_outside
+from flows.jobs.arguments import check_paths, need_key_file, need_outside, need_path
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.run import cut
 from flows.settings import Settings
@@ -44,8 +45,8 @@ _LEGACY_BYTES_PER_S = 2.5e7
 _BATCHES = 64
 _BATCH_S = 1.0
 _SHORTEST_BATCH_S = 0.1
-# The results of a batch are in memory twice, as they are and as rows: 3 KB a payload.
-_BATCH_PAYLOADS = 5_000
+# The results of a batch are in memory twice, as they are and as rows: 5 KB a payload.
+_BATCH_PAYLOADS = 3_000
 
 # Below this size the native backend spends its time in Python, where more threads only wait for each other.
 _PARALLEL_NATIVE_BYTES = 256 << 10
@@ -74,15 +75,32 @@ def settled(parameters: P, settings: Settings) -> P:
         need_key_file(settings.key_file)
         if not parameters.discard:
             _check_vault(parameters, settings.vault)
+        if vault_of(parameters, settings) is not None:
+            # Of those for all runs, an absolute one may be for the paths of another.
+            patterns = (*_below(settings.may_change_list, parameters.paths), *parameters.may_change)
+            parameters = replace(parameters, may_change=tuple(dict.fromkeys(patterns)))
     return parameters
+
+
+def _below(patterns: Sequence[str], paths: Sequence[str]) -> Iterator[str]:
+    """The patterns that are none of an absolute path below none of these."""
+    from tasks.vault.excludes import BadPattern, Excludes
+    from tasks.vault.walk import sources_of
+
+    sources = sources_of(paths)
+    for pattern in patterns:
+        with suppress(BadPattern):
+            Excludes((pattern,), sources)
+            yield pattern
 
 
 def _check_vault(parameters: EncryptFiles, vault: str | None) -> None:
     """Refuse parameters that do not go with the vault, or that make sense only with one."""
     if vault is None:
-        if parameters.exclude or parameters.rehash or parameters.compression != "auto":
+        if parameters.exclude or parameters.may_change or parameters.rehash or parameters.compression != "auto":
             raise RequestRefused(
-                "--exclude, --rehash and --compression are for a vault: give --vault DIR or set THREADMILL_VAULT"
+                "--exclude, --may-change, --rehash and --compression are for a vault: "
+                "give --vault DIR or set THREADMILL_VAULT"
             )
         return
     # Late: an encryption without a vault loads nothing of it.
@@ -98,16 +116,21 @@ def _check_vault(parameters: EncryptFiles, vault: str | None) -> None:
         raise RequestRefused("a vault keeps each file once: give one backend")
     for path in parameters.paths:
         need_outside(path, vault)
-    try:
-        Excludes(parameters.exclude, sources_of(parameters.paths))
-    except BadPattern as error:
-        raise RequestRefused(f"--exclude: {shown_path(str(error))}") from None
+    sources = sources_of(parameters.paths)
+    for option, patterns in (("--exclude", parameters.exclude), ("--may-change", parameters.may_change)):
+        try:
+            Excludes(patterns, sources)
+        except BadPattern as error:
+            raise RequestRefused(f"{option}: {shown_path(str(error))}") from None
 
 
 def recorded(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> dict[str, object]:
     """Settled parameters as a run records them, with the vault and the kind of key."""
     vault = vault_of(parameters, settings)
     key = "key file" if isinstance(parameters, EncryptFiles) else "throw-away"
+    if isinstance(parameters, EncryptFiles):
+        # Absolute, since nobody knows later in which folder the run was started.
+        parameters = replace(parameters, paths=tuple(one if one == "-" else need_path(one) for one in parameters.paths))
     return parameters.recorded() | {"key": key} | ({"vault": shown_path(vault)} if vault else {})
 
 

@@ -180,8 +180,8 @@ CHECKED: TableOf[Checked] = TableOf(
     Column("verdict", lambda row: row.verdict),
     Column("recorded in run", lambda row: row.run_id, str, right=True, wide=True),
     Column("on", lambda row: row.recorded_at),
-    Column("suite", lambda row: row.suite and suite_label(row.suite), wide=True),
-    Column("digest", lambda row: row.recorded_digest, wide=True),
+    Column("suite", lambda row: row.suite and suite_label(row.suite), wide=True, optional=True),
+    Column("digest", lambda row: row.recorded_digest, wide=True, optional=True),
     Column("why", lambda row: row.error, optional=True),
 )
 

@@ -17,6 +17,7 @@ from tasks.crypto.errors import (
     CryptoError,
     LegacySize,
     SourceChanged,
+    SourceChanging,
     SourceReplaced,
     SourceSkipped,
     StageFailed,
@@ -31,6 +32,8 @@ from tasks.files import FolderIdentity
 from tasks.suites import SALT_BYTES, SUITES, Suite, SuiteName
 
 PayloadStatus = Literal["ok", "failed", "skipped", "unstable", "unchanged", "changing", "carried-over"]
+# In a vault, the entries of such files are marked.
+MARKED: tuple[PayloadStatus, ...] = ("unstable", "changing", "carried-over")
 
 # A chain may take a minute and then a second per megabyte: a thirtieth of what 3DES and Whirlpool do on one core.
 _DEADLINE_S = 60.0
@@ -78,7 +81,7 @@ class Encryption:
     """The result of one payload.
 
     `started_at_ns` is UTC since the epoch; `wall_ns` is from the first start to the last reap, key derivation
-    included. Sizes, `salt` and `digest` are None unless `status` is ok; `cause` is the short word for `error`.
+    included. Sizes, `salt` and `digest` are None unless there is a ciphertext; `cause` is the short word for `error`.
     """
 
     ordinal: int
@@ -124,7 +127,7 @@ class Cipher:
             raise WrongLength("the ciphertext", done.ciphertext_bytes or 0, expected)
         if len(done.digest) != suite.digest_bytes:
             raise WrongLength("the digest", len(done.digest), suite.digest_bytes)
-        return Encrypted(done.digest, done.size_bytes, expected, done.stages, done.salt or salt)
+        return Encrypted(done.digest, done.size_bytes, expected, done.stages, done.salt or salt, source.flaw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ class Workbench:
     cipher: Cipher
     sources: Sources
 
-    def discard(self, payload: Payload) -> Encrypted:
+    def discard(self, payload: Payload, _last: bool) -> Encrypted:
         """Encrypt a payload under a new salt, and discard the ciphertext.
 
         Key and IV come from the salt, so that one salt over two versions of a file would be a two-time pad.
@@ -144,8 +147,8 @@ class Workbench:
             return self.cipher.encrypt(source, os.urandom(SALT_BYTES), any_salt=True)
 
 
-# An attempt at a payload.
-PayloadAttempt = Callable[[Payload], Encrypted]
+# An attempt at a payload, which may be the last one.
+PayloadAttempt = Callable[[Payload, bool], Encrypted]
 
 
 def encrypt_batch(
@@ -197,8 +200,12 @@ def _encryption(bench: Workbench, attempt: PayloadAttempt, ordinal: int, payload
         return _fault(bench.batch, ordinal, payload, started_at_ns, time.perf_counter_ns() - start_ns, error)
     wall_ns = time.perf_counter_ns() - start_ns
     status: PayloadStatus = "unchanged" if done.salt is None else "ok"
+    flaw = done.flaw
+    if isinstance(flaw, SourceChanged):
+        status = "changing" if isinstance(flaw, SourceChanging) else "unstable"
     facts = ordinal, payload, bench.cipher.suite, bench.batch.chosen, status, started_at_ns, wall_ns
-    return Encryption(*facts, done.size_bytes, done.ciphertext_bytes, done.salt, done.digest, done.stages)
+    results = done.size_bytes, done.ciphertext_bytes, done.salt, done.digest, done.stages
+    return Encryption(*facts, *results, *((flaw.cause, str(flaw)) if flaw else (None, None)))
 
 
 def _try(cancel: CancelToken, attempt: PayloadAttempt, payload: Payload) -> Encrypted:
@@ -209,7 +216,7 @@ def _try(cancel: CancelToken, attempt: PayloadAttempt, payload: Payload) -> Encr
             raise Cancelled
         attempts_left -= 1
         try:
-            return attempt(payload)
+            return attempt(payload, not attempts_left)
         except (CryptoError, OSError) as error:
             if _ended_with_us(error, cancel):
                 raise Cancelled from error

@@ -64,6 +64,19 @@ class SourceChanged(CryptoError):
     what: str
 
 
+class SourceChanging(SourceChanged):
+    """changed while it was read, as it may: {what}"""
+
+
+class OddSize(CryptoError):
+    """has {size_bytes:,} bytes by its size, and gave {read_bytes:,}"""
+
+    # The files of /proc and /sys, whose size is 0 or a whole page.
+    cause = "size"
+    size_bytes: int
+    read_bytes: int
+
+
 class SourceReplaced(CryptoError):
     """{path}: another folder is there than when this run was planned; start it again"""
 

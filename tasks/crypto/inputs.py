@@ -11,14 +11,14 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol
 
 from tasks.cancel import CancelToken, wait_readable, wait_writable
 from tasks.crypto.chain import Sink, StageResult
-from tasks.crypto.errors import InputNotRead, SourceChanged, SourceSkipped, SourceUnreadable
+from tasks.crypto.errors import InputNotRead, OddSize, SourceChanged, SourceSkipped, SourceUnreadable
 from tasks.crypto.secret import Secret
 from tasks.files import PIECE_BYTES, closed_after, write_all
 from tasks.suites import Suite
@@ -35,8 +35,8 @@ class Payload:
 
     `name` is a file's absolute path, as the bytes that the file system knows, or a label for the other kinds.
     `size_bytes` is what it had when it was planned; None for standard input. `skip` says why there is nothing to
-    encrypt (a FIFO, say), and `errno` why it cannot be read, when planning found that out. `known` is the end of an
-    entry (from its object on) that may be of just this content; `moved` says that it was another file's. `followed`
+    encrypt (a FIFO, say), and `errno` why it cannot be read, when planning found that out. `known` is the line of
+    an entry before that may have just this content; `moved` says that it was another file's. `followed`
     says that the name is a link that a user named.
     """
 
@@ -53,7 +53,7 @@ class Payload:
 class Input:
     """An open payload: `descriptor` to read from `start` on, `size_bytes` from there to its end (None: a pipe)."""
 
-    __slots__ = ("descriptor", "errno", "pumped_bytes", "size_bytes", "start", "status")
+    __slots__ = ("descriptor", "errno", "flaw", "pumped_bytes", "size_bytes", "start", "status")
 
     def __init__(self, descriptor: int, status: os.stat_result | None, start: int = 0) -> None:
         """Without the `status` of a file when it was opened, the input is a pipe."""
@@ -63,6 +63,7 @@ class Input:
         self.size_bytes = None if status is None else max(0, status.st_size - start)
         self.pumped_bytes = 0
         self.errno: int | None = None
+        self.flaw: OddSize | None = None
 
     def take(self, count: int) -> bytes:
         """The next bytes of a pipe, at most `count`, counted for `check`; empty at its end; raises SourceUnreadable."""
@@ -77,8 +78,9 @@ class Input:
     def check(self) -> int:
         """The number of bytes read, after a backend has read this input to its end.
 
-        Raises SourceUnreadable for a pipe, SourceChanged for a file that changed since it was opened, or InputNotRead
-        if the reader stopped early (`openssl enc` exits 0 after a read error).
+        `flaw` says if they are not as many as the size of the file. Raises SourceUnreadable, SourceChanged for a file
+        that changed since it was opened, or InputNotRead if the reader stopped early (`openssl enc` exits 0 after a
+        read error).
         """
         if self.errno is not None:
             raise SourceUnreadable(self.errno)
@@ -86,11 +88,16 @@ class Input:
             return self.pumped_bytes
         need_unchanged(self.descriptor, self.status)
         read, size = os.lseek(self.descriptor, 0, os.SEEK_CUR), self.status.st_size
-        if read > size:
-            raise SourceChanged(f"{size} bytes became at least {read}")
         if read != size:
-            raise InputNotRead(read - self.start, size - self.start)
+            if not self._ends_at(read):
+                raise InputNotRead(read - self.start, size - self.start)
+            self.flaw = OddSize(size, read)
         return read - self.start
+
+    def _ends_at(self, offset: int) -> bool:
+        with suppress(OSError):
+            return not os.pread(self.descriptor, 1, offset)
+        return False
 
 
 def need_unchanged(descriptor: int, before: os.stat_result) -> None:
@@ -248,7 +255,8 @@ class Encrypted:
 
     `ciphertext_bytes` is None where it could not be counted (a kernel without I/O accounts). `stages` is empty where no
     child process ran. `salt` is that of a backend's attempt only where a program drew it; of a payload it is None where
-    nothing was encrypted, since its content is unchanged.
+    nothing was encrypted, since its content is unchanged. `flaw` says why these bytes may not be those that the file
+    should have.
     """
 
     digest: bytes
@@ -256,6 +264,7 @@ class Encrypted:
     ciphertext_bytes: int | None
     stages: tuple[StageResult, ...] = ()
     salt: bytes | None = None
+    flaw: SourceChanged | OddSize | None = None
 
 
 class Backend(Protocol):

@@ -51,7 +51,7 @@ class NativeBackend:
                 store(piece)
 
         size = source.size_bytes
-        piece_bytes = _PIECE_BYTES if size is None else min(_PIECE_BYTES, size + 1)
+        piece_bytes = min(_PIECE_BYTES, size + 1) if size else _PIECE_BYTES
         overlap = self._overlap and (size is None or size >= _OVERLAP_BYTES)
         block = suite.spec.block_bytes
         # The header goes out with the first piece: a small file is one write and one hash.
@@ -88,7 +88,7 @@ def _pieces(source: Input, piece_bytes: int, deadline_s: float, cancel: CancelTo
     piece: bytes | memoryview
     read = 0
     # A file of that size is at its end; whether it has grown meanwhile `check` asks. One of size 0 may have content
-    # all the same (those of /proc), which `check` does not let pass.
+    # all the same (those of /proc).
     while not read or read != source.size_bytes:
         left_s = deadline - time.monotonic()
         if cancel.cancelled:

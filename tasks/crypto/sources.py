@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from typing import Self
 
 from tasks.cancel import CancelToken
-from tasks.crypto.errors import Cancelled, CryptoError, SourceChanged, SourceReplaced, SourceSkipped, SourceUnreadable
+from tasks.crypto.errors import (
+    Cancelled,
+    CryptoError,
+    OddSize,
+    SourceChanged,
+    SourceReplaced,
+    SourceSkipped,
+    SourceUnreadable,
+)
 from tasks.crypto.holes import Extents, extents_of
 from tasks.crypto.inputs import LINK, Input, Payload, need_unchanged, piped, regular_status
 from tasks.files import PIECE_BYTES, FolderIdentity, open_folder, write_all
@@ -115,54 +123,82 @@ class Sources:
             _groups.release()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OpenFile:
-    """A file that was just opened; its plaintext has `plain_bytes`."""
+    """A file that was just opened; its plaintext has `plain_bytes`.
+
+    A change while it is read is an error, unless the file is `tolerant`: then it is the `flaw` of the bytes.
+    """
 
     descriptor: int
     before: os.stat_result
     extents: Extents | None
     plain_bytes: int
+    tolerant: bool = False
+    flaw: SourceChanged | OddSize | None = None
 
     @classmethod
-    def of(cls, descriptor: int) -> OpenFile:
+    def of(cls, descriptor: int, *, tolerant: bool = False) -> OpenFile:
         """Raises SourceSkipped unless it is a regular file."""
         before = regular_status(descriptor)
         extents = extents_of(descriptor, before)
         plain_bytes = before.st_size if extents is None else sum(length for _, length in extents)
-        return cls(descriptor, before, extents, plain_bytes)
+        return cls(descriptor, before, extents, plain_bytes, tolerant)
 
-    def whole(self) -> bytes:
-        """The plaintext in one buffer; raises SourceUnreadable or SourceChanged."""
+    def whole(self, most: int) -> bytes:
+        """The plaintext in one buffer; at most one byte more than `most`. Raises SourceUnreadable or SourceChanged."""
         size = self.before.st_size
-        data = b""
         if self.extents is None:
-            try:
-                # One byte more: a file that has grown says so.
-                data = os.read(self.descriptor, size + 1)
-            except OSError as error:
-                raise SourceUnreadable(error.errno or 0) from None
-        if len(data) > size:
-            raise SourceChanged(f"{size} bytes became at least {len(data)}")
-        if len(data) < self.plain_bytes:
+            # One byte more: a file that has grown says so.
+            data = self._next(min(size, most) + 1)
+            if len(data) != size:
+                data = self._odd(data, most)
+        else:
             data = b"".join(self.pieces())
-        need_unchanged(self.descriptor, self.before)
+        self._note_changes()
         return data
 
+    def _odd(self, data: bytes, most: int) -> bytes:
+        """The content of a file that has not given as many bytes as its size says, from its first bytes."""
+        size, is_changed = self.before.st_size, self._note_changes()
+        pieces, held = [data], len(data)
+        end = size if is_changed else most + 1
+        while held < end and (piece := self._next(min(PIECE_BYTES, end - held))):
+            pieces.append(piece)
+            held += len(piece)
+        if held != size and not is_changed:
+            self.flaw = OddSize(size, held)
+        return b"".join(pieces)[:end]
+
     def pieces(self) -> Iterator[bytes]:
-        """The plaintext piece by piece; raises SourceUnreadable, or SourceChanged if the file ends before."""
+        """The plaintext piece by piece; raises SourceUnreadable, or OddSize or SourceChanged if the file ends before.
+
+        Of a tolerant file zeros are the rest then.
+        """
         size = self.before.st_size
         for offset, length in ((0, size),) if self.extents is None else self.extents:
             at, end = offset, offset + length
             while at < end:
+                count = min(PIECE_BYTES, end - at)
                 try:
-                    piece = os.pread(self.descriptor, min(PIECE_BYTES, end - at), at)
+                    piece = os.pread(self.descriptor, count, at)
                 except OSError as error:
                     raise SourceUnreadable(error.errno or 0) from None
                 if not piece:
-                    raise SourceChanged(f"{size} bytes became {at}")
+                    if not self._note_changes():
+                        raise OddSize(size, at)
+                    piece = bytes(count)
                 at += len(piece)
                 yield piece
+
+    def rest(self, beginning: bytes) -> Iterator[bytes]:
+        """All that a file gives whose size says something else, from its first bytes on; raises SourceUnreadable."""
+        at, piece = 0, beginning
+        while piece:
+            at += len(piece)
+            yield piece
+            piece = self._next(PIECE_BYTES)
+        self.flaw = OddSize(self.before.st_size, at)
 
     def feed(self, take: Callable[[bytes], object], cancel: CancelToken) -> None:
         """Hand over all pieces; raises as `pieces`, SourceChanged, or Cancelled."""
@@ -170,18 +206,21 @@ class OpenFile:
             if cancel.cancelled:
                 raise Cancelled
             take(piece)
-        need_unchanged(self.descriptor, self.before)
+        self._note_changes()
 
     @contextmanager
     def input(
-        self, change: Callable[[bytes], bytes] | None = None, finish: Callable[[], bytes] = bytes
+        self,
+        change: Callable[[bytes], bytes] | None = None,
+        finish: Callable[[], bytes] = bytes,
+        beginning: bytes = b"",
     ) -> Iterator[Input]:
         """An input that reads the plaintext, or each piece of it changed, and then what `finish` gives.
 
-        An error of a piece, or SourceChanged if the file has changed meanwhile, is raised at the end: the reader would
-        take it for the end of its input.
+        With a `beginning` it is what `rest` gives. An error of a piece, or SourceChanged if the file has changed
+        meanwhile, is raised at the end: the reader would take it for the end of its input.
         """
-        if self.extents is None and change is None:
+        if self.extents is None and change is None and not (self.tolerant or beginning):
             os.lseek(self.descriptor, 0, os.SEEK_SET)
             yield Input(self.descriptor, self.before)
             return
@@ -189,7 +228,7 @@ class OpenFile:
 
         def feed(write_end: int) -> None:
             try:
-                for piece in self.pieces():
+                for piece in self.rest(beginning) if beginning else self.pieces():
                     write_all(write_end, piece if change is None else change(piece))
                 write_all(write_end, finish())
             except BrokenPipeError:
@@ -202,4 +241,21 @@ class OpenFile:
             yield Input(read_end, None)
         if failures:
             raise failures[0]
-        need_unchanged(self.descriptor, self.before)
+        self._note_changes()
+
+    def _next(self, count: int) -> bytes:
+        """The next bytes: some files of /proc cannot be read from a place of one's choice."""
+        try:
+            return os.read(self.descriptor, count)
+        except OSError as error:
+            raise SourceUnreadable(error.errno or 0) from None
+
+    def _note_changes(self) -> bool:
+        """Whether the file has changed since it was opened; raises SourceChanged unless it is tolerant."""
+        try:
+            need_unchanged(self.descriptor, self.before)
+        except SourceChanged as error:
+            if not self.tolerant:
+                raise
+            self.flaw = error
+        return isinstance(self.flaw, SourceChanged)

@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import Batch, Encryption, Limits, encrypt_batch
+from tasks.crypto.encrypt import MARKED, Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import walk
 from tasks.crypto.secret import KeySource
 from tasks.files import closed_after, new_file, open_folder
+from tasks.vault.batch import VANISHED, BatchLines
 from tasks.vault.content import ContentWriter
 from tasks.vault.draft import Draft
 from tasks.vault.errors import VaultError, Verdict, judged, on_disk
@@ -103,24 +104,27 @@ def add_batch(
     """
     index = shared_index(vault)
     with index.kept_open(), PackWriter(vault) as packs, ObjectBatch(vault.root) as objects:
-        writer = ContentWriter(vault, selection, index, packs, objects)
-        encryptions = encrypt_batch(batch, key, limits, cancel, writer.attempt_on)
+        contents = ContentWriter(vault, selection, index, packs, objects)
+        files = BatchLines(selection, contents)
+        encryptions = tuple(map(files.carry_over, encrypt_batch(batch, key, limits, cancel, files.attempt_on)))
         objects.commit()
         packs.commit()
     first = batch.payloads[0][0] if batch.payloads else 0
-    lines = b"".join(writer.lines.pop(payload.name, b"\n") for _, payload in batch.payloads)
-    pack_of = {digest: bytes.fromhex(one.pack) for digest in writer.found for one in index.find(digest)[:1]}
-    packed = iter(writer.packed)
+    lines = b"".join(files.lines.pop(payload.name, b"\n") for _, payload in batch.payloads)
+    pack_of = {
+        digest: bytes.fromhex(one.pack) for digest in (*contents.found, *files.moved) for one in index.find(digest)[:1]
+    }
+    packed = iter(contents.packed)
     for name, _, members in packs.packs:
         pack_of |= dict.fromkeys(islice(packed, members), bytes.fromhex(name))
     verdicts = [judged("pack", name, "stored", size_bytes=length) for name, length, _ in packs.packs]
     paths = {one.digest: one.payload.name for one in encryptions}
-    for digest, length in writer.large.items():
+    for digest, length in contents.large.items():
         verdicts.append(judged("object", digest.hex(), "stored", path=paths[digest], size_bytes=length))
-    for name, length in writer.proven.items():
+    for name, length in contents.proven.items():
         # What is in a pack is proven with its pack; here it is only no longer damaged.
         verdicts.append(judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok", size_bytes=length))
-    return AddedBatch(first, encryptions, lines, writer.stored_bytes, pack_of, tuple(verdicts))
+    return AddedBatch(first, encryptions, lines, contents.stored_bytes, pack_of, tuple(verdicts))
 
 
 @contextmanager
@@ -226,26 +230,25 @@ class Addition:
         of the same sources are removed then, except those of a run that is alive.
         """
         done, found = self._done, self.found
-        read = done["ok"] + done["unchanged"]
+        entries, files = self._draft.entries + done["files"], found.unchanged + done["files"]
         size_bytes = found.unchanged_bytes + done["size_bytes"]
-        entries, files = self._draft.entries + read, found.unchanged + read
-        totals = Totals(entries, files, size_bytes, missed=done["failed"])
+        totals = Totals(entries, files, size_bytes, done["marked"], done["missed"], done["gone"])
         with numbering(self.vault.root, cancel):
             newest = newest_snapshot(self.vault)
             sequence = max(least_sequence, newest.header.sequence + 1 if newest else 1)
             header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self.selection.sources)
             mac = self._write(header, self._draft.pieces(), totals, SNAPSHOTS)
         self._remove_partials()
-        return Added(Snapshot(header, mac, totals), done["ok"], done["unchanged"], done["stored_bytes"])
+        return Added(Snapshot(header, mac, totals), done["new"], done["same"], done["stored_bytes"])
 
     def _add_partial(self) -> None:
         self._part_s = time.monotonic()
         new, self._in_parts = self._done - self._in_parts, self._done.copy()
-        if not (files := new["ok"] + new["unchanged"]):
+        if not (files := new["files"]):
             return
         self._parts += 1
         header = Header(self.vault.id, self._run, self._began, 0, self.selection.sources, self._parts)
-        self._write(header, self._draft.new_pieces(), Totals(files, files, new["size_bytes"]), PARTIALS)
+        self._write(header, self._draft.new_pieces(), Totals(files, files, new["size_bytes"], new["marked"]), PARTIALS)
 
     def _write(self, header: Header, pieces: Iterator[bytes], totals: Totals, folder: str) -> str:
         """Write a snapshot or a partial one, and put it on disk; its MAC. Raises VaultError."""
@@ -276,11 +279,20 @@ class Addition:
 
 
 def _sums(batch: AddedBatch) -> Counter[str]:
-    """Files by status, and bytes, of the files of a batch that come into the snapshot."""
-    kept = [one for one in batch.encryptions if one.status in ("ok", "unchanged")]
-    sums = Counter[str](one.status for one in kept)
-    sums["failed"] = sum(one.status == "failed" for one in batch.encryptions)
-    return sums + Counter(size_bytes=sum(one.size_bytes or 0 for one in kept), stored_bytes=batch.stored_bytes)
+    """The counts of a batch: all files that come into the snapshot, those of them that are new, and so on."""
+    sums = Counter[str](stored_bytes=batch.stored_bytes)
+    for one in batch.encryptions:
+        if one.status == "failed":
+            sums["missed"] += 1
+        elif one.cause == VANISHED:
+            sums["gone"] += one.payload.known is not None and not one.payload.moved
+        elif one.size_bytes is not None:
+            sums["files"] += 1
+            sums["size_bytes"] += one.size_bytes
+            sums["marked"] += one.status in MARKED
+            sums["same"] += one.status == "unchanged"
+            sums["new"] += one.status not in ("unchanged", "carried-over")
+    return sums
 
 
 def _need_short(vault: Vault, selection: SourceSelection) -> None:

@@ -1,4 +1,4 @@
-"""From files to objects: each file is read once, known again if it has not changed, or else made an object.
+"""From the content of files to objects: it is read once, known again if it has not changed, or else made an object.
 
 Key and IV of an object come from its salt, so that one salt over two different plaintexts would be a two-time pad. The
 salt is therefore a MAC of the very buffer that is encrypted: after compression, since another version of zstd makes
@@ -16,15 +16,17 @@ from dataclasses import replace
 import zstandard
 
 from tasks.crypto.chain import Sink, StageResult
-from tasks.crypto.encrypt import Cipher, PayloadAttempt, Workbench
-from tasks.crypto.inputs import Encrypted, Payload, memory_input
+from tasks.crypto.encrypt import Cipher, Workbench
+from tasks.crypto.errors import OddSize
+from tasks.crypto.inputs import Encrypted, memory_input
 from tasks.crypto.sources import OpenFile
-from tasks.files import closed_after
 from tasks.suites import HEADER_BYTES, MAGIC, SALT_BYTES, Compression
 from tasks.vault.check import check_object
-from tasks.vault.entries import Content, FileFacts, begin_file, content_tail, decode_tail, path_field
+from tasks.vault.entries import (
+    Content,
+)
 from tasks.vault.errors import VaultError
-from tasks.vault.format import CONTENT_MAC_BYTES, OBJECTS, PACKED_BYTES, WHOLE_BYTES, BadLine
+from tasks.vault.format import CONTENT_MAC_BYTES, OBJECTS, PACKED_BYTES, WHOLE_BYTES
 from tasks.vault.index import ObjectIndex
 from tasks.vault.objects import NewObject, ObjectBatch
 from tasks.vault.packs import PackWriter, opened_stored
@@ -41,13 +43,11 @@ _LOOK_BYTES = 64 << 10
 
 
 class ContentWriter:
-    """Makes the objects of a batch, and the lines of its files."""
+    """Makes the objects of a batch."""
 
     def __init__(
         self, vault: Vault, selection: SourceSelection, index: ObjectIndex, packs: PackWriter, objects: ObjectBatch
     ) -> None:
-        self.lines: dict[bytes, bytes] = {}
-        """The line of each good file, by its path."""
         self.proven: dict[str, int] = {}
         """The distrusted objects that have turned out to be whole, with their lengths."""
         self.packed: list[bytes] = []
@@ -68,42 +68,43 @@ class ContentWriter:
         self._compressor = None if level is None else zstandard.ZstdCompressor(level)
         self._made: set[bytes] = set()
 
-    def attempt_on(self, bench: Workbench) -> PayloadAttempt:
-        """See `encrypt_batch`."""
+    def use(self, bench: Workbench) -> None:
+        """Take the means of a batch; comes before all else."""
         self._bench = bench
         self._native = bench.batch.chosen.backend == "native"
-        return self._attempt
 
-    def _attempt(self, payload: Payload) -> Encrypted:
-        """Read a file, make its object unless the vault has it, and enter its line."""
-        with closed_after(self._bench.sources.open(payload)) as descriptor:
-            file = OpenFile.of(descriptor)
-            known = None if payload.known is None else self._known(payload.known, file)
-            way = self._whole if file.plain_bytes <= WHOLE_BYTES else self._large
-            done, tail = way(file, known)
-            if known is not None and payload.moved and not tail:
-                # New under this name, and on record as such.
-                self.found.append(done.digest)
-                done = replace(done, salt=self._beginning(known)[1])
-        begin = begin_file(path_field(payload.name), FileFacts.of(file.before))
-        # Of content that is still the same, the end of the line is too.
-        self.lines[payload.name] = begin + (tail or payload.known or b"")
-        return done
+    def read(self, file: OpenFile, known: Content | None) -> tuple[Encrypted, Content]:
+        """Read a file, and make its object unless the vault has it; the content is `known` if that has not changed.
 
-    def _known(self, tail: bytes, file: OpenFile) -> Content | None:
-        """The content that a file may still have; None if its object must not be taken over."""
-        try:
-            known = decode_tail(tail, file.before.st_size)
-        except BadLine:
-            # The extents of a file that was larger.
-            return None
+        Only the size of the file may be another one, if it ends in a hole.
+        """
+        if known is not None and not self._may_be(known, file):
+            known = None
+        if file.plain_bytes > WHOLE_BYTES:
+            try:
+                # The comparison could not tell what it has read.
+                return self._large(file, None if file.tolerant else known)
+            except OddSize:
+                os.lseek(file.descriptor, 0, os.SEEK_SET)
+        data = file.whole(WHOLE_BYTES)
+        if len(data) > WHOLE_BYTES:
+            return self._large(file, None, data)
+        return self._whole(file, data, known)
+
+    def is_there(self, content: Content) -> bool:
+        """Whether an object is there, in full length, and not damaged as far as the record knows."""
+        there = self._index.has(bytes.fromhex(content.object), content.stored_bytes)
+        return there and content.object not in self._selection.distrusted
+
+    def _may_be(self, known: Content, file: OpenFile) -> bool:
+        """Whether a file may still have that content, and its object may be taken over."""
         if known.extents != file.extents or not self._index.has(bytes.fromhex(known.object), known.stored_bytes):
-            return None
+            return False
         if known.object in self._selection.distrusted or self._selection.rehash:
             if not self._is_whole(known):
-                return None
+                return False
             self._prove(known.object, known.stored_bytes)
-        return known
+        return True
 
     def _is_whole(self, known: Content) -> bool:
         """Whether the bytes of an object fit its name."""
@@ -118,12 +119,12 @@ class ContentWriter:
         if name in self._selection.distrusted:
             self.proven[name] = length
 
-    def _whole(self, file: OpenFile, known: Content | None) -> tuple[Encrypted, bytes]:
-        """Work on content that fits into memory, in one buffer; also the end of its line, empty for that of before."""
-        data = file.whole()
+    def _whole(self, file: OpenFile, data: bytes, known: Content | None) -> tuple[Encrypted, Content]:
+        """Work on content that fits into memory, in one buffer."""
+        size_bytes = len(data) if file.extents is None else file.before.st_size
         mac = None if self._vault.random_salts else self._key.content_mac(data)
-        if known is not None and known.mac == (mac or self._key.content_mac(self._beginning(known)[1], data)).hex():
-            return _unchanged(file, known), b""
+        if known is not None and known.mac == (mac or self._key.content_mac(self.beginning(known)[1], data)).hex():
+            return _unchanged(size_bytes, known), known
         body, zstd = data, None
         if self._compressor is not None:
             frame = self._compressor.compress(data)
@@ -132,10 +133,10 @@ class ContentWriter:
         salt = os.urandom(SALT_BYTES) if mac is None else self._key.salt_of(body)
         if mac is None:
             mac = self._key.content_mac(salt, data)
-        done = self._keep(salt, body, file)
-        return done, content_tail(done.digest.hex().encode(), zstd, mac.hex().encode(), file.extents)
+        done = self._keep(salt, body, size_bytes)
+        return done, Content(done.digest.hex(), size_bytes, zstd, mac.hex(), file.extents)
 
-    def _keep(self, salt: bytes, body: bytes, file: OpenFile) -> Encrypted:
+    def _keep(self, salt: bytes, body: bytes, size_bytes: int) -> Encrypted:
         """Encrypt a buffer, and store it unless the very bytes are there."""
         length = HEADER_BYTES + len(body)
         packed = length <= PACKED_BYTES
@@ -164,7 +165,7 @@ class ContentWriter:
                 with self._objects.new() as made:
                     made.write(stored)
                 self._add_large(made, digest, length)
-        return Encrypted(digest, file.before.st_size, length, stages, salt)
+        return Encrypted(digest, size_bytes, length, stages, salt)
 
     def _add_packed(self, digest: bytes, length: int) -> None:
         self._packs.add(digest, length)
@@ -176,10 +177,10 @@ class ContentWriter:
         self.large[digest] = length
         self.stored_bytes += length
 
-    def _large(self, file: OpenFile, known: Content | None) -> tuple[Encrypted, bytes]:
-        """Work on content that is read piece by piece; also the end of its line, empty for that of before."""
+    def _large(self, file: OpenFile, known: Content | None, beginning: bytes = b"") -> tuple[Encrypted, Content]:
+        """Work on content that is read piece by piece; its `beginning` if its size says something else."""
         if known is not None and self._still_large(known, file):
-            return _unchanged(file, known), b""
+            return _unchanged(file.before.st_size, known), known
         salt = os.urandom(SALT_BYTES)
         held = bytearray()
         with ExitStack() as stack:
@@ -195,7 +196,9 @@ class ContentWriter:
                     piece = bytes(held)
                 made.write(piece)
 
-            done, mac, zstd = self._pour(file, salt, store)
+            done, mac, zstd = self._pour(file, salt, store, beginning)
+            if done.flaw is not None:
+                raise done.flaw
         length = done.ciphertext_bytes or 0
         if made is not None:
             self._add_large(made, done.digest, length)
@@ -203,11 +206,12 @@ class ContentWriter:
             # It has shrunk so much that it goes into a pack.
             self._packs.reserve(length)[:length] = held
             self._add_packed(done.digest, length)
-        tail = content_tail(done.digest.hex().encode(), zstd, mac, file.extents)
-        return replace(done, size_bytes=file.before.st_size), tail
+        size_bytes = done.size_bytes if beginning else file.before.st_size
+        content = Content(done.digest.hex(), size_bytes, zstd, mac, file.extents)
+        return replace(done, size_bytes=size_bytes), content
 
     def _still_large(self, known: Content, file: OpenFile) -> bool:
-        beginning, salt = self._beginning(known, _LOOK_BYTES)
+        beginning, salt = self.beginning(known, _LOOK_BYTES)
         if known.mac is None:
             # Where the first bytes differ, the others need not be read.
             first = next(file.pieces())[:_LOOK_BYTES]
@@ -217,14 +221,18 @@ class ContentWriter:
                 return False
         return is_still(self._vault, known, salt, file, self._bench.cipher)
 
-    def _pour(self, file: OpenFile, salt: bytes, store: Sink) -> tuple[Encrypted, bytes | None, int | None]:
+    def _pour(
+        self, file: OpenFile, salt: bytes, store: Sink, beginning: bytes
+    ) -> tuple[Encrypted, str | None, int | None]:
         """Encrypt a file piece by piece; also the hex digits of its MAC and the length of its frame, if compressed."""
-        if self._compressor is None or not _shrinks(self._compressor, next(file.pieces())[:_LOOK_BYTES]):
-            with file.input() as source:
+        # A frame says how long its content is, before that is read.
+        compressor = None if beginning else self._compressor
+        if compressor is None or not _shrinks(compressor, next(file.pieces())[:_LOOK_BYTES]):
+            with file.input(beginning=beginning) as source:
                 return self._bench.cipher.encrypt(source, salt, store), None, None
         mac = self._key.content_macs()
         mac.update(salt)
-        frame = self._compressor.compressobj(size=file.plain_bytes)
+        frame = compressor.compressobj(size=file.plain_bytes)
 
         def change(piece: bytes) -> bytes:
             mac.update(piece)
@@ -232,9 +240,9 @@ class ContentWriter:
 
         with file.input(change, frame.flush) as source:
             done = self._bench.cipher.encrypt(source, salt, store)
-        return done, mac.finalize()[:CONTENT_MAC_BYTES].hex().encode(), done.size_bytes
+        return done, mac.finalize()[:CONTENT_MAC_BYTES].hex(), done.size_bytes
 
-    def _beginning(self, known: Content, length: int = 0) -> tuple[bytes, bytes]:
+    def beginning(self, known: Content, length: int = 0) -> tuple[bytes, bytes]:
         """The first bytes of an object, unchecked, and its salt; empty if they cannot be read."""
         head = b""
         with suppress(OSError, VaultError):
@@ -251,8 +259,8 @@ def _shrinks(compressor: zstandard.ZstdCompressor, look: bytes) -> bool:
     return len(compressor.compress(look)) <= len(look) - len(look) // 32
 
 
-def _unchanged(file: OpenFile, known: Content) -> Encrypted:
-    return Encrypted(bytes.fromhex(known.object), file.before.st_size, known.stored_bytes)
+def _unchanged(size_bytes: int, known: Content) -> Encrypted:
+    return Encrypted(bytes.fromhex(known.object), size_bytes, known.stored_bytes)
 
 
 def is_still(

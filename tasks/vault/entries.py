@@ -151,6 +151,11 @@ class FileEntry:
     mark: Mark | None = None
     good: Content | None = None
 
+    @property
+    def last_good(self) -> Content | None:
+        """The last content that was read while nothing changed; None if it is not known."""
+        return self.content if self.mark is None else self.good
+
     def contents(self) -> tuple[Content, ...]:
         """Everything that must be kept for it."""
         return (self.content,) if self.good is None else (self.content, self.good)
@@ -166,13 +171,20 @@ def begin_file(path: bytes, facts: FileFacts) -> bytes:
     return b'{"path":%b,"type":"file","mode":%d,"mtime_ns":%d,"ctime_ns":%d,"inode":%d,"size":%d,' % (path, *facts)
 
 
-def content_tail(digest: bytes, zstd: int | None, mac: bytes | None, extents: Extents | None) -> bytes:
-    """The rest of the line of a file: object and MAC in hex digits, and the newline."""
-    return b'"object":"%b"%b%b%b}\n' % (
-        digest,
-        b"" if zstd is None else b',"zstd":%d' % zstd,
-        b"" if mac is None else b',"mac":"%b"' % mac,
-        b"" if extents is None else b',"extents":' + encode_json([list(extent) for extent in extents]),
+def end_file(content: Content, mark: Mark | None = None, good: Content | None = None) -> bytes:
+    """The rest of the line of a file; one that is marked names the last good content, if there is one."""
+    if mark is None:
+        return b"%b}\n" % _content_fields(content)
+    last = b"" if good is None else b',"good":{%b,"size":%d}' % (_content_fields(good), good.size_bytes)
+    return b'%b,"mark":"%b"%b}\n' % (_content_fields(content), mark.encode(), last)
+
+
+def _content_fields(content: Content) -> bytes:
+    return b'"object":"%b"%b%b%b' % (
+        content.object.encode(),
+        b"" if content.zstd is None else b',"zstd":%d' % content.zstd,
+        b"" if content.mac is None else b',"mac":"%b"' % content.mac.encode(),
+        b"" if content.extents is None else b',"extents":' + encode_json([list(one) for one in content.extents]),
     )
 
 
@@ -214,14 +226,12 @@ def decode_entry(line: bytes) -> Entry:
         good = _good(value["good"]) if "good" in value else None
         content = _content(value, facts.size_bytes)
         return FileEntry(path, facts, content, _more(value, _OF_FILE), _mark(value), good)
-    if kind == "folder":
-        need_keys(value, _FOLDER_KEYS, _OF_ALL.keys() | {"mark"})
-        time = need_int(value["mtime_ns"], "time", *_TIME)
-        return FolderEntry(path, _mode(value), time, _more(value, _OF_ALL), _mark(value))
-    if kind == "link":
-        need_keys(value, _LINK_KEYS, _OF_ALL.keys() | {"mark"})
-        time, target = need_int(value["mtime_ns"], "time", *_TIME), decode_path(value["target"])
-        return LinkEntry(path, time, target, _more(value, _OF_ALL), _mark(value))
+    if kind in ("folder", "link"):
+        need_keys(value, _FOLDER_KEYS if kind == "folder" else _LINK_KEYS, _OF_ALL.keys() | {"mark"})
+        time, more, mark = need_int(value["mtime_ns"], "time", *_TIME), _more(value, _OF_ALL), _mark(value)
+        if kind == "folder":
+            return FolderEntry(path, _mode(value), time, more, mark)
+        return LinkEntry(path, time, decode_path(value["target"]), more, mark)
     raise BadLine("is of no known type")
 
 

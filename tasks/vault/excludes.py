@@ -51,6 +51,7 @@ class Excludes:
     def __init__(self, patterns: Sequence[str] = (), sources: Sequence[bytes] = (), *, note: bool = False) -> None:
         """With `note`, the patterns that fit nothing are known after the walk, which is slower. Raises BadPattern."""
         self._patterns = [_placed(one, sources) for text in patterns if (one := _parse(text)) is not None]
+        self._sources = sources
         self._rules: dict[bytes, list[_Rule]] = {}
         self._unmatched = [(one, _Rule([one])) for one in self._patterns] if note else []
 
@@ -72,6 +73,17 @@ class Excludes:
         for rule in rules:
             if rule.fits(name, below, folder):
                 return not rule.negative
+        return False
+
+    def covers(self, path: bytes) -> bool:
+        """Whether a file fits, or a folder that it is in; the pattern is for that, and not for leaving it out."""
+        if path in self._sources:
+            return self.match(os.path.dirname(path), path, False)
+        for source in self._sources:
+            base = source.rstrip(b"/") + b"/"
+            if path.startswith(base):
+                ends = (found.start() for found in re.finditer(b"/", path) if found.start() >= len(base))
+                return any(self.match(source, path[:end], True) for end in ends) or self.match(source, path, False)
         return False
 
     @property

@@ -30,13 +30,12 @@ _COARSE_NS = 2_000_000_000
 _SECOND_NS = 1_000_000_000
 _NO_LINE = b"", 0
 _OBJECT = b'"object":"'
+_MARK = b',"mark":"'
 _PLAIN_PATH = re.compile(rb'\{"path":"([ !#-\[\]-~]+)"')
 # The end of the line of a file, from its object on, as nearly all are.
 _PLAIN_END = re.compile(rb'"object":"([0-9a-f]{64})"(?:,"zstd":([0-9]+))?(?:,"mac":"[0-9a-f]{32}")?\}\n')
-# Times, inode, size and end of the line of a file that may be a large one.
-_LARGE_FILE = re.compile(
-    rb'"mtime_ns":(-?[0-9]+),"ctime_ns":-?[0-9]+,"inode":([0-9]+),"size":([0-9]{8,}),("object":"[^\n]*\n)'
-)
+# Time, inode and size of a file that may be a large one.
+_LARGE_FILE = re.compile(rb'"mtime_ns":(-?[0-9]+),"ctime_ns":-?[0-9]+,"inode":([0-9]+),"size":([0-9]{8,}),"object":"')
 
 
 def sources_of(paths: Sequence[str]) -> tuple[bytes, ...]:
@@ -64,7 +63,8 @@ class SourceSelection:
     """The choice of files for a snapshot: `sources` as `sources_of` gives them; `rehash` also reads unchanged files.
 
     Objects that are `distrusted` (64 hex digits), or with `rehash` all, count only if they are whole: their files are
-    read. New objects are made with that `compression`.
+    read. New objects are made with that `compression`. Files that fit a pattern in `may_change` are known to change
+    while they are read.
     """
 
     sources: tuple[bytes, ...]
@@ -72,6 +72,7 @@ class SourceSelection:
     rehash: bool = False
     distrusted: frozenset[str] = frozenset()
     compression: Compression = "auto"
+    may_change: tuple[str, ...] = ()
 
 
 class Changes:
@@ -115,13 +116,13 @@ class Changes:
             field = path_field(path)
             begin = begin_file(field, FileFacts.of(status))
             line = self._line_of(path, b'{"path":%b,"type":"file",' % field, begin)
-            known, moved = (line[line.index(_OBJECT) :], False) if line else (self._moved(status), True)
             looks_same = not self._selection.rehash and line.startswith(begin) and self._settled(status)
-            if looks_same and self._there(known or b"", status.st_size):
+            if looks_same and self._there(line[line.index(_OBJECT) :], status.st_size):
                 self._advance()
                 self.unchanged += 1
                 self.unchanged_bytes += status.st_size
                 return line
+            known, moved = (line, False) if line else (self._moved(status), True)
         return self._payload(Payload("file", path, status.st_size, known=known, followed=followed, moved=moved))
 
     def _payload(self, payload: Payload) -> Payload:
@@ -160,10 +161,12 @@ class Changes:
         return newest + tick < self._before_ns
 
     def _there(self, tail: bytes, size_bytes: int) -> bool:
-        """Whether the object that the end of a line names is there, in full length."""
+        """Whether the object that the end of a line names is there, in full length; never for a marked entry."""
         assert self._index is not None  # noqa: S101 - there are lines before
         if (found := _PLAIN_END.fullmatch(tail)) is not None:
             digest, length = unhexlify(found[1]), HEADER_BYTES + int(found[2] or size_bytes)
+        elif _MARK in tail:
+            return False
         else:
             try:
                 content = decode_tail(tail, size_bytes)
@@ -175,7 +178,7 @@ class Changes:
         return self._index.has(digest, length)
 
     def _moved(self, status: os.stat_result) -> bytes | None:
-        """The end of the line before of a large file that this one may be, or may be a copy of, by its size.
+        """The line before of a large file that this one may be, or may be a copy of, by its size.
 
         Smaller files are known by the salt, which comes from their content.
         """
@@ -185,9 +188,9 @@ class Changes:
             self._large = {}
             for line, _ in _merged(self._root, self._previous):
                 if (found := _LARGE_FILE.search(line)) is not None and int(found[3]) > WHOLE_BYTES:
-                    self._large.setdefault(int(found[3]), []).append((int(found[1]), int(found[2]), found[4]))
+                    self._large.setdefault(int(found[3]), []).append((int(found[1]), int(found[2]), line))
         alike = self._large.get(status.st_size, [])
-        same = (tail for mtime_ns, inode, tail in alike if (mtime_ns, inode) == (status.st_mtime_ns, status.st_ino))
+        same = (line for mtime_ns, inode, line in alike if (mtime_ns, inode) == (status.st_mtime_ns, status.st_ino))
         return next(same, alike[0][2] if alike else None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def verdicts(threadmill: Command, tree: Path, *options: str) -> dict[str, str]:
-    rows = read_json(threadmill("check", str(tree), "--json", *options))
+    rows = read_json(threadmill("check", str(tree), "--all", "--json", *options))["files"]
     return {os.path.basename(row["name"]): row["verdict"] for row in rows}
 
 
@@ -91,12 +92,161 @@ def test_without_the_vault_compressed_files_cannot_be_told(threadmill: Command, 
     shutil.move(vault, vault.with_name("away"))
     told = dict.fromkeys(("small-text", "large-text", "sparse"), "failed")
     told |= dict.fromkeys(("small-random", "large-random"), "same")
+    # The folder itself, of whose files nobody can tell whether some are gone.
+    told |= {"tree": "failed"}
     assert verdicts(threadmill, tree) == told
     result = threadmill("check", str(tree / "small-text"), "--json")
     assert result.returncode == 1
-    assert f"vault {vault} is needed to tell: is not there" in read_json(result)[0]["error"]
+    assert f"vault {vault} is needed to tell: is not there" in read_json(result)["files"][-1]["error"]
     shutil.move(vault.with_name("away"), vault)
     for snapshot in (vault / "snapshots").iterdir():
         snapshot.unlink()
     assert verdicts(threadmill, tree) == told
     assert "no snapshot names its object" in threadmill("check", str(tree), "--json").stdout
+
+
+@pytest.fixture(params=["discarded", "kept"])
+def encrypt(request: pytest.FixtureRequest, threadmill: Command, key_file: Path, tmp_path: Path) -> Callable[..., None]:
+    """Encrypts, and keeps it in a vault or not."""
+    options: tuple[str, ...] = ("--discard",)
+    if request.param == "kept":
+        assert threadmill("vault", "init", "vault").returncode == 0
+        options = ("--vault", "vault")
+
+    def run(*arguments: str) -> None:
+        result = threadmill("encrypt", *arguments, *options)
+        assert result.returncode == 0, result.stderr
+
+    return run
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Two folders with two files each."""
+    for name in ("a/one", "a/two", "b/one", "b/two"):
+        (tmp_path / "files" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "files" / name).write_text(name)
+    return tmp_path / "files"
+
+
+def differences(threadmill: Command, *paths: str | Path) -> tuple[int, dict[str, str]]:
+    """The exit code, and all that is not the same."""
+    result = threadmill("check", *map(str, paths), "--json")
+    return result.returncode, {row["name"]: row["verdict"] for row in read_json(result)["files"]}
+
+
+Encrypt = Callable[..., None]
+
+
+def test_what_is_gone_and_what_is_new_is_named(threadmill: Command, encrypt: Encrypt, folders: Path) -> None:
+    """Also where a file was renamed; nothing is, as long as nothing has changed."""
+    encrypt(str(folders))
+    assert differences(threadmill, folders) == (0, {})
+    (folders / "a" / "one").unlink()
+    (folders / "b" / "one").rename(folders / "b" / "renamed")
+    (folders / "b" / "two").write_text("other")
+    told = {
+        f"{folders}/a/one": "removed",
+        f"{folders}/b/one": "removed",
+        f"{folders}/b/renamed": "new",
+        f"{folders}/b/two": "differs",
+    }
+    assert differences(threadmill, folders) == (1, told)
+    assert differences(threadmill, folders / "a", folders / "b") == (1, told)
+    assert differences(threadmill, folders / "a" / "one") == (1, {f"{folders}/a/one": "removed"})
+    assert differences(threadmill, folders / "b" / "renamed") == (1, {f"{folders}/b/renamed": "new"})
+    assert differences(threadmill, folders / "a" / "two") == (0, {})
+    encrypt(str(folders))
+    assert differences(threadmill, folders) == (0, {})
+    # That it was there once does not make it known: the newest run did not see it.
+    (folders / "a" / "one").write_text("a/one")
+    assert differences(threadmill, folders) == (1, {f"{folders}/a/one": "new"})
+
+
+def test_a_folder_that_is_gone(threadmill: Command, encrypt: Encrypt, folders: Path) -> None:
+    """All its files are named; so is a file in whose place there is something else."""
+    encrypt(str(folders))
+    shutil.rmtree(folders / "a")
+    (folders / "b" / "one").unlink()
+    os.mkfifo(folders / "b" / "one")
+    (folders / "b" / "two").unlink()
+    (folders / "b" / "two").mkdir()
+    gone = {f"{folders}/{name}": "removed" for name in ("a/one", "a/two")}
+    assert differences(threadmill, folders / "a") == (1, gone)
+    gone |= {f"{folders}/{name}": "removed" for name in ("b/one", "b/two")}
+    assert differences(threadmill, folders) == (1, gone)
+
+
+def test_the_newest_run_of_each_part_counts(threadmill: Command, encrypt: Encrypt, folders: Path) -> None:
+    """A run of a folder within says what belongs there, for all that is above it too; other runs say nothing."""
+    encrypt(str(folders))
+    (folders / "a" / "one").unlink()
+    (folders / "b" / "one").unlink()
+    encrypt(str(folders / "a"))
+    assert differences(threadmill, folders) == (1, {f"{folders}/b/one": "removed"})
+    assert differences(threadmill, folders / "a") == (0, {})
+    # Of what is above, the record knows this much, and the rest is new.
+    (folders.parent / "beside").write_text("beside")
+    code, told = differences(threadmill, folders.parent)
+    assert (code, told[f"{folders}/b/one"], told[f"{folders.parent}/beside"]) == (1, "removed", "new")
+
+
+def test_a_path_that_no_run_knows(threadmill: Command, encrypt: Encrypt, folders: Path) -> None:
+    """It is refused, whether it is there or not, beside others too."""
+    encrypt(str(folders / "a"))
+    for paths in ((folders / "b",), (folders / "a", folders / "b"), (folders / "missing",)):
+        result = threadmill("check", *map(str, paths))
+        assert (result.returncode, result.stdout) == (2, "")
+        assert str(paths[-1]) in result.stderr
+
+
+def test_what_a_run_left_out_is_not_new(threadmill: Command, vault: Path, folders: Path, key_file: Path) -> None:
+    """Unless another run has it; a path that every run left out is not known."""
+    encrypt = ("encrypt", str(folders), "--exclude", "a/", "--exclude", "*.tmp", "--exclude", "!keep.tmp")
+    assert threadmill(*encrypt).returncode == 0
+    for name in ("b/x.tmp", "b/keep.tmp", "a/three"):
+        (folders / name).write_text(name)
+    assert differences(threadmill, folders) == (1, {f"{folders}/b/keep.tmp": "new"})
+    assert threadmill("check", str(folders / "a")).returncode == 2
+    assert threadmill("encrypt", str(folders / "a")).returncode == 0
+    assert threadmill(*encrypt).returncode == 0
+    (folders / "a" / "four").write_text("four")
+    assert differences(threadmill, folders) == (1, {f"{folders}/a/four": "new"})
+    assert differences(threadmill, folders / "a") == (1, {f"{folders}/a/four": "new"})
+
+
+def test_only_what_is_not_the_same_is_listed(threadmill: Command, encrypt: Encrypt, folders: Path) -> None:
+    """`--all` lists the rest; the last line counts everything, and is a problem where there is one."""
+    encrypt(str(folders))
+    good = threadmill("check", str(folders))
+    assert (good.returncode, good.stdout, good.stderr) == (0, "4 files checked: 4 same\n", "")
+    assert threadmill("check", str(folders), "--all").stdout.count("│ same ") == 4
+    (folders / "a" / "one").unlink()
+    for switch in ((), ("--quiet",)):
+        bad = threadmill("check", str(folders), *switch)
+        assert (bad.returncode, bad.stderr) == (1, "threadmill: 4 files checked: 3 same, 1 removed\n")
+        assert f"{folders}/a/one" in bad.stdout
+        assert f"{folders}/a/two" not in bad.stdout
+    assert read_json(threadmill("check", str(folders), "--json"))["counts"] == {"same": 3, "removed": 1}
+
+
+def test_names_that_are_no_text_are_missed_too(threadmill: Command, encrypt: Encrypt, tmp_path: Path) -> None:
+    """Of a file and of a folder that was named."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    for name in (b"\xff", b"\xfe"):
+        (folder / os.fsdecode(name)).write_bytes(name)
+    encrypt(str(folder))
+    (folder / os.fsdecode(b"\xff")).unlink()
+    assert differences(threadmill, tmp_path / os.fsdecode(b"caf\xe9")) == (1, {rf"{tmp_path}/caf\xe9/\xff": "removed"})
+
+
+def test_a_run_that_was_not_done_says_nothing(
+    threadmill: Command, key_file: Path, folders: Path, environment: dict[str, str]
+) -> None:
+    """A run whose source could not be read in part was done; its unreadable file belongs there."""
+    target = "/proc/self/mem"
+    result = threadmill("encrypt", str(folders), target, "--discard", "--backend", "native")
+    assert result.returncode == 3
+    assert differences(threadmill, folders) == (0, {})
+    assert differences(threadmill, target) == (1, {target: "not recorded"})

@@ -148,7 +148,7 @@ def test_names_that_are_hard_to_write(threadmill: Command, tmp_path: Path, key_f
     }
     assert recorded == {os.fsencode(folder) + b"/" + name for name in names}
     assert threadmill("history", "show", "latest").returncode == 0
-    checked = read_json(threadmill("check", str(folder), "--json"))
+    checked = read_json(threadmill("check", str(folder), "--all", "--json"))["files"]
     assert [row["verdict"] for row in checked] == ["same"] * len(names)
     os.chdir(folder)
     assert threadmill("encrypt", "--", "-help", cwd=folder).returncode == 0
@@ -180,10 +180,10 @@ def test_check_knows_what_changed(threadmill: Command, tree: Path, key_file: Pat
     assert threadmill("check", str(tree)).returncode == 0
     (tree / "a.txt").write_bytes(b"b" * 1000)
     (tree / "new").write_bytes(b"new")
-    result = threadmill("check", str(tree), "--json")
+    result = threadmill("check", str(tree), "--all", "--json")
     assert result.returncode == 1
-    verdicts = {os.path.basename(row["name"]): row["verdict"] for row in read_json(result)}
-    assert verdicts == {"a.txt": "differs", "empty": "same", "new": "not recorded", "b.bin": "same"}
+    verdicts = {os.path.basename(row["name"]): row["verdict"] for row in read_json(result)["files"]}
+    assert verdicts == {"a.txt": "differs", "empty": "same", "new": "new", "b.bin": "same"}
 
 
 def test_check_with_another_key_differs(threadmill: Command, tree: Path, key_file: Path, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_check_of_what_was_never_encrypted(threadmill: Command, tree: Path, key_
     """There is nothing to hold it against, which is said, and is not success."""
     result = threadmill("check", str(tree))
     assert result.returncode == 2
-    assert "none of these files is on record" in result.stderr
+    assert f"{tree} is not on record; encrypt it first" in result.stderr
 
 
 def test_keygen_writes_a_secret_for_its_owner_only(threadmill: Command, tmp_path: Path) -> None:

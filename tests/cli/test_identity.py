@@ -84,6 +84,22 @@ def test_a_vault_that_is_not_there_is_missed(
     assert threadmill("encrypt", "tree").returncode == 0
 
 
+def test_a_link_on_a_disk_goes_with_the_disk(threadmill: Command, tmp_path: Path, key_file: Path) -> None:
+    """Where an empty folder is above the path, the vaults that belong below that folder are missed too."""
+    disk = tmp_path / "disk"
+    (disk / "first").mkdir(parents=True)
+    (disk / "newest").symlink_to("first")
+    assert threadmill("vault", "init", "disk/newest").returncode == 0
+    away = unmount(disk)
+    for path in ("disk/newest", "disk/first", "disk", "disk/new"):
+        refused(threadmill, f"vault init {path}", "mount its disk", f"{disk}/first" if path != "disk/first" else "it")
+        refused(threadmill, f"encrypt {key_file} --vault {path}", "mount its disk")
+    assert list(disk.iterdir()) == []
+    (disk / "in use").mkdir()
+    assert threadmill("vault", "init", "disk/new").returncode == 0
+    assert away.is_dir()
+
+
 def test_a_vault_is_known_from_its_making_on(threadmill: Command, tmp_path: Path, key_file: Path) -> None:
     """Before it has a snapshot; another one may be made on purpose, and then both are known."""
     (tmp_path / "tree").mkdir()

@@ -41,8 +41,8 @@ GOOD = (
     "verify", "restore latest target", "prune --keep-last 1", "prune --keep-last 1 --dry-run", "snapshots",
     "snapshots show latest", "status --only-vault", "maintain", "history runs", "history show latest",
     "history failures", "history verify", "db check", "db stats", "db upgrade", "db backup copy", "settings",
-    "keygen other", "vault init another", "experiment race --guard lock --shape augmented --quick", "interpreters",
-    "export --output csv", "report --output page.html",
+    "keygen other", "vault init another --another", "experiment race --guard lock --shape augmented --quick",
+    "interpreters", "export --output csv", "report --output page.html",
 )  # fmt: skip
 
 

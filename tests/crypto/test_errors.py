@@ -20,6 +20,7 @@ EACH: list[CryptoError] = [
     errors.SourceChanged("3 bytes became 4"),
     errors.SourceReplaced("/home/u/documents"),
     errors.InputNotRead(8192, 10000),
+    errors.OddSize(0, 1234),
     errors.WrongLength("the ciphertext", 16, 19),
     errors.LegacySize("classic", 9 << 20, 8 << 20),
     errors.StageNotStarted("openssl enc", errno.ENOENT),

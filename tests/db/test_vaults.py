@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from db.history import History, PayloadFilter, SeriesFilter, SnapshotFilter, VerdictFilter
-from db.rows import NewRun
+from db.rows import NewRun, VaultRow
 from db.store import Store
 from db.tables import VAULT, VERDICT
 from tasks.cancel import CancelToken
@@ -87,6 +87,24 @@ def test_high_water_mark_never_goes_down(store: Store, history: History) -> None
     assert vault is not None
     assert (vault.last_sequence, vault.last_snapshot, vault.last_mac) == (3, newest.name, newest.mac)
     assert history.verify().faults == ()
+
+
+def test_a_vault_is_on_record_without_a_run(store: Store, history: History) -> None:
+    """From its making on; noted again, it moves, and its mark goes up and never down."""
+    seen = []
+    for path, sequence in (("/srv/a", None), ("/srv/b", 3), ("/srv/c", 2), ("/srv/caf\udce9", None)):
+        made = Snapshot(sequence or 0)
+        mark = (made.name, made.mac) if sequence else (None, None)
+        store.record_vault(VaultRow(VAULT_ID, path, sequence, mark[0], mark[1], datetime.now(UTC)))
+        (vault,) = history.vaults()
+        seen.append((vault.path, vault.last_sequence, vault.last_mac))
+    newest = Snapshot(3).mac
+    assert seen == [
+        ("/srv/a", None, None),
+        ("/srv/b", 3, newest),
+        ("/srv/c", 3, newest),
+        ("/srv/caf\\udce9", 3, newest),
+    ]
 
 
 def test_vault_that_was_only_looked_at_has_no_mark(store: Store, history: History, run_id: int) -> None:

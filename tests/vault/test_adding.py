@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tasks.cancel import CancelToken
-from tasks.crypto import inputs, sources
 from tasks.vault import add as engine
 from tasks.vault.errors import NoVault, VaultError, VaultUnwritable
 from tasks.vault.excludes import BadPattern
@@ -245,25 +244,6 @@ def test_a_damaged_object_is_not_kept(place: Place, at: int, size: int) -> None:
         assert content(place.vault, files(place.vault, third.name)[0]) == path.read_bytes()
 
 
-def test_a_file_that_will_not_hold_still_is_not_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Changed while it was read, twice: unstable; it is in no snapshot, and there is no object of it."""
-    path = place.put("log")
-    check = inputs.need_unchanged
-
-    def changing(descriptor: int, before: os.stat_result) -> None:
-        if os.readlink(f"/proc/self/fd/{descriptor}") == str(path):
-            with path.open("ab") as file:
-                file.write(b"x")
-        check(descriptor, before)
-
-    monkeypatch.setattr(sources, "need_unchanged", changing)
-    added = place.add()
-    assert added.statuses()["log"] == "unstable"
-    assert bytes(path)[1:] not in [entry.path for entry in entries(place.vault)]
-    assert len(set(objects(place.vault))) == 3
-    assert list((place.root / "tmp").iterdir()) == []
-
-
 def test_what_is_no_file_is_skipped_and_said(place: Place) -> None:
     """A FIFO has a result that says so, and no entry; links and folders are entries."""
     os.mkfifo(place.tree / "fifo")
@@ -277,12 +257,12 @@ def test_what_is_no_file_is_skipped_and_said(place: Place) -> None:
 
 
 def test_a_file_that_is_gone_when_it_is_read_is_left_out(place: Place) -> None:
-    """What was removed, or cannot be read, after it was listed is a failed payload, and no entry."""
+    """What was removed after it was listed is gone: no entry, and no fault."""
     selection = SourceSelection(sources_of([str(place.tree)]))
     with engine.adding(place.vault, selection, CancelToken()) as addition:
         (place.tree / "a").unlink()
         done = put(addition, enumerate(addition.to_do()), place.key)
-        assert [one.status for one in done.encryptions] == ["failed", "ok", "ok"]
+        assert [(one.status, one.cause) for one in done.encryptions] == [("skipped", "vanished"), *[("ok", None)] * 2]
         added = addition.add_snapshot(1, CancelToken())
     assert (added.snapshot.totals.files, added.new) == (2, 2)
     assert place.faults() == {}

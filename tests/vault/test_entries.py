@@ -24,9 +24,9 @@ from tasks.vault.entries import (
     Mark,
     More,
     begin_file,
-    content_tail,
     decode_entry,
     decode_tail,
+    end_file,
     path_field,
 )
 from tasks.vault.format import BadLine, Json, encode_line
@@ -132,8 +132,7 @@ def test_folders_and_links_are_written_in_that_form(entry: FolderEntry | LinkEnt
 def test_files_are_written_in_that_form(path: bytes, facts: FileFacts, content: Content) -> None:
     """The line of a file is its beginning, by the walk, and its tail, by the content; a tail is read alone, too."""
     entry = file_of(path, facts, content, None, None, None)
-    mac = content.mac.encode() if content.mac else None
-    tail = content_tail(content.object.encode(), content.zstd, mac, content.extents)
+    tail = end_file(content)
     assert begin_file(path_field(b"/" + path), entry.facts) + tail == line_of(entry)
     assert decode_tail(tail, content.size_bytes) == content
 
@@ -183,8 +182,8 @@ def test_entries_are_written_in_one_form() -> None:
     assert FolderEntry(b"d", 0o755, -1).line() == b'{"path":"d","type":"folder","mode":493,"mtime_ns":-1}\n'
     assert LinkEntry(b"l", 1, b"\xff").line() == b'{"path":"l","type":"link","mtime_ns":1,"target":{"hex":"ff"}}\n'
     tail = b'"object":"%b","zstd":5,"mac":"%b","extents":[[0,1],[3,1]]}\n' % (OBJECT.encode(), MAC.encode())
-    assert content_tail(OBJECT.encode(), 5, MAC.encode(), ((0, 1), (3, 1))) == tail
-    assert begin_file(b'"f"', FACTS) + content_tail(OBJECT.encode(), None, None, None) == encode_line(FILE)
+    assert end_file(Content(OBJECT, 4, 5, MAC, ((0, 1), (3, 1)))) == tail
+    assert begin_file(b'"f"', FACTS) + end_file(Content(OBJECT, 4)) == encode_line(FILE)
     everything = FileEntry(
         b"f",
         FACTS,

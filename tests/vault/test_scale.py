@@ -21,7 +21,7 @@ import hashlib, sys
 from tasks.cancel import CancelToken
 from tasks.crypto.secret import KeyFile
 from tasks.files import closed_after, open_new
-from tasks.vault.entries import FileFacts, begin_file, content_tail, path_field
+from tasks.vault.entries import Content, FileFacts, begin_file, end_file, path_field
 from tasks.vault.header import Header, Totals
 from tasks.vault.named import NamedObjects
 from tasks.vault.portions import RestorePlan, Wanted
@@ -36,8 +36,8 @@ header = Header(vault.id, "0" * 16, datetime(2026, 1, 1, tzinfo=UTC), 1, (b"/x",
 
 def line(number):
     facts = FileFacts(0o644, number, number, number, 100)
-    digest = hashlib.sha256(b"%d" % number).hexdigest().encode()
-    return begin_file(path_field(b"/x/%09d" % number), facts) + content_tail(digest, None, None, None)
+    digest = hashlib.sha256(b"%d" % number).hexdigest()
+    return begin_file(path_field(b"/x/%09d" % number), facts) + end_file(Content(digest, 100))
 
 with closed_after(open_new(f"{vault.root}/snapshots/{header.name}")) as descriptor:
     write_snapshot(descriptor, vault, header, map(line, range(count)), Totals(count, count, 100 * count))
