@@ -21,7 +21,7 @@ from tasks.vault.errors import TargetUnusable, VaultError, Verdict, Verdicts, ju
 from tasks.vault.index import shared_index
 from tasks.vault.objects import read_object
 from tasks.vault.portions import RestorePortion
-from tasks.vault.target import MODES, Target, open_own
+from tasks.vault.target import MODES, Target, drop_acl, open_own
 from tasks.vault.vault import Vault
 
 # After one of these, the remaining files would fail as well.
@@ -152,6 +152,8 @@ class _Restoration:
             self._decrypt(content, written(descriptor, content.extents, size_bytes))
             if content.extents is not None:
                 os.ftruncate(descriptor, size_bytes)
+            if self._target.inherited:
+                drop_acl(descriptor)
             _settle(entry, descriptor)
         finally:
             os.close(descriptor)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from tasks.files import FolderIdentity, closed_after
+from tasks.files import ACCESS_ACL, DEFAULT_ACL, FolderIdentity, closed_after
 from tasks.vault.entries import FolderEntry
 from tasks.vault.errors import TargetUnusable
 
@@ -26,6 +26,7 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class _Folder:
     """A folder of the target on the way to the current entry, and the entry that it gets its mode and time from.
 
+    `inherited` says that a file made in it gets an ACL.
     `descriptor` is `_CLOSED` for one far above; `identity` (device, inode) then tells whether it is found again.
     """
 
@@ -33,6 +34,7 @@ class _Folder:
     descriptor: int
     entry: FolderEntry | None
     is_new: bool = False
+    inherited: bool = False
     identity: tuple[int, int] = (0, 0)
 
 
@@ -51,7 +53,7 @@ class Target:
         self.followed = frozenset(path for source in sources for path in _on_the_way(source)) if in_place else ()
         with on_target(self.path):
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._folders = [_Folder(b"", descriptor, None)]
+        self._folders = [_Folder(b"", descriptor, None, inherited=_has_default_acl(descriptor))]
         if not folder.fits(os.fstat(descriptor)):
             os.close(descriptor)
             raise TargetUnusable(self.path, "another folder is there than when this run was planned; start it again")
@@ -81,6 +83,11 @@ class Target:
         """Whether the folder that was entered last was made here, and not before."""
         return self._folders[-1].is_new
 
+    @property
+    def inherited(self) -> bool:
+        """Whether a file that is made in that folder gets an ACL, which may open it to more users than it was."""
+        return self._folders[-1].inherited
+
     def make(self, entry: FolderEntry, parent: int, name: bytes) -> None:
         """Make a folder, if it is not there, and go into it; `parent` is where `enter` led, `name` its last part."""
         self._go_into(entry.path, parent, name, 0o700, entry)
@@ -96,7 +103,11 @@ class Target:
             raise OSError(errno.EBUSY, "another restore is writing to its folder")
         if not is_new and entry is not None:
             _let_in(descriptor)
-        self._folders.append(_Folder(path, descriptor, entry, is_new))
+        inherited = _has_default_acl(descriptor)
+        if is_new and inherited and entry is not None:
+            drop_acl(descriptor)
+            inherited = False
+        self._folders.append(_Folder(path, descriptor, entry, is_new, inherited))
         # The folder above one behind a link is not found again by `..`.
         if len(self._folders) > _OPEN_FOLDERS and self._folders[-1 - _OPEN_FOLDERS].path not in self.followed:
             above = self._folders[-1 - _OPEN_FOLDERS]
@@ -194,6 +205,20 @@ def open_own(name: bytes, parent: int, flags: int) -> tuple[int, int]:
         # By the descriptor, since nothing else changes the mode of just what was looked at.
         os.chmod(f"/proc/self/fd/{place}", mode | 0o700)
         return os.open(f"/proc/self/fd/{place}", flags & ~os.O_NOFOLLOW), mode
+
+
+def drop_acl(descriptor: int) -> None:
+    """Remove the ACL that a new file or folder has from the folder that it was made in."""
+    for name in (ACCESS_ACL, DEFAULT_ACL):
+        with suppress(OSError):
+            os.removexattr(descriptor, name)
+
+
+def _has_default_acl(descriptor: int) -> bool:
+    with suppress(OSError):
+        os.getxattr(descriptor, DEFAULT_ACL)
+        return True
+    return False
 
 
 def _let_in(descriptor: int) -> None:

@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ import zstandard
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
-from tasks.files import rename_new
+from tasks.files import ACCESS_ACL, DEFAULT_ACL, rename_new
 from tasks.vault import portions
 from tasks.vault import restore as restoring
 from tasks.vault.entries import FileEntry, LinkEntry
@@ -537,9 +538,7 @@ def test_files_go_back_to_their_own_places_through_a_link(place: Place, tmp_path
         if len(sources) == 2:
             (real / "other").unlink()
         assert restore(place.vault, "latest", Path("/")) == []
-        assert {name: one[0] for name, one in everything(real).items()} == {
-            name: one[0] for name, one in before.items()
-        }
+        assert everything(real) == before
         assert link.is_symlink()
     shutil.rmtree(real / "source" / "in")
     elsewhere.mkdir()
@@ -620,3 +619,32 @@ def test_one_restore_at_a_time_writes_to_a_folder(place: Place, target: Path) ->
     with locked_target(make_target(str(below))):
         assert {one.status for one in restore(place.vault, "latest", target)} == {"not-written"}
     assert place.restored(target) == below
+
+
+def acl(*entries: tuple[int, int]) -> bytes:
+    """An ACL as the kernel has it: tags (1 owner, 2 a user, 4 group, 16 mask, 32 others) and permissions."""
+    return struct.pack("<I", 2) + b"".join(
+        struct.pack("<HHI", tag, permissions, 65534 if tag == 2 else 0xFFFFFFFF) for tag, permissions in entries
+    )
+
+
+def test_an_acl_comes_back_no_more_open_than_it_was(place: Place, target: Path) -> None:
+    """The bits of the group are the mask of the ACL, and not its rights; nothing stays of an ACL of the target."""
+    for name, mode in (("a", 0o600), ("b/c", 0o640), ("b/d", 0o644), ("b", 0o700)):
+        path = place.tree / name
+        path.chmod(mode)
+        if name != "b/d":
+            users = ((1, 6 | mode >> 6), (2, 7), (4, mode >> 3 & 7), (16, 6), (32, mode & 7))
+            try:
+                os.setxattr(path, ACCESS_ACL, acl(*users))
+            except OSError:
+                pytest.skip("the file system has no ACLs")
+    assert stat.S_IMODE((place.tree / "a").stat().st_mode) == 0o660
+    place.settled_add()
+    assert place.add().found.unchanged == 3
+    target.mkdir()
+    os.setxattr(target, DEFAULT_ACL, acl((1, 7), (2, 7), (4, 7), (16, 7), (32, 7)))
+    back = place.restored(target)
+    modes = {name: stat.S_IMODE((back / name).stat().st_mode) for name in ("a", "b/c", "b/d", "b")}
+    assert modes == {"a": 0o600, "b/c": 0o640, "b/d": 0o644, "b": 0o700}
+    assert [os.listxattr(back / name) for name in modes] == [[], [], [], []]
