@@ -1,38 +1,33 @@
-"""Adding to a vault: the plan of a run, its objects batch by batch, partial snapshots, and at last its snapshot."""
+"""Adding to a vault: the plan of a run, partial snapshots, and at last its snapshot."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import time
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 
 from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import MARKED, Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import walk
-from tasks.crypto.secret import KeySource
 from tasks.files import closed_after, new_file, open_folder
-from tasks.vault.batch import VANISHED, BatchLines
-from tasks.vault.content import ContentWriter
+from tasks.vault.batch import VANISHED, AddedBatch
 from tasks.vault.draft import Draft
-from tasks.vault.errors import VaultError, Verdict, judged, on_disk
+from tasks.vault.errors import VaultError, on_disk
 from tasks.vault.excludes import Excludes
-from tasks.vault.format import LONGEST_LINE, PACKED_BYTES, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
-from tasks.vault.header import Header, Totals
+from tasks.vault.format import LONGEST_LINE, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
+from tasks.vault.header import Header, Totals, order_key
 from tasks.vault.index import index_shared, shared_index
 from tasks.vault.locks import numbering, running, writing
-from tasks.vault.lookup import abandoned_parts, find_before, newest_snapshot
-from tasks.vault.objects import ObjectBatch
-from tasks.vault.packs import PackWriter
+from tasks.vault.lookup import Before, abandoned_parts, find_before, newest_snapshot
 from tasks.vault.snapshots import LONGEST_HEADER, Authentic, OpenSnapshot, Snapshot, open_snapshot, write_snapshot
 from tasks.vault.vault import Vault
-from tasks.vault.walk import Changes, SourceSelection
+from tasks.vault.walk import Changes, SourceSelection, SourceTally, WalkCounts
 
 # Each is open while a run compares with them. Objects of those beyond are found by their salts.
 _MOST_PARTS = 200
@@ -46,24 +41,21 @@ class PartialInterval:
     size_bytes: int = 2 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class AdditionPlan:
+@dataclass(slots=True)
+class AdditionPlan(WalkCounts):
     """The result of a walk. `newest` is the newest good snapshot, and `previous` the newest one of the same sources.
 
-    `damaged` are newer ones that cannot be believed.
+    `damaged` are newer ones that cannot be believed. `compared` says that the sources were compared with a snapshot
+    that counts.
 
     `taken_over` are partial snapshots of runs that did not come to their end, `rebuilt` packs whose sidecar was missing
     or wrong, and is written again. `unmatched` are patterns that fit nothing.
     """
 
-    unchanged: int
-    unchanged_bytes: int
-    to_do: int
-    to_do_bytes: int
-    skipped: int
-    newest: Authentic | None
-    previous: str | None
-    damaged: tuple[str, ...]
+    newest: Authentic | None = None
+    previous: str | None = None
+    damaged: tuple[str, ...] = ()
+    compared: bool = False
     taken_over: tuple[str, ...] = ()
     rebuilt: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
@@ -71,60 +63,16 @@ class AdditionPlan:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A snapshot that is in the vault now; `new` and `same` count the files that were read, `stored_bytes` objects."""
+    """A snapshot that is in the vault now; `new` and `same` count the files that were read, `stored_bytes` objects.
+
+    It does not count if any of the sources is `doubtful`.
+    """
 
     snapshot: Snapshot
     new: int
     same: int
     stored_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class AddedBatch:
-    """The results of a batch whose objects are in the vault: for the record, and a line of the snapshot for each file.
-
-    `pack_of` has the pack (its 32 bytes) of each digest that is in one. The `verdicts`, at most three for each payload,
-    are on new packs and large objects, and on distrusted objects that were found to be whole.
-    """
-
-    first: int
-    encryptions: tuple[Encryption, ...]
-    lines: bytes
-    stored_bytes: int
-    pack_of: dict[bytes, bytes]
-    verdicts: tuple[Verdict, ...]
-
-
-def add_batch(
-    vault: Vault, batch: Batch, selection: SourceSelection, key: KeySource, limits: Limits, cancel: CancelToken
-) -> AddedBatch:
-    """Encrypt a batch; the objects of good payloads are durably in the vault when this returns, and no other ones.
-
-    The job that plans the batch holds the `writing` lock. Raises VaultUnwritable or SourceReplaced.
-    """
-    index = shared_index(vault)
-    with index.kept_open(), PackWriter(vault) as packs, ObjectBatch(vault.root) as objects:
-        contents = ContentWriter(vault, selection, index, packs, objects)
-        files = BatchLines(selection, contents)
-        encryptions = tuple(map(files.carry_over, encrypt_batch(batch, key, limits, cancel, files.attempt_on)))
-        objects.commit()
-        packs.commit()
-    first = batch.payloads[0][0] if batch.payloads else 0
-    lines = b"".join(files.lines.pop(payload.name, b"\n") for _, payload in batch.payloads)
-    pack_of = {
-        digest: bytes.fromhex(one.pack) for digest in (*contents.found, *files.moved) for one in index.find(digest)[:1]
-    }
-    packed = iter(contents.packed)
-    for name, _, members in packs.packs:
-        pack_of |= dict.fromkeys(islice(packed, members), bytes.fromhex(name))
-    verdicts = [judged("pack", name, "stored", size_bytes=length) for name, length, _ in packs.packs]
-    paths = {one.digest: one.payload.name for one in encryptions}
-    for digest, length in contents.large.items():
-        verdicts.append(judged("object", digest.hex(), "stored", path=paths[digest], size_bytes=length))
-    for name, length in contents.proven.items():
-        # What is in a pack is proven with its pack; here it is only no longer damaged.
-        verdicts.append(judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok", size_bytes=length))
-    return AddedBatch(first, encryptions, lines, contents.stored_bytes, pack_of, tuple(verdicts))
+    doubtful: tuple[SourceTally, ...]
 
 
 @contextmanager
@@ -143,7 +91,8 @@ def adding(vault: Vault, selection: SourceSelection, cancel: CancelToken) -> Ite
         draft = Draft(vault.root)
         stack.callback(draft.close)
         rebuilt = tuple(shared_index(vault, fix=True).rebuilt)
-        found = replace(compare(vault, selection, draft.add_line, draft.add_to_do), rebuilt=rebuilt)
+        found = compare(vault, selection, draft.add_line, draft.add_to_do)
+        found.rebuilt = rebuilt
         draft.end()
         yield Addition(vault, selection, run, began, found, draft)
 
@@ -166,27 +115,36 @@ def compare(
     """
     excludes = Excludes(selection.excludes, selection.sources, note=note)
     with ExitStack() as stack:
-        newest: Authentic | None = None
-        alike: OpenSnapshot | None = None
-        damaged: tuple[str, ...] = ()
+        before = Before()
         parts: list[OpenSnapshot] = []
         itself: tuple[int, int] | None = None
         if vault is not None:
-            newest, alike, damaged = find_before(vault, selection.sources, stack)
+            before = find_before(vault, selection.sources, selection.accepted, stack)
             for name in abandoned_parts(vault, selection.sources)[-_MOST_PARTS:]:
                 with suppress(VaultError):
                     parts.append(stack.enter_context(open_snapshot(vault, name)))
             root = os.stat(vault.root)
             itself = root.st_dev, root.st_ino
-        changes = Changes(vault, [*parts, alike] if alike else parts, selection)
-        for one in changes.of(walk(selection.sources, excludes.match if selection.excludes else None, itself)):
-            if isinstance(one, Payload):
-                to_do(one)
-            else:
-                line(one)
-    counts = changes.unchanged, changes.unchanged_bytes, changes.to_do, changes.to_do_bytes, changes.skipped
-    previous, taken_over = alike.header.name if alike else None, tuple(part.header.name for part in parts)
-    return AdditionPlan(*counts, newest, previous, damaged, taken_over, unmatched=excludes.unmatched)
+        previous = dict.fromkeys(one for one in (*parts, before.alike, before.basis) if one is not None)
+        found = AdditionPlan(
+            newest=before.newest,
+            previous=before.alike.header.name if before.alike else None,
+            damaged=before.damaged,
+            compared=before.counts,
+            taken_over=tuple(part.header.name for part in parts),
+        )
+        changes = Changes(vault, tuple(previous), selection, before.basis, found)
+        leave_out = excludes.match if selection.excludes else None
+        for source in selection.sources:
+            for one in changes.of(source, walk((source,), leave_out, itself)):
+                if isinstance(one, Payload):
+                    to_do(one)
+                else:
+                    line(one)
+        for refused in walk(selection.refused):
+            to_do(changes.payload(refused.payload()))
+    found.unmatched = excludes.unmatched
+    return found
 
 
 class Addition:
@@ -201,6 +159,7 @@ class Addition:
         self._run = run
         self._began = began
         self._draft = draft
+        self._keys = [order_key(source) for source in selection.sources]
         self._done = Counter[str]()
         self._in_parts = Counter[str]()
         self._parts = 0
@@ -216,12 +175,23 @@ class Addition:
         If an interval is over, a partial snapshot of the files that none has yet is in the vault afterwards.
         """
         self._draft.put(batch.first, batch.lines)
-        self._done += _sums(batch)
+        for path in batch.moved:
+            self._tally_of(path).moved += 1
+        for one in batch.encryptions:
+            if one.cause == VANISHED and one.payload.known and not one.payload.moved:
+                tally = self._tally_of(one.payload.name)
+                # Without a snapshot to compare with, none was kept.
+                tally.gone += tally.kept > 0
+                tally.kept -= tally.kept > 0
+        self._done += batch.sums()
         if interval is not None and (
             time.monotonic() - self._part_s >= interval.seconds
             or self._done["size_bytes"] - self._in_parts["size_bytes"] >= interval.size_bytes
         ):
             self._add_partial()
+
+    def _tally_of(self, path: bytes) -> SourceTally:
+        return self.found.sources[bisect_right(self._keys, order_key(path)) - 1]
 
     def add_snapshot(self, least_sequence: int, cancel: CancelToken) -> Added:
         """Write the snapshot, all of whose objects are on disk by now; raises VaultError.
@@ -230,16 +200,19 @@ class Addition:
         of the same sources are removed then, except those of a run that is alive.
         """
         done, found = self._done, self.found
-        entries, files = self._draft.entries + done["files"], found.unchanged + done["files"]
-        size_bytes = found.unchanged_bytes + done["size_bytes"]
-        totals = Totals(entries, files, size_bytes, done["marked"], done["missed"], done["gone"])
+        entries, files = self._draft.entries + done["files"], found.unchanged + found.carried_files + done["files"]
+        size_bytes = found.unchanged_bytes + found.carried_bytes + done["size_bytes"]
+        gone, most = sum(source.gone for source in found.sources), self.selection.most_gone
+        doubtful = tuple(one for one in found.sources if one.is_doubtful(most, compared=found.compared))
+        counts, marked = not doubtful and files > 0, found.carried + done["marked"]
+        totals = Totals(entries, files, size_bytes, marked, done["missed"], gone, counts)
         with numbering(self.vault.root, cancel):
             newest = newest_snapshot(self.vault)
             sequence = max(least_sequence, newest.header.sequence + 1 if newest else 1)
             header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self.selection.sources)
             mac = self._write(header, self._draft.pieces(), totals, SNAPSHOTS)
         self._remove_partials()
-        return Added(Snapshot(header, mac, totals), done["new"], done["same"], done["stored_bytes"])
+        return Added(Snapshot(header, mac, totals), done["new"], done["same"], done["stored_bytes"], doubtful)
 
     def _add_partial(self) -> None:
         self._part_s = time.monotonic()
@@ -276,23 +249,6 @@ class Addition:
                     with suppress(FileNotFoundError):
                         os.unlink(name, dir_fd=folder)
                 os.fsync(folder)
-
-
-def _sums(batch: AddedBatch) -> Counter[str]:
-    """The counts of a batch: all files that come into the snapshot, those of them that are new, and so on."""
-    sums = Counter[str](stored_bytes=batch.stored_bytes)
-    for one in batch.encryptions:
-        if one.status == "failed":
-            sums["missed"] += 1
-        elif one.cause == VANISHED:
-            sums["gone"] += one.payload.known is not None and not one.payload.moved
-        elif one.size_bytes is not None:
-            sums["files"] += 1
-            sums["size_bytes"] += one.size_bytes
-            sums["marked"] += one.status in MARKED
-            sums["same"] += one.status == "unchanged"
-            sums["new"] += one.status not in ("unchanged", "carried-over")
-    return sums
 
 
 def _need_short(vault: Vault, selection: SourceSelection) -> None:
