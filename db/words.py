@@ -27,7 +27,8 @@ TIMED_OUTCOMES = ("ok", "lost", "none-observed")
 UNLOCKED_OUTCOMES = ("lost", "none-observed")
 
 VERDICT_KINDS = ("vault", "snapshot", "pack", "object", "file")
-# No faults: `leftover` of a run that died, `removed` by prune, `stored` by a run, `rebuilt` since it was damaged.
+# No faults: `leftover` of a run that died, `removed` by prune, `stored` by a run, `rebuilt` since it was damaged,
+# `accepted` by a user although many files are gone from a snapshot.
 VERDICT_FAULTS = ("changed", "missing", "foreign", "unreadable", "invalid", "rolled-back", "not-written")
 
 

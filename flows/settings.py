@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.errors import RequestRefused
-from flows.text import KEEP_FORM, parse_age
+from flows.text import KEEP_FORM, parse_age, parse_percentage
 
 if TYPE_CHECKING:
     from db.engine import Database
@@ -60,6 +60,11 @@ def _age(text: str) -> str:
     return text
 
 
+def _percentage(text: str) -> str:
+    parse_percentage(text)
+    return text
+
+
 def _keep(text: str) -> str:
     if not re.fullmatch(KEEP_FORM, text):
         raise ValueError("write days or weeks: 365d, 52w")
@@ -100,6 +105,16 @@ class Settings:
     keep: str | None = _setting("age at which maintain removes runs, e.g. 365d; default: never", read=_keep)
     snapshot_age: str | None = _setting(
         "age of the vault's newest snapshot that status complains about, e.g. 2d; default: never", read=_age
+    )
+    most_gone: str = _setting(
+        "share of a source's files that may be gone since the last snapshot that counts; more, and one does not count",
+        "50%",
+        read=_percentage,
+    )
+    most_faulty: str = _setting(
+        "share of a snapshot's files that may have changed while they were read, or failed, before status complains",
+        "50%",
+        read=_percentage,
     )
     partial_after_s: float = _setting(
         "how often a run into a vault makes a partial snapshot, which the next one takes over", 300.0, read=_deadline

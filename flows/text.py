@@ -30,9 +30,10 @@ def visible(text: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
-def shown_path(path: str) -> str:
+def shown_path(path: str | bytes) -> str:
     r"""A path for people and for JSON; bytes that are not UTF-8 appear as `\xff`."""
-    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    name = path if isinstance(path, bytes) else path.encode(errors="surrogateescape")
+    return name.decode(errors="backslashreplace")
 
 
 # Numbers
@@ -130,6 +131,13 @@ def parse_share(text: str, whole_bytes: int) -> int:
         raise ValueError("a share is a percentage or a size: 10%, 5GB")
     value = float(match[1])
     return round(value * whole_bytes / 100 if match[2] == "%" else value * _SIZE_UNITS[match[2]])
+
+
+def parse_percentage(text: str) -> float:
+    """The share, from 0 to 1, that `50%` is."""
+    if not re.fullmatch(r"\d{1,3}(\.\d{1,6})?%", text) or float(text[:-1]) > 100:
+        raise ValueError("write a percentage: 50%, 12.5%")
+    return float(text[:-1]) / 100
 
 
 # Times

@@ -59,4 +59,4 @@ def excludes(scene: Scene) -> None:
     scene.tell(0, "matches nothing", "encrypt", scene.tree, "--exclude", "*.tmp", "--dry-run")
 
 
-BACKUPS = (vault_not_mounted, no_file_left, excludes)  # fmt: skip
+BACKUPS = (vault_not_mounted, no_file_left, excludes)

@@ -111,6 +111,11 @@ class VaultReads(RecordReader):
         )
         return frozenset(row.name for row in self._rows(query))
 
+    def accepted(self, vault_id: str) -> frozenset[str]:
+        """The names of a vault's snapshots that a user has accepted, although many files are gone."""
+        of_vault = VAULT.c.vault_id == vault_id, VERDICT.c.kind == "snapshot", VERDICT.c.status == "accepted"
+        return frozenset(row.name for row in self._rows(select(VERDICT.c.name).join(VAULT).where(*of_vault)))
+
 
 _VAULTS = select(*shared_columns(VAULT, VaultRow))
 _VAULT = (VAULT.c.vault_id, VAULT.c.path.label("vault_path"))

@@ -119,7 +119,7 @@ def _parameters(
         raise RequestRefused("a vault keeps files and folders; leave out --vault, --exclude and --rehash for this")
     options.check()
     if not random:
-        check_paths(paths)
+        check_paths(paths, some=True)
         return replace(options, paths=paths, discard=discarded), "flows.encryption:encrypt_files"
     size_bytes, count = _parse_random(random[0])
     drawn = EncryptPayloads(

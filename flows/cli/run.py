@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from db.errors import RecordError, ThreadmillError
-from db.history import History
+from db.history import History, SnapshotFilter
 from db.rows import NewRun, RunRow
 from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS
 from flows import code_version
@@ -122,7 +122,10 @@ def _run_by_prefect(flow: str, parameters: JobParameters, settings: Settings, pr
 
 
 def exit_code_of(history: History, run_id: int) -> int:
-    """The exit code of a run, from its rows: 1 something failed, 3 a source was unreadable or unstable, 0 done."""
+    """The exit code of a run, from its rows.
+
+    1 something failed, 3 a source was unreadable, unstable or has lost files, 0 done.
+    """
     counts = history.counts(run_id)
     not_read = [count for count in counts if count.status in ("failed", "carried-over")]
     if history.failed_samples(run_id) or any(count.cause != "unreadable" for count in not_read):
@@ -130,6 +133,8 @@ def exit_code_of(history: History, run_id: int) -> int:
     if any(found.status in VERDICT_FAULTS for found in history.verdict_counts(run_id)):
         return 1
     if any(count.status in PAYLOAD_FAILURES for count in counts):
+        return 3
+    if any(not row.counts for row in history.snapshots(SnapshotFilter(run_id=run_id))):
         return 3
     run = history.run(run_id)
     return 0 if run is not None and run.status == "completed" else 1

@@ -15,6 +15,7 @@ from cyclopts import App
 
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.arguments import need_key_file, need_path, need_vault
+from flows.jobs.parameters import AcceptSnapshot
 from flows.option_types import Flag, Json, KeyOption, VaultOption
 from flows.settings import settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 class SnapshotLine:
     """A snapshot as `snapshots --json` prints it; `sources` are the encrypted paths, `size_bytes` is of all files.
 
+    `gone` files were in the snapshot that it was compared with. It counts unless there were too many of them; or it
+    was accepted, which only the record knows.
+
     A partial one, of a run that is under way or was interrupted, has no number and lists only a part of the files.
     """
 
@@ -45,6 +49,10 @@ class SnapshotLine:
     entries: int
     files: int
     size_bytes: int
+    marked: int
+    missed: int
+    gone: int
+    counts: bool
 
 
 app = App(name="snapshots")
@@ -114,6 +122,31 @@ def show(
             for entry in found.entries():
                 say(_text(_entry_line(entry)))
             say(f"{plural(found.snapshot.totals.files, 'file')}, {size(found.snapshot.totals.size_bytes)}")
+    return 0
+
+
+@app.command
+def accept(snapshot: str, /, *, vault: VaultOption = None, key_file: KeyOption = None) -> int:
+    """Have a snapshot count although many files are gone from it, or a path was empty.
+
+    A snapshot in doubt is compared with by no later run, is no reason for prune to remove another one, and has status
+    complain, until the files are back in a newer one. Accept one whose files are gone for good: the next run compares
+    with it. The record keeps that.
+
+    Exit codes: 0 accepted, 2 refused: no such snapshot, or it is not in doubt.
+
+    Example: threadmill snapshots accept latest --vault VAULT --key-file KEY
+
+    Args:
+        snapshot: latest, or the beginning of its name
+    """
+    settings, parameters = settings_with(vault, key_file), AcceptSnapshot(snapshot=snapshot)
+    # The engine is loaded for what is not refused.
+    from flows.cli.run import run_job
+    from flows.jobs.keep import acceptance_job
+
+    done = run_job(":accept_snapshot", parameters, acceptance_job(parameters, settings), settings, "direct")
+    say(f"run {done.run_id}: {done.message}")
     return 0
 
 
@@ -203,7 +236,9 @@ def snapshot_line(snapshot: Snapshot) -> SnapshotLine:
     header, totals = snapshot.header, snapshot.totals
     sources = tuple(_shown(source) for source in header.sources)
     number = None if header.part else header.sequence
-    return SnapshotLine(header.name, number, header.created, sources, totals.entries, totals.files, totals.size_bytes)
+    of_header = header.name, number, header.created, sources
+    of_files = totals.entries, totals.files, totals.size_bytes, totals.marked, totals.missed, totals.gone
+    return SnapshotLine(*of_header, *of_files, totals.counts)
 
 
 def _print_sums(vault: Vault, found: OpenSnapshot) -> None:

@@ -18,7 +18,7 @@ from flows.option_types import Flag, Json, KeyOption, Limit, VaultOption, Whole
 from flows.settings import Settings, load_settings, settings_with, variable
 from flows.show.tables import DEPLOYMENTS, SETTINGS, UPCOMING
 from flows.show.terminal import complain, print_json, print_table, say
-from flows.text import ago, if_known, parse_age, plural, size
+from flows.text import ago, if_known, parse_age, parse_percentage, plural, size
 
 if TYPE_CHECKING:
     from db.history import History
@@ -147,7 +147,7 @@ def _look(settings: Settings, history: History, snapshot_age: str | None, proof_
             raise RequestRefused("ages are those of a vault: give --vault DIR or set THREADMILL_VAULT")
         return None
     snapshot_age, proof_age = snapshot_age or settings.snapshot_age, proof_age or settings.proof_age
-    state = look_at_vault(settings.vault, settings.key_file, history)
+    state = look_at_vault(settings.vault, settings.key_file, history, parse_percentage(settings.most_faulty))
     old = too_old(state, if_known(parse_age, snapshot_age), if_known(parse_age, proof_age), datetime.now(UTC))
     return VaultReport(state, snapshot_age, proof_age, (*state.complaints, *old))
 
@@ -157,7 +157,8 @@ def _print_vault(report: VaultReport) -> None:
     state, row = report.state, report.state.on_record
     counts = ""
     if row is not None:
-        counts = f" ({row.new:,} new, {row.unchanged:,} unchanged, {row.marked:,} marked, {row.missed:,} missed)"
+        counts = f" ({row.new:,} new, {row.unchanged:,} unchanged, {row.marked:,} marked, {row.missed:,} missed, "
+        counts += f"{row.gone:,} gone)"
     note = f"; {state.note}" if state.note else ""
     if state.snapshots is None:
         say(f"vault: {state.path}{note}")

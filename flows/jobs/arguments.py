@@ -135,8 +135,11 @@ def _json(value: Any) -> object:
     return shown_path(value) if isinstance(value, str) else value
 
 
-def check_paths(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return the paths; RequestRefused if there are none, if one does not exist, or if `-` stands beside others."""
+def check_paths(paths: Sequence[str], *, some: bool = False) -> tuple[str, ...]:
+    """Return the paths; RequestRefused if there are none, if one does not exist, or if `-` stands beside others.
+
+    With `some`, it is enough that there is one of them: a run does that, and fails for the others.
+    """
     if not paths:
         raise RequestRefused("nothing to encrypt: name files or folders, or use --random SIZExCOUNT")
     if "-" in paths and len(paths) > 1:
@@ -144,7 +147,8 @@ def check_paths(paths: Sequence[str]) -> tuple[str, ...]:
     from tasks.crypto.scan import missing_paths
 
     missing = [] if "-" in paths else missing_paths(paths)
-    if missing:
+    # A mistyped option is a path at which there is nothing.
+    if missing and not (some and len(missing) < len(paths) and not any(path.startswith("-") for path in missing)):
         hint = " (options: see --help)" if missing[0].startswith("-") else ""
         raise RequestRefused("no such file or folder: " + ", ".join(shown_path(path) for path in missing) + hint)
     return tuple(paths)

@@ -16,6 +16,7 @@ from db.history import History
 from db.rows import PayloadRow
 from flows.errors import RequestRefused
 from flows.jobs.listed import Listed, Missing, names_of, open_recorded
+from flows.text import shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Cipher, Limits
 from tasks.crypto.errors import CryptoError, SourceChanged, SourceSkipped, SourceUnreadable
@@ -67,9 +68,10 @@ def listings_of(paths: Sequence[str], history: History) -> list[Listed]:
     listings = [Listed(path, history) for path in outermost(paths)]
     for listed in listings:
         if not listed.runs:
+            shown = shown_path(listed.path)
             if not os.path.lexists(listed.path):
-                raise RequestRefused(f"no such file or folder: {_shown(listed.path)}")
-            raise RequestRefused(f"{_shown(listed.path)} is not on record; encrypt it first: threadmill encrypt PATH")
+                raise RequestRefused(f"no such file or folder: {shown}")
+            raise RequestRefused(f"{shown} is not on record; encrypt it first: threadmill encrypt PATH")
     return listings
 
 
@@ -102,7 +104,7 @@ def _check_path(listed: Listed, history: History, cipher: Cipher, jobs: int) -> 
         yield from _check_files(listed, missing, unlisted, history, cipher, jobs)
         times = {run.run_id: run.started_at for run in listed.runs}
         for name, run_id in missing.left():
-            yield Checked(_shown(name), "removed", run_id, times[run_id])
+            yield Checked(shown_path(name), "removed", run_id, times[run_id])
 
 
 def _check_files(
@@ -143,7 +145,7 @@ def _told_by_list(
     payload: Payload, row: PayloadRow | None, listed: Listed, missing: Missing, unlisted: Collection[int]
 ) -> Checked | None:
     """The verdict on a file by the lists of the runs; None if its content is to be compared with a row."""
-    told = Checked(_shown(payload.name), "new")
+    told = Checked(shown_path(payload.name), "new")
     if (run := listed.run_of(payload.name)) is not None:
         told = replace(told, run_id=run.run_id, recorded_at=run.started_at)
     belongs = missing.found(payload.name)
@@ -177,14 +179,10 @@ def _kept(rows: Iterable[tuple[bytes, PayloadRow | None]], secret: Secret, histo
     return found
 
 
-def _shown(name: bytes) -> str:
-    return name.decode(errors="backslashreplace")
-
-
 def _check(payload: Payload, row: PayloadRow, told: _Kept | None, cipher: Cipher) -> Checked:
     """The verdict on the content of a file, by its newest row."""
     digest = row.digest.hex() if row.digest else None
-    same = Checked(_shown(payload.name), "same", row.run_id, row.started_at, row.suite, digest)
+    same = Checked(shown_path(payload.name), "same", row.run_id, row.started_at, row.suite, digest)
     try:
         if isinstance(told, tuple):
             vault, content = told

@@ -19,10 +19,9 @@ from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.plan import Done, Plan, make_plan, recorded, settled, vault_of
 from flows.jobs.run import Here, Job, MoreDone, OpenRun, PartOutcome, PlannedWork, Step, Tools, at_once, open_run
 from flows.settings import Settings
-from flows.text import FAULTS_NAMED, counted, named, plural
+from flows.text import FAULTS_NAMED, counted, named, plural, shown_path
 from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch
 from tasks.crypto.errors import OddSize
-from tasks.crypto.inputs import Payload
 from tasks.crypto.secret import KeySource
 from tasks.rows import payload_rows
 
@@ -85,7 +84,7 @@ class EncryptionOutcome:
     @property
     def named_faults(self) -> str:
         """The first payloads that need attention; empty if there are none."""
-        return named([f"{_name(one.payload)} ({one.error})" for one in self.faults], self.faulty) if self.faults else ""
+        return named([f"{shown_path(one.payload.name)} ({one.error})" for one in self.faults], self.faulty)
 
 
 def encryption_job(parameters: EncryptFiles | EncryptPayloads, settings: Settings) -> Job:
@@ -172,15 +171,11 @@ def _more_done(batch: Batch, encryptions: Sequence[Encryption], *, several: bool
     way = f" ({batch.suite} on {batch.chosen.backend})" if several else ""
     outcome = EncryptionOutcome()
     outcome.add(encryptions)
-    faults = [f"{_name(one.payload)} {one.status}: {one.error}" for one in outcome.faults]
+    faults = [f"{shown_path(one.payload.name)} {one.status}: {one.error}" for one in outcome.faults]
     if more := outcome.faulty - len(faults):
         faults.append(f"and {more:,} more payloads of batch {batch.number}")
     line = f"batch {batch.number}{way}: {counted(outcome.counts)}"
     return MoreDone(len(encryptions), outcome.size_bytes, line, faults)
-
-
-def _name(payload: Payload) -> str:
-    return payload.name.decode(errors="backslashreplace")
 
 
 def batch_step(plan: Plan, batch: Batch) -> Step[tuple[Encryption, ...]]:

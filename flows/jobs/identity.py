@@ -16,7 +16,7 @@ from tasks.cancel import CancelToken
 from tasks.crypto.secret import Secret
 from tasks.vault.errors import NoSuchSnapshot, NoVault, UnexpectedVault, VaultAbsent, VaultChanged, VaultError, Verdict
 from tasks.vault.locks import alone
-from tasks.vault.lookup import LATEST, find_snapshot, newest_snapshot, open_or_recover
+from tasks.vault.lookup import LATEST, find_snapshot, newest_snapshot, open_or_recover, snapshot_names
 from tasks.vault.snapshots import Authentic, open_snapshot
 from tasks.vault.vault import Place, Vault, adopt_vault, open_vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
@@ -93,7 +93,9 @@ def need_expected(vault: Vault, history: History, *, copy: bool = False) -> None
         raise UnexpectedVault(vault.root, reason, f"to use this one here from now on: {adopt}")
     if row is None or copy:
         return
-    if _is_beside(vault, row) or rolled_back(vault, [newest_snapshot(vault)], known_snapshot(history, vault)):
+    # Where the newest snapshot on record is there, in whatever state, the vault is not behind.
+    there = snapshot_names(vault.root)
+    if _is_beside(vault, row) or rolled_back(vault, [newest_snapshot(vault)], known_snapshot(history, vault), there):
         reason = f"is a copy of the one that the record knows at {row.path} ({_newest([row])})"
         raise UnexpectedVault(vault.root, reason, f"to use it as a vault of its own: {adopt}")
 

@@ -1,4 +1,4 @@
-"""The job that encrypts files into a vault, with a snapshot at the end."""
+"""The jobs that encrypt files into a vault, with a snapshot at the end, and that accept a snapshot in doubt."""
 
 from __future__ import annotations
 
@@ -7,36 +7,33 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
+from db.history import History
 from db.rows import NewRun, SnapshotRow
 from db.store import Store
+from flows.errors import RequestRefused
 from flows.jobs.arguments import need_key_file, need_vault
+from flows.jobs.doubts import doubts
 from flows.jobs.encrypt import EncryptionOutcome, batch_step, planned_work, run_batches
 from flows.jobs.identity import known_snapshot, open_known
-from flows.jobs.parameters import EncryptFiles
-from flows.jobs.plan import Plan, nothing_to_encrypt, plan_addition, recorded, settled
+from flows.jobs.parameters import AcceptSnapshot, EncryptFiles
+from flows.jobs.plan import Plan, need_something, plan_addition, recorded, settled
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, Step, Tools, open_run
 from flows.jobs.vault import record
 from flows.settings import Settings
-from flows.text import counted, plural, size
+from flows.text import counted, parse_percentage, plural, shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import MARKED, Batch, Encryption, Limits
+from tasks.crypto.scan import refused_inside
 from tasks.crypto.secret import KeySource
 from tasks.rows import payload_rows, snapshot_row
-from tasks.vault.add import (
-    AddedBatch,
-    Addition,
-    AdditionPlan,
-    PartialInterval,
-    add_batch,
-    adding,
-    compare,
-)
+from tasks.vault.add import Added, AddedBatch, Addition, PartialInterval, add_batch, adding
+from tasks.vault.compare import AdditionPlan, compare
 from tasks.vault.errors import Verdict, Verdicts, judged
 from tasks.vault.format import INDEX
 from tasks.vault.index import index_shared
 from tasks.vault.locks import reading
-from tasks.vault.lookup import open_place
-from tasks.vault.vault import Place
+from tasks.vault.lookup import find_snapshot, open_place, read_snapshot
+from tasks.vault.vault import Place, Vault
 from tasks.vault.verify import KnownSnapshot, rolled_back
 from tasks.vault.walk import SourceSelection, sources_of
 
@@ -68,7 +65,8 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
         def make() -> Plan:
             vault = open_known(path, need_key_file(settings.key_file).secret(), tools.history)
             # Read a file again if its stored object is damaged.
-            selection = replace(_selection_of(parameters), distrusted=tools.history.damaged(vault.instance))
+            selection = _selection_of(parameters, settings, vault, tools.history)
+            selection = replace(selection, distrusted=tools.history.damaged(vault.instance))
             additions.append(stack.enter_context(adding(vault, selection, tools.cancel)))
             return plan_addition(parameters, settings, additions[0], tools.cancel)
 
@@ -94,20 +92,23 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
             # The vault first: a record that knows a newer snapshot than the vault has means a rollback.
             snapshot = snapshot_row(opened.run_id, addition, added, outcome.counts)
             tools.store.record_snapshot(snapshot)
-            opened.outcomes.append(_kept(outcome, snapshot, faults, len(rebuilt)))
+            opened.outcomes.append(_kept(outcome, added, snapshot, faults, len(rebuilt)))
     return opened
 
 
-def _kept(outcome: EncryptionOutcome, row: SnapshotRow, faults: Sequence[Verdict], rebuilt: int) -> PartOutcome:
-    """The snapshot, files by status, and the first faults of files and of the vault."""
+def _kept(
+    outcome: EncryptionOutcome, added: Added, row: SnapshotRow, faults: Sequence[Verdict], rebuilt: int
+) -> PartOutcome:
+    """The snapshot, files by status, sources that have lost files, and the first faults of files and of the vault."""
     marks = counted({status: outcome.counts[status] for status in MARKED if outcome.counts[status]})
     marked = f"{row.marked:,} marked" + (f" ({marks})" if marks else "")
-    words = f"{row.new:,} new, {row.unchanged:,} unchanged, {marked}, {row.skipped:,} skipped, {row.missed:,} missed; "
-    words += f"{size(row.stored_bytes)} added"
-    said = [f"snapshot {row.name} (number {row.sequence}): {words}", *outcome.remarks]
+    words = f"{row.new:,} new, {row.unchanged:,} unchanged, {marked}, {row.skipped:,} skipped, {row.missed:,} missed, "
+    words += f"{row.gone:,} gone; {size(row.stored_bytes)} added"
+    said = [f"snapshot {row.name} (number {row.sequence}): {words}", *doubts(added), *outcome.remarks]
     said += [f"the index of {plural(rebuilt, 'pack')} was written again"] if rebuilt else []
     said += [f"VAULT NOT AS IT WAS: {fault.error}" for fault in faults]
-    return PartOutcome(1 if faults else outcome.exit_code, "; ".join(said), outcome.named_faults)
+    code = 1 if faults else outcome.exit_code or (0 if row.counts else 3)
+    return PartOutcome(code, "; ".join(said), outcome.named_faults)
 
 
 def batch_into_vault(
@@ -143,17 +144,25 @@ def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
     parameters = settled(parameters, settings)
     vault = open_known(path, need_key_file(settings.key_file).secret(), settings.open_history())
     with reading(vault.root, CancelToken()), index_shared(vault):
-        found = compare(vault, _selection_of(parameters), note=True)
-    if not found.to_do + found.skipped + found.unchanged:
-        raise nothing_to_encrypt(parameters)
+        selection = _selection_of(parameters, settings, vault, settings.open_history())
+        found = compare(vault, selection, note=True)
+    need_something(parameters, found)
     return found
 
 
-def _selection_of(parameters: EncryptFiles) -> SourceSelection:
+def _selection_of(parameters: EncryptFiles, settings: Settings, vault: Vault, history: History) -> SourceSelection:
     """The files that the new snapshot has."""
     sources = sources_of(parameters.paths)
-    chosen = parameters.exclude, parameters.rehash
-    return SourceSelection(sources, *chosen, compression=parameters.compression, may_change=parameters.may_change)
+    return SourceSelection(
+        sources,
+        parameters.exclude,
+        parameters.rehash,
+        compression=parameters.compression,
+        may_change=parameters.may_change,
+        accepted=history.accepted(vault.instance),
+        most_gone=parse_percentage(settings.most_gone),
+        refused=tuple(refused_inside(parameters.paths, sources)),
+    )
 
 
 def _faults(addition: Addition, known: KnownSnapshot | None) -> Iterator[Verdict]:
@@ -161,3 +170,34 @@ def _faults(addition: Addition, known: KnownSnapshot | None) -> Iterator[Verdict
         yield judged("snapshot", name, "changed", f"snapshot {name} cannot be believed any more")
     if fault := rolled_back(addition.vault, [addition.found.newest], known, addition.found.damaged):
         yield judged("vault", addition.vault.id, "rolled-back", fault)
+
+
+def acceptance_job(parameters: AcceptSnapshot, settings: Settings) -> Job:
+    """The job that has a snapshot in doubt count from now on: a verdict on record says so."""
+    need_vault(settings.vault)
+    need_key_file(settings.key_file)
+    return partial(accept, parameters, settings)
+
+
+def accept(parameters: AcceptSnapshot, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
+    """Accept a snapshot that lost many files, or has none; the run, closed.
+
+    Raises:
+        RequestRefused, VaultError: there is no such snapshot, or it is not in doubt.
+    """
+    vault = open_known(need_vault(settings.vault), need_key_file(settings.key_file).secret(), tools.history)
+    with reading(vault.root, tools.cancel):
+        found = read_snapshot(vault, find_snapshot(vault, parameters.snapshot))
+    name, totals = found.name, found.totals
+    if found.header.part:
+        raise RequestRefused(f"{name} is a partial snapshot, which stands for no state of its paths")
+    if totals.counts:
+        raise RequestRefused(f"snapshot {name} is not in doubt: it counts")
+    if name in tools.history.accepted(vault.instance):
+        raise RequestRefused(f"snapshot {name} is accepted already")
+    recorded: dict[str, object] = {"vault": shown_path(vault.root), "snapshot": name}
+    with open_run(replace(run, parameters=recorded), tools) as opened:
+        record(vault.place(), 0, tools.store, opened.run_id, Verdicts((judged("snapshot", name, "accepted"),)))
+        text = f"snapshot {name} of {plural(totals.files, 'file')} is accepted, with {totals.gone:,} gone: it counts"
+        opened.outcomes.append(PartOutcome(0, text))
+    return opened

@@ -107,6 +107,14 @@ class EncryptPayloads(JobParameters):
     allow_legacy_size: LegacySize = False
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class AcceptSnapshot(JobParameters):
+    """Have a snapshot in doubt count."""
+
+    snapshot: Annotated[str, Parameter(help="latest, or the beginning of its name")]
+
+
 _NO_SHARE = "is neither a percentage nor a size; write 10% or 5GB"
 Share = Matches(SHARE_FORM, _NO_SHARE)
 Some = Matches(SOME_FORM, _NO_SHARE)

@@ -18,7 +18,7 @@ from flows.jobs.arguments import check_paths, need_key_file, need_outside, need_
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.run import cut
 from flows.settings import Settings
-from flows.text import shown_path
+from flows.text import FAULTS_NAMED, named, plural, shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Batch, Limits
 from tasks.crypto.inputs import Payload
@@ -29,6 +29,7 @@ from tasks.suites import SUITES, Suite
 
 if TYPE_CHECKING:
     from tasks.vault.add import Addition
+    from tasks.vault.compare import AdditionPlan
 
 P = TypeVar("P", bound=EncryptFiles | EncryptPayloads)
 
@@ -71,7 +72,7 @@ def settled(parameters: P, settings: Settings) -> P:
         parameters = replace(parameters, paths=parameters.paths or settings.path_list)
         if not parameters.paths:
             raise RequestRefused("nothing to encrypt: name paths, or set THREADMILL_PATHS for the worker")
-        check_paths(parameters.paths)
+        check_paths(parameters.paths, some=True)
         need_key_file(settings.key_file)
         if not parameters.discard:
             _check_vault(parameters, settings.vault)
@@ -192,30 +193,45 @@ def make_plan(parameters: EncryptFiles | EncryptPayloads, settings: Settings, ca
 
         source = partial(scan, parameters.paths)
     payloads = size_bytes = 0
+    refused = []
     for payload in source():
         payloads += 1
         size_bytes += payload.size_bytes or 0
-    if isinstance(parameters, EncryptFiles) and not payloads:
-        raise nothing_to_encrypt(parameters)
+        if payload.refused:
+            refused.append(f"{shown_path(os.fsdecode(payload.name))} {payload.fault}")
+    if isinstance(parameters, EncryptFiles) and payloads == len(refused):
+        raise nothing_to_encrypt(parameters, refused)
     return _plan(parameters, settings, payloads, size_bytes, source, cancel)
 
 
 def plan_addition(parameters: EncryptFiles, settings: Settings, addition: Addition, cancel: CancelToken) -> Plan:
     """Plan the files that go into a vault: only those that are new or changed since the snapshot before."""
     found = addition.found
+    need_something(parameters, found)
     payloads = found.to_do + found.skipped
-    if not payloads + found.unchanged:
-        raise nothing_to_encrypt(parameters)
     # A source that is inside another by way of a link has another path than the user gave.
     paths = tuple(os.fsdecode(path) for path in addition.selection.sources)
     return _plan(replace(parameters, paths=paths), settings, payloads, found.to_do_bytes, addition.to_do, cancel)
 
 
-def nothing_to_encrypt(parameters: EncryptFiles) -> RequestRefused:
-    """The refusal of paths below which there are no files."""
-    named = ", ".join(shown_path(path) for path in parameters.paths)
+def need_something(parameters: EncryptFiles, found: AdditionPlan) -> None:
+    """Raises RequestRefused if there is nothing in or at any of the paths."""
+    if found.to_do + found.skipped + found.unchanged == len(found.refused):
+        gone = sum(source.gone for source in found.sources)
+        raise nothing_to_encrypt(parameters, found.refused, gone)
+
+
+def nothing_to_encrypt(parameters: EncryptFiles, refused: Sequence[str], gone: int = 0) -> RequestRefused:
+    """The refusal of paths below which there are no files; `refused` says which of them cannot be read, and why.
+
+    `gone` files were there in the snapshot before.
+    """
+    if refused:
+        return RequestRefused(f"nothing to encrypt: {named(refused[:FAULTS_NAMED], len(refused))}")
+    before = f"; the snapshot before has {plural(gone, 'file')} of them" if gone else ""
+    paths = ", ".join(shown_path(path) for path in parameters.paths)
     why = ", or --exclude leaves all of them out" if parameters.exclude else ""
-    return RequestRefused(f"nothing to encrypt: there are no files in {named}{why}")
+    return RequestRefused(f"nothing to encrypt: there are no files in {paths}{why}{before}")
 
 
 def _plan(

@@ -87,7 +87,7 @@ def _plan_restore(
             need_latest(vault, opened.authentic, tools.history, NAME_ANOTHER)
         plan = stack.enter_context(RestorePlan(opened, Wanted.below([os.fsencode(path) for path in parameters.paths])))
     if plan.missing:
-        names, name = ", ".join(f"/{path.decode(errors='backslashreplace')}" for path in plan.missing), plan.snapshot
+        names, name = ", ".join(f"/{shown_path(path)}" for path in plan.missing), plan.snapshot
         raise RequestRefused(f"not in snapshot {name}: {names}; see: threadmill snapshots show {name}")
     need_outside(parameters.target, vault.root)
     return vault.place(), plan, make_target(parameters.target)

@@ -287,4 +287,5 @@ def _plan(
     """Refuse a vault that was set back: objects of its lost newest snapshot may still be there."""
     hint = "nothing is removed; put it back from a copy, or go on without it: threadmill encrypt"
     need_latest(vault, newest_snapshot(vault), history, hint)
-    return plan_removal(vault, policy, partial(parse_share, max_unused), objects, cancel)
+    accepted = history.accepted(vault.instance)
+    return plan_removal(vault, policy, partial(parse_share, max_unused), objects, cancel, accepted)

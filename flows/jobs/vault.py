@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 from db.history import History, SnapshotFilter
 from db.rows import SnapshotRow, storable
 from db.store import Store
+from flows.jobs.doubts import doubtful
 from flows.jobs.identity import known_snapshot, open_known
 from flows.jobs.run import Here, MoreDone, OpenRun, Pending, Step, at_once
 from flows.text import age, named, shown_path
@@ -23,7 +24,7 @@ from tasks.crypto.secret import KeyFile
 from tasks.rows import verdict_rows
 from tasks.vault.errors import ScratchFull, VaultBusy, VaultChanged, VaultError, Verdict, Verdicts, WrongKey
 from tasks.vault.locks import reading
-from tasks.vault.lookup import partial_names, read_snapshot, snapshot_names
+from tasks.vault.lookup import partial_names, snapshot_names
 from tasks.vault.named import NamedObjects
 from tasks.vault.snapshots import Authentic
 from tasks.vault.vault import Place, Vault
@@ -77,7 +78,7 @@ class VerdictTally:
 def shown(verdict: Verdict) -> str:
     """A fault in words: kind, name, path and error."""
     path = verdict.path
-    of = "" if path is None or verdict.kind != "object" else f" of {path.decode(errors='backslashreplace')}"
+    of = "" if path is None or verdict.kind != "object" else f" of {shown_path(path)}"
     return f"{verdict.kind} {verdict.name}{of} {verdict.status}" + (f" ({verdict.error})" if verdict.error else "")
 
 
@@ -144,7 +145,7 @@ class VaultState:
         vault_id: if no vault is there, the id of the last one on record.
         authenticated: whether the snapshots' MACs were checked; without the key file they are believed.
         partial: the number of partial snapshots, which are not counted among `snapshots`.
-        newest_name: the newest good snapshot; with it its number, time, files and size.
+        newest_name: the newest good snapshot; with it its number, time and totals.
         objects: the number of objects that are there and that a snapshot names; `stored_bytes` is their size.
         never_proven: the number of packs and large objects that were never verified.
         oldest_proof: the time of the oldest verification.
@@ -165,6 +166,10 @@ class VaultState:
     newest_at: datetime | None = None
     newest_files: int | None = None
     newest_bytes: int | None = None
+    newest_marked: int | None = None
+    newest_missed: int | None = None
+    newest_gone: int | None = None
+    newest_counts: bool | None = None
     objects: int | None = None
     stored_bytes: int | None = None
     never_proven: int | None = None
@@ -175,8 +180,11 @@ class VaultState:
     complaints: tuple[str, ...] = ()
 
 
-def look_at_vault(path: str, key_file: str | None, history: History) -> VaultState:
+def look_at_vault(path: str, key_file: str | None, history: History, most_faulty: float = 0.5) -> VaultState:
     """The state of the vault at a path. Faults of the vault and of the key file are in the answer.
+
+    A newest snapshot needs attention if it does not count, or if more than the share `most_faulty` of its files changed
+    or could not be read.
 
     Raises:
         RecordError: the record cannot be read.
@@ -187,7 +195,7 @@ def look_at_vault(path: str, key_file: str | None, history: History) -> VaultSta
     try:
         vault = _open(root, key_file, history, complaints)
         with reading(vault.root, CancelToken()), NamedObjects(vault) as objects:
-            return _state(vault, objects, history, complaints)
+            return _state(vault, objects, history, most_faulty, complaints)
     except VaultBusy as error:
         note = str(error)
     except (VaultError, ScratchFull) as error:
@@ -198,6 +206,9 @@ def look_at_vault(path: str, key_file: str | None, history: History) -> VaultSta
     vault_id = next((row.vault_id for row in reversed(history.vaults()) if row.path == storable(root)), None)
     rows = history.snapshots(SnapshotFilter(vault_id=vault_id), limit=1) if vault_id else []
     on_record = next(iter(rows), None)
+    if vault_id is not None and on_record is not None:
+        of_row = doubtful(vault_id, [(on_record.name, on_record)], history, most_faulty)
+        complaints += (f"vault {shown_path(root)}: {reason}" for reason in of_row)
     return VaultState(shown_path(root), vault_id, on_record=on_record, note=note, complaints=tuple(complaints))
 
 
@@ -230,11 +241,15 @@ def _open(root: str, key_file: str | None, history: History, complaints: list[st
         return open_known(root, None, history)
 
 
-def _state(vault: Vault, objects: NamedObjects, history: History, complaints: list[str]) -> VaultState:
+def _state(
+    vault: Vault, objects: NamedObjects, history: History, most_faulty: float, complaints: list[str]
+) -> VaultState:
     snapshots, partials = snapshot_names(vault.root), partial_names(vault.root)
     good, damaged = objects.name_snapshots((*partials, *snapshots))
-    newest = max(good, key=lambda one: one.header.sequence, default=None)
-    totals = read_snapshot(vault, newest.name).totals if newest else None
+    good.sort(key=lambda one: one.header.sequence)
+    newest = good[-1] if good else None
+    newest_of = {one.header.sources: one for one in good}
+    totals = newest.totals if newest else None
     # After the snapshots, since objects are there before them.
     objects.list_all()
     objects.list_stored(history.proven(vault.instance))
@@ -246,6 +261,9 @@ def _state(vault: Vault, objects: NamedObjects, history: History, complaints: li
             since.append(datetime.fromtimestamp(os.lstat(f"{vault.root}/{path}").st_mtime, UTC))
 
     complaints += _faults(vault, history, good, damaged, named - there)
+    of_sources = [(one.name, one.totals) for one in newest_of.values()]
+    of_newest = doubtful(vault.instance, of_sources, history, most_faulty)
+    complaints += (f"vault {shown_path(vault.root)}: {reason}" for reason in of_newest)
     rows = history.snapshots(SnapshotFilter(vault_id=vault.instance), limit=1)
     return VaultState(
         path=shown_path(vault.root),
@@ -259,6 +277,10 @@ def _state(vault: Vault, objects: NamedObjects, history: History, complaints: li
         newest_at=newest.header.created if newest else None,
         newest_files=totals.files if totals else None,
         newest_bytes=totals.size_bytes if totals else None,
+        newest_marked=totals.marked if totals else None,
+        newest_missed=totals.missed if totals else None,
+        newest_gone=totals.gone if totals else None,
+        newest_counts=totals.counts if totals else None,
         objects=there,
         stored_bytes=stored_bytes,
         never_proven=len(never),

@@ -23,6 +23,7 @@ from flows.orchestration.artifacts import publish
 from flows.orchestration.log import FlowReporter, ProgressArtifact, quiet_tasks
 from flows.orchestration.runner import REFUSED, PrefectRunner
 from flows.settings import Settings, load_settings
+from flows.text import parse_percentage
 from tasks.cancel import CancelToken
 
 P = TypeVar("P", bound=JobParameters)
@@ -97,7 +98,8 @@ def _run(name: str, prefix: str, make_job: Callable[[Settings], Job], reporter: 
     run = NewRun(name, "prefect", {}, code_version(), str(runtime.flow_run.id), attempt, runtime.deployment.name)
     done = job(run, Tools(store, history, runner, reporter, CancelToken()))
     reporter.worked()
-    look = partial(look_at_vault, settings.vault, settings.key_file, history) if settings.vault else None
+    most = parse_percentage(settings.most_faulty)
+    look = partial(look_at_vault, settings.vault, settings.key_file, history, most) if settings.vault else None
     published = runner.report(partial(publish, prefix, history, done, look))
     reporter.ended(done, history.where, published)
     return Failed(message=done.message) if done.exit_code else Completed(message=done.message)

@@ -170,6 +170,10 @@ VAULT_SNAPSHOTS: TableOf[SnapshotLine] = TableOf(
     Column("number", lambda row: row.sequence or "partial", right=True),
     Column("taken", lambda row: row.created, wide=True),
     Column("files", lambda row: row.files, right=True),
+    Column("marked", lambda row: row.marked or None, right=True, optional=True),
+    Column("missed", lambda row: row.missed or None, right=True, optional=True),
+    Column("gone", lambda row: row.gone or None, right=True, optional=True),
+    Column("counts", lambda row: None if row.counts else "in doubt", optional=True),
     Column("size", lambda row: row.size_bytes, size, right=True),
     Column("of", lambda row: ", ".join(map(visible, row.sources))),
 )

@@ -233,6 +233,8 @@ def _fault(
         status = "skipped"
     elif isinstance(error, SourceChanged):
         status = "unstable"
+    elif payload.carried:
+        status = "carried-over"
     facts = ordinal, payload, SUITES[batch.suite], batch.chosen, status, started_at_ns, wall_ns
     if isinstance(error, CryptoError):
         return Encryption(*facts, stages=error.stages, cause=error.cause, error=str(error))

@@ -49,6 +49,14 @@ class SourceUnreadable(CryptoError):
         return f"cannot be read: {os.strerror(self.errno)}"
 
 
+class SourceNoFile(CryptoError):
+    """cannot be read: it is a {what}"""
+
+    # A path that a user named, so that nothing of it is kept: not the same as such a thing in a folder.
+    cause = "unreadable"
+    what: str
+
+
 class SourceSkipped(CryptoError):
     """{what}"""
 

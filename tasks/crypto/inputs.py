@@ -18,7 +18,15 @@ from typing import Literal, Protocol
 
 from tasks.cancel import CancelToken, wait_readable, wait_writable
 from tasks.crypto.chain import Sink, StageResult
-from tasks.crypto.errors import InputNotRead, OddSize, SourceChanged, SourceSkipped, SourceUnreadable
+from tasks.crypto.errors import (
+    CryptoError,
+    InputNotRead,
+    OddSize,
+    SourceChanged,
+    SourceNoFile,
+    SourceSkipped,
+    SourceUnreadable,
+)
 from tasks.crypto.secret import Secret
 from tasks.files import PIECE_BYTES, closed_after, write_all
 from tasks.suites import Suite
@@ -35,9 +43,10 @@ class Payload:
 
     `name` is a file's absolute path, as the bytes that the file system knows, or a label for the other kinds.
     `size_bytes` is what it had when it was planned; None for standard input. `skip` says why there is nothing to
-    encrypt (a FIFO, say), and `errno` why it cannot be read, when planning found that out. `known` is the line of
-    an entry before that may have just this content; `moved` says that it was another file's. `followed`
-    says that the name is a link that a user named.
+    encrypt (a FIFO, say), and `errno` why it cannot be read, when planning found that out; it is `refused` if it is a
+    path that a user named. `known` is the line of an entry before that may have just this content; `moved` says that it
+    was another file's. `followed` says that the name is a link that a user named, `carried` that the snapshot has what
+    was before at and below a name that cannot be read.
     """
 
     kind: PayloadKind
@@ -48,6 +57,15 @@ class Payload:
     known: bytes | None = None
     followed: bool = False
     moved: bool = False
+    refused: bool = False
+    carried: bool = False
+
+    @property
+    def fault(self) -> CryptoError | None:
+        """The reason to read nothing of it, if planning found one."""
+        if self.skip is not None:
+            return SourceNoFile(self.skip) if self.refused else SourceSkipped(self.skip)
+        return None if self.errno is None else SourceUnreadable(self.errno)
 
 
 class Input:

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 from tasks.crypto.inputs import LINK, Payload, file_type
@@ -35,7 +36,7 @@ class Walked(NamedTuple):
     """A file, folder, link or other thing: `path` is absolute; without `status` it is unreadable, and `errno` tells.
 
     `skip` says why nothing is kept of it. `target` is that of a link, which is not followed; `followed` says that the
-    path itself is a link that a user named.
+    path itself is a link that a user named, and `refused` that a user named it and it is nothing to be read.
     """
 
     path: bytes
@@ -44,6 +45,7 @@ class Walked(NamedTuple):
     skip: str | None = None
     target: bytes = b""
     followed: bool = False
+    refused: bool = False
 
     @property
     def is_folder(self) -> bool:
@@ -53,20 +55,29 @@ class Walked(NamedTuple):
     def payload(self) -> Payload:
         """The payload of anything but a folder."""
         if self.skip is not None or self.status is None:
-            return Payload("file", self.path, 0, skip=self.skip, errno=self.errno or None)
+            return Payload("file", self.path, 0, skip=self.skip, errno=self.errno or None, refused=self.refused)
         what = file_type(self.status.st_mode)
         if what == "file":
             return Payload("file", self.path, self.status.st_size, followed=self.followed)
-        return Payload("file", self.path, 0, skip=LINK if what == "symbolic link" else what)
+        return Payload("file", self.path, 0, skip=LINK if what == "symbolic link" else what, refused=self.refused)
 
 
 def scan(paths: Sequence[str]) -> Iterator[Payload]:
     """Every file at or below the paths, in the order of a walk, each once.
 
     A thing without content (FIFO, socket, device, link) comes as a payload with `skip`, an unreadable folder as one
-    with `errno`. A link that is itself a path named by the user is followed, one below it is not.
+    with `errno`. A link that is itself a path named by the user is followed, one below it is not. A path named by the
+    user that is no file or folder, or that cannot be read, comes as a payload that is `refused`.
     """
-    return (found.payload() for found in walk(outermost(paths)) if not found.is_folder)
+    sources = outermost(paths)
+    found = chain(walk(sources), walk(refused_inside(paths, sources)))
+    return (one.payload() for one in found if not one.is_folder)
+
+
+def refused_inside(paths: Sequence[str], sources: Sequence[bytes]) -> list[bytes]:
+    """The paths inside one of the sources that are neither file nor folder: its walk would pass over them."""
+    inside = (path for path in dict.fromkeys(map(absolute, paths)) if path not in sources)
+    return [path for path in inside if not (os.path.isfile(path) or os.path.isdir(path))]
 
 
 def walk(
@@ -79,16 +90,16 @@ def walk(
     for source in sources:
         try:
             status = os.stat(source)
-        except FileNotFoundError:
-            # The command has checked that there is something.
-            yield Walked(source, None, skip="dangling symbolic link")
         except OSError as error:
-            yield Walked(source, None, error.errno or errno.EIO)
+            dangling = isinstance(error, FileNotFoundError) and os.path.islink(source)
+            skip = "dangling symbolic link" if dangling else None
+            yield Walked(source, None, error.errno or errno.EIO, skip, refused=True)
         else:
             if stat.S_ISDIR(status.st_mode):
                 yield from _Tree(source, leave_out, vault).walk(status)
             else:
-                yield Walked(source, status, followed=os.path.islink(source))
+                refused = not stat.S_ISREG(status.st_mode)
+                yield Walked(source, status, followed=os.path.islink(source), refused=refused)
 
 
 @dataclass(slots=True)
@@ -152,7 +163,7 @@ class _Tree:
                 os.close(descriptor)
                 raise
         except OSError as error:
-            yield Walked(found.path, None, error.errno or errno.EIO)
+            yield Walked(found.path, None, error.errno or errno.EIO, refused=not self._levels)
             return
         base = found.path if found.path.endswith(b"/") else found.path + b"/"
         self._levels.append(_Level(name, base, iter(names), descriptor))

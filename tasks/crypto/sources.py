@@ -74,10 +74,8 @@ class Sources:
                     os.posix_fadvise(descriptor, 0, _AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
 
     def _open(self, payload: Payload) -> int:
-        if payload.skip is not None:
-            raise SourceSkipped(payload.skip)
-        if payload.errno is not None:
-            raise SourceUnreadable(payload.errno)
+        if (fault := payload.fault) is not None:
+            raise fault
         folder, _, name = payload.name.rpartition(b"/")
         flags = _FILE_FLAGS if payload.followed else _FILE_FLAGS | os.O_NOFOLLOW
         try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,27 +16,23 @@ from itertools import islice
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import MARKED, Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
-from tasks.crypto.scan import walk
 from tasks.crypto.secret import KeySource
 from tasks.files import closed_after, new_file, open_folder
 from tasks.vault.batch import VANISHED, BatchLines
+from tasks.vault.compare import AdditionPlan, compare
 from tasks.vault.content import ContentWriter
 from tasks.vault.draft import Draft
 from tasks.vault.errors import VaultError, Verdict, judged, on_disk
-from tasks.vault.excludes import Excludes
 from tasks.vault.format import LONGEST_LINE, PACKED_BYTES, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
-from tasks.vault.header import Header, Totals
+from tasks.vault.header import Header, Totals, order_key
 from tasks.vault.index import index_shared, shared_index
 from tasks.vault.locks import numbering, running, writing
-from tasks.vault.lookup import abandoned_parts, find_before, newest_snapshot
+from tasks.vault.lookup import abandoned_parts, newest_snapshot
 from tasks.vault.objects import ObjectBatch
 from tasks.vault.packs import PackWriter
-from tasks.vault.snapshots import LONGEST_HEADER, Authentic, OpenSnapshot, Snapshot, open_snapshot, write_snapshot
+from tasks.vault.snapshots import LONGEST_HEADER, Snapshot, write_snapshot
 from tasks.vault.vault import Vault
-from tasks.vault.walk import Changes, SourceSelection
-
-# Each is open while a run compares with them. Objects of those beyond are found by their salts.
-_MOST_PARTS = 200
+from tasks.vault.walk import SourceSelection, SourceTally
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +44,17 @@ class PartialInterval:
 
 
 @dataclass(frozen=True, slots=True)
-class AdditionPlan:
-    """The result of a walk. `newest` is the newest good snapshot, and `previous` the newest one of the same sources.
-
-    `damaged` are newer ones that cannot be believed.
-
-    `taken_over` are partial snapshots of runs that did not come to their end, `rebuilt` packs whose sidecar was missing
-    or wrong, and is written again. `unmatched` are patterns that fit nothing.
-    """
-
-    unchanged: int
-    unchanged_bytes: int
-    to_do: int
-    to_do_bytes: int
-    skipped: int
-    newest: Authentic | None
-    previous: str | None
-    damaged: tuple[str, ...]
-    taken_over: tuple[str, ...] = ()
-    rebuilt: tuple[str, ...] = ()
-    unmatched: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Added:
-    """A snapshot that is in the vault now; `new` and `same` count the files that were read, `stored_bytes` objects."""
+    """A snapshot that is in the vault now; `new` and `same` count the files that were read, `stored_bytes` objects.
+
+    It does not count if any of the sources is `doubtful`.
+    """
 
     snapshot: Snapshot
     new: int
     same: int
     stored_bytes: int
+    doubtful: tuple[SourceTally, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +62,8 @@ class AddedBatch:
     """The results of a batch whose objects are in the vault: for the record, and a line of the snapshot for each file.
 
     `pack_of` has the pack (its 32 bytes) of each digest that is in one. The `verdicts`, at most three for each payload,
-    are on new packs and large objects, and on distrusted objects that were found to be whole.
+    are on new packs and large objects, and on distrusted objects that were found to be whole. The paths in `moved` are
+    new, and their content was in the vault.
     """
 
     first: int
@@ -93,6 +72,7 @@ class AddedBatch:
     stored_bytes: int
     pack_of: dict[bytes, bytes]
     verdicts: tuple[Verdict, ...]
+    moved: tuple[bytes, ...]
 
 
 def add_batch(
@@ -124,7 +104,9 @@ def add_batch(
     for name, length in contents.proven.items():
         # What is in a pack is proven with its pack; here it is only no longer damaged.
         verdicts.append(judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok", size_bytes=length))
-    return AddedBatch(first, encryptions, lines, contents.stored_bytes, pack_of, tuple(verdicts))
+    found = frozenset((*contents.found, *files.moved))
+    moved = tuple(one.payload.name for one in encryptions if one.payload.moved and one.digest in found)
+    return AddedBatch(first, encryptions, lines, contents.stored_bytes, pack_of, tuple(verdicts), moved)
 
 
 @contextmanager
@@ -148,47 +130,6 @@ def adding(vault: Vault, selection: SourceSelection, cancel: CancelToken) -> Ite
         yield Addition(vault, selection, run, began, found, draft)
 
 
-def _forget(_one: object) -> None:
-    """Ignore an entry or file: a preview only counts."""
-
-
-def compare(
-    vault: Vault | None,
-    selection: SourceSelection,
-    line: Callable[[bytes], None] = _forget,
-    to_do: Callable[[Payload], None] = _forget,
-    *,
-    note: bool = False,
-) -> AdditionPlan:
-    """Hand over each entry that is done, and each file that is to be read, in order; without a vault all are.
-
-    With `note` the plan says which patterns matched nothing.
-    """
-    excludes = Excludes(selection.excludes, selection.sources, note=note)
-    with ExitStack() as stack:
-        newest: Authentic | None = None
-        alike: OpenSnapshot | None = None
-        damaged: tuple[str, ...] = ()
-        parts: list[OpenSnapshot] = []
-        itself: tuple[int, int] | None = None
-        if vault is not None:
-            newest, alike, damaged = find_before(vault, selection.sources, stack)
-            for name in abandoned_parts(vault, selection.sources)[-_MOST_PARTS:]:
-                with suppress(VaultError):
-                    parts.append(stack.enter_context(open_snapshot(vault, name)))
-            root = os.stat(vault.root)
-            itself = root.st_dev, root.st_ino
-        changes = Changes(vault, [*parts, alike] if alike else parts, selection)
-        for one in changes.of(walk(selection.sources, excludes.match if selection.excludes else None, itself)):
-            if isinstance(one, Payload):
-                to_do(one)
-            else:
-                line(one)
-    counts = changes.unchanged, changes.unchanged_bytes, changes.to_do, changes.to_do_bytes, changes.skipped
-    previous, taken_over = alike.header.name if alike else None, tuple(part.header.name for part in parts)
-    return AdditionPlan(*counts, newest, previous, damaged, taken_over, unmatched=excludes.unmatched)
-
-
 class Addition:
     """A run's work on a vault, under its lock: the files to read, and at the end the snapshot."""
 
@@ -201,6 +142,7 @@ class Addition:
         self._run = run
         self._began = began
         self._draft = draft
+        self._keys = [order_key(source) for source in selection.sources]
         self._done = Counter[str]()
         self._in_parts = Counter[str]()
         self._parts = 0
@@ -216,12 +158,23 @@ class Addition:
         If an interval is over, a partial snapshot of the files that none has yet is in the vault afterwards.
         """
         self._draft.put(batch.first, batch.lines)
+        for path in batch.moved:
+            self._tally_of(path).moved += 1
+        for one in batch.encryptions:
+            if one.cause == VANISHED and one.payload.known and not one.payload.moved:
+                tally = self._tally_of(one.payload.name)
+                # Without a snapshot to compare with, none was kept.
+                tally.gone += tally.kept > 0
+                tally.kept -= tally.kept > 0
         self._done += _sums(batch)
         if interval is not None and (
             time.monotonic() - self._part_s >= interval.seconds
             or self._done["size_bytes"] - self._in_parts["size_bytes"] >= interval.size_bytes
         ):
             self._add_partial()
+
+    def _tally_of(self, path: bytes) -> SourceTally:
+        return self.found.sources[bisect_right(self._keys, order_key(path)) - 1]
 
     def add_snapshot(self, least_sequence: int, cancel: CancelToken) -> Added:
         """Write the snapshot, all of whose objects are on disk by now; raises VaultError.
@@ -230,16 +183,19 @@ class Addition:
         of the same sources are removed then, except those of a run that is alive.
         """
         done, found = self._done, self.found
-        entries, files = self._draft.entries + done["files"], found.unchanged + done["files"]
-        size_bytes = found.unchanged_bytes + done["size_bytes"]
-        totals = Totals(entries, files, size_bytes, done["marked"], done["missed"], done["gone"])
+        entries, files = self._draft.entries + done["files"], found.unchanged + found.carried_files + done["files"]
+        size_bytes = found.unchanged_bytes + found.carried_bytes + done["size_bytes"]
+        gone, most = sum(source.gone for source in found.sources), self.selection.most_gone
+        doubtful = tuple(one for one in found.sources if one.is_doubtful(most, compared=found.compared))
+        counts, marked = not doubtful and files > 0, found.carried + done["marked"]
+        totals = Totals(entries, files, size_bytes, marked, done["missed"], gone, counts)
         with numbering(self.vault.root, cancel):
             newest = newest_snapshot(self.vault)
             sequence = max(least_sequence, newest.header.sequence + 1 if newest else 1)
             header = Header(self.vault.id, secrets.token_hex(8), self._began, sequence, self.selection.sources)
             mac = self._write(header, self._draft.pieces(), totals, SNAPSHOTS)
         self._remove_partials()
-        return Added(Snapshot(header, mac, totals), done["new"], done["same"], done["stored_bytes"])
+        return Added(Snapshot(header, mac, totals), done["new"], done["same"], done["stored_bytes"], doubtful)
 
     def _add_partial(self) -> None:
         self._part_s = time.monotonic()
@@ -284,8 +240,6 @@ def _sums(batch: AddedBatch) -> Counter[str]:
     for one in batch.encryptions:
         if one.status == "failed":
             sums["missed"] += 1
-        elif one.cause == VANISHED:
-            sums["gone"] += one.payload.known is not None and not one.payload.moved
         elif one.size_bytes is not None:
             sums["files"] += 1
             sums["size_bytes"] += one.size_bytes

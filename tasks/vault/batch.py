@@ -63,7 +63,7 @@ class BatchLines:
 
     def carry_over(self, one: Encryption) -> Encryption:
         """The result of a file that could not be read: if it has an entry in the snapshot before, that is its line."""
-        if one.status != "failed":
+        if one.status != "failed" or one.payload.refused:
             return one
         if self._is_gone(one.payload.name):
             return replace(one, status="skipped", cause=VANISHED, error="was removed before it was read")

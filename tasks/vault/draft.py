@@ -24,6 +24,7 @@ _PIECE_BYTES = 256 << 10
 # A piece may be of open lines alone, and its results a hundred times as long.
 _LINES_AT_ONCE = 1000
 _TO_DO_FIELDS = 6
+_FLAGS = {b"%d" % bits: tuple(bool(bits & bit) for bit in (1, 2, 4, 8)) for bits in range(16)}
 
 
 class _Scratch:
@@ -108,7 +109,7 @@ class Draft:
                 payload.known or b"",
                 (payload.skip or "").encode(),
                 payload.errno or 0,
-                payload.followed + 2 * payload.moved,
+                payload.followed + 2 * payload.moved + 4 * payload.refused + 8 * payload.carried,
             )
         )
 
@@ -122,7 +123,7 @@ class Draft:
         fields = iter(_split(self._to_do.pieces()))
         for name, size, known, skip, errno, flags in zip(*repeat(fields, _TO_DO_FIELDS), strict=True):
             faults = skip.decode() or None, int(errno) or None
-            yield Payload("file", name, int(size), *faults, known or None, flags in b"13", flags in b"23")
+            yield Payload("file", name, int(size), *faults, known or None, *_FLAGS[flags])
 
     def put(self, first: int, lines: bytes) -> None:
         """Enter a line for each payload of a batch, whose ordinals are in a row; raises VaultUnwritable.

@@ -101,7 +101,7 @@ class ScratchFull(CryptoError):
 
 
 VerdictKind = Literal["vault", "snapshot", "pack", "object", "file"]
-_Good = Literal["ok", "stored", "rebuilt", "leftover", "removed"]
+_Good = Literal["ok", "stored", "rebuilt", "leftover", "removed", "accepted"]
 _Fault = Literal["changed", "missing", "foreign", "unreadable", "invalid", "rolled-back", "not-written"]
 VerdictStatus = Literal[_Good, _Fault]
 GOOD: frozenset[VerdictStatus] = frozenset(get_args(_Good))

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
@@ -120,21 +121,48 @@ def contents_of(vault: Vault, digests: Mapping[bytes, bytes]) -> dict[bytes, Con
     return found
 
 
-def find_before(
-    vault: Vault, sources: tuple[bytes, ...], stack: ExitStack
-) -> tuple[Authentic | None, OpenSnapshot | None, tuple[str, ...]]:
-    """The newest good snapshot, the newest good one of the sources, and damaged ones that may be newer than that."""
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The snapshots before a run. `newest` is the newest good one, `alike` the newest good one of the same sources.
+
+    `basis` is the newest of them that counts, or else the oldest, which the run is compared with; `counts` tells which.
+    `damaged` are those that cannot be believed and may be newer than `alike`.
+    """
+
+    newest: Authentic | None = None
+    alike: OpenSnapshot | None = None
+    basis: OpenSnapshot | None = None
+    counts: bool = False
+    damaged: tuple[str, ...] = ()
+
+
+def find_before(vault: Vault, sources: tuple[bytes, ...], accepted: Collection[str], stack: ExitStack) -> Before:
+    """The snapshots before a run; those that are `accepted` count. They are open until the stack is closed."""
     headers = _newest_first(vault.root)
     good: dict[str, Authentic] = {}
+    alike: OpenSnapshot | None = None
     for name, header in headers.items():
         if not good or header.sources == sources:
             with suppress(VaultError):
                 opened = stack.enter_context(open_snapshot(vault, name))
                 good[name] = opened.authentic
                 if opened.header.sources == sources:
-                    return next(iter(good.values())), opened, _damaged_since(vault, headers, name, good)
-    # There is no good one; a damaged snapshot as new as the newest of other sources may have been one.
-    return next(iter(good.values()), None), None, _damaged_since(vault, headers, next(iter(headers), ""), good)
+                    alike = opened
+                    break
+    newest = next(iter(good.values()), None)
+    if alike is None:
+        # A damaged snapshot as new as the newest of other sources may have been one of these.
+        return Before(newest, damaged=_damaged_since(vault, headers, next(iter(headers), ""), good))
+    damaged = _damaged_since(vault, headers, alike.header.name, good)
+    basis, counts = alike.header.name, alike.header.name in accepted or alike.totals.counts
+    for name in (name for name, header in headers.items() if header.sources == sources and name not in good):
+        if counts:
+            break
+        with suppress(VaultError), open_snapshot(vault, name) as opened:
+            counts, basis = name in accepted or opened.totals.counts, name
+    if basis == alike.header.name:
+        return Before(newest, alike, alike, counts, damaged)
+    return Before(newest, alike, stack.enter_context(open_snapshot(vault, basis)), counts, damaged)
 
 
 def _newest_first(root: str) -> dict[str, Header]:

@@ -11,7 +11,7 @@ from tasks.vault.errors import NoSuchSnapshot, VaultError, VerdictKind
 from tasks.vault.format import OBJECTS, PACKS
 from tasks.vault.index import FIND, Location, ObjectIndex
 from tasks.vault.packs import BLOCK, END, stored
-from tasks.vault.snapshots import Authentic, open_snapshot
+from tasks.vault.snapshots import Snapshot, open_snapshot
 from tasks.vault.vault import Vault
 
 # Snapshots of the same tree name mostly the same objects; to remember so many takes 10 MB.
@@ -57,9 +57,9 @@ class NamedObjects(ObjectIndex):
         """Enter objects that a snapshot names, each with its stored length."""
         self._insert("INSERT OR IGNORE INTO named VALUES (?, ?)", self._unseen(objects))
 
-    def name_snapshots(self, names: Iterable[str]) -> tuple[list[Authentic], list[str]]:
+    def name_snapshots(self, names: Iterable[str]) -> tuple[list[Snapshot], list[str]]:
         """Name the objects of snapshots and partial ones; the good snapshots, and the names of damaged ones of both."""
-        good: list[Authentic] = []
+        good: list[Snapshot] = []
         damaged: list[str] = []
         for name in names:
             try:
@@ -71,7 +71,7 @@ class NamedObjects(ObjectIndex):
             except VaultError:
                 damaged.append(name)
             else:
-                good += [opened.authentic] if opened.header.part == 0 else []
+                good += [opened.snapshot] if opened.header.part == 0 else []
         return good, damaged
 
     def is_named(self, digest: bytes) -> bool:

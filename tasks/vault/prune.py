@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -68,19 +68,26 @@ _PERIODS: dict[str, Callable[[datetime], object]] = {
 }
 
 
-def to_remove(snapshots: Sequence[Authentic], policy: Policy) -> list[Authentic]:
-    """Snapshots that the policy does not keep, oldest first. The newest of each set of sources always stays."""
-    by_sources: dict[tuple[bytes, ...], list[Authentic]] = defaultdict(list)
+def to_remove(snapshots: Sequence[Snapshot], policy: Policy, accepted: Collection[str] = frozenset()) -> list[Snapshot]:
+    """Snapshots that the policy does not keep, oldest first. The newest of each set of sources always stays.
+
+    Those that count, or are `accepted`, are kept as if there were no others.
+    """
+    every: dict[tuple[bytes, ...], list[Snapshot]] = defaultdict(list)
+    counting: dict[tuple[bytes, ...], list[Snapshot]] = defaultdict(list)
     for snapshot in sorted(snapshots, key=lambda one: one.header.sequence, reverse=True):
-        by_sources[snapshot.header.sources].append(snapshot)
-    kept = {one.name for newest_first in by_sources.values() for one in _kept(newest_first, policy)}
+        every[snapshot.header.sources].append(snapshot)
+        if snapshot.totals.counts or snapshot.name in accepted:
+            counting[snapshot.header.sources].append(snapshot)
+    of_sources = (*every.values(), *counting.values())
+    kept = {one.name for newest_first in of_sources for one in _kept(newest_first, policy)}
     return [one for one in sorted(snapshots, key=lambda one: one.header.sequence) if one.name not in kept]
 
 
-def _kept(newest_first: Sequence[Authentic], policy: Policy) -> Iterator[Authentic]:
+def _kept(newest_first: Sequence[Snapshot], policy: Policy) -> Iterator[Snapshot]:
     yield from newest_first[: max(1, policy.last)]
     for name, period_of in _PERIODS.items():
-        newest_of: dict[object, Authentic] = {}
+        newest_of: dict[object, Snapshot] = {}
         for snapshot in newest_first:
             newest_of.setdefault(period_of(snapshot.header.created), snapshot)
         yield from list(newest_of.values())[: getattr(policy, name)]
@@ -108,15 +115,21 @@ class Removal:
 
 
 def plan_removal(
-    vault: Vault, policy: Policy, unused: Callable[[int], int], objects: NamedObjects, cancel: CancelToken
+    vault: Vault,
+    policy: Policy,
+    unused: Callable[[int], int],
+    objects: NamedObjects,
+    cancel: CancelToken,
+    accepted: Collection[str] = frozenset(),
 ) -> Removal:
     """Read every snapshot, and enter the objects of those that stay into `objects`.
 
     `unused` tells how many dead bytes may stay in packs, by the length of the whole. VaultError if a snapshot is
     damaged: the objects that it needs are unknown, so nothing is removed.
     """
-    snapshots = [_authentic(vault, name) for name in snapshot_names(vault.root)]
-    gone = {one.name: read_snapshot(vault, one.name) for one in to_remove(snapshots, policy)}
+    snapshots = [_believed(vault, name) for name in snapshot_names(vault.root)]
+    removed = to_remove(snapshots, policy, accepted)
+    gone = {snapshot.name for snapshot in removed}
     staying = [one for one in snapshots if one.name not in gone]
     for snapshot in staying:
         if cancel.cancelled:
@@ -129,14 +142,12 @@ def plan_removal(
     large = [length for _, length in objects.unnamed_large()]
     read = frozenset((*(snapshot.name for snapshot in snapshots), *partials))
     freed_bytes += sum(large)
-    removed = tuple(gone.values())
-    return Removal(removed, len(staying), overtaken, dead, rewrites, merges, len(large), freed_bytes, read)
+    return Removal(tuple(removed), len(staying), overtaken, dead, rewrites, merges, len(large), freed_bytes, read)
 
 
-def _authentic(vault: Vault, name: str) -> Authentic:
+def _believed(vault: Vault, name: str) -> Snapshot:
     try:
-        with open_snapshot(vault, name) as opened:
-            return opened.authentic
+        return read_snapshot(vault, name)
     except VaultChanged as error:
         hint = f"nothing is removed; put it back from a copy, or take it out of {SNAPSHOTS} and do without it"
         raise VaultChanged(vault.root, f"{error.reason}; {hint}") from None

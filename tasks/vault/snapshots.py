@@ -8,7 +8,6 @@ from __future__ import annotations
 import hmac
 import re
 from binascii import unhexlify
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +28,7 @@ LARGEST_BYTES = 4 << 30
 # The sources of a run stand in the first line.
 LONGEST_HEADER = 1 << 20
 FOOTER = b'{"entries":'
+_LONGEST_TOTALS = 1 << 10
 MAC_BYTES = 32
 # A skippable frame: the zstd program passes over it.
 SKIPPABLE = b"\x5d\x2a\x4d\x18" + MAC_BYTES.to_bytes(4, "little")
@@ -75,11 +75,19 @@ class OpenSnapshot:
 
     @property
     def snapshot(self) -> Snapshot:
-        """Header, totals and MAC, for which all lines are read once; raises SnapshotInvalid or VaultError."""
+        """Header, totals and MAC; raises SnapshotInvalid or VaultError."""
+        return Snapshot(self.header, self.authentic.mac, self.totals)
+
+    @property
+    def totals(self) -> Totals:
+        """The last line, for which no other one is looked at; raises SnapshotInvalid or VaultError."""
         if self._totals is None:
-            deque(self.lines(), maxlen=0)
-        assert self._totals is not None  # noqa: S101 - lines end with them
-        return Snapshot(self.header, self.authentic.mac, self._totals)
+            end = b""
+            with self._reading():
+                for piece in self._text():
+                    end = (end + piece)[-_LONGEST_TOTALS:]
+                self._totals = decode_totals(end[end.rfind(b"\n", 0, -1) + 1 :])
+        return self._totals
 
     def lines(self) -> Iterator[bytes]:
         """The line of each entry, newline included; raises SnapshotInvalid or VaultError."""
@@ -151,7 +159,7 @@ class OpenSnapshot:
                             yield unhexlify(content.object), content.stored_bytes
             if rest:
                 raise BadLine("does not end with a line")
-            decode_totals(last[last.rfind(b"\n", 0, -1) + 1 :])
+            self._totals = decode_totals(last[last.rfind(b"\n", 0, -1) + 1 :])
 
     def _header(self) -> Header:
         with self._reading():

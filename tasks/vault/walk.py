@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import heapq
 import os
 import re
 import stat
 import time
 from binascii import unhexlify
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import repeat
+from dataclasses import dataclass, replace
 
 from tasks.crypto.inputs import Payload
-from tasks.crypto.scan import Walked, outermost, parents, walk
+from tasks.crypto.scan import Walked, outermost, parents
 from tasks.suites import HEADER_BYTES, Compression
-from tasks.vault.entries import FileFacts, FolderEntry, LinkEntry, begin_file, decode_entry, decode_tail, path_field
+from tasks.vault.earlier import EarlierLines, key_of, merged
+from tasks.vault.entries import (
+    FileFacts,
+    FolderEntry,
+    LinkEntry,
+    begin_file,
+    decode_tail,
+    path_field,
+)
 from tasks.vault.errors import SnapshotInvalid
-from tasks.vault.excludes import Excludes
 from tasks.vault.format import WHOLE_BYTES, BadLine
 from tasks.vault.header import order_key
 from tasks.vault.index import shared_index
@@ -28,10 +33,8 @@ from tasks.vault.vault import Vault
 _TICK_NS = 50_000_000
 _COARSE_NS = 2_000_000_000
 _SECOND_NS = 1_000_000_000
-_NO_LINE = b"", 0
 _OBJECT = b'"object":"'
 _MARK = b',"mark":"'
-_PLAIN_PATH = re.compile(rb'\{"path":"([ !#-\[\]-~]+)"')
 # The end of the line of a file, from its object on, as nearly all are.
 _PLAIN_END = re.compile(rb'"object":"([0-9a-f]{64})"(?:,"zstd":([0-9]+))?(?:,"mac":"[0-9a-f]{32}")?\}\n')
 # Time, inode and size of a file that may be a large one.
@@ -52,19 +55,16 @@ def sources_of(paths: Sequence[str]) -> tuple[bytes, ...]:
     return tuple(sorted(sources, key=order_key))
 
 
-def has_files(sources: Sequence[bytes], excludes: Excludes) -> bool:
-    """Whether there is anything but folders and links; stops at the first."""
-    statuses = (found.status for found in walk(sources, excludes.match))
-    return any(one is None or not (stat.S_ISDIR(one.st_mode) or stat.S_ISLNK(one.st_mode)) for one in statuses)
-
-
 @dataclass(frozen=True, slots=True)
 class SourceSelection:
     """The choice of files for a snapshot: `sources` as `sources_of` gives them; `rehash` also reads unchanged files.
 
+    `refused` are paths inside the sources that a user named, and that are neither file nor folder.
+
     Objects that are `distrusted` (64 hex digits), or with `rehash` all, count only if they are whole: their files are
     read. New objects are made with that `compression`. Files that fit a pattern in `may_change` are known to change
-    while they are read.
+    while they are read. If a source has lost more than the share `most_gone` of its files since the newest snapshot
+    that counts, or is `accepted`, the new one does not count.
     """
 
     sources: tuple[bytes, ...]
@@ -73,41 +73,107 @@ class SourceSelection:
     distrusted: frozenset[str] = frozenset()
     compression: Compression = "auto"
     may_change: tuple[str, ...] = ()
+    accepted: frozenset[str] = frozenset()
+    most_gone: float = 0.5
+    refused: tuple[bytes, ...] = ()
+
+
+@dataclass(slots=True)
+class SourceTally:
+    """The files of a source, against the snapshot to compare with.
+
+    `things` are all files, folders and links that were found or carried over, without the folder that the source itself
+    is. Files that were there before are `kept` or `gone`; the content of `moved` ones was in the vault under another
+    path.
+    """
+
+    path: str
+    things: int = 0
+    kept: int = 0
+    gone: int = 0
+    moved: int = 0
+
+    def is_doubtful(self, most_gone: float, *, compared: bool) -> bool:
+        """Whether too many files are gone, or it is empty and was not `compared` with a snapshot that counts."""
+        if not self.things and not compared:
+            return True
+        return self.gone - self.moved > most_gone * (self.kept + self.gone)
 
 
 class Changes:
     """Compares a walk with the lines before, in their common order and in constant memory, and counts."""
 
-    def __init__(self, vault: Vault | None, previous: Sequence[OpenSnapshot], selection: SourceSelection) -> None:
-        """Without `previous` snapshots everything is new."""
+    def __init__(
+        self,
+        vault: Vault | None,
+        previous: Sequence[OpenSnapshot],
+        selection: SourceSelection,
+        basis: OpenSnapshot | None = None,
+    ) -> None:
+        """Without `previous` snapshots everything is new; `basis` is that of them whose files should be there."""
         self._root = vault.root if vault else ""
         self._index = shared_index(vault) if vault and previous else None
         self._previous = previous
         self._selection = selection
         self._large: dict[int, list[tuple[int, int, bytes]]] | None = None
         self._now_ns = time.time_ns()
-        self._lines = _merged(self._root, previous)
-        self._line, self._before_ns = next(self._lines, _NO_LINE)
+        self._before = EarlierLines(self._root, previous, basis)
         self.unchanged = self.unchanged_bytes = 0
+        self.carried = self.carried_files = self.carried_bytes = 0
         self.to_do = self.to_do_bytes = 0
         self.skipped = 0
+        self.sources: list[SourceTally] = []
+        self.refused: list[str] = []
 
-    def of(self, walked: Iterable[Walked]) -> Iterator[bytes | Payload]:
-        """For each thing that was found the line of its entry, or the payload to read."""
+    def of(self, source: bytes, walked: Iterable[Walked]) -> Iterator[bytes | Payload]:
+        """For each thing that was found at and below a source the line of its entry, or the payload to read.
+
+        Sources come in their order. What is at or below a path that cannot be read is as it was before.
+        """
+        tally = SourceTally(source.decode(errors="backslashreplace"))
+        self.sources.append(tally)
+        before = self._before
+        kept, gone, carried = before.kept, before.gone, self.carried
+        folder = None
         for found in walked:
-            path, status, _, skip, target, followed = found
-            if skip is not None or status is None:
-                yield self._payload(found.payload())
+            path, status, _, skip, target, followed, refused = found
+            if path != source or not (refused or found.is_folder):
+                tally.things += 1
+            if status is None:
+                yield from self._unreadable(found, listed=path == folder)
+            elif skip is not None:
+                yield self.payload(found.payload())
             elif stat.S_ISREG(status.st_mode):
                 yield self._file(path, status, followed)
             elif stat.S_ISDIR(status.st_mode):
+                folder = path
                 # The root of the file system has no name to be restored under.
                 if name := path[1:]:
                     yield self._passed(FolderEntry(name, stat.S_IMODE(status.st_mode), status.st_mtime_ns).line())
             elif stat.S_ISLNK(status.st_mode):
                 yield self._passed(LinkEntry(path[1:], status.st_mtime_ns, target).line())
             else:
-                yield self._payload(found.payload())
+                yield self.payload(found.payload())
+        for _ in before.below(source):
+            pass
+        tally.kept, tally.gone = before.kept - kept, before.gone - gone
+        tally.things += self.carried - carried
+
+    def _unreadable(self, found: Walked, *, listed: bool) -> Iterator[bytes | Payload]:
+        """The lines before of a path and of all below it, marked, then the payload; a folder may be `listed` itself."""
+        carried = self.carried
+        for line in self._before.below(found.path):
+            if listed:
+                # The folder itself was found.
+                listed = False
+                if key_of(self._root, line) == order_key(found.path[1:]):
+                    continue
+            marked, size_bytes = self._before.carry()
+            self.carried += 1
+            self.carried_files += size_bytes is not None
+            self.carried_bytes += size_bytes or 0
+            yield marked
+        yield self.payload(replace(found.payload(), carried=self.carried > carried))
 
     def _file(self, path: bytes, status: os.stat_result, followed: bool) -> bytes | Payload:
         known, moved = None, False
@@ -118,14 +184,17 @@ class Changes:
             line = self._line_of(path, b'{"path":%b,"type":"file",' % field, begin)
             looks_same = not self._selection.rehash and line.startswith(begin) and self._settled(status)
             if looks_same and self._there(line[line.index(_OBJECT) :], status.st_size):
-                self._advance()
+                self._before.advance()
                 self.unchanged += 1
                 self.unchanged_bytes += status.st_size
                 return line
             known, moved = (line, False) if line else (self._moved(status), True)
-        return self._payload(Payload("file", path, status.st_size, known=known, followed=followed, moved=moved))
+        return self.payload(Payload("file", path, status.st_size, known=known, followed=followed, moved=moved))
 
-    def _payload(self, payload: Payload) -> Payload:
+    def payload(self, payload: Payload) -> Payload:
+        """Count a payload, and give it back."""
+        if payload.refused:
+            self.refused.append(f"{payload.name.decode(errors='backslashreplace')} {payload.fault}")
         if payload.skip is None:
             self.to_do += 1
             self.to_do_bytes += payload.size_bytes or 0
@@ -136,29 +205,24 @@ class Changes:
     def _line_of(self, path: bytes, prefix: bytes, begin: bytes) -> bytes:
         """The line before of the file at that path; empty if there is none."""
         # Where little has changed, the line is nearly always the next one, and need not be decoded.
-        if not self._line.startswith(begin):
-            wanted = order_key(path[1:])
-            while self._line and _key(self._root, self._line) < wanted:
-                self._advance()
-        return self._line if self._line.startswith(prefix) else b""
+        if not self._before.line.startswith(begin):
+            self._before.go_to(path)
+        return self._before.keep() if self._before.line.startswith(prefix) else b""
 
     def _passed(self, line: bytes) -> bytes:
         """Give the line back, and go on in the lines before if it is the next one there."""
-        if line == self._line:
-            self._advance()
+        if line == self._before.line:
+            self._before.advance()
         return line
-
-    def _advance(self) -> None:
-        self._line, self._before_ns = next(self._lines, _NO_LINE)
 
     def _settled(self, status: os.stat_result) -> bool:
         """Whether no change can hide in the time stamps: made after it was read, but within the same tick."""
         # A time in the future was set by somebody, unless the clock was put back: writing to the file since then would
         # have given it another one.
-        latest = max(self._now_ns, self._before_ns)
+        latest = max(self._now_ns, self._before.began_ns)
         newest = max((t for t in (status.st_mtime_ns, status.st_ctime_ns) if t <= latest), default=0)
         tick = _TICK_NS if newest % _SECOND_NS else _COARSE_NS
-        return newest + tick < self._before_ns
+        return newest + tick < self._before.began_ns
 
     def _there(self, tail: bytes, size_bytes: int) -> bool:
         """Whether the object that the end of a line names is there, in full length; never for a marked entry."""
@@ -186,38 +250,9 @@ class Changes:
             return None
         if self._large is None:
             self._large = {}
-            for line, _ in _merged(self._root, self._previous):
+            for line, _, _ in merged(self._root, self._previous):
                 if (found := _LARGE_FILE.search(line)) is not None and int(found[3]) > WHOLE_BYTES:
                     self._large.setdefault(int(found[3]), []).append((int(found[1]), int(found[2]), line))
         alike = self._large.get(status.st_size, [])
         same = (line for mtime_ns, inode, line in alike if (mtime_ns, inode) == (status.st_mtime_ns, status.st_ino))
         return next(same, alike[0][2] if alike else None)
-
-
-def _merged(root: str, snapshots: Sequence[OpenSnapshot]) -> Iterator[tuple[bytes, int]]:
-    """The lines of snapshots in their order, each with the time when its run began; of a path that of the latest run.
-
-    Raises SnapshotInvalid or VaultError.
-    """
-    if len(snapshots) == 1:
-        yield from zip(snapshots[0].lines(), repeat(snapshots[0].header.created_ns))
-        return
-    last = None
-    for key, created_ns, line in heapq.merge(*(_keyed(root, one) for one in snapshots)):
-        if key != last:
-            yield line, -created_ns
-        last = key
-
-
-def _keyed(root: str, opened: OpenSnapshot) -> Iterator[tuple[bytes, int, bytes]]:
-    created_ns = opened.header.created_ns
-    return ((_key(root, line), -created_ns, line) for line in opened.lines())
-
-
-def _key(root: str, line: bytes) -> bytes:
-    if (found := _PLAIN_PATH.match(line)) is not None:
-        return order_key(found[1])
-    try:
-        return order_key(decode_entry(line).path)
-    except BadLine as error:
-        raise SnapshotInvalid(root, f"a line of the snapshot before {error}") from None

@@ -155,23 +155,34 @@ def test_names_that_are_hard_to_write(threadmill: Command, tmp_path: Path, key_f
 
 
 def test_what_has_no_content_is_skipped_and_said(threadmill: Command, tree: Path, key_file: Path) -> None:
-    """FIFO, socket, device and links are reported; everything else is done, exit code 0."""
+    """FIFO, socket and links in a folder are skipped and reported; where the user names one, the run fails for it."""
     os.mkfifo(tree / "fifo")
     (tree / "dangling").symlink_to(tree / "nowhere")
     (tree / "link").symlink_to(tree / "a.txt")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(tree / "socket"))
-    result = threadmill("encrypt", str(tree), "/dev/null", str(tree / "dangling"))
+    result = threadmill("encrypt", str(tree), "--json")
+    named = threadmill("encrypt", str(tree), "/dev/null", str(tree / "dangling"), str(tree / "fifo"), str(tree / "no"))
+    alone = threadmill("encrypt", "/dev/null", str(tree / "dangling"))
     listener.close()
     assert result.returncode == 0, result.stderr
-    assert "3 ok" in result.stdout
-    rows = read_json(threadmill("history", "show", "latest", "--json"))["payloads"]
+    rows = read_json(result)["payloads"]
     skipped = {os.path.basename(row["name"]): row["error"] for row in rows if row["status"] == "skipped"}
+    assert [row["status"] for row in rows].count("ok") == 3
     assert skipped["fifo"] == "FIFO"
     assert skipped["socket"] == "socket"
     assert "symbolic link" in skipped["link"]
     assert "symbolic link" in skipped["dangling"]
-    assert skipped["null"] == "character device"
+    assert (named.returncode, alone.returncode) == (3, 2), named.stderr
+    rows = read_json(threadmill("history", "show", "latest", "--json"))["payloads"]
+    failed = {row["name"]: row["error"] for row in rows if row["status"] == "failed"}
+    assert failed == {
+        "/dev/null": "cannot be read: it is a character device",
+        str(tree / "dangling"): "cannot be read: it is a dangling symbolic link",
+        str(tree / "fifo"): "cannot be read: it is a FIFO",
+        str(tree / "no"): "cannot be read: No such file or directory",
+    }
+    assert "nothing to encrypt: /dev/null cannot be read: it is a character device; " in alone.stderr
 
 
 def test_check_knows_what_changed(threadmill: Command, tree: Path, key_file: Path) -> None:

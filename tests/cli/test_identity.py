@@ -72,7 +72,7 @@ def test_a_vault_that_is_not_there_is_missed(
         refused(threadmill, f"encrypt tree --vault {path}", *says)
     assert "is not there now" in complaints(threadmill)[0]
     # Of a file that is compressed, only its vault knows more than its digest.
-    (checked,) = read_json(threadmill("check", "tree", "--json"))
+    checked = read_json(threadmill("check", "tree", "--json"))["files"][-1]
     assert checked["error"].endswith("is needed to tell: is not there now: mount its disk, or put it back")
     environment["THREADMILL_VAULT"] = "link"
     refused(threadmill, "encrypt tree", *says)
@@ -218,6 +218,15 @@ def test_a_vault_that_moved_is_the_same(threadmill: Command, vault: Path) -> Non
     assert threadmill("encrypt", "tree", "--vault", "moved").returncode == 0
     refused(threadmill, "encrypt tree", "makes one in a folder that is empty or not there")
     assert threadmill("vault", "init", "vault").returncode == 0
+
+
+def test_damage_of_a_vault_that_moved_is_found(threadmill: Command, vault: Path) -> None:
+    """A newest snapshot that cannot be believed makes it no copy."""
+    vault = vault.rename(vault.with_name("moved"))
+    (snapshot,) = (vault / "snapshots").iterdir()
+    snapshot.write_bytes(snapshot.read_bytes()[:-1])
+    result = threadmill("verify", "--vault", "moved")
+    assert (result.returncode, f"snapshot {snapshot.name} changed" in result.stderr) == (1, True)
 
 
 def test_to_restore_elsewhere_moves_nothing(threadmill: Command, vault: Path) -> None:

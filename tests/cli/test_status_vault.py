@@ -89,7 +89,7 @@ def test_what_is_in_the_vault_is_told(site: Site) -> None:
     said = site.threadmill("status").stdout
     assert f"vault: {site.vault}, 2 snapshots, 3 objects (2 packs), 51 B" in said
     assert f"newest snapshot: {state['newest_name']} of " in said
-    assert "3 files, 3 B (1 new, 2 unchanged, 0 marked, 0 missed)" in said
+    assert "3 files, 3 B (1 new, 2 unchanged, 0 marked, 0 missed, 0 gone)" in said
     assert "packs and large objects: 1 never proven, the oldest proof of " in said
 
 

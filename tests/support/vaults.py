@@ -23,6 +23,7 @@ from tasks.crypto.scan import source_folders
 from tasks.crypto.secret import KeyFile, Secret
 from tasks.suites import Compression
 from tasks.vault import add as engine
+from tasks.vault.compare import AdditionPlan
 from tasks.vault.entries import Content, Entry, FileEntry
 from tasks.vault.errors import Verdict
 from tasks.vault.format import OBJECTS, PACKS, snapshot_folder
@@ -58,7 +59,7 @@ class Adding:
     """What one run came to."""
 
     name: str
-    found: engine.AdditionPlan
+    found: AdditionPlan
     added: engine.Added
     results: tuple[Encryption, ...]
     packs: tuple[str, ...]
