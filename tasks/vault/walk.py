@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import Walked, outermost, parents
+from tasks.files import mode_without_acl
 from tasks.suites import HEADER_BYTES, Compression
 from tasks.vault.earlier import EarlierLines, key_of, merged
 from tasks.vault.entries import (
@@ -165,7 +166,8 @@ class Changes:
                 folder = path
                 # The root of the file system has no name to be restored under.
                 if name := path[1:]:
-                    yield self._passed(FolderEntry(name, stat.S_IMODE(status.st_mode), status.st_mtime_ns).line())
+                    mode = mode_without_acl(path, stat.S_IMODE(status.st_mode))
+                    yield self._passed(FolderEntry(name, mode, status.st_mtime_ns).line())
             elif stat.S_ISLNK(status.st_mode):
                 yield self._passed(LinkEntry(path[1:], status.st_mtime_ns, target).line())
             else:
@@ -198,6 +200,9 @@ class Changes:
             field = path_field(path)
             begin = begin_file(field, FileFacts.of(status))
             line = self._line_of(path, b'{"path":%b,"type":"file",' % field, begin)
+            if line and not line.startswith(begin):
+                facts = FileFacts.of(status)
+                begin = begin_file(field, facts._replace(mode=mode_without_acl(path, facts.mode)))
             looks_same = not self._selection.rehash and line.startswith(begin) and self._settled(status)
             if looks_same and self._there(line[line.index(_OBJECT) :], status.st_size):
                 self._before.advance()
