@@ -19,7 +19,8 @@ _MOST_EXTENTS = 1000
 def extents_of(descriptor: int, status: os.stat_result) -> Extents | None:
     """Offset and length of each part of a file that is no hole; None if it has no holes.
 
-    A file system that compresses takes fewer blocks too, and then says that there is one extent.
+    A file system that compresses takes fewer blocks too, and then says that there is one extent. The file is read from
+    its beginning afterwards.
     """
     size = status.st_size
     if status.st_blocks * 512 >= size:
@@ -28,6 +29,8 @@ def extents_of(descriptor: int, status: os.stat_result) -> Extents | None:
         extents = [(begin, end - begin) for begin, end in _data_ranges(descriptor, 0, size)]
     except OSError:
         return None
+    finally:
+        os.lseek(descriptor, 0, os.SEEK_SET)
     return None if extents == [(0, size)] else _fewer(extents)
 
 
