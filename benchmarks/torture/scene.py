@@ -111,11 +111,11 @@ class Scene:
         """Run a command, and hold its exit code and its output against what is right.
 
         `says` is a regular expression, and empty if nothing is to be said; the first line that has it is shown.
-        Problems belong on standard error, but for the findings of `check`.
+        A problem belongs on standard error.
         """
         ended = self.run(*arguments, privileged=privileged, vault=vault)
         command = shlex.join(map(str, arguments))
-        on = ended.stderr if exits and arguments[0] != "check" else ended.stdout + ended.stderr
+        on = ended.stderr if exits else ended.stdout + ended.stderr
         lines = [self._plain(line) for line in on.splitlines()]
         told = Told(self.case, self._plain(command), ended.returncode, "")
         self.told.append(told)
@@ -135,7 +135,10 @@ class Scene:
         self.told[-1].wrong += [] if holds else [f"it does not hold: {what}"]
 
     def _plain(self, line: str) -> str:
-        for varying, plain in ((re.compile(re.escape(str(self.folder))), ""), *_VARYING):
+        for varying, plain in (
+            (re.compile(re.escape(str(self.folder)) + "|" + re.escape(str(self.folder)[1:])), ""),
+            *_VARYING,
+        ):
             line = varying.sub(plain, line)
         return line.strip("│┃ ")
 
@@ -196,7 +199,7 @@ def tell(cases: Sequence[Callable[[Scene], None]], folder: Path, lanes: int) -> 
         scene = Scene.below(folder / case.__name__)
         try:
             case(scene)
-        except (AssertionError, OSError, subprocess.CalledProcessError) as error:
+        except Exception as error:  # noqa: BLE001 - the other cases go on
             scene.told.append(Told(scene.case, "", -1, "", wrong=[f"{case.__name__} cannot go on: {error!r}"]))
         return scene.told
 

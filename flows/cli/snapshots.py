@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from flows.option_types import Flag, Json, KeyOption, VaultOption
 from flows.settings import settings_with
 from flows.show.tables import VAULT_SNAPSHOTS
 from flows.show.terminal import complain, print_json, print_table, say
-from flows.text import if_known, local, plural, shown_path, size, visible
+from flows.text import if_known, local, plural, shown_bytes, shown_path, size
 from tasks.cancel import CancelToken
 from tasks.files import write_all
 from tasks.vault.errors import VaultError
@@ -113,7 +113,7 @@ def show(
         snapshot: latest, or the beginning of its name
         sha256sums: print what `sha256sum -c` reads, to be run in the folder of the vault
     """
-    with _found(vault, key_file, snapshot) as (opened, found):
+    with _found(vault, key_file, snapshot) as (opened, found, _):
         if sha256sums:
             _print_sums(opened, found)
         elif json:
@@ -169,9 +169,7 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
     from tasks.vault.objects import read_object
 
     path = need_path(path)
-    wanted = os.fsencode(path).strip(b"/")
-    with _found(vault, key_file, snapshot) as (opened, found):
-        entry = next((entry for entry in found.entries() if entry.path == wanted), None)
+    with _found(vault, key_file, snapshot, os.fsencode(path).strip(b"/")) as (opened, found, entry):
         if entry is None:
             name = found.header.name
             raise RequestRefused(f"not in snapshot {name}: {shown_path(path)}; see: threadmill snapshots show {name}")
@@ -215,26 +213,42 @@ def _opened(vault: str | None, key_file: str | None) -> Iterator[tuple[Vault, Hi
 
 
 @contextmanager
-def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[tuple[Vault, OpenSnapshot]]:
+def _found(
+    vault: str | None, key_file: str | None, snapshot: str, path: bytes = b""
+) -> Iterator[tuple[Vault, OpenSnapshot, Entry | None]]:
+    """The snapshot that is meant, and its entry at a relative path: of `latest` the newest snapshot that has it."""
     from flows.jobs.identity import NAME_ANOTHER, need_latest
     from tasks.vault.index import index_shared
-    from tasks.vault.lookup import LATEST, find_snapshot
+    from tasks.vault.lookup import LATEST, find_snapshot, snapshots_for
     from tasks.vault.snapshots import open_snapshot
 
-    with (
-        _opened(vault, key_file) as (opened, history),
-        index_shared(opened),
-        open_snapshot(opened, find_snapshot(opened, snapshot)) as found,
-    ):
+    with _opened(vault, key_file) as (opened, history), index_shared(opened), ExitStack() as stack:
+        first = find_snapshot(opened, snapshot)
+        found = stack.enter_context(open_snapshot(opened, first))
         if snapshot == LATEST:
             need_latest(opened, found.authentic, history, NAME_ANOTHER)
-        yield opened, found
+        for name in snapshots_for(opened, snapshot, (path,)) if path else ():
+            one = found if name == first else stack.enter_context(open_snapshot(opened, name))
+            if (entry := _entry_at(one, path)) is not None:
+                yield opened, one, entry
+                return
+        yield opened, found, None
+
+
+def _entry_at(found: OpenSnapshot, path: bytes) -> Entry | None:
+    from tasks.vault.portions import shown_alike
+
+    entry = next((entry for entry in found.entries() if entry.path == path), None)
+    if entry is None and b"\\" in path:
+        alike = next(iter(shown_alike(found, (path,), shown_bytes).get(path, ())), None)
+        return next((entry for entry in found.entries() if entry.path == alike), None)
+    return entry
 
 
 def snapshot_line(snapshot: Snapshot) -> SnapshotLine:
     """A snapshot as it is shown."""
     header, totals = snapshot.header, snapshot.totals
-    sources = tuple(_shown(source) for source in header.sources)
+    sources = tuple(shown_bytes(source) for source in header.sources)
     number = None if header.part else header.sequence
     of_header = header.name, number, header.created, sources
     of_files = totals.entries, totals.files, totals.size_bytes, totals.marked, totals.missed, totals.gone
@@ -279,7 +293,7 @@ class EntryLine:
 def _entry_line(entry: Entry) -> EntryLine:
     from tasks.vault.entries import FileEntry, LinkEntry
 
-    path, path_hex = "/" + _shown(entry.path), (b"/" + entry.path).hex()
+    path, path_hex = "/" + shown_bytes(entry.path), (b"/" + entry.path).hex()
     if isinstance(entry, FileEntry):
         facts, content = entry.facts, entry.content
         times = _time(facts.mtime_ns), facts.mtime_ns
@@ -287,7 +301,7 @@ def _entry_line(entry: Entry) -> EntryLine:
         return EntryLine(path, path_hex, "file", facts.mode, *times, size_bytes, name, zstd, None)
     times = _time(entry.mtime_ns), entry.mtime_ns
     if isinstance(entry, LinkEntry):
-        target = _shown(entry.target)
+        target = shown_bytes(entry.target)
         return EntryLine(path, path_hex, "link", None, *times, len(entry.target), None, None, target)
     return EntryLine(path, path_hex, "folder", entry.mode, *times, None, None, None, None)
 
@@ -318,8 +332,3 @@ def _local(time_ns: int) -> str:
     except (OverflowError, ValueError):
         # The first or the last day, in another time zone.
         return f"@{time_ns // 10**9}"
-
-
-def _shown(path: bytes) -> str:
-    """A path on one line, whatever is in its name."""
-    return visible(path.decode(errors="backslashreplace"))

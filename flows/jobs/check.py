@@ -98,6 +98,11 @@ def _check_path(listed: Listed, history: History, cipher: Cipher, jobs: int) -> 
                 unlisted.add(run.run_id)
                 text = f"vault {run.vault_path} is needed to tell which files are gone: {error.reason}"
                 yield Checked(", ".join(run.sources), "failed", run.run_id, run.started_at, error=text)
+        if not os.path.lexists(listed.path) and not unlisted and missing.is_empty:
+            run_id = listed.runs[0].run_id
+            raise RequestRefused(
+                f"no such file or folder: {shown_path(listed.path)}; run {run_id} did not find it either"
+            )
         yield from _check_files(listed, missing, unlisted, history, cipher, jobs)
         times = {run.run_id: run.started_at for run in listed.runs}
         for name, run_id in missing.left():

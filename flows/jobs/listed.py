@@ -94,6 +94,11 @@ class Missing:
         """Add the names that a run has."""
         self._names.executemany("INSERT OR IGNORE INTO missing VALUES (?, ?)", ((name, run_id) for name in names))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no name is left."""
+        return next(self.left(), None) is None
+
     def found(self, name: bytes) -> bool:
         """Take a name off the list; whether it was there."""
         return self._names.execute("DELETE FROM missing WHERE name = ?", (name,)).rowcount > 0

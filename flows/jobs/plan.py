@@ -28,8 +28,7 @@ from tasks.files import FolderIdentity
 from tasks.suites import SUITES, Suite
 
 if TYPE_CHECKING:
-    from tasks.vault.add import Addition
-    from tasks.vault.compare import AdditionPlan
+    from tasks.vault.add import Addition, AdditionPlan
 
 P = TypeVar("P", bound=EncryptFiles | EncryptPayloads)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Self
 
@@ -33,8 +33,7 @@ class Wanted:
     def __contains__(self, entry: Entry) -> bool:
         if not self.paths:
             return True
-        below = any(entry.path == path or entry.path.startswith(path + b"/") for path in self.paths)
-        return below or (
+        return any(_is_below(entry.path, path) for path in self.paths) or (
             isinstance(entry, FolderEntry) and any(path.startswith(entry.path + b"/") for path in self.paths)
         )
 
@@ -50,10 +49,12 @@ class RestorePortion:
     """Folders that the portions before it have made and left open, outermost first."""
     next_path: bytes
     """The first entry after it; empty at the end. Folders on the way to it are not settled."""
+    sources: tuple[bytes, ...]
+    """The absolute paths that the snapshot is of."""
 
 
 class RestorePlan:
-    """Everything to restore; `missing` are wanted paths at which the snapshot has nothing.
+    """Everything to restore; `missing` are wanted paths at and below which the snapshot has nothing.
 
     The wanted lines of the snapshot lie in a file without a name, so that a million entries take no memory.
     """
@@ -62,6 +63,8 @@ class RestorePlan:
         """Read the whole snapshot, so that a bad one is refused before anything is restored."""
         self.files = self.size_bytes = 0
         self.snapshot = opened.header.name
+        self.wanted = wanted
+        self._sources = opened.header.sources
         self._cuts: list[_Cut] = []
         left = set(wanted.paths)
         # Open until the plan is closed.
@@ -69,7 +72,8 @@ class RestorePlan:
         try:
             open_folders: list[FolderEntry] = []
             for line, entry in opened.lines_and_entries():
-                left.discard(entry.path)
+                if left:
+                    left -= {path for path in left if _is_below(entry.path, path)}
                 if entry in wanted:
                     while open_folders and not entry.path.startswith(open_folders[-1].path + b"/"):
                         open_folders.pop()
@@ -90,7 +94,9 @@ class RestorePlan:
         following = [*self._cuts[1:], None]
         for cut, after in zip(self._cuts, following, strict=True):
             lines = os.pread(self._lines.fileno(), cut.lines_bytes, cut.offset)
-            yield RestorePortion(self.snapshot, lines, cut.entries, cut.inside, after.first if after else b"")
+            yield RestorePortion(
+                self.snapshot, lines, cut.entries, cut.inside, after.first if after else b"", self._sources
+            )
 
     def close(self) -> None:
         """Remove the lines."""
@@ -114,6 +120,25 @@ class RestorePlan:
             cut.content_bytes += entry.content.plain_bytes
             self.files += 1
             self.size_bytes += entry.facts.size_bytes
+
+
+def shown_alike(
+    opened: OpenSnapshot, typed: Collection[bytes], show: Callable[[bytes], str]
+) -> dict[bytes, tuple[bytes, ...]]:
+    r"""For paths that were typed as a listing shows them (`b\xe4r`), the paths of the snapshot that are shown so."""
+    found: dict[bytes, dict[bytes, None]] = {}
+    wanted = [(path, path.count(b"/") + 1, show(path)) for path in typed]
+    for entry in opened.entries():
+        for path, depth, shown in wanted:
+            above = b"/".join(entry.path.split(b"/", depth)[:depth])
+            if show(above) == shown:
+                found.setdefault(path, {})[above] = None
+    return {path: tuple(paths) for path, paths in found.items()}
+
+
+def _is_below(path: bytes, above: bytes) -> bool:
+    """Whether a path is the other one, or is below it."""
+    return path == above or path.startswith(above + b"/")
 
 
 @dataclass(slots=True)

@@ -158,6 +158,8 @@ def test_what_is_gone_and_what_is_new_is_named(threadmill: Command, encrypt: Enc
     assert differences(threadmill, folders / "a" / "two") == (0, {})
     encrypt(str(folders))
     assert differences(threadmill, folders) == (0, {})
+    again = threadmill("check", str(folders / "a" / "one"))
+    assert (again.returncode, "no such file or folder" in again.stderr) == (2, True)
     # That it was there once does not make it known: the newest run did not see it.
     (folders / "a" / "one").write_text("a/one")
     assert differences(threadmill, folders) == (1, {f"{folders}/a/one": "new"})
