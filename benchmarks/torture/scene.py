@@ -135,7 +135,10 @@ class Scene:
         self.told[-1].wrong += [] if holds else [f"it does not hold: {what}"]
 
     def _plain(self, line: str) -> str:
-        for varying, plain in ((re.compile(re.escape(str(self.folder))), ""), *_VARYING):
+        for varying, plain in (
+            (re.compile(re.escape(str(self.folder)) + "|" + re.escape(str(self.folder)[1:])), ""),
+            *_VARYING,
+        ):
             line = varying.sub(plain, line)
         return line.strip("│┃ ")
 
