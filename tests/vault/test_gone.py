@@ -223,10 +223,10 @@ def test_a_source_that_is_away_is_carried_over(place: Place, tmp_path: Path) -> 
     done = run(place, link, disk, place.tree)
     assert (told(done), done.statuses()) == ((0, True), {"link": "carried-over", "disk": "carried-over"})
     assert {one.path: one.content for one in files(place.vault)} == expected
-    assert done.found.refused == (
+    assert done.found.refused == [
         f"{disk} cannot be read: No such file or directory",
         f"{link} cannot be read: it is a dangling symbolic link",
-    )
+    ]
     assert place.faults() == {}
 
 
