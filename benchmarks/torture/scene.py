@@ -135,7 +135,8 @@ class Scene:
         self.told[-1].wrong += [] if holds else [f"it does not hold: {what}"]
 
     def _plain(self, line: str) -> str:
-        for varying, plain in ((re.compile(re.escape(str(self.folder))), ""), *_VARYING):
+        line = re.sub("/?" + re.escape(str(self.folder)[1:]), "", line)
+        for varying, plain in _VARYING:
             line = varying.sub(plain, line)
         return line.strip("│┃ ")
 

@@ -98,6 +98,7 @@ def show(
     snapshot: str,
     /,
     *,
+    marked: Flag = False,
     sha256sums: Flag = False,
     vault: VaultOption = None,
     key_file: KeyOption = None,
@@ -111,17 +112,21 @@ def show(
 
     Args:
         snapshot: latest, or the beginning of its name
+        marked: list only entries that changed while they were read, or were carried over from an older snapshot
         sha256sums: print what `sha256sum -c` reads, to be run in the folder of the vault
     """
     with _found(vault, key_file, snapshot) as (opened, found, _):
         if sha256sums:
             _print_sums(opened, found)
         elif json:
-            print_json([_entry_line(entry) for entry in found.entries()])
+            print_json([_entry_line(entry) for entry in found.entries() if entry.mark or not marked])
         else:
             for entry in found.entries():
-                say(_text(_entry_line(entry)))
-            say(f"{plural(found.snapshot.totals.files, 'file')}, {size(found.snapshot.totals.size_bytes)}")
+                if entry.mark or not marked:
+                    say(_text(_entry_line(entry)))
+            totals = found.snapshot.totals
+            marks = f"; {totals.marked:,} marked" if totals.marked else ""
+            say(f"{plural(totals.files, 'file')}, {size(totals.size_bytes)}{marks}")
     return 0
 
 
@@ -150,7 +155,15 @@ def accept(snapshot: str, /, *, vault: VaultOption = None, key_file: KeyOption =
     return 0
 
 
-def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: KeyOption = None) -> int:
+def cat(
+    snapshot: str,
+    path: str,
+    /,
+    *,
+    last_good: Flag = False,
+    vault: VaultOption = None,
+    key_file: KeyOption = None,
+) -> int:
     """Write one file of a snapshot to standard output.
 
     All of the file is checked before its first byte is written.
@@ -162,6 +175,7 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
     Args:
         snapshot: latest, or the beginning of its name
         path: as it was when it was encrypted
+        last_good: of a marked file, what it had when it was last read without changing
     """
     from tasks.crypto.holes import filled
     from tasks.vault.entries import FileEntry
@@ -175,12 +189,17 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
             raise RequestRefused(f"not in snapshot {name}: {shown_path(path)}; see: threadmill snapshots show {name}")
         if not isinstance(entry, FileEntry):
             raise RequestRefused(f"{shown_path(path)} is no file in snapshot {found.header.name}")
+        content = entry.good if last_good and entry.mark else entry.content
+        if content is None:
+            raise RequestRefused(f"no last good content is known of {shown_path(path)} in {found.header.name}")
         if sys.__stdout__ is None:
             raise CommandFailed("standard output is closed")
         sys.stdout.flush()
+        if entry.mark is not None and not last_good:
+            complain(f"{shown_path(path)}: {_MARKS[entry.mark]}")
         try:
-            take, end = filled(entry.content.extents, entry.content.size_bytes, _write)
-            read_object(opened, shared_index(opened), entry.content, take, CancelToken(), checked=True)
+            take, end = filled(content.extents, content.size_bytes, _write)
+            read_object(opened, shared_index(opened), content, take, CancelToken(), checked=True)
             end()
         except VaultError as error:
             raise CommandFailed(str(error)) from None
@@ -275,7 +294,8 @@ class EntryLine:
 
     `path_hex` is the path's bytes. `mtime` is null for a time outside of the years 1 to 9999; `mtime_ns`, nanoseconds
     since 1970, is always exact. `size_bytes` of a link is the length of its target. `zstd` is the length of the
-    content's frame, null if it is not compressed.
+    content's frame, null if it is not compressed. `mark` is changed or unreadable; `good` is the object with the last
+    good content of a marked file, null if it is not known.
     """
 
     path: str
@@ -288,6 +308,8 @@ class EntryLine:
     object: str | None
     zstd: int | None
     target: str | None
+    mark: str | None
+    good: str | None
 
 
 def _entry_line(entry: Entry) -> EntryLine:
@@ -298,12 +320,13 @@ def _entry_line(entry: Entry) -> EntryLine:
         facts, content = entry.facts, entry.content
         times = _time(facts.mtime_ns), facts.mtime_ns
         size_bytes, name, zstd = facts.size_bytes, content.object, content.zstd
-        return EntryLine(path, path_hex, "file", facts.mode, *times, size_bytes, name, zstd, None)
+        good = None if entry.good is None else entry.good.object
+        return EntryLine(path, path_hex, "file", facts.mode, *times, size_bytes, name, zstd, None, entry.mark, good)
     times = _time(entry.mtime_ns), entry.mtime_ns
     if isinstance(entry, LinkEntry):
         target = shown_bytes(entry.target)
-        return EntryLine(path, path_hex, "link", None, *times, len(entry.target), None, None, target)
-    return EntryLine(path, path_hex, "folder", entry.mode, *times, None, None, None, None)
+        return EntryLine(path, path_hex, "link", None, *times, len(entry.target), None, None, target, entry.mark, None)
+    return EntryLine(path, path_hex, "folder", entry.mode, *times, None, None, None, None, entry.mark, None)
 
 
 def _text(line: EntryLine) -> str:
@@ -311,9 +334,11 @@ def _text(line: EntryLine) -> str:
     # A link has all permissions.
     mode = _TYPES[line.type] | (0o777 if line.mode is None else line.mode)
     to = "" if line.target is None else f" -> {line.target}"
+    to += f" ({_MARKS[line.mark]})" if line.mark else ""
     return f"{stat.filemode(mode)} {line.size_bytes or 0:>14,} {_local(line.mtime_ns)} {line.path}{to}"
 
 
+_MARKS = {"changed": "changed while it was read", "unreadable": "could not be read: as in an older snapshot"}
 _TYPES = {"file": stat.S_IFREG, "link": stat.S_IFLNK, "folder": stat.S_IFDIR}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -18,7 +19,7 @@ from flows.jobs.parameters import RestoreFiles
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, open_run
 from flows.jobs.vault import VaultWork, VerdictTally, run_on_vault
 from flows.settings import Settings
-from flows.text import shown_bytes, shown_path
+from flows.text import named, plural, shown_bytes, shown_path
 from tasks.crypto.secret import KeyFile
 from tasks.files import FolderIdentity
 from tasks.vault.index import index_shared
@@ -78,8 +79,21 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
             )
             text += f", there already: {done['same']:,}" if done["same"] else ""
             text += "".join(f"; not in it: {sources} (snapshot {name})" for name, sources in others.items())
+            text = "; ".join((text, *_marks(plan)))
             opened.outcomes.append(PartOutcome(tally.exit_code, f"{text}; {tally.message}", tally.named_faults))
     return opened
+
+
+def _marks(plan: RestorePlan) -> Iterator[str]:
+    """What is to be said of files that are not as they were at the time of the snapshot."""
+    if plan.good:
+        yield f"of {plural(plan.good, 'file')} the last good content"
+    if plan.marked:
+        paths = named([f"/{shown_bytes(path)}" for path in plan.marked_paths], plan.marked)
+        yield (
+            "marked, since they changed while they were read, or could not be read and are older than the snapshot: "
+            f"{paths} (see: threadmill snapshots show {plan.snapshot} --marked)"
+        )
 
 
 def _plan_restore(
@@ -106,11 +120,12 @@ def _plan_from(vault: Vault, parameters: RestoreFiles, history: History) -> Rest
         with open_snapshot(vault, name) as opened:
             if parameters.snapshot == LATEST and not missing:
                 need_latest(vault, opened.authentic, history, NAME_ANOTHER)
-            plan = RestorePlan(opened, Wanted(paths))
+            plan = RestorePlan(opened, Wanted(paths, parameters.last_good))
             odd = [path for path in plan.missing if b"\\" in path]
             if odd and (alike := shown_alike(opened, odd, shown_bytes)):
                 plan.close()
-                plan = RestorePlan(opened, Wanted((*(set(paths) - alike.keys()), *chain(*alike.values()))))
+                real = *(set(paths) - alike.keys()), *chain(*alike.values())
+                plan = RestorePlan(opened, Wanted(real, parameters.last_good))
         if not plan.missing:
             return plan
         plan.close()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Self
 
-from tasks.vault.entries import Entry, FileEntry, FolderEntry
+from tasks.vault.entries import Entry, FileEntry, FolderEntry, begin_file, decode_entry, end_file, path_field
 from tasks.vault.errors import ScratchFull
 from tasks.vault.snapshots import OpenSnapshot
 
@@ -16,13 +16,19 @@ from tasks.vault.snapshots import OpenSnapshot
 PORTION_ENTRIES = 5_000
 PORTION_BYTES = 256 << 20
 PORTION_LINES_BYTES = 4 << 20
+# All of them: threadmill snapshots show NAME --marked.
+_MARKED_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The entries to restore: all, or those at or below some paths, with the folders on the way to them."""
+    """The entries to restore: all, or those at or below some paths, with the folders on the way to them.
+
+    With `last_good` files that are marked come back with their last good content, where that is known.
+    """
 
     paths: tuple[bytes, ...] = ()
+    last_good: bool = False
 
     @classmethod
     def below(cls, paths: Sequence[bytes]) -> Wanted:
@@ -56,12 +62,16 @@ class RestorePortion:
 class RestorePlan:
     """Everything to restore; `missing` are wanted paths at and below which the snapshot has nothing.
 
+    `marked` entries come back as they are, the first of them at `marked_paths`, and files that are `good` with their
+    last good content.
+
     The wanted lines of the snapshot lie in a file without a name, so that a million entries take no memory.
     """
 
     def __init__(self, opened: OpenSnapshot, wanted: Wanted) -> None:
         """Read the whole snapshot, so that a bad one is refused before anything is restored."""
-        self.files = self.size_bytes = 0
+        self.files = self.size_bytes = self.marked = self.good = 0
+        self.marked_paths: list[bytes] = []
         self.snapshot = opened.header.name
         self.wanted = wanted
         self._sources = opened.header.sources
@@ -75,6 +85,8 @@ class RestorePlan:
                 if left:
                     left -= {path for path in left if _is_below(entry.path, path)}
                 if entry in wanted:
+                    if entry.mark is not None:
+                        line, entry = self._marked(line, entry, last_good=wanted.last_good)  # noqa: PLW2901
                     while open_folders and not entry.path.startswith(open_folders[-1].path + b"/"):
                         open_folders.pop()
                     self._add(line, entry, open_folders)
@@ -107,6 +119,17 @@ class RestorePlan:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+    def _marked(self, line: bytes, entry: Entry, *, last_good: bool) -> tuple[bytes, Entry]:
+        if last_good and isinstance(entry, FileEntry) and entry.good is not None:
+            self.good += 1
+            facts = entry.facts._replace(size_bytes=entry.good.size_bytes)
+            line = begin_file(path_field(b"/" + entry.path), facts) + end_file(entry.good)
+            return line, decode_entry(line)
+        self.marked += 1
+        if len(self.marked_paths) < _MARKED_NAMED:
+            self.marked_paths.append(entry.path)
+        return line, entry
 
     def _add(self, line: bytes, entry: Entry, open_folders: Sequence[FolderEntry]) -> None:
         cut = self._cuts[-1] if self._cuts else None

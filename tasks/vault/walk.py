@@ -14,7 +14,7 @@ from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import Walked, outermost, parents
 from tasks.files import mode_without_acl
 from tasks.suites import HEADER_BYTES, Compression
-from tasks.vault.earlier import EarlierLines, key_of, merged
+from tasks.vault.earlier import EarlierLines, merged
 from tasks.vault.entries import (
     FileFacts,
     FolderEntry,
@@ -180,12 +180,7 @@ class Changes:
     def _unreadable(self, found: Walked, *, listed: bool) -> Iterator[bytes | Payload]:
         """The lines before of a path and of all below it, marked, then the payload; a folder may be `listed` itself."""
         carried = self._counts.carried
-        for line in self._before.below(found.path):
-            if listed:
-                # The folder itself was found.
-                listed = False
-                if key_of(self._root, line) == order_key(found.path[1:]):
-                    continue
+        for _ in self._before.below(found.path, itself=not listed):
             marked, size_bytes = self._before.carry()
             self._counts.carried += 1
             self._counts.carried_files += size_bytes is not None
