@@ -104,7 +104,8 @@ class PayloadReads(RecordReader):
         query = _PAYLOADS.where(*within(ENCRYPTION.c.started_at, which), *of_backend)
         if which.hosts:
             query = query.join(RUN).join(HOST).where(HOST.c.name.in_(which.hosts))
-        if which.failed:
+        query = query.where(*one_of(unindexed(ENCRYPTION.c.status), which.statuses))
+        if which.failed or (which.statuses and set(which.statuses) <= set(PAYLOAD_FAILURES)):
             query = query.where(failed(ENCRYPTION.c.status, PAYLOAD_FAILURES))
         of_suite = one_of(unindexed(ENCRYPTION.c.suite), which.suites)
         if which.run_id is not None:
