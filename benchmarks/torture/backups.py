@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 from benchmarks.torture.places import disk
-from benchmarks.torture.scene import Scene, mounted
+from benchmarks.torture.scene import Scene, busy, mounted
 
 _STATUS = "status", "--only-vault"
 
@@ -34,6 +35,63 @@ def vault_not_mounted(scene: Scene) -> None:
     with mounted(scene.folder / "disk", place.vault):
         scene.tell(0, "1 unchanged", "encrypt", scene.tree)
         scene.keeps("all files", set(scene.contents()) == {"letter"} and scene.whole())
+
+
+def file_never_still(scene: Scene) -> None:
+    """A file that is written all the time, and was still once."""
+    scene.put("letter")
+    log = scene.put("log", content="good\n")
+    scene.good("encrypt", scene.tree)
+    scene.case = "a file always changes while it is read"
+    with busy(log):
+        scene.tell(3, "/tree/log", "encrypt", scene.tree)
+    scene.keeps("the bytes that were read, marked", len(scene.contents().get("log", "")) == log.stat().st_size)
+    scene.tell(0, "TIME ZONE │ 2 │ 1 │", "snapshots")
+    scene.tell(0, "/tree/log", "snapshots", "show", "latest", "--marked")
+    scene.tell(0, "1 marked", *_STATUS)
+    scene.tell(0, "marked.*/tree/log", "restore", "latest", scene.folder / "back")
+    scene.keeps("all files", len(list((scene.folder / "back").rglob("l*"))) == 2)
+    scene.tell(0, "1 kept", "prune", "--keep-last", "1")
+    scene.tell(0, "restored: 2", "restore", "latest", scene.folder / "good", "--last-good")
+    scene.keeps("its last good content too", Path(f"{scene.folder}/good{log}").read_text() == "good\n")
+    scene.case = "a file is known to change"
+    with busy(log):
+        scene.tell(0, "1 changing", "encrypt", scene.tree, "--may-change", "log")
+    scene.keeps("the bytes that were read, marked", len(scene.contents().get("log", "")) == log.stat().st_size)
+    scene.tell(0, "all is well", *_STATUS)
+
+
+def file_not_readable(scene: Scene) -> None:
+    """A file that was readable once, and one that never was."""
+    scene.put("letter", "other", "third")
+    letter = scene.tree / "letter"
+    scene.good("encrypt", scene.tree)
+    letter.write_text("newer\n")
+    letter.chmod(0)
+    scene.case = "a file cannot be read any more"
+    scene.tell(3, "/tree/letter", "encrypt", scene.tree, privileged=False)
+    scene.keeps("its entry of the snapshot before, marked", scene.contents().get("letter") == "letter\n")
+    letter.chmod(0o644)
+    closed = scene.put("closed")
+    closed.chmod(0)
+    scene.case = "a file cannot be read, and never could"
+    scene.tell(3, "/tree/closed", "encrypt", scene.tree, privileged=False)
+    scene.keeps("all other files", set(scene.contents()) == {"letter", "other", "third"})
+    scene.tell(0, "1 missed", *_STATUS)
+    closed.chmod(0o644)
+    scene.case = "most files cannot be read"
+    for name in ("letter", "other"):
+        scene.put(name, content="newer\n").chmod(0)
+    closed.chmod(0)
+    scene.tell(3, "2 marked", "encrypt", scene.tree, privileged=False)
+    scene.keeps("entries of the snapshot before, marked", scene.contents()["other"] == "other\n")
+    scene.tell(1, "could not be read", *_STATUS)
+    for path in scene.tree.iterdir():
+        path.chmod(0o644)
+    scene.case = "all files can be read again"
+    scene.tell(0, "2 new", "encrypt", scene.tree)
+    scene.keeps("all files", len(scene.contents()) == 4)
+    scene.tell(0, "all is well", *_STATUS)
 
 
 def folder_not_listed(scene: Scene) -> None:
@@ -94,6 +152,7 @@ def most_files_gone(scene: Scene) -> None:
         scene.tell(3, "6 .*gone", "encrypt", scene.tree)
         scene.keeps("the rest, in a snapshot that does not count", len(scene.contents()) == 4)
     scene.tell(1, "gone", *_STATUS)
+    scene.tell(0, "│ 6 │", "history", "snapshots")
     scene.tell(0, "kept", "prune", "--keep-last", "1")
     scene.keeps("the last snapshot that counts", len(scene.contents(before)) == 10)
     scene.case = "the user accepts that they are gone"
@@ -147,12 +206,6 @@ def excludes(scene: Scene) -> None:
 
 
 BACKUPS = (
-    vault_not_mounted,
-    folder_not_listed,
-    path_not_readable,
-    source_not_mounted,
-    most_files_gone,
-    files_back,
-    no_file_left,
-    excludes,
-)
+    vault_not_mounted, file_never_still, file_not_readable, folder_not_listed, path_not_readable, source_not_mounted,
+    most_files_gone, files_back, no_file_left, excludes,
+)  # fmt: skip

@@ -23,7 +23,9 @@ _VARYING = (
     (re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{16}"), "SNAPSHOT"),
     (re.compile(r"\b[0-9a-f]{16,64}\b"), "ID"),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?"), "TIME"),
+    (re.compile(r"TIME [+-]\d{4}\b"), "TIME ZONE"),
     (re.compile(r"\b[\d,]+(\.\d+)? (B|[KMG]iB)\b"), "SIZE"),
+    (re.compile(r"\b[\d,]+(\.\d+)? ([µm]?s)\b"), "SPAN"),
     (re.compile(r"\brun \d+\b"), "run N"),
     (re.compile(r"\s+"), " "),
 )
