@@ -49,6 +49,9 @@ class Listed:
         self._above: set[bytes] = set()
         folder = os.path.isdir(path)
         for run in history.encrypted_sources():
+            if not run.counts and run.snapshot not in history.accepted(run.vault_id or ""):
+                # Most of its files were gone, perhaps since a disk was not mounted.
+                continue
             sources = tuple(map(_exact, run.sources))
             excludes = _excludes(run.excludes, sources)
             for source in sources:

@@ -221,6 +221,19 @@ def test_a_run_that_did_not_come_to_its_end_says_nothing(
     assert differences(threadmill, folders) == (1, {f"{folders}/a/one": "removed"})
 
 
+def test_a_snapshot_that_was_accepted_counts(threadmill: Command, vault: Path, key_file: Path, folders: Path) -> None:
+    """Until then the one before it says what belongs there."""
+    assert threadmill("encrypt", str(folders)).returncode == 0
+    for name in ("a/one", "a/two", "b/one"):
+        (folders / name).unlink()
+    assert threadmill("encrypt", str(folders)).returncode == 3
+    code, told = differences(threadmill, folders)
+    assert (code, len(told)) == (1, 3)
+    (newest, *_) = read_json(threadmill("snapshots", "--json"))
+    assert threadmill("snapshots", "accept", newest["name"]).returncode == 0
+    assert differences(threadmill, folders) == (0, {})
+
+
 def test_a_path_that_no_run_knows(threadmill: Command, encrypt: Encrypt, folders: Path) -> None:
     """It is refused, whether it is there or not, beside others too."""
     encrypt(str(folders / "a"))
