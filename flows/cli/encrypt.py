@@ -235,7 +235,7 @@ def check(
     elif listed:
         print_table(CHECKED.fill(listed), findings=code > 0)
     if code or not json:
-        found = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.most_common())
+        found = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.most_common()) or "there are none"
         conclude(f"{plural(counts.total(), 'file')} checked: {found}", code)
     return code
 

@@ -79,7 +79,10 @@ class EncryptionOutcome:
     @property
     def remarks(self) -> list[str]:
         """What is to be said of good payloads."""
-        return [f"{plural(self.odd, 'file')} gave more or fewer bytes than their size says"] if self.odd else []
+        if not self.odd:
+            return []
+        whose = "its" if self.odd == 1 else "their"
+        return [f"{plural(self.odd, 'file')} gave more or fewer bytes than {whose} size says"]
 
     @property
     def named_faults(self) -> str:

@@ -26,8 +26,8 @@ from tasks.crypto.encrypt import MARKED, Batch, Encryption, Limits
 from tasks.crypto.scan import refused_inside
 from tasks.crypto.secret import KeySource
 from tasks.rows import payload_rows, snapshot_row
-from tasks.vault.add import Added, AddedBatch, Addition, PartialInterval, add_batch, adding
-from tasks.vault.compare import AdditionPlan, compare
+from tasks.vault.add import Added, Addition, AdditionPlan, PartialInterval, adding, compare
+from tasks.vault.batch import AddedBatch, add_batch
 from tasks.vault.errors import Verdict, Verdicts, judged
 from tasks.vault.format import INDEX
 from tasks.vault.index import index_shared

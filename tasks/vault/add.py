@@ -1,4 +1,4 @@
-"""Adding to a vault: the plan of a run, its objects batch by batch, partial snapshots, and at last its snapshot."""
+"""Adding to a vault: the plan of a run, partial snapshots, and at last its snapshot."""
 
 from __future__ import annotations
 
@@ -7,32 +7,30 @@ import secrets
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 
 from tasks.cancel import CancelToken
-from tasks.crypto.encrypt import MARKED, Batch, Encryption, Limits, encrypt_batch
 from tasks.crypto.inputs import Payload
-from tasks.crypto.secret import KeySource
+from tasks.crypto.scan import walk
 from tasks.files import closed_after, new_file, open_folder
-from tasks.vault.batch import VANISHED, BatchLines
-from tasks.vault.compare import AdditionPlan, compare
-from tasks.vault.content import ContentWriter
+from tasks.vault.batch import VANISHED, AddedBatch
 from tasks.vault.draft import Draft
-from tasks.vault.errors import VaultError, Verdict, judged, on_disk
-from tasks.vault.format import LONGEST_LINE, PACKED_BYTES, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
+from tasks.vault.errors import VaultError, on_disk
+from tasks.vault.excludes import Excludes
+from tasks.vault.format import LONGEST_LINE, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
 from tasks.vault.header import Header, Totals, order_key
 from tasks.vault.index import index_shared, shared_index
 from tasks.vault.locks import numbering, running, writing
-from tasks.vault.lookup import abandoned_parts, newest_snapshot
-from tasks.vault.objects import ObjectBatch
-from tasks.vault.packs import PackWriter
-from tasks.vault.snapshots import LONGEST_HEADER, Snapshot, write_snapshot
+from tasks.vault.lookup import Before, abandoned_parts, find_before, newest_snapshot
+from tasks.vault.snapshots import LONGEST_HEADER, Authentic, OpenSnapshot, Snapshot, open_snapshot, write_snapshot
 from tasks.vault.vault import Vault
-from tasks.vault.walk import SourceSelection, SourceTally
+from tasks.vault.walk import Changes, SourceSelection, SourceTally, WalkCounts
+
+# Each is open while a run compares with them. Objects of those beyond are found by their salts.
+_MOST_PARTS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,26 @@ class PartialInterval:
 
     seconds: float = 300.0
     size_bytes: int = 2 << 30
+
+
+@dataclass(slots=True)
+class AdditionPlan(WalkCounts):
+    """The result of a walk. `newest` is the newest good snapshot, and `previous` the newest one of the same sources.
+
+    `damaged` are newer ones that cannot be believed. `compared` says that the sources were compared with a snapshot
+    that counts.
+
+    `taken_over` are partial snapshots of runs that did not come to their end, `rebuilt` packs whose sidecar was missing
+    or wrong, and is written again. `unmatched` are patterns that fit nothing.
+    """
+
+    newest: Authentic | None = None
+    previous: str | None = None
+    damaged: tuple[str, ...] = ()
+    compared: bool = False
+    taken_over: tuple[str, ...] = ()
+    rebuilt: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,58 +73,6 @@ class Added:
     same: int
     stored_bytes: int
     doubtful: tuple[SourceTally, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AddedBatch:
-    """The results of a batch whose objects are in the vault: for the record, and a line of the snapshot for each file.
-
-    `pack_of` has the pack (its 32 bytes) of each digest that is in one. The `verdicts`, at most three for each payload,
-    are on new packs and large objects, and on distrusted objects that were found to be whole. The paths in `moved` are
-    new, and their content was in the vault.
-    """
-
-    first: int
-    encryptions: tuple[Encryption, ...]
-    lines: bytes
-    stored_bytes: int
-    pack_of: dict[bytes, bytes]
-    verdicts: tuple[Verdict, ...]
-    moved: tuple[bytes, ...]
-
-
-def add_batch(
-    vault: Vault, batch: Batch, selection: SourceSelection, key: KeySource, limits: Limits, cancel: CancelToken
-) -> AddedBatch:
-    """Encrypt a batch; the objects of good payloads are durably in the vault when this returns, and no other ones.
-
-    The job that plans the batch holds the `writing` lock. Raises VaultUnwritable or SourceReplaced.
-    """
-    index = shared_index(vault)
-    with index.kept_open(), PackWriter(vault) as packs, ObjectBatch(vault.root) as objects:
-        contents = ContentWriter(vault, selection, index, packs, objects)
-        files = BatchLines(selection, contents)
-        encryptions = tuple(map(files.carry_over, encrypt_batch(batch, key, limits, cancel, files.attempt_on)))
-        objects.commit()
-        packs.commit()
-    first = batch.payloads[0][0] if batch.payloads else 0
-    lines = b"".join(files.lines.pop(payload.name, b"\n") for _, payload in batch.payloads)
-    pack_of = {
-        digest: bytes.fromhex(one.pack) for digest in (*contents.found, *files.moved) for one in index.find(digest)[:1]
-    }
-    packed = iter(contents.packed)
-    for name, _, members in packs.packs:
-        pack_of |= dict.fromkeys(islice(packed, members), bytes.fromhex(name))
-    verdicts = [judged("pack", name, "stored", size_bytes=length) for name, length, _ in packs.packs]
-    paths = {one.digest: one.payload.name for one in encryptions}
-    for digest, length in contents.large.items():
-        verdicts.append(judged("object", digest.hex(), "stored", path=paths[digest], size_bytes=length))
-    for name, length in contents.proven.items():
-        # What is in a pack is proven with its pack; here it is only no longer damaged.
-        verdicts.append(judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok", size_bytes=length))
-    found = frozenset((*contents.found, *files.moved))
-    moved = tuple(one.payload.name for one in encryptions if one.payload.moved and one.digest in found)
-    return AddedBatch(first, encryptions, lines, contents.stored_bytes, pack_of, tuple(verdicts), moved)
 
 
 @contextmanager
@@ -125,9 +91,60 @@ def adding(vault: Vault, selection: SourceSelection, cancel: CancelToken) -> Ite
         draft = Draft(vault.root)
         stack.callback(draft.close)
         rebuilt = tuple(shared_index(vault, fix=True).rebuilt)
-        found = replace(compare(vault, selection, draft.add_line, draft.add_to_do), rebuilt=rebuilt)
+        found = compare(vault, selection, draft.add_line, draft.add_to_do)
+        found.rebuilt = rebuilt
         draft.end()
         yield Addition(vault, selection, run, began, found, draft)
+
+
+def _forget(_one: object) -> None:
+    """Ignore an entry or file: a preview only counts."""
+
+
+def compare(
+    vault: Vault | None,
+    selection: SourceSelection,
+    line: Callable[[bytes], None] = _forget,
+    to_do: Callable[[Payload], None] = _forget,
+    *,
+    note: bool = False,
+) -> AdditionPlan:
+    """Hand over each entry that is done, and each file that is to be read, in order; without a vault all are.
+
+    With `note` the plan says which patterns matched nothing.
+    """
+    excludes = Excludes(selection.excludes, selection.sources, note=note)
+    with ExitStack() as stack:
+        before = Before()
+        parts: list[OpenSnapshot] = []
+        itself: tuple[int, int] | None = None
+        if vault is not None:
+            before = find_before(vault, selection.sources, selection.accepted, stack)
+            for name in abandoned_parts(vault, selection.sources)[-_MOST_PARTS:]:
+                with suppress(VaultError):
+                    parts.append(stack.enter_context(open_snapshot(vault, name)))
+            root = os.stat(vault.root)
+            itself = root.st_dev, root.st_ino
+        previous = dict.fromkeys(one for one in (*parts, before.alike, before.basis) if one is not None)
+        found = AdditionPlan(
+            newest=before.newest,
+            previous=before.alike.header.name if before.alike else None,
+            damaged=before.damaged,
+            compared=before.counts,
+            taken_over=tuple(part.header.name for part in parts),
+        )
+        changes = Changes(vault, tuple(previous), selection, before.basis, found)
+        leave_out = excludes.match if selection.excludes else None
+        for source in selection.sources:
+            for one in changes.of(source, walk((source,), leave_out, itself)):
+                if isinstance(one, Payload):
+                    to_do(one)
+                else:
+                    line(one)
+        for refused in walk(selection.refused):
+            to_do(changes.payload(refused.payload()))
+    found.unmatched = excludes.unmatched
+    return found
 
 
 class Addition:
@@ -166,7 +183,7 @@ class Addition:
                 # Without a snapshot to compare with, none was kept.
                 tally.gone += tally.kept > 0
                 tally.kept -= tally.kept > 0
-        self._done += _sums(batch)
+        self._done += batch.sums()
         if interval is not None and (
             time.monotonic() - self._part_s >= interval.seconds
             or self._done["size_bytes"] - self._in_parts["size_bytes"] >= interval.size_bytes
@@ -232,21 +249,6 @@ class Addition:
                     with suppress(FileNotFoundError):
                         os.unlink(name, dir_fd=folder)
                 os.fsync(folder)
-
-
-def _sums(batch: AddedBatch) -> Counter[str]:
-    """The counts of a batch: all files that come into the snapshot, those of them that are new, and so on."""
-    sums = Counter[str](stored_bytes=batch.stored_bytes)
-    for one in batch.encryptions:
-        if one.status == "failed":
-            sums["missed"] += 1
-        elif one.size_bytes is not None:
-            sums["files"] += 1
-            sums["size_bytes"] += one.size_bytes
-            sums["marked"] += one.status in MARKED
-            sums["same"] += one.status == "unchanged"
-            sums["new"] += one.status not in ("unchanged", "carried-over")
-    return sums
 
 
 def _need_short(vault: Vault, selection: SourceSelection) -> None:

@@ -1,23 +1,102 @@
-"""The files of a batch: each is read, at times twice, and gets its line in the snapshot, or its last line is kept."""
+"""The files of a batch: each is read, at times twice, and gets its line in the snapshot, or its last line is kept.
+
+The objects of all of them are in the vault at the end.
+"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import islice
 
-from tasks.crypto.encrypt import Encryption, PayloadAttempt, Workbench
+from tasks.cancel import CancelToken
+from tasks.crypto.encrypt import MARKED, Batch, Encryption, Limits, PayloadAttempt, Workbench, encrypt_batch
 from tasks.crypto.errors import SourceChanged, SourceChanging
 from tasks.crypto.inputs import Encrypted, Payload
 from tasks.crypto.scan import parents
+from tasks.crypto.secret import KeySource
 from tasks.crypto.sources import OpenFile
-from tasks.files import closed_after
+from tasks.files import closed_after, mode_without_acl
 from tasks.vault.content import ContentWriter
 from tasks.vault.entries import Content, FileEntry, FileFacts, begin_file, decode_entry, end_file, path_field
+from tasks.vault.errors import Verdict, judged
 from tasks.vault.excludes import Excludes
+from tasks.vault.format import PACKED_BYTES
+from tasks.vault.index import shared_index
+from tasks.vault.objects import ObjectBatch
+from tasks.vault.packs import PackWriter
+from tasks.vault.vault import Vault
 from tasks.vault.walk import SourceSelection
 
 # The cause of a file that was removed after the walk has found it.
 VANISHED = "vanished"
+
+
+@dataclass(frozen=True, slots=True)
+class AddedBatch:
+    """The results of a batch whose objects are in the vault: for the record, and a line of the snapshot for each file.
+
+    `pack_of` has the pack (its 32 bytes) of each digest that is in one. The `verdicts`, at most three for each payload,
+    are on new packs and large objects, and on distrusted objects that were found to be whole. The paths in `moved` are
+    new, and their content was in the vault.
+    """
+
+    first: int
+    encryptions: tuple[Encryption, ...]
+    lines: bytes
+    stored_bytes: int
+    pack_of: dict[bytes, bytes]
+    verdicts: tuple[Verdict, ...]
+    moved: tuple[bytes, ...]
+
+    def sums(self) -> Counter[str]:
+        """The counts: all files that come into the snapshot, those of them that are new, and so on."""
+        sums = Counter[str](stored_bytes=self.stored_bytes)
+        for one in self.encryptions:
+            if one.status == "failed":
+                sums["missed"] += 1
+            elif one.size_bytes is not None:
+                sums["files"] += 1
+                sums["size_bytes"] += one.size_bytes
+                sums["marked"] += one.status in MARKED
+                sums["same"] += one.status == "unchanged"
+                sums["new"] += one.status not in ("unchanged", "carried-over")
+        return sums
+
+
+def add_batch(
+    vault: Vault, batch: Batch, selection: SourceSelection, key: KeySource, limits: Limits, cancel: CancelToken
+) -> AddedBatch:
+    """Encrypt a batch; the objects of good payloads are durably in the vault when this returns, and no other ones.
+
+    The job that plans the batch holds the `writing` lock. Raises VaultUnwritable or SourceReplaced.
+    """
+    index = shared_index(vault)
+    with index.kept_open(), PackWriter(vault) as packs, ObjectBatch(vault.root) as objects:
+        contents = ContentWriter(vault, selection, index, packs, objects)
+        files = BatchLines(selection, contents)
+        encryptions = tuple(map(files.carry_over, encrypt_batch(batch, key, limits, cancel, files.attempt_on)))
+        objects.commit()
+        packs.commit()
+    first = batch.payloads[0][0] if batch.payloads else 0
+    lines = b"".join(files.lines.pop(payload.name, b"\n") for _, payload in batch.payloads)
+    pack_of = {
+        digest: bytes.fromhex(one.pack) for digest in (*contents.found, *files.moved) for one in index.find(digest)[:1]
+    }
+    packed = iter(contents.packed)
+    for name, _, members in packs.packs:
+        pack_of |= dict.fromkeys(islice(packed, members), bytes.fromhex(name))
+    verdicts = [judged("pack", name, "stored", size_bytes=length) for name, length, _ in packs.packs]
+    paths = {one.digest: one.payload.name for one in encryptions}
+    for digest, length in contents.large.items():
+        verdicts.append(judged("object", digest.hex(), "stored", path=paths[digest], size_bytes=length))
+    for name, length in contents.proven.items():
+        # What is in a pack is proven with its pack; here it is only no longer damaged.
+        verdicts.append(judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok", size_bytes=length))
+    found = frozenset((*contents.found, *files.moved))
+    moved = tuple(one.payload.name for one in encryptions if one.payload.moved and one.digest in found)
+    return AddedBatch(first, encryptions, lines, contents.stored_bytes, pack_of, tuple(verdicts), moved)
 
 
 class BatchLines:
@@ -48,6 +127,8 @@ class BatchLines:
         before = _entry(payload)
         with closed_after(self._sources.open(payload)) as descriptor:
             file = OpenFile.of(descriptor, tolerant=last or may_change)
+            facts = FileFacts.of(file.before)
+            facts = facts._replace(mode=mode_without_acl(descriptor, facts.mode))
             known = None if before is None else before.content
             done, content = self._contents.read(file, known)
             if content is known and payload.moved:
@@ -58,7 +139,7 @@ class BatchLines:
         if isinstance(flaw, SourceChanged):
             flaw = SourceChanging(flaw.what) if may_change else flaw
             end = end_file(content, "changed", None if payload.moved else self._good(before))
-        self._enter(payload, FileFacts.of(file.before), done.size_bytes, end)
+        self._enter(payload, facts, done.size_bytes, end)
         return replace(done, flaw=flaw) if flaw else done
 
     def carry_over(self, one: Encryption) -> Encryption:

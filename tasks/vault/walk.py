@@ -8,12 +8,13 @@ import stat
 import time
 from binascii import unhexlify
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import Walked, outermost, parents
+from tasks.files import mode_without_acl
 from tasks.suites import HEADER_BYTES, Compression
-from tasks.vault.earlier import EarlierLines, key_of, merged
+from tasks.vault.earlier import EarlierLines, merged
 from tasks.vault.entries import (
     FileFacts,
     FolderEntry,
@@ -100,15 +101,36 @@ class SourceTally:
         return self.gone - self.moved > most_gone * (self.kept + self.gone)
 
 
+@dataclass(slots=True)
+class WalkCounts:
+    """The counts of a walk, as far as it has come.
+
+    Some of the `sources` may be `refused`, in words: they cannot be read. Of everything that cannot be read, `carried`
+    entries are taken over, among them `carried_files`.
+    """
+
+    unchanged: int = 0
+    unchanged_bytes: int = 0
+    to_do: int = 0
+    to_do_bytes: int = 0
+    skipped: int = 0
+    carried: int = 0
+    carried_files: int = 0
+    carried_bytes: int = 0
+    sources: list[SourceTally] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
 class Changes:
-    """Compares a walk with the lines before, in their common order and in constant memory, and counts."""
+    """Compares a walk with the lines before, in their common order and in constant memory."""
 
     def __init__(
         self,
         vault: Vault | None,
         previous: Sequence[OpenSnapshot],
         selection: SourceSelection,
-        basis: OpenSnapshot | None = None,
+        basis: OpenSnapshot | None,
+        counts: WalkCounts,
     ) -> None:
         """Without `previous` snapshots everything is new; `basis` is that of them whose files should be there."""
         self._root = vault.root if vault else ""
@@ -118,12 +140,7 @@ class Changes:
         self._large: dict[int, list[tuple[int, int, bytes]]] | None = None
         self._now_ns = time.time_ns()
         self._before = EarlierLines(self._root, previous, basis)
-        self.unchanged = self.unchanged_bytes = 0
-        self.carried = self.carried_files = self.carried_bytes = 0
-        self.to_do = self.to_do_bytes = 0
-        self.skipped = 0
-        self.sources: list[SourceTally] = []
-        self.refused: list[str] = []
+        self._counts = counts
 
     def of(self, source: bytes, walked: Iterable[Walked]) -> Iterator[bytes | Payload]:
         """For each thing that was found at and below a source the line of its entry, or the payload to read.
@@ -131,9 +148,9 @@ class Changes:
         Sources come in their order. What is at or below a path that cannot be read is as it was before.
         """
         tally = SourceTally(source.decode(errors="backslashreplace"))
-        self.sources.append(tally)
+        self._counts.sources.append(tally)
         before = self._before
-        kept, gone, carried = before.kept, before.gone, self.carried
+        kept, gone, carried = before.kept, before.gone, self._counts.carried
         folder = None
         for found in walked:
             path, status, _, skip, target, followed, refused = found
@@ -149,7 +166,8 @@ class Changes:
                 folder = path
                 # The root of the file system has no name to be restored under.
                 if name := path[1:]:
-                    yield self._passed(FolderEntry(name, stat.S_IMODE(status.st_mode), status.st_mtime_ns).line())
+                    mode = mode_without_acl(path, stat.S_IMODE(status.st_mode))
+                    yield self._passed(FolderEntry(name, mode, status.st_mtime_ns).line())
             elif stat.S_ISLNK(status.st_mode):
                 yield self._passed(LinkEntry(path[1:], status.st_mtime_ns, target).line())
             else:
@@ -157,23 +175,18 @@ class Changes:
         for _ in before.below(source):
             pass
         tally.kept, tally.gone = before.kept - kept, before.gone - gone
-        tally.things += self.carried - carried
+        tally.things += self._counts.carried - carried
 
     def _unreadable(self, found: Walked, *, listed: bool) -> Iterator[bytes | Payload]:
         """The lines before of a path and of all below it, marked, then the payload; a folder may be `listed` itself."""
-        carried = self.carried
-        for line in self._before.below(found.path):
-            if listed:
-                # The folder itself was found.
-                listed = False
-                if key_of(self._root, line) == order_key(found.path[1:]):
-                    continue
+        carried = self._counts.carried
+        for _ in self._before.below(found.path, itself=not listed):
             marked, size_bytes = self._before.carry()
-            self.carried += 1
-            self.carried_files += size_bytes is not None
-            self.carried_bytes += size_bytes or 0
+            self._counts.carried += 1
+            self._counts.carried_files += size_bytes is not None
+            self._counts.carried_bytes += size_bytes or 0
             yield marked
-        yield self.payload(replace(found.payload(), carried=self.carried > carried))
+        yield self.payload(replace(found.payload(), carried=self._counts.carried > carried))
 
     def _file(self, path: bytes, status: os.stat_result, followed: bool) -> bytes | Payload:
         known, moved = None, False
@@ -182,11 +195,14 @@ class Changes:
             field = path_field(path)
             begin = begin_file(field, FileFacts.of(status))
             line = self._line_of(path, b'{"path":%b,"type":"file",' % field, begin)
+            if line and not line.startswith(begin):
+                facts = FileFacts.of(status)
+                begin = begin_file(field, facts._replace(mode=mode_without_acl(path, facts.mode)))
             looks_same = not self._selection.rehash and line.startswith(begin) and self._settled(status)
             if looks_same and self._there(line[line.index(_OBJECT) :], status.st_size):
                 self._before.advance()
-                self.unchanged += 1
-                self.unchanged_bytes += status.st_size
+                self._counts.unchanged += 1
+                self._counts.unchanged_bytes += status.st_size
                 return line
             known, moved = (line, False) if line else (self._moved(status), True)
         return self.payload(Payload("file", path, status.st_size, known=known, followed=followed, moved=moved))
@@ -194,12 +210,12 @@ class Changes:
     def payload(self, payload: Payload) -> Payload:
         """Count a payload, and give it back."""
         if payload.refused:
-            self.refused.append(f"{payload.name.decode(errors='backslashreplace')} {payload.fault}")
+            self._counts.refused.append(f"{payload.name.decode(errors='backslashreplace')} {payload.fault}")
         if payload.skip is None:
-            self.to_do += 1
-            self.to_do_bytes += payload.size_bytes or 0
+            self._counts.to_do += 1
+            self._counts.to_do_bytes += payload.size_bytes or 0
         else:
-            self.skipped += 1
+            self._counts.skipped += 1
         return payload
 
     def _line_of(self, path: bytes, prefix: bytes, begin: bytes) -> bytes:

@@ -23,7 +23,7 @@ from tasks.crypto.scan import source_folders
 from tasks.crypto.secret import KeyFile, Secret
 from tasks.suites import Compression
 from tasks.vault import add as engine
-from tasks.vault.compare import AdditionPlan
+from tasks.vault.batch import AddedBatch, add_batch
 from tasks.vault.entries import Content, Entry, FileEntry
 from tasks.vault.errors import Verdict
 from tasks.vault.format import OBJECTS, PACKS, snapshot_folder
@@ -59,7 +59,7 @@ class Adding:
     """What one run came to."""
 
     name: str
-    found: AdditionPlan
+    found: engine.AdditionPlan
     added: engine.Added
     results: tuple[Encryption, ...]
     packs: tuple[str, ...]
@@ -150,7 +150,7 @@ def add(
 ) -> Adding:
     """Encrypt what is to be encrypted, batch by batch, and write the snapshot."""
     choice, cancel = chosen(backend), CancelToken()
-    done: list[engine.AddedBatch] = []
+    done: list[AddedBatch] = []
     with engine.adding(vault, selection, cancel) as addition:
         to_do = enumerate(addition.to_do())
         while some := tuple(islice(to_do, 50)):
@@ -170,12 +170,12 @@ def put(
     cancel: CancelToken | None = None,
     choice: Chosen | None = None,
     interval: engine.PartialInterval | None = None,
-) -> engine.AddedBatch:
+) -> AddedBatch:
     """Encrypt a batch into a vault and its draft."""
     selection, cancel = addition.selection, cancel or CancelToken()
     folders = source_folders([os.fsdecode(path) for path in selection.sources])
     batch = Batch(1, "modern", choice or chosen("native"), tuple(payloads), folders)
-    done = engine.add_batch(addition.vault, batch, selection, key, Limits(BOUND_S), cancel)
+    done = add_batch(addition.vault, batch, selection, key, Limits(BOUND_S), cancel)
     addition.put(done, interval)
     return done
 
