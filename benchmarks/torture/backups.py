@@ -71,6 +71,7 @@ def file_not_readable(scene: Scene) -> None:
     scene.case = "a file cannot be read any more"
     scene.tell(3, "/tree/letter", "encrypt", scene.tree, privileged=False)
     scene.keeps("its entry of the snapshot before, marked", scene.contents().get("letter") == "letter\n")
+    scene.tell(0, "carried-over", "history", "payloads", "--status", "carried-over")
     letter.chmod(0o644)
     closed = scene.put("closed")
     closed.chmod(0)
@@ -112,16 +113,17 @@ def folder_not_listed(scene: Scene) -> None:
 
 
 def path_not_readable(scene: Scene) -> None:
-    """What is named is a link to nothing, or a pipe, as a shell makes it of `<(pg_dump)`."""
+    """A path is not there, is a link to nothing, or is a pipe, as a shell makes it of `<(pg_dump)`."""
     scene.put("letter")
-    link, pipe = scene.folder / "link", scene.folder / "pipe"
+    nothing, link, pipe = (scene.folder / name for name in ("nothing", "link", "pipe"))
     link.symlink_to("/no/such/disk")
     os.mkfifo(pipe)
-    for path, case in ((link, "a path is a link to nothing"), (pipe, "a path is a FIFO")):
+    cases = (nothing, "a path is not there"), (link, "a path is a link to nothing"), (pipe, "a path is a FIFO")
+    for path, case in cases:
         scene.case = f"{case}, and is all that is named"
         scene.tell(2, path.name, "encrypt", path)
         scene.keeps("no snapshot is made", not scene.snapshots())
-    for path, case in ((link, "a path is a link to nothing"), (pipe, "a path is a FIFO")):
+    for path, case in cases:
         scene.case = case
         scene.tell(3, path.name, "encrypt", path, scene.tree)
         scene.keeps("all other paths", set(scene.contents()) == {"letter"})

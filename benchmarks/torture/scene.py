@@ -27,6 +27,7 @@ _VARYING = (
     (re.compile(r"\b[\d,]+(\.\d+)? (B|[KMG]iB)\b"), "SIZE"),
     (re.compile(r"\b[\d,]+(\.\d+)? ([µm]?s)\b"), "SPAN"),
     (re.compile(r"\brun \d+\b"), "run N"),
+    (re.compile(r"\b\d+ minutes? ago\b"), "N minutes ago"),
     (re.compile(r"\s+"), " "),
 )
 Command = subprocess.CompletedProcess[str]

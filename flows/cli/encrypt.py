@@ -195,7 +195,7 @@ def print_backends(payloads: Sequence[PayloadRow]) -> None:
 
 def check(
     *paths: str,
-    all_: Annotated[Flag, Parameter(name="--all")] = False,
+    all: Flag = False,  # noqa: A002
     key_file: str | None = None,
     jobs: Whole | None = None,
     json: Json = False,
@@ -212,7 +212,7 @@ def check(
 
     Args:
         paths: files and folders (all files below them)
-        all_: list the files that are the same too
+        all: list the files that are the same too
         key_file: the key file that they were encrypted with; default: THREADMILL_KEY_FILE
         jobs: files at once (default: usable CPUs)
     """
@@ -233,7 +233,7 @@ def check(
     counts, listed = Counter[str](), []
     for one in check_files(listings, key, history, jobs=settings.usable_jobs, limits=limits, cancel=CancelToken()):
         counts[one.verdict] += 1
-        if all_ or one.verdict in (*DIFFERENCES, *UNREAD):
+        if all or one.verdict in (*DIFFERENCES, *UNREAD):
             listed.append(one)
     code = 1 if any(counts[one] for one in DIFFERENCES) else 3 if any(counts[one] for one in UNREAD) else 0
     if json:

@@ -136,11 +136,10 @@ def _check_files(
 
 def _portions(listed: Listed) -> Iterator[list[Payload]]:
     """The files that are at and below a path, without those that the runs left out."""
-    if os.path.lexists(listed.path):
-        found = walk([listed.path], listed.leaves_out)
-        payloads = (one.payload() for one in found if not one.is_folder or one.skip is not None)
-        while some := list(islice(payloads, _AT_ONCE)):
-            yield some
+    found = walk([path for path in listed.roots if os.path.lexists(path)], listed.leaves_out)
+    payloads = (one.payload() for one in found if not one.is_folder or one.skip is not None)
+    while some := list(islice(payloads, _AT_ONCE)):
+        yield some
 
 
 def _told_by_list(

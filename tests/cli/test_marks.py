@@ -184,4 +184,5 @@ def test_files_of_the_kernel_are_no_surprise(threadmill: Command, log: Path) -> 
         ended = threadmill("encrypt", "/proc/version")
         assert ended.returncode == 0
         assert "1 file gave more or fewer bytes than its size says" in ended.stdout
+    assert threadmill("check", "/proc/version").returncode == 0
     assert threadmill("cat", "latest", "/proc/version").stdout == Path("/proc/version").read_text()
