@@ -407,7 +407,8 @@ def test_files_that_are_always_written_are_all_there(place: Place, backend: str)
 
 def test_files_of_the_kernel_are_encrypted_as_they_are(place: Place) -> None:
     """Their size is 0, or a page: they are not told as changed, the second run is the same, and restore gives all."""
-    paths = [Path("/proc/self/mountinfo"), Path("/proc/version"), Path("/sys/kernel/mm/transparent_hugepage/enabled")]
+    names = "/proc/self/mountinfo", "/proc/version", "/proc/sys/kernel/pid_max"
+    paths = map(Path, (*names, "/sys/kernel/mm/transparent_hugepage/enabled"))
     there = [path for path in paths if path.exists()]
     for _ in range(2):
         done = place.add(*there)
