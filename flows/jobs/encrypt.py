@@ -103,7 +103,8 @@ def encrypt(parameters: EncryptFiles | EncryptPayloads, settings: Settings, run:
     recorded as far as they came.
     """
     plan = tools.runner.plan(lambda: make_plan(parameters, settings, tools.cancel))
-    tools.reporter.planned(planned_work(plan))
+    work = planned_work(plan)
+    tools.reporter.planned(replace(work, details=f"{work.details}; no vault keeps the ciphertext"))
     with open_run(replace(run, parameters=recorded(parameters, settings)), tools) as opened:
         done_before: frozenset[Done] = frozenset()
         if run.flow_run_id is not None and run.attempt > 1:
