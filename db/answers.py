@@ -28,8 +28,8 @@ class PayloadCount:
 class EncryptedSources:
     """A run that encrypted paths to its end, and where the list of their files is.
 
-    That is the `snapshot` in the vault; without one, the payloads of the run. `sources` and `excludes` are texts for
-    people.
+    That is the `snapshot` in the vault, if it `counts`; without one, the payloads of the run. `sources` and `excludes`
+    are texts for people.
     """
 
     run_id: int
@@ -39,6 +39,7 @@ class EncryptedSources:
     vault_id: str | None
     vault_path: str | None
     snapshot: str | None
+    counts: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ PayloadFailure = Literal["failed", "unstable", "carried-over"]
 # `unstable` changed while it was read, and nobody said that it may; `carried-over` could not be read.
 PAYLOAD_FAILURES: tuple[PayloadFailure, ...] = ("failed", "unstable", "carried-over")
 
+# Files that are unchanged have no rows. `changing` is `unstable` of a file that may change.
+PAYLOAD_STATUSES = ("ok", "changing", "skipped", *PAYLOAD_FAILURES)
+
 # A lost update of an unlocked counter is no failure.
 SAMPLE_FAILURES = ("wrong-output", "broken", "crashed", "garbled", "timed-out")
 # Outcomes with a time that counts: the output was right, or the sample is an unlocked race.

@@ -36,6 +36,11 @@ def shown_path(path: str | bytes) -> str:
     return name.decode(errors="backslashreplace")
 
 
+def shown_bytes(path: bytes) -> str:
+    """A path on one line, whatever is in its name."""
+    return visible(shown_path(path))
+
+
 # Numbers
 
 
@@ -163,6 +168,11 @@ def milliseconds(time_ns: float) -> str:
 def local(time: datetime) -> str:
     """A time in the reader's zone, for a terminal: `2026-11-22 03:00:01`."""
     return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def zoned(time: datetime) -> str:
+    """The same with the zone, for what is compared with clocks elsewhere: `2026-11-22 03:00:01 +0100`."""
+    return f"{time.astimezone():%Y-%m-%d %H:%M:%S %z}"
 
 
 def utc(time: datetime) -> str:

@@ -8,6 +8,7 @@ import hashlib
 import os
 import secrets
 import stat
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ from dataclasses import dataclass
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+# An ACL is a word, and eight bytes for each entry: its tag, its permissions, and a user or group.
+ACCESS_ACL = "system.posix_acl_access"
+DEFAULT_ACL = "system.posix_acl_default"
+_GROUP_OBJ = 4
 
 # Errors of file systems that lack an operation.
 _CANNOT = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -91,6 +97,21 @@ def open_new(path: str | bytes, folder: int | None = None) -> int:
     """A descriptor to write a file that is not there yet; a relative path starts from the descriptor `folder`."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(path, flags, FILE_MODE, dir_fd=folder)
+
+
+def mode_without_acl(file: bytes | int, mode: int) -> int:
+    """The permissions of a file or folder but for its ACL; where it has one, the group's bits in `mode` are its mask.
+
+    As permissions of the group, a mask would open the file to a group that the ACL keeps out.
+    """
+    if mode & stat.S_IRWXG:
+        with suppress(OSError):
+            acl = os.getxattr(file, ACCESS_ACL)
+            permissions: int
+            for tag, permissions, _ in struct.iter_unpack("<HHI", acl[4:] if len(acl) % 8 == 4 else b""):
+                if tag == _GROUP_OBJ:
+                    return mode & ~stat.S_IRWXG | mode & permissions << 3
+    return mode
 
 
 @contextmanager

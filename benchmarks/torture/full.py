@@ -58,7 +58,7 @@ def fill(folder: Path, draw: random.Random, sizes: int, files: int, lanes: int) 
             return f"{pages} pages", _restore(place, mounted)
 
     # Fewer would not even hold the vault's parameters and the list of what there is to do.
-    sizes_drawn = [draw.randrange(1, needed - needed // 20) for _ in range(sizes)]
+    sizes_drawn = [draw.randrange(3, needed - needed // 20) for _ in range(sizes)]
     # From hardly any to about those of one of the packs that are written anew.
     rooms_drawn = [draw.randrange(2, max(3, dead // 10)) for _ in range(sizes)]
     with ThreadPoolExecutor(lanes) as pool:

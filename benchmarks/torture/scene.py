@@ -23,8 +23,11 @@ _VARYING = (
     (re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{16}"), "SNAPSHOT"),
     (re.compile(r"\b[0-9a-f]{16,64}\b"), "ID"),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?"), "TIME"),
+    (re.compile(r"TIME [+-]\d{4}\b"), "TIME ZONE"),
     (re.compile(r"\b[\d,]+(\.\d+)? (B|[KMG]iB)\b"), "SIZE"),
+    (re.compile(r"\b[\d,]+(\.\d+)? ([µm]?s)\b"), "SPAN"),
     (re.compile(r"\brun \d+\b"), "run N"),
+    (re.compile(r"\b\d+ minutes? ago\b"), "N minutes ago"),
     (re.compile(r"\s+"), " "),
 )
 Command = subprocess.CompletedProcess[str]
@@ -135,7 +138,8 @@ class Scene:
         self.told[-1].wrong += [] if holds else [f"it does not hold: {what}"]
 
     def _plain(self, line: str) -> str:
-        for varying, plain in ((re.compile(re.escape(str(self.folder))), ""), *_VARYING):
+        line = re.sub("/?" + re.escape(str(self.folder)[1:]), "", line)
+        for varying, plain in _VARYING:
             line = varying.sub(plain, line)
         return line.strip("│┃ ")
 

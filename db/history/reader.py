@@ -96,7 +96,7 @@ class TimeFilter:
 class PayloadFilter(TimeFilter):
     """Which payloads to list. A payload's time is the start of its chain.
 
-    `path` matches the very file and everything below it as a folder. `failed` keeps failed and unstable payloads.
+    `path` matches the very file and everything below it as a folder. `failed` keeps those that need attention.
     """
 
     path: bytes | None = None
@@ -105,6 +105,7 @@ class PayloadFilter(TimeFilter):
     run_id: int | None = None
     backends: Sequence[str] = ()
     hosts: Sequence[str] = ()
+    statuses: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,14 +71,14 @@ class RunReads(RecordReader):
         return [PayloadCount(status, cause, count, int(size)) for status, cause, count, size in rows]
 
     def encrypted_sources(self) -> Iterator[EncryptedSources]:
-        """The runs that encrypted paths to their end, newest first; a snapshot that does not count is left out."""
+        """The runs that encrypted paths to their end, newest first."""
         for row in self._rows(_SOURCES):
             sources = row.sources or row.parameters.get("paths") or ()
             # What an error has ended has its type in front, and the rest has counts.
             done = row.status == "completed" or (row.error or "")[:1].isdigit()
-            if "exclude" in row.parameters and (row.counts if row.name else done and "vault" not in row.parameters):
+            if "exclude" in row.parameters and (row.name or (done and "vault" not in row.parameters)):
                 excludes = tuple(row.parameters["exclude"])
-                place = row.vault_id, row.path, row.name
+                place = row.vault_id, row.path, row.name, row.counts is not False
                 yield EncryptedSources(row.id, row.started_at, tuple(sources), excludes, *place)
 
 
@@ -104,7 +104,8 @@ class PayloadReads(RecordReader):
         query = _PAYLOADS.where(*within(ENCRYPTION.c.started_at, which), *of_backend)
         if which.hosts:
             query = query.join(RUN).join(HOST).where(HOST.c.name.in_(which.hosts))
-        if which.failed:
+        query = query.where(*one_of(unindexed(ENCRYPTION.c.status), which.statuses))
+        if which.failed or (which.statuses and set(which.statuses) <= set(PAYLOAD_FAILURES)):
             query = query.where(failed(ENCRYPTION.c.status, PAYLOAD_FAILURES))
         of_suite = one_of(unindexed(ENCRYPTION.c.suite), which.suites)
         if which.run_id is not None:
@@ -118,10 +119,10 @@ class PayloadReads(RecordReader):
         return self._with_stages(self._newest(queries, ENCRYPTION.c.started_at, limit))
 
     def last_digest(self, name: bytes) -> PayloadRow | None:
-        """The newest good encryption of a file, by its absolute path."""
+        """The newest encryption of a file, by its absolute path; of one that changed meanwhile if a vault has it."""
         text, name_bytes = display_name(name)
         same = ENCRYPTION.c.name_bytes.is_(None) if name_bytes is None else ENCRYPTION.c.name_bytes == name_bytes
-        query = _PAYLOADS.where(ENCRYPTION.c.name == text, ENCRYPTION.c.status == "ok")
+        query = _PAYLOADS.where(ENCRYPTION.c.name == text, unindexed(ENCRYPTION.c.salt).is_not(None))
         query = query.where(ENCRYPTION.c.kind == "file", same)
         return next(iter(self._with_stages(self._newest([query], ENCRYPTION.c.started_at, 1))), None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Row, func, or_, select
 
@@ -96,16 +96,16 @@ class VaultReads(RecordReader):
                 for row in streamed(connection, query.group_by(VERDICT.c.name).order_by(VERDICT.c.name)):
                     yield row[0], row[1]
 
-    def damaged(self, vault_id: str) -> frozenset[str]:
-        """Objects (64 hex digits) of a vault, packed or large, whose newest verdict is a fault."""
+    def damaged(self, vault_id: str, kind: Literal["object", "pack"] = "object") -> frozenset[str]:
+        """Objects (64 hex digits) of a vault, packed or large, or its packs, whose newest verdict is a fault."""
         # By the order of recording: a clock may have been set back.
         newest = func.max(VERDICT.c.id)
         at_fault = failed(VERDICT.c.status, VERDICT_FAULTS)
-        ever = select(VERDICT.c.name).where(at_fault, unindexed(VERDICT.c.kind) == "object").distinct()
+        ever = select(VERDICT.c.name).where(at_fault, unindexed(VERDICT.c.kind) == kind).distinct()
         query = (
             select(VERDICT.c.name)
             .join(VAULT)
-            .where(VAULT.c.vault_id == vault_id, VERDICT.c.kind == "object", VERDICT.c.name.in_(ever))
+            .where(VAULT.c.vault_id == vault_id, VERDICT.c.kind == kind, VERDICT.c.name.in_(ever))
             .group_by(VERDICT.c.name)
             .having(newest == newest.filter(at_fault))
         )

@@ -16,7 +16,7 @@ from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.option_types import Flag, Json, Names, Via, Whole
 from flows.settings import Settings, settings_with
 from flows.show.tables import CHECKED, PAYLOADS
-from flows.show.terminal import conclude, hint, print_json, print_table, say
+from flows.show.terminal import complain, conclude, hint, print_json, print_table, say
 from flows.text import plural, shown_path, size
 from tasks.cancel import CancelToken
 
@@ -59,7 +59,7 @@ def encrypt(
     payloads, as history show does.
 
     Exit codes: 0 done, 1 a payload failed, 2 refused before any work, 3 a source was unreadable or changed while it was
-    read.
+    read, or has lost many of its files since the last snapshot.
 
     Examples: threadmill encrypt --random 4KiBx100 and threadmill encrypt FOLDER --key-file KEY --vault VAULT
 
@@ -152,9 +152,10 @@ def _print_preview(parameters: EncryptFiles, settings: Settings, *, json: bool) 
     from flows.jobs.keep import preview
 
     found = preview(parameters, settings)
+    code = 3 if found.refused else 0
     if json:
         print_json(found)
-        return 0
+        return code
     since = f"since snapshot {found.previous}" if found.previous else "there is no snapshot of these paths"
     say(
         f"{plural(found.to_do, 'file')} to encrypt, {size(found.to_do_bytes)}; {found.unchanged:,} unchanged, "
@@ -162,7 +163,12 @@ def _print_preview(parameters: EncryptFiles, settings: Settings, *, json: bool) 
     )
     for pattern in found.unmatched:
         say(f"--exclude {shown_path(pattern)}: matches nothing")
-    return 0
+    for source in found.sources:
+        if source.gone:
+            say(f"{source.path}: {source.gone:,} of {plural(source.kept + source.gone, 'file')} gone")
+    for refused in found.refused:
+        complain(refused)
+    return code
 
 
 def _print_payloads(history: History, run_id: int) -> None:
@@ -189,7 +195,7 @@ def print_backends(payloads: Sequence[PayloadRow]) -> None:
 
 def check(
     *paths: str,
-    all_: Annotated[Flag, Parameter(name="--all")] = False,
+    all: Flag = False,  # noqa: A002
     key_file: str | None = None,
     jobs: Whole | None = None,
     json: Json = False,
@@ -206,7 +212,7 @@ def check(
 
     Args:
         paths: files and folders (all files below them)
-        all_: list the files that are the same too
+        all: list the files that are the same too
         key_file: the key file that they were encrypted with; default: THREADMILL_KEY_FILE
         jobs: files at once (default: usable CPUs)
     """
@@ -227,7 +233,7 @@ def check(
     counts, listed = Counter[str](), []
     for one in check_files(listings, key, history, jobs=settings.usable_jobs, limits=limits, cancel=CancelToken()):
         counts[one.verdict] += 1
-        if all_ or one.verdict in (*DIFFERENCES, *UNREAD):
+        if all or one.verdict in (*DIFFERENCES, *UNREAD):
             listed.append(one)
     code = 1 if any(counts[one] for one in DIFFERENCES) else 3 if any(counts[one] for one in UNREAD) else 0
     if json:
@@ -235,7 +241,7 @@ def check(
     elif listed:
         print_table(CHECKED.fill(listed), findings=code > 0)
     if code or not json:
-        found = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.most_common())
+        found = ", ".join(f"{count:,} {verdict}" for verdict, count in counts.most_common()) or "there are none"
         conclude(f"{plural(counts.total(), 'file')} checked: {found}", code)
     return code
 

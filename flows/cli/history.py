@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from db.answers import ProofRow
 from db.rows import PayloadRow, RunDetail, RunRow, SnapshotRow, storable
-from db.words import RUN_STATUSES
+from db.words import PAYLOAD_STATUSES, RUN_STATUSES
 from flows.cli.options import Chains, Form, Hosts, Listing, Times, TimesOrRun, need_known
 from flows.errors import RequestRefused
 from flows.option_types import Flag, Limit, Names
@@ -168,6 +168,7 @@ def payloads(
     *,
     path: str | None = None,
     failed: Flag = False,
+    status: Annotated[Names, Parameter(help=", ".join(PAYLOAD_STATUSES))] = [],
     chains: Chains = Chains(),
     hosts: Hosts = Hosts(),
     times: TimesOrRun = TimesOrRun(),
@@ -183,8 +184,9 @@ def payloads(
 
     Args:
         path: this file, or everything below this folder
-        failed: only payloads that failed, or that changed while they were read
+        failed: only payloads that failed, changed while they were read, or were carried over
     """
+    need_known("status", status, PAYLOAD_STATUSES)
     since, until = times.span()
     suites, backends = chains.suites(), chains.backends()
     from db.history import PayloadFilter
@@ -198,6 +200,7 @@ def payloads(
         failed=failed,
         hosts=hosts.host,
         run_id=times.run,
+        statuses=status,
     )
     history = load_settings().open_history()
     rows = history.payloads(which, limit=listing.limit)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cyclopts import App
@@ -18,9 +17,10 @@ from flows.jobs.arguments import need_key_file, need_path, need_vault
 from flows.jobs.parameters import AcceptSnapshot
 from flows.option_types import Flag, Json, KeyOption, VaultOption
 from flows.settings import settings_with
+from flows.show.entries import MARKS, entry_line, entry_text
 from flows.show.tables import VAULT_SNAPSHOTS
 from flows.show.terminal import complain, print_json, print_table, say
-from flows.text import if_known, local, plural, shown_path, size, visible
+from flows.text import plural, shown_bytes, shown_path, size
 from tasks.cancel import CancelToken
 from tasks.files import write_all
 from tasks.vault.errors import VaultError
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 class SnapshotLine:
     """A snapshot as `snapshots --json` prints it; `sources` are the encrypted paths, `size_bytes` is of all files.
 
-    `gone` files were in the snapshot that it was compared with. It counts unless there were too many of them; or it
-    was accepted, which only the record knows.
+    `gone` files were in the snapshot that it was compared with. It counts unless there were too many of them, or if it
+    was accepted.
 
     A partial one, of a run that is under way or was interrupted, has no number and lists only a part of the files.
     """
@@ -71,11 +71,11 @@ def list_snapshots(*, vault: VaultOption = None, key_file: KeyOption = None, jso
     from tasks.vault.errors import NoSuchSnapshot
     from tasks.vault.lookup import partial_names, read_snapshot, snapshot_names
 
-    with _opened(vault, key_file) as (opened, _):
-        lines, faults = [], []
+    with _opened(vault, key_file) as (opened, history):
+        lines, faults, accepted = [], [], history.accepted(opened.instance)
         for name in (*reversed(snapshot_names(opened.root)), *partial_names(opened.root)):
             try:
-                lines.append(snapshot_line(read_snapshot(opened, name)))
+                lines.append(snapshot_line(read_snapshot(opened, name), accepted))
             except NoSuchSnapshot:
                 # A run came to its end since then, and has removed its partial ones.
                 continue
@@ -98,6 +98,7 @@ def show(
     snapshot: str,
     /,
     *,
+    marked: Flag = False,
     sha256sums: Flag = False,
     vault: VaultOption = None,
     key_file: KeyOption = None,
@@ -111,17 +112,21 @@ def show(
 
     Args:
         snapshot: latest, or the beginning of its name
+        marked: list only entries that changed while they were read, or were carried over from an older snapshot
         sha256sums: print what `sha256sum -c` reads, to be run in the folder of the vault
     """
-    with _found(vault, key_file, snapshot) as (opened, found):
+    with _found(vault, key_file, snapshot) as (opened, found, _):
         if sha256sums:
             _print_sums(opened, found)
         elif json:
-            print_json([_entry_line(entry) for entry in found.entries()])
+            print_json([entry_line(entry) for entry in found.entries() if entry.mark or not marked])
         else:
             for entry in found.entries():
-                say(_text(_entry_line(entry)))
-            say(f"{plural(found.snapshot.totals.files, 'file')}, {size(found.snapshot.totals.size_bytes)}")
+                if entry.mark or not marked:
+                    say(entry_text(entry_line(entry)))
+            totals = found.snapshot.totals
+            marks = f"; {totals.marked:,} marked" if totals.marked else ""
+            say(f"{plural(totals.files, 'file')}, {size(totals.size_bytes)}{marks}")
     return 0
 
 
@@ -129,9 +134,8 @@ def show(
 def accept(snapshot: str, /, *, vault: VaultOption = None, key_file: KeyOption = None) -> int:
     """Have a snapshot count although many files are gone from it, or a path was empty.
 
-    A snapshot in doubt is compared with by no later run, is no reason for prune to remove another one, and has status
-    complain, until the files are back in a newer one. Accept one whose files are gone for good: the next run compares
-    with it. The record keeps that.
+    Until then no run is compared with it, prune removes no other snapshot for it, and status complains, unless the
+    files are back in a newer one. Accept it if the files are gone for good. The record has that as a verdict.
 
     Exit codes: 0 accepted, 2 refused: no such snapshot, or it is not in doubt.
 
@@ -150,7 +154,15 @@ def accept(snapshot: str, /, *, vault: VaultOption = None, key_file: KeyOption =
     return 0
 
 
-def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: KeyOption = None) -> int:
+def cat(
+    snapshot: str,
+    path: str,
+    /,
+    *,
+    last_good: Flag = False,
+    vault: VaultOption = None,
+    key_file: KeyOption = None,
+) -> int:
     """Write one file of a snapshot to standard output.
 
     All of the file is checked before its first byte is written.
@@ -162,6 +174,7 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
     Args:
         snapshot: latest, or the beginning of its name
         path: as it was when it was encrypted
+        last_good: of a marked file, what it had when it was last read without changing
     """
     from tasks.crypto.holes import filled
     from tasks.vault.entries import FileEntry
@@ -169,20 +182,23 @@ def cat(snapshot: str, path: str, /, *, vault: VaultOption = None, key_file: Key
     from tasks.vault.objects import read_object
 
     path = need_path(path)
-    wanted = os.fsencode(path).strip(b"/")
-    with _found(vault, key_file, snapshot) as (opened, found):
-        entry = next((entry for entry in found.entries() if entry.path == wanted), None)
+    with _found(vault, key_file, snapshot, os.fsencode(path).strip(b"/")) as (opened, found, entry):
         if entry is None:
             name = found.header.name
             raise RequestRefused(f"not in snapshot {name}: {shown_path(path)}; see: threadmill snapshots show {name}")
         if not isinstance(entry, FileEntry):
             raise RequestRefused(f"{shown_path(path)} is no file in snapshot {found.header.name}")
+        content = entry.good if last_good and entry.mark else entry.content
+        if content is None:
+            raise RequestRefused(f"no last good content is known of {shown_path(path)} in {found.header.name}")
         if sys.__stdout__ is None:
             raise CommandFailed("standard output is closed")
         sys.stdout.flush()
+        if entry.mark is not None and not last_good:
+            complain(f"{shown_path(path)}: {MARKS[entry.mark]}")
         try:
-            take, end = filled(entry.content.extents, entry.content.size_bytes, _write)
-            read_object(opened, shared_index(opened), entry.content, take, CancelToken(), checked=True)
+            take, end = filled(content.extents, content.size_bytes, _write)
+            read_object(opened, shared_index(opened), content, take, CancelToken(), checked=True)
             end()
         except VaultError as error:
             raise CommandFailed(str(error)) from None
@@ -215,30 +231,46 @@ def _opened(vault: str | None, key_file: str | None) -> Iterator[tuple[Vault, Hi
 
 
 @contextmanager
-def _found(vault: str | None, key_file: str | None, snapshot: str) -> Iterator[tuple[Vault, OpenSnapshot]]:
+def _found(
+    vault: str | None, key_file: str | None, snapshot: str, path: bytes = b""
+) -> Iterator[tuple[Vault, OpenSnapshot, Entry | None]]:
+    """The snapshot that is meant, and its entry at a relative path: of `latest` the newest snapshot that has it."""
     from flows.jobs.identity import NAME_ANOTHER, need_latest
     from tasks.vault.index import index_shared
-    from tasks.vault.lookup import LATEST, find_snapshot
+    from tasks.vault.lookup import LATEST, find_snapshot, snapshots_for
     from tasks.vault.snapshots import open_snapshot
 
-    with (
-        _opened(vault, key_file) as (opened, history),
-        index_shared(opened),
-        open_snapshot(opened, find_snapshot(opened, snapshot)) as found,
-    ):
+    with _opened(vault, key_file) as (opened, history), index_shared(opened), ExitStack() as stack:
+        first = find_snapshot(opened, snapshot)
+        found = stack.enter_context(open_snapshot(opened, first))
         if snapshot == LATEST:
             need_latest(opened, found.authentic, history, NAME_ANOTHER)
-        yield opened, found
+        for name in snapshots_for(opened, snapshot, (path,)) if path else ():
+            one = found if name == first else stack.enter_context(open_snapshot(opened, name))
+            if (entry := _entry_at(one, path)) is not None:
+                yield opened, one, entry
+                return
+        yield opened, found, None
 
 
-def snapshot_line(snapshot: Snapshot) -> SnapshotLine:
+def _entry_at(found: OpenSnapshot, path: bytes) -> Entry | None:
+    from tasks.vault.portions import shown_alike
+
+    entry = next((entry for entry in found.entries() if entry.path == path), None)
+    if entry is None and b"\\" in path:
+        alike = next(iter(shown_alike(found, (path,), shown_bytes).get(path, ())), None)
+        return next((entry for entry in found.entries() if entry.path == alike), None)
+    return entry
+
+
+def snapshot_line(snapshot: Snapshot, accepted: Collection[str] = ()) -> SnapshotLine:
     """A snapshot as it is shown."""
     header, totals = snapshot.header, snapshot.totals
-    sources = tuple(_shown(source) for source in header.sources)
+    sources = tuple(shown_bytes(source) for source in header.sources)
     number = None if header.part else header.sequence
     of_header = header.name, number, header.created, sources
     of_files = totals.entries, totals.files, totals.size_bytes, totals.marked, totals.missed, totals.gone
-    return SnapshotLine(*of_header, *of_files, totals.counts)
+    return SnapshotLine(*of_header, *of_files, totals.counts or header.name in accepted)
 
 
 def _print_sums(vault: Vault, found: OpenSnapshot) -> None:
@@ -253,73 +285,3 @@ def _print_sums(vault: Vault, found: OpenSnapshot) -> None:
             if path not in printed:
                 printed.add(path)
                 print(f"{path[-64:]}  {path}")
-
-
-@dataclass(frozen=True, slots=True)
-class EntryLine:
-    """An entry as `snapshots show --json` prints it; a field that its kind does not have is null.
-
-    `path_hex` is the path's bytes. `mtime` is null for a time outside of the years 1 to 9999; `mtime_ns`, nanoseconds
-    since 1970, is always exact. `size_bytes` of a link is the length of its target. `zstd` is the length of the
-    content's frame, null if it is not compressed.
-    """
-
-    path: str
-    path_hex: str
-    type: str
-    mode: int | None
-    mtime: datetime | None
-    mtime_ns: int
-    size_bytes: int | None
-    object: str | None
-    zstd: int | None
-    target: str | None
-
-
-def _entry_line(entry: Entry) -> EntryLine:
-    from tasks.vault.entries import FileEntry, LinkEntry
-
-    path, path_hex = "/" + _shown(entry.path), (b"/" + entry.path).hex()
-    if isinstance(entry, FileEntry):
-        facts, content = entry.facts, entry.content
-        times = _time(facts.mtime_ns), facts.mtime_ns
-        size_bytes, name, zstd = facts.size_bytes, content.object, content.zstd
-        return EntryLine(path, path_hex, "file", facts.mode, *times, size_bytes, name, zstd, None)
-    times = _time(entry.mtime_ns), entry.mtime_ns
-    if isinstance(entry, LinkEntry):
-        target = _shown(entry.target)
-        return EntryLine(path, path_hex, "link", None, *times, len(entry.target), None, None, target)
-    return EntryLine(path, path_hex, "folder", entry.mode, *times, None, None, None, None)
-
-
-def _text(line: EntryLine) -> str:
-    """An entry in the form of `ls -l`, as far as it is known."""
-    # A link has all permissions.
-    mode = _TYPES[line.type] | (0o777 if line.mode is None else line.mode)
-    to = "" if line.target is None else f" -> {line.target}"
-    return f"{stat.filemode(mode)} {line.size_bytes or 0:>14,} {_local(line.mtime_ns)} {line.path}{to}"
-
-
-_TYPES = {"file": stat.S_IFREG, "link": stat.S_IFLNK, "folder": stat.S_IFDIR}
-
-
-def _time(time_ns: int) -> datetime | None:
-    """None outside of the years 1 to 9999: a file system has times far beyond them."""
-    try:
-        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
-    except OverflowError:
-        return None
-
-
-def _local(time_ns: int) -> str:
-    """A time for people; in seconds since 1970 where no calendar has it."""
-    try:
-        return if_known(local, _time(time_ns)) or f"@{time_ns // 10**9}"
-    except (OverflowError, ValueError):
-        # The first or the last day, in another time zone.
-        return f"@{time_ns // 10**9}"
-
-
-def _shown(path: bytes) -> str:
-    """A path on one line, whatever is in its name."""
-    return visible(path.decode(errors="backslashreplace"))

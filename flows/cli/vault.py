@@ -128,8 +128,8 @@ def restore(
     Example: threadmill restore latest TARGET --vault VAULT --key-file KEY
 
     Args:
-        snapshot: latest, or the beginning of a snapshot's name (see threadmill snapshots)
-        target: folder, made if it is not there
+        snapshot: latest (of paths: the newest that has them), or the beginning of a name (see threadmill snapshots)
+        target: folder, made if it is not there; / for the places where the files were
         paths: only these and what is below them, as they were when they were encrypted
     """
     settings = settings_with(vault, key_file)

@@ -98,6 +98,11 @@ def _check_path(listed: Listed, history: History, cipher: Cipher, jobs: int) -> 
                 unlisted.add(run.run_id)
                 text = f"vault {run.vault_path} is needed to tell which files are gone: {error.reason}"
                 yield Checked(", ".join(run.sources), "failed", run.run_id, run.started_at, error=text)
+        if not os.path.lexists(listed.path) and not unlisted and missing.is_empty:
+            run_id = listed.runs[0].run_id
+            raise RequestRefused(
+                f"no such file or folder: {shown_path(listed.path)}; run {run_id} did not find it either"
+            )
         yield from _check_files(listed, missing, unlisted, history, cipher, jobs)
         times = {run.run_id: run.started_at for run in listed.runs}
         for name, run_id in missing.left():
@@ -131,11 +136,10 @@ def _check_files(
 
 def _portions(listed: Listed) -> Iterator[list[Payload]]:
     """The files that are at and below a path, without those that the runs left out."""
-    if os.path.lexists(listed.path):
-        found = walk([listed.path], listed.leaves_out)
-        payloads = (one.payload() for one in found if not one.is_folder or one.skip is not None)
-        while some := list(islice(payloads, _AT_ONCE)):
-            yield some
+    found = walk([path for path in listed.roots if os.path.lexists(path)], listed.leaves_out)
+    payloads = (one.payload() for one in found if not one.is_folder or one.skip is not None)
+    while some := list(islice(payloads, _AT_ONCE)):
+        yield some
 
 
 def _told_by_list(

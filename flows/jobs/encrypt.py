@@ -79,7 +79,10 @@ class EncryptionOutcome:
     @property
     def remarks(self) -> list[str]:
         """What is to be said of good payloads."""
-        return [f"{plural(self.odd, 'file')} gave more or fewer bytes than their size says"] if self.odd else []
+        if not self.odd:
+            return []
+        whose = "its" if self.odd == 1 else "their"
+        return [f"{plural(self.odd, 'file')} gave more or fewer bytes than {whose} size says"]
 
     @property
     def named_faults(self) -> str:
@@ -100,7 +103,8 @@ def encrypt(parameters: EncryptFiles | EncryptPayloads, settings: Settings, run:
     recorded as far as they came.
     """
     plan = tools.runner.plan(lambda: make_plan(parameters, settings, tools.cancel))
-    tools.reporter.planned(planned_work(plan))
+    work = planned_work(plan)
+    tools.reporter.planned(replace(work, details=f"{work.details}; no vault keeps the ciphertext"))
     with open_run(replace(run, parameters=recorded(parameters, settings)), tools) as opened:
         done_before: frozenset[Done] = frozenset()
         if run.flow_run_id is not None and run.attempt > 1:

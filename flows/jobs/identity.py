@@ -37,9 +37,9 @@ def open_known(path: str, secret: Secret | None, history: History, *, copy: bool
 
 
 def open_known_or_recover(path: str, secret: Secret | None, history: History) -> tuple[Vault, Verdict | None]:
-    """The same, and the fault of its `vault.json` if a snapshot had to stand in for it.
+    """Open the vault likewise, also by a snapshot if its `vault.json` is missing or changed; that fault, or None.
 
-    That does not say which instance it is: it is taken for the one that the record knows at the path.
+    No snapshot says which instance a vault is: it is taken for the one that the record knows at the path.
     """
     with _absence_explained(path, history):
         vault, fault = open_or_recover(path, secret)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from db.answers import EncryptedSources
 from db.history import History
 from flows.jobs.identity import open_known
-from tasks.crypto.scan import parents
+from tasks.crypto.scan import outermost, parents
 from tasks.crypto.secret import Secret
 from tasks.vault.entries import FileEntry
 from tasks.vault.errors import VaultError, WrongKey
@@ -49,6 +49,9 @@ class Listed:
         self._above: set[bytes] = set()
         folder = os.path.isdir(path)
         for run in history.encrypted_sources():
+            if not run.counts and run.snapshot not in history.accepted(run.vault_id or ""):
+                # Most of its files were gone, perhaps since a disk was not mounted.
+                continue
             sources = tuple(map(_exact, run.sources))
             excludes = _excludes(run.excludes, sources)
             for source in sources:
@@ -64,6 +67,11 @@ class Listed:
     def runs(self) -> tuple[EncryptedSources, ...]:
         """The runs, each once; empty if none encrypted anything at or below the path."""
         return tuple({one.run.run_id: one.run for one in self._sources.values()}.values())
+
+    @property
+    def roots(self) -> list[bytes]:
+        """The path, and what runs encrypted below it by way of a link, which a walk from above does not follow."""
+        return outermost([os.fsdecode(path) for path in (self.path, *self._sources) if _is_below(path, self.path)])
 
     def run_of(self, path: bytes, folder: bool = False) -> EncryptedSources | None:
         """The run that says whether a file belongs at a path; None if no run looked there."""
@@ -93,6 +101,11 @@ class Missing:
     def add(self, names: Iterable[bytes], run_id: int) -> None:
         """Add the names that a run has."""
         self._names.executemany("INSERT OR IGNORE INTO missing VALUES (?, ?)", ((name, run_id) for name in names))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no name is left."""
+        return next(self.left(), None) is None
 
     def found(self, name: bytes) -> bool:
         """Take a name off the list; whether it was there."""

@@ -178,6 +178,10 @@ class RestoreFiles(JobParameters):
         tuple[str, ...], Parameter(parse=False, help="only these and what is below them; empty for all")
     ] = ()
     overwrite: Annotated[Flag, Parameter(help="replace files and links that are there")] = False
+    last_good: Annotated[
+        Flag,
+        Parameter(help="bring marked files back as they were when they were last read without changing, if known"),
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,6 +88,10 @@ def _below(patterns: Sequence[str], paths: Sequence[str]) -> Iterator[str]:
     from tasks.vault.walk import sources_of
 
     sources = sources_of(paths)
+    try:
+        Excludes(patterns)
+    except BadPattern as error:
+        raise RequestRefused(f"THREADMILL_MAY_CHANGE: {shown_path(str(error))}") from None
     for pattern in patterns:
         with suppress(BadPattern):
             Excludes((pattern,), sources)

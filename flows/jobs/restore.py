@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import chain, islice
 
+from db.history import History
 from db.rows import NewRun
 from flows.errors import RequestRefused
 from flows.jobs.arguments import need_key_file, need_outside, need_vault
+from flows.jobs.doubts import doubt
 from flows.jobs.identity import NAME_ANOTHER, need_latest, open_known, place_on_record
 from flows.jobs.parameters import RestoreFiles
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, open_run
 from flows.jobs.vault import VaultWork, VerdictTally, run_on_vault
 from flows.settings import Settings
-from flows.text import shown_path
+from flows.text import named, plural, shown_bytes, shown_path
 from tasks.crypto.secret import KeyFile
 from tasks.files import FolderIdentity
 from tasks.vault.index import index_shared
 from tasks.vault.locks import reading
-from tasks.vault.lookup import LATEST, find_snapshot, open_place
-from tasks.vault.portions import RestorePlan, RestorePortion, Wanted
+from tasks.vault.lookup import LATEST, open_place, others_newest, snapshots_for
+from tasks.vault.portions import RestorePlan, RestorePortion, Wanted, shown_alike
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot
-from tasks.vault.target import make_target
-from tasks.vault.vault import Place
+from tasks.vault.target import locked_target, make_target
+from tasks.vault.vault import Place, Vault
+
+# The message of a run is one line.
+_OTHERS_NAMED = 3
 
 
 def restoration_job(parameters: RestoreFiles, settings: Settings) -> Job:
@@ -50,7 +57,7 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
     vault, key = need_vault(settings.vault), need_key_file(settings.key_file)
     shown = shown_path(parameters.target)
     with ExitStack() as stack:
-        place, plan, target = tools.runner.plan(lambda: _plan_restore(parameters, vault, key, tools, stack))
+        place, plan, target, others = tools.runner.plan(lambda: _plan_restore(parameters, vault, key, tools, stack))
         tools.reporter.planned(PlannedWork("restoring", "file", plan.files, plan.size_bytes))
         with open_run(replace(run, parameters={"vault": shown_path(vault)} | parameters.recorded()), tools) as opened:
             tally, done = VerdictTally(), Counter[str]()
@@ -72,25 +79,62 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
                 f"snapshot {plan.snapshot} to {shown}: files restored: {done['restored']:,}, links: {done['links']:,}"
             )
             text += f", there already: {done['same']:,}" if done["same"] else ""
+            text += "".join(f"; not in it: {sources} (snapshot {name})" for name, sources in others.items())
+            text = "; ".join((text, *_marks(plan)))
+            if not plan.totals.counts and plan.snapshot not in tools.history.accepted(place.instance):
+                text += f"; {doubt(plan.snapshot, plan.totals)}"
             opened.outcomes.append(PartOutcome(tally.exit_code, f"{text}; {tally.message}", tally.named_faults))
     return opened
 
 
+def _marks(plan: RestorePlan) -> Iterator[str]:
+    """What is to be said of files that are not as they were at the time of the snapshot."""
+    if plan.good:
+        yield f"of {plural(plan.good, 'file')} the last good content"
+    if plan.marked:
+        paths = named([f"/{shown_bytes(path)}" for path in plan.marked_paths], plan.marked)
+        yield (
+            "marked, since they changed while they were read, or could not be read and are older than the snapshot: "
+            f"{paths} (see: threadmill snapshots show {plan.snapshot} --marked)"
+        )
+
+
 def _plan_restore(
     parameters: RestoreFiles, path: str, key: KeyFile, tools: Tools, stack: ExitStack
-) -> tuple[Place, RestorePlan, FolderIdentity]:
+) -> tuple[Place, RestorePlan, FolderIdentity, dict[str, str]]:
     vault = open_known(path, key.secret(), tools.history, copy=True)
     stack.enter_context(reading(vault.root, tools.cancel))
     stack.enter_context(index_shared(vault))
-    with open_snapshot(vault, find_snapshot(vault, parameters.snapshot)) as opened:
-        if parameters.snapshot == LATEST:
-            need_latest(vault, opened.authentic, tools.history, NAME_ANOTHER)
-        plan = stack.enter_context(RestorePlan(opened, Wanted.below([os.fsencode(path) for path in parameters.paths])))
-    if plan.missing:
-        names, name = ", ".join(f"/{shown_path(path)}" for path in plan.missing), plan.snapshot
-        raise RequestRefused(f"not in snapshot {name}: {names}; see: threadmill snapshots show {name}")
+    plan = stack.enter_context(_plan_from(vault, parameters, tools.history))
     need_outside(parameters.target, vault.root)
-    return vault.place(), plan, make_target(parameters.target)
+    target = make_target(parameters.target)
+    stack.enter_context(locked_target(target))
+    others = others_newest(vault, plan.snapshot, plan.wanted.paths) if parameters.snapshot == LATEST else {}
+    some = islice(others.items(), _OTHERS_NAMED)
+    shown = {name: ", ".join(map(shown_bytes, sources)) for name, sources in some}
+    return vault.place(), plan, target, shown
+
+
+def _plan_from(vault: Vault, parameters: RestoreFiles, history: History) -> RestorePlan:
+    """The plan for the snapshot that is meant: for paths of the latest one, the newest that has them."""
+    paths = Wanted.below([os.fsencode(path) for path in parameters.paths]).paths
+    missing = ""
+    for name in snapshots_for(vault, parameters.snapshot, paths):
+        with open_snapshot(vault, name) as opened:
+            if parameters.snapshot == LATEST and not missing:
+                need_latest(vault, opened.authentic, history, NAME_ANOTHER)
+            plan = RestorePlan(opened, Wanted(paths, parameters.last_good))
+            odd = [path for path in plan.missing if b"\\" in path]
+            if odd and (alike := shown_alike(opened, odd, shown_bytes)):
+                plan.close()
+                real = *(set(paths) - alike.keys()), *chain(*alike.values())
+                plan = RestorePlan(opened, Wanted(real, parameters.last_good))
+        if not plan.missing:
+            return plan
+        plan.close()
+        names = ", ".join(f"/{shown_bytes(path)}" for path in plan.missing)
+        missing = missing or f"not in snapshot {name}: {names}; see: threadmill snapshots show {name}"
+    raise RequestRefused(missing)
 
 
 def _restore(

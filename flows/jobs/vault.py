@@ -304,3 +304,6 @@ def _faults(
         yield f"{said}not as it was: {fault}"
     if bad := history.damaged(vault.instance):
         yield f"{said}objects that were not whole when they were last looked at: {len(bad):,}"
+    elif bad := history.damaged(vault.instance, "pack"):
+        # Their objects are whole elsewhere, or no object was damaged; verify complains all the same.
+        yield f"{said}packs that were not whole when they were last looked at: {len(bad):,}"

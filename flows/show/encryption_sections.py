@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from db.answers import TrendRow
 from db.rows import PayloadRow, StageRow
+from db.words import PAYLOAD_FAILURES
 from flows.analysis.changes import Change
 from flows.analysis.intervals import median
 from flows.show.plots.bars import StageBar, StageChart
@@ -61,7 +62,8 @@ SUMS: TableOf[Sequence[PayloadRow]] = TableOf(
     Column("ok", _counted("ok"), right=True),
     Column("failed", _counted("failed"), right=True),
     Column("unstable", _counted("unstable"), right=True),
-    Column("others", lambda own: len(own) - _counted("ok", "failed", "unstable")(own), right=True),
+    Column("carried over", lambda own: _counted("carried-over")(own) or None, right=True, optional=True),
+    Column("others", lambda own: len(own) - _counted("ok", *PAYLOAD_FAILURES)(own), right=True),
     Column("median size, bytes", lambda own: median(row.size_bytes for row in _good(own)), number, right=True),
     Column("median time, ms", lambda own: median(row.wall_ns for row in _good(own)), milliseconds, right=True),
     Column("MB/s", _bytes_per_s, megabytes, right=True),
@@ -186,7 +188,8 @@ def _moment(row: TrendRow) -> Moment:
 _ABOUT_ENCRYPTION = (
     "Sizes and times are of good payloads; a time runs from the first start to the last reap, key derivation included, "
     "and MB/s is the sum of sizes by the sum of times (chains run side by side: a whole run is faster than that). "
-    "Others were skipped or unchanged."
+    "Unstable ones changed while they were read, and those that are carried over could not be read: a vault has their "
+    "entries, marked. Others were skipped, or may change."
 )
 _ABOUT_STAGES = (
     "The stages of a chain are processes that run side by side, joined by a pipe: the wall times of `enc` and `dgst` "

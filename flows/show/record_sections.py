@@ -226,7 +226,9 @@ _ABOUT_CHANGES = (
 )
 _HOW_TO_READ_VAULTS = (
     "From the record alone: the vaults themselves are not read for this; `threadmill status` reads them. MB of a "
-    "snapshot are its files' own size, MB added the ciphertext that was new. A pack or large object is proven when "
+    "snapshot are its files' own size, MB added the ciphertext that was new. Marked entries changed while they were "
+    "read, or could not be read and are as in the snapshot before; missed files could not be read and are in neither. "
+    "A pack or large object is proven when "
     "all of it was hashed and found to be what its name says. Packs, large objects, those never proven and the oldest "
     "proof are as of now; everything else is about this time."
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from flows.show.table import Cell, Column, Table, TableOf, table_of
-from flows.text import duration, percent, size, visible
+from flows.text import duration, percent, size, visible, zoned
 from tasks.suites import SUITES
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ VAULT_SNAPSHOTS: TableOf[SnapshotLine] = TableOf(
     "snapshots",
     Column("snapshot", lambda row: row.name),
     Column("number", lambda row: row.sequence or "partial", right=True),
-    Column("taken", lambda row: row.created, wide=True),
+    Column("taken", lambda row: row.created, zoned, wide=True),
     Column("files", lambda row: row.files, right=True),
     Column("marked", lambda row: row.marked or None, right=True, optional=True),
     Column("missed", lambda row: row.missed or None, right=True, optional=True),

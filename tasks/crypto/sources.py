@@ -25,6 +25,8 @@ from tasks.crypto.holes import Extents, extents_of
 from tasks.crypto.inputs import LINK, Input, Payload, need_unchanged, piped, regular_status
 from tasks.files import PIECE_BYTES, FolderIdentity, open_folder, write_all
 
+# More than any file has that gives nothing to a second read.
+_AT_ONCE_BYTES = 64 << 10
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: the planned file may be a FIFO now, and opening one would wait for its writer.
 _FILE_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -147,8 +149,8 @@ class OpenFile:
         """The plaintext in one buffer; at most one byte more than `most`. Raises SourceUnreadable or SourceChanged."""
         size = self.before.st_size
         if self.extents is None:
-            # One byte more: a file that has grown says so.
-            data = self._next(min(size, most) + 1)
+            # One byte more: a file that has grown says so. Files of /proc/sys give nothing to a second read.
+            data = self._next(min(size, most) + 1 if size else _AT_ONCE_BYTES)
             if len(data) != size:
                 data = self._odd(data, most)
         else:

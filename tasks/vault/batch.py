@@ -17,7 +17,7 @@ from tasks.crypto.inputs import Encrypted, Payload
 from tasks.crypto.scan import parents
 from tasks.crypto.secret import KeySource
 from tasks.crypto.sources import OpenFile
-from tasks.files import closed_after
+from tasks.files import closed_after, mode_without_acl
 from tasks.vault.content import ContentWriter
 from tasks.vault.entries import Content, FileEntry, FileFacts, begin_file, decode_entry, end_file, path_field
 from tasks.vault.errors import Verdict, judged
@@ -127,6 +127,8 @@ class BatchLines:
         before = _entry(payload)
         with closed_after(self._sources.open(payload)) as descriptor:
             file = OpenFile.of(descriptor, tolerant=last or may_change)
+            facts = FileFacts.of(file.before)
+            facts = facts._replace(mode=mode_without_acl(descriptor, facts.mode))
             known = None if before is None else before.content
             done, content = self._contents.read(file, known)
             if content is known and payload.moved:
@@ -137,7 +139,7 @@ class BatchLines:
         if isinstance(flaw, SourceChanged):
             flaw = SourceChanging(flaw.what) if may_change else flaw
             end = end_file(content, "changed", None if payload.moved else self._good(before))
-        self._enter(payload, FileFacts.of(file.before), done.size_bytes, end)
+        self._enter(payload, facts, done.size_bytes, end)
         return replace(done, flaw=flaw) if flaw else done
 
     def carry_over(self, one: Encryption) -> Encryption:

@@ -66,8 +66,8 @@ class EarlierLines:
             return begin + end_file(entry.content, "unreadable", entry.last_good), entry.facts.size_bytes
         return self.line if entry.mark else self.line[:-2] + b',"mark":"unreadable"}\n', None
 
-    def below(self, path: bytes) -> Iterator[bytes]:
-        """The lines of a path and of everything below it, each the next line meanwhile.
+    def below(self, path: bytes, *, itself: bool = True) -> Iterator[bytes]:
+        """The lines of everything below a path, and of the path `itself`; each is the next line meanwhile.
 
         No file or link among them has another one below it, which lines of several snapshots may have.
         """
@@ -77,7 +77,7 @@ class EarlierLines:
             key = key_of(self._root, self.line)
             if own and key != own and not key.startswith(own + b"\0"):
                 return
-            if not (barrier and key.startswith(barrier)):
+            if (itself or key != own) and not (barrier and key.startswith(barrier)):
                 barrier = b"" if b'"type":"folder"' in self.line else key + b"\0"
                 yield self.line
             self.advance()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -88,6 +88,41 @@ def find_snapshot(vault: Vault, wanted: str) -> str:
         which = "several snapshots begin" if found else "no snapshot begins"
         raise NoSuchSnapshot(vault.root, f"{which} with {wanted!r}; see: threadmill snapshots")
     return found[0]
+
+
+def snapshots_for(vault: Vault, wanted: str, paths: Collection[bytes]) -> Iterator[str]:
+    """The name of the snapshot that a user means; for paths of `latest` then those of older ones that may have them.
+
+    The paths are relative, as a snapshot has them. Raises as `find_snapshot`.
+    """
+    first = find_snapshot(vault, wanted)
+    yield first
+    if wanted == LATEST and paths:
+        for name, header in _newest_first(vault.root).items():
+            if name != first and all(_may_have(header.sources, path) for path in paths):
+                yield name
+
+
+def others_newest(vault: Vault, name: str, paths: Collection[bytes]) -> dict[str, tuple[bytes, ...]]:
+    """For each other set of sources than a snapshot's that may have one of the paths, or any: its newest snapshot.
+
+    Only headers are read, unchecked.
+    """
+    sources = {peek(vault.root, name).sources, UNKNOWN.sources}
+    found = {}
+    for other, header in _newest_first(vault.root).items():
+        if header.sources not in sources and (not paths or any(_may_have(header.sources, path) for path in paths)):
+            sources.add(header.sources)
+            found[other] = header.sources
+    return found
+
+
+def _may_have(sources: tuple[bytes, ...], path: bytes) -> bool:
+    """Whether one of the sources is at, above or below a path; one that was typed as it is shown may be anywhere."""
+    absolute = b"/" + path + b"/"
+    return b"\\" in path or any(
+        absolute.startswith(source.rstrip(b"/") + b"/") or source.startswith(absolute) for source in sources
+    )
 
 
 def newest_snapshot(vault: Vault) -> Authentic | None:

@@ -21,7 +21,7 @@ from tasks.vault.errors import TargetUnusable, VaultError, Verdict, Verdicts, ju
 from tasks.vault.index import shared_index
 from tasks.vault.objects import read_object
 from tasks.vault.portions import RestorePortion
-from tasks.vault.target import MODES, Target
+from tasks.vault.target import MODES, Target, drop_acl, open_own
 from tasks.vault.vault import Vault
 
 # After one of these, the remaining files would fail as well.
@@ -45,7 +45,9 @@ def restore_portion(
 
     `overwrite` replaces files and links. An error that ends the portion is in the result, unless nothing was done yet.
     """
-    work = _Restoration(vault, portion.snapshot, Target(target, portion.inside), overwrite=overwrite, cancel=cancel)
+    work = _Restoration(
+        vault, portion.snapshot, Target(target, portion.inside, portion.sources), overwrite=overwrite, cancel=cancel
+    )
     verdicts: list[Verdict] = []
     error: CryptoError | None = None
     try:
@@ -96,7 +98,11 @@ class _Restoration:
         try:
             parent = self._target.enter(folder)
             if isinstance(entry, FileEntry):
-                self._file(entry, parent, name)
+                if entry.path in self._target.followed:
+                    with self._target.place_of(entry.path, parent, name) as place:
+                        self._file(entry, *place)
+                else:
+                    self._file(entry, parent, name)
             elif isinstance(entry, FolderEntry):
                 self._target.make(entry, parent, name)
             else:
@@ -146,31 +152,43 @@ class _Restoration:
             self._decrypt(content, written(descriptor, content.extents, size_bytes))
             if content.extents is not None:
                 os.ftruncate(descriptor, size_bytes)
+            if self._target.inherited:
+                drop_acl(descriptor)
             _settle(entry, descriptor)
         finally:
             os.close(descriptor)
 
     def _is_there(self, entry: FileEntry, parent: int, name: bytes) -> bool:
         """Whether the target has the very file already: an interrupted restore is taken up by doing it again."""
+        flags, mode = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, None
         try:
-            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+            try:
+                descriptor = os.open(name, flags, dir_fd=parent)
+            except PermissionError:
+                descriptor, mode = open_own(name, parent, flags)
         except OSError:
             return False
         with closed_after(descriptor):
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_size != entry.facts.size_bytes:
-                return False
-            where = entry.content.extents, entry.facts.size_bytes
-            same = has_holes(descriptor, *where)
-
-            def compare(piece: memoryview, at: int) -> None:
-                nonlocal same
-                same = same and os.pread(descriptor, len(piece), at) == piece
-
-            self._decrypt(entry.content, placed(*where, compare))
+            same = self._is_same(entry, descriptor)
             if same:
                 _settle(entry, descriptor)
+            elif mode is not None:
+                os.fchmod(descriptor, mode)
             return same
+
+    def _is_same(self, entry: FileEntry, descriptor: int) -> bool:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != entry.facts.size_bytes:
+            return False
+        where = entry.content.extents, entry.facts.size_bytes
+        same = has_holes(descriptor, *where)
+
+        def compare(piece: memoryview, at: int) -> None:
+            nonlocal same
+            same = same and os.pread(descriptor, len(piece), at) == piece
+
+        self._decrypt(entry.content, placed(*where, compare))
+        return same
 
     def _decrypt(self, content: Content, take: Take) -> None:
         """Hand over the plaintext; it is good when this returns."""

@@ -1,13 +1,16 @@
-"""The folder to restore into, and the folders in it: entered one by one, and never through a link."""
+"""The folder to restore into, and the folders in it: entered one by one, and never through a link below a source."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from tasks.files import FolderIdentity
+from tasks.files import ACCESS_ACL, DEFAULT_ACL, FolderIdentity, closed_after
 from tasks.vault.entries import FolderEntry
 from tasks.vault.errors import TargetUnusable
 
@@ -23,6 +26,7 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class _Folder:
     """A folder of the target on the way to the current entry, and the entry that it gets its mode and time from.
 
+    `inherited` says that a file made in it gets an ACL.
     `descriptor` is `_CLOSED` for one far above; `identity` (device, inode) then tells whether it is found again.
     """
 
@@ -30,18 +34,26 @@ class _Folder:
     descriptor: int
     entry: FolderEntry | None
     is_new: bool = False
+    inherited: bool = False
     identity: tuple[int, int] = (0, 0)
 
 
 class Target:
     """A folder, and a way through those below it in the order of a snapshot; all paths are relative to it."""
 
-    def __init__(self, folder: FolderIdentity, inside: Sequence[FolderEntry] = ()) -> None:
-        """Open the target, and go into folders that an earlier portion has made; raises TargetUnusable."""
+    def __init__(
+        self, folder: FolderIdentity, inside: Sequence[FolderEntry] = (), sources: Sequence[bytes] = ()
+    ) -> None:
+        """Open the target, and go into folders that an earlier portion has made; raises TargetUnusable.
+
+        Where files go back to their own places, links in the paths of `sources` are followed, as they were by reading.
+        """
         self.path = folder.path
+        in_place = not self.path.strip("/")
+        self.followed = frozenset(path for source in sources for path in _on_the_way(source)) if in_place else ()
         with on_target(self.path):
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._folders = [_Folder(b"", descriptor, None)]
+        self._folders = [_Folder(b"", descriptor, None, inherited=_has_default_acl(descriptor))]
         if not folder.fits(os.fstat(descriptor)):
             os.close(descriptor)
             raise TargetUnusable(self.path, "another folder is there than when this run was planned; start it again")
@@ -71,6 +83,11 @@ class Target:
         """Whether the folder that was entered last was made here, and not before."""
         return self._folders[-1].is_new
 
+    @property
+    def inherited(self) -> bool:
+        """Whether a file that is made in that folder gets an ACL, which may open it to more users than it was."""
+        return self._folders[-1].inherited
+
     def make(self, entry: FolderEntry, parent: int, name: bytes) -> None:
         """Make a folder, if it is not there, and go into it; `parent` is where `enter` led, `name` its last part."""
         self._go_into(entry.path, parent, name, 0o700, entry)
@@ -80,12 +97,45 @@ class Target:
         with suppress(FileExistsError):
             os.mkdir(name, mode, dir_fd=parent)
             is_new = True
-        self._folders.append(_Folder(path, os.open(name, _FOLDER_FLAGS, dir_fd=parent), entry, is_new))
-        if len(self._folders) > _OPEN_FOLDERS:
+        descriptor = self._open(path, parent, name)
+        if not _lock(descriptor):
+            os.close(descriptor)
+            raise OSError(errno.EBUSY, "another restore is writing to its folder")
+        if not is_new and entry is not None:
+            _let_in(descriptor)
+        inherited = _has_default_acl(descriptor)
+        if is_new and inherited and entry is not None:
+            drop_acl(descriptor)
+            inherited = False
+        self._folders.append(_Folder(path, descriptor, entry, is_new, inherited))
+        # The folder above one behind a link is not found again by `..`.
+        if len(self._folders) > _OPEN_FOLDERS and self._folders[-1 - _OPEN_FOLDERS].path not in self.followed:
             above = self._folders[-1 - _OPEN_FOLDERS]
             above.identity = _identity(above.descriptor)
             os.close(above.descriptor)
             above.descriptor = _CLOSED
+
+    def _open(self, path: bytes, parent: int, name: bytes) -> int:
+        try:
+            return os.open(name, _FOLDER_FLAGS, dir_fd=parent)
+        except PermissionError:
+            return open_own(name, parent, _FOLDER_FLAGS)[0]
+        except OSError:
+            if path not in self.followed or not _is_link(name, parent):
+                raise
+        _need_ours(name, parent)
+        return os.open(name, _FOLDER_FLAGS & ~os.O_NOFOLLOW, dir_fd=parent)
+
+    @contextmanager
+    def place_of(self, path: bytes, parent: int, name: bytes) -> Iterator[tuple[int, bytes]]:
+        """Folder and name of a file at a path that is `followed`: if a link is there, of the file that it leads to."""
+        if not _is_link(name, parent):
+            yield parent, name
+            return
+        _need_ours(name, parent)
+        folder, last = os.path.split(os.path.realpath(b"/" + path))
+        with closed_after(os.open(folder, _FOLDER_FLAGS)) as real:
+            yield real, last
 
     def _leave(self) -> None:
         """Set mode and time last: putting a file into a folder changes both."""
@@ -129,6 +179,84 @@ def make_target(path: str) -> FolderIdentity:
     with on_target(path):
         os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         return FolderIdentity.of(os.path.abspath(path))
+
+
+@contextmanager
+def locked_target(folder: FolderIdentity) -> Iterator[None]:
+    """Keep other restores out of a target; raises TargetUnusable if one is at work there."""
+    with on_target(folder.path):
+        descriptor = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with closed_after(descriptor):
+        if not _lock(descriptor):
+            raise TargetUnusable(folder.path, "another restore is writing to it; try again when that has ended")
+        yield
+
+
+def open_own(name: bytes, parent: int, flags: int) -> tuple[int, int]:
+    """Open a folder or file of this user whose mode keeps its owner out, and let him in; a descriptor, and the mode.
+
+    PermissionError if it is another user's, or of another kind.
+    """
+    with closed_after(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)) as place:
+        status = os.fstat(place)
+        if status.st_uid != os.geteuid() or not (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        mode = stat.S_IMODE(status.st_mode)
+        # By the descriptor, since nothing else changes the mode of just what was looked at.
+        os.chmod(f"/proc/self/fd/{place}", mode | 0o700)
+        return os.open(f"/proc/self/fd/{place}", flags & ~os.O_NOFOLLOW), mode
+
+
+def drop_acl(descriptor: int) -> None:
+    """Remove the ACL that a new file or folder has from the folder that it was made in."""
+    for name in (ACCESS_ACL, DEFAULT_ACL):
+        with suppress(OSError):
+            os.removexattr(descriptor, name)
+
+
+def _has_default_acl(descriptor: int) -> bool:
+    with suppress(OSError):
+        os.getxattr(descriptor, DEFAULT_ACL)
+        return True
+    return False
+
+
+def _let_in(descriptor: int) -> None:
+    """Let the owner of a folder write to it, which an earlier restore may have ended; its mode comes again at last."""
+    status = os.fstat(descriptor)
+    if status.st_uid == os.geteuid() and status.st_mode & 0o700 != 0o700:
+        os.fchmod(descriptor, stat.S_IMODE(status.st_mode) | 0o700)
+
+
+def _lock(descriptor: int) -> bool:
+    """Take a folder for this restore; False if another one has it. Some file systems have no locks on folders."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _on_the_way(source: bytes) -> Iterator[bytes]:
+    """The relative paths of a source and of all folders above it."""
+    parts = source.strip(b"/").split(b"/")
+    return (b"/".join(parts[:number]) for number in range(len(parts) + 1))
+
+
+def _is_link(name: bytes, parent: int) -> bool:
+    with suppress(FileNotFoundError):
+        return stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+    return False
+
+
+def _need_ours(name: bytes, parent: int) -> None:
+    """Raises OSError unless only root and this user can have made that link, or put another one in its place."""
+    above, users = os.fstat(parent), (0, os.geteuid())
+    own = os.stat(name, dir_fd=parent, follow_symlinks=False).st_uid in users and above.st_uid in users
+    if not own or (above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX):
+        raise OSError(errno.EPERM, "a link on the way to it can be changed by other users, and is not followed")
 
 
 def _identity(descriptor: int) -> tuple[int, int]:

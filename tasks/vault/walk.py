@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import Walked, outermost, parents
+from tasks.files import mode_without_acl
 from tasks.suites import HEADER_BYTES, Compression
-from tasks.vault.earlier import EarlierLines, entry_of, key_of, merged
+from tasks.vault.earlier import EarlierLines, entry_of, merged
 from tasks.vault.entries import (
     FileEntry,
     FileFacts,
@@ -163,7 +164,8 @@ class Changes:
                 folder = path
                 # The root of the file system has no name to be restored under.
                 if name := path[1:]:
-                    yield self._passed(FolderEntry(name, stat.S_IMODE(status.st_mode), status.st_mtime_ns).line())
+                    mode = mode_without_acl(path, stat.S_IMODE(status.st_mode))
+                    yield self._passed(FolderEntry(name, mode, status.st_mtime_ns).line())
             elif stat.S_ISLNK(status.st_mode):
                 yield self._passed(LinkEntry(path[1:], status.st_mtime_ns, target).line())
             else:
@@ -176,12 +178,7 @@ class Changes:
     def _unreadable(self, found: Walked, *, listed: bool) -> Iterator[bytes | Payload]:
         """The lines before of a path and of all below it, marked, then the payload; a folder may be `listed` itself."""
         carried = self._counts.carried
-        for line in self._before.below(found.path):
-            if listed:
-                # The folder itself was found.
-                listed = False
-                if key_of(self._root, line) == order_key(found.path[1:]):
-                    continue
+        for _ in self._before.below(found.path, itself=not listed):
             marked, size_bytes = self._before.carry()
             self._counts.carried += 1
             self._counts.carried_files += size_bytes is not None
@@ -196,6 +193,9 @@ class Changes:
             field = path_field(path)
             begin = begin_file(field, FileFacts.of(status))
             line = self._line_of(path, b'{"path":%b,"type":"file",' % field, begin)
+            if line and not line.startswith(begin):
+                facts = FileFacts.of(status)
+                begin = begin_file(field, facts._replace(mode=mode_without_acl(path, facts.mode)))
             looks_same = not self._selection.rehash and line.startswith(begin) and self._settled(status)
             if looks_same and self._there(line, status.st_size):
                 self._before.advance()

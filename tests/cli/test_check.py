@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -158,6 +160,8 @@ def test_what_is_gone_and_what_is_new_is_named(threadmill: Command, encrypt: Enc
     assert differences(threadmill, folders / "a" / "two") == (0, {})
     encrypt(str(folders))
     assert differences(threadmill, folders) == (0, {})
+    again = threadmill("check", str(folders / "a" / "one"))
+    assert (again.returncode, "no such file or folder" in again.stderr) == (2, True)
     # That it was there once does not make it known: the newest run did not see it.
     (folders / "a" / "one").write_text("a/one")
     assert differences(threadmill, folders) == (1, {f"{folders}/a/one": "new"})
@@ -189,6 +193,45 @@ def test_the_newest_run_of_each_part_counts(threadmill: Command, encrypt: Encryp
     (folders.parent / "beside").write_text("beside")
     code, told = differences(threadmill, folders.parent)
     assert (code, told[f"{folders}/b/one"], told[f"{folders.parent}/beside"]) == (1, "removed", "new")
+
+
+def test_a_source_that_is_a_link_is_followed_from_above_too(
+    threadmill: Command, encrypt: Encrypt, folders: Path, tmp_path: Path
+) -> None:
+    """Its files have the path of the link."""
+    (tmp_path / "above").mkdir()
+    (tmp_path / "above" / "link").symlink_to(folders)
+    encrypt(str(tmp_path / "above" / "link"))
+    assert differences(threadmill, tmp_path / "above") == (0, {})
+    (folders / "a" / "one").unlink()
+    assert differences(threadmill, tmp_path / "above") == (1, {f"{tmp_path}/above/link/a/one": "removed"})
+
+
+def test_a_run_that_did_not_come_to_its_end_says_nothing(
+    threadmill: Command, encrypt: Encrypt, folders: Path, home: Path
+) -> None:
+    """Nor does one whose snapshot does not count: the one before it does."""
+    encrypt(str(folders))
+    (folders / "a" / "one").unlink()
+    encrypt(str(folders))
+    assert differences(threadmill, folders) == (0, {})
+    with closing(sqlite3.connect(home / "history.sqlite")) as record, record:
+        record.execute("UPDATE snapshot SET counts = 0 WHERE run_id = 2")
+        record.execute("UPDATE run SET status = 'failed', error = 'VaultBusy: full' WHERE id = 2")
+    assert differences(threadmill, folders) == (1, {f"{folders}/a/one": "removed"})
+
+
+def test_a_snapshot_that_was_accepted_counts(threadmill: Command, vault: Path, key_file: Path, folders: Path) -> None:
+    """Until then the one before it says what belongs there."""
+    assert threadmill("encrypt", str(folders)).returncode == 0
+    for name in ("a/one", "a/two", "b/one"):
+        (folders / name).unlink()
+    assert threadmill("encrypt", str(folders)).returncode == 3
+    code, told = differences(threadmill, folders)
+    assert (code, len(told)) == (1, 3)
+    (newest, *_) = read_json(threadmill("snapshots", "--json"))
+    assert threadmill("snapshots", "accept", newest["name"]).returncode == 0
+    assert differences(threadmill, folders) == (0, {})
 
 
 def test_a_path_that_no_run_knows(threadmill: Command, encrypt: Encrypt, folders: Path) -> None:
@@ -241,10 +284,10 @@ def test_names_that_are_no_text_are_missed_too(threadmill: Command, encrypt: Enc
     assert differences(threadmill, tmp_path / os.fsdecode(b"caf\xe9")) == (1, {rf"{tmp_path}/caf\xe9/\xff": "removed"})
 
 
-def test_a_run_that_was_not_done_says_nothing(
+def test_a_file_that_could_not_be_read_belongs_there(
     threadmill: Command, key_file: Path, folders: Path, environment: dict[str, str]
 ) -> None:
-    """A run whose source could not be read in part was done; its unreadable file belongs there."""
+    """Its run came to its end; no run has encrypted the file, which is told."""
     target = "/proc/self/mem"
     result = threadmill("encrypt", str(folders), target, "--discard", "--backend", "native")
     assert result.returncode == 3

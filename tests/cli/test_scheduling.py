@@ -66,6 +66,8 @@ def cron(threadmill: Command, tmp_path: Path, key_file: Path) -> Cron:
     machine = Cron(tmp_path)
     machine.documents.mkdir()
     (machine.documents / "letter").write_text("dear reader")
+    for number in range(5):
+        (machine.documents / f"{number}").write_text(f"{number}")
     assert threadmill("vault", "init", "vault").returncode == 0
     assert machine.mail("encrypt") == ("", 0)
     return machine
@@ -114,9 +116,22 @@ def another_key(cron: Cron) -> Iterator[None]:
         (cron.folder / "key").unlink()
 
 
+@contextmanager
+def emptied(cron: Cron, left: int) -> Iterator[None]:
+    """The folder is there, with a few of its files, or without any, as that of a disk that is not mounted."""
+    with moved(cron.documents):
+        cron.documents.mkdir()
+        for number in range(left):
+            shutil.copy2(cron.documents.with_name("away") / f"{number}", cron.documents)
+        yield
+        shutil.rmtree(cron.documents)
+
+
 BAD_NIGHTS: dict[str, tuple[Callable[[Cron], AbstractContextManager[None]], int, str]] = {
     "failed file": (unreadable, 3, "deep"),
     "missing source": (lambda cron: moved(cron.documents), 2, "no such file or folder: {documents}"),
+    "empty source": (lambda cron: emptied(cron, 0), 2, "nothing to encrypt: there are no files in {documents}"),
+    "most files gone": (lambda cron: emptied(cron, 1), 3, "IN DOUBT: {documents}: 5 of 6 files gone"),
     "wrong key": (another_key, 2, "the key file is not the one that it was made with"),
     "vault not mounted": (lambda cron: moved(cron.folder / "vault"), 2, "vault {folder}/vault: is not there"),
 }
@@ -131,8 +146,21 @@ def test_bad_nights_send_one(cron: Cron, night: str) -> None:
     assert ended == code, mail
     assert says.format(folder=cron.folder, documents=cron.documents) in mail
     assert "letter" not in mail
-    assert len(mail.splitlines()) == (2 if code == 3 else 1)
+    assert len(mail.splitlines()) == (2 if night == "failed file" else 1)
     assert cron.mail("encrypt") == ("", 0)
+
+
+def test_status_sends_a_mail_where_no_night_was_good(cron: Cron) -> None:
+    """By the snapshot in doubt, and where the vault is gone; the next good night ends it."""
+    with emptied(cron, 1):
+        cron.mail("encrypt")
+    mail, code = cron.mail("status")
+    assert (code, "needs attention" in mail, "is in doubt" in mail) == (1, True, True)
+    assert cron.mail("encrypt") == ("", 0)
+    assert cron.mail("status") == ("", 0)
+    with moved(cron.folder / "vault"):
+        mail, code = cron.mail("status")
+    assert (code, f"needs attention: vault {cron.folder}/vault: is not there" in mail) == (1, True)
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=["serve", "server", "worker"])

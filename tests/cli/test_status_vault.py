@@ -17,6 +17,7 @@ from flows.jobs.vault import VaultState, look_at_vault, too_old
 from tasks.cancel import CancelToken
 from tasks.vault import locks
 from tests.support.commands import clean_environment, read_json
+from tests.support.crafted import flip
 from tests.support.in_process import run_in_process
 from tests.support.vaults import settle
 
@@ -106,6 +107,19 @@ def test_what_was_stored_long_ago_and_never_proven_needs_eyes(site: Site) -> Non
     assert f"needs attention: vault {site.vault}: {said}" in result.stderr
     assert site.threadmill("verify").returncode == 0
     assert read_json(site.threadmill("status", "--json", THREADMILL_PROOF_AGE="5w"))["vault"]["complaints"] == []
+
+
+def test_a_pack_that_was_not_whole_needs_attention(site: Site) -> None:
+    """Although no object in it was damaged, verify complains of it; so does status, until it is whole."""
+    alone = ("status", "--only-vault")
+    pack = next(site.vault.glob("packs/??/*"))
+    flip(pack, 530)
+    assert site.threadmill("verify").returncode == 1
+    result = site.threadmill(*alone)
+    assert result.returncode == 1
+    assert "packs that were not whole when they were last looked at: 1" in result.stderr
+    flip(pack, 530)
+    assert (site.threadmill("verify").returncode, site.threadmill(*alone).returncode) == (0, 0)
 
 
 def test_ages_are_held_against_what_is_there() -> None:

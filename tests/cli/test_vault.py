@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -564,3 +565,44 @@ def test_a_record_that_cannot_be_read_is_told(
     said = last_words(threadmill("cat", "latest", str(tree / "letter")))
     assert "cannot tell whether this is the vault that belongs here" in said
     assert threadmill("prune", "--keep-last", "1").returncode == 2
+
+
+def test_paths_of_the_latest_snapshot_that_has_them(threadmill: Command, vault: Path, tmp_path: Path) -> None:
+    """With two jobs in a vault, and for a file that is gone, `latest` of a path is the newest snapshot that has it."""
+    one, two = tmp_path / "srv" / "one", tmp_path / "srv" / "two"
+    for folder in (one, two):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text(folder.name)
+    (one / "gone").write_text("gone")
+    for folder in (one, one, two):
+        assert threadmill("encrypt", str(folder)).returncode == 0
+        (one / "gone").unlink(missing_ok=True)
+    for path in (one / "file", one / "gone", two / "file"):
+        target = tmp_path / f"back {path.parent.name} {path.name}"
+        assert threadmill("restore", "latest", str(target), str(path)).returncode == 0
+        assert [found.read_text() for found in target.rglob("*") if found.is_file()] == [
+            threadmill("cat", "latest", str(path)).stdout
+        ]
+    refused = threadmill("restore", "latest", str(tmp_path / "no"), str(one / "none"))
+    assert (refused.returncode, "not in snapshot" in last_words(refused)) == (2, True)
+    above = threadmill("restore", "latest", str(tmp_path / "above"), str(tmp_path / "srv"))
+    assert above.returncode == 0
+    assert f"files restored: 1, links: 0; not in it: {one} (snapshot " in above.stdout
+    assert (inside(tmp_path / "above", two) / "file").read_text() == "two"
+    assert len(re.findall(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}", threadmill("snapshots").stdout)) == 3
+
+
+def test_a_name_is_taken_as_it_is_shown(threadmill: Command, vault: Path, tmp_path: Path) -> None:
+    r"""`\xe4` is the byte where no file has that very name, and the four characters where one has."""
+    source = tmp_path / "source"
+    for name in (b"\xe4dir/file", b"b\nr", b"\\xe5", b"\xe5"):
+        path = Path(os.fsdecode(bytes(source) + b"/" + name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name)
+    assert threadmill("encrypt", str(source)).returncode == 0
+    for shown, name in ((r"\xe4dir", b"\xe4dir/file"), (r"b\nr", b"b\nr"), (r"\xe5", b"\\xe5")):
+        target = tmp_path / f"back {shown}"
+        assert threadmill("restore", "latest", str(target), f"{source}/{shown}").returncode == 0
+        assert [path.read_bytes() for path in target.rglob("*") if path.is_file()] == [name]
+    assert threadmill("cat", "latest", rf"{source}/b\nr").stdout == "b\nr"
+    assert threadmill("restore", "latest", str(tmp_path / "no"), rf"{source}/\xe6").returncode == 2

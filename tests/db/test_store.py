@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from sqlalchemy import text
 
 from db.errors import RecordUnusable, SchemaTooNew
 from db.history import History, PayloadFilter, SampleFilter
+from db.lenient import UNRECORDED, LenientHistory, LenientStore
 from db.rows import NewRun
 from db.store import Store
 from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES, VERDICT_FAULTS, VERDICT_KINDS
@@ -73,6 +75,30 @@ def encryptions(*payloads: Payload) -> tuple[Encryption, ...]:
 
 def random_payloads(count: int) -> list[Payload]:
     return [Payload("random", b"random #%d" % number, 100) for number in range(count)]
+
+
+def test_a_run_goes_on_without_a_record_that_fails(file: Path, tmp_path: Path) -> None:
+    """The first error of a lenient store, at whichever write, is kept, and nothing is written after it."""
+    store = LenientStore(f"sqlite:///{file}", timeout_s=0.2)
+    run_id = store.start_run(RUN)
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert store.finish_run(run_id, "completed") is None
+    assert isinstance(store.error, RecordUnusable)
+    other.execute("ROLLBACK")
+    other.close()
+    assert store.start_run(RUN) == UNRECORDED
+    store.close()
+    with closing(LenientHistory(f"sqlite:///{file}")) as history:
+        assert [run.status for run in history.runs()] == ["running"]
+        assert history.error is None
+    file.write_bytes(b"no database" * 1000)
+    broken = LenientStore(f"sqlite:///{file}", timeout_s=0.2)
+    with closing(broken), closing(LenientHistory(f"sqlite:///{file}")) as history:
+        assert broken.start_run(RUN) == UNRECORDED
+        assert (history.vaults(), history.empty) == ([], True)
+        assert "not an SQLite database" in str(history.error)
+        assert str(history.error) == str(broken.error)
 
 
 def test_folder_is_for_its_owner_only(sqlite_store: Store, file: Path) -> None:

@@ -54,8 +54,8 @@ def test_each_vault_has_its_newest_snapshot_and_its_proofs(history: History) -> 
     assert (newest["files"], newest["new"], newest["unchanged"], newest["stored"]) == (6, 2, 4, "347 KiB")
     (proofs,) = shown["Proofs"]
     last = next(run for run in history.runs(limit=None) if run.flow == "verify_vault")
-    assert (proofs["run"], proofs["proven"], proofs["faults"]) == (str(last.id), 2, 1)
-    assert (proofs["packs"], proofs["large objects"], proofs["never proven"]) == (0, 9, 3)
+    assert (proofs["run"], proofs["proven"], proofs["faults"]) == (str(last.id), 1, 2)
+    assert (proofs["packs"], proofs["large objects"], proofs["never proven"]) == (3, 4, 3)
     assert (proofs["oldest proof"], proofs["days ago"]) == (datetime(2026, 10, 29, 5, tzinfo=UTC), 2)
 
 
@@ -70,8 +70,9 @@ def test_snapshots_of_the_time_are_drawn_and_listed(history: History) -> None:
 
 
 def test_faults_are_listed_with_their_runs(history: History) -> None:
-    """The object that was changed, by its path and its name."""
-    ((fault,),) = (rows for title, rows in tables(of(history)).items() if title.startswith("Faults of vaults: 1"))
+    """The pack that was changed, and the object in it that is lost, by its path and its name."""
+    ((fault, pack),) = (rows for title, rows in tables(of(history)).items() if title.startswith("Faults of vaults: 2"))
+    assert (pack["what"], pack["status"]) == ("pack", "changed")
     assert (fault["what"], fault["status"], fault["path"]) == ("object", "changed", "/srv/documents/ledger.csv")
     run = history.run(int(str(fault["run"])))
     assert run is not None

@@ -6,22 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from tests.support.generated_record import GeneratedRecord, NewPayload, at_hour, object_of
+from tests.support.generated_record import GeneratedRecord, NewPayload, at_hour, is_packed, object_of, pack_of
 from tests.support.vault_fakes import Snapshot, Verdict
 
 BEGUN = date(2026, 10, 28)
 # What is new to the vault, night by night; None is everything.
 _NEW: Sequence[Sequence[str] | None] = (None, ("ledger.csv",), (), ("ledger.csv", "letters/draft.odt"))
-# What is looked at, by day: a file, which of its objects (from 0), and what is found.
-_LOOKED_AT: Mapping[date, Sequence[tuple[str, int, str]]] = {
-    date(2026, 10, 29): (
-        ("contracts/lease.pdf", 0, "ok"),
-        ("contracts/offer.pdf", 0, "ok"),
-        ("letters/draft.odt", 0, "ok"),
-        ("letters/reply.odt", 0, "ok"),
-    ),
-    date(2026, 10, 30): (("ledger.csv", 0, "ok"), ("ledger.csv", 1, "changed"), ("scans/2026.tif", 0, "ok")),
+# Large objects that are looked at, by day: a file, and what is found of its first object.
+_LOOKED_AT: Mapping[date, Sequence[tuple[str, str]]] = {
+    date(2026, 10, 29): (("contracts/lease.pdf", "ok"), ("contracts/offer.pdf", "ok")),
+    date(2026, 10, 30): (("scans/2026.tif", "ok"),),
 }
+# The pack of a night (from 0) that is looked at, by day, and the small file whose object in it is damaged.
+_PACKS: Mapping[date, tuple[int, str | None]] = {date(2026, 10, 29): (0, None), date(2026, 10, 30): (1, "ledger.csv")}
 
 
 @dataclass
@@ -32,6 +29,7 @@ class ExampleVault:
     folder: str
     files: Mapping[str, int]
     objects: dict[str, list[str]] = field(default_factory=dict)
+    packs: list[tuple[str, int]] = field(default_factory=list)
 
     def keep(self, day: date) -> None:
         """The night's snapshot, once there is a vault."""
@@ -58,25 +56,36 @@ class ExampleVault:
             stored_bytes=sum(size + 16 for size in new.values()),
         )
         run_id = self.record.run(
-            at_hour(day, 3), payloads=payloads, snapshot=snapshot, flow="encrypt_files", deployment="encrypt-files"
+            at_hour(day, 3),
+            payloads=payloads,
+            snapshot=snapshot,
+            packed=True,
+            flow="encrypt_files",
+            deployment="encrypt-files",
         )
+        small = [size for one, size in zip(payloads, new.values(), strict=True) if is_packed(one)]
+        self.packs.append((pack_of(run_id), sum(small)))
         for name in new:
             self.objects.setdefault(name, []).append(object_of(run_id, f"{self.folder}/{name}"))
 
     def verify(self, day: date) -> None:
         """What was looked at that day, if anything."""
-        verdicts = [
-            Verdict(
-                self.objects[name][number],
-                status,
-                begin=at_hour(day - timedelta(days=1), 5),
-                size_bytes=self.files[name] + 16,
-                path=f"{self.folder}/{name}".encode(),
-                error=None if status == "ok" else f"not the bytes that it was named for: {self.folder}/{name}",
-                wall_ns=self.files[name],
-            )
-            for name, number, status in _LOOKED_AT.get(day, ())
-        ]
+        begin = at_hour(day - timedelta(days=1), 5)
+        verdicts = []
+        if day in _PACKS:
+            night, damaged = _PACKS[day]
+            (pack, size), why = self.packs[night], "its bytes do not fit its name; objects that are damaged: 1"
+            status = "ok" if damaged is None else "changed"
+            error = None if damaged is None else why
+            verdicts.append(Verdict(pack, status, 1, "pack", size_bytes=size, error=error, wall_ns=size, begin=begin))
+        for name, status in _LOOKED_AT.get(day, ()):
+            of, size, path = self.objects[name][0], self.files[name], f"{self.folder}/{name}".encode()
+            verdicts.append(Verdict(of, status, size_bytes=size + 16, path=path, wall_ns=size, begin=begin))
+        if day in _PACKS and damaged is not None:
+            lost = f"{self.folder}/{damaged}"
+            error = f"it has the content of {lost}"
+            of = self.objects[damaged][night]
+            verdicts.append(Verdict(of, "changed", size_bytes=None, path=lost.encode(), error=error, begin=begin))
         if not verdicts:
             return
         faults = sum(one.status != "ok" for one in verdicts)
@@ -86,5 +95,5 @@ class ExampleVault:
             flow="verify_vault",
             deployment="verify-vault",
             status="failed" if faults else "completed",
-            error=f"{faults} of {len(verdicts)} objects is not as it was stored" if faults else None,
+            error=f"FAULTS: {faults}" if faults else None,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -96,10 +96,11 @@ class GeneratedRecord:
         code: str = "0.1.0",
         status: str = "completed",
         error: str | None = None,
+        packed: bool = False,
     ) -> int:
         """One run with all that hangs off it, summed up and sealed unless it goes on; its number.
 
-        The ciphertext of its payloads is kept if there is a snapshot.
+        The ciphertext of its payloads is kept if there is a snapshot; `packed` puts small ones into a pack.
         """
         with self._engine.begin() as connection:
             took_ns = sum(one.wall_ns for one in payloads) + sum(one.wall_ns for one in samples)
@@ -121,9 +122,9 @@ class GeneratedRecord:
                 "finished_at": None if status == "running" else at + timedelta(seconds=1 + took_ns / 1e9),
             }
             run_id: int = connection.execute(insert(RUN).returning(RUN.c.id), row).scalar_one()
-            self._payloads(connection, run_id, at, payloads, snapshot)
+            self._payloads(connection, run_id, at, payloads, snapshot, packed)
             if snapshot is not None:
-                verdicts = [*(_stored(run_id, number, at, one) for number, one in enumerate(payloads)), *verdicts]
+                verdicts = [*_stored(run_id, at, payloads, packed), *verdicts]
             self._samples(connection, run_id, at, samples)
             if verdicts:
                 add_verdicts(connection, verdict_rows(run_id, verdicts))
@@ -144,12 +145,15 @@ class GeneratedRecord:
         at: datetime,
         payloads: Sequence[NewPayload],
         snapshot: Snapshot | None,
+        packed: bool,
     ) -> None:
         vault = None
         if snapshot is not None:
             add_snapshot(connection, snapshot.row(run_id))
             vault = connection.execute(select(VAULT.c.id).where(VAULT.c.vault_id == snapshot.vault_id)).scalar_one()
         rows = [_payload(run_id, number, at, one, vault) for number, one in enumerate(payloads)]
+        for row, one in zip(rows, payloads, strict=True):
+            row["pack"] = bytes.fromhex(pack_of(run_id)) if packed and is_packed(one) else None
         if not rows:
             return
         ids = connection.execute(insert(ENCRYPTION).returning(ENCRYPTION.c.id, sort_by_parameter_order=True), rows)
@@ -228,10 +232,28 @@ def object_of(run_id: int, name: str) -> str:
     return digest_of(f"{run_id} {name}").hex()
 
 
-def _stored(run_id: int, ordinal: int, at: datetime, one: NewPayload) -> Verdict:
-    """The verdict of the run that put a large object into a vault."""
-    name, size = object_of(run_id, one.name), one.size_bytes + 16
-    return Verdict(name, "stored", 0, size_bytes=size, path=one.name.encode(), begin=at + timedelta(seconds=ordinal))
+def pack_of(run_id: int) -> str:
+    """The pack that a run's small payloads were put into."""
+    return digest_of(f"{run_id} pack").hex()
+
+
+def is_packed(one: NewPayload) -> bool:
+    """Whether its object lies in a pack."""
+    return one.size_bytes + 16 <= 1 << 20
+
+
+def _stored(run_id: int, at: datetime, payloads: Sequence[NewPayload], packed: bool) -> Iterator[Verdict]:
+    """The verdicts of the run that put objects, and a pack of small ones, into a vault."""
+    small = [one.size_bytes for one in payloads if packed and is_packed(one)]
+    if small:
+        # A header and zeros for each, and the end.
+        size = sum(-(-(one + 16) // 512) + 1 for one in small) * 512 + 1024
+        yield Verdict(pack_of(run_id), "stored", 0, "pack", size_bytes=size, begin=at)
+    for number, one in enumerate(payloads):
+        if not (packed and is_packed(one)):
+            name, size = object_of(run_id, one.name), one.size_bytes + 16
+            begin = at + timedelta(seconds=number)
+            yield Verdict(name, "stored", 0, size_bytes=size, path=one.name.encode(), begin=begin)
 
 
 def _payload(run_id: int, ordinal: int, at: datetime, one: NewPayload, vault: int | None) -> dict[str, object]:

@@ -19,6 +19,8 @@ from tasks.vault import add as engine
 from tasks.vault.entries import FileEntry
 from tasks.vault.policy import Policy
 from tasks.vault.walk import SourceSelection, sources_of
+from tests.support import vault_reader
+from tests.support.crypto_fakes import needs_openssl
 from tests.support.vaults import Place, add, content, files, make_place, objects, prune, put, settle
 
 MIB = 1 << 20
@@ -279,6 +281,21 @@ def test_prune_keeps_the_last_good_content(place: Place, monkeypatch: pytest.Mon
     assert good.content.object not in objects(place.vault)
 
 
+@needs_openssl
+def test_the_document_is_enough_for_marks(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that was written by the document reads both contents of a marked entry."""
+    place.settled_add()
+    with written_to(monkeypatch, place.tree / "log"), unreadable(monkeypatch, place.tree / "other"):
+        os.utime(place.tree / "other")
+        name = place.add().name
+    reader = vault_reader.Reader(place.vault.root, place.key.path)
+    _, log, other = reader.snapshot(name)[1]
+    assert (log["mark"], other["mark"]) == ("changed", "unreadable")
+    assert reader.content(log) == b"the first line\nx"
+    assert reader.content(log["good"]) == b"the first line\n"
+    assert other["good"]["object"] == other["object"]
+
+
 @pytest.mark.parametrize("text", [True, False], ids=["compressed", "plain"])
 @pytest.mark.parametrize("change", [b"x", LARGE // 2], ids=["grown", "cut"])
 def test_large_files_are_kept_too(
@@ -390,7 +407,8 @@ def test_files_that_are_always_written_are_all_there(place: Place, backend: str)
 
 def test_files_of_the_kernel_are_encrypted_as_they_are(place: Place) -> None:
     """Their size is 0, or a page: they are not told as changed, the second run is the same, and restore gives all."""
-    paths = [Path("/proc/self/mountinfo"), Path("/proc/version"), Path("/sys/kernel/mm/transparent_hugepage/enabled")]
+    names = "/proc/self/mountinfo", "/proc/version", "/proc/sys/kernel/pid_max"
+    paths = map(Path, (*names, "/sys/kernel/mm/transparent_hugepage/enabled"))
     there = [path for path in paths if path.exists()]
     for _ in range(2):
         done = place.add(*there)

@@ -60,8 +60,9 @@ def place(tmp_path: Path) -> Place:
     return place
 
 
-def snapshot(time: datetime, sequence: int, source: bytes = b"/x") -> Snapshot:
-    return Snapshot(Header("0" * 32, f"{sequence:016x}", time, sequence, (source,)), "", Totals(0, 0, 0))
+def snapshot(time: datetime, sequence: int, source: bytes = b"/x", *, counts: bool = True) -> Snapshot:
+    totals = Totals(0, 0, 0, counts=counts)
+    return Snapshot(Header("0" * 32, f"{sequence:016x}", time, sequence, (source,)), "", totals)
 
 
 def kept(times: list[datetime], policy: Policy) -> list[datetime]:
@@ -119,6 +120,23 @@ def test_sets_of_sources_are_kept_apart() -> None:
     every = [snapshot(at("2026-01-01T00:00") + timedelta(hours=n), n, b"/%d" % (n % 2)) for n in range(1, 9)]
     assert to_remove(every, Policy()) == every[:6]
     assert to_remove(every, Policy(last=2)) == every[:4]
+
+
+def test_snapshots_in_doubt_push_out_no_others() -> None:
+    """Those that count are kept as if there were no others, which are kept as ever; an accepted one counts."""
+    every = [snapshot(night, n, counts=n % 10 < 5) for n, night in enumerate(NIGHTS, 1)]
+    names = [one.name for one in every]
+
+    def stay(policy: Policy, *accepted: int) -> list[int]:
+        gone = to_remove(every, policy, [names[number - 1] for number in accepted])
+        return [one.header.sequence for one in every if one not in gone]
+
+    assert stay(Policy(last=1)) == [30]
+    every.pop()
+    assert stay(Policy(last=1)) == [24, 29]
+    assert stay(Policy(last=2)) == [23, 24, 28, 29]
+    assert stay(Policy(daily=2), 28) == [24, 28, 29]
+    assert stay(Policy(last=1), 29) == [29]
 
 
 LAST = Policy(last=1)

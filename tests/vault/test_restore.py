@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +22,7 @@ import zstandard
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
-from tasks.files import rename_new
+from tasks.files import ACCESS_ACL, DEFAULT_ACL, rename_new
 from tasks.vault import portions
 from tasks.vault import restore as restoring
 from tasks.vault.entries import FileEntry, LinkEntry
@@ -29,7 +32,7 @@ from tasks.vault.packs import PackWriter
 from tasks.vault.portions import RestorePlan, RestorePortion, Wanted
 from tasks.vault.restore import restore_portion
 from tasks.vault.snapshots import open_snapshot
-from tasks.vault.target import make_target
+from tasks.vault.target import locked_target, make_target
 from tests.support.crafted import craft, line_of
 from tests.support.crypto_fakes import ROOT, run_python
 from tests.support.tracing import failing
@@ -516,3 +519,132 @@ def test_an_object_may_be_content_and_a_compressed_form(place: Place, target: Pa
     assert len({entry.content.object for entry in files(place.vault)}) == len(files(place.vault)) - 1
     assert set(statuses(place, target).values()) == {"ok"}
     assert everything(Path(f"{target}{place.tree}")) == everything(place.tree)
+
+
+def test_files_go_back_to_their_own_places_through_a_link(place: Place, tmp_path: Path) -> None:
+    """Links above a source, or in its place, are followed as they were by reading; links below it are not."""
+    real, link, elsewhere = tmp_path / "real", tmp_path / "link", tmp_path / "elsewhere"
+    (real / "source" / "in").mkdir(parents=True)
+    (real / "source" / "in" / "file").write_bytes(b"1")
+    (real / "source" / "out").symlink_to(elsewhere)
+    (real / "other").write_bytes(b"2")
+    link.symlink_to(real)
+    (tmp_path / "to a file").symlink_to(real / "other")
+    before = everything(real)
+    for sources in ([link / "source"], [link], [tmp_path / "to a file", link / "source"]):
+        place.add(*sources)
+        (real / "source" / "in" / "file").unlink()
+        (real / "source" / "out").unlink()
+        if len(sources) == 2:
+            (real / "other").unlink()
+        assert restore(place.vault, "latest", Path("/")) == []
+        assert everything(real) == before
+        assert link.is_symlink()
+    shutil.rmtree(real / "source" / "in")
+    elsewhere.mkdir()
+    (real / "source" / "in").symlink_to(elsewhere)
+    assert {verdict.status for verdict in restore(place.vault, "latest", Path("/"))} == {"not-written"}
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / str(tmp_path).lstrip("/")).parent.mkdir(parents=True)
+    (tmp_path / "target" / str(tmp_path).lstrip("/")).symlink_to(elsewhere)
+    assert restore(place.vault, "latest", tmp_path / "target")
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="links of other users are made by root")
+@pytest.mark.parametrize("whose", ["link", "folder", "file"])
+def test_a_link_that_another_user_can_change_is_not_followed(place: Place, tmp_path: Path, whose: str) -> None:
+    """Whoever can change a link above a source would have root write anywhere."""
+    above = tmp_path / "above"
+    above.mkdir()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "file").write_bytes(b"1")
+    (above / "link").symlink_to(tmp_path / "real" / ("file" if whose == "file" else ""))
+    place.add(above / "link")
+    (tmp_path / "real" / "file").unlink()
+    os.chown(above if whose == "folder" else above / "link", 65534, -1, follow_symlinks=False)
+    (verdict, *_) = restore(place.vault, "latest", Path("/"))
+    assert verdict.error == "a link on the way to it can be changed by other users, and is not followed"
+    assert list((tmp_path / "real").iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root enters every folder, and can be a plain user for a while")
+def test_modes_that_keep_their_owner_out_are_no_fault() -> None:
+    """A second restore by a plain user enters folders and reads files of mode 0000, and all get their modes again."""
+    base = Path(tempfile.mkdtemp(prefix="threadmill-"))
+    try:
+        place = make_place(base)
+        for name in ("a", "none/b", "none/in/c", "read/d"):
+            place.put(name)
+        modes = {"a": 0o000, "none/in": 0o000, "none": 0o000, "read": 0o500}
+        for name, mode in modes.items():
+            (place.tree / name).chmod(mode)
+        place.add()
+        subprocess.run(["chown", "-R", "65534", base], check=True)
+        back = base / "target" / str(place.tree).lstrip("/")
+        os.seteuid(65534)
+        try:
+            for lost in (None, "none/in/c", "read/d"):
+                if lost is not None:
+                    os.seteuid(0)
+                    (back / lost).unlink()
+                    os.seteuid(65534)
+                assert restore(place.vault, "latest", base / "target") == []
+        finally:
+            os.seteuid(0)
+        assert everything(back) == everything(place.tree)
+        (back / "a").write_bytes(b"other")
+        os.seteuid(65534)
+        try:
+            assert [one.status for one in restore(place.vault, "latest", base / "target")] == ["not-written"]
+        finally:
+            os.seteuid(0)
+        assert stat.S_IMODE((back / "a").stat().st_mode) == 0o000
+    finally:
+        shutil.rmtree(base)
+
+
+def test_one_restore_at_a_time_writes_to_a_folder(place: Place, target: Path) -> None:
+    """A second one into the same target is refused; one into a folder of it leaves out what the first is at."""
+    place.add()
+    folder = make_target(str(target))
+    with (
+        locked_target(folder),
+        pytest.raises(TargetUnusable, match="another restore is writing to it"),
+        locked_target(folder),
+    ):
+        pass
+    below = target / str(place.tree).lstrip("/")
+    below.mkdir(parents=True)
+    with locked_target(make_target(str(below))):
+        assert {one.status for one in restore(place.vault, "latest", target)} == {"not-written"}
+    assert place.restored(target) == below
+
+
+def acl(*entries: tuple[int, int]) -> bytes:
+    """An ACL as the kernel has it: tags (1 owner, 2 a user, 4 group, 16 mask, 32 others) and permissions."""
+    return struct.pack("<I", 2) + b"".join(
+        struct.pack("<HHI", tag, permissions, 65534 if tag == 2 else 0xFFFFFFFF) for tag, permissions in entries
+    )
+
+
+def test_an_acl_comes_back_no_more_open_than_it_was(place: Place, target: Path) -> None:
+    """The bits of the group are the mask of the ACL, and not its rights; nothing stays of an ACL of the target."""
+    for name, mode in (("a", 0o600), ("b/c", 0o640), ("b/d", 0o644), ("b", 0o700)):
+        path = place.tree / name
+        path.chmod(mode)
+        if name != "b/d":
+            users = ((1, 6 | mode >> 6), (2, 7), (4, mode >> 3 & 7), (16, 6), (32, mode & 7))
+            try:
+                os.setxattr(path, ACCESS_ACL, acl(*users))
+            except OSError:
+                pytest.skip("the file system has no ACLs")
+    assert stat.S_IMODE((place.tree / "a").stat().st_mode) == 0o660
+    place.settled_add()
+    assert place.add().found.unchanged == 3
+    target.mkdir()
+    os.setxattr(target, DEFAULT_ACL, acl((1, 7), (2, 7), (4, 7), (16, 7), (32, 7)))
+    back = place.restored(target)
+    modes = {name: stat.S_IMODE((back / name).stat().st_mode) for name in ("a", "b/c", "b/d", "b")}
+    assert modes == {"a": 0o600, "b/c": 0o640, "b/d": 0o644, "b": 0o700}
+    assert [os.listxattr(back / name) for name in modes] == [[], [], [], []]
