@@ -16,7 +16,7 @@ from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.option_types import Flag, Json, Names, Via, Whole
 from flows.settings import Settings, settings_with
 from flows.show.tables import CHECKED, PAYLOADS
-from flows.show.terminal import conclude, hint, print_json, print_table, say
+from flows.show.terminal import complain, conclude, hint, print_json, print_table, say
 from flows.text import plural, shown_path, size
 from tasks.cancel import CancelToken
 
@@ -59,7 +59,7 @@ def encrypt(
     payloads, as history show does.
 
     Exit codes: 0 done, 1 a payload failed, 2 refused before any work, 3 a source was unreadable or changed while it was
-    read.
+    read, or has lost many of its files since the last snapshot.
 
     Examples: threadmill encrypt --random 4KiBx100 and threadmill encrypt FOLDER --key-file KEY --vault VAULT
 
@@ -152,9 +152,10 @@ def _print_preview(parameters: EncryptFiles, settings: Settings, *, json: bool) 
     from flows.jobs.keep import preview
 
     found = preview(parameters, settings)
+    code = 3 if found.refused else 0
     if json:
         print_json(found)
-        return 0
+        return code
     since = f"since snapshot {found.previous}" if found.previous else "there is no snapshot of these paths"
     say(
         f"{plural(found.to_do, 'file')} to encrypt, {size(found.to_do_bytes)}; {found.unchanged:,} unchanged, "
@@ -162,7 +163,12 @@ def _print_preview(parameters: EncryptFiles, settings: Settings, *, json: bool) 
     )
     for pattern in found.unmatched:
         say(f"--exclude {shown_path(pattern)}: matches nothing")
-    return 0
+    for source in found.sources:
+        if source.gone:
+            say(f"{source.path}: {source.gone:,} of {plural(source.kept + source.gone, 'file')} gone")
+    for refused in found.refused:
+        complain(refused)
+    return code
 
 
 def _print_payloads(history: History, run_id: int) -> None:

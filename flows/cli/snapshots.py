@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 class SnapshotLine:
     """A snapshot as `snapshots --json` prints it; `sources` are the encrypted paths, `size_bytes` is of all files.
 
-    `gone` files were in the snapshot that it was compared with. It counts unless there were too many of them; or it
-    was accepted, which only the record knows.
+    `gone` files were in the snapshot that it was compared with. It counts unless there were too many of them, or if it
+    was accepted.
 
     A partial one, of a run that is under way or was interrupted, has no number and lists only a part of the files.
     """
@@ -71,11 +71,11 @@ def list_snapshots(*, vault: VaultOption = None, key_file: KeyOption = None, jso
     from tasks.vault.errors import NoSuchSnapshot
     from tasks.vault.lookup import partial_names, read_snapshot, snapshot_names
 
-    with _opened(vault, key_file) as (opened, _):
-        lines, faults = [], []
+    with _opened(vault, key_file) as (opened, history):
+        lines, faults, accepted = [], [], history.accepted(opened.instance)
         for name in (*reversed(snapshot_names(opened.root)), *partial_names(opened.root)):
             try:
-                lines.append(snapshot_line(read_snapshot(opened, name)))
+                lines.append(snapshot_line(read_snapshot(opened, name), accepted))
             except NoSuchSnapshot:
                 # A run came to its end since then, and has removed its partial ones.
                 continue
@@ -134,9 +134,8 @@ def show(
 def accept(snapshot: str, /, *, vault: VaultOption = None, key_file: KeyOption = None) -> int:
     """Have a snapshot count although many files are gone from it, or a path was empty.
 
-    A snapshot in doubt is compared with by no later run, is no reason for prune to remove another one, and has status
-    complain, until the files are back in a newer one. Accept one whose files are gone for good: the next run compares
-    with it. The record keeps that.
+    Until then no run is compared with it, prune removes no other snapshot for it, and status complains, unless the
+    files are back in a newer one. Accept it if the files are gone for good. The record has that as a verdict.
 
     Exit codes: 0 accepted, 2 refused: no such snapshot, or it is not in doubt.
 
@@ -264,14 +263,14 @@ def _entry_at(found: OpenSnapshot, path: bytes) -> Entry | None:
     return entry
 
 
-def snapshot_line(snapshot: Snapshot) -> SnapshotLine:
+def snapshot_line(snapshot: Snapshot, accepted: Collection[str] = ()) -> SnapshotLine:
     """A snapshot as it is shown."""
     header, totals = snapshot.header, snapshot.totals
     sources = tuple(shown_bytes(source) for source in header.sources)
     number = None if header.part else header.sequence
     of_header = header.name, number, header.created, sources
     of_files = totals.entries, totals.files, totals.size_bytes, totals.marked, totals.missed, totals.gone
-    return SnapshotLine(*of_header, *of_files, totals.counts)
+    return SnapshotLine(*of_header, *of_files, totals.counts or header.name in accepted)
 
 
 def _print_sums(vault: Vault, found: OpenSnapshot) -> None:

@@ -33,7 +33,7 @@ def doubt(name: str, totals: Totals | SnapshotRow) -> str:
     if not totals.files:
         return f"snapshot {name} has no file"
     if totals.gone:
-        return f"snapshot {name} is in doubt: {plural(totals.gone, 'file')} of the one before gone"
+        return f"snapshot {name} is in doubt: files gone since the last one that counts: {totals.gone:,}"
     return f"snapshot {name} is in doubt: of a path that was named, nothing is in it"
 
 
@@ -47,7 +47,7 @@ def doubtful(
     accepted = history.accepted(vault_id)
     for name, totals in newest:
         if not totals.counts and name not in accepted:
-            yield f"{doubt(name, totals)}; see: threadmill snapshots accept"
+            yield f"{doubt(name, totals)}; if that is right: threadmill snapshots accept {name}"
         files, faulty = totals.files + totals.missed, totals.marked + totals.missed
         if faulty > most * files:
             # A file that is known to change is no fault.

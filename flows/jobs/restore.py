@@ -14,6 +14,7 @@ from db.history import History
 from db.rows import NewRun
 from flows.errors import RequestRefused
 from flows.jobs.arguments import need_key_file, need_outside, need_vault
+from flows.jobs.doubts import doubt
 from flows.jobs.identity import NAME_ANOTHER, need_latest, open_known, place_on_record
 from flows.jobs.parameters import RestoreFiles
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, open_run
@@ -80,6 +81,8 @@ def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: To
             text += f", there already: {done['same']:,}" if done["same"] else ""
             text += "".join(f"; not in it: {sources} (snapshot {name})" for name, sources in others.items())
             text = "; ".join((text, *_marks(plan)))
+            if not plan.totals.counts and plan.snapshot not in tools.history.accepted(place.instance):
+                text += f"; {doubt(plan.snapshot, plan.totals)}"
             opened.outcomes.append(PartOutcome(tally.exit_code, f"{text}; {tally.message}", tally.named_faults))
     return opened
 

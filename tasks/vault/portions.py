@@ -93,6 +93,7 @@ class RestorePlan:
                     if isinstance(entry, FolderEntry):
                         open_folders.append(entry)
             self._lines.flush()
+            self.totals = opened.totals
         except OSError as error:
             self.close()
             raise ScratchFull(error.strerror or str(error)) from None

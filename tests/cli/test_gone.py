@@ -39,7 +39,7 @@ def test_a_drop_stands_until_it_is_accepted(threadmill: Command, trees: tuple[Pa
         assert f"3 gone; 0 B added; IN DOUBT: {small}: 3 of 3 files gone; it counts once the files are" in result.stderr
     status = threadmill(*STATUS)
     assert status.returncode == 1
-    assert "is in doubt: 3 files of the one before gone; see: threadmill snapshots accept" in status.stderr
+    assert "is in doubt: files gone since the last one that counts: 3; if that is right: threadmill" in status.stderr
     (_, run) = read_json(threadmill("history", "runs", "--limit", "2", "--json"))
     assert run["status"] == "failed"
     assert "3 of 3 files gone" in run["error"]
@@ -50,6 +50,10 @@ def test_a_drop_stands_until_it_is_accepted(threadmill: Command, trees: tuple[Pa
     newest, oldest = read_json(threadmill("snapshots", "--vault", "vault", "--json"))
     assert [(one["gone"], one["counts"]) for one in (newest, oldest)] == [(3, False), (0, True)]
     assert "in doubt" in threadmill("snapshots", "--vault", "vault").stdout
+    restored = threadmill("restore", "latest", "target", "--vault", "vault")
+    assert "is in doubt: files gone since the last one that counts: 3" in restored.stdout
+    dry = threadmill(*encrypt, "--dry-run")
+    assert (dry.returncode, dry.stdout.splitlines()[1:]) == (0, [f"{small}: 3 of 3 files gone"])
 
     for refused, why in ((oldest["name"], "is not in doubt: it counts"), ("nothing", "no snapshot begins")):
         result = threadmill("snapshots", "accept", refused, "--vault", "vault")
@@ -61,6 +65,7 @@ def test_a_drop_stands_until_it_is_accepted(threadmill: Command, trees: tuple[Pa
     again = threadmill("snapshots", "accept", "latest", "--vault", "vault")
     assert (again.returncode, "is accepted already" in again.stderr) == (2, True)
     assert threadmill(*STATUS).returncode == 0
+    assert "in doubt" not in threadmill("snapshots", "--vault", "vault").stdout
     (verdict,) = read_json(threadmill("history", "show", "latest", "--json"))["verdicts"]
     assert (verdict["status"], verdict["kind"], verdict["name"]) == ("accepted", "snapshot", newest["name"])
     assert threadmill(*encrypt).returncode == 0
@@ -98,6 +103,8 @@ def test_sources_that_cannot_be_read(threadmill: Command, trees: tuple[Path, Pat
     shutil.rmtree(tmp_path / "away")
     small.symlink_to("away")
     os.mkfifo(tmp_path / "pipe")
+    dry = threadmill("encrypt", "large", "small", "--vault", "vault", "--dry-run")
+    assert (dry.returncode, f"{small} cannot be read: it is a dangling" in dry.stderr) == (3, True)
     before = len(read_json(threadmill("snapshots", "--vault", "vault", "--json")))
     for name, why in (("small", "a dangling symbolic link"), ("pipe", "a FIFO"), ("/dev/null", "a character device")):
         alone = threadmill("encrypt", name, "--vault", "vault")
