@@ -25,7 +25,8 @@ from tasks.vault.errors import VaultUnwritable, Verdict, VerdictKind, Verdicts, 
 from tasks.vault.locks import alone, pruning, reading, writing
 from tasks.vault.lookup import newest_snapshot, open_place
 from tasks.vault.named import Member, NamedObjects
-from tasks.vault.prune import Copied, Going, Names, Policy, Removal, copy_living, going, plan_removal, remove, tidy
+from tasks.vault.policy import Policy
+from tasks.vault.prune import Copied, Going, Names, Removal, copy_living, going, plan_removal, remove, tidy
 from tasks.vault.vault import Place, Vault
 from tasks.vault.verify import check_stored, damaged, inspect
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 
-from tasks.vault.entries import FileEntry, begin_file, decode_entry, end_file, path_field
+from tasks.vault.entries import Entry, FileEntry, begin_file, decode_entry, end_file, path_field
 from tasks.vault.errors import SnapshotInvalid
 from tasks.vault.format import BadLine
 from tasks.vault.header import order_key
@@ -60,10 +60,7 @@ class EarlierLines:
         The last good content of a file stays named. Raises SnapshotInvalid.
         """
         self.keep()
-        try:
-            entry = decode_entry(self.line)
-        except BadLine as error:
-            raise SnapshotInvalid(self._root, f"a line of the snapshot before {error}") from None
+        entry = entry_of(self._root, self.line)
         if isinstance(entry, FileEntry):
             begin = begin_file(path_field(b"/" + entry.path), entry.facts)
             return begin + end_file(entry.content, "unreadable", entry.last_good), entry.facts.size_bytes
@@ -111,9 +108,13 @@ def _keyed(root: str, opened: OpenSnapshot, expected: bool) -> Iterator[tuple[by
 
 def key_of(root: str, line: bytes) -> bytes:
     """The `order_key` of a line's path; raises SnapshotInvalid."""
-    if (found := _PLAIN_PATH.match(line)) is not None:
-        return order_key(found[1])
+    found = _PLAIN_PATH.match(line)
+    return order_key(entry_of(root, line).path if found is None else found[1])
+
+
+def entry_of(root: str, line: bytes) -> Entry:
+    """The entry of a line; raises SnapshotInvalid."""
     try:
-        return order_key(decode_entry(line).path)
+        return decode_entry(line)
     except BadLine as error:
         raise SnapshotInvalid(root, f"a line of the snapshot before {error}") from None

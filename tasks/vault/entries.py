@@ -44,7 +44,6 @@ _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+
 # Nearly all lines are of this form: a file with a path of plain characters, numbers in their bounds, and no attributes.
 # The patterns read the same as the JSON decoder, in a quarter of the time.
 _TAIL = rb'"object":"([0-9a-f]{64})"(?:,"zstd":(0|[1-9][0-9]{0,17}))?(?:,"mac":"([0-9a-f]{32})")?\}\n?'
-_PLAIN_TAIL = re.compile(_TAIL)
 _PLAIN_FILE = re.compile(
     rb'\{"path":"([ !#-\[\]-~]+)","type":"file","mode":(0|[1-9][0-9]{0,2}|[1-3][0-9]{3}|40[0-8][0-9]|409[0-5]),'
     rb'"mtime_ns":(0|[1-9][0-9]{0,18}),"ctime_ns":(0|[1-9][0-9]{0,18}),"inode":(0|[1-9][0-9]{0,18}),'
@@ -189,15 +188,6 @@ def _content_fields(content: Content) -> bytes:
 
 
 Entry = FolderEntry | LinkEntry | FileEntry
-
-
-def decode_tail(tail: bytes, size_bytes: int) -> Content:
-    """The content of a file from the end of its line, from `"object":` on; raises BadLine."""
-    if (match := _PLAIN_TAIL.fullmatch(tail)) is not None:
-        return _plain(size_bytes, *match.groups())
-    value = decode_line(b"{" + tail)
-    need_keys(value, frozenset(("object",)), _FILE_MORE)
-    return _content(value, size_bytes)
 
 
 def _plain(size_bytes: int, digest: bytes, zstd: bytes | None, mac: bytes | None) -> Content:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -37,6 +36,7 @@ from tasks.vault.locks import is_running, sweep
 from tasks.vault.lookup import partial_names, read_snapshot, snapshot_names
 from tasks.vault.named import Member, NamedObjects
 from tasks.vault.packs import BLOCK, PackWriter, opened_stored, stored
+from tasks.vault.policy import Policy, to_remove
 from tasks.vault.snapshots import Authentic, Snapshot, open_snapshot
 from tasks.vault.vault import Vault
 from tasks.vault.verify import lost_objects
@@ -46,51 +46,6 @@ _SMALL_BYTES = PACK_BYTES // 4
 _MANY_SMALL = 10
 
 Names = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The snapshots to keep: the last N, and the newest of each of the last N days, weeks (ISO) and months (UTC).
-
-    For each set of sources by itself, so that one tree does not push out another.
-    """
-
-    last: int = 0
-    daily: int = 0
-    weekly: int = 0
-    monthly: int = 0
-
-
-_PERIODS: dict[str, Callable[[datetime], object]] = {
-    "daily": datetime.date,
-    "weekly": lambda time: time.isocalendar()[:2],
-    "monthly": lambda time: (time.year, time.month),
-}
-
-
-def to_remove(snapshots: Sequence[Snapshot], policy: Policy, accepted: Collection[str] = frozenset()) -> list[Snapshot]:
-    """Snapshots that the policy does not keep, oldest first. The newest of each set of sources always stays.
-
-    Those that count, or are `accepted`, are kept as if there were no others.
-    """
-    every: dict[tuple[bytes, ...], list[Snapshot]] = defaultdict(list)
-    counting: dict[tuple[bytes, ...], list[Snapshot]] = defaultdict(list)
-    for snapshot in sorted(snapshots, key=lambda one: one.header.sequence, reverse=True):
-        every[snapshot.header.sources].append(snapshot)
-        if snapshot.totals.counts or snapshot.name in accepted:
-            counting[snapshot.header.sources].append(snapshot)
-    of_sources = (*every.values(), *counting.values())
-    kept = {one.name for newest_first in of_sources for one in _kept(newest_first, policy)}
-    return [one for one in sorted(snapshots, key=lambda one: one.header.sequence) if one.name not in kept]
-
-
-def _kept(newest_first: Sequence[Snapshot], policy: Policy) -> Iterator[Snapshot]:
-    yield from newest_first[: max(1, policy.last)]
-    for name, period_of in _PERIODS.items():
-        newest_of: dict[object, Snapshot] = {}
-        for snapshot in newest_first:
-            newest_of.setdefault(period_of(snapshot.header.created), snapshot)
-        yield from list(newest_of.values())[: getattr(policy, name)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,17 +14,16 @@ from tasks.crypto.inputs import Payload
 from tasks.crypto.scan import Walked, outermost, parents
 from tasks.files import mode_without_acl
 from tasks.suites import HEADER_BYTES, Compression
-from tasks.vault.earlier import EarlierLines, merged
+from tasks.vault.earlier import EarlierLines, entry_of, merged
 from tasks.vault.entries import (
+    FileEntry,
     FileFacts,
     FolderEntry,
     LinkEntry,
     begin_file,
-    decode_tail,
     path_field,
 )
-from tasks.vault.errors import SnapshotInvalid
-from tasks.vault.format import WHOLE_BYTES, BadLine
+from tasks.vault.format import WHOLE_BYTES
 from tasks.vault.header import order_key
 from tasks.vault.index import shared_index
 from tasks.vault.snapshots import OpenSnapshot
@@ -35,7 +34,6 @@ _TICK_NS = 50_000_000
 _COARSE_NS = 2_000_000_000
 _SECOND_NS = 1_000_000_000
 _OBJECT = b'"object":"'
-_MARK = b',"mark":"'
 # The end of the line of a file, from its object on, as nearly all are.
 _PLAIN_END = re.compile(rb'"object":"([0-9a-f]{64})"(?:,"zstd":([0-9]+))?(?:,"mac":"[0-9a-f]{32}")?\}\n')
 # Time, inode and size of a file that may be a large one.
@@ -199,7 +197,7 @@ class Changes:
                 facts = FileFacts.of(status)
                 begin = begin_file(field, facts._replace(mode=mode_without_acl(path, facts.mode)))
             looks_same = not self._selection.rehash and line.startswith(begin) and self._settled(status)
-            if looks_same and self._there(line[line.index(_OBJECT) :], status.st_size):
+            if looks_same and self._there(line, status.st_size):
                 self._before.advance()
                 self._counts.unchanged += 1
                 self._counts.unchanged_bytes += status.st_size
@@ -240,19 +238,16 @@ class Changes:
         tick = _TICK_NS if newest % _SECOND_NS else _COARSE_NS
         return newest + tick < self._before.began_ns
 
-    def _there(self, tail: bytes, size_bytes: int) -> bool:
-        """Whether the object that the end of a line names is there, in full length; never for a marked entry."""
+    def _there(self, line: bytes, size_bytes: int) -> bool:
+        """Whether the object that the line of a file names is there, in full length; never for a marked entry."""
         assert self._index is not None  # noqa: S101 - there are lines before
-        if (found := _PLAIN_END.fullmatch(tail)) is not None:
+        if (found := _PLAIN_END.fullmatch(line, line.index(_OBJECT))) is not None:
             digest, length = unhexlify(found[1]), HEADER_BYTES + int(found[2] or size_bytes)
-        elif _MARK in tail:
-            return False
         else:
-            try:
-                content = decode_tail(tail, size_bytes)
-            except BadLine as error:
-                raise SnapshotInvalid(self._root, f"a line of the snapshot before {error}") from None
-            digest, length = unhexlify(content.object), content.stored_bytes
+            entry = entry_of(self._root, line)
+            if entry.mark is not None or not isinstance(entry, FileEntry):
+                return False
+            digest, length = unhexlify(entry.content.object), entry.content.stored_bytes
         if (distrusted := self._selection.distrusted) and digest.hex() in distrusted:
             return False
         return self._index.has(digest, length)

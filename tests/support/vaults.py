@@ -33,8 +33,9 @@ from tasks.vault.lookup import find_snapshot
 from tasks.vault.named import NamedObjects
 from tasks.vault.objects import read_object
 from tasks.vault.packs import stored
+from tasks.vault.policy import Policy
 from tasks.vault.portions import RestorePlan, Wanted
-from tasks.vault.prune import Copied, Names, Policy, Removal, copy_living, going, plan_removal, tidy
+from tasks.vault.prune import Copied, Names, Removal, copy_living, going, plan_removal, tidy
 from tasks.vault.prune import remove as remove_all
 from tasks.vault.restore import PortionRestored, restore_portion
 from tasks.vault.snapshots import open_snapshot

@@ -25,7 +25,6 @@ from tasks.vault.entries import (
     More,
     begin_file,
     decode_entry,
-    decode_tail,
     end_file,
     path_field,
 )
@@ -130,11 +129,10 @@ def test_folders_and_links_are_written_in_that_form(entry: FolderEntry | LinkEnt
 @modest
 @given(paths, facts, contents())
 def test_files_are_written_in_that_form(path: bytes, facts: FileFacts, content: Content) -> None:
-    """The line of a file is its beginning, by the walk, and its tail, by the content; a tail is read alone, too."""
+    """The line of a file is its beginning, by the walk, and its tail, by the content."""
     entry = file_of(path, facts, content, None, None, None)
     tail = end_file(content)
     assert begin_file(path_field(b"/" + path), entry.facts) + tail == line_of(entry)
-    assert decode_tail(tail, content.size_bytes) == content
 
 
 def test_what_a_content_comes_to() -> None:
@@ -312,10 +310,10 @@ def test_the_keys_are_just_these(kind: str) -> None:
 
 
 @pytest.mark.parametrize("tail", [b"", b"}\n", b'"size":1}\n', b'"zstd":1}\n', b'"object":"' + b"A" * 64 + b'"}\n'])
-def test_a_tail_without_an_object_is_refused(tail: bytes) -> None:
-    """The end of a line is as strictly read as the line."""
+def test_a_line_without_an_object_is_refused(tail: bytes) -> None:
+    """Its beginning is that of any file."""
     with pytest.raises(BadLine):
-        decode_tail(tail, 4)
+        decode_entry(begin_file(b'"f"', FACTS) + tail)
 
 
 def refusal(*given: Entry) -> str:

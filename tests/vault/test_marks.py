@@ -17,7 +17,7 @@ from tasks.crypto.errors import SourceUnreadable
 from tasks.crypto.inputs import Payload
 from tasks.vault import add as engine
 from tasks.vault.entries import FileEntry
-from tasks.vault.prune import Policy
+from tasks.vault.policy import Policy
 from tasks.vault.walk import SourceSelection, sources_of
 from tests.support import vault_reader
 from tests.support.crypto_fakes import needs_openssl

@@ -26,7 +26,8 @@ from tasks.vault.header import Header, Totals
 from tasks.vault.lookup import partial_names, snapshot_names
 from tasks.vault.named import NamedObjects
 from tasks.vault.packs import stored
-from tasks.vault.prune import Policy, copy_living, plan_removal, to_remove
+from tasks.vault.policy import Policy, to_remove
+from tasks.vault.prune import copy_living, plan_removal
 from tasks.vault.snapshots import Snapshot
 from tasks.vault.walk import SourceSelection
 from tests.support.crafted import craft, flip, line_of, put_in_place
@@ -521,7 +522,7 @@ FORK = """
 import os, sys
 from pathlib import Path
 from tasks.crypto.secret import KeyFile
-from tasks.vault.prune import Policy
+from tasks.vault.policy import Policy
 from tasks.vault.vault import open_vault
 from tests.support.vaults import Place, prune
 key = KeyFile(sys.argv[2])

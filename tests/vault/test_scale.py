@@ -25,7 +25,8 @@ from tasks.vault.entries import Content, FileFacts, begin_file, end_file, path_f
 from tasks.vault.header import Header, Totals
 from tasks.vault.named import NamedObjects
 from tasks.vault.portions import RestorePlan, Wanted
-from tasks.vault.prune import Policy, plan_removal
+from tasks.vault.policy import Policy
+from tasks.vault.prune import plan_removal
 from tasks.vault.snapshots import open_snapshot, write_snapshot
 from tasks.vault.vault import open_vault
 from datetime import UTC, datetime

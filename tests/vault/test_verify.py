@@ -17,7 +17,7 @@ from tasks.vault.errors import VaultError, VerdictKind
 from tasks.vault.format import PACKED_BYTES
 from tasks.vault.locks import running
 from tasks.vault.named import NamedObjects
-from tasks.vault.prune import Policy
+from tasks.vault.policy import Policy
 from tasks.vault.vault import open_vault
 from tasks.vault.verify import KnownSnapshot, check_stored, damaged, inspect
 from tests.support.crafted import craft, flip, line_of, put_in_place
