@@ -119,7 +119,8 @@ def _full(folder: Path) -> Iterator[None]:
 
 def kernel_files(scene: Scene) -> None:
     """Files whose size says nothing about their content."""
-    paths = Path("/proc/version"), Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    names = "/proc/version", "/proc/sys/kernel/pid_max", "/sys/kernel/mm/transparent_hugepage/enabled"
+    paths = [Path(name) for name in names]
     scene.case = "files of `/proc` and `/sys`, whose size is 0 or wrong"
     scene.tell(0, "than their size", "encrypt", *paths)
     scene.run("restore", "latest", scene.folder / "back")
