@@ -13,11 +13,6 @@ from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-from rich.text import Text
-
 from db.errors import RecordError, ThreadmillError
 from db.history import History, SnapshotFilter
 from db.rows import NewRun, RunRow
@@ -33,6 +28,7 @@ from tasks.cancel import CancelToken
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
+    from rich.progress import Progress
 
 _LINE_EVERY_S = 5.0
 # A run in which everything fails has enough of them; all are on record.
@@ -186,17 +182,13 @@ class ProgressReporter:
 
     def __init__(self) -> None:
         self.run_id: int | None = None
-        # A pipe has no width.
-        width = None if sys.stderr.isatty() else 250
-        self._console = Console(stderr=True, width=width, highlight=False)
         self._lines = verbosity().progress
         self._work = PlannedWork("working", "step", 0)
         self._done = self._faults = 0
         self._spoke = time.monotonic()
         self._bar: Progress | None = None
         if sys.stderr.isatty() and not verbosity().quiet:
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-            self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console, transient=True)
+            self._bar = _new_bar()
             self._task = self._bar.add_task("starting", total=None)
 
     def __enter__(self) -> Self:
@@ -213,19 +205,22 @@ class ProgressReporter:
     def say(self, text: str) -> None:
         """Show a text before there is anything to count."""
         if self._bar:
-            self._bar.update(self._task, description=escape(visible(text)))
+            self._bar.update(self._task, description=visible(text))
         elif self._lines:
             self._line(f"{text} …")
 
     def _line(self, text: str) -> None:
-        """One line above the bar; as `Text`, or rich makes pictures of what stands between colons in a name."""
-        self._console.print(Text(visible(text)), soft_wrap=True)
+        """One line, above the bar; without emoji, or rich makes pictures of what stands between colons in a name."""
+        if self._bar:
+            self._bar.console.print(visible(text), markup=False, emoji=False, highlight=False, soft_wrap=True)
+        else:
+            print(visible(text), file=sys.stderr)
 
     def planned(self, work: PlannedWork) -> None:
         """See `Reporter`."""
         self._work, self._done = work, 0
         if self._bar:
-            self._bar.update(self._task, description=escape(visible(work.verb)), total=work.total, completed=0)
+            self._bar.update(self._task, description=visible(work.verb), total=work.total, completed=0)
         else:
             number = f" {plural(work.total, work.noun)}" if work.total else ""
             much = f", {size(work.size_bytes)}" if work.size_bytes else ""
@@ -242,7 +237,7 @@ class ProgressReporter:
             self._tell(fault)
         if self._bar:
             label = f"{self._work.verb} {more.item}".rstrip()
-            self._bar.update(self._task, completed=self._done, description=escape(visible(label)))
+            self._bar.update(self._task, completed=self._done, description=visible(label))
         elif time.monotonic() - self._spoke >= _LINE_EVERY_S:
             self._spoke = time.monotonic()
             self.say(f"{self._done:,} of {plural(self._work.total, self._work.noun)}")
@@ -253,3 +248,12 @@ class ProgressReporter:
             self._line(fault)
         if self._faults == _FAULTS:
             self._line("further ones are not listed here; they are recorded like all others")
+
+
+def _new_bar() -> Progress:
+    # Late: a run without a terminal, as at night, starts a twentieth sooner.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)

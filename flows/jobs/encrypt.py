@@ -30,6 +30,7 @@ T = TypeVar("T")
 # Advice is for runs whose payloads took longer than this, one after the other, and where it saves a fifth or more.
 _LONG_NS = 10e9
 _WORTHWHILE = 0.8
+_LEAST_SHARE = 0.01
 
 
 @dataclass(slots=True)
@@ -130,7 +131,9 @@ def advice(history: History, run_id: int) -> str | None:
             native_ns += one.n * median_ns
     if own_ns < _LONG_NS or native_ns > _WORTHWHILE * own_ns:
         return None
-    return f"native takes about {native_ns / own_ns:.0%} of that time here: --backend native"
+    share = native_ns / own_ns
+    part = f"about {share:.0%}" if share >= _LEAST_SHARE else f"less than {_LEAST_SHARE:.0%}"
+    return f"native takes {part} of that time here: --backend native"
 
 
 def encrypt_batches(plan: Plan, run: OpenRun, done_before: frozenset[Done] = frozenset()) -> None:

@@ -97,6 +97,8 @@ def walk(
         else:
             if stat.S_ISDIR(status.st_mode):
                 yield from _Tree(source, leave_out, vault).walk(status)
+            elif stat.S_ISREG(status.st_mode) and not os.access(source, os.R_OK, effective_ids=True):
+                yield Walked(source, None, errno.EACCES, refused=True)
             else:
                 refused = not stat.S_ISREG(status.st_mode)
                 yield Walked(source, status, followed=os.path.islink(source), refused=refused)

@@ -152,6 +152,14 @@ def test_a_link_in_a_circle_is_unreadable(tmp_path: Path) -> None:
     assert [payload.errno for payload in found(tmp_path / "loop")] == [errno.ELOOP]
 
 
+def test_a_file_that_is_named_and_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused, like a folder; below a folder the attempt to read it tells."""
+    file = put(tmp_path / "tree" / "file")
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    assert [(one.errno, one.refused) for one in found(file)] == [(errno.EACCES, True)]
+    assert [(one.errno, one.refused) for one in found(tmp_path / "tree")] == [(None, False)]
+
+
 def test_overlapping_paths_give_each_file_once(tmp_path: Path) -> None:
     """A path named twice, or below another one that is named, adds nothing."""
     put(tmp_path / "a" / "one")
