@@ -16,9 +16,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("flows", "tasks", "db")
-# They were 150 and 23,500 before vaults had packs. Packs brought an index, rewriting and checks of their own; compression,
-# holes, content that is known again, partial snapshots and patterns of what to leave out came with them. Then nothing
-# went missing in silence any more: marks, lines that are carried over, snapshots that do not count, copies of vaults.
+# They were 150 and 23,500 before vaults had packs. With packs came an index, rewriting, compression, holes, content
+# that is known again, partial snapshots, and patterns of files to leave out; then all that keeps a file from going
+# missing without a word: marks, entries that are carried over, snapshots that do not count, vaults known by place.
 FILES, LINES = 166, 28_400
 # Smaller ones are worth a file where more than one module imports them, or for a reason.
 SMALL_LINES = 60
