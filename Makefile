@@ -32,7 +32,7 @@ lint: .venv/.dev
 bench: .venv/.dev ## measure against the bare tools; minutes, on an idle machine
 	@$(BIN)/python -m benchmarks
 
-torture: .venv/.dev ## damage vaults, kill commands, fill disks at fresh random places: docs/reliability.md; minutes
+torture: .venv/.dev ## damage vaults, kill commands, fill disks, play cases of loss: docs/reliability.md; minutes
 	@$(BIN)/python -m benchmarks.torture
 	@$(PYTEST) -m drawn --seed "$$(date +%s)"
 

@@ -16,7 +16,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("flows", "tasks", "db")
-FILES, LINES = 150, 23_500
+# They were 150 and 23,500 before vaults had packs. With packs came an index, rewriting, compression, holes, content
+# that is known again, partial snapshots, and patterns of files to leave out; then all that keeps a file from going
+# missing without a word: marks, entries that are carried over, snapshots that do not count, vaults known by place.
+FILES, LINES = 166, 28_400
 # Smaller ones are worth a file where more than one module imports them, or for a reason.
 SMALL_LINES = 60
 REASON = re.compile(r"^# A module of its own: \w.*", re.MULTILINE)

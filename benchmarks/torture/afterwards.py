@@ -119,7 +119,8 @@ def _full(folder: Path) -> Iterator[None]:
 
 def kernel_files(scene: Scene) -> None:
     """Files whose size says nothing about their content."""
-    paths = Path("/proc/version"), Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    names = "/proc/version", "/proc/sys/kernel/pid_max", "/sys/kernel/mm/transparent_hugepage/enabled"
+    paths = [Path(name) for name in names]
     scene.case = "files of `/proc` and `/sys`, whose size is 0 or wrong"
     scene.tell(0, "than their size", "encrypt", *paths)
     scene.run("restore", "latest", scene.folder / "back")
@@ -166,21 +167,21 @@ def restore_again(scene: Scene) -> None:
 
 def restore_twice(scene: Scene) -> None:
     """Two restores at once into one target; the first one is stopped in the midst of it."""
-    scene.put(*map(str, range(2000)))
+    scene.put(*map(str, range(6000)))
     scene.good("encrypt", scene.tree)
     target = scene.folder / "back"
     first = subprocess.Popen(
         [str(BIN / "threadmill"), "restore", "latest", str(target), "--quiet"],
         env=scene.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    while first.poll() is None and not any(target.rglob("1*")):
+    while first.poll() is None and not Path(f"{target}{scene.tree}/0").exists():
         time.sleep(0.005)
     first.send_signal(signal.SIGSTOP)
     scene.case = "another restore is at work in the target"
     scene.tell(2, "another|restore", "restore", "latest", target)
     first.send_signal(signal.SIGCONT)
     code = first.wait()
-    scene.keeps("the other one ends well", code == 0 and sum(path.is_file() for path in target.rglob("*")) == 2000)
+    scene.keeps("the other one ends well", code == 0 and sum(path.is_file() for path in target.rglob("*")) == 6000)
 
 
 def file_with_acl(scene: Scene) -> None:

@@ -22,7 +22,7 @@ from flows.text import ago, if_known, parse_age, parse_percentage, plural, size
 
 if TYPE_CHECKING:
     from db.history import History
-    from flows.jobs.vault import VaultState
+    from flows.jobs.vault_state import VaultState
     from flows.serving.deployments import Deployments
     from flows.serving.serve import Serving
 
@@ -140,7 +140,7 @@ def _print(report: Status, history: History) -> None:
 
 def _look(settings: Settings, history: History, snapshot_age: str | None, proof_age: str | None) -> VaultReport | None:
     """The vault of the settings; None without one."""
-    from flows.jobs.vault import look_at_vault, too_old
+    from flows.jobs.vault_state import look_at_vault, too_old
 
     if settings.vault is None:
         if snapshot_age or proof_age:

@@ -12,13 +12,13 @@ from db.rows import NewRun, SnapshotRow
 from db.store import Store
 from flows.errors import RequestRefused
 from flows.jobs.arguments import need_key_file, need_vault
-from flows.jobs.doubts import doubts
 from flows.jobs.encrypt import EncryptionOutcome, batch_step, planned_work, run_batches
 from flows.jobs.identity import known_snapshot, open_known
 from flows.jobs.parameters import AcceptSnapshot, EncryptFiles
 from flows.jobs.plan import Plan, need_something, plan_addition, recorded, settled
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, Step, Tools, open_run
 from flows.jobs.vault import record
+from flows.jobs.vault_state import doubts
 from flows.settings import Settings
 from flows.text import counted, parse_percentage, plural, shown_path, size
 from tasks.cancel import CancelToken

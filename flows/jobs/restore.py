@@ -14,11 +14,11 @@ from db.history import History
 from db.rows import NewRun
 from flows.errors import RequestRefused
 from flows.jobs.arguments import need_key_file, need_outside, need_vault
-from flows.jobs.doubts import doubt
 from flows.jobs.identity import NAME_ANOTHER, need_latest, open_known, place_on_record
 from flows.jobs.parameters import RestoreFiles
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, open_run
 from flows.jobs.vault import VaultWork, VerdictTally, run_on_vault
+from flows.jobs.vault_state import doubt
 from flows.settings import Settings
 from flows.text import named, plural, shown_bytes, shown_path
 from tasks.crypto.secret import KeyFile

@@ -16,7 +16,7 @@ from db.rows import PayloadRow, SampleRow
 from db.words import PAYLOAD_FAILURES
 from flows.analysis.findings import race_findings, speedup_findings
 from flows.jobs.run import OpenRun
-from flows.jobs.vault import VaultState
+from flows.jobs.vault_state import VaultState
 from flows.show.finding_tables import RACES, SPEEDUPS
 from flows.show.page import artifact_of, as_markdown, markdown_of
 from flows.show.table import Table

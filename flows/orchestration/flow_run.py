@@ -18,7 +18,7 @@ from db.rows import NewRun
 from flows import code_version
 from flows.jobs.arguments import JobParameters, help_of, hints
 from flows.jobs.run import Job, Tools
-from flows.jobs.vault import look_at_vault
+from flows.jobs.vault_state import look_at_vault
 from flows.orchestration.artifacts import publish
 from flows.orchestration.log import FlowReporter, ProgressArtifact, quiet_tasks
 from flows.orchestration.runner import REFUSED, PrefectRunner

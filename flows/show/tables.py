@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from db.rows import PayloadRow, RunRow, SampleRow, SnapshotRow, VerdictRow
     from flows.cli.snapshots import SnapshotLine
     from flows.jobs.check import Checked
-    from flows.jobs.vault import VaultState
+    from flows.jobs.vault_state import VaultState
     from flows.serving.deployments import DeploymentState
     from tasks.threads.interpreters import Interpreter
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from db.history import History
-from flows.jobs.vault import VaultState, look_at_vault, too_old
+from flows.jobs.vault_state import VaultState, look_at_vault, too_old
 from tasks.cancel import CancelToken
 from tasks.vault import locks
 from tests.support.commands import clean_environment, read_json

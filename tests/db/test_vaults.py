@@ -174,7 +174,7 @@ def test_verdicts_by_what_they_are_about(store: Store, history: History) -> None
 def test_kept_payloads_say_where(store: Store, history: History, run_id: int) -> None:
     """Good ones only; unchanged ones are no rows."""
     good, bad, same = encryptions(b"/a", b"/b", b"/c")
-    batch = [good, replace(bad, status="failed", digest=None), replace(same, status="unchanged")]
+    batch = [good, replace(bad, status="failed", digest=None, salt=None), replace(same, status="unchanged")]
     assert store.record_payloads(payload_rows(run_id, batch, *AT)) == 2
     assert store.record_payloads(payload_rows(run_id, batch, *AT)) == 0
     rows = history.payloads(PayloadFilter(run_id=run_id))

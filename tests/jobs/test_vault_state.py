@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from db.history import History
-from flows.jobs.vault import VaultState, look_at_vault
+from flows.jobs.vault_state import VaultState, look_at_vault
 from tasks.crypto.secret import KeyFile
 from tasks.vault.entries import Content, FileEntry, FileFacts
 from tasks.vault.format import INDEX, PACKED_BYTES, PACKS
