@@ -122,7 +122,7 @@ class PayloadReads(RecordReader):
         """The newest encryption of a file, by its absolute path; of one that changed meanwhile if a vault has it."""
         text, name_bytes = display_name(name)
         same = ENCRYPTION.c.name_bytes.is_(None) if name_bytes is None else ENCRYPTION.c.name_bytes == name_bytes
-        query = _PAYLOADS.where(ENCRYPTION.c.name == text, unindexed(ENCRYPTION.c.salt).is_not(None))
+        query = _PAYLOADS.where(ENCRYPTION.c.name == text, ENCRYPTION.c.salt.is_not(None))
         query = query.where(ENCRYPTION.c.kind == "file", same)
         return next(iter(self._with_stages(self._newest([query], ENCRYPTION.c.started_at, 1))), None)
 
