@@ -19,6 +19,8 @@ RUN_FAILURES: tuple[RunStatus, ...] = ("failed", "crashed")
 PayloadFailure = Literal["failed", "unstable", "carried-over"]
 # `unstable` changed while it was read, and nobody said that it may; `carried-over` could not be read.
 PAYLOAD_FAILURES: tuple[PayloadFailure, ...] = ("failed", "unstable", "carried-over")
+# The causes of failures for which a source is to blame, and not the work on it.
+UNREADABLE_CAUSES = ("unreadable", "no-file")
 
 # Files that are unchanged have no rows. `changing` is `unstable` of a file that may change.
 PAYLOAD_STATUSES = ("ok", "changing", "skipped", *PAYLOAD_FAILURES)

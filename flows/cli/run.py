@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from db.errors import RecordError, ThreadmillError
 from db.history import History, SnapshotFilter
 from db.rows import NewRun, RunRow
-from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS
+from db.words import PAYLOAD_FAILURES, UNREADABLE_CAUSES, VERDICT_FAULTS
 from flows import code_version
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.arguments import JobParameters
@@ -124,7 +124,7 @@ def exit_code_of(history: History, run_id: int) -> int:
     """
     counts = history.counts(run_id)
     not_read = [count for count in counts if count.status in ("failed", "carried-over")]
-    if history.failed_samples(run_id) or any(count.cause != "unreadable" for count in not_read):
+    if history.failed_samples(run_id) or any(count.cause not in UNREADABLE_CAUSES for count in not_read):
         return 1
     if any(found.status in VERDICT_FAULTS for found in history.verdict_counts(run_id)):
         return 1

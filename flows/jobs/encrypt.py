@@ -14,7 +14,7 @@ from typing import TypeVar
 from db.history import History, SeriesFilter
 from db.rows import NewRun
 from db.store import Store
-from db.words import PAYLOAD_FAILURES
+from db.words import PAYLOAD_FAILURES, UNREADABLE_CAUSES
 from flows.jobs.parameters import EncryptFiles, EncryptPayloads
 from flows.jobs.plan import Done, Plan, make_plan, recorded, settled, vault_of
 from flows.jobs.run import Here, Job, MoreDone, OpenRun, PartOutcome, PlannedWork, Step, Tools, at_once, open_run
@@ -57,7 +57,7 @@ class EncryptionOutcome:
         self.odd += sum(one.cause == OddSize.cause for one in encryptions)
         self.size_bytes += sum(one.size_bytes or 0 for one in encryptions)
         faults = [one for one in encryptions if one.status in PAYLOAD_FAILURES]
-        self.unreadable += sum(one.cause == "unreadable" for one in faults)
+        self.unreadable += sum(one.cause in UNREADABLE_CAUSES for one in faults)
         self.faults += faults[: FAULTS_NAMED - len(self.faults)]
 
     @property

@@ -53,7 +53,7 @@ class SourceNoFile(CryptoError):
     """cannot be read: it is a {what}"""
 
     # A path that a user named, so that nothing of it is kept: not the same as such a thing in a folder.
-    cause = "unreadable"
+    cause = "no-file"
     what: str
 
 

@@ -16,6 +16,7 @@ EACH: list[CryptoError] = [
     errors.KeyFileError("/keys/a", "no such file"),
     errors.BackendUnavailable("openssl", "no program openssl on PATH"),
     errors.SourceUnreadable(errno.EACCES),
+    errors.SourceNoFile("FIFO"),
     errors.SourceSkipped("FIFO"),
     errors.SourceChanged("3 bytes became 4"),
     errors.SourceReplaced("/home/u/documents"),
