@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import heapq
 import json
-import statistics
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -180,7 +179,7 @@ def _figures(one: _Tally) -> dict[str, object]:
 def _of_one_run(one: _Tally) -> dict[str, object]:
     """The figures that only a summary of a run has."""
     return {
-        "lost_share": statistics.median(one.shares) if one.shares else None,
+        "lost_share": quartiles(one.shares)[1] if one.shares else None,
         "covariates": one.covariates,
         "greatest_ns": max(one.walls, default=None),
         "mad_ns": mad(one.walls) if one.walls else None,

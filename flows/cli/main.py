@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import inspect
 import os
@@ -159,6 +160,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, that of this process's own command line if there are no arguments; the exit code."""
     if sys.platform != "linux":
         return _complain("needs Linux (memory files, pidfd, parent-death signals)", 1)
+    # Modules and batches are thousands of values and hardly a cycle: looking for cycles at every 700th takes a tenth of
+    # the start, and a sixth of the work.
+    gc.set_threshold(50_000, 20, 100)
     _fill_standard_streams()
     with _signal_handlers():
         try:

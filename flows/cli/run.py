@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -70,7 +69,7 @@ def _run_directly(
         return getattr(history, "error", None) or getattr(store, "error", None)
 
     try:
-        with _fewer_collections(), progress, closing(DirectRunner(settings.usable_jobs)) as runner:
+        with progress, closing(DirectRunner(settings.usable_jobs)) as runner:
             tools = Tools(store, history, runner, progress, CancelToken())
             opened = job(NewRun(name, "direct", {}, code_version()), tools)
             return Done(opened.run_id, opened.summary, opened.exit_code if error() else None)
@@ -83,17 +82,6 @@ def _run_directly(
         if progress.run_id is not None and (fault := error()) is not None:
             unread = ", and a vault that was set back would not be noticed" if getattr(history, "error", None) else ""
             complain(f"this run is not on record{unread}: {fault}")
-
-
-@contextmanager
-def _fewer_collections() -> Iterator[None]:
-    """A batch is thousands of values and hardly a cycle: looking for cycles at every 700th took a sixth of the time."""
-    before = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def _run_by_prefect(flow: str, parameters: JobParameters, settings: Settings, progress: ProgressReporter) -> Done:
