@@ -57,13 +57,13 @@ class LenientHistory(History):
         try:
             super()._look()
         except RecordError as error:
-            self.empty, self.error = True, error
+            self._give_up(error)
 
     def _ask(self, question: Callable[[Connection], T], *, empty: T) -> T:
         try:
             return super()._ask(question, empty=empty)
         except RecordError as error:
-            self.empty, self.error = True, error
+            self._give_up(error)
             return empty
 
     def proven(self, vault_id: str) -> Iterator[tuple[str, datetime]]:
@@ -71,4 +71,7 @@ class LenientHistory(History):
         try:
             yield from super().proven(vault_id)
         except RecordError as error:
-            self.empty, self.error = True, error
+            self._give_up(error)
+
+    def _give_up(self, error: RecordError) -> None:
+        self.empty, self.error = True, error

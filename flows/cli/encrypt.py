@@ -150,6 +150,7 @@ def _print_preview(parameters: EncryptFiles, settings: Settings, *, json: bool) 
     if parameters.discard or settings.vault is None:
         raise RequestRefused("--dry-run is for a vault: give --vault DIR or set THREADMILL_VAULT")
     from flows.jobs.keep import preview
+    from flows.jobs.vault_state import loss
 
     found = preview(parameters, settings)
     code = 3 if found.refused else 0
@@ -165,7 +166,7 @@ def _print_preview(parameters: EncryptFiles, settings: Settings, *, json: bool) 
         say(f"--exclude {shown_path(pattern)}: matches nothing")
     for source in found.sources:
         if source.gone:
-            say(f"{source.path}: {source.gone:,} of {plural(source.kept + source.gone, 'file')} gone")
+            say(loss(source))
     for refused in found.refused:
         complain(refused)
     return code

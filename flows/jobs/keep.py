@@ -142,9 +142,10 @@ def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
     """
     path = need_vault(settings.vault)
     parameters = settled(parameters, settings)
-    vault = open_known(path, need_key_file(settings.key_file).secret(), settings.open_history())
+    history = settings.open_history()
+    vault = open_known(path, need_key_file(settings.key_file).secret(), history)
     with reading(vault.root, CancelToken()), index_shared(vault):
-        selection = _selection_of(parameters, settings, vault, settings.open_history())
+        selection = _selection_of(parameters, settings, vault, history)
         found = compare(vault, selection, note=True)
     need_something(parameters, found)
     return found

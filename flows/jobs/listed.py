@@ -6,7 +6,6 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,7 +16,7 @@ from tasks.crypto.scan import outermost, parents
 from tasks.crypto.secret import Secret
 from tasks.vault.entries import FileEntry
 from tasks.vault.errors import VaultError, WrongKey
-from tasks.vault.excludes import BadPattern, Excludes
+from tasks.vault.excludes import Excludes, usable
 from tasks.vault.snapshots import open_snapshot
 from tasks.vault.vault import Vault
 
@@ -167,9 +166,4 @@ def _exact(shown: str) -> bytes:
 @lru_cache(maxsize=64)
 def _excludes(patterns: tuple[str, ...], sources: tuple[bytes, ...]) -> Excludes:
     """The patterns of a run, but for those that mean nothing any more: a source may be gone."""
-    usable = []
-    for pattern in patterns:
-        with suppress(BadPattern):
-            Excludes((pattern,), sources)
-            usable.append(pattern)
-    return Excludes(usable, sources)
+    return Excludes(tuple(usable(patterns, sources)), sources)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -84,18 +83,14 @@ def settled(parameters: P, settings: Settings) -> P:
 
 def _below(patterns: Sequence[str], paths: Sequence[str]) -> Iterator[str]:
     """The patterns that are none of an absolute path below none of these."""
-    from tasks.vault.excludes import BadPattern, Excludes
+    from tasks.vault.excludes import BadPattern, Excludes, usable
     from tasks.vault.walk import sources_of
 
-    sources = sources_of(paths)
     try:
         Excludes(patterns)
     except BadPattern as error:
         raise RequestRefused(f"THREADMILL_MAY_CHANGE: {shown_path(str(error))}") from None
-    for pattern in patterns:
-        with suppress(BadPattern):
-            Excludes((pattern,), sources)
-            yield pattern
+    return usable(patterns, sources_of(paths))
 
 
 def _check_vault(parameters: EncryptFiles, vault: str | None) -> None:

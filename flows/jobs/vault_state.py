@@ -27,6 +27,7 @@ from tasks.vault.verify import rolled_back
 if TYPE_CHECKING:
     from tasks.vault.add import Added
     from tasks.vault.header import Totals
+    from tasks.vault.walk import SourceTally
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,16 +202,16 @@ def _faults(
         yield f"{said}packs that were not whole when they were last looked at: {len(bad):,}"
 
 
+def loss(source: SourceTally) -> str:
+    """How many files of a source are gone."""
+    return f"{source.path}: {source.gone:,} of {plural(source.kept + source.gone, 'file')} gone"
+
+
 def doubts(added: Added) -> Iterator[str]:
     """The reasons why a new snapshot does not count, and the way to have it count all the same."""
     if added.snapshot.totals.counts:
         return
-    reasons = [
-        f"{one.path}: {one.gone:,} of {plural(one.kept + one.gone, 'file')} gone"
-        if one.gone
-        else f"{one.path}: nothing of it is in the snapshot"
-        for one in added.doubtful
-    ]
+    reasons = [loss(one) if one.gone else f"{one.path}: nothing of it is in the snapshot" for one in added.doubtful]
     yield f"IN DOUBT: {named(reasons[:FAULTS_NAMED], len(reasons)) or 'it has no file'}"
     yield f"it counts once the files are back, or after: threadmill snapshots accept {added.snapshot.name}"
 

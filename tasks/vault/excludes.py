@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -43,6 +44,14 @@ class _Pattern:
 
     def concerns(self, source: bytes) -> bool:
         return self.source is None or self.source == source
+
+
+def usable(patterns: Iterable[str], sources: Sequence[bytes]) -> Iterator[str]:
+    """The patterns that can be for these sources: an absolute one may be for another source."""
+    for pattern in patterns:
+        with suppress(BadPattern):
+            Excludes((pattern,), sources)
+            yield pattern
 
 
 class Excludes:
