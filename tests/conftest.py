@@ -48,10 +48,12 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"prefect: {version('prefect')}, --seed {config.getoption('--seed')}"
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def dice(request: pytest.FixtureRequest) -> random.Random:
-    """Draws the same every time, unless `--seed` says otherwise."""
-    return random.Random(f"{request.config.getoption('--seed')} {request.node.name}")  # noqa: S311 - no keys
+    """Draws the same every time, unless `--seed` says otherwise; so do the contents of `random.randbytes`."""
+    seed = f"{request.config.getoption('--seed')} {request.node.name}"
+    random.seed(seed)
+    return random.Random(seed)
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_each_case_is_as_documented(tmp_path: Path) -> None:
 
 def test_what_is_whole_does_not_count_as_found(tmp_path: Path) -> None:
     """A check that is content with an undamaged vault would be content with anything."""
-    for victims in small_vault(tmp_path / "vault", random.Random(0)).values():  # noqa: S311 - nothing secret
+    for victims in small_vault(tmp_path / "vault", random.Random(0)).values():
         assert not victims[-1].held()
 
 

@@ -48,7 +48,7 @@ def history(record: GeneratedRecord) -> Iterator[History]:
 
 def noise(seed: int, count: int, level: float = 100) -> list[float]:
     """Times as a host gives them: 2 % of spread, and one in twenty much too long."""
-    draw = random.Random(seed)  # noqa: S311 - times
+    draw = random.Random(seed)
     return [level * draw.gauss(1, 0.02) * (draw.uniform(1.3, 2) if draw.random() < 0.05 else 1) for _ in range(count)]
 
 
@@ -69,7 +69,7 @@ def test_a_planted_step_is_found_at_its_place(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_no_other_steps_are_cheaper(seed: int) -> None:
     """What any steps cost, with medians worked out level by level; values that are the same come too."""
-    draw = random.Random(seed)  # noqa: S311 - times
+    draw = random.Random(seed)
     levels = [draw.uniform(90, 130) for _ in range(4)]
     values = [round(draw.gauss(levels[number // 12], 3), seed % 2) for number in range(draw.randint(10, 48))]
     penalty = draw.uniform(1, 30)
@@ -160,7 +160,7 @@ def test_resampled_medians_are_distributed_as_those_of_bootstrap_samples() -> No
     """The interval without drawing samples is that with drawing them."""
     a, b = noise(1, 25), noise(2, 30, 120)
     found = ratio_of_medians(a, b)
-    draw = random.Random(9)  # noqa: S311 - resampling
+    draw = random.Random(9)
     drawn = sorted(
         statistics.median(draw.choices(b, k=len(b))) / statistics.median(draw.choices(a, k=len(a)))
         for _ in range(RESAMPLES)
@@ -200,7 +200,7 @@ def test_a_word_needs_the_whole_interval(low: float, high: float, word: str) -> 
 
 def test_runs_of_both_make_pairs(record: GeneratedRecord, history: History) -> None:
     """What a slow day does to both interpreters is no part of their ratio."""
-    draw = random.Random(3)  # noqa: S311 - times
+    draw = random.Random(3)
     for number in range(8):
         load = draw.uniform(1, 3)
         samples = [sample(100 * load, "3.11.7"), sample(80 * load, "3.13.0"), sample(500 * load, "3.13.0t")]

@@ -79,7 +79,7 @@ def test_the_interval_holds_its_value(row: list[float]) -> None:
 
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     """Of 150 intervals from ten pairs each, at least nine in ten hold the true ratio (seeded)."""
-    draw = random.Random(1)  # noqa: S311  # sampling, not a secret
+    draw = random.Random(1)  # sampling, not a secret
     covered = 0
     for _ in range(150):
         ratio = against_one([1.5 * draw.lognormvariate(0, 0.1) for _ in range(10)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -32,7 +33,7 @@ def tree(tmp_path: Path) -> Path:
     root = tmp_path / "tree"
     root.mkdir()
     for name, unit in (("small", 1000), ("large", 3 * MIB)):
-        (root / f"{name}-random").write_bytes(os.urandom(6 * unit))
+        (root / f"{name}-random").write_bytes(random.randbytes(6 * unit))
         (root / f"{name}-text").write_bytes(b"a text" * unit)
     (root / "sparse").write_bytes(b"begin")
     os.truncate(root / "sparse", 20 * MIB)

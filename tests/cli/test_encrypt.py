@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import random
 import shutil
 import socket
 import stat
@@ -26,7 +27,7 @@ def tree(tmp_path: Path) -> Path:
     (root / "below").mkdir(parents=True)
     (root / "a.txt").write_bytes(b"a" * 1000)
     (root / "empty").write_bytes(b"")
-    (root / "below" / "b.bin").write_bytes(os.urandom(70_000))
+    (root / "below" / "b.bin").write_bytes(random.randbytes(70_000))
     return root
 
 

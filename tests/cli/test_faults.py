@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -105,7 +106,7 @@ def _start_hanging(started: Callable[..., subprocess.Popen[str]], slow: Path, tm
     folder = tmp_path / "files"
     folder.mkdir()
     for number in range(8):
-        (folder / str(number)).write_bytes(os.urandom(2 << 20))
+        (folder / str(number)).write_bytes(random.randbytes(2 << 20))
     hang_on_payloads_only(slow)
     (slow / "armed").touch()
     process = started("encrypt", str(folder), "--backend", "openssl")

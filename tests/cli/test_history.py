@@ -218,7 +218,7 @@ def test_trends_changes_and_comparisons_outlive_their_runs(threadmill: Command, 
     """The same words and numbers before and after `maintain` removed two thirds of the runs, the step among them."""
     home.mkdir()
     record = GeneratedRecord(f"sqlite:///{home / 'history.sqlite'}")
-    draw, first = random.Random(8), datetime.now(UTC).date() - timedelta(days=30)  # noqa: S311 - times
+    draw, first = random.Random(8), datetime.now(UTC).date() - timedelta(days=30)
     for number in range(30):
         level = 4e6 if number < 15 else 5e6
         payloads = [NewPayload(f"/{one}", round(draw.gauss(level, level / 50))) for one in range(4)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def log(threadmill: Command, tmp_path: Path, key_file: Path, environment: dict[s
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "other").write_text("other")
     path = tmp_path / "tree" / "log"
-    path.write_bytes(os.urandom(32 * MIB))
+    path.write_bytes(random.randbytes(32 * MIB))
     assert threadmill("encrypt", "tree").returncode == 0
     return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.support.vaults import settle, small_disk
 def fill(tree: Path, numbers: range, size: int = 2000) -> None:
     tree.mkdir(exist_ok=True)
     for number in numbers:
-        (tree / f"{number:03}").write_bytes(os.urandom(size))
+        (tree / f"{number:03}").write_bytes(random.randbytes(size))
     settle()
 
 

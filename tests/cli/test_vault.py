@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import random
 import re
 import shutil
 import signal
@@ -33,7 +34,7 @@ def tree(tmp_path: Path) -> Path:
     (root / "empty").mkdir(mode=0o750)
     (root / "letter").write_bytes(b"dear reader\n" * 100)
     (root / "none").touch()
-    (root / "deep" / "er" / "line\nbreak").write_bytes(os.urandom(3000))
+    (root / "deep" / "er" / "line\nbreak").write_bytes(random.randbytes(3000))
     Path(os.fsdecode(os.fsencode(root) + b"/not utf-8 \xff")).write_bytes(b"x")
     (root / "tool").write_bytes(b"#!/bin/sh\n")
     (root / "tool").chmod(0o755)
@@ -450,7 +451,7 @@ def test_the_secret_is_nowhere_but_in_its_file(
     environment["HOME"] = str(tmp_path)
     secret = key_file.read_bytes().strip()
     for number in range(6):
-        (tree / f"large {number}").write_bytes(os.urandom(8 << 20))
+        (tree / f"large {number}").write_bytes(random.randbytes(8 << 20))
     encrypt = [str(BIN / "threadmill"), "encrypt", str(tree), "--backend", "openssl"]
     with (tmp_path / "output").open("wb") as output:
         running = subprocess.Popen(encrypt, env=environment, cwd=tmp_path, stdout=output, stderr=output)
@@ -484,7 +485,7 @@ def test_interrupted_runs_leave_a_vault_that_is_whole(
 ) -> None:
     """What was stored by then belongs to no snapshot; the next run finishes the work."""
     for name in range(40):
-        (tree / f"large {name}").write_bytes(os.urandom(8 << 20))
+        (tree / f"large {name}").write_bytes(random.randbytes(8 << 20))
     command = [str(BIN / "threadmill"), "encrypt", str(tree), "--jobs", "1"]
     running = subprocess.Popen(
         command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import signal
 import socket
 import threading
@@ -66,7 +67,7 @@ def key(tmp_path: Path) -> KeyFile:
 def path(tmp_path: Path) -> Path:
     """A file of 100 kB."""
     path = tmp_path / "file"
-    path.write_bytes(os.urandom(100_000))
+    path.write_bytes(random.randbytes(100_000))
     return path
 
 
@@ -238,7 +239,7 @@ def test_a_file_that_keeps_changing_is_unstable(backend: str, path: Path, change
 
     def meddle(attempt: int) -> None:
         if change == "is rewritten":
-            path.write_bytes(os.urandom(100_000))
+            path.write_bytes(random.randbytes(100_000))
             os.utime(path, (attempt, attempt))
         else:
             os.truncate(path, sizes[change][attempt - 1])
@@ -323,7 +324,7 @@ def from_pipe(choice: Chosen, data: bytes, **options: object) -> Encryption:
 @pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 40_000_003])
 def test_a_pipe_is_encrypted_to_its_end(backend: str, size: int, key: KeyFile) -> None:
     """Standard input from a pipe comes through with its exact length and digest, at any size."""
-    data = os.urandom(1000) * (size // 1000 + 1)
+    data = random.randbytes(1000) * (size // 1000 + 1)
     result = from_pipe(chosen(backend), data[:size], key=key)
     assert (result.status, result.error, result.size_bytes, result.ciphertext_bytes) == ("ok", None, size, size + 16)
     assert result.digest == digest_again(result, data[:size], key)

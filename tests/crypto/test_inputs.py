@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import socket
 import stat
 import threading
@@ -302,7 +303,7 @@ def test_a_pumped_pipe_comes_through_whole(data: bytes, piece_bytes: int) -> Non
 
 def test_a_pump_waits_for_a_slow_reader() -> None:
     """A reader that is slower than the pipes are large loses nothing."""
-    data = os.urandom(1 << 20)
+    data = random.randbytes(1 << 20)
     source, feeder = fed(data, 100_000)
     got = b""
     with pumped(source, None) as descriptor:

@@ -162,7 +162,7 @@ def test_derivation_agrees_with_openssl(name: SuiteName, tmp_path: Path) -> None
     for number in range(10):
         path = tmp_path / str(number)
         write_key_file(str(path))
-        salt = os.urandom(8)
+        salt = random.randbytes(8)
         printed = openssl("enc", *CLI_ENC[name], "-S", salt.hex(), "-pass", f"file:{path}", "-P")
         lines = dict(line.replace(" ", "").split("=") for line in printed.stdout.decode().splitlines())
         key, iv = derive(SUITES[name], Secret(path.read_bytes().strip()), salt)
@@ -219,7 +219,7 @@ OVERFLOWS = [2**32 - 4, 5 * 2**32 - 4, 2**64 - 4]
 )
 def test_chacha20_counts_past_32_bits(counter: int, lengths: tuple[int, ...]) -> None:
     """The counter carries over as in `openssl enc`, inside a piece, at its end, and exactly between two pieces."""
-    data = random.Random(1).randbytes(1000)  # noqa: S311 - test data that is the same every time
+    data = random.Random(1).randbytes(1000)
     key, nonce = bytes(range(32)), bytes.fromhex("0011223344556677")
     assert chacha(counter, nonce, key, cut(data, *lengths)) == stock_chacha(counter, nonce, key, data)
 
@@ -244,7 +244,7 @@ def test_the_backend_carries_the_counter(monkeypatch: pytest.MonkeyPatch, blocks
     """The whole backend, whose pieces have 4,096 blocks, passes the overflow before, at and after a piece's end."""
     key, counter, nonce = bytes(range(32)), 2**32 - blocks, bytes(8)
     monkeypatch.setattr(native, "derive", lambda *_: (key, counter.to_bytes(8, "little") + nonce))
-    data = random.Random(2).randbytes(MIB + 17)  # noqa: S311 - test data that is the same every time
+    data = random.Random(2).randbytes(MIB + 17)
     stored = bytearray()
     encrypt_bytes(NativeBackend(), "chacha", data, store=stored.extend)
     assert stored[HEADER_BYTES:] == stock_chacha(counter, nonce, key, data)
@@ -257,7 +257,7 @@ def test_stock_openssl_opens_what_is_stored(name: SuiteName, size: int, tmp_path
     """What is stored opens with `openssl enc -d` and the key file, and has the digest that `openssl dgst` gives."""
     key, stored = tmp_path / "key", tmp_path / "stored"
     write_key_file(str(key))
-    data = random.Random(size).randbytes(size)  # noqa: S311 - test data that is the same every time
+    data = random.Random(size).randbytes(size)
     with stored.open("wb") as file:
         done = encrypt_bytes(NativeBackend(), name, data, secret=Secret(key.read_bytes().strip()), store=file.write)
     assert done.size_bytes == size

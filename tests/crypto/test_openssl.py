@@ -56,7 +56,7 @@ def test_stock_openssl_opens_what_is_stored(name: SuiteName, size: int, tmp_path
     """What is stored opens with `openssl enc -d` and the key file, and has the digest that `openssl dgst` gives."""
     key, stored = tmp_path / "key", tmp_path / "stored"
     write_key_file(str(key))
-    data = random.Random(size).randbytes(size)  # noqa: S311 - test data that is the same every time
+    data = random.Random(size).randbytes(size)
     secret = Secret(key.read_bytes().strip())
     with stored.open("wb") as file:
         done = encrypt_bytes(opened("openssl", name), name, data, secret=secret, store=file.write)
@@ -90,7 +90,7 @@ def test_enc_draws_the_salt_of_a_large_payload(
     monkeypatch.setattr("tasks.crypto.openssl._OWN_SALT_BYTES", MIB)
     path, key = tmp_path / "file", tmp_path / "key"
     write_key_file(str(key))
-    data = random.Random(1).randbytes(3 * MIB)  # noqa: S311 - test data that is the same every time
+    data = random.Random(1).randbytes(3 * MIB)
     path.write_bytes(data)
     choice = chosen("openssl", name)
     (result,) = run_batch(choice, [file_payload(path)], suite=name, key=KeyFile(str(key)))
@@ -277,7 +277,7 @@ def strace() -> str:
 def big(tmp_path: Path) -> Path:
     """A file that takes `enc` hundreds of reads."""
     path = tmp_path / "big"
-    path.write_bytes(random.Random(3).randbytes(2 * MIB))  # noqa: S311 - test data
+    path.write_bytes(random.Random(3).randbytes(2 * MIB))
     return path
 
 

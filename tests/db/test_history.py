@@ -306,7 +306,7 @@ def test_slowest_by_ratio_and_by_time(record: GeneratedRecord, history: History)
 
 def test_slowest_misses_none(record: GeneratedRecord, history: History) -> None:
     """Summaries say where to look; what is found there is what a look at every row finds."""
-    draw = random.Random(5)  # noqa: S311 - times
+    draw = random.Random(5)
     walls: list[tuple[int, int]] = []
     for number in range(12):
         own = [draw.randrange(10, 1000) for _ in range(6)]

@@ -198,7 +198,7 @@ def test_flipped_bits_never_pass_for_rows(tmp_path: Path) -> None:
     seal_kept(f"sqlite:///{record}")
     whole = record.read_bytes()
     before = contents(record)
-    draw = random.Random(20261122)  # noqa: S311 - places in a file
+    draw = random.Random(20261122)
     damaged = 0
     for number in range(500):
         flipped = bytearray(whole)

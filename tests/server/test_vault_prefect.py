@@ -28,7 +28,7 @@ from tests.support.small_record import on_small_disk
 
 ROOT = Path(__file__).parents[2]
 # Of no use to a compressor.
-CONTENT = random.Random(1).randbytes(5000)  # noqa: S311 - no secret
+CONTENT = random.Random(1).randbytes(5000)
 # What one of Prefect's UIs would take for a link, and for markup.
 ODD = "www.a.example [x](y) <b>"
 COUNTS = ("entries", "files", "new", "unchanged", "skipped", "marked", "missed", "gone", "size_bytes", "stored_bytes")
@@ -242,7 +242,7 @@ def test_a_vault_that_takes_no_more_fails_the_flow_run(
     """The disk is full: the state says so and names the vault, the log has no traceback, and nothing half is there."""
     (tmp_path / "files").mkdir()
     for number in range(6):
-        (tmp_path / "files" / str(number)).write_bytes(os.urandom(20_000))
+        (tmp_path / "files" / str(number)).write_bytes(random.randbytes(20_000))
     disk = tmp_path / "disk"
     disk.mkdir()
     script = '"$0" vault init "$2" && exec "$0" encrypt "$1" --vault "$2"'

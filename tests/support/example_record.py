@@ -48,7 +48,7 @@ def example(folders: pytest.TempPathFactory) -> Path:
 
 def make_example(url: str) -> None:
     """Fill a database; every day but the last is rolled up."""
-    draw = random.Random(2026)  # noqa: S311 - times
+    draw = random.Random(2026)
     record = GeneratedRecord(url)
     vault = ExampleVault(record, FOLDER, FILES)
     for number in range(DAYS):

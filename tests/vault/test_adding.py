@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import shutil
 import subprocess
 import time
@@ -50,7 +51,7 @@ def place(tmp_path: Path) -> Place:
 @pytest.mark.parametrize("backend", ["native", "openssl"])
 def test_an_object_is_what_openssl_writes(place: Place, backend: str) -> None:
     """Byte for byte what stock openssl makes of the file under the object's salt; `sha256sum` gives its name."""
-    big = place.put("big", os.urandom(3 << 20))
+    big = place.put("big", random.randbytes(3 << 20))
     name = place.add(backend=backend).name
     for path in (place.tree / "a", place.tree / "empty", big):
         found = place.content_of(name, path)
@@ -132,7 +133,7 @@ def test_a_file_touched_within_the_tick_of_a_run_is_read_again(place: Place) -> 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "link", "folder"])
 def test_an_object_that_is_not_there_is_made_again(place: Place, damage: str, size: int) -> None:
     """A file is taken over only if its object is there: a large one in full length, a small one in a whole pack."""
-    path = place.put("wide", os.urandom(size))
+    path = place.put("wide", random.randbytes(size))
     found = place.content_of(place.settled_add().name, path)
     file, _ = pack_of(place.vault, found.object)
     if damage == "truncated":
@@ -222,7 +223,7 @@ def test_rehash_finds_what_changed_behind_the_times(place: Place, monkeypatch: p
 @pytest.mark.parametrize("size", [30, 2 << 20, 17 << 20])
 def test_a_damaged_object_is_not_kept(place: Place, at: int, size: int) -> None:
     """Where magic, salt or content of an object was changed, `rehash`, or a record that knows, has it made again."""
-    path = place.put("a", os.urandom(size))
+    path = place.put("a", random.randbytes(size))
     first = place.settled_add()
     found = place.content_of(first.name, path)
     file, begin = pack_of(place.vault, found.object)
@@ -378,9 +379,9 @@ def test_a_full_disk_keeps_nothing_by_halves(tmp_path: Path) -> None:
             source = tmp_path / tree
             source.mkdir()
             for number, size in enumerate(sizes):
-                (source / f"{number}").write_bytes(os.urandom(size))
+                (source / f"{number}").write_bytes(random.randbytes(size))
             for _ in range(0 if sizes else 900):
-                (source / os.urandom(100).hex()).mkdir()
+                (source / random.randbytes(100).hex()).mkdir()
             with pytest.raises(VaultUnwritable, match="No space left"):
                 place.add(source)
             assert place.faults() == {}
@@ -509,7 +510,7 @@ except VaultUnwritable as error:
 def test_an_error_of_the_kernel_is_said(place: Place, calls: str) -> None:
     """The same in a real process, whose system calls fail from the first one on."""
     for number in range(20 if calls == "syncfs" else 0):
-        place.put(f"{number}", os.urandom((1 << 20) + 1))
+        place.put(f"{number}", random.randbytes((1 << 20) + 1))
     ended = run_python(ADD, place.vault.root, place.key.path, str(place.tree), before=failing(EIO=calls))
     assert ended.returncode == 1
     assert ended.stderr.decode().strip() == f"vault {place.root}: cannot be written: Input/output error"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -53,20 +54,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Small and large files that shrink and that do not, holes, and odd names."""
     place = make_place(tmp_path_factory.mktemp("by hand"))
     place.put("empty", b"")
-    place.put("small", os.urandom(1000))
+    place.put("small", random.randbytes(1000))
     place.put("small words", b"a word and another one\n" * 500)
-    place.put("large", os.urandom(3 << 20))
-    place.put("large words", os.urandom(3 << 20).hex().encode())
+    place.put("large", random.randbytes(3 << 20))
+    place.put("large words", random.randbytes(3 << 20).hex().encode())
     place.put("large words in a pack", b"a word and another one\n" * 300_000)
-    place.put("huge", os.urandom(17 << 20))
+    place.put("huge", random.randbytes(17 << 20))
     place.put("two\nlines, 'quotes' and a \\")
     place.put("\x7f grüße \U0001f600")
     place.put(os.fsdecode(b"\xff\xfe"), b"a name that is no text")
     for number in range(60):
         place.put(f"folder/{number}")
     for name, pieces in {
-        "holes": {1 << 20: os.urandom(5000), 5 << 20: b"between holes" * 1000},
-        "holes and large": {2 << 20: os.urandom(2 << 20)},
+        "holes": {1 << 20: random.randbytes(5000), 5 << 20: b"between holes" * 1000},
+        "holes and large": {2 << 20: random.randbytes(2 << 20)},
         "nothing but a hole": {},
     }.items():
         with place.put(name, b"").open("r+b") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_a_whole_pack_has_no_faults(vault: Vault) -> None:
 
 def test_members_that_do_not_fit_into_one_piece(vault: Vault) -> None:
     """A pack is read in pieces of 4 MiB."""
-    bodies = [os.urandom(length) for length in (1 << 20, 16, 700_000, 1 << 20, 123_456) for _ in range(4)]
+    bodies = [random.randbytes(length) for length in (1 << 20, 16, 700_000, 1 << 20, 123_456) for _ in range(4)]
     name = put_pack(vault, *bodies)
     facts = check_pack(vault, name)
     assert (facts.members, facts.bad, facts.faults) == (tuple(map(digest, bodies)), (), ())
@@ -284,7 +285,7 @@ def test_a_check_can_be_cancelled(vault: Vault) -> None:
 
 def test_a_large_object_is_hashed(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole, changed, missing, something else, unreadable."""
-    body, cancel = os.urandom((3 << 20) + 7), CancelToken()
+    body, cancel = random.randbytes((3 << 20) + 7), CancelToken()
     name = plant_object(vault, body)
     path = Path(vault.root, "objects", name[:2], name)
     assert check_object(vault, name, cancel) == len(body)

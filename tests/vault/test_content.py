@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -67,7 +68,7 @@ def nine_steps(place: Place, name: str) -> list[Path]:
 @pytest.mark.parametrize("size", [100, 3 * MIB, 50 * MIB])
 def test_nine_steps_store_a_file_once(place: Place, size: int, kind: str) -> None:
     """Touched, changed in mode, renamed, moved, copied or linked: a file's content is stored once."""
-    data = os.urandom(size) if kind == "random" else b"a line of text\n" * (size // 15)
+    data = random.randbytes(size) if kind == "random" else b"a line of text\n" * (size // 15)
     place.put("file", data)
     place.settled_add()
     before = objects(place.vault).keys()
@@ -94,7 +95,7 @@ def test_equal_files_of_a_run_are_one_object(place: Place) -> None:
 
 def test_a_large_file_that_has_changed_is_stored_again(place: Place) -> None:
     """Of a large file the first bytes, or all of them, tell that it has changed."""
-    data = bytearray(os.urandom(LARGE))
+    data = bytearray(random.randbytes(LARGE))
     path = place.put("file", bytes(data))
     first = place.settled_add().name
     for at in (5, LARGE - 1):
@@ -109,7 +110,7 @@ def test_a_large_file_that_has_changed_is_stored_again(place: Place) -> None:
 @pytest.mark.parametrize("kind", ["random", "text"])
 def test_a_large_file_under_another_name_is_new_and_stores_nothing(place: Place, kind: str) -> None:
     """A renamed or copied large file has a result with the digest and the salt of its object, as a small one has."""
-    data = os.urandom(LARGE) if kind == "random" else b"text " * LARGE
+    data = random.randbytes(LARGE) if kind == "random" else b"text " * LARGE
     path = place.put("file", data)
     (first,) = place.settled_add().results
     path.rename(path.with_name("renamed"))
@@ -126,7 +127,7 @@ def test_a_large_file_under_another_name_is_new_and_stores_nothing(place: Place,
 @pytest.mark.parametrize("size", [40, 5000, 2 * MIB, LARGE])
 def test_two_levels_are_one_content(place: Place, size: int) -> None:
     """The MAC of the plaintext decides: under another level, and with `rehash`, nothing is stored again."""
-    path = place.put("file", (b"abcdefgh" * 50 + os.urandom(20)) * (size // 420) or b"x" * size)
+    path = place.put("file", (b"abcdefgh" * 50 + random.randbytes(20)) * (size // 420) or b"x" * size)
     first = place.settled_add()
     before = objects(place.vault).keys()
     for compression in ("max", "off"):
@@ -142,7 +143,7 @@ def test_two_levels_are_one_content(place: Place, size: int) -> None:
 @pytest.mark.parametrize("size", [1000, 3 * MIB, LARGE])
 def test_stock_tools_open_compressed_content(place: Place, tmp_path: Path, size: int) -> None:
     """`openssl enc -d … | zstd -d` gives the file; the entry has the length of the frame."""
-    data = (b"0123456789abcdef" * 8 + os.urandom(16)) * (size // 144)
+    data = (b"0123456789abcdef" * 8 + random.randbytes(16)) * (size // 144)
     path = place.put("file", data)
     name = place.add().name
     found = place.content_of(name, path)
@@ -173,7 +174,7 @@ def test_backends_make_the_same_objects(tmp_path: Path) -> None:
     """Content, and not the backend, gives the salt: openssl finds every object that native made."""
     place = make_place(tmp_path)
     for number, size in enumerate((0, 1, 5000, 2 * MIB)):
-        place.put(f"random/{number}", os.urandom(size))
+        place.put(f"random/{number}", random.randbytes(size))
         place.put(f"text/{number}", b"text " * size)
     sparse = place.put("sparse")
     os.truncate(sparse, 10 * MIB)
@@ -195,7 +196,7 @@ def test_backends_make_the_same_objects(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["random", "text", "sparse"])
 def test_openssl_stores_large_files(place: Place, kind: str) -> None:
     """Streamed as it is, through zstd, and without its holes."""
-    data = os.urandom(LARGE) if kind != "text" else b"text " * LARGE
+    data = random.randbytes(LARGE) if kind != "text" else b"text " * LARGE
     path = place.put("file", data)
     if kind == "sparse":
         os.truncate(path, 2 * LARGE)
@@ -217,7 +218,7 @@ def test_an_empty_sparse_file_takes_nothing(place: Place) -> None:
 @pytest.mark.parametrize("part", [8192, 9 * MIB])
 def test_holes_are_not_stored(place: Place, part: int) -> None:
     """The entry lists the extents, the object has their bytes in turn; small, and too large for memory."""
-    parts = {0: os.urandom(part), 10 * MIB: os.urandom(part), 30 * MIB: b"end"}
+    parts = {0: random.randbytes(part), 10 * MIB: random.randbytes(part), 30 * MIB: b"end"}
     path = place.put("disk", b"")
     with path.open("r+b") as file:
         for offset, data in parts.items():
@@ -342,7 +343,7 @@ def test_random_salts_hide_equality(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [100, 2 * MIB])
 def test_a_planted_object_is_not_reused(place: Place, tmp_path: Path, size: int) -> None:
     """An object of the right name and length, but of other bytes, does not count for a new file."""
-    data = os.urandom(size)
+    data = random.randbytes(size)
     path = place.put("file", data)
     other = make_place_beside(place, tmp_path)
     name = other.add().name

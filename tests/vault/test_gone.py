@@ -248,7 +248,7 @@ def listed(folder: Path) -> set[bytes]:
 @pytest.mark.parametrize("seed", range(12))
 def test_any_sequence_of_changes(place: Place, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """Files come, go and become folders, folders are shut: each snapshot is sound, and has the right counts."""
-    chance = random.Random(seed)  # noqa: S311 - a seed that fails is to fail again
+    chance = random.Random(seed)
     counting: list[set[bytes]] = []
     for _ in range(8):
         for _ in range(chance.randrange(1, 12)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import shutil
 import threading
 from collections.abc import Callable
@@ -38,11 +39,11 @@ END = bytes(1024)
 LARGE = b"Salted__01234567" + bytes(PACKED_BYTES)
 
 FILL = """
-import os, sys
+import os, random, sys
 from tasks.vault.errors import ScratchFull
 from tasks.vault.named import NamedObjects
 from tasks.vault.vault import open_vault
-names = [os.urandom(32) for _ in range(400_000)]
+names = [random.randbytes(32) for _ in range(400_000)]
 try:
     with NamedObjects(open_vault(sys.argv[2], None)) as index:
         index.name((name, 1) for name in names)
@@ -280,7 +281,7 @@ def test_equal_bytes_are_the_same(vault: Vault) -> None:
 
 def test_equal_large_objects_are_the_same(vault: Vault) -> None:
     """Byte by byte."""
-    body = os.urandom(PACKED_BYTES * 2 + 5)
+    body = random.randbytes(PACKED_BYTES * 2 + 5)
     name = plant_object(vault, body)
     path = Path(vault.root, "objects", name[:2], name)
     with ObjectIndex(vault) as index:
@@ -333,7 +334,7 @@ def test_a_stretch_of_a_pack_is_read(vault: Vault) -> None:
 def test_a_thousand_packs_need_few_descriptors(vault: Vault) -> None:
     """An index holds 64 of them, or fewer where a process may not have so many."""
     for body in BODIES * 3:
-        put_pack(vault, body + os.urandom(4))
+        put_pack(vault, body + random.randbytes(4))
     names = " ".join(put_pack_of_one(vault, number) for number in range(150))
     ended = run_python(FEW, vault.root, names)
     assert (ended.returncode, ended.stderr) == (0, b"")
@@ -494,7 +495,7 @@ with ObjectIndex(open_vault(sys.argv[1], None)) as index:
             path.parent.mkdir(exist_ok=True)
             with path.open("wb") as file:
                 file.truncate(8 << 20)
-            records = [RECORD.pack(os.urandom(32), block, 16) for block in range(0, 16_000, 2)]
+            records = [RECORD.pack(random.randbytes(32), block, 16) for block in range(0, 16_000, 2)]
             write_sidecar(vault.root, name, 8 << 20, records)
         ended = run_python(code, vault.root, records[0][:32].hex())
         found, peak_kib = ended.stdout.decode().split()

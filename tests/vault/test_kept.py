@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import random
 import shutil
 import stat
 import subprocess
@@ -115,13 +116,13 @@ def test_the_reader_reads_what_is_written_today(tmp_path: Path, *, random_salts:
     place = make_place(tmp_path, random_salts=random_salts)
     for name in ("a", "a.b/c", "b\nb"):
         place.put(name)
-    place.put("large", os.urandom(2 << 20))
+    place.put("large", random.randbytes(2 << 20))
     place.put("text", b"text " * 400_000)
     with place.put("holes").open("r+b") as file:
         file.truncate(3 << 20)
     # Beyond what is read into memory: the one is compressed, the other is not.
     place.put("huge text", b"text " * 4_000_000)
-    place.put("huge", os.urandom(1 << 20) * 17)
+    place.put("huge", random.randbytes(1 << 20) * 17)
     (place.tree / "link").symlink_to("a")
     name = place.add().name
     reader = vault_reader.Reader(place.vault.root, place.key.path)

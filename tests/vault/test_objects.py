@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def path_of(vault: Vault, content: Content) -> Path:
 
 def large_plain(vault: Vault) -> tuple[Content, bytes]:
     """A large object, and its plaintext."""
-    plain = os.urandom((2 << 20) + 12_345)
+    plain = random.randbytes((2 << 20) + 12_345)
     content, body = plain_content(vault, plain)
     plant_object(vault, body)
     return content, plain
@@ -88,7 +89,7 @@ def large_plain(vault: Vault) -> tuple[Content, bytes]:
 
 def large_framed(vault: Vault) -> tuple[Content, bytes]:
     """A large object of a frame, and its plaintext."""
-    plain = os.urandom((2 << 20) + 12_345) + bytes(3 << 20)
+    plain = random.randbytes((2 << 20) + 12_345) + bytes(3 << 20)
     content, body = framed_content(vault, zstandard.compress(plain), len(plain))
     plant_object(vault, body)
     return content, plain
@@ -280,7 +281,7 @@ def test_an_odd_frame_is_refused(vault: Vault, reader: Reader, kind: str) -> Non
 
 def test_an_odd_frame_in_a_large_object_is_refused(vault: Vault, reader: Reader) -> None:
     """In pieces."""
-    plain = os.urandom(3 << 20)
+    plain = random.randbytes(3 << 20)
     for frame, size_bytes in (
         (zstandard.compress(plain) + b"garbage", len(plain)),
         (zstandard.compress(plain), len(plain) - 1),
@@ -449,7 +450,7 @@ def test_links_lead_nowhere(vault: Vault, tmp_path: Path, place: str) -> None:
 def test_a_forged_index_hides_nothing(vault: Vault, lie: str) -> None:
     """An index that leaves an object out, or names a wrong place, with a digest that fits: the headers tell."""
     content, body = plain_content(vault, SMALL)
-    name = put_pack(vault, os.urandom(3000), body)
+    name = put_pack(vault, random.randbytes(3000), body)
     length = pack_path(vault, name).stat().st_size
     records = [] if lie == "nothing is there" else [RECORD.pack(bytes.fromhex(content.object), 0, len(body))]
     write_sidecar(vault.root, name, length, records)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import random
 import shutil
 import subprocess
 import tarfile
@@ -172,7 +173,7 @@ def test_a_pack_is_the_tar_that_gnu_tar_writes(vault: Vault, tmp_path: Path) -> 
 @needs_openssl
 def test_a_pack_is_opened_by_tar_and_openssl(vault: Vault, tmp_path: Path) -> None:
     """By these two alone, with the key file; `tar -xf` gives a file for each object."""
-    contents = (b"", b"some text\n", os.urandom(5000))
+    contents = (b"", b"some text\n", random.randbytes(5000))
     bodies = [object_of(vault, content) for content in contents]
     path = str(pack_path(vault, put_pack(vault, *bodies)))
     names = [digest(body).hex() for body in bodies]
@@ -216,7 +217,9 @@ def test_a_pack_ends_at_its_length(vault: Vault, monkeypatch: pytest.MonkeyPatch
 
 def test_the_longest_members_fit(vault: Vault) -> None:
     """Whatever is in the buffer already."""
-    bodies = [os.urandom(length) for length in (PACKED_BYTES - 513, PACKED_BYTES, PACKED_BYTES - 1, 16, PACKED_BYTES)]
+    bodies = [
+        random.randbytes(length) for length in (PACKED_BYTES - 513, PACKED_BYTES, PACKED_BYTES - 1, 16, PACKED_BYTES)
+    ]
     name = put_pack(vault, *bodies)
     assert [(one[0], one[2]) for one in scanned(pack_path(vault, name))] == [(digest(b), len(b)) for b in bodies]
 
@@ -259,7 +262,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "3m") as disk:
         vault = new_vault(disk)
         with pytest.raises(VaultUnwritable, match="No space left on device"):
-            put_pack(vault, *(os.urandom(900_000) for _ in range(10)))
+            put_pack(vault, *(random.randbytes(900_000) for _ in range(10)))
         assert [os.listdir(Path(vault.root, part)) for part in (TEMPORARY, PACKS, INDEX)] == [[], [], []]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from itertools import islice
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def place(tmp_path: Path) -> Place:
     """A vault and a tree of ten files, one of them large."""
     place = make_place(tmp_path)
     for number in range(10):
-        place.put(f"{number // 4}/{number}", os.urandom(17 * MIB if number == 3 else 2000))
+        place.put(f"{number // 4}/{number}", random.randbytes(17 * MIB if number == 3 else 2000))
     settle()
     return place
 
@@ -83,7 +84,7 @@ def test_five_kills_store_no_byte_twice(place: Place) -> None:
 def test_a_partial_one_is_no_state_of_the_sources(place: Place) -> None:
     """It is not the latest, has no number, and takes none."""
     first = place.add()
-    place.put("0/new", os.urandom(3000))
+    place.put("0/new", random.randbytes(3000))
     settle()
     interrupted(place, 1)
     (part,) = partial_names(place.vault.root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -168,10 +169,10 @@ def renamed(place: Place, number: int, name: str, size: int) -> bytes:
 def half_dead(place: Place, count: int = 40) -> str:
     """Let half of the first pack die; its name."""
     for number in range(count):
-        place.put(f"many/{number:03}", os.urandom(2000))
+        place.put(f"many/{number:03}", random.randbytes(2000))
     (pack,) = place.settled_add().packs
     for number in range(0, count, 2):
-        place.put(f"many/{number:03}", os.urandom(2000))
+        place.put(f"many/{number:03}", random.randbytes(2000))
     place.settled_add()
     return pack
 
@@ -219,7 +220,7 @@ def test_few_dead_bytes_stay(place: Place) -> None:
     with plan(place.vault, LAST, 0.5) as (_, removal):
         assert removal.rewrites == ()
     for number in (*range(1, 39), 0, 2, 4):
-        place.put(f"many/{number:03}", os.urandom(2000))
+        place.put(f"many/{number:03}", random.randbytes(2000))
         if number in {30, 38}:
             place.settled_add()
     place.settled_add()
@@ -237,7 +238,7 @@ def test_few_dead_bytes_stay(place: Place) -> None:
 def test_many_small_packs_are_merged(place: Place) -> None:
     """A pack is left by each nightly run: the tenth that is small is merged with the others, and no large one is."""
     for number in range(5):
-        place.put(f"large/{number}", os.urandom(1_000_000))
+        place.put(f"large/{number}", random.randbytes(1_000_000))
     (large,) = place.settled_add().packs
     small = {large}
     for number in range(9):
@@ -455,7 +456,7 @@ def test_on_a_full_disk_whole_packs_go_first(tmp_path: Path) -> None:
             assert copied.full is not None
         assert place.faults() == {}
         ballast.unlink()
-        dead = put_pack(place.vault, *(os.urandom(500_000) for _ in range(4)))
+        dead = put_pack(place.vault, *(random.randbytes(500_000) for _ in range(4)))
         with suppress(OSError), ballast.open("wb") as file:
             while True:
                 file.write(bytes(4096))
@@ -586,7 +587,7 @@ def test_two_writers_beside_a_prune(place: Place) -> None:
 def test_killed_at_any_moment(place: Place, what: str, times: int) -> None:
     """Runs that are killed leave a vault that verifies, and the next one finishes the work."""
     for number in range(120):
-        place.put(f"many/{number}", os.urandom(500))
+        place.put(f"many/{number}", random.randbytes(500))
     place.add()
     command = [sys.executable, "-c", FORK, place.vault.root, place.key.path, str(place.tree)]
     ends = []
@@ -595,7 +596,7 @@ def test_killed_at_any_moment(place: Place, what: str, times: int) -> None:
         assert forker.stdout
         for turn in range(times):
             for number in range(turn % 7, 120, 7):
-                place.put(f"many/{number}", os.urandom(500))
+                place.put(f"many/{number}", random.randbytes(500))
             if what == "prune":
                 place.add()
             forker.stdin.write(f"{what}\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -504,7 +504,7 @@ def test_a_frame_is_just_the_content(
 @needs_openssl
 def test_a_window_beyond_the_limit_is_refused(place: Place) -> None:
     """A frame that needs 16 MiB of memory is not decompressed."""
-    content = os.urandom(100) * 200_000
+    content = random.randbytes(100) * 200_000
     stored = zstandard.ZstdCompressor(compression_params=zstandard.ZstdCompressionParameters(window_log=24)).compress(
         content
     )

@@ -81,7 +81,7 @@ def test_everything_comes_back(place: Place, target: Path) -> None:
     for name in ("two\nlines", "x" * 255, "ü", "-", "with space", ".hidden", "a.b", "\\", "ends\n"):
         place.put(name)
     place.put("empty", b"")
-    place.put("big", os.urandom(3_000_001))
+    place.put("big", random.randbytes(3_000_001))
     (place.tree / "hollow").mkdir()
     for name, to in (("dangling", "nowhere"), ("out", "/etc/passwd"), ("up", "../.."), ("in", "b"), ("odd", b"\xff")):
         os.symlink(to, bytes(place.tree / name))
@@ -262,7 +262,7 @@ def test_a_full_target_is_said(tmp_path: Path) -> None:
     """No room: said, nothing half-written under a name; with room, doing it again finishes it."""
     place = make_place(tmp_path)
     for number in range(4):
-        place.put(f"{number}", os.urandom(100_000))
+        place.put(f"{number}", random.randbytes(100_000))
     place.add()
     with small_disk(tmp_path / "disk", "250k") as disk:
         with pytest.raises(TargetUnusable, match="No space left"):
@@ -390,7 +390,7 @@ def test_killed_at_any_moment(place: Place, target: Path, dice: random.Random) -
     The first ones are not, and say how long one takes here: the kills come within that time.
     """
     for number in range(300):
-        place.put(f"many/{number}", os.urandom(3000))
+        place.put(f"many/{number}", random.randbytes(3000))
     place.add()
     whole = everything(place.tree)
     command = [sys.executable, "-c", FORK, place.vault.root, place.key.path]
@@ -463,10 +463,10 @@ def test_holes_come_back_as_holes(place: Place, target: Path) -> None:
     block, gib = 64 << 10, 1 << 30
     cases: dict[str, tuple[int, list[tuple[int, bytes]]]] = {
         "nothing": (2 * gib, []),
-        "begin": (gib, [(0, os.urandom(block))]),
-        "end": (gib, [(gib - block, os.urandom(block))]),
-        "middle": (gib + 1, [(block, b"a" * block), (gib // 2, os.urandom(3 * block))]),
-        "large": (gib, [(gib // 4, os.urandom(17 << 20)), (gib // 2, b"text" * (4 << 20))]),
+        "begin": (gib, [(0, random.randbytes(block))]),
+        "end": (gib, [(gib - block, random.randbytes(block))]),
+        "middle": (gib + 1, [(block, b"a" * block), (gib // 2, random.randbytes(3 * block))]),
+        "large": (gib, [(gib // 4, random.randbytes(17 << 20)), (gib // 2, b"text" * (4 << 20))]),
     }
     for name, (size, data) in cases.items():
         sparse(place.tree / name, size, *data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -452,7 +453,7 @@ def test_a_million_bytes_of_sources_are_a_header(place: Place) -> None:
 def test_entries_over_many_pieces_come_whole(place: Place) -> None:
     """Lines that lie across the borders of what is read at once are put together."""
     listed: list[Entry] = [
-        FileEntry(b"%06d" % number, FACTS, Content(os.urandom(32).hex(), 4, None, os.urandom(16).hex()))
+        FileEntry(b"%06d" % number, FACTS, Content(random.randbytes(32).hex(), 4, None, random.randbytes(16).hex()))
         if number % 3
         else LinkEntry(b"%06d" % number, 0, b"x")
         for number in range(40_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -37,7 +38,7 @@ from tests.support.vaults import (
 )
 
 # Random, so that it is not compressed.
-LARGE = os.urandom(PACKED_BYTES + 1000)
+LARGE = random.randbytes(PACKED_BYTES + 1000)
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_changed_headers_and_padding_cost_no_object(small: Place) -> None:
 def test_a_pack_that_is_cut_costs_the_objects_in_it(place: Place, with_sidecar: bool) -> None:
     """Those before the cut are good; each of the others is named with its paths, and nothing else is a fault."""
     for number in range(30):
-        place.put(f"many/{number}", os.urandom(600))
+        place.put(f"many/{number}", random.randbytes(600))
     (pack,) = place.add().packs
     path = pack_path(place.vault, pack)
     places = {one.path: (one.content, pack_of(place.vault, one.content.object)[1]) for one in files(place.vault)}
@@ -218,7 +219,7 @@ def test_an_index_that_lies_hides_no_good_copy(small: Place) -> None:
     """Of an object that a damaged pack has, and another pack whose index leaves it out."""
     wanted = small.content_of(small.add().name, small.tree / "b" / "c")
     first, begin = pack_of(small.vault, wanted.object)
-    second = put_pack(small.vault, os.urandom(600), stored_object(small.vault, wanted))
+    second = put_pack(small.vault, random.randbytes(600), stored_object(small.vault, wanted))
     packs.write_sidecar(small.vault.root, second, pack_path(small.vault, second).stat().st_size, [])
     flip(first, begin + 20)
     assert small.faults() == {first.name: "changed"}
