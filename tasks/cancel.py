@@ -1,4 +1,4 @@
-"""Cancelling: one descriptor that every chain polls beside its children; and waiting for descriptors by poll(2).
+"""What child processes need: a token that cancels them, their environment, and waiting for descriptors by poll(2).
 
 select(2) refuses numbers from 1024 on, which a long-lived process reaches.
 """
@@ -37,6 +37,23 @@ class CancelToken:
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
             os.close(self._descriptor)
+
+
+_DATABASE_PASSWORDS = ("THREADMILL_DATABASE_URL", "PGPASSWORD")
+# By it the processes of a flow run are found; everything else of Prefect is for its own programs.
+_FLOW_RUN = "PREFECT__FLOW_RUN_ID"
+
+
+def foreign_environment() -> dict[str, str]:
+    """The environment for programs that are neither Prefect's nor threadmill's: this process's, without any secret.
+
+    Prefect's worker exports its settings into its flow runs, the server's password among them.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name == _FLOW_RUN or not name.startswith(("PREFECT_", *_DATABASE_PASSWORDS))
+    }
 
 
 # poll(2) takes milliseconds as a C int, which is 24 days; a loop asks again.

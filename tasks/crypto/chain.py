@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from tasks.cancel import LONGEST_S, CancelToken, wait_readable
+from tasks.cancel import LONGEST_S, CancelToken, foreign_environment, wait_readable
 from tasks.crypto.errors import Cancelled, DeadlineExceeded, StageNotStarted
 
 Sink = Callable[[bytes | memoryview], object]
@@ -254,7 +254,12 @@ def _spawn(stage: Stage, guard: tuple[str, ...], stdin: int, stdout: int) -> _Ru
     try:
         os.set_blocking(stderr_read, False)
         process = subprocess.Popen(
-            [*guard, *stage.argv], stdin=stdin, stdout=stdout, stderr=stderr_write, pass_fds=stage.pass_fds
+            [*guard, *stage.argv],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr_write,
+            pass_fds=stage.pass_fds,
+            env=foreign_environment(),
         )
     except OSError as error:
         os.close(stderr_read)
@@ -347,6 +352,7 @@ def _supports_death_signal(setpriv: str) -> bool:
             [setpriv, "--pdeathsig", "KILL", "true"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            env=foreign_environment(),
             timeout=10,
             check=False,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import secrets
 import shlex
 import stat
@@ -20,12 +21,16 @@ _NO_SUCH_FILE = "no such file; make one with: threadmill keygen PATH (it opens n
 
 
 class Secret:
-    """64 lower-case hex digits (256 random bits); never shows itself and cannot be pickled."""
+    """64 lower-case hex digits (256 random bits); never shows itself and cannot be pickled.
+
+    A process that has held one, and every child it starts, leaves no core dump.
+    """
 
     __slots__ = ("password",)
 
     def __init__(self, password: bytes) -> None:
         self.password = password
+        _forbid_core_dumps()
 
     def __repr__(self) -> str:
         return "Secret(…)"
@@ -56,7 +61,11 @@ class KeyFile:
             raise KeyFileError(self.path, f"cannot be opened: {_strerror(error)}") from None
         with closed_after(descriptor):
             _check_exposure(self.path, os.fstat(descriptor))
-            content = os.read(descriptor, _FILE_BYTES + 1)
+            try:
+                content = os.read(descriptor, _FILE_BYTES + 1)
+            except OSError as error:
+                # Files of /proc are regular ones by their mode.
+                raise KeyFileError(self.path, f"cannot be read: {_strerror(error)}") from None
         if not _FORM.fullmatch(content):
             raise KeyFileError(self.path, "is not what `threadmill keygen` writes (64 hex digits and a newline)")
         return Secret(content[:-1])
@@ -96,6 +105,20 @@ def write_key_file(path: str) -> None:
         with suppress(FileNotFoundError):
             os.unlink(path)
         raise KeyFileError(path, f"cannot be written: {_strerror(error)}") from None
+
+
+def _forbid_core_dumps() -> None:
+    """Lower this process's soft limit of core dumps; its children inherit the limit.
+
+    The kernel writes no core to a file below one page, and none into a pipe (`core_pattern` beginning with `|`) at a
+    limit of exactly 1: a pipe ignores 0. PR_SET_DUMPABLE would also hide /proc/PID/environ from the same user, by which
+    `serve` finds its flow runs.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    # An unlimited hard limit is -1.
+    lowered = 0 if hard == 0 else 1
+    if soft != lowered:
+        resource.setrlimit(resource.RLIMIT_CORE, (lowered, hard))
 
 
 def _check_exposure(path: str, status: os.stat_result) -> None:

@@ -404,6 +404,28 @@ def test_children_get_what_is_passed_to_them() -> None:
 
 
 @pytest.mark.parametrize("guarded", [False, True])
+def test_children_get_no_secret_of_the_environment(monkeypatch: pytest.MonkeyPatch, guarded: bool) -> None:
+    """A flow run has Prefect's password and perhaps the database's in its environment; a stage finds neither there."""
+    for name in (
+        "PREFECT_API_AUTH_STRING",
+        "PREFECT_SERVER_API_AUTH_STRING",
+        "PREFECT_API_KEY",
+        "PREFECT_CLIENT_CUSTOM_HEADERS",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+        "PREFECT__CONTROL_TOKEN",
+        "THREADMILL_DATABASE_URL",
+        "PGPASSWORD",
+    ):
+        monkeypatch.setenv(name, "the-secret-of-the-environment")
+    monkeypatch.setenv("THREADMILL_SERVE", "the-mark")
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "the-flow-run")
+    output, _ = run(sh("cat /proc/$$/environ /proc/self/environ"), guarded=guarded)
+    assert b"the-secret" not in output
+    # By these `serve` finds its processes.
+    assert output.count(b"the-mark") == output.count(b"the-flow-run") == 2
+
+
+@pytest.mark.parametrize("guarded", [False, True])
 def test_children_stay_in_our_process_group(guarded: bool) -> None:
     """A signal to the group, as a worker's cancel sends it, reaches every stage."""
     show = Stage((sys.executable, "-I", "-S", "-c", "import os; print(os.getpgid(0), os.getsid(0))"))

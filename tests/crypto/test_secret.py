@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import array
 import copy
+import fcntl
 import os
 import pickle
 import re
+import resource
+import signal
 import stat
+import subprocess
+import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -15,9 +22,14 @@ from hypothesis import strategies as st
 
 from tasks.crypto.errors import KeyFileError
 from tasks.crypto.secret import KeyFile, Secret, ThrowAway, write_key_file
-from tests.support.crypto_fakes import SECRET, modest
+from tests.support.commands import BIN, clean_environment
+from tests.support.crypto_fakes import BACKENDS, SECRET, children, modest
+from tests.support.processes import wait_until
 
 GOOD = b"0123456789abcdef" * 4 + b"\n"
+
+# Runs its arguments with the largest core dumps that the host allows.
+DUMPING = ("sh", "-c", 'ulimit -c "$(ulimit -H -c)" && exec "$@"', "sh")
 
 
 @pytest.fixture
@@ -273,3 +285,56 @@ def test_throw_away_secrets_differ() -> None:
     one, two = ThrowAway().secret(), Secret.draw()
     assert one.password != two.password
     assert re.fullmatch(rb"[0-9a-f]{64}", one.password)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_core_dump_has_the_secret(path: Path, tmp_path: Path, backend: str) -> None:
+    """A command that crashes while it encrypts leaves no core dump, and neither does its openssl."""
+    put(path, GOOD)
+    where = tmp_path / "where"
+    where.mkdir()
+    environment = clean_environment() | {"THREADMILL_HOME": str(tmp_path / "home"), "THREADMILL_KEY_FILE": str(path)}
+    command = subprocess.Popen(
+        [*DUMPING, BIN / "threadmill", "encrypt", "-", "--backend", backend],
+        cwd=where, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert command.stdin is not None
+    with command, command.stdin as stdin:
+        os.write(stdin.fileno(), b"1")
+        wait_until(lambda: not waiting_bytes(stdin.fileno()), "the payload is not read")
+        stages = children(command.pid)
+        assert bool(stages) == (backend == "openssl")
+        for pid in (*stages, command.pid):
+            assert core_limit(pid) in ("0", "1")
+            os.kill(pid, signal.SIGSEGV)
+    assert command.returncode == -signal.SIGSEGV
+    assert list(where.iterdir()) == []
+
+
+def test_without_a_secret_there_is_a_core_dump(tmp_path: Path) -> None:
+    """The test before this one sees a core dump where there is one."""
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text()
+    if pattern.startswith("|") or "/" in pattern:
+        pytest.skip(f"core dumps of this host go elsewhere: {pattern.strip()}")
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        pytest.skip("the hard limit of core dumps is 0 here")
+    abort = "import os; os.abort()"
+    ended = subprocess.run(
+        [*DUMPING, sys.executable, "-c", abort], cwd=tmp_path, stderr=subprocess.DEVNULL, check=False
+    )
+    assert ended.returncode == -signal.SIGABRT
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def waiting_bytes(pipe: int) -> int:
+    """The number of bytes that nobody has read yet."""
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
+
+
+def core_limit(pid: int) -> str:
+    """The largest core dump of a process, in bytes."""
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
+    return line.split()[4]
