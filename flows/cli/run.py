@@ -129,6 +129,7 @@ def _prepare_prefect(settings: Settings, progress: ProgressReporter) -> None:
     from flows.serving import server
     from flows.serving.api import Api
 
+    server.stand_aside(settings.home)
     # The flow's state is reported by the command itself; a fault in the flow's code comes as an exception.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     if server.wait_for_server(settings.home, progress.say):

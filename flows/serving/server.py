@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,10 +22,13 @@ from http import HTTPStatus
 from flows.errors import ApiError, RequestRefused
 from flows.serving.api import Api
 from flows.serving.processes import MARK
-from flows.settings import Settings, make_folder, variable
+from flows.settings import Settings, absolute_url, make_folder, variable
 
 _AUTH = "PREFECT_API_AUTH_STRING"
 _SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
+# The settings that name files, absolute ones.
+_FILES = ("home", "database_url", "key_file", "vault", "paths", "openssl")
+_PREFECT_FILE = re.compile("PREFECT_(HOME|PROFILES_PATH|.*(CONFIG|SETTINGS|STORAGE|STORE)_PATH|.*_FILE|.*_DIRECTORY)")
 _POLL_S = 0.2
 # How long another process may take to start a server.
 _STARTING_S = 180.0
@@ -138,6 +142,27 @@ def _state(home: str) -> str:
     return f"{_path(home)}.json"
 
 
+def stand_aside(home: str) -> None:
+    """Leave the current folder for Prefect's own, for good.
+
+    Prefect and its children take settings from `.env`, `prefect.toml` and `pyproject.toml` of the current folder, code
+    to run among them, whenever a thread asks for a setting; and `python -m` imports modules from it.
+    """
+    os.environ.update(absolute_files(os.environ))
+    os.chdir(make_folder(prefect_folder(home)))
+
+
+def absolute_files(environment: Mapping[str, str]) -> dict[str, str]:
+    """Prefect's variables that name files, by absolute paths: its processes stand in another folder than the user."""
+    files = {
+        name: os.path.abspath(value)
+        for name, value in environment.items()
+        if _PREFECT_FILE.fullmatch(name) and value and not value.startswith(("~", "$"))
+    }
+    urls = {name: absolute_url(url) for name, url in environment.items() if name.endswith("_DATABASE_CONNECTION_URL")}
+    return files | urls
+
+
 def use_server(home: str) -> bool:
     """Turn Prefect's clients to the server that the user has set, or to that of a live `threadmill serve`.
 
@@ -211,7 +236,11 @@ def prefect_environment(home: str, environment: Mapping[str, str]) -> dict[str, 
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         # The pages of its other UI ask an address of amplitude.com, whatever else is set.
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        # By default they are written into the package, which may be another user's.
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": os.path.join(prefect_folder(home), "ui"),
     }
+    if "PREFECT_UI_STATIC_DIRECTORY" in environment:
+        del ours["PREFECT_SERVER_UI_STATIC_DIRECTORY"]
     if _SERVER_AUTH in environment:
         # A user who protects the server means its clients here to get in.
         ours[_AUTH] = environment[_SERVER_AUTH]
@@ -222,8 +251,9 @@ def serve_environment(settings: Settings, url: str, token: str, environment: Map
     """The whole environment of `serve`'s children; those that are clients find its server at `url`."""
     whole = {
         **environment,
+        **absolute_files(environment),
         **prefect_environment(settings.home, environment),
-        **_absolute_paths(settings),
+        **{variable(name): value for name in _FILES if (value := getattr(settings, name)) is not None},
         MARK: token,
         "PREFECT_API_URL": f"{url}/api",
     }
@@ -232,20 +262,3 @@ def serve_environment(settings: Settings, url: str, token: str, environment: Map
     # It is for Prefect Cloud, and would be sent instead of the authentication string.
     whole.pop("PREFECT_API_KEY", None)
     return whole
-
-
-def _absolute_paths(settings: Settings) -> dict[str, str]:
-    """The settings that name files: a worker's flow runs have another current folder than `serve`."""
-    from db.engine import parse_url
-
-    files = {"home": settings.home, "key_file": settings.key_file, "vault": settings.vault}
-    paths = {variable(name): os.path.abspath(path) for name, path in files.items() if path is not None}
-    if settings.paths:
-        paths["THREADMILL_PATHS"] = os.pathsep.join(map(os.path.abspath, settings.path_list))
-    if os.sep in settings.openssl:
-        paths["THREADMILL_OPENSSL"] = os.path.abspath(settings.openssl)
-    record = parse_url(settings.history_url)
-    if settings.database_url is not None and record.get_backend_name() == "sqlite" and record.database:
-        record = record.set(database=os.path.abspath(record.database))
-        paths["THREADMILL_DATABASE_URL"] = record.render_as_string(hide_password=False)
-    return paths
