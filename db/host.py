@@ -6,7 +6,12 @@ import hashlib
 import json
 import os
 import platform
+import time
 from dataclasses import dataclass
+from datetime import timedelta
+
+# The clocks of hosts that share a record differ by less.
+CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,11 @@ def this_process() -> ProcessIdentity:
 def readings() -> dict[str, object]:
     """Readings that may explain a change of speed, and identify nothing."""
     return {"kernel": platform.release(), "python": platform.python_version(), "load_1m": round(os.getloadavg()[0], 2)}
+
+
+def uptime_ns() -> int:
+    """The time since the host was started, which no setting of the clock changes; suspended time counts on Linux."""
+    return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def is_dead(process: ProcessIdentity) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from db.engine import BUSY_TIMEOUT_S, Database, explained
 from db.errors import RecordUnusable
-from db.host import ProcessIdentity, is_dead, readings, this_host, this_process
+from db.host import CLOCKS_DIFFER, ProcessIdentity, is_dead, readings, this_host, this_process, uptime_ns
 from db.ledger import seal
 from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VaultRow, VerdictRow, storable
 from db.schema import upgrade
@@ -24,9 +24,6 @@ from db.writes import add_payloads, add_samples, add_snapshot, add_verdicts, col
 
 T = TypeVar("T")
 
-# The clocks of hosts that share a record differ by less.
-CLOCKS_DIFFER = timedelta(minutes=5)
-
 
 class Store(Database):
     """The writing side of one history database; opened once per process, used from any thread."""
@@ -35,6 +32,7 @@ class Store(Database):
         """Open the database, creating or upgrading its tables. A RecordError says what to do if it cannot be used."""
         super().__init__(url, readonly=False, timeout_s=timeout_s)
         self._timeout_s = timeout_s
+        self._began: dict[int, tuple[datetime, int]] = {}
         self._prepare()
 
     def _prepare(self) -> None:
@@ -61,14 +59,23 @@ class Store(Database):
             host_row = {"name": host.name, "facts": host.facts}
             host_id = id_of(connection, HOST, {"fingerprint": host.fingerprint}, host_row)
             _mark_crashed(connection, host_id)
-            row |= {"host_id": host_id, "started_at": datetime.now(UTC)}
+            began = datetime.now(UTC), uptime_ns()
+            row |= {"host_id": host_id, "started_at": began[0]}
             run_id: int = connection.execute(insert(RUN).returning(RUN.c.id), row).scalar_one()
-            return run_id
+        self._began[run_id] = began
+        return run_id
 
     def finish_run(self, run_id: int, status: RunStatus, error: str | None = None) -> str | None:
-        """Close a run, sum it up, and seal it; the ledger's head then. A run that is closed already stays as it is."""
+        """Close a run, sum it up, and seal it; the ledger's head then. A run that is closed already stays as it is.
+
+        The end of a run that began here is its beginning and the time that it took, whatever was done to the clock.
+        """
+        finished_at = datetime.now(UTC)
+        if run_id in self._began:
+            started_at, began_ns = self._began[run_id]
+            finished_at = started_at + timedelta(microseconds=(uptime_ns() - began_ns) // 1000)
         with self.transaction() as connection:
-            return _close_run(connection, run_id, status, error)
+            return _close_run(connection, run_id, status, error, finished_at)
 
     def remove_runs(self, before: datetime, *, by: int | None = None) -> int:
         """Remove whole closed runs that began before a time; their number. Their summaries and ledger entries stay.
@@ -168,14 +175,16 @@ def _mark_crashed(connection: Connection, host_id: int) -> None:
     query = select(RUN.c.id, RUN.c.boot_id, RUN.c.pid, RUN.c.pid_start)
     for row in connection.execute(query.where(RUN.c.status == "running", RUN.c.host_id == host_id)).all():
         if is_dead(ProcessIdentity(row.boot_id, row.pid, row.pid_start)):
-            _close_run(connection, row.id, "crashed", "its process ended without a word")
+            _close_run(connection, row.id, "crashed", "its process ended without a word", datetime.now(UTC))
 
 
-def _close_run(connection: Connection, run_id: int, status: RunStatus, error: str | None) -> str | None:
+def _close_run(
+    connection: Connection, run_id: int, status: RunStatus, error: str | None, finished_at: datetime
+) -> str | None:
     closed = connection.execute(
         update(RUN)
         .where(RUN.c.id == run_id, RUN.c.status == "running")
-        .values(status=status, error=storable(error), finished_at=datetime.now(UTC))
+        .values(status=status, error=storable(error), finished_at=finished_at)
     )
     if not closed.rowcount:
         return None
