@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, Table, delete, func, insert, select
 from db.engine import in_portions, streamed
 from db.tables import CASE, DAY_SUMMARY, ENCRYPTION, HOST, INTERPRETER, RUN, SAMPLE, SERIES, SUMMARY
 from db.tables.base import columns
-from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES, TIMED_OUTCOMES, UNLOCKED_OUTCOMES
+from db.words import MOST_BYTES, PAYLOAD_FAILURES, SAMPLE_FAILURES, TIMED_OUTCOMES, UNLOCKED_OUTCOMES
 
 _SORTED_AT_ONCE = 50_000
 
@@ -112,7 +112,7 @@ def _tallies(connection: Connection, run_ids: Iterable[int]) -> dict[str, _Tally
 
 def size_class_of(size_bytes: int | None) -> int:
     """The power of two that a payload's size is below."""
-    return 1 << (size_bytes or 0).bit_length()
+    return 1 << min(62, (size_bytes or 0).bit_length())
 
 
 def _payload_tally(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any], *, kept: bool) -> _Tally:
@@ -156,7 +156,7 @@ def _add_payload(tally: _Tally, row: Row[Any]) -> None:
     tally.failed += row.status in PAYLOAD_FAILURES
     if row.status == "ok":
         tally.walls.append(row.wall_ns)
-        tally.size_bytes = (tally.size_bytes or 0) + (row.size_bytes or 0)
+        tally.size_bytes = min(MOST_BYTES, (tally.size_bytes or 0) + (row.size_bytes or 0))
 
 
 def _add_sample(tally: _Tally, row: Row[Any]) -> None:

@@ -43,7 +43,7 @@ class LiveDatabase(Database):  # type: ignore[misc]
         """Connect as the base class does, but to any path, and never for writing."""
         if write:
             raise sqlite3.OperationalError("the record is open for reading only")
-        path = quote(os.path.abspath(self.path))
+        path = quote(os.fsencode(os.path.abspath(self.path)))
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False)
         connection.execute("PRAGMA query_only=ON")
         self._all_file_connections.append(connection)
