@@ -135,7 +135,7 @@ def _prepare_prefect(settings: Settings, progress: ProgressReporter) -> None:
         server.check(Api(os.environ))
         return
     progress.say("starting Prefect's embedded server (about 10 s)")
-    os.environ.update(server.prefect_environment(settings.home, os.environ))
+    server.start_embedded(settings.home)
 
 
 @dataclass(frozen=True, slots=True)

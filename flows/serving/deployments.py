@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from flows.serving.api import Api, JsonObject
+from flows.serving.api import Api
+from flows.serving.password import JsonObject
 from flows.serving.processes import Interrupted, running_processes
 
 ROOT = Path(__file__).parent.parent.parent

@@ -1,4 +1,4 @@
-"""The one Prefect server of a THREADMILL_HOME: its lock, how commands find it, and the environment of its programs.
+"""The one Prefect server of a THREADMILL_HOME: lock, password, how commands find it, environment of its programs.
 
 `threadmill serve` holds the lock for as long as it lives, however it ends; a small file beside the lock says where its
 server is. A command with an embedded server shares the lock with others like it: two servers on one database file
@@ -9,25 +9,30 @@ Nothing here imports Prefect, which reads the environment when it is imported.
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import json
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from flows.errors import ApiError, RequestRefused
-from flows.serving.api import Api
-from flows.serving.processes import MARK
+from flows.errors import ApiError, CommandFailed, RequestRefused
+from flows.serving.api import Api, is_open
+from flows.serving.password import CREDENTIALS, PROFILE, own_password, prefect_folder, profiles_path, write_profile
+from flows.serving.processes import MARK, start_module
 from flows.settings import Settings, make_folder, variable
 
-_AUTH = "PREFECT_API_AUTH_STRING"
-_SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
+HOST = "127.0.0.1"
+PROGRAM = "flows.serving.program"
 _POLL_S = 0.2
 # How long another process may take to start a server.
 _STARTING_S = 180.0
+_GRACE_S = 5.0
+NOT_ASKING = "Prefect's server does not ask for its password: one of the PREFECT_ variables keeps its profile away"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +153,65 @@ def use_server(home: str) -> bool:
     live = find(home)
     if live is None:
         return False
-    os.environ.update(prefect_environment(home, os.environ))
-    os.environ["PREFECT_API_URL"] = f"{live.url}/api"
+    _turn_to(home, live.url)
     return True
+
+
+def _turn_to(home: str, url: str) -> None:
+    found = client_environment(home, url, os.environ)
+    for name in CREDENTIALS:
+        os.environ.pop(name, None)
+    os.environ.update(found)
+
+
+def start_embedded(home: str) -> None:
+    """Start a server that ends with this process, and turn Prefect's clients to it."""
+    from tasks.crypto.chain import death_signal_argv
+
+    write_profile(home, os.environ, None, own_password(home))
+    with listen(0) as listener:
+        _turn_to(home, url := url_of(listener))
+        child = start_module(
+            "Prefect's embedded server",
+            [PROGRAM, "server", str(listener.fileno())],
+            {**os.environ, "PREFECT__SERVER_EPHEMERAL": "1"},
+            os.path.join(prefect_folder(home), "embedded.log"),
+            prefect_folder(home),
+            pass_fds=[listener.fileno()],
+            guard=death_signal_argv(),
+        )
+    # Prefect is imported later, so that its own last words come first.
+    atexit.register(child.end, _GRACE_S)
+    give_up = time.monotonic() + _STARTING_S
+    api = Api(os.environ)
+    while not api.healthy():
+        if not child.running or time.monotonic() > give_up:
+            raise CommandFailed(f"{child.name} does not answer; see {child.log}")
+        time.sleep(_POLL_S)
+    if is_open(f"{url}/api"):
+        raise CommandFailed(NOT_ASKING)
+
+
+def listen(port: int) -> socket.socket:
+    """A socket that listens on the loopback address, and has the port before any program of another user.
+
+    Its server is handed the socket. OSError if the port is taken.
+    """
+    listener = socket.socket()
+    try:
+        # A port whose last connections are just being closed is free.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listener.listen(2048)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """The address of the server that has this socket."""
+    return f"http://{HOST}:{listener.getsockname()[1]}"
 
 
 def wait_for_server(home: str, tell: Callable[[str], None]) -> bool:
@@ -186,11 +247,6 @@ def check(api: Api) -> None:
         # It answers, if not to this question (Prefect Cloud).
 
 
-def prefect_folder(home: str) -> str:
-    """Where Prefect's own files are, logs included."""
-    return os.path.join(os.path.abspath(home), "prefect")
-
-
 def prefect_environment(home: str, environment: Mapping[str, str]) -> dict[str, str]:
     """The variables to be added to an environment for a server of our own; those that the user has set stay."""
     ours = {
@@ -212,26 +268,30 @@ def prefect_environment(home: str, environment: Mapping[str, str]) -> dict[str, 
         # The pages of its other UI ask an address of amplitude.com, whatever else is set.
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
     }
-    if _SERVER_AUTH in environment:
-        # A user who protects the server means its clients here to get in.
-        ours[_AUTH] = environment[_SERVER_AUTH]
     return {name: value for name, value in ours.items() if name not in environment}
+
+
+def client_environment(home: str, url: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables by which Prefect's programs find a server of our own, and in a file their password."""
+    return {
+        **prefect_environment(home, environment),
+        "PREFECT_PROFILES_PATH": profiles_path(home),
+        "PREFECT_PROFILE": PROFILE,
+        "PREFECT_API_URL": f"{url}/api",
+        # Longer messages are cut in its log, and what is left of a password is not known as one.
+        "WEBSOCKETS_MAX_LOG_SIZE": "10000",
+    }
 
 
 def serve_environment(settings: Settings, url: str, token: str, environment: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of `serve`'s children; those that are clients find its server at `url`."""
     whole = {
         **environment,
-        **prefect_environment(settings.home, environment),
+        **client_environment(settings.home, url, environment),
         **_absolute_paths(settings),
         MARK: token,
-        "PREFECT_API_URL": f"{url}/api",
     }
-    if _SERVER_AUTH in environment:
-        whole[_AUTH] = environment[_SERVER_AUTH]
-    # It is for Prefect Cloud, and would be sent instead of the authentication string.
-    whole.pop("PREFECT_API_KEY", None)
-    return whole
+    return {name: value for name, value in whole.items() if name not in CREDENTIALS}
 
 
 def _absolute_paths(settings: Settings) -> dict[str, str]:
