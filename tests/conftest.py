@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.account import Account, make_account
 from tests.support.commands import BIN, Command, clean_environment, running_prefect_server
 from tests.support.in_process import run_in_process
 from tests.support.marking import mark
@@ -122,3 +123,10 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Prefect server, with a database of its own; the URL of its API."""
     with running_prefect_server(tmp_path_factory.mktemp("prefect")) as api:
         yield api
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[Account]:
+    """A second account of the host, for root only; the tests of one file share it."""
+    with make_account() as made:
+        yield made

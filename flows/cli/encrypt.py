@@ -120,7 +120,8 @@ def _parameters(
     options.check()
     if not random:
         check_paths(paths, some=True)
-        return replace(options, paths=paths, discard=discarded), "flows.encryption:encrypt_files"
+        named = tuple(path if path == "-" else need_path(path) for path in paths)
+        return replace(options, paths=named, discard=discarded), "flows.encryption:encrypt_files"
     size_bytes, count = _parse_random(random[0])
     drawn = EncryptPayloads(
         size_bytes=size_bytes,

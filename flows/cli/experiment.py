@@ -154,7 +154,7 @@ def _line(row: PayloadRow) -> tuple[Cell, ...]:
 
 
 def _print_what_next(history: History, run_id: int) -> None:
-    me = "threadmill" if shutil.which("threadmill") else os.path.relpath(sys.argv[0])
+    me = "threadmill" if shutil.which("threadmill") else sys.argv[0]
     say()
     say(f"recorded as run {run_id} in {history.where}")
     say("next:")

@@ -172,6 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.platform != "linux":
         return _complain("needs Linux (memory files, pidfd, parent-death signals)", 1)
     _fill_standard_streams()
+    _search_absolute_folders()
     with _signal_handlers(), _fewer_collections():
         try:
             rest, verbosity = _verbosity(sys.argv[1:] if arguments is None else arguments)
@@ -229,6 +230,14 @@ def _fill_standard_streams() -> None:
     # `sys.__stdout__` still says that it was closed.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - likewise
+
+
+def _search_absolute_folders() -> None:
+    """Leave out of search paths what is empty or relative: it stands for the current folder, which may be another's."""
+    for name in ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH"):
+        parts = os.environ.pop(name, "").split(os.pathsep)
+        if absolute := os.pathsep.join(filter(os.path.isabs, parts)):
+            os.environ[name] = absolute
 
 
 def _give_up_output() -> None:

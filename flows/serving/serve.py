@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import platform
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows.errors import ApiError, RequestRefused, ServeError
+from flows.errors import ApiError, CommandFailed, RequestRefused, ServeError
 from flows.serving import deployments, server
 from flows.serving.api import Api, is_open
 from flows.serving.deployments import DeploymentState
@@ -31,6 +32,9 @@ from flows.serving.processes import (
 )
 from flows.settings import Settings
 
+_HOST = "127.0.0.1"
+PROGRAM = "flows.serving.program"
+_NOT_ASKING = "Prefect's server does not ask for its password: one of the PREFECT_ variables keeps its profile away"
 _POLL_S = 0.2
 # On an idle machine: server 10 s, deployments and worker 5 s each.
 _START_S = 180.0
@@ -73,8 +77,8 @@ def serve(
     _check(environment, port, auth)
     token = uuid.uuid4().hex
     # Whoever writes to the profile while `serve` holds its lock is `serve`.
-    with server.hold(settings.home), told_to_end(token) as stop, _listen(port) as listener:
-        url = server.url_of(listener)
+    with server.hold(settings.home), told_to_end(token) as stop, listen(port) as listener:
+        url = url_of(listener)
         drawn = own_password(settings.home) if auth and not environment.get(SERVER_AUTH) else None
         write_profile(settings.home, environment, url, (drawn or environment.get(SERVER_AUTH)) if auth else None)
         whole = server.serve_environment(settings, url, token, environment)
@@ -119,7 +123,7 @@ class _Stack:
         self.server = self.watch.add(self._start("Prefect's server", "server", "server", str(listener), fd=listener))
         self._wait(self.api.healthy, "Prefect's server does not answer", self.server.log)
         if auth and is_open(self.api.url):
-            raise ServeError(server.NOT_ASKING)
+            raise ServeError(_NOT_ASKING)
 
     def bring_up(self, limit: int | None) -> None:
         """Start everything else, in the order in which one needs the other."""
@@ -165,7 +169,7 @@ class _Stack:
     def _start(self, name: str, log: str, *arguments: str, cwd: Path | None = None, fd: int | None = None) -> Child:
         # Elsewhere than where the user is: Prefect would read settings from files in the current folder.
         path, cwd_path = os.path.join(self.folder, f"{log}.log"), str(cwd or self.folder)
-        words = [server.PROGRAM, *arguments]
+        words = [PROGRAM, *arguments]
         return start_module(name, words, self.environment, path, cwd_path, pass_fds=() if fd is None else (fd,))
 
     def _wait(self, true: Callable[[], bool], otherwise: str, log: str) -> None:
@@ -191,13 +195,56 @@ def _check(environment: Mapping[str, str], port: int, auth: bool) -> None:
         raise RequestRefused(f"there is no {deployments.PREFECT_YAML}: serve needs threadmill installed from a clone")
 
 
-def _listen(port: int) -> socket.socket:
+def listen(port: int) -> socket.socket:
+    """A socket that listens on the loopback address, and has the port before any program of another user.
+
+    Its server is handed the socket. 0 is any port; one that is taken is refused.
+    """
+    listener = socket.socket()
     try:
-        return server.listen(port)
+        # A port whose last connections are just being closed is free.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((_HOST, port))
+        listener.listen(2048)
     except OSError as error:
+        listener.close()
         taken = error.errno == errno.EADDRINUSE
         why = "is taken by another program" if taken else f"cannot be used: {error.strerror}"
         raise RequestRefused(f"port {port} {why}; choose another one with --port") from None
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """The address of the server that has this socket."""
+    return f"http://{_HOST}:{listener.getsockname()[1]}"
+
+
+def start_embedded(home: str) -> None:
+    """Start a server that ends with this process, and turn Prefect's clients to it."""
+    from tasks.crypto.chain import death_signal_argv
+
+    write_profile(home, os.environ, None, own_password(home))
+    with listen(0) as listener:
+        server.turn_to(home, url := url_of(listener))
+        child = start_module(
+            "Prefect's embedded server",
+            [PROGRAM, "server", str(listener.fileno())],
+            {**os.environ, "PREFECT__SERVER_EPHEMERAL": "1"},
+            os.path.join(prefect_folder(home), "embedded.log"),
+            prefect_folder(home),
+            pass_fds=[listener.fileno()],
+            guard=death_signal_argv(),
+        )
+    # Prefect is imported later, so that its own last words come first.
+    atexit.register(child.end, _GRACE_S)
+    give_up = time.monotonic() + _START_S
+    api = Api(os.environ)
+    while not api.healthy():
+        if not child.running or time.monotonic() > give_up:
+            raise CommandFailed(f"{child.name} does not answer; see {child.log}")
+        time.sleep(_POLL_S)
+    if is_open(f"{url}/api"):
+        raise CommandFailed(_NOT_ASKING)
 
 
 def take_down(api: Api, token: str, server: Child | None, worker: Child | None) -> None:

@@ -1,4 +1,4 @@
-"""The one Prefect server of a THREADMILL_HOME: lock, password, how commands find it, environment of its programs.
+"""The one Prefect server of a THREADMILL_HOME: lock, how commands find it, environment of its programs.
 
 `threadmill serve` holds the lock for as long as it lives, however it ends; a small file beside the lock says where its
 server is. A command with an embedded server shares the lock with others like it: two servers on one database file
@@ -9,30 +9,28 @@ Nothing here imports Prefect, which reads the environment when it is imported.
 
 from __future__ import annotations
 
-import atexit
 import fcntl
 import json
 import os
-import socket
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from flows.errors import ApiError, CommandFailed, RequestRefused
-from flows.serving.api import Api, is_open
-from flows.serving.password import CREDENTIALS, PROFILE, own_password, prefect_folder, profiles_path, write_profile
-from flows.serving.processes import MARK, start_module
-from flows.settings import Settings, make_folder, variable
+from flows.errors import ApiError, RequestRefused
+from flows.serving.api import Api
+from flows.serving.password import CREDENTIALS, PROFILE, prefect_folder, profiles_path
+from flows.serving.processes import MARK
+from flows.settings import Settings, absolute_url, make_folder, variable
 
-HOST = "127.0.0.1"
-PROGRAM = "flows.serving.program"
+# The settings that name files, absolute ones.
+_FILES = ("home", "database_url", "key_file", "vault", "paths", "openssl")
+_PREFECT_FILE = re.compile("PREFECT_(HOME|PROFILES_PATH|.*(CONFIG|SETTINGS|STORAGE|STORE)_PATH|.*_FILE|.*_DIRECTORY)")
 _POLL_S = 0.2
 # How long another process may take to start a server.
 _STARTING_S = 180.0
-_GRACE_S = 5.0
-NOT_ASKING = "Prefect's server does not ask for its password: one of the PREFECT_ variables keeps its profile away"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +141,27 @@ def _state(home: str) -> str:
     return f"{_path(home)}.json"
 
 
+def stand_aside(home: str) -> None:
+    """Leave the current folder for Prefect's own, for good.
+
+    Prefect and its children take settings from `.env`, `prefect.toml` and `pyproject.toml` of the current folder, code
+    to run among them, whenever a thread asks for a setting; and `python -m` imports modules from it.
+    """
+    os.environ.update(absolute_files(os.environ))
+    os.chdir(make_folder(prefect_folder(home)))
+
+
+def absolute_files(environment: Mapping[str, str]) -> dict[str, str]:
+    """Prefect's variables that name files, by absolute paths: its processes stand in another folder than the user."""
+    files = {
+        name: os.path.abspath(value)
+        for name, value in environment.items()
+        if _PREFECT_FILE.fullmatch(name) and value and not value.startswith(("~", "$"))
+    }
+    urls = {name: absolute_url(url) for name, url in environment.items() if name.endswith("_DATABASE_CONNECTION_URL")}
+    return files | urls
+
+
 def use_server(home: str) -> bool:
     """Turn Prefect's clients to the server that the user has set, or to that of a live `threadmill serve`.
 
@@ -153,65 +172,16 @@ def use_server(home: str) -> bool:
     live = find(home)
     if live is None:
         return False
-    _turn_to(home, live.url)
+    turn_to(home, live.url)
     return True
 
 
-def _turn_to(home: str, url: str) -> None:
+def turn_to(home: str, url: str) -> None:
+    """Turn Prefect's clients to a server of our own."""
     found = client_environment(home, url, os.environ)
     for name in CREDENTIALS:
         os.environ.pop(name, None)
     os.environ.update(found)
-
-
-def start_embedded(home: str) -> None:
-    """Start a server that ends with this process, and turn Prefect's clients to it."""
-    from tasks.crypto.chain import death_signal_argv
-
-    write_profile(home, os.environ, None, own_password(home))
-    with listen(0) as listener:
-        _turn_to(home, url := url_of(listener))
-        child = start_module(
-            "Prefect's embedded server",
-            [PROGRAM, "server", str(listener.fileno())],
-            {**os.environ, "PREFECT__SERVER_EPHEMERAL": "1"},
-            os.path.join(prefect_folder(home), "embedded.log"),
-            prefect_folder(home),
-            pass_fds=[listener.fileno()],
-            guard=death_signal_argv(),
-        )
-    # Prefect is imported later, so that its own last words come first.
-    atexit.register(child.end, _GRACE_S)
-    give_up = time.monotonic() + _STARTING_S
-    api = Api(os.environ)
-    while not api.healthy():
-        if not child.running or time.monotonic() > give_up:
-            raise CommandFailed(f"{child.name} does not answer; see {child.log}")
-        time.sleep(_POLL_S)
-    if is_open(f"{url}/api"):
-        raise CommandFailed(NOT_ASKING)
-
-
-def listen(port: int) -> socket.socket:
-    """A socket that listens on the loopback address, and has the port before any program of another user.
-
-    Its server is handed the socket. OSError if the port is taken.
-    """
-    listener = socket.socket()
-    try:
-        # A port whose last connections are just being closed is free.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
-        listener.listen(2048)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def url_of(listener: socket.socket) -> str:
-    """The address of the server that has this socket."""
-    return f"http://{HOST}:{listener.getsockname()[1]}"
 
 
 def wait_for_server(home: str, tell: Callable[[str], None]) -> bool:
@@ -267,7 +237,11 @@ def prefect_environment(home: str, environment: Mapping[str, str]) -> dict[str, 
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         # The pages of its other UI ask an address of amplitude.com, whatever else is set.
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        # By default they are written into the package, which may be another user's.
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": os.path.join(prefect_folder(home), "ui"),
     }
+    if "PREFECT_UI_STATIC_DIRECTORY" in environment:
+        del ours["PREFECT_SERVER_UI_STATIC_DIRECTORY"]
     return {name: value for name, value in ours.items() if name not in environment}
 
 
@@ -287,25 +261,9 @@ def serve_environment(settings: Settings, url: str, token: str, environment: Map
     """The whole environment of `serve`'s children; those that are clients find its server at `url`."""
     whole = {
         **environment,
+        **absolute_files(environment),
         **client_environment(settings.home, url, environment),
-        **_absolute_paths(settings),
+        **{variable(name): value for name in _FILES if (value := getattr(settings, name)) is not None},
         MARK: token,
     }
     return {name: value for name, value in whole.items() if name not in CREDENTIALS}
-
-
-def _absolute_paths(settings: Settings) -> dict[str, str]:
-    """The settings that name files: a worker's flow runs have another current folder than `serve`."""
-    from db.engine import parse_url
-
-    files = {"home": settings.home, "key_file": settings.key_file, "vault": settings.vault}
-    paths = {variable(name): os.path.abspath(path) for name, path in files.items() if path is not None}
-    if settings.paths:
-        paths["THREADMILL_PATHS"] = os.pathsep.join(map(os.path.abspath, settings.path_list))
-    if os.sep in settings.openssl:
-        paths["THREADMILL_OPENSSL"] = os.path.abspath(settings.openssl)
-    record = parse_url(settings.history_url)
-    if settings.database_url is not None and record.get_backend_name() == "sqlite" and record.database:
-        record = record.set(database=os.path.abspath(record.database))
-        paths["THREADMILL_DATABASE_URL"] = record.render_as_string(hide_password=False)
-    return paths

@@ -82,6 +82,8 @@ class _MeasuringChild:
                 stderr=subprocess.PIPE,
                 pass_fds=[held],
                 env={**environment, TOKEN_VARIABLE: self.token},
+                # pyenv's shims choose the interpreter by a file of the current folder, which may be another user's.
+                cwd="/",
             )
         except OSError as error:
             os.close(self.lifeline)

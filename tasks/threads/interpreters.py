@@ -120,7 +120,8 @@ def select(wanted: Sequence[str], cancel: CancelToken | None = None) -> tuple[In
     A version stands for all interpreters found that have it; without a final `t` it means builds with the GIL.
     InterpreterUnusable if a path is no Python from 3.6 on, or if no interpreter has a version.
     """
-    paths = [one for one in wanted if not VERSION.fullmatch(one)]
+    # A child stands in another folder.
+    paths = [os.path.abspath(one) if os.sep in one else one for one in wanted if not VERSION.fullmatch(one)]
     chosen = [probe(path, cancel) for path in paths]
     versions = [one for one in wanted if VERSION.fullmatch(one)]
     if versions:

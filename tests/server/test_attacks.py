@@ -27,7 +27,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
-from flows.serving import server
+from flows.serving.serve import PROGRAM, listen
 from tests.support.commands import BIN, clean_environment
 from tests.support.prefect_api import ask_server
 from tests.support.processes import read_proc, wait_until
@@ -95,10 +95,10 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bare]:
     """Only its server: no worker would run what is asked for."""
     folder = tmp_path_factory.mktemp("bare")
     environment = clean_environment() | {"PREFECT_HOME": str(folder), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    with server.listen(0) as listener:
+    with listen(0) as listener:
         port, number = listener.getsockname()[1], listener.fileno()
         started = subprocess.Popen(
-            [sys.executable, "-m", server.PROGRAM, "server", str(number)],
+            [sys.executable, "-m", PROGRAM, "server", str(number)],
             env=environment,
             cwd=folder,
             stdin=subprocess.DEVNULL,
