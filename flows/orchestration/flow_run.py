@@ -22,13 +22,9 @@ from flows.jobs.vault_state import look_at_vault
 from flows.orchestration.artifacts import publish
 from flows.orchestration.log import FlowReporter, ProgressArtifact, quiet_tasks
 from flows.orchestration.runner import REFUSED, PrefectRunner
-from flows.serving.program import hide_secrets
 from flows.settings import Settings, load_settings
 from flows.text import parse_percentage
 from tasks.cancel import CancelToken
-
-# When the flow is loaded: Prefect connects before it is called.
-hide_secrets()
 
 P = TypeVar("P", bound=JobParameters)
 MakeJob = Callable[[P, Settings], Job]

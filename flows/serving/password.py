@@ -1,11 +1,14 @@
-"""The password of the server that threadmill starts, and Prefect's profile that hands it to Prefect's programs.
+"""The password of the server that threadmill starts, how Prefect's programs get it, and how their logs do not.
 
 A profile and not the environment, which children of children inherit; nor the command line, which everybody reads.
 """
 
 from __future__ import annotations
 
+import base64
+import importlib.util
 import json
+import logging
 import os
 import secrets
 import tomllib
@@ -34,6 +37,11 @@ def prefect_folder(home: str) -> str:
 def profiles_path(home: str) -> str:
     """The file with the profile of a server of our own."""
     return os.path.join(prefect_folder(home), "profiles.toml")
+
+
+def logging_path(home: str) -> str:
+    """The logging configuration of Prefect's programs at a server of our own."""
+    return os.path.join(prefect_folder(home), "threadmill-logging.yml")
 
 
 def password_file(home: str) -> str:
@@ -80,9 +88,62 @@ def write_profile(home: str, environment: Mapping[str, str], url: str | None, pa
         lines += [f"\n[profiles.{json.dumps(profile)}]"]
         # A string of JSON is one of TOML, too.
         lines += [f"{json.dumps(name)} = {json.dumps(value, ensure_ascii=False)}" for name, value in settings.items()]
+    _write(path, "\n".join([*lines, ""]))
+
+
+def write_logging(home: str, environment: Mapping[str, str]) -> None:
+    """Write the logging configuration that Prefect's programs would have, with `hide_secrets` beside it.
+
+    Prefect reads it in every process before it connects to anything: also in those that it starts itself.
+    """
+    import yaml
+
+    spec = importlib.util.find_spec("prefect")
+    assert spec is not None  # noqa: S101 - it is installed with threadmill
+    package = os.path.dirname(spec.origin or "")
+    given = environment.get("PREFECT_LOGGING_CONFIG_PATH") or environment.get("PREFECT_LOGGING_SETTINGS_PATH")
+    own = os.path.expanduser(given or os.path.join(prefect_folder(home), "logging.yml"))
+    found = next(path for path in (own, os.path.join(package, "logging", "logging.yml")) if os.path.exists(path))
+    try:
+        with open(found, encoding="utf-8") as file:
+            configuration = dict(yaml.safe_load(file))
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+        raise RequestRefused(f"{found} is no logging configuration ({type(error).__name__})") from None
+    factory = {"()": f"{__name__}.{hide_secrets.__name__}"}
+    configuration["filters"] = {**(configuration.get("filters") or {}), "threadmill": factory}
+    _write(logging_path(home), yaml.safe_dump(configuration, sort_keys=False))
+
+
+def hide_secrets() -> logging.Filter:
+    """Let no log record of this process show a password of Prefect's, whatever its level and its logger.
+
+    The library below Prefect's WebSockets logs every message and header at level DEBUG. Made for a place where a filter
+    is expected, this one does nothing.
+    """
+    settings = {**active_profile(os.environ), **os.environ}
+    hidden = {settings[name] for name in CREDENTIALS if settings.get(name)}
+    hidden |= {base64.b64encode(one.encode()).decode() for one in hidden}
+    hidden |= {json.dumps(one)[1:-1] for one in hidden}
+    make = logging.getLogRecordFactory()
+
+    def make_without(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = make(*args, **kwargs)
+        # A message that does not fit its arguments is complained about later, as usual.
+        with suppress(TypeError, ValueError, KeyError):
+            text = record.getMessage()
+            for secret in filter(text.__contains__, hidden):
+                record.msg, record.args = (text := text.replace(secret, "********")), ()
+        return record
+
+    logging.setLogRecordFactory(make_without)
+    return logging.Filter()
+
+
+def _write(path: str, text: str) -> None:
+    """Write a file for its owner only; it is there whole, or as it was."""
     where = os.open(make_folder(os.path.dirname(path)), os.O_PATH)
     with closed_after(where), new_file(where) as (part, descriptor):
-        write_all(descriptor, "\n".join([*lines, ""]).encode())
+        write_all(descriptor, text.encode())
         os.rename(part, os.path.basename(path), src_dir_fd=where, dst_dir_fd=where)
 
 

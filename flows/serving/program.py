@@ -1,19 +1,14 @@
-"""Prefect's server, and Prefect's commands, as threadmill starts them: no log shows a secret.
+"""Prefect's server as threadmill starts it: `python -m flows.serving.program DESCRIPTOR`.
 
-`python -m flows.serving.program server DESCRIPTOR` serves on a socket that listens already, and to its own address
-only; with other words it is Prefect's command of these words.
+It serves on a socket that listens already, and to its own address only.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-import logging
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from prefect.settings import PREFECT_SERVER_CORS_ALLOWED_ORIGINS, get_current_settings, temporary_settings
@@ -84,41 +79,5 @@ def serve(listener: socket.socket) -> None:
         sys.exit("the server could not start")
 
 
-def hide_secrets() -> None:
-    """Let no log record of this process show a password of Prefect's settings, whatever its level and its logger.
-
-    The library below Prefect's WebSockets logs every message and header at level DEBUG.
-    """
-    settings = get_current_settings()
-    found = (settings.api.auth_string, settings.server.api.auth_string, settings.api.key)
-    secrets = {one.get_secret_value() for one in found if one is not None}
-    secrets |= {base64.b64encode(one.encode()).decode() for one in secrets}
-    secrets |= {json.dumps(one)[1:-1] for one in secrets}
-    make = logging.getLogRecordFactory()
-
-    def make_without(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        record = make(*args, **kwargs)
-        # A message that does not fit its arguments is complained about later, as usual.
-        with suppress(TypeError, ValueError, KeyError):
-            text = record.getMessage()
-            for secret in filter(text.__contains__, secrets):
-                record.msg, record.args = (text := text.replace(secret, "********")), ()
-        return record
-
-    logging.setLogRecordFactory(make_without)
-
-
-def main(words: Sequence[str]) -> None:
-    """See the module."""
-    hide_secrets()
-    if words[0] == "server":
-        serve(socket.socket(fileno=int(words[1])))
-    else:
-        from prefect.cli import app
-
-        sys.argv[1:] = words
-        app()
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    serve(socket.socket(fileno=int(sys.argv[1])))

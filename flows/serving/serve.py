@@ -19,7 +19,14 @@ from flows.errors import ApiError, CommandFailed, RequestRefused, ServeError
 from flows.serving import deployments, server
 from flows.serving.api import Api, is_open
 from flows.serving.deployments import DeploymentState
-from flows.serving.password import SERVER_AUTH, own_password, password_file, prefect_folder, write_profile
+from flows.serving.password import (
+    SERVER_AUTH,
+    own_password,
+    password_file,
+    prefect_folder,
+    write_logging,
+    write_profile,
+)
 from flows.serving.processes import (
     Child,
     Interrupted,
@@ -81,6 +88,7 @@ def serve(
         url = url_of(listener)
         drawn = own_password(settings.home) if auth and not environment.get(SERVER_AUTH) else None
         write_profile(settings.home, environment, url, (drawn or environment.get(SERVER_AUTH)) if auth else None)
+        write_logging(settings.home, environment)
         whole = server.serve_environment(settings, url, token, environment)
         folder = prefect_folder(settings.home)
         with standing_by(token, whole, os.path.join(folder, "warden.log")) as warden:
@@ -120,7 +128,7 @@ class _Stack:
     def start_server(self, listener: int, auth: bool) -> None:
         """Start the server on a socket that listens already."""
         self.tell("starting Prefect's server (about 10 s)")
-        self.server = self.watch.add(self._start("Prefect's server", "server", "server", str(listener), fd=listener))
+        self.server = self.watch.add(self._start("Prefect's server", "server", PROGRAM, str(listener), fd=listener))
         self._wait(self.api.healthy, "Prefect's server does not answer", self.server.log)
         if auth and is_open(self.api.url):
             raise ServeError(_NOT_ASKING)
@@ -151,7 +159,7 @@ class _Stack:
         deployments.prepare_automations(self.api)
         # In the folder of prefect.yaml, which is also where the deployments' runs will find themselves.
         with deployments.schedules_kept(self.api, Path(self.folder, "deployed")):
-            deploy = ("deploying prefect.yaml", "deploy", "--no-prompt", "deploy", "--all")
+            deploy = ("deploying prefect.yaml", "deploy", "prefect", "--no-prompt", "deploy", "--all")
             self.watch.finish(self._start(*deploy, cwd=deployments.ROOT), _START_S)
 
     def _start_worker(self, limit: int | None) -> None:
@@ -169,8 +177,7 @@ class _Stack:
     def _start(self, name: str, log: str, *arguments: str, cwd: Path | None = None, fd: int | None = None) -> Child:
         # Elsewhere than where the user is: Prefect would read settings from files in the current folder.
         path, cwd_path = os.path.join(self.folder, f"{log}.log"), str(cwd or self.folder)
-        words = [PROGRAM, *arguments]
-        return start_module(name, words, self.environment, path, cwd_path, pass_fds=() if fd is None else (fd,))
+        return start_module(name, arguments, self.environment, path, cwd_path, pass_fds=() if fd is None else (fd,))
 
     def _wait(self, true: Callable[[], bool], otherwise: str, log: str) -> None:
         if not self.watch.until(true, _START_S, _POLL_S):
@@ -178,7 +185,7 @@ class _Stack:
 
 
 def _worker(*options: str) -> list[str]:
-    return ["worker", "start", "--pool", deployments.POOL, "--name", platform.node(), *options]
+    return ["prefect", "worker", "start", "--pool", deployments.POOL, "--name", platform.node(), *options]
 
 
 def _check(environment: Mapping[str, str], port: int, auth: bool) -> None:
@@ -224,11 +231,12 @@ def start_embedded(home: str) -> None:
     from tasks.crypto.chain import death_signal_argv
 
     write_profile(home, os.environ, None, own_password(home))
+    write_logging(home, os.environ)
     with listen(0) as listener:
         server.turn_to(home, url := url_of(listener))
         child = start_module(
             "Prefect's embedded server",
-            [PROGRAM, "server", str(listener.fileno())],
+            [PROGRAM, str(listener.fileno())],
             {**os.environ, "PREFECT__SERVER_EPHEMERAL": "1"},
             os.path.join(prefect_folder(home), "embedded.log"),
             prefect_folder(home),

@@ -21,7 +21,7 @@ from http import HTTPStatus
 
 from flows.errors import ApiError, RequestRefused
 from flows.serving.api import Api
-from flows.serving.password import CREDENTIALS, PROFILE, prefect_folder, profiles_path
+from flows.serving.password import CREDENTIALS, PROFILE, logging_path, prefect_folder, profiles_path
 from flows.serving.processes import MARK
 from flows.settings import Settings, absolute_url, make_folder, variable
 
@@ -252,6 +252,7 @@ def client_environment(home: str, url: str, environment: Mapping[str, str]) -> d
         "PREFECT_PROFILES_PATH": profiles_path(home),
         "PREFECT_PROFILE": PROFILE,
         "PREFECT_API_URL": f"{url}/api",
+        "PREFECT_LOGGING_CONFIG_PATH": logging_path(home),
         # Longer messages are cut in its log, and what is left of a password is not known as one.
         "WEBSOCKETS_MAX_LOG_SIZE": "10000",
     }

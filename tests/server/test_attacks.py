@@ -98,7 +98,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bare]:
     with listen(0) as listener:
         port, number = listener.getsockname()[1], listener.fileno()
         started = subprocess.Popen(
-            [sys.executable, "-m", PROGRAM, "server", str(number)],
+            [sys.executable, "-m", PROGRAM, str(number)],
             env=environment,
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -399,8 +399,8 @@ def test_the_password_is_nowhere_else(victim: Victim) -> None:
     assert b"THREADMILL_SERVE=" in stages
     assert not [trace for trace in (*traces, b"PREFECT_API", b"PREFECT_SERVER") if trace in stages]
     assert not [pid for pid in processes() if any(trace in read_proc(pid, "cmdline") for trace in traces)]
-    for name in ("server", "worker"):
-        (pid,) = (pid for pid in served.processes() if f"program\0{name}".encode() in read_proc(pid, "cmdline"))
+    for words in (PROGRAM, "prefect\0worker"):
+        (pid,) = (pid for pid in served.processes() if words.encode() in read_proc(pid, "cmdline"))
         assert not any(trace in read_proc(pid, "environ") for trace in traces)
 
 
@@ -421,7 +421,7 @@ def test_embedded_server_asks_too(tmp_path: Path) -> None:
     mine = Served(environment, tmp_path)
 
     def servers() -> list[int]:
-        return [pid for pid in mine.processes() if b"program\0server" in read_proc(pid, "cmdline")]
+        return [pid for pid in mine.processes() if PROGRAM.encode() in read_proc(pid, "cmdline")]
 
     try:
         wait_until(lambda: b"planned" in log.read_bytes(), "no run", PATIENCE_S)
