@@ -106,7 +106,7 @@ def _checked(part: str, source: str) -> tuple[str | None, str | None]:
 
 
 def _open(path: str, how: str, timeout_s: float) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(os.path.abspath(path))}?{how}", uri=True, timeout=timeout_s)
+    return sqlite3.connect(f"file:{quote(os.fsencode(os.path.abspath(path)))}?{how}", uri=True, timeout=timeout_s)
 
 
 def _look_at_signals(_status: int, _remaining: int, _total: int) -> None:

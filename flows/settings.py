@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -34,8 +33,8 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = -1
-    if not seconds >= 0:
-        raise ValueError("write a number of seconds: 30, 0.5")
+    if not 0 <= seconds <= 1e7:
+        raise ValueError("write a number of seconds: 30, 0.5, at most 10000000")
     return seconds
 
 
@@ -50,8 +49,8 @@ def _amount(text: str) -> float:
         amount = float(text)
     except ValueError:
         amount = 0
-    if not 0 < amount < math.inf:
-        raise ValueError("write a number over 0: 2, 0.5")
+    if not 0 < amount <= 1e6:
+        raise ValueError("write a number over 0: 2, 0.5, at most 1000000")
     return amount
 
 

@@ -163,6 +163,8 @@ def _fewer_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
+# The tests set it, so that they fail for a fault that nobody has foreseen.
+_TRACEBACK = "THREADMILL_TRACEBACK"
 _QUIET = ("--quiet", "-q")
 _PROGRESS = "--progress"
 
@@ -195,6 +197,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Full disks and missing permissions, where no better message was found for them.
             _give_up_output()
             code = _complain(f"{os.fsdecode(error.filename or 'the output')}: {error.strerror or error}", 1)
+        except Exception as error:
+            # The last resort, for what nobody has foreseen.
+            if os.environ.get(_TRACEBACK):
+                raise
+            said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            code = _complain(f"a fault of threadmill ({said}); for a report, run it again with {_TRACEBACK}=1", 1)
     return code
 
 

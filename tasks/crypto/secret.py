@@ -60,7 +60,11 @@ class KeyFile:
             raise KeyFileError(self.path, f"cannot be opened: {_strerror(error)}") from None
         with closed_after(descriptor):
             _check_exposure(self.path, os.fstat(descriptor))
-            content = os.read(descriptor, _FILE_BYTES + 1)
+            try:
+                content = os.read(descriptor, _FILE_BYTES + 1)
+            except OSError as error:
+                # Files of /proc are regular ones by their mode.
+                raise KeyFileError(self.path, f"cannot be read: {_strerror(error)}") from None
         if not _FORM.fullmatch(content):
             raise KeyFileError(self.path, "is not what `threadmill keygen` writes (64 hex digits and a newline)")
         return Secret(content[:-1])
