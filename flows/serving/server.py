@@ -24,6 +24,7 @@ from flows.serving.api import Api
 from flows.serving.password import CREDENTIALS, PROFILE, logging_path, prefect_folder, profiles_path
 from flows.serving.processes import MARK
 from flows.settings import Settings, absolute_url, make_folder, variable
+from tasks.files import open_lock, write_file
 
 # The settings that name files, absolute ones.
 _FILES = ("home", "database_url", "key_file", "vault", "paths", "openssl")
@@ -64,10 +65,7 @@ def hold(home: str) -> Iterator[None]:
 
 def announce(home: str, live: Live) -> None:
     """Say where the server is; the file is there whole, or not at all."""
-    path = _state(home)
-    with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump({"url": live.url, "pid": live.pid}, file)
-    os.replace(f"{path}.new", path)
+    write_file(_state(home), json.dumps({"url": live.url, "pid": live.pid}).encode(), replace=True)
 
 
 def share(home: str) -> bool:
@@ -84,7 +82,7 @@ def find(home: str) -> Live | None:
     """The `serve` that is running; None if there is none, or if its server does not answer yet."""
     if not os.path.exists(_path(home)):
         return None
-    descriptor = os.open(_path(home), os.O_RDWR)
+    descriptor = open_lock(_path(home), make=False)
     try:
         return None if _lock(descriptor, fcntl.LOCK_SH) else _read(home)
     finally:
@@ -112,10 +110,9 @@ def _lock(descriptor: int, how: int) -> bool:
 
 
 def _open(home: str) -> int:
-    # One by one: the mode is for the last folder only, and all of them are for their owner.
-    for folder in (os.path.abspath(home), os.path.dirname(_path(home))):
-        make_folder(folder)
-    return os.open(_path(home), os.O_RDWR | os.O_CREAT, 0o600)
+    make_folder(home)
+    make_folder(os.path.dirname(_path(home)))
+    return open_lock(_path(home))
 
 
 def _read(home: str) -> Live | None:
@@ -148,6 +145,7 @@ def stand_aside(home: str) -> None:
     to run among them, whenever a thread asks for a setting; and `python -m` imports modules from it.
     """
     os.environ.update(absolute_files(os.environ))
+    make_folder(home)
     os.chdir(make_folder(prefect_folder(home)))
 
 
