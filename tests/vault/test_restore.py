@@ -85,7 +85,8 @@ def test_everything_comes_back(place: Place, target: Path) -> None:
     (place.tree / "hollow").mkdir()
     for name, to in (("dangling", "nowhere"), ("out", "/etc/passwd"), ("up", "../.."), ("in", "b"), ("odd", b"\xff")):
         os.symlink(to, bytes(place.tree / name))
-    for name, mode in (("a", 0o000), ("b/c", 0o777), ("b", 0o555), ("hollow", 0o1777), ("empty", 0o400)):
+    closed = 0o000 if os.geteuid() == 0 else 0o400
+    for name, mode in (("a", closed), ("b/c", 0o777), ("b", 0o555), ("hollow", 0o1777), ("empty", 0o400)):
         (place.tree / name).chmod(mode)
     for name, time_s in (("a", -1), ("b/d", 0), ("hollow", -(10**9)), ("dangling", 12345)):
         os.utime(place.tree / name, ns=(0, time_s * 10**9 + 7), follow_symlinks=False)
