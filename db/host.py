@@ -1,4 +1,4 @@
-"""Which machine and which process this is: identity that stays, readings that do not."""
+"""Which machine and which process this is: lasting identity. Everything that changes is in `db.limits`."""
 
 from __future__ import annotations
 
@@ -34,9 +34,14 @@ class ProcessIdentity:
     start: int
 
 
+def host_name() -> str:
+    """The name of this machine on record: a container or a VPN draws a new one each day, hence the variable."""
+    return os.environ.get("THREADMILL_HOST") or platform.node()
+
+
 def this_host() -> HostIdentity:
     """The identity of this machine."""
-    name = platform.node()
+    name = host_name()
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return HostIdentity(
         name,
@@ -45,7 +50,8 @@ def this_host() -> HostIdentity:
             "system": platform.system(),
             "machine": platform.machine(),
             "cpu_model": _cpu_model(),
-            "cpus": os.cpu_count() or 0,
+            # Not `os.cpu_count`, which PYTHON_CPU_COUNT changes.
+            "cpus": os.sysconf("SC_NPROCESSORS_ONLN"),
             "memory_gib": round(memory_bytes / 2**30),
         },
     )
@@ -55,11 +61,6 @@ def this_process() -> ProcessIdentity:
     """The identity of this process."""
     pid = os.getpid()
     return ProcessIdentity(_boot_id(), pid, process_start(pid) or 0)
-
-
-def readings() -> dict[str, object]:
-    """Readings that may explain a change of speed, and identify nothing."""
-    return {"kernel": platform.release(), "python": platform.python_version(), "load_1m": round(os.getloadavg()[0], 2)}
 
 
 def is_dead(process: ProcessIdentity) -> bool:

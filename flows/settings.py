@@ -71,6 +71,17 @@ def _keep(text: str) -> str:
     return text
 
 
+def _name(text: str) -> str:
+    if not text.isprintable() or text != text.strip() or len(text) > 255:
+        raise ValueError("write a name of at most 255 characters")
+    return text
+
+
+def _measuring_lock() -> str:
+    # All users share it, may open it, and cannot replace it.
+    return next(path for path in ("/dev/shm", "/") if os.path.isdir(path) and not os.path.islink(path))  # noqa: S108
+
+
 def _user_data_folder() -> str:
     from platformdirs import user_data_dir
 
@@ -91,7 +102,12 @@ class Settings:
     A plain dataclass, because importing pydantic-settings takes half as long as everything that a query needs.
     """
 
-    home: str = _setting("folder for history, Prefect's own files and locks", default_factory=_user_data_folder)
+    home: str = _setting("folder for history and Prefect's own files", default_factory=_user_data_folder)
+    host: str | None = _setting("name of this host on record; default: the system's", read=_name)
+    measuring_lock: str = _setting(
+        "folder or file of which one measurement on this host at a time holds the lock",
+        default_factory=_measuring_lock,
+    )
     # Without its representation, which would bring its password into a log.
     database_url: str | None = _setting("history database; default: the SQLite file history.sqlite in home", repr=False)
     database_timeout_s: float = _setting("how long to wait for a locked SQLite file", 30.0, read=_seconds)
@@ -147,11 +163,6 @@ class Settings:
     def may_change_list(self) -> tuple[str, ...]:
         """The patterns in `may_change`, one by one."""
         return tuple(pattern for pattern in (self.may_change or "").split(os.pathsep) if pattern)
-
-    @property
-    def measuring_lock(self) -> str:
-        """Path of the lock that every measurement on this host holds; its folder is made here."""
-        return os.path.join(make_folder(os.path.join(os.path.abspath(self.home), "locks")), "measure")
 
     def open_history(self) -> History:
         """Open the record for reading."""

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
+from db.limits import cpu_stat_files
 from db.rows import NewRun
 from db.store import Store
 from flows.jobs.parameters import EncryptPayloads, RunExperiments, Survey
@@ -127,8 +128,10 @@ class _Progress:
         self._faults: list[str] = []
 
     def tell(self, sample: object) -> None:
-        """A sample was taken; called from the thread that measures."""
-        assert isinstance(sample, Sample)  # noqa: S101 - a round tells nothing else
+        """A sample was taken, or the measurement waits; called from the thread that measures."""
+        if not isinstance(sample, Sample):
+            self._reporter.progressed(MoreDone(faults=[str(sample)]))
+            return
         key = sample.case, sample.interpreter
         count = 0 if key in self._seen else 1
         self._seen.add(key)
@@ -192,7 +195,14 @@ def round_step(one: Round, lock: str) -> Step[tuple[Sample, ...]]:
 
 
 def _measure(one: Round, lock: str, here: Here) -> tuple[Sample, ...]:
-    return measure_round(one, lock_path=lock, lock_wait_s=_LOCK_WAIT_S, cancel=here.cancel, tell=here.tell)
+    return measure_round(
+        one,
+        lock_path=lock,
+        lock_wait_s=_LOCK_WAIT_S,
+        cancel=here.cancel,
+        tell=here.tell,
+        cpu_stats=cpu_stat_files(),
+    )
 
 
 def _record(one: Round, store: Store, run_id: int, samples: tuple[Sample, ...]) -> None:
