@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -34,8 +33,8 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = -1
-    if not seconds >= 0:
-        raise ValueError("write a number of seconds: 30, 0.5")
+    if not 0 <= seconds <= 1e7:
+        raise ValueError("write a number of seconds: 30, 0.5, at most 10000000")
     return seconds
 
 
@@ -50,8 +49,8 @@ def _amount(text: str) -> float:
         amount = float(text)
     except ValueError:
         amount = 0
-    if not 0 < amount < math.inf:
-        raise ValueError("write a number over 0: 2, 0.5")
+    if not 0 < amount <= 1e6:
+        raise ValueError("write a number over 0: 2, 0.5, at most 1000000")
     return amount
 
 
@@ -82,6 +81,30 @@ def _measuring_lock() -> str:
     return next(path for path in ("/dev/shm", "/") if os.path.isdir(path) and not os.path.islink(path))  # noqa: S108
 
 
+def _path(text: str) -> str:
+    """The absolute path: a flow run stands in another folder than the command."""
+    from tasks.files import absolute
+
+    return os.fsdecode(absolute(text))
+
+
+def _paths(text: str) -> str:
+    return os.pathsep.join(_path(path) if path != "-" else path for path in text.split(os.pathsep) if path)
+
+
+def _program(text: str) -> str:
+    return _path(text) if os.sep in text else text
+
+
+def absolute_url(url: str) -> str:
+    """The URL of a database, with an absolute path if it is that of a SQLite file."""
+    scheme, _, rest = url.partition(":///")
+    path, mark, options = rest.partition("?")
+    if not scheme.startswith("sqlite") or not path or path.startswith((os.sep, ":")):
+        return url
+    return f"{scheme}:///{_path(path)}{mark}{options}"
+
+
 def _user_data_folder() -> str:
     from platformdirs import user_data_dir
 
@@ -102,20 +125,25 @@ class Settings:
     A plain dataclass, because importing pydantic-settings takes half as long as everything that a query needs.
     """
 
-    home: str = _setting("folder for history and Prefect's own files", default_factory=_user_data_folder)
+    home: str = _setting("folder for history and Prefect's own files", default_factory=_user_data_folder, read=_path)
     host: str | None = _setting("name of this host on record; default: the system's", read=_name)
     measuring_lock: str = _setting(
         "folder or file of which one measurement on this host at a time holds the lock",
         default_factory=_measuring_lock,
+        read=_path,
     )
     # Without its representation, which would bring its password into a log.
-    database_url: str | None = _setting("history database; default: the SQLite file history.sqlite in home", repr=False)
+    database_url: str | None = _setting(
+        "history database; default: the SQLite file history.sqlite in home", read=absolute_url, repr=False
+    )
     database_timeout_s: float = _setting("how long to wait for a locked SQLite file", 30.0, read=_seconds)
-    key_file: str | None = _setting("path of the key file (see threadmill keygen)")
-    vault: str | None = _setting("folder of the vault; encrypt keeps ciphertext there, default: discards it")
-    paths: str | None = _setting("files and folders, joined by colons, for the deployment encrypt-files")
+    key_file: str | None = _setting("path of the key file (see threadmill keygen)", read=_path)
+    vault: str | None = _setting(
+        "folder of the vault; encrypt keeps ciphertext there, default: discards it", read=_path
+    )
+    paths: str | None = _setting("files and folders, joined by colons, for the deployment encrypt-files", read=_paths)
     may_change: str | None = _setting("patterns, joined by colons, of files that may change while a vault takes them")
-    openssl: str = _setting("name or path of the openssl program", "openssl")
+    openssl: str = _setting("name or path of the openssl program", "openssl", read=_program)
     jobs: int | None = _setting("chains at once; default: usable CPUs", read=_whole_number)
     chain_timeout_s: float | None = _setting("deadline of one payload; default: 60 s and 1 s per MB", read=_deadline)
     keep: str | None = _setting("age at which maintain removes runs, e.g. 365d; default: never", read=_keep)
@@ -229,12 +257,13 @@ def _closed_later(record: Record) -> Record:
 
 
 def make_folder(path: str) -> str:
-    """Make a folder for its owner only, unless it is there; its path."""
+    """Make a folder for its owner only, unless it is there; its path. Refused if others may write to it."""
+    from db.backup import private_folder
+
     try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
+        return private_folder(path)
     except OSError as error:
-        raise RequestRefused(f"{path} cannot be made: {error.strerror}; set another THREADMILL_HOME") from None
-    return path
+        raise RequestRefused(f"{path} cannot be used: {error.strerror}; set another THREADMILL_HOME") from None
 
 
 def load_settings() -> Settings:
@@ -265,7 +294,12 @@ def settings_with(vault: str | None, key_file: str | None, jobs: int | None = No
     if jobs is not None and not 1 <= jobs <= 256:
         raise RequestRefused("--jobs is between 1 and 256")
     before = load_settings()
-    return replace(before, vault=vault or before.vault, key_file=key_file or before.key_file, jobs=jobs or before.jobs)
+    return replace(
+        before,
+        vault=_path(vault) if vault else before.vault,
+        key_file=_path(key_file) if key_file else before.key_file,
+        jobs=jobs or before.jobs,
+    )
 
 
 def variable(name: str) -> str:

@@ -95,7 +95,7 @@ def print_findings(samples: Sequence[SampleRow]) -> None:
 
 def _numbers(words: list[str]) -> tuple[int, ...]:
     most = 4 * (os.cpu_count() or 1)
-    if not words or not all(word.isdecimal() and 1 <= int(word) <= most for word in words):
+    if not words or not all(word.isdecimal() and len(word) < 10 and 1 <= int(word) <= most for word in words):
         raise RequestRefused(f"--workers are numbers from 1 to {most}, such as 1,2,4")
     return tuple(map(int, words))
 
@@ -154,7 +154,7 @@ def _line(row: PayloadRow) -> tuple[Cell, ...]:
 
 
 def _print_what_next(history: History, run_id: int) -> None:
-    me = "threadmill" if shutil.which("threadmill") else os.path.relpath(sys.argv[0])
+    me = "threadmill" if shutil.which("threadmill") else sys.argv[0]
     say()
     say(f"recorded as run {run_id} in {history.where}")
     say("next:")

@@ -163,6 +163,8 @@ def _fewer_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
+# The tests set it, so that they fail for a fault that nobody has foreseen.
+_TRACEBACK = "THREADMILL_TRACEBACK"
 _QUIET = ("--quiet", "-q")
 _PROGRESS = "--progress"
 
@@ -172,7 +174,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.platform != "linux":
         return _complain("needs Linux (memory files, pidfd, parent-death signals)", 1)
     _fill_standard_streams()
-    with _signal_handlers(), _fewer_collections():
+    _search_absolute_folders()
+    with _signal_handlers(), _private_files(), _fewer_collections():
         try:
             rest, verbosity = _verbosity(sys.argv[1:] if arguments is None else arguments)
             with speaking(verbosity), records_closed_at_the_end():
@@ -194,6 +197,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Full disks and missing permissions, where no better message was found for them.
             _give_up_output()
             code = _complain(f"{os.fsdecode(error.filename or 'the output')}: {error.strerror or error}", 1)
+        except Exception as error:
+            # The last resort, for what nobody has foreseen.
+            if os.environ.get(_TRACEBACK):
+                raise
+            said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            code = _complain(f"a fault of threadmill ({said}); for a report, run it again with {_TRACEBACK}=1", 1)
     return code
 
 
@@ -219,6 +228,16 @@ def _signal_handlers() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def _private_files() -> Iterator[None]:
+    """Keep what Prefect and other packages write, here and in children, for its owner: it names files."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def _fill_standard_streams() -> None:
     """Put /dev/null where a standard stream is closed, or the next pipe would get its number and be mistaken for it."""
     for number in range(3):
@@ -229,6 +248,14 @@ def _fill_standard_streams() -> None:
     # `sys.__stdout__` still says that it was closed.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - likewise
+
+
+def _search_absolute_folders() -> None:
+    """Leave out of search paths what is empty or relative: it stands for the current folder, which may be another's."""
+    for name in ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH"):
+        parts = os.environ.pop(name, "").split(os.pathsep)
+        if absolute := os.pathsep.join(filter(os.path.isabs, parts)):
+            os.environ[name] = absolute
 
 
 def _give_up_output() -> None:

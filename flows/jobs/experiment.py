@@ -38,7 +38,7 @@ from tasks.cancel import CancelToken
 from tasks.rows import interpreter_facts, sample_rows
 from tasks.threads.cases import QUICK_ROUNDS, ROUNDS, Case, CaseSelection, Round, RoundPlan, Sample, book_plan, plan
 from tasks.threads.interpreters import Interpreter, discover, distinct, probe, select
-from tasks.threads.measure import measure_round
+from tasks.threads.measure import check_lock, measure_round
 
 # A whole experiment of another process may have to end first.
 _LOCK_WAIT_S = 3600.0
@@ -50,7 +50,7 @@ _ORDINALS_PER_ROUND = 100_000
 
 def experiment_job(parameters: RunExperiments, settings: Settings) -> Job:
     """The job for these parameters."""
-    return partial(measure, parameters, settings.measuring_lock)
+    return partial(measure, parameters, check_lock(settings.measuring_lock))
 
 
 def find_interpreters(pythons: Sequence[str], cancel: CancelToken) -> tuple[Interpreter, ...]:
@@ -218,7 +218,7 @@ def labels_of(plan: RoundPlan) -> dict[str, str]:
 
 def survey_job(_parameters: Survey, settings: Settings) -> Job:
     """The job of the chapter, which has its own numbers."""
-    return partial(survey, QUICK_ROUNDS, settings, settings.measuring_lock)
+    return partial(survey, QUICK_ROUNDS, settings, check_lock(settings.measuring_lock))
 
 
 def survey(rounds: int, settings: Settings, lock: str, run: NewRun, tools: Tools) -> OpenRun:

@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import pwd
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from datetime import UTC, datetime
 from tasks.axes import Executor, Experiment, Guard, Outcome, Workload
 from tasks.cancel import CancelToken
 from tasks.threads.cases import Case, Round, Sample
-from tasks.threads.child import ChildEnd, run_program, workload_version
+from tasks.threads.child import ChildEnd, parse_answer, run_program, workload_version
 from tasks.threads.errors import HostBusy, InterpreterUnusable, LockUnusable, MeasuringCancelled
 from tasks.threads.interpreters import Interpreter
 
@@ -48,6 +49,7 @@ READINGS: dict[str, type] = {
     "gil_on": bool,
     "foreign_share": float,
 }
+_COUNTS = re.compile(r"[1-9][0-9]{0,17} [0-9]{1,18}")
 LONG_NS = 3_000_000_000
 POLL_S = 0.1
 
@@ -132,7 +134,7 @@ def _with_end(blank: Sample, ended: ChildEnd, deadline_s: float) -> Sample:
         return replace(blank, outcome=Outcome.CRASHED, error=_with_stderr(_exit_text(ended.exit_code), ended))
     try:
         return _with_answer(blank, ended.stdout)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError) as error:
         text = f"answered {ended.stdout[:200]!r}: {error}"
         return replace(blank, outcome=Outcome.GARBLED, error=_with_stderr(text, ended))
 
@@ -152,10 +154,8 @@ def _with_stderr(text: str, ended: ChildEnd) -> str:
 
 
 def _with_answer(blank: Sample, stdout: str) -> Sample:
-    """Fill in the one line of the answer; ValueError, KeyError or TypeError if it is not one."""
-    answer = json.loads(stdout)
-    if not isinstance(answer, dict):
-        raise TypeError("not a JSON object")
+    """Fill in the one line of the answer; ValueError or KeyError if it is not one."""
+    answer = parse_answer(stdout)
     outcome = Outcome(answer["outcome"])
     if outcome not in TOLD_OUTCOMES:
         raise ValueError(f"a child cannot know of the outcome {outcome}")
@@ -163,9 +163,16 @@ def _with_answer(blank: Sample, stdout: str) -> Sample:
     for name, value in told.items():
         # A boolean is no whole number, although Python takes it for one.
         if type(value) is not READINGS[name]:
-            raise TypeError(f"{name} is no {READINGS[name].__name__}")
+            raise ValueError(f"{name} is no {READINGS[name].__name__}")
+        # An update too many is a loss below zero.
+        least = -(2**63) if name.endswith("_lost") else 0
+        if isinstance(value, int | float) and not least <= value < 2**63:
+            raise ValueError(f"{name} is out of bounds")
     if outcome is not Outcome.SKIPPED and "wall_ns" not in told:
         raise KeyError("wall_ns")
+    counted = blank.case.guard is Guard.NONE and outcome in {Outcome.LOST, Outcome.NONE_OBSERVED}
+    if counted and not _COUNTS.fullmatch(f"{told.get('expected')} {told.get('found')}"):
+        raise ValueError("expected and found are no counts")
     return replace(blank, outcome=outcome, **told)
 
 
@@ -179,15 +186,25 @@ def host_lock(
     is made there or written. The kernel frees it when the process ends, however it ends; children do not inherit it.
     Whoever holds it is told at once. Raises HostBusy if others held it for longer than `wait_s`, or LockUnusable.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise LockUnusable(path, str(error.strerror)) from None
+    descriptor = _open_lock(path)
     try:
         _wait_for(descriptor, path, wait_s, cancel, tell)
         yield
     finally:
         os.close(descriptor)
+
+
+def check_lock(path: str) -> str:
+    """The path, if the measuring lock can be opened there; raises LockUnusable."""
+    os.close(_open_lock(path))
+    return path
+
+
+def _open_lock(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise LockUnusable(path, str(error.strerror)) from None
 
 
 def _wait_for(

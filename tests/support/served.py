@@ -22,21 +22,30 @@ GONE_S = 90
 class Served:
     """One server with threadmill's deployments and a worker; `url` is the UI's address."""
 
-    def __init__(self, environment: Mapping[str, str], folder: Path, before: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        folder: Path,
+        before: Sequence[str] = (),
+        bin: Path = BIN,  # noqa: A002 - the folder's usual name
+    ) -> None:
         """It is started in `folder`, where what it prints is kept too.
 
         Args:
             environment: with `THREADMILL_HOME`.
             folder: made if it is missing.
             before: a program and its arguments that starts what follows them.
+            bin: the folder of the command.
         """
         folder.mkdir(exist_ok=True)
         self.environment = environment
         self.home = Path(environment["THREADMILL_HOME"])
-        self.auth: str | None = None
+        # Asked for with the credentials that the user has, once it is up.
+        self.auth = environment.get("PREFECT_SERVER_API_AUTH_STRING")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._before = before
+        self._program = str(bin / "threadmill")
         self._folder = folder
         self._output = folder / "serve.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -50,7 +59,7 @@ class Served:
         """Start it, and wait until all is up."""
         with self._output.open("wb") as output:
             process = self.process = subprocess.Popen(
-                [*self._before, str(BIN / "threadmill"), "serve", "--port", str(self.port)],
+                [*self._before, self._program, "serve", "--port", str(self.port)],
                 env=self.environment,
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
@@ -59,6 +68,7 @@ class Served:
             )
         wait_until(lambda: "running;" in self.output or process.poll() is not None, "not up", PATIENCE_S)
         assert process.poll() is None, self.output
+        self.auth = self.auth or (self.home / "prefect" / "password").read_text().rstrip("\n")
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal; its exit code."""
@@ -121,7 +131,7 @@ class Served:
     def threadmill(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Another command of the same user."""
         return subprocess.run(
-            [BIN / "threadmill", *arguments],
+            [*self._before, self._program, *arguments],
             env={**self.environment, **more},
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
@@ -138,9 +148,14 @@ class Served:
 
 
 @contextmanager
-def serving(environment: Mapping[str, str], folder: Path, before: Sequence[str] = ()) -> Iterator[Served]:
+def serving(
+    environment: Mapping[str, str],
+    folder: Path,
+    before: Sequence[str] = (),
+    bin: Path = BIN,  # noqa: A002 - the folder's usual name
+) -> Iterator[Served]:
     """One that is up, until it is told to end as by Ctrl-C; see `Served` for the arguments."""
-    served = Served(environment, folder, before)
+    served = Served(environment, folder, before, bin)
     try:
         served.start()
         yield served

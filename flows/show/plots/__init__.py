@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import html
 import io
+import os
 import re
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from flows.show.plots.bars import HeatMap, StageChart, TimeChart
@@ -52,7 +53,7 @@ _METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 def why_no_plots() -> str | None:
     """A sentence if matplotlib cannot be imported here, else None."""
     try:
-        import matplotlib.figure  # noqa: F401
+        _load()
     except ImportError:
         return (
             "The plots are left out, because matplotlib is not installed here: `pip install -e '.[plots]'`. "
@@ -61,8 +62,22 @@ def why_no_plots() -> str | None:
     return None
 
 
+def _load() -> None:
+    """Import matplotlib from another folder than the current one, whose `matplotlibrc` would be read first of all."""
+    here = os.open(".", os.O_PATH)
+    try:
+        os.chdir("/")
+        import matplotlib.figure  # noqa: F401
+    finally:
+        # A user may stand in a folder that is closed to them, as after `su`.
+        with suppress(PermissionError):
+            os.fchdir(here)
+        os.close(here)
+
+
 def figure(chart: Chart) -> Figure:
     """A chart, drawn. Raises ImportError without matplotlib (see `why_no_plots`)."""
+    _load()
     from matplotlib.figure import Figure
 
     with _settings(chart.title):
