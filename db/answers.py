@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from db.limits import Limits
+from db.host import HostLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class SeriesRow:
     @property
     def place(self) -> str:
         """The host, and the limits on it, for people."""
-        return f"{self.host} ({Limits(self.usable_cpus, self.quota_cpus, self.smt)})"
+        return f"{self.host} ({HostLimits(self.usable_cpus, self.quota_cpus, self.smt)})"
 
 
 @dataclass(frozen=True, slots=True)

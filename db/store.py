@@ -14,9 +14,8 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 from db.backup import private_file
 from db.engine import BUSY_TIMEOUT_S, Database, explained
 from db.errors import RecordUnusable
-from db.host import ProcessIdentity, is_dead, this_host, this_process
+from db.host import Interference, ProcessIdentity, interference, is_dead, readings, this_host, this_limits, this_process
 from db.ledger import seal
-from db.limits import Interference, interference, readings, this_limits
 from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VaultRow, VerdictRow, storable
 from db.schema import upgrade
 from db.summaries import roll_up_closed_days, summarise_run

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, delete, insert, select
 
 from db.engine import in_portions, streamed
-from db.limits import Limits
+from db.host import HostLimits
 from db.tables import CASE, DAY_SUMMARY, ENCRYPTION, HOST, INTERPRETER, RUN, SAMPLE, SERIES, SUMMARY
 from db.tables.base import columns
 from db.words import MOST_BYTES, PAYLOAD_FAILURES, SAMPLE_FAILURES, TIMED_OUTCOMES, UNLOCKED_OUTCOMES
@@ -136,7 +136,7 @@ def _tally(
     series: Mapping[str, object],
     covariates: Mapping[str, object],
 ) -> _Tally:
-    limits = asdict(Limits(run.usable_cpus, run.quota_cpus, run.smt))
+    limits = asdict(HostLimits(run.usable_cpus, run.quota_cpus, run.smt))
     name = json.dumps([*key, run.fingerprint, *limits.values()])
     if name not in tallies:
         own = {"key": name, "track": json.dumps([*track, *limits.values(), run.name]), "host_id": run.host_id}
@@ -149,7 +149,7 @@ def _causes(run: Row[Any]) -> dict[str, object]:
     """Possible causes of a step in any series of a run, as they are told to people."""
     found = run.covariates
     causes: dict[str, object] = {"code": run.code_version, "host": run.fingerprint[:12]}
-    causes["limits"] = str(Limits(run.usable_cpus, run.quota_cpus, run.smt))
+    causes["limits"] = str(HostLimits(run.usable_cpus, run.quota_cpus, run.smt))
     causes |= {name: found.get(name) for name in ("kernel", "cpus", "governor", "virtualisation", "container")}
     causes["frequency"] = found.get("frequency_mhz")
     if "memory_limit_bytes" in found:

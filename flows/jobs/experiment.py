@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
-from db.limits import cpu_stat_files
+from db.host import cpu_stat_files
 from db.rows import NewRun
 from db.store import Store
 from flows.jobs.parameters import EncryptPayloads, RunExperiments, Survey

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from db.answers import TrendRow
 from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
-from db.limits import Limits
+from db.host import HostLimits
 from db.rows import PayloadRow, RunRow, SampleRow
 from db.words import RUN_FAILURES
 from flows.analysis.findings import race_findings, speedup_findings
@@ -183,7 +183,7 @@ def _summary(runs: Sequence[RunRow], text: str | None, made: str) -> Section:
         return Section("Summary", (Paragraph(f"Made {made}. {_EMPTY}"),))
     groups: dict[tuple[str, ...], list[RunRow]] = defaultdict(list)
     for run in runs:
-        groups[run.flow, run.host, str(Limits(run.usable_cpus, run.quota_cpus, run.smt))].append(run)
+        groups[run.flow, run.host, str(HostLimits(run.usable_cpus, run.quota_cpus, run.smt))].append(run)
     table = (RUN_SUMS.fill(groups[key] for key in sorted(groups)),) if groups else ()
     return Section("Summary", (Paragraph(f"Made {made}{text}"), *table))
 

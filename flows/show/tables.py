@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from db.limits import Limits
+from db.host import HostLimits
 from flows.show.table import Cell, Column, Table, TableOf, table_of
 from flows.text import duration, percent, size, visible, zoned
 from tasks.suites import SUITES
@@ -37,7 +37,7 @@ def conditions(row: RunRow) -> str:
     """What a run could use of its host, and how the host was then: `2 CPUs (0-1), SMT off, vm, docker, steal 0 %`."""
     found = row.covariates
     words = [
-        f"{Limits(row.usable_cpus, row.quota_cpus, row.smt)}",
+        f"{HostLimits(row.usable_cpus, row.quota_cpus, row.smt)}",
         f"CPUs {found.get('cpus')}" if found.get("cpus") else "",
     ]
     words += [str(found[name]) for name in ("governor", "virtualisation", "container") if found.get(name)]

@@ -39,7 +39,7 @@ class HostBusy(ExperimentError):
     holder: str
 
 
-class LockUnusable(ExperimentError):
+class MeasuringLockUnusable(ExperimentError):
     """the measuring lock {path} cannot be taken: {reason}; name another folder or file by THREADMILL_MEASURING_LOCK"""
 
     path: str

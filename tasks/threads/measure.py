@@ -24,7 +24,7 @@ from tasks.axes import Executor, Experiment, Guard, Outcome, Workload
 from tasks.cancel import CancelToken
 from tasks.threads.cases import Case, Round, Sample
 from tasks.threads.child import ChildEnd, parse_answer, run_program, workload_version
-from tasks.threads.errors import HostBusy, InterpreterUnusable, LockUnusable, MeasuringCancelled
+from tasks.threads.errors import HostBusy, InterpreterUnusable, MeasuringCancelled, MeasuringLockUnusable
 from tasks.threads.interpreters import Interpreter
 
 SERIAL_MIN_CPU_SHARE = 0.96
@@ -67,7 +67,7 @@ def measure_round(
 
     Whoever else holds the lock is told in a text. `cpu_stats` are the files that count how long this process's cgroups
     are throttled. A noisy sample is kept, and taken again as often as the round says, so that the round has a quiet one
-    to pair if the host allows it. Raises HostBusy, LockUnusable, MeasuringCancelled or ProcessesRemain.
+    to pair if the host allows it. Raises HostBusy, MeasuringLockUnusable, MeasuringCancelled or ProcessesRemain.
     """
     samples = []
     with host_lock(lock_path, wait_s=lock_wait_s, cancel=cancel, tell=tell):
@@ -184,7 +184,8 @@ def host_lock(
 
     It is an advisory lock on the folder or file at `path`, which every user can open and nobody can replace: nothing
     is made there or written. The kernel frees it when the process ends, however it ends; children do not inherit it.
-    Whoever holds it is told at once. Raises HostBusy if others held it for longer than `wait_s`, or LockUnusable.
+    Whoever holds it is told at once. Raises MeasuringLockUnusable, or HostBusy if others held it for longer than
+    `wait_s`.
     """
     descriptor = _open_lock(path)
     try:
@@ -195,7 +196,7 @@ def host_lock(
 
 
 def check_lock(path: str) -> str:
-    """The path, if the measuring lock can be opened there; raises LockUnusable."""
+    """The path, if the measuring lock can be opened there; raises MeasuringLockUnusable."""
     os.close(_open_lock(path))
     return path
 
@@ -204,7 +205,7 @@ def _open_lock(path: str) -> int:
     try:
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        raise LockUnusable(path, str(error.strerror)) from None
+        raise MeasuringLockUnusable(path, str(error.strerror)) from None
 
 
 def _wait_for(
@@ -226,7 +227,7 @@ def _wait_for(
                 tell(f"{_holder(descriptor)} holds the measuring lock {path}: waiting for at most {wait_s:.0f} s")
             time.sleep(POLL_S)
         except OSError as error:
-            raise LockUnusable(path, str(error.strerror)) from None
+            raise MeasuringLockUnusable(path, str(error.strerror)) from None
         else:
             return
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from db.limits import Limits, interference, readings, this_limits
+from db.host import HostLimits, interference, readings, this_limits
 
 HOSTS = Path(__file__).parents[1] / "data" / "hosts"
 ABOUT = ("governor", "frequency_mhz", "virtualisation", "container", "memory_limit_bytes")
@@ -45,7 +45,7 @@ def test_limits_and_conditions_of_a_host(
 ) -> None:
     """The tightest cgroup counts, and a fact that the host does not tell is None."""
     root = tree(host, tmp_path)
-    assert this_limits(root) == Limits(1, quota, smt)
+    assert this_limits(root) == HostLimits(1, quota, smt)
     found = readings(root)
     assert tuple(found[name] for name in ABOUT) == about
 
@@ -76,7 +76,7 @@ def test_interference_is_the_difference_of_two_moments(tmp_path: Path) -> None:
 
 def test_a_host_without_files_tells_nothing(tmp_path: Path) -> None:
     """No `/proc`, no `/sys`: nothing fails."""
-    assert this_limits(str(tmp_path)) == Limits(1, None, None)
+    assert this_limits(str(tmp_path)) == HostLimits(1, None, None)
     assert {readings(str(tmp_path))[name] for name in ABOUT} == {None}
     assert interference(str(tmp_path)).since(interference(str(tmp_path))) == {}
 
@@ -84,11 +84,11 @@ def test_a_host_without_files_tells_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
-        (Limits(1, None, None), "1 CPU"),
-        (Limits(4, 1.5, True), "4 CPUs, quota 1.5, SMT on"),
-        (Limits(2, 2.0, False), "2 CPUs, quota 2, SMT off"),
+        (HostLimits(1, None, None), "1 CPU"),
+        (HostLimits(4, 1.5, True), "4 CPUs, quota 1.5, SMT on"),
+        (HostLimits(2, 2.0, False), "2 CPUs, quota 2, SMT off"),
     ],
 )
-def test_limits_for_people(limits: Limits, words: str) -> None:
+def test_limits_for_people(limits: HostLimits, words: str) -> None:
     """What is not known is not said."""
     assert str(limits) == words
