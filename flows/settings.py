@@ -108,7 +108,10 @@ def absolute_url(url: str) -> str:
 def _user_data_folder() -> str:
     from platformdirs import user_data_dir
 
-    return user_data_dir("threadmill")
+    try:
+        return user_data_dir("threadmill")
+    except RuntimeError:
+        raise RequestRefused("you have no home directory here; set HOME or THREADMILL_HOME") from None
 
 
 def _setting(description: str, default: Any = None, *, read: Callable[[str], Any] = str, **more: Any) -> Any:
