@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -13,7 +14,18 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 from db.backup import private_file
 from db.engine import BUSY_TIMEOUT_S, Database, explained
 from db.errors import RecordUnusable
-from db.host import CLOCKS_DIFFER, ProcessIdentity, is_dead, readings, this_host, this_process, uptime_ns
+from db.host import (
+    CLOCKS_DIFFER,
+    Interference,
+    ProcessIdentity,
+    interference,
+    is_dead,
+    readings,
+    this_host,
+    this_limits,
+    this_process,
+    uptime_ns,
+)
 from db.ledger import seal
 from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VaultRow, VerdictRow, storable
 from db.schema import upgrade
@@ -32,7 +44,8 @@ class Store(Database):
         """Open the database, creating or upgrading its tables. A RecordError says what to do if it cannot be used."""
         super().__init__(url, readonly=False, timeout_s=timeout_s)
         self._timeout_s = timeout_s
-        self._began: dict[int, tuple[datetime, int]] = {}
+        # By run that this process has begun, the state of the host then and its uptime.
+        self._began: dict[int, tuple[Interference, int]] = {}
         self._prepare()
 
     def _prepare(self) -> None:
@@ -52,6 +65,7 @@ class Store(Database):
             "boot_id": process.boot_id,
             "pid": process.pid,
             "pid_start": process.start,
+            **asdict(this_limits()),
             "covariates": readings(),
             "status": "running",
         }
@@ -59,10 +73,9 @@ class Store(Database):
             host_row = {"name": host.name, "facts": host.facts}
             host_id = id_of(connection, HOST, {"fingerprint": host.fingerprint}, host_row)
             _mark_crashed(connection, host_id)
-            began = datetime.now(UTC), uptime_ns()
-            row |= {"host_id": host_id, "started_at": began[0]}
+            row |= {"host_id": host_id, "started_at": datetime.now(UTC)}
             run_id: int = connection.execute(insert(RUN).returning(RUN.c.id), row).scalar_one()
-        self._began[run_id] = began
+        self._began[run_id] = interference(), uptime_ns()
         return run_id
 
     def finish_run(self, run_id: int, status: RunStatus, error: str | None = None) -> str | None:
@@ -70,12 +83,10 @@ class Store(Database):
 
         The end of a run that began here is its beginning and the time that it took, whatever was done to the clock.
         """
-        finished_at = datetime.now(UTC)
-        if run_id in self._began:
-            started_at, began_ns = self._began[run_id]
-            finished_at = started_at + timedelta(microseconds=(uptime_ns() - began_ns) // 1000)
+        before, began_ns = self._began.get(run_id, (None, 0))
+        took = timedelta(microseconds=(uptime_ns() - began_ns) // 1000) if before else None
         with self.transaction() as connection:
-            return _close_run(connection, run_id, status, error, finished_at)
+            return _close_run(connection, run_id, status, error, interference().since(before) if before else {}, took)
 
     def remove_runs(self, before: datetime, *, by: int | None = None) -> int:
         """Remove whole closed runs that began before a time; their number. Their summaries and ledger entries stay.
@@ -173,19 +184,24 @@ def _mark_crashed(connection: Connection, host_id: int) -> None:
     query = select(RUN.c.id, RUN.c.boot_id, RUN.c.pid, RUN.c.pid_start)
     for row in connection.execute(query.where(RUN.c.status == "running", RUN.c.host_id == host_id)).all():
         if is_dead(ProcessIdentity(row.boot_id, row.pid, row.pid_start)):
-            _close_run(connection, row.id, "crashed", "its process ended without a word", datetime.now(UTC))
+            _close_run(connection, row.id, "crashed", "its process ended without a word", {})
 
 
 def _close_run(
-    connection: Connection, run_id: int, status: RunStatus, error: str | None, finished_at: datetime
+    connection: Connection,
+    run_id: int,
+    status: RunStatus,
+    error: str | None,
+    readings: Mapping[str, object],
+    took: timedelta | None = None,
 ) -> str | None:
-    closed = connection.execute(
-        update(RUN)
-        .where(RUN.c.id == run_id, RUN.c.status == "running")
-        .values(status=status, error=storable(error), finished_at=finished_at)
-    )
-    if not closed.rowcount:
+    running = RUN.c.id == run_id, RUN.c.status == "running"
+    row = connection.execute(select(RUN.c.covariates, RUN.c.started_at).where(*running)).one_or_none()
+    if row is None:
         return None
+    finished_at = datetime.now(UTC) if took is None else row.started_at + took
+    end = {"status": status, "error": storable(error), "finished_at": finished_at}
+    connection.execute(update(RUN).where(*running).values(end | {"covariates": {**row.covariates, **readings}}))
     summarise_run(connection, run_id)
     return seal(connection, run_id)
 
