@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 import shlex
 import shutil
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -103,7 +106,7 @@ def _checked(part: str, source: str) -> tuple[str | None, str | None]:
 
 
 def _open(path: str, how: str, timeout_s: float) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(os.path.abspath(path))}?{how}", uri=True, timeout=timeout_s)
+    return sqlite3.connect(f"file:{quote(os.fsencode(os.path.abspath(path)))}?{how}", uri=True, timeout=timeout_s)
 
 
 def _look_at_signals(_status: int, _remaining: int, _total: int) -> None:
@@ -118,59 +121,175 @@ _COMPANIONS = ("-wal", "-journal")
 def new_file(path: str, *, overwrite: bool = False) -> AbstractContextManager[str]:
     """The temporary name of an empty file (mode 0600) that becomes `path` at the end, or is gone after an error.
 
+    With `overwrite`, a link of this user's stays, and the file that it leads to is replaced. A file that is replaced
+    hands on its permissions.
+
     Raises:
-        NotReplaced: something is at that path, and it is not to be overwritten, or must not be.
+        NotReplaced: something is at that path, and is not to be overwritten, or must not be: what belongs to another
+            user, also where the rights of root would do; or the folder cannot be written to.
         NotWritten: the disk does not take it.
     """
-    _check_free(path, overwrite=overwrite)
-    return _placed(path, _empty_file, os.unlink)
+    return _placed(path, _empty_file, overwrite=overwrite)
 
 
 def new_folder(path: str) -> AbstractContextManager[str]:
     """The temporary name of an empty folder (mode 0700), otherwise as `new_file`."""
-    _check_free(path, overwrite=False)
-    return _placed(path, tempfile.mkdtemp, partial(shutil.rmtree, ignore_errors=True))
+    return _placed(path, partial(os.mkdir, mode=0o700), overwrite=False)
 
 
-def _empty_file(suffix: str, prefix: str, folder: str) -> str:
-    handle, part = tempfile.mkstemp(suffix, prefix, folder)
-    os.close(handle)
-    return part
+def open_stream(path: str) -> int | None:
+    """A descriptor to write to, if a path is standard output (also as `-`), a pipe or a device; None for a file.
+
+    NotReplaced if it belongs to another user, who laid it there to read along.
+    """
+    place = _behind_links("/dev/stdout" if path == "-" else path)
+    folder, name = os.path.split(place)
+    if os.path.realpath(folder) == os.path.realpath("/proc/self/fd"):
+        # Opened again, a file would be written from its beginning.
+        return os.dup(int(name))
+    try:
+        handle = os.open(place, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(handle)
+        if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
+            return None
+        _check_owner(path, status, os.geteuid(), 0)
+        return os.open(f"/proc/self/fd/{handle}", os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    finally:
+        os.close(handle)
+
+
+def private_folder(path: str) -> str:
+    """Make a folder, and those above it that are missing, for their owner only; its absolute path.
+
+    OSError also if others may write to it, or could have put it there: whatever is found in it could be theirs.
+    """
+    missing = [os.path.abspath(path)]
+    while not os.path.exists(above := os.path.dirname(missing[-1])):
+        missing.append(above)
+    for folder in reversed(missing):
+        with suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+    status, around = os.stat(f"{missing[0]}/"), os.stat(os.path.dirname(missing[0])).st_mode
+    kept = around & stat.S_ISVTX and status.st_uid in (os.geteuid(), 0)
+    if status.st_mode & stat.S_IWOTH or (around & stat.S_IWOTH and not kept):
+        raise PermissionError(errno.EPERM, "others may write to it, or to the folder that it is in", path)
+    return missing[0]
+
+
+def private_file(path: str) -> None:
+    """Make an empty database for its owner only, or close one that is open to everybody: it names people's files.
+
+    SQLite gives its companions the same mode. OSError or NotReplaced if it, or its folder, may be another user's work.
+    """
+    folder = private_folder(os.path.dirname(os.path.abspath(path)))
+    place = _behind_links(path)
+    owners = os.geteuid(), 0, os.stat(folder).st_uid
+    with suppress(FileExistsError):
+        _empty_file(place)
+    for one in (place, f"{place}-wal", f"{place}-shm"):
+        with suppress(FileNotFoundError):
+            status = os.lstat(one)
+            _check_owner(one, status, *owners)
+            if status.st_mode & stat.S_IRWXO and status.st_uid == os.geteuid():
+                os.chmod(one, 0o600)
+
+
+def _empty_file(path: str) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
 
 
 @contextmanager
-def _placed(path: str, make: Callable[[str, str, str], str], remove: Callable[[str], object]) -> Iterator[str]:
-    """A temporary file or folder, which gets its name once it is on the disk."""
-    folder, name = os.path.split(os.path.abspath(path))
+def _placed(path: str, make: Callable[[str], object], *, overwrite: bool) -> Iterator[str]:
+    """A temporary file or folder, which gets its name once it is on the disk.
+
+    It lies in a folder of its own, under a name that nobody else can guess: whoever may write to the folder around it
+    can move it away, and put nothing in its place that SQLite, which opens it by its path, would write to.
+    """
+    if path == "-":
+        raise NotReplaced(path, "is standard output, which takes no such copy; name a file")
+    place = os.path.abspath(_behind_links(path) if overwrite else path)
+    folder = os.path.dirname(place)
     try:
-        part = make(".part", f".{name}.", folder)
-        try:
-            yield part
-            for inner in os.listdir(part) if os.path.isdir(part) else ():
-                _synchronise(os.path.join(part, inner))
-            _synchronise(part)
-            os.replace(part, path)
-            _synchronise(folder)
-        except BaseException:
-            with suppress(OSError):
-                remove(part)
-            raise
+        hidden = tempfile.mkdtemp(".part", ".threadmill-", folder)
+    except OSError as error:
+        raise NotReplaced(path, f"cannot be written: {error.strerror}") from None
+    inner = os.path.join(hidden, secrets.token_hex(8))
+    part = os.path.join(inner, "new")
+    try:
+        os.mkdir(inner, 0o700)
+        before = _replaceable(path, place, os.stat(hidden).st_uid, overwrite=overwrite)
+        make(part)
+        yield part
+        for one in os.listdir(part) if os.path.isdir(part) else ():
+            _synchronise(os.path.join(part, one))
+        _synchronise(part)
+        _put(part, path, place, before)
+        _synchronise(folder)
     except OSError as error:
         raise NotWritten(path, error.strerror or str(error)) from error
+    finally:
+        shutil.rmtree(inner, ignore_errors=True)
+        with suppress(OSError):
+            os.rmdir(hidden)
 
 
-def _check_free(path: str, *, overwrite: bool) -> None:
-    if os.path.isdir(path):
-        raise NotReplaced(path, "is a folder that is there already; name something new")
-    if os.path.lexists(path) and not overwrite:
-        raise NotReplaced(path, "is there already, and is not overwritten")
-    if os.path.lexists(path) and not os.path.isfile(path):
-        # A user with the right to write to /dev would replace a device by a file.
-        raise NotReplaced(path, "is no regular file, and is not overwritten")
+def _put(part: str, path: str, place: str, before: os.stat_result | None) -> None:
+    if before is not None:
+        # A file with another name somewhere may have got this one from anybody.
+        os.chmod(part, stat.S_IMODE(before.st_mode) & 0o777 if before.st_nlink == 1 else 0o600)
+        os.replace(part, place)
+        return
+    try:
+        # Unlike a renaming, this replaces nothing that has come in the meantime.
+        os.link(part, place)
+    except FileExistsError:
+        raise NotReplaced(path, "is there by now, and is not overwritten") from None
+    except OSError:
+        # A folder, or a file system without links.
+        os.rename(part, place)
+
+
+def _behind_links(path: str) -> str:
+    """The path that links of this user or of root lead to; anybody else's could lead to somebody's file."""
+    place = path
+    # As many as the kernel follows.
+    for _ in range(40):
+        folder = os.path.dirname(place)
+        # What stands behind the links of processes is no path.
+        if not os.path.islink(place) or os.path.realpath(folder).startswith("/proc/"):
+            return place
+        _check_owner(path, os.lstat(place), os.geteuid(), 0)
+        place = os.path.join(folder, os.readlink(place))
+    raise NotReplaced(path, "is a link that leads to itself")
+
+
+def _check_owner(path: str, status: os.stat_result, *users: int) -> None:
+    if status.st_uid not in users:
+        raise NotReplaced(path, "belongs to another user, and is not written to; name another path")
+
+
+def _replaceable(path: str, place: str, user: int, *, overwrite: bool) -> os.stat_result | None:
+    """What is to be replaced; None if nothing is there. NotReplaced if it must stay."""
     for companion in _COMPANIONS:
         with suppress(FileNotFoundError):
-            if os.path.getsize(path + companion):
-                raise NotReplaced(path, f"has {os.path.basename(path)}{companion} beside it: a database in use")
+            if os.path.getsize(place + companion):
+                raise NotReplaced(path, f"has {os.path.basename(place)}{companion} beside it: a database in use")
+    try:
+        there = os.lstat(place)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(there.st_mode):
+        raise NotReplaced(path, "is a folder that is there already; name something new")
+    if not overwrite:
+        raise NotReplaced(path, "is there already, and is not overwritten")
+    if not stat.S_ISREG(there.st_mode):
+        # A user with the right to write to /dev would replace a device by a file.
+        raise NotReplaced(path, "is no regular file, and is not overwritten")
+    _check_owner(path, there, user, os.geteuid())
+    return there
 
 
 def _synchronise(path: str) -> None:

@@ -104,8 +104,11 @@ def _postgres_engine(url: URL, *, readonly: bool, timeout_s: float) -> Engine:
 
 
 def _sqlite_engine(url: URL, *, readonly: bool, timeout_s: float, immutable: bool) -> Engine:
+    if url.database and os.path.exists(url.database) and not os.path.isfile(url.database):
+        # Opening a pipe would wait for ever.
+        raise RecordUnusable(shown(url), "is not a regular file")
     if readonly and url.database:
-        path = quote(os.path.abspath(url.database))
+        path = quote(os.fsencode(os.path.abspath(url.database)))
         query = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if immutable else {})
         url = url.set(database=f"file:{path}", query=query)
     engine = create_engine(url, connect_args={"timeout": timeout_s})
@@ -236,8 +239,10 @@ def explained(url: URL) -> Iterator[None]:
     except OverflowError as error:
         # SQLite's driver raises this unwrapped, for a number that a user wrote; PostgreSQL's raises a DBAPIError.
         raise RecordUnusable(shown(url), f"cannot be asked for so great a number ({error})") from error
+    except UnicodeEncodeError as error:
+        # The driver raises this and the next one unwrapped.
+        raise RecordUnusable(shown(url), f"a name or text is no Unicode ({error.reason})") from error
     except UnicodeDecodeError as error:
-        # The driver raises this unwrapped.
         raise RecordUnusable(shown(url), f"the file is damaged ({error}); restore it from a backup") from error
 
 

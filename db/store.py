@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, delete, insert, select, text, update
 
+from db.backup import private_file
 from db.engine import BUSY_TIMEOUT_S, Database, explained
 from db.errors import RecordUnusable
 from db.host import ProcessIdentity, is_dead, readings, this_host, this_process
@@ -24,6 +24,9 @@ from db.writes import add_payloads, add_samples, add_snapshot, add_verdicts, col
 
 T = TypeVar("T")
 
+# The clocks of hosts that share a record differ by less.
+CLOCKS_DIFFER = timedelta(minutes=5)
+
 
 class Store(Database):
     """The writing side of one history database; opened once per process, used from any thread."""
@@ -35,7 +38,7 @@ class Store(Database):
         self._prepare()
 
     def _prepare(self) -> None:
-        self._make_folder()
+        self._make_file()
         with explained(self._url):
             upgrade(self._engine, self.where)
 
@@ -67,15 +70,17 @@ class Store(Database):
         with self.transaction() as connection:
             return _close_run(connection, run_id, status, error)
 
-    def remove_runs(self, before: datetime) -> int:
+    def remove_runs(self, before: datetime, *, by: int | None = None) -> int:
         """Remove whole closed runs that began before a time; their number. Their summaries and ledger entries stay.
 
-        The newest run is never removed, so that no number is given twice.
+        See `outdated`. The newest run is never removed, so that no number is given twice; the run that removes, `by`,
+        stays beside it.
         """
         with self.transaction() as connection:
-            newest = connection.execute(select(func.max(RUN.c.id))).scalar()
-            old = RUN.c.started_at < before, RUN.c.status != "running", RUN.c.id != newest
-            run_ids = connection.execute(select(RUN.c.id).where(*old).order_by(RUN.c.id)).scalars().all()
+            query = select(RUN.c.id, RUN.c.started_at, RUN.c.status).order_by(RUN.c.id)
+            runs = connection.execute(query.where(RUN.c.id != (by or 0))).all()
+        count = outdated([row.started_at for row in runs], before, datetime.now(UTC))
+        run_ids = [row.id for row in runs[:count] if row.status != "running"]
         for run_id in run_ids:
             # One transaction per run: no lock is held for long, and a run is there or gone as a whole.
             with self.transaction() as connection:
@@ -138,14 +143,23 @@ class Store(Database):
         with explained(self._url), self._engine.begin() as connection:
             yield connection
 
-    def _make_folder(self) -> None:
-        """The record names people's files, so its folder is for its owner only."""
-        if self._url.get_backend_name() != "sqlite" or not self._url.database:
-            return
-        try:
-            os.makedirs(os.path.dirname(os.path.abspath(self._url.database)), mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise RecordUnusable(self.where, f"its folder cannot be made: {error.strerror}") from None
+    def _make_file(self) -> None:
+        if self._url.get_backend_name() == "sqlite" and self._url.database:
+            try:
+                private_file(self._url.database)
+            except OSError as error:
+                raise RecordUnusable(self.where, f"{error.filename} cannot be used: {error.strerror}") from None
+
+
+def outdated(begins: Sequence[datetime], before: datetime, now: datetime) -> int:
+    """How many runs, from the first recorded one on, began before a time; the newest one is never among them.
+
+    The order of recording counts: a run that seems to have begun before a time, but was recorded after one that began
+    later, had a clock that was behind. The clock of a run that seems to begin after now was ahead, and says nothing.
+    """
+    young = (place for place, begin in enumerate(begins) if before <= begin <= now + CLOCKS_DIFFER)
+    first = next(young, len(begins))
+    return next((place + 1 for place in reversed(range(min(first, len(begins) - 1))) if begins[place] < before), 0)
 
 
 def _mark_crashed(connection: Connection, host_id: int) -> None:

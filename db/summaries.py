@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, delete, func, insert, select
+from sqlalchemy import Connection, Row, Table, delete, insert, select
 
 from db.engine import in_portions, streamed
 from db.tables import CASE, DAY_SUMMARY, ENCRYPTION, HOST, INTERPRETER, RUN, SAMPLE, SERIES, SUMMARY
 from db.tables.base import columns
-from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES, TIMED_OUTCOMES, UNLOCKED_OUTCOMES
+from db.words import MOST_BYTES, PAYLOAD_FAILURES, SAMPLE_FAILURES, TIMED_OUTCOMES, UNLOCKED_OUTCOMES
 
 _SORTED_AT_ONCE = 50_000
 
@@ -54,17 +54,12 @@ def roll_up_closed_days(connection: Connection, today: date) -> int:
     A row counts on the day on which its run began.
     """
     rolled = set(connection.execute(select(DAY_SUMMARY.c.day).distinct()).scalars())
-    first = connection.execute(select(func.min(RUN.c.started_at))).scalar()
-    if first is None:
-        return 0
-    open_from = connection.execute(select(func.min(RUN.c.started_at)).where(RUN.c.status == "running")).scalar()
-    end = min(today, open_from.date()) if open_from else today
-    written = 0
-    for number in range((end - first.date()).days):
-        day = first.date() + timedelta(days=number)
-        if day not in rolled:
-            written += _write(connection, DAY_SUMMARY, day_rows(connection, day))
-    return written
+    began = connection.execute(select(RUN.c.status == "running", RUN.c.started_at)).all()
+    end = min((begin.date() for is_open, begin in began if is_open), default=today)
+    days = {begin.date() for _, begin in began} - rolled
+    return sum(
+        _write(connection, DAY_SUMMARY, day_rows(connection, day)) for day in sorted(days) if day < min(end, today)
+    )
 
 
 def day_rows(connection: Connection, day: date) -> list[dict[str, Any]]:
@@ -112,7 +107,7 @@ def _tallies(connection: Connection, run_ids: Iterable[int]) -> dict[str, _Tally
 
 def size_class_of(size_bytes: int | None) -> int:
     """The power of two that a payload's size is below."""
-    return 1 << (size_bytes or 0).bit_length()
+    return 1 << min(62, (size_bytes or 0).bit_length())
 
 
 def _payload_tally(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any], *, kept: bool) -> _Tally:
@@ -156,7 +151,7 @@ def _add_payload(tally: _Tally, row: Row[Any]) -> None:
     tally.failed += row.status in PAYLOAD_FAILURES
     if row.status == "ok":
         tally.walls.append(row.wall_ns)
-        tally.size_bytes = (tally.size_bytes or 0) + (row.size_bytes or 0)
+        tally.size_bytes = min(MOST_BYTES, (tally.size_bytes or 0) + (row.size_bytes or 0))
 
 
 def _add_sample(tally: _Tally, row: Row[Any]) -> None:

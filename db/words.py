@@ -41,3 +41,7 @@ def sql_in(column: str, words: Sequence[str]) -> str:
     """The SQL condition that a column is one of these words."""
     quoted = ", ".join(f"'{word}'" for word in words)
     return f"{column} IN ({quoted})"
+
+
+# The largest number of a column of bytes: two sparse files may come to more.
+MOST_BYTES = 2**63 - 1

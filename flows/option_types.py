@@ -23,7 +23,7 @@ def _whole(_type: Any, tokens: Sequence[Token]) -> int:
     """The argument parser itself would round: 1.5 to 2, and 0.6 to a 1 that removes what it should keep."""
     (token,) = tokens
     if not re.fullmatch(r"[+-]?[0-9]+", token.value):
-        raise RequestRefused(f"{token.keyword} takes a whole number, not {token.value!r}")
+        raise RequestRefused(f"{token.keyword} takes a whole number, not {token.value[:60]!r}")
     # Compared by length first: of thousands of digits Python makes no number.
     if len(token.value) > 20 or abs(int(token.value)) > _GREATEST:
         raise RequestRefused(f"{token.keyword} {token.value[:20]} is too large")

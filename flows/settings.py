@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -34,8 +33,8 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = -1
-    if not seconds >= 0:
-        raise ValueError("write a number of seconds: 30, 0.5")
+    if not 0 <= seconds <= 1e7:
+        raise ValueError("write a number of seconds: 30, 0.5, at most 10000000")
     return seconds
 
 
@@ -50,8 +49,8 @@ def _amount(text: str) -> float:
         amount = float(text)
     except ValueError:
         amount = 0
-    if not 0 < amount < math.inf:
-        raise ValueError("write a number over 0: 2, 0.5")
+    if not 0 < amount <= 1e6:
+        raise ValueError("write a number over 0: 2, 0.5, at most 1000000")
     return amount
 
 
@@ -98,7 +97,10 @@ def absolute_url(url: str) -> str:
 def _user_data_folder() -> str:
     from platformdirs import user_data_dir
 
-    return user_data_dir("threadmill")
+    try:
+        return user_data_dir("threadmill")
+    except RuntimeError:
+        raise RequestRefused("you have no home directory here; set HOME or THREADMILL_HOME") from None
 
 
 def _setting(description: str, default: Any = None, *, read: Callable[[str], Any] = str, **more: Any) -> Any:
@@ -180,8 +182,13 @@ class Settings:
 
     @property
     def measuring_lock(self) -> str:
-        """Path of the lock that every measurement on this host holds; its folder is made here."""
-        return os.path.join(make_folder(os.path.join(os.path.abspath(self.home), "locks")), "measure")
+        """Path of the lock that every measurement on this host holds; it is made here."""
+        from tasks.files import open_lock
+
+        path = os.path.join(make_folder(os.path.join(make_folder(self.home), "locks")), "measure")
+        # A run that could not lock it is refused before it begins.
+        os.close(open_lock(path))
+        return path
 
     def open_history(self) -> History:
         """Open the record for reading."""
@@ -248,12 +255,13 @@ def _closed_later(record: Record) -> Record:
 
 
 def make_folder(path: str) -> str:
-    """Make a folder for its owner only, unless it is there; its path."""
+    """Make a folder for its owner only, unless it is there; its path. Refused if others may write to it."""
+    from db.backup import private_folder
+
     try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
+        return private_folder(path)
     except OSError as error:
-        raise RequestRefused(f"{path} cannot be made: {error.strerror}; set another THREADMILL_HOME") from None
-    return path
+        raise RequestRefused(f"{path} cannot be used: {error.strerror}; set another THREADMILL_HOME") from None
 
 
 def load_settings() -> Settings:

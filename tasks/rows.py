@@ -18,6 +18,7 @@ from db.rows import (
     count_or_text,
     display_name,
 )
+from db.words import MOST_BYTES
 
 # For types only: a run that encrypts does not load the vault and the experiments, and the other way round.
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def snapshot_row(run_id: int, addition: Addition, added: Added, counts: Mapping[
         missed=totals.missed,
         gone=totals.gone,
         counts=totals.counts,
-        size_bytes=totals.size_bytes,
+        size_bytes=min(MOST_BYTES, totals.size_bytes),
         stored_bytes=added.stored_bytes,
     )
 

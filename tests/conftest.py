@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -87,11 +88,28 @@ def threadmill(environment: dict[str, str], tmp_path: Path) -> Command:
 def threadmill_process(environment: dict[str, str], tmp_path: Path) -> Command:
     """The installed command as a process of its own, run to its end; takes what `subprocess.run` takes."""
 
-    def run(*arguments: str | bytes, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str | bytes, before: tuple[str, ...] = (), **options: Any) -> subprocess.CompletedProcess[str]:
         defaults: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 300, "cwd": tmp_path}
+        defaults["env"] = environment
         if "input" not in options:
             defaults["stdin"] = subprocess.DEVNULL
-        return subprocess.run([BIN / "threadmill", *arguments], env=environment, check=False, **(defaults | options))
+        return subprocess.run([*before, BIN / "threadmill", *arguments], check=False, **(defaults | options))
+
+    return run
+
+
+@pytest.fixture
+def threadmill_at(threadmill_process: Command, environment: dict[str, str]) -> Command:
+    """The installed command under a wall clock that begins at its first argument, as `faketime -f` takes it."""
+    program = shutil.which("faketime")
+    if program is None:
+        reason = "no faketime on PATH (apt install faketime)"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+    def run(time: str, *arguments: str | bytes, **options: Any) -> subprocess.CompletedProcess[str]:
+        # Only the wall clock is wrong on a host; the monotonic one goes on.
+        wrong = environment | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        return threadmill_process(*arguments, before=(program, "-f", time), env=wrong, **options)
 
     return run
 

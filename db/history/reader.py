@@ -10,7 +10,21 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, and_, func, literal_column, or_, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Float,
+    Row,
+    Select,
+    String,
+    and_,
+    cast,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 
 from db.engine import BUSY_TIMEOUT_S, Database, explained, open_engine
 from db.errors import RecordUnusable
@@ -193,7 +207,8 @@ def one_of(column: Column[Any] | ColumnElement[Any], wanted: Sequence[str | int]
 
 def counted(*columns: Column[Any], size_bytes: Column[Any]) -> Select[Any]:
     """Select columns, how many rows have the same values in them, and the sum of the sizes of these rows."""
-    query = select(*columns, func.count(), func.coalesce(func.sum(size_bytes), 0))
+    # As floats: sparse files, and sizes that somebody made up, come to more than 2⁶³, which SQLite refuses to sum up.
+    query = select(*columns, func.count(), func.coalesce(func.sum(cast(size_bytes, Float)), 0))
     return query.group_by(*columns).order_by(*columns)
 
 

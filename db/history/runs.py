@@ -64,6 +64,10 @@ class RunReads(RecordReader):
         query = _RUNS.where(RUN.c.flow_run_id == flow_run_id).order_by(RUN.c.attempt.desc()).limit(1)
         return next((RunRow(**row._asdict()) for row in self._rows(query)), None)
 
+    def begins(self) -> list[datetime]:
+        """When each run began by the clock of its host, in the order in which the runs were recorded."""
+        return [row[0] for row in self._rows(select(RUN.c.started_at).order_by(RUN.c.id))]
+
     def counts(self, run_id: int) -> list[PayloadCount]:
         """How the payloads of a run ended."""
         query = counted(ENCRYPTION.c.status, ENCRYPTION.c.cause, size_bytes=ENCRYPTION.c.size_bytes)

@@ -28,7 +28,7 @@ _DEFAULTS = EncryptFiles()
 _SHOWN = 20
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-_RANDOM = re.compile(r"(\d+)\s*(?:([kmg])(?:i?b)?|b)?\s*x\s*(\d+)", re.IGNORECASE)
+_RANDOM = re.compile(r"(\d{1,15})\s*(?:([kmg])(?:i?b)?|b)?\s*x\s*(\d{1,15})", re.IGNORECASE)
 # Random payloads lie in memory while they are encrypted.
 _RANDOM_BYTES = 1 << 30
 _RANDOM_COUNT = 1_000_000
@@ -138,7 +138,7 @@ def _parse_random(text: str) -> tuple[int, int]:
     """Size in bytes and count of `100x3` or `4KiBx1000`, within the bounds."""
     match = _RANDOM.fullmatch(text.strip())
     if match is None:
-        raise RequestRefused(f"random payloads are given as SIZExCOUNT, such as 100x3 or 4KiBx1000, not {text!r}")
+        raise RequestRefused(f"random payloads are given as SIZExCOUNT, such as 100x3 or 4KiBx1000, not {text[:60]!r}")
     size_bytes, count = int(match[1]) * _UNITS[(match[2] or "").lower()], int(match[3])
     if size_bytes > _RANDOM_BYTES:
         raise RequestRefused("a random payload has at most 1 GiB (it is held in memory)")

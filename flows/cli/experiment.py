@@ -95,7 +95,7 @@ def print_findings(samples: Sequence[SampleRow]) -> None:
 
 def _numbers(words: list[str]) -> tuple[int, ...]:
     most = 4 * (os.cpu_count() or 1)
-    if not words or not all(word.isdecimal() and 1 <= int(word) <= most for word in words):
+    if not words or not all(word.isdecimal() and len(word) < 10 and 1 <= int(word) <= most for word in words):
         raise RequestRefused(f"--workers are numbers from 1 to {most}, such as 1,2,4")
     return tuple(map(int, words))
 

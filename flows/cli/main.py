@@ -163,6 +163,8 @@ def _fewer_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
+# The tests set it, so that they fail for a fault that nobody has foreseen.
+_TRACEBACK = "THREADMILL_TRACEBACK"
 _QUIET = ("--quiet", "-q")
 _PROGRESS = "--progress"
 
@@ -173,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain("needs Linux (memory files, pidfd, parent-death signals)", 1)
     _fill_standard_streams()
     _search_absolute_folders()
-    with _signal_handlers(), _fewer_collections():
+    with _signal_handlers(), _private_files(), _fewer_collections():
         try:
             rest, verbosity = _verbosity(sys.argv[1:] if arguments is None else arguments)
             with speaking(verbosity), records_closed_at_the_end():
@@ -195,6 +197,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Full disks and missing permissions, where no better message was found for them.
             _give_up_output()
             code = _complain(f"{os.fsdecode(error.filename or 'the output')}: {error.strerror or error}", 1)
+        except Exception as error:
+            # The last resort, for what nobody has foreseen.
+            if os.environ.get(_TRACEBACK):
+                raise
+            said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            code = _complain(f"a fault of threadmill ({said}); for a report, run it again with {_TRACEBACK}=1", 1)
     return code
 
 
@@ -218,6 +226,16 @@ def _signal_handlers() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _private_files() -> Iterator[None]:
+    """Keep what Prefect and other packages write, here and in children, for its owner: it names files."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _fill_standard_streams() -> None:

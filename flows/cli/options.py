@@ -27,11 +27,15 @@ def point_in_time(text: str) -> datetime:
     try:
         if text[-1:] in ("m", "h", "d", "w"):
             return datetime.now(UTC) - parse_age(text)
-        return (_day(text) or datetime.fromisoformat(text)).astimezone(UTC)
+        time = (_day(text) or datetime.fromisoformat(text)).astimezone(UTC)
     except (ValueError, OverflowError):
+        time = datetime.max.replace(tzinfo=UTC)
+    # Days are added to it, and taken from it.
+    if not 1000 <= time.year < 9000:
         raise RequestRefused(
-            f"{text!r} is not a time; write 7d, 12h, today, yesterday, 2026-11-22 or 2026-11-22T03:00"
-        ) from None
+            f"{text[:60]!r} is not a time; write 7d, 12h, today, yesterday, 2026-11-22 or 2026-11-22T03:00"
+        )
+    return time
 
 
 def end_in_time(text: str) -> datetime:

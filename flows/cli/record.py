@@ -210,23 +210,26 @@ def export(*, format: str = "csv", output: str | None = None, since: str | None 
 def report(
     *,
     when: TimesOrRun = TimesOrRun(),
-    output: Annotated[str, Parameter(alias="-o")] = "threadmill-report.html",
+    output: Annotated[str, Parameter(alias="-o", allow_leading_hyphen=True)] = "threadmill-report.html",
 ) -> int:
     """Write one static HTML page of tables and plots about what is on record.
 
-    Without --since, the page is about the 30 days before --until, or before now.
+    Without --since, the page is about the 30 days before --until, or before now. The file is for its owner only, since
+    it names files; one that is replaced hands on its mode.
 
-    Exit codes: 0 written, 2 refused, or the file cannot be written.
+    Exit codes: 0 written, 1 the file could not be written, 2 refused before any work.
 
     Example: threadmill report --since 7d --output week.html
 
     Args:
-        output: file to write
+        output: file to write; - is standard output
     """
     from flows.show.page import page_of, write_page
     from flows.show.plots import why_no_plots
     from flows.show.report import TITLE, fewer_collections, over_time, sections_of_run
 
+    if re.match("-.", output):
+        raise RequestRefused(f"--output requires a file, not {output}; a file of that name is ./{output}")
     if when.run is not None and (when.since or when.until):
         raise RequestRefused("--run is about one run: --since and --until do not go with it")
     since, until = when.span()
@@ -241,8 +244,8 @@ def report(
                 raise RequestRefused(f"there is no run {when.run}; see: threadmill history runs")
             sections = sections_of_run(history, detail.run, detail.payloads, detail.samples, made_at=made_at)
         page = page_of(TITLE, sections)
-    write_page(output, page)
-    say(f"wrote {output}" + (f" without plots: {reason}" if (reason := why_no_plots()) else ""))
+    tell = hint if write_page(output, page) else say
+    tell(f"wrote {output}" + (f" without plots: {reason}" if (reason := why_no_plots()) else ""))
     return 0
 
 

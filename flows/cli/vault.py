@@ -155,8 +155,8 @@ def prune(
 
     Packs and objects that no other snapshot needs are removed with them; other packs are rewritten until few dead bytes
     are left (--max-unused), and ten or more small ones are merged. Backups go on meanwhile. Each set of paths is looked
-    at by itself, and its newest snapshot always stays. Days, weeks (ISO) and months are in UTC. --json prints the run
-    and its result.
+    at by itself, and its newest snapshot always stays. Days, weeks (ISO) and months are in UTC. A clock that is behind
+    the newest snapshot, or over 35 days beyond it, is refused. --json prints the run and its result.
 
     Exit codes: 0 done, 1 the vault could not be pruned, 2 refused before any work.
 
@@ -215,7 +215,8 @@ def maintain(
     """Roll up, verify and optimise the record, and remove old runs if asked.
 
     Closed days are summed up, and every sealed run is checked against the ledger. The summaries of removed runs stay on
-    record, and so does their ledger. --json prints the run and its result.
+    record, and so does their ledger. The newest run always stays. A clock that is behind the newest run, or would make
+    runs too old by a jump, is refused. --json prints the run and its result.
 
     Exit codes: 0 done, 1 a run is not as it was sealed, 2 refused before any work.
 

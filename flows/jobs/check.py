@@ -22,10 +22,10 @@ from tasks.crypto.encrypt import Cipher, Limits
 from tasks.crypto.errors import CryptoError, SourceChanged, SourceSkipped, SourceUnreadable
 from tasks.crypto.inputs import Payload, open_payload
 from tasks.crypto.native import NativeBackend
-from tasks.crypto.scan import outermost, walk
+from tasks.crypto.scan import outermost, source_folders, walk
 from tasks.crypto.secret import KeyFile, Secret
 from tasks.crypto.sources import OpenFile, Sources
-from tasks.files import closed_after
+from tasks.files import FolderIdentity, closed_after
 from tasks.suites import SUITES
 from tasks.vault.content import is_still
 from tasks.vault.entries import Content
@@ -114,6 +114,7 @@ def _check_files(
 ) -> Iterator[Checked]:
     """The verdicts on all that is there."""
     waiting: deque[Future[Checked]] = deque()
+    folders = source_folders([os.fsdecode(path) for path in listed.roots])
     with ThreadPoolExecutor(jobs, thread_name_prefix="check") as pool:
         try:
             for some in _portions(listed):
@@ -123,7 +124,7 @@ def _check_files(
                     if (told := _told_by_list(payload, row, listed, missing, unlisted)) is not None:
                         yield told
                     elif row is not None:
-                        waiting.append(pool.submit(_check, payload, row, kept.get(payload.name), cipher))
+                        waiting.append(pool.submit(_check, payload, folders, row, kept.get(payload.name), cipher))
                     while len(waiting) > 4 * jobs:
                         yield waiting.popleft().result()
             while waiting:
@@ -180,21 +181,23 @@ def _kept(rows: Iterable[tuple[bytes, PayloadRow | None]], secret: Secret, histo
     return found
 
 
-def _check(payload: Payload, row: PayloadRow, told: _Kept | None, cipher: Cipher) -> Checked:
+def _check(
+    payload: Payload, folders: Sequence[FolderIdentity], row: PayloadRow, told: _Kept | None, cipher: Cipher
+) -> Checked:
     """The verdict on the content of a file, by its newest row."""
     digest = row.digest.hex() if row.digest else None
     same = Checked(shown_path(payload.name), "same", row.run_id, row.started_at, row.suite, digest)
     try:
         if isinstance(told, tuple):
             vault, content = told
-            with Sources() as sources, closed_after(sources.open(payload)) as descriptor:
+            with Sources(folders) as sources, closed_after(sources.open(payload)) as descriptor:
                 is_same = is_still(vault, content, row.salt or b"", OpenFile.of(descriptor), cipher)
             digest = same.recorded_digest if is_same else None
         elif row.suite not in SUITES:
             raise RequestRefused(f"unknown suite {row.suite!r}; there are: {', '.join(SUITES)}")
         else:
             cipher = replace(cipher, suite=SUITES[row.suite])
-            with Sources() as sources, open_payload(payload, sources.open) as source:
+            with Sources(folders) as sources, open_payload(payload, sources.open) as source:
                 digest = cipher.encrypt(source, row.salt or b"").digest.hex()
     except CryptoError as error:
         return replace(same, verdict=_FAULTS.get(type(error), "failed"), error=str(error))

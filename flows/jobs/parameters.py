@@ -139,6 +139,9 @@ class VerifyVault(JobParameters):
 
 
 Count = Annotated[Whole, Ge(0), Le(100_000)]
+ClockIsRight = Annotated[
+    Flag, Parameter(help="remove although the clock is behind the newest one on record, or far beyond it")
+]
 
 
 def _newest(unit: str) -> Parameter:
@@ -160,6 +163,7 @@ class PruneVault(JobParameters):
         Annotated[str, Share],
         Parameter(help="rewrite packs until no more of the vault than this is of no use to any snapshot, 10% or 5GB"),
     ] = "10%"
+    clock_is_right: ClockIsRight = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +196,7 @@ class Maintain(JobParameters):
         Annotated[str, Matches(KEEP_FORM, "is not an age that runs are kept to; write 365d or 52w")] | None,
         Parameter(help="age in days or weeks, such as 365d (default: THREADMILL_KEEP; without it nothing is removed)"),
     ] = None
+    clock_is_right: ClockIsRight = False
 
 
 Workers = Annotated[int, Interval(ge=1, le=512)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from operator import itemgetter
 
@@ -14,6 +15,7 @@ from db.words import VERDICT_FAULTS
 from flows.errors import RequestRefused
 from flows.jobs.arguments import need_key_file, need_vault
 from flows.jobs.identity import known_snapshot, need_latest, open_known, open_known_or_recover
+from flows.jobs.maintain import need_plausible_clock
 from flows.jobs.parameters import PruneVault, VerifyVault
 from flows.jobs.run import Here, Job, OpenRun, PartOutcome, PlannedWork, Tools, cut, open_run
 from flows.jobs.vault import VaultWork, VerdictTally, record_at_once, run_on_vault
@@ -169,7 +171,7 @@ def prune(parameters: PruneVault, settings: Settings, run: NewRun, tools: Tools)
             stack.enter_context(pruning(vault.root, tools.cancel))
             with writing(vault.root, tools.cancel):
                 objects = stack.enter_context(NamedObjects(vault, fix=True))
-                removal = _plan(vault, policy, parameters.max_unused, objects, tools.history, tools.cancel)
+                removal = _plan(vault, policy, parameters, objects, tools.history, tools.cancel)
             return _Pruning(vault.place(), key, objects, removal)
 
         plan = tools.runner.plan(make)
@@ -279,14 +281,22 @@ def preview_prune(parameters: PruneVault, settings: Settings, history: History, 
     path, key, policy = _prunable(parameters, settings)
     vault = open_known(path, key.secret(), history)
     with reading(vault.root, cancel), NamedObjects(vault) as objects:
-        return _plan(vault, policy, parameters.max_unused, objects, history, cancel)
+        return _plan(vault, policy, parameters, objects, history, cancel)
 
 
 def _plan(
-    vault: Vault, policy: Policy, max_unused: str, objects: NamedObjects, history: History, cancel: CancelToken
+    vault: Vault, policy: Policy, parameters: PruneVault, objects: NamedObjects, history: History, cancel: CancelToken
 ) -> Removal:
-    """Refuse a vault that was set back: objects of its lost newest snapshot may still be there."""
+    """Refuse a vault that was set back: objects of its lost newest snapshot may still be there.
+
+    Refuse a clock that may be wrong: what it dates is not what the policy means.
+    """
     hint = "nothing is removed; put it back from a copy, or go on without it: threadmill encrypt"
-    need_latest(vault, newest_snapshot(vault), history, hint)
+    newest = newest_snapshot(vault)
+    need_latest(vault, newest, history, hint)
     accepted = history.accepted(vault.instance)
-    return plan_removal(vault, policy, partial(parse_share, max_unused), objects, cancel, accepted)
+    share = partial(parse_share, parameters.max_unused)
+    removal = plan_removal(vault, policy, share, objects, cancel, accepted)
+    if removal.snapshots and newest is not None and not parameters.clock_is_right:
+        need_plausible_clock("the newest snapshot", newest.header.created, datetime.now(UTC))
+    return removal

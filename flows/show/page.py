@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import base64
 import html
-import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext
 from datetime import datetime
 
-from flows.errors import RequestRefused
+from db.backup import new_file, open_stream
 from flows.show import plots
 from flows.show.table import Block, Cell, Paragraph, Plot, Section, Sentences, Table, with_code, written
 from flows.text import utc, visible
@@ -40,20 +39,16 @@ def page_of(title: str, sections: Sequence[Section]) -> str:
     return _FRAME.format(title=as_html(title), style=_STYLESHEET, body="\n".join(body))
 
 
-def write_page(path: str, page: str) -> None:
-    """Write to a temporary name first, so that a report is whole. A pipe or a device is written to as it is."""
-    is_file = os.path.isfile(path) or not os.path.exists(path)
-    part = f"{path}.part" if is_file else path
-    try:
-        with open(part, "w", encoding="utf-8") as file:
-            file.write(page)
-        if is_file:
-            os.replace(part, path)
-    except OSError as error:
-        if is_file:
-            with suppress(OSError):
-                os.unlink(part)
-        raise RequestRefused(f"{path} cannot be written: {error.strerror}") from None
+def write_page(path: str, page: str) -> bool:
+    """Write a page whole or not at all, for its owner only; a pipe or a device, and then True, is written to as it is.
+
+    Raises what `db.backup.new_file` does.
+    """
+    stream = open_stream(path)
+    place = new_file(path, overwrite=True) if stream is None else nullcontext(stream)
+    with place as output, open(output, "w", encoding="utf-8") as file:
+        file.write(page)
+    return stream is not None
 
 
 def as_html(text: str) -> str:

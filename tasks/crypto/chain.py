@@ -31,6 +31,7 @@ Sink = Callable[[bytes | memoryview], object]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _COMPLAINT_BYTES = 4096
+_ACCOUNTS_BYTES = 4096
 _READ_BYTES = 256 << 10
 _TERMINATE_S = 0.5
 _PEEK_S = 0.001
@@ -49,11 +50,13 @@ os.execvp(sys.argv[2], sys.argv[2:])
 class Stage:
     """One program to start. `header` is put into its output pipe before it starts (at most 4096 bytes).
 
-    The first `peek_bytes` of its output are copied on their way to the next stage, which starts only then.
+    The first `peek_bytes` of its output are copied on their way to the next stage, which starts only then. `started` is
+    called once what the stage writes is counted; a stage that ends before that may go uncounted.
     """
 
     argv: tuple[str, ...]
     pass_fds: tuple[int, ...] = ()
+    started: Callable[[], object] | None = None
     header: bytes = b""
     peek_bytes: int = 0
 
@@ -87,6 +90,7 @@ class _RunningStage:
     process: subprocess.Popen[bytes]
     pidfd: int
     stderr: int
+    accounts: int | None
     started_ns: int
     tail: bytearray = field(default_factory=bytearray)
     stderr_bytes: int = 0
@@ -106,7 +110,7 @@ class _RunningStage:
 
     def reap(self) -> bool:
         """Collect exit code and accounts of a child that has ended; False, for there is no more to come."""
-        written = _written_bytes(self.process.pid)
+        written = None if self.accounts is None else _written_bytes(self.accounts)
         _, status, usage = os.wait4(self.process.pid, 0)
         ended_ns = time.monotonic_ns()
         # Popen must not wait for a process that is gone.
@@ -127,6 +131,8 @@ class _RunningStage:
     def close(self) -> None:
         os.close(self.pidfd)
         os.close(self.stderr)
+        if self.accounts is not None:
+            os.close(self.accounts)
 
 
 def run_chain(
@@ -180,6 +186,8 @@ def _start(
             if stage.header:
                 os.write(write_end, stage.header)
             children.append(_spawn(stage, guard, source, write_end))
+            if stage.started is not None:
+                stage.started()
         except BaseException:
             os.close(read_end)
             raise
@@ -273,7 +281,7 @@ def _spawn(stage: Stage, guard: tuple[str, ...], stdin: int, stdout: int) -> _Ru
         process.kill()
         process.wait()
         raise StageNotStarted(stage.program, error.errno or 0) from None
-    return _RunningStage(stage, process, pidfd, stderr_read, started_ns)
+    return _RunningStage(stage, process, pidfd, stderr_read, _open_accounts(process.pid), started_ns)
 
 
 def _drive(children: Sequence[_RunningStage], output: int, sink: Sink, cancel: CancelToken, deadline_ns: int) -> bool:
@@ -322,14 +330,21 @@ def _end(children: Sequence[_RunningStage]) -> None:
         child.close()
 
 
-def _written_bytes(pid: int) -> int | None:
-    """Bytes that a process (ended, not yet reaped) gave to write(2), its own reaped children included."""
+def _open_accounts(pid: int) -> int | None:
+    """The file that counts what a process writes, open from the start: once it has ended, only root can open it."""
     try:
-        with open(f"/proc/{pid}/io", "rb") as file:
-            accounts = file.read()
+        return os.open(f"/proc/{pid}/io", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
-    return int(accounts.split(b"wchar:", 1)[1].split(b"\n", 1)[0])
+
+
+def _written_bytes(accounts: int) -> int | None:
+    """Bytes that a process (ended, not yet reaped) gave to write(2), its own reaped children included."""
+    try:
+        text = os.read(accounts, _ACCOUNTS_BYTES)
+    except OSError:
+        return None
+    return int(text.split(b"wchar:", 1)[1].split(b"\n", 1)[0])
 
 
 def death_signal_argv() -> tuple[str, ...]:

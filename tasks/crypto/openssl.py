@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -59,8 +59,8 @@ class OpensslBackend:
         large = source.size_bytes is not None and source.size_bytes >= _OWN_SALT_BYTES
         own_salt = attempt.any_salt and store is None and large and can_peek()
         with ExitStack() as stack:
-            key = stack.enter_context(_key_pipe(attempt.secret))
-            stages = [self._enc(suite, None if own_salt else attempt.salt, key)]
+            key, fill = stack.enter_context(_key_pipe(attempt.secret))
+            stages = [self._enc(suite, None if own_salt else attempt.salt, key, fill)]
             if store is None:
                 stages.append(self._dgst(suite))
             stdin = source.descriptor
@@ -87,14 +87,14 @@ class OpensslBackend:
             written += HEADER_BYTES
         return Encrypted(output.digest(), size, written, results, salt=_salt_of(results[0]) if own_salt else None)
 
-    def _enc(self, suite: Suite, salt: bytes | None, key: int) -> Stage:
+    def _enc(self, suite: Suite, salt: bytes | None, key: int, fill: Callable[[], None]) -> Stage:
         """The first stage; without a salt it draws one, and writes it."""
         kdf = ("-pbkdf2", "-iter", str(suite.iterations)) if suite.kdf.startswith("pbkdf2") else ()
         argv = (self._program, "enc", f"-{suite.cipher}", *kdf, "-md", "sha256", "-pass", f"fd:{key}")
         if salt is None:
-            return Stage((*argv, "-salt"), pass_fds=(key,), peek_bytes=HEADER_BYTES)
+            return Stage((*argv, "-salt"), (key,), fill, peek_bytes=HEADER_BYTES)
         header = b"" if self._recipe.writes_header else MAGIC + salt
-        return Stage((*argv, "-S", salt.hex()), pass_fds=(key,), header=header)
+        return Stage((*argv, "-S", salt.hex()), (key,), fill, header=header)
 
     def _dgst(self, suite: Suite) -> Stage:
         return Stage((self._program, "dgst", *self._recipe.providers, f"-{suite.digest}", "-binary"))
@@ -142,15 +142,20 @@ class _HashAndStore:
 
 
 @contextmanager
-def _key_pipe(secret: Secret) -> Iterator[int]:
-    """A pipe that holds the secret and nothing else: unlike argv and environment, nobody else can read it."""
+def _key_pipe(secret: Secret) -> Iterator[tuple[int, Callable[[], None]]]:
+    """The read end of a pipe for the secret, and what fills it: unlike argv and environment, nobody else can read it.
+
+    It is filled when `enc` runs, which waits for it: otherwise a short run could end before what it writes is counted.
+    """
     read_end, write_end = os.pipe2(os.O_CLOEXEC)
     try:
-        try:
-            os.write(write_end, secret.password + b"\n")
-        finally:
-            os.close(write_end)
-        yield read_end
+        with open(write_end, "wb", buffering=0) as pipe:
+
+            def fill() -> None:
+                pipe.write(secret.password + b"\n")
+                pipe.close()
+
+            yield read_end, fill
     finally:
         os.close(read_end)
 

@@ -8,12 +8,11 @@ import resource
 import secrets
 import shlex
 import stat
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
 from tasks.crypto.errors import KeyFileError
-from tasks.files import closed_after, open_new, sync_folder
+from tasks.files import closed_after, write_file
 
 _FORM = re.compile(rb"[0-9a-f]{64}\n")
 _FILE_BYTES = 65
@@ -61,7 +60,11 @@ class KeyFile:
             raise KeyFileError(self.path, f"cannot be opened: {_strerror(error)}") from None
         with closed_after(descriptor):
             _check_exposure(self.path, os.fstat(descriptor))
-            content = os.read(descriptor, _FILE_BYTES + 1)
+            try:
+                content = os.read(descriptor, _FILE_BYTES + 1)
+            except OSError as error:
+                # Files of /proc are regular ones by their mode.
+                raise KeyFileError(self.path, f"cannot be read: {_strerror(error)}") from None
         if not _FORM.fullmatch(content):
             raise KeyFileError(self.path, "is not what `threadmill keygen` writes (64 hex digits and a newline)")
         return Secret(content[:-1])
@@ -85,21 +88,10 @@ def write_key_file(path: str) -> None:
     KeyFileError if the path exists already or cannot be written; then nothing is left behind.
     """
     try:
-        descriptor = open_new(path)
+        write_file(path, Secret.draw().password + b"\n", replace=False)
     except FileExistsError:
         raise KeyFileError(path, "exists already, and a key file is never overwritten; choose another path") from None
     except (OSError, ValueError) as error:
-        raise KeyFileError(path, f"cannot be written: {_strerror(error)}") from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(Secret.draw().password + b"\n")
-            file.flush()
-            os.fchmod(file.fileno(), 0o600)
-            os.fsync(file.fileno())
-        sync_folder(os.path.dirname(os.path.abspath(path)))
-    except OSError as error:
-        with suppress(FileNotFoundError):
-            os.unlink(path)
         raise KeyFileError(path, f"cannot be written: {_strerror(error)}") from None
 
 

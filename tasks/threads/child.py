@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import selectors
 import signal
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NoReturn
 
 from tasks.cancel import CancelToken
 from tasks.threads.errors import InterpreterUnusable, MeasuringCancelled, ProcessesRemain
@@ -85,7 +86,7 @@ class _MeasuringChild:
                 # pyenv's shims choose the interpreter by a file of the current folder, which may be another user's.
                 cwd="/",
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             os.close(self.lifeline)
             raise InterpreterUnusable(python[0], str(error)) from error
         finally:
@@ -166,6 +167,24 @@ def run_program(
         raise MeasuringCancelled(" ".join(python))
     stdout = child.output["stdout"][:STDOUT_LIMIT_BYTES].decode(errors="replace")
     return ChildEnd(fate, child.process.returncode, stdout, child.output["stderr"].decode(errors="replace"))
+
+
+def parse_answer(stdout: str) -> dict[str, Any]:
+    """The one JSON object that a child has printed; ValueError for anything else, such as numbers that are none."""
+    try:
+        answer = json.loads(stdout, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(answer, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - one error for all that is wrong with it
+    # No database takes half a character.
+    stdout.encode()
+    json.dumps(answer, ensure_ascii=False).encode()
+    return answer
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
 
 
 def new_token() -> str:

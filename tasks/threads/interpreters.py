@@ -13,11 +13,13 @@ from typing import Self
 
 from tasks.axes import Executor, GilSetting
 from tasks.cancel import CancelToken
-from tasks.threads.child import run_program
+from tasks.threads.child import parse_answer, run_program
 from tasks.threads.errors import InterpreterUnusable
 
 NAME = re.compile(r"python3(\.\d+)?t?")
 VERSION = re.compile(r"\d+(\.\d+){0,2}t?")
+# Such as 3.14.0candidate2.
+_VERSION_TOLD = re.compile(r"\d{1,4}(\.\d{1,4}){1,2}([a-z]{1,20}\d{1,4})?")
 # A start takes 10 to 100 ms; on a host at its limits it may take a hundred times that.
 PROBE_DEADLINE_S = 20.0
 
@@ -84,6 +86,8 @@ class Interpreter:
 def probe(path: str, cancel: CancelToken | None = None) -> Interpreter:
     """Start the program at `path` and ask for its identity; InterpreterUnusable if it is no Python from 3.6 on."""
     ended = run_program([path], "null", deadline_s=PROBE_DEADLINE_S, cancel=cancel)
+    if ended.fate == "flooded":
+        raise InterpreterUnusable(path, f"more output than {len(ended.stdout)} bytes")
     if ended.fate != "exited":
         raise InterpreterUnusable(path, f"no answer within {PROBE_DEADLINE_S:.0f} s")
     if ended.exit_code:
@@ -91,20 +95,28 @@ def probe(path: str, cancel: CancelToken | None = None) -> Interpreter:
         raise InterpreterUnusable(path, f"exit code {ended.exit_code}, {last_line}")
     try:
         return _parsed(ended.stdout)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError) as error:
         raise InterpreterUnusable(path, f"it answered {ended.stdout[:80]!r}") from error
 
 
 def _parsed(answer: str) -> Interpreter:
-    told = json.loads(answer)
-    facts: dict[str, str] = told["facts"]
+    told = parse_answer(answer)
+    facts, cannot, gil_now = told["facts"], told["cannot"], told["gil_now"]
+    if not (isinstance(facts, dict) and isinstance(cannot, dict) and isinstance(gil_now, bool | None)):
+        raise ValueError("not the description of an interpreter")  # noqa: TRY004 - as `parse_answer`
+    if not all(
+        isinstance(one, str) and "\0" not in one for one in (told["executable"], *facts.values(), *cannot.values())
+    ):
+        raise ValueError("a fact that is no text")
+    if not _VERSION_TOLD.fullmatch(facts["version"]):
+        raise ValueError("no version")
     return Interpreter(
         executable=told["executable"],
         version=facts["version"],
         implementation=facts["implementation"],
         gil_build=facts["gil_build"] == "True",
-        gil_now=told["gil_now"],
-        cannot=tuple((Executor(name), reason) for name, reason in sorted(told["cannot"].items())),
+        gil_now=gil_now,
+        cannot=tuple((Executor(name), reason) for name, reason in sorted(cannot.items())),
         facts=tuple(sorted(facts.items())),
     )
 

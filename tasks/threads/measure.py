@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +20,9 @@ from datetime import UTC, datetime
 
 from tasks.axes import Executor, Experiment, Guard, Outcome, Workload
 from tasks.cancel import CancelToken
+from tasks.files import open_lock
 from tasks.threads.cases import Case, Round, Sample
-from tasks.threads.child import ChildEnd, run_program, workload_version
+from tasks.threads.child import ChildEnd, parse_answer, run_program, workload_version
 from tasks.threads.errors import HostBusy, InterpreterUnusable, MeasuringCancelled
 from tasks.threads.interpreters import Interpreter
 
@@ -41,6 +43,7 @@ READINGS: dict[str, type] = {
     "gil_on": bool,
     "foreign_share": float,
 }
+_COUNTS = re.compile(r"[1-9][0-9]{0,17} [0-9]{1,18}")
 LONG_NS = 3_000_000_000
 POLL_S = 0.1
 
@@ -114,7 +117,7 @@ def _with_end(blank: Sample, ended: ChildEnd, deadline_s: float) -> Sample:
         return replace(blank, outcome=Outcome.CRASHED, error=_with_stderr(_exit_text(ended.exit_code), ended))
     try:
         return _with_answer(blank, ended.stdout)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError) as error:
         text = f"answered {ended.stdout[:200]!r}: {error}"
         return replace(blank, outcome=Outcome.GARBLED, error=_with_stderr(text, ended))
 
@@ -134,10 +137,8 @@ def _with_stderr(text: str, ended: ChildEnd) -> str:
 
 
 def _with_answer(blank: Sample, stdout: str) -> Sample:
-    """Fill in the one line of the answer; ValueError, KeyError or TypeError if it is not one."""
-    answer = json.loads(stdout)
-    if not isinstance(answer, dict):
-        raise TypeError("not a JSON object")
+    """Fill in the one line of the answer; ValueError or KeyError if it is not one."""
+    answer = parse_answer(stdout)
     outcome = Outcome(answer["outcome"])
     if outcome not in TOLD_OUTCOMES:
         raise ValueError(f"a child cannot know of the outcome {outcome}")
@@ -145,9 +146,16 @@ def _with_answer(blank: Sample, stdout: str) -> Sample:
     for name, value in told.items():
         # A boolean is no whole number, although Python takes it for one.
         if type(value) is not READINGS[name]:
-            raise TypeError(f"{name} is no {READINGS[name].__name__}")
+            raise ValueError(f"{name} is no {READINGS[name].__name__}")
+        # An update too many is a loss below zero.
+        least = -(2**63) if name.endswith("_lost") else 0
+        if isinstance(value, int | float) and not least <= value < 2**63:
+            raise ValueError(f"{name} is out of bounds")
     if outcome is not Outcome.SKIPPED and "wall_ns" not in told:
         raise KeyError("wall_ns")
+    counted = blank.case.guard is Guard.NONE and outcome in {Outcome.LOST, Outcome.NONE_OBSERVED}
+    if counted and not _COUNTS.fullmatch(f"{told.get('expected')} {told.get('found')}"):
+        raise ValueError("expected and found are no counts")
     return replace(blank, outcome=outcome, **told)
 
 
@@ -158,7 +166,7 @@ def host_lock(path: str, *, wait_s: float, cancel: CancelToken | None = None) ->
     The kernel frees the lock when the process ends, however it ends; children do not inherit it. HostBusy if others
     held it for longer than `wait_s`.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = open_lock(path)
     try:
         _wait_for(descriptor, path, wait_s, cancel)
         os.ftruncate(descriptor, 0)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import Cancelled
+from tasks.crypto.holes import extents_of
 from tasks.files import ReadFailed, hashed
 from tasks.vault.errors import VaultChanged, VaultError
 from tasks.vault.format import OBJECTS, PACKS
@@ -127,6 +128,9 @@ def check_object(vault: Vault, name: str, cancel: CancelToken) -> int:
     """Hash a large object (64 hex digits); its length. Raises ObjectMissing, VaultChanged, VaultError or Cancelled."""
     hasher = hashlib.sha256()
     with opened_stored(vault.root, OBJECTS, name) as (descriptor, length):
+        # Whoever plants a file of exabytes pays for no block of it, and nobody could read it to its end.
+        if extents_of(descriptor, os.fstat(descriptor)) is not None:
+            raise VaultChanged(vault.root, f"object {name} has holes, which no ciphertext has")
         try:
             for _ in hashed(descriptor, length, hasher.update):
                 if cancel.cancelled:

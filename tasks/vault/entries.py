@@ -241,13 +241,16 @@ def _good(value: Json) -> Content:
 
 
 def _content(value: More, size_bytes: int) -> Content:
-    return Content(
+    content = Content(
         need_text(value["object"], "object", OBJECT_NAME),
         size_bytes,
         need_int(value["zstd"], "length of a frame", most=_LARGEST) if "zstd" in value else None,
         need_text(value["mac"], "content MAC", _MAC) if "mac" in value else None,
         _extents(value["extents"], size_bytes) if "extents" in value else None,
     )
+    if content.stored_bytes > _LARGEST:
+        raise BadLine("has an object that is longer than any file")
+    return content
 
 
 def _extents(value: Json, size_bytes: int) -> Extents:

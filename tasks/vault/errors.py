@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -72,10 +73,10 @@ class VaultUnwritable(VaultError):
     cause = "store"
     ends_run = True
 
-    def __init__(self, where: str, errno: int) -> None:
-        super().__init__(where, f"cannot be written: {os.strerror(errno)}")
-        self.args = (where, errno)
-        self.errno = errno
+    def __init__(self, where: str, number: int, name: str = "") -> None:
+        super().__init__(where, f"cannot be written: {name and name + ': '}{os.strerror(number)}")
+        self.args = (where, number, name)
+        self.errno = number
 
 
 @contextmanager
@@ -84,7 +85,9 @@ def on_disk(root: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise VaultUnwritable(root, error.errno or 0) from None
+        # One of its folders may be a link, which is not followed.
+        name = str(error.filename) if error.errno in (errno.ENOTDIR, errno.ELOOP) else ""
+        raise VaultUnwritable(root, error.errno or 0, name) from None
 
 
 class TargetUnusable(CryptoError):

@@ -131,6 +131,8 @@ def unpack_frame(pieces: Iterable[bytes | memoryview], most: int) -> Iterator[by
 
 def decode_line(line: bytes) -> dict[str, Json]:
     """The object of a line; raises BadLine."""
+    if b"\r" in line or b"\t" in line:
+        raise BadLine("has other white space than a newline and spaces")
     try:
         value = _DECODER.decode(line.decode("ascii"))
     except (ValueError, RecursionError):

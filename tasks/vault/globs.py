@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from collections.abc import Sequence
 from string import ascii_letters, ascii_lowercase, ascii_uppercase, digits, hexdigits, punctuation
 
 _LITERAL = re.compile(rb"[^*?\[\\]*")
@@ -72,11 +72,22 @@ def _translated(glob: bytes) -> bytes:
             if not char:
                 raise _FitsNothing
             parts[-1] += re.escape(char)
-    # The first place that a part fits at is kept, so that many stars do not take forever. That is right wherever the
-    # next star reaches as far as the one before.
-    kept = [*(this == _IN_NAME or after != _IN_NAME for this, after in pairwise(stars)), False]
-    pieces = zip(stars, parts, kept, strict=True)
-    return b"".join(rb"(?>%b%b)" % (star, part) if keep else star + part for star, part, keep in pieces)
+    return _joined(stars, parts)
+
+
+def _joined(stars: Sequence[bytes], parts: Sequence[bytes]) -> bytes:
+    """The expression of the stars, each followed by its part.
+
+    The first place that a piece fits at is kept, so that a match takes no longer than the length of the pattern times
+    that of the path. Between two stars of a name that is right as in any search. All from `**` up to the next `**` has
+    a fixed number of slashes and ends with one, so that the first place is also the one that ends first.
+    """
+    groups = [b""]
+    for star, part, after in zip(stars, parts, [*stars[1:], b""], strict=True):
+        if star in {_ANY, _FOLDERS}:
+            groups.append(b"")
+        groups[-1] += b"(?>%b%b)" % (star, part) if star == after == _IN_NAME else star + part
+    return b"".join(b"(?>%b)" % group for group in groups[:-1]) + groups[-1]
 
 
 def _members(glob: bytes, at: int) -> tuple[frozenset[int], int]:

@@ -23,7 +23,8 @@ _TABLES = (
 )
 _THERE = "EXISTS (SELECT 1 FROM member WHERE member.digest = named.digest AND member.length = named.length)"
 _MISSING = f"SELECT digest, length FROM named WHERE NOT {_THERE} ORDER BY digest"  # noqa: S608 - constants
-_COUNTS = f"""SELECT count(*) FILTER (WHERE there), coalesce(sum(length) FILTER (WHERE there), 0), count(*)
+# A sum of lengths that somebody made up could be too large for SQLite; total() is exact below 2⁵³.
+_COUNTS = f"""SELECT count(*) FILTER (WHERE there), CAST(total(length) FILTER (WHERE there) AS INTEGER), count(*)
     FROM (SELECT length, {_THERE} AS there FROM named)"""  # noqa: S608 - constants
 _UNNAMED = "FROM member WHERE digest NOT IN (SELECT digest FROM named)"
 # A member takes its header, its body and zeros to a whole block.
@@ -105,7 +106,7 @@ class NamedObjects(ObjectIndex):
 
     def unnamed(self) -> tuple[int, int]:
         """The number of objects that no snapshot names, and the sum of their lengths; after `list_all`."""
-        ((count, length),) = self._rows(f"SELECT count(*), coalesce(sum(length), 0) {_UNNAMED}")
+        ((count, length),) = self._rows(f"SELECT count(*), CAST(total(length) AS INTEGER) {_UNNAMED}")
         return count, length
 
     def unnamed_large(self) -> Iterator[tuple[bytes, int]]:

@@ -45,9 +45,8 @@ def restore_portion(
 
     `overwrite` replaces files and links. An error that ends the portion is in the result, unless nothing was done yet.
     """
-    work = _Restoration(
-        vault, portion.snapshot, Target(target, portion.inside, portion.sources), overwrite=overwrite, cancel=cancel
-    )
+    into = Target(target, portion.inside, portion.sources, overwrite=overwrite)
+    work = _Restoration(vault, portion.snapshot, into, overwrite=overwrite, cancel=cancel)
     verdicts: list[Verdict] = []
     error: CryptoError | None = None
     try:
@@ -170,11 +169,9 @@ class _Restoration:
             return False
         with closed_after(descriptor):
             same = self._is_same(entry, descriptor)
-            if same:
-                _settle(entry, descriptor)
-            elif mode is not None:
+            if mode is not None:
                 os.fchmod(descriptor, mode)
-            return same
+            return same and (not self._overwrite or _settle_own(entry, descriptor))
 
     def _is_same(self, entry: FileEntry, descriptor: int) -> bool:
         status = os.fstat(descriptor)
@@ -217,6 +214,16 @@ class _Restoration:
             with suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=parent)
             raise
+
+
+def _settle_own(entry: FileEntry, descriptor: int) -> bool:
+    """Give a file that is there its mode and time; False if it has another name too, which must stay as it is."""
+    status = os.fstat(descriptor)
+    if (stat.S_IMODE(status.st_mode), status.st_mtime_ns) == (entry.facts.mode & MODES, entry.facts.mtime_ns):
+        return True
+    if status.st_nlink == 1:
+        _settle(entry, descriptor)
+    return status.st_nlink == 1
 
 
 def _settle(entry: FileEntry, descriptor: int) -> None:

@@ -36,7 +36,9 @@ _END_BYTES = len(SKIPPABLE) + MAC_BYTES
 # The fastest level: digests do not compress, and the rest does well.
 _LEVEL = 1
 # Every file in a block of lines, as long as none has extents, attributes or marks.
-_PLAIN_OBJECT = re.compile(rb'"size":(\d+),"object":"([0-9a-f]{64})"(?:,"zstd":(\d+))?(?:,"mac":"[0-9a-f]{32}")?\}\n')
+_PLAIN_OBJECT = re.compile(
+    rb'"size":([0-9]{1,18}),"object":"([0-9a-f]{64})"(?:,"zstd":([0-9]{1,18}))?(?:,"mac":"[0-9a-f]{32}")?\}\n'
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ from tasks.vault.errors import TargetUnusable
 
 # Neither setuid nor setgid: a restored file belongs to the user who restores it.
 MODES = 0o1777
+# The mode of a folder from its making to the moment in which it is left: nobody else enters it, and a restore that
+# takes up an interrupted one knows it by that. No folder that was there before is changed.
+_IN_WORK = 0o1700
 # A process may have 1,024 open files as a rule, and a path 2,000 parts.
 _OPEN_FOLDERS = 64
 _CLOSED = -1
@@ -24,44 +27,62 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(slots=True)
 class _Folder:
-    """A folder of the target on the way to the current entry, and the entry that it gets its mode and time from.
+    """A folder of the target on the way to the current entry.
 
-    `inherited` says that a file made in it gets an ACL.
+    `mode` and `mtime_ns` are what it gets when it is left; None leaves it as it is. `lent` says that the mode is its
+    own, and that its owner was let in for the meantime. `inherited` says that a file made in it gets an ACL.
     `descriptor` is `_CLOSED` for one far above; `identity` (device, inode) then tells whether it is found again.
     """
 
     path: bytes
     descriptor: int
-    entry: FolderEntry | None
+    mode: int | None = None
+    mtime_ns: int | None = None
+    lent: bool = False
     is_new: bool = False
     inherited: bool = False
     identity: tuple[int, int] = (0, 0)
+
+    def settle(self) -> None:
+        """Give it its mode and time."""
+        with suppress(OSError):
+            if self.mode is not None:
+                os.fchmod(self.descriptor, self.mode)
+            if self.mtime_ns is not None:
+                os.utime(self.descriptor, ns=(self.mtime_ns, self.mtime_ns))
 
 
 class Target:
     """A folder, and a way through those below it in the order of a snapshot; all paths are relative to it."""
 
     def __init__(
-        self, folder: FolderIdentity, inside: Sequence[FolderEntry] = (), sources: Sequence[bytes] = ()
+        self,
+        folder: FolderIdentity,
+        inside: Sequence[FolderEntry] = (),
+        sources: Sequence[bytes] = (),
+        *,
+        overwrite: bool = False,
     ) -> None:
         """Open the target, and go into folders that an earlier portion has made; raises TargetUnusable.
 
-        Where files go back to their own places, links in the paths of `sources` are followed, as they were by reading.
+        With `overwrite` folders that were there before get the modes and times of their entries, too. Where files go
+        back to their own places, links in the paths of `sources` are followed, as they were by reading.
         """
         self.path = folder.path
+        self._overwrite = overwrite
         in_place = not self.path.strip("/")
         self.followed = frozenset(path for source in sources for path in _on_the_way(source)) if in_place else ()
         with on_target(self.path):
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._folders = [_Folder(b"", descriptor, None, inherited=_has_default_acl(descriptor))]
+        self._folders = [_Folder(b"", descriptor, inherited=_has_default_acl(descriptor))]
         if not folder.fits(os.fstat(descriptor)):
             os.close(descriptor)
             raise TargetUnusable(self.path, "another folder is there than when this run was planned; start it again")
         # A folder that cannot be entered is reported by each entry below it.
         with suppress(OSError):
             for entry in inside:
-                self.enter(entry.path)
-                self._folders[-1].entry = entry
+                above, _, name = entry.path.rpartition(b"/")
+                self.make(entry, self.enter(above), name)
 
     def enter(self, path: bytes) -> int:
         """The descriptor of an entry's folder, after leaving those that it is not in; missing ones are made.
@@ -75,7 +96,7 @@ class Target:
             end = path.find(b"/", start)
             inner = path if end < 0 else path[:end]
             name = inner[start:]
-            self._go_into(inner, at.descriptor, name, 0o777, None)
+            self._go_into(inner, at.descriptor, name, None)
         return self._folders[-1].descriptor
 
     @property
@@ -90,24 +111,31 @@ class Target:
 
     def make(self, entry: FolderEntry, parent: int, name: bytes) -> None:
         """Make a folder, if it is not there, and go into it; `parent` is where `enter` led, `name` its last part."""
-        self._go_into(entry.path, parent, name, 0o700, entry)
+        self._go_into(entry.path, parent, name, entry)
 
-    def _go_into(self, path: bytes, parent: int, name: bytes, mode: int, entry: FolderEntry | None) -> None:
+    def _go_into(self, path: bytes, parent: int, name: bytes, entry: FolderEntry | None) -> None:
         is_new = False
         with suppress(FileExistsError):
-            os.mkdir(name, mode, dir_fd=parent)
+            os.mkdir(name, _IN_WORK, dir_fd=parent)
             is_new = True
-        descriptor = self._open(path, parent, name)
+        descriptor, mode = self._open(path, parent, name)
         if not _lock(descriptor):
             os.close(descriptor)
             raise OSError(errno.EBUSY, "another restore is writing to its folder")
-        if not is_new and entry is not None:
-            _let_in(descriptor)
-        inherited = _has_default_acl(descriptor)
-        if is_new and inherited and entry is not None:
+        folder = _Folder(path, descriptor, is_new=is_new, inherited=_has_default_acl(descriptor))
+        status = os.fstat(descriptor)
+        is_ours = is_new or (stat.S_IMODE(status.st_mode) == _IN_WORK and status.st_uid == os.geteuid())
+        if is_ours and folder.inherited:
             drop_acl(descriptor)
-            inherited = False
-        self._folders.append(_Folder(path, descriptor, entry, is_new, inherited))
+            folder.inherited = False
+        if entry is not None and (is_ours or self._overwrite):
+            folder.mode, folder.mtime_ns = entry.mode & MODES, entry.mtime_ns
+        elif is_ours:
+            folder.mode = 0o700
+        else:
+            folder.mode = _let_in(descriptor, status) if mode is None else mode
+            folder.lent = folder.mode is not None
+        self._folders.append(folder)
         # The folder above one behind a link is not found again by `..`.
         if len(self._folders) > _OPEN_FOLDERS and self._folders[-1 - _OPEN_FOLDERS].path not in self.followed:
             above = self._folders[-1 - _OPEN_FOLDERS]
@@ -115,16 +143,17 @@ class Target:
             os.close(above.descriptor)
             above.descriptor = _CLOSED
 
-    def _open(self, path: bytes, parent: int, name: bytes) -> int:
+    def _open(self, path: bytes, parent: int, name: bytes) -> tuple[int, int | None]:
+        """A descriptor of a folder, and the mode that it had if its owner had to be let in."""
         try:
-            return os.open(name, _FOLDER_FLAGS, dir_fd=parent)
+            return os.open(name, _FOLDER_FLAGS, dir_fd=parent), None
         except PermissionError:
-            return open_own(name, parent, _FOLDER_FLAGS)[0]
+            return open_own(name, parent, _FOLDER_FLAGS)
         except OSError:
             if path not in self.followed or not _is_link(name, parent):
                 raise
         _need_ours(name, parent)
-        return os.open(name, _FOLDER_FLAGS & ~os.O_NOFOLLOW, dir_fd=parent)
+        return os.open(name, _FOLDER_FLAGS & ~os.O_NOFOLLOW, dir_fd=parent), None
 
     @contextmanager
     def place_of(self, path: bytes, parent: int, name: bytes) -> Iterator[tuple[int, bytes]]:
@@ -145,10 +174,7 @@ class Target:
         try:
             if self._folders and self._folders[-1].descriptor == _CLOSED:
                 self._find_again(self._folders[-1], folder.descriptor)
-            if folder.entry is not None:
-                with suppress(OSError):
-                    os.fchmod(folder.descriptor, folder.entry.mode & MODES)
-                    os.utime(folder.descriptor, ns=(folder.entry.mtime_ns, folder.entry.mtime_ns))
+            folder.settle()
         finally:
             os.close(folder.descriptor)
 
@@ -168,6 +194,8 @@ class Target:
             self._leave()
         for folder in self._folders:
             if folder.descriptor != _CLOSED:
+                if folder.lent:
+                    folder.settle()
                 os.close(folder.descriptor)
         self._folders.clear()
 
@@ -221,11 +249,13 @@ def _has_default_acl(descriptor: int) -> bool:
     return False
 
 
-def _let_in(descriptor: int) -> None:
-    """Let the owner of a folder write to it, which an earlier restore may have ended; its mode comes again at last."""
-    status = os.fstat(descriptor)
-    if status.st_uid == os.geteuid() and status.st_mode & 0o700 != 0o700:
-        os.fchmod(descriptor, stat.S_IMODE(status.st_mode) | 0o700)
+def _let_in(descriptor: int, status: os.stat_result) -> int | None:
+    """Let the owner of a folder write to it for a while, if its mode keeps him out; the mode, to be set again."""
+    mode = stat.S_IMODE(status.st_mode)
+    if status.st_uid != os.geteuid() or os.access(b".", os.W_OK | os.X_OK, dir_fd=descriptor, effective_ids=True):
+        return None
+    os.fchmod(descriptor, mode | 0o700)
+    return mode
 
 
 def _lock(descriptor: int) -> bool:

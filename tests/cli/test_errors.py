@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 from pathlib import Path
@@ -43,7 +44,7 @@ def test_home_that_cannot_be_made_is_one_line(
     environment["THREADMILL_HOME"] = str(tmp_path / "file" / "home")
     result = threadmill(*command.split())
     assert (result.returncode, result.stdout) == (2, "")
-    assert "cannot be made: Not a directory" in result.stderr
+    assert "cannot be used: Not a directory" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -69,3 +70,49 @@ def test_closed_output_is_no_fault(environment: dict[str, str], command: str) ->
         ["sh", "-c", f"{BIN}/threadmill {command} >&-"], env=environment, stderr=subprocess.PIPE, check=False
     )
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TypeError("odd\nthing"), RecursionError(), MemoryError(), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no")],
+)
+def test_a_fault_that_nobody_foresaw_is_one_line(
+    threadmill: Command, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It says how to get the traceback; these tests, which ask for it, still fail for such a fault."""
+
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("flows.cli.status.load_settings", fail)
+    with pytest.raises(type(error)):
+        threadmill("settings")
+    del environment["THREADMILL_TRACEBACK"]
+    result = threadmill("settings")
+    assert (result.returncode, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"threadmill: a fault of threadmill ({type(error).__name__}: ")
+    assert line.endswith("THREADMILL_TRACEBACK=1")
+
+
+@pytest.mark.parametrize("variable", ["THREADMILL_DATABASE_URL", "THREADMILL_HOME"])
+def test_a_record_whose_path_is_no_text_is_a_record(
+    threadmill_process: Command, environment: dict[str, str], tmp_path: Path, variable: str
+) -> None:
+    """A byte of a path that is not UTF-8, for writing and for reading; in another URL it is refused."""
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xff #?%41")
+    environment[variable] = f"sqlite:///{odd}/x.sqlite" if variable.endswith("URL") else odd
+    # A question mark begins the options of a URL.
+    environment["THREADMILL_DATABASE_URL"] = environment.get("THREADMILL_DATABASE_URL", "").replace("?", "")
+    for command, code in (
+        ("history runs", 0),
+        ("encrypt --random 1x1", 0),
+        ("history runs", 0),
+        ("db check", 0),
+        ("db backup copy", 0),
+    ):
+        result = threadmill_process(*command.split())
+        assert result.returncode == code, result.stderr
+    environment["THREADMILL_DATABASE_URL"] = os.fsdecode(b"postgresql://127.0.0.1:1/\xff")
+    result = threadmill_process("history", "runs")
+    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)

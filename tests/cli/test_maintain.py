@@ -71,11 +71,11 @@ def test_an_altered_run_fails_the_maintenance(threadmill: Command, record: str, 
     with closing(sqlite3.connect(home / "history.sqlite")) as connection:
         connection.execute("UPDATE encryption SET digest = x'00' WHERE run_id = 3 AND ordinal = 0")
         connection.commit()
-    result = threadmill("maintain", "--remove-older-than", "52w")
+    result = threadmill("maintain", "--remove-older-than", "52w", "--clock-is-right")
     assert result.returncode == 1
     assert "NOT AS SEALED: run 3 table encryption" in result.stderr
-    (run,) = History(record).runs(limit=None)
-    assert (run.flow, run.status) == ("maintain", "failed")
+    run, newest = History(record).runs(limit=None)
+    assert (run.flow, run.status, newest.id) == ("maintain", "failed", RUNS)
     assert run.error is not None
     assert run.error in result.stderr
     assert [fault.run_id for fault in History(record).verify().faults] == [3]
@@ -84,11 +84,18 @@ def test_an_altered_run_fails_the_maintenance(threadmill: Command, record: str, 
 def test_as_a_flow_it_does_the_same(
     threadmill_process: Command, environment: dict[str, str], record: str, prefect_server: str, tmp_path: Path
 ) -> None:
-    """On a server the age comes from the setting, and the state's message is the outcome."""
+    """On a server the age comes from the setting, and the state's message is the outcome, or why it was refused."""
     environment |= {"PREFECT_API_URL": prefect_server, "HOME": str(tmp_path), "THREADMILL_KEEP": "52w"}
-    done = read_json(threadmill_process("maintain", "--json"))
+    refused = threadmill_process("maintain")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "the newest run is of 2024-09-03 06:00 UTC: nothing is removed" in refused.stderr
+    (flow_run,) = ask_server(prefect_server, "flow_runs/filter", {"flows": {"name": {"any_": ["maintain"]}}})
+    assert (flow_run["state"]["type"], flow_run["state"]["name"]) == ("FAILED", "Refused")
+    assert "the newest run is of 2024-09-03" in flow_run["state"]["message"]
+
+    done = read_json(threadmill_process("maintain", "--clock-is-right", "--json"))
     assert (done["run"]["via"], done["run"]["status"]) == ("prefect", "completed")
-    assert done["message"].endswith(f"runs older than 52w removed: {RUNS}")
+    assert done["message"].endswith(f"runs older than 52w removed: {RUNS - 1}")
     flow_run = ask_server(prefect_server, f"flow_runs/{done['run']['flow_run_id']}")
     assert flow_run["name"].startswith("maintain 2")
     assert (flow_run["state"]["type"], flow_run["state"]["message"]) == ("COMPLETED", done["message"])

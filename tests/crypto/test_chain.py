@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,18 @@ MIB = 1 << 20
 
 def sh(text: str) -> Stage:
     return Stage(("sh", "-c", text))
+
+
+@contextmanager
+def held(text: str, header: bytes = b"") -> Iterator[Stage]:
+    """A shell that begins when what it writes is counted, however short it is; only root can count later."""
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    script = f"read -r _ </dev/fd/{read_end} || exit 9; {text}"
+    try:
+        with open(write_end, "wb", buffering=0) as pipe:
+            yield Stage(("sh", "-c", script), (read_end,), lambda: pipe.write(b"\n"), header)
+    finally:
+        os.close(read_end)
 
 
 CAT = Stage(("cat",))
@@ -99,7 +112,9 @@ def test_sixty_four_mebibytes_do_not_deadlock(count: int) -> None:
         nonlocal seen
         seen += len(data)
 
-    _, results = run(*[CAT] * count, data=bytes(64 * MIB), sink=count_bytes)
+    with ExitStack() as stack:
+        stages = [stack.enter_context(held("exec cat")) for _ in range(count)]
+        _, results = run(*stages, data=bytes(64 * MIB), sink=count_bytes)
     assert seen == 64 * MIB
     assert [result.written_bytes for result in results] == [64 * MIB] * count
 
@@ -162,7 +177,8 @@ def test_a_flood_of_complaints_is_bounded() -> None:
     """100 MB on standard error neither block a stage nor fill the memory, and its last words are kept."""
     before = peak_bytes()
     flood = "head -c 100000000 /dev/zero >&2; echo the end >&2; cat"
-    output, results = run(sh(flood), sh(flood), data=b"in")
+    with held(flood) as first, held(flood) as second:
+        output, results = run(first, second, data=b"in")
     assert output == b"in"
     for result in results:
         assert len(result.complaint) <= 4096
@@ -442,7 +458,8 @@ def test_children_die_of_a_broken_pipe() -> None:
 @pytest.mark.parametrize("size", [1, 16, 4096])
 def test_a_header_comes_first_and_is_not_counted(size: int) -> None:
     """A stage's header is in its output before anything else, and not among the bytes that it wrote itself."""
-    output, results = run(Stage(("cat",), header=b"h" * size), CAT, data=b"body")
+    with held("exec cat", b"h" * size) as first, held("exec cat") as second:
+        output, results = run(first, second, data=b"body")
     assert output == b"h" * size + b"body"
     assert [result.written_bytes for result in results] == [4, size + 4]
 
@@ -459,7 +476,8 @@ def test_a_header_comes_first_and_is_not_counted(size: int) -> None:
 def test_the_beginning_of_an_output_is_peeked_at(text: str, beginning: bytes) -> None:
     """The first bytes come back, fewer if there are no more, and all of the output goes on to the next stage."""
     data = bytes(MIB)
-    output, results = run(Stage(("sh", "-c", text), peek_bytes=4), CAT, data=data)
+    with held(text) as stage:
+        output, results = run(replace(stage, peek_bytes=4), CAT, data=data)
     assert results[0].beginning == beginning
     assert output.startswith(beginning)
     assert len(output) == results[0].written_bytes
@@ -480,7 +498,8 @@ def test_a_chain_ends_while_nothing_comes_to_be_peeked_at() -> None:
 @pytest.mark.parametrize("guarded", [False, True])
 def test_written_bytes_count_what_a_shell_starts(guarded: bool) -> None:
     """Output of a wrapper's own children counts as the wrapper's, complaints and guard do not."""
-    _, (result,) = run(sh("cat; echo complaint >&2; printf 123 | cat >&2"), data=bytes(100_000), guarded=guarded)
+    with held("cat; echo complaint >&2; printf 123 | cat >&2") as stage:
+        _, (result,) = run(stage, data=bytes(100_000), guarded=guarded)
     # `printf 123` wrote three bytes into a pipe of the shell's own.
     assert result.written_bytes == 100_000 + 3
 

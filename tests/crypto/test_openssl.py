@@ -22,6 +22,7 @@ from tasks.crypto.native import NativeBackend
 from tasks.crypto.openssl import complaint
 from tasks.crypto.secret import KeyFile, Secret, write_key_file
 from tasks.suites import SUITES, SuiteName
+from tests.support.account import Account
 from tests.support.crypto_fakes import (
     BOUND_S,
     CLI_ENC,
@@ -433,3 +434,31 @@ def test_a_stage_that_fails_later_fails_the_payload(
 def test_complaints_are_what_is_not_harmless(stderr: str, said: str) -> None:
     """Known harmless lines are no complaint; the rest becomes one printable line of at most 300 characters."""
     assert complaint(stderr) == said
+
+
+# Prints the lengths of ciphertexts, as counted by the kernel.
+COUNT = """
+from concurrent.futures import ThreadPoolExecutor
+from tasks.cancel import CancelToken
+from tasks.crypto.inputs import Attempt, memory_input
+from tasks.crypto.probe import choose_backend
+from tasks.crypto.secret import Secret
+from tasks.suites import SUITES
+
+suite, token = SUITES["modern"], CancelToken()
+backend = choose_backend("openssl", suite, "openssl", token).open(suite, token)
+
+def count(size):
+    with memory_input([bytes(size)]) as source:
+        return backend.encrypt(Attempt(source, suite, Secret.draw(), bytes(8), None, 60, token)).ciphertext_bytes
+
+with ThreadPoolExecutor(4) as pool:
+    print(*pool.map(count, range(100)))
+"""
+
+
+@needs_openssl
+def test_the_ciphertext_of_a_plain_user_is_counted(account: Account) -> None:
+    """However short a run is: of a process that has ended, only root can open the accounts."""
+    counted = account.run(account.bin / "python", "-c", COUNT)
+    assert counted.stdout.split() == [str(16 + size) for size in range(100)], counted.stderr

@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
@@ -225,6 +226,67 @@ def test_only_this_machine_is_answered(explorer: Explorer) -> None:
     port = int(explorer.address.rsplit(":", 1)[1].rstrip("/"))
     listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
     assert re.findall(rf" ([0-9A-F]+):{port:04X} [0-9A-F]+:0000 0A", listening) == ["0100007F"]
+
+
+# Stand for these in statements.
+NUMBERS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)"
+WIDE = ", ".join(["a.*, b.*"] * 50)
+LONG = "(SELECT replace(hex(zeroblob(20000000)), '0', 'a') AS a)"
+# Each takes minutes, gigabytes or both; some do so between two steps of SQLite.
+GREEDY = [
+    "NUMBERS SELECT count(*) FROM n",
+    "SELECT count(*) FROM host a, run b, run c, run d, run e, run f, run g, run h, run i, run j, run k, run l, run m",
+    "SELECT instr(a, a || 'b'), instr(a, substr(a, 1, 20000000) || 'b') FROM LONG",
+    "SELECT count(*) FROM LONG WHERE a LIKE '%' || substr(a, 1, 20000) || 'b'",
+    "SELECT count(*) FROM LONG WHERE a GLOB '*[a]*[a]*[a]*' || substr(a, 1, 20000) || 'b'",
+    "SELECT length(replace(a, substr(a, 1, 10000000) || 'b', 'c')) FROM LONG",
+    "SELECT length(randomblob(900000000))",
+    "SELECT length(hex(zeroblob(450000000)))",
+    "SELECT length(printf('%.*c', 900000000, 'x'))",
+    "NUMBERS SELECT group_concat(hex(zeroblob(100000))) FROM n",
+    "NUMBERS SELECT json_group_array(printf('%.*c', 100000, 'x')) FROM n",
+    "NUMBERS SELECT randomblob(1000000) FROM n",
+    "NUMBERS SELECT x, x * random() AS y FROM n ORDER BY y",
+    "SELECT WIDE FROM run a, run b, run c, run d, run e",
+]
+
+
+def ask(explorer: Explorer, sql: str) -> tuple[int, str]:
+    sql = sql.replace("NUMBERS", NUMBERS).replace("LONG", LONG).replace("WIDE", WIDE)
+    return explorer.get("history.json?" + urlencode({"sql": sql}))
+
+
+def test_no_sql_takes_more_than_its_time_and_memory(explorer: Explorer) -> None:
+    """Whatever it does, and however many there are: waiting counts too. Then others are answered as before."""
+    began = time.monotonic()
+
+    def timed(sql: str) -> tuple[int, str, float]:
+        status, text = ask(explorer, sql)
+        return status, text, time.monotonic() - began
+
+    with ThreadPoolExecutor(len(GREEDY)) as pool:
+        answers = list(pool.map(timed, GREEDY))
+    for sql, (status, text, took_s) in zip(GREEDY, answers, strict=True):
+        assert took_s < 15, (sql, took_s)
+        assert status in {200, 400, 503}, (sql, status, text[:300])
+        assert len(text) < 100_000_000, sql
+    most = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{explorer.process.pid}/status").read_text())
+    assert most
+    assert int(most[1]) < 700_000
+    began = time.monotonic()
+    assert explorer.rows("run", _size="1")
+    assert explorer.get("history")[0] == 200
+    assert time.monotonic() - began < 5
+
+
+def test_one_statement_has_a_bound_of_memory(explorer: Explorer) -> None:
+    """It is told apart from one of time; so is an answer that is too large for a page."""
+    for sql, says in (
+        ("SELECT length(randomblob(900000000))", "256 MiB of memory"),
+        ("NUMBERS SELECT randomblob(1000000) FROM n", "more than 32 MiB"),
+    ):
+        status, text = ask(explorer, sql)
+        assert (status, says in text) == (400, True), text[:300]
 
 
 def test_what_cannot_be_explored_is_refused(

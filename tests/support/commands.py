@@ -21,8 +21,9 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without what a developer may have set for either program."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("THREADMILL_", "PREFECT_"))}
+    """The environment without what a developer may have set for either program; no fault is caught at the last."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("THREADMILL_", "PREFECT_"))}
+    return others | {"THREADMILL_TRACEBACK": "1"}
 
 
 def read_json(result: subprocess.CompletedProcess[str]) -> Any:

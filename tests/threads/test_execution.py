@@ -95,6 +95,10 @@ def test_a_killed_child_is_a_crash_with_its_signal(bad: Bad) -> None:
     ["", "rubbish", "[]", "{}", '{"outcome": "ok"}', '{"outcome": "fine", "wall_ns": 1}',
      '{"outcome": "crashed", "wall_ns": 1}', '{"outcome": "ok", "wall_ns": "1"}',
      '{"outcome": "ok", "wall_ns": 1, "gil_on": 3}', '{"outcome": "ok", "wall_ns": 1, "found": 3}',
+     '{"outcome": "ok", "wall_ns": -1}', '{"outcome": "ok", "wall_ns": 9223372036854775808}',
+     '{"outcome": "ok", "wall_ns": ' + "9" * 5000 + "}", '{"outcome": "ok", "wall_ns": 1, "foreign_share": NaN}',
+     '{"outcome": "ok", "wall_ns": 1, "foreign_share": 1e999}', '{"outcome": "ok", "wall_ns": 1, "error": "\\ud800"}',
+     '{"outcome": ["ok"], "wall_ns": 1}', "[" * 200_000,
      '{"outcome": "ok", "wall_ns": 1}\\n{"outcome": "ok", "wall_ns": 1}'],
 )  # fmt: skip
 def test_rubbish_is_garbled(bad: Bad, answer: str) -> None:

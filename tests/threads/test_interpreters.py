@@ -1,5 +1,7 @@
 """Finding interpreters, and what identifies one."""
 
+import json
+import math
 import os
 import sys
 from dataclasses import replace
@@ -11,6 +13,13 @@ from tasks.axes import Executor, GilSetting
 from tasks.threads.errors import InterpreterUnusable
 from tasks.threads.interpreters import Interpreter, discover, distinct, probe, select
 
+FACTS = {"version": "3.12.1", "implementation": "cpython", "gil_build": "True"}
+TOLD = {"executable": "/python", "facts": FACTS, "gil_now": True, "cannot": {}}
+ANSWERS: list[object] = [
+    [], {}, TOLD | {"facts": []}, TOLD | {"cannot": ["x"]}, TOLD | {"executable": 7}, TOLD | {"executable": "\ud800"},
+    TOLD | {"gil_now": 7}, TOLD | {"gil_now": math.nan}, TOLD | {"facts": FACTS | {"version": ["3", "12"]}},
+    TOLD | {"facts": FACTS | {"version": "3." + "9" * 5000}}, TOLD | {"facts": FACTS | {"build": "\0"}},
+]  # fmt: skip
 VERSION = ".".join(map(str, sys.version_info[:3]))
 
 
@@ -117,6 +126,30 @@ def test_a_path_that_hangs_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("tasks.threads.interpreters.PROBE_DEADLINE_S", 0.3)
     with pytest.raises(InterpreterUnusable, match="no answer"):
         probe(str(program))
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ("head -c 200000 /dev/zero | tr '\\0' '['", "it answered '[[[["),
+        ("head -c 2000000 /dev/zero | tr '\\0' '['", "more output than"),
+        ("", "it answered ''"),
+        *(
+            (f"echo '{json.dumps(told)}'", "it answered")
+            for told in ANSWERS
+        ),
+    ],
+    ids=range(14),
+)  # fmt: skip
+def test_an_answer_that_is_none_is_refused(tmp_path: Path, output: str, says: str) -> None:
+    """Whatever a program says that was named as an interpreter, the message quotes its beginning."""
+    path = tmp_path / "python"
+    path.write_text(f"#!/bin/sh\n{output}\n")
+    path.chmod(0o700)
+    with pytest.raises(InterpreterUnusable) as refused:
+        select([str(path)])
+    assert says in str(refused.value)
+    assert len(str(refused.value)) < 300
 
 
 def test_versions_are_sorted_as_numbers(running: Interpreter) -> None:

@@ -85,7 +85,8 @@ def test_everything_comes_back(place: Place, target: Path) -> None:
     (place.tree / "hollow").mkdir()
     for name, to in (("dangling", "nowhere"), ("out", "/etc/passwd"), ("up", "../.."), ("in", "b"), ("odd", b"\xff")):
         os.symlink(to, bytes(place.tree / name))
-    for name, mode in (("a", 0o000), ("b/c", 0o777), ("b", 0o555), ("hollow", 0o1777), ("empty", 0o400)):
+    closed = 0o000 if os.geteuid() == 0 else 0o400
+    for name, mode in (("a", closed), ("b/c", 0o777), ("b", 0o555), ("hollow", 0o1777), ("empty", 0o400)):
         (place.tree / name).chmod(mode)
     for name, time_s in (("a", -1), ("b/d", 0), ("hollow", -(10**9)), ("dangling", 12345)):
         os.utime(place.tree / name, ns=(0, time_s * 10**9 + 7), follow_symlinks=False)
@@ -97,7 +98,7 @@ def test_everything_comes_back(place: Place, target: Path) -> None:
     (place.tree / "big").chmod(0o7755)
     (place.tree / "hollow").chmod(0o7755)
     place.add()
-    place.restored(target)
+    assert restore(place.vault, "latest", target, overwrite=True) == []
     assert [stat.S_IMODE(Path(f"{target}{place.tree}/{name}").stat().st_mode) for name in ("big", "hollow")] == [
         0o1755
     ] * 2
@@ -537,7 +538,8 @@ def test_files_go_back_to_their_own_places_through_a_link(place: Place, tmp_path
         (real / "source" / "out").unlink()
         if len(sources) == 2:
             (real / "other").unlink()
-        assert restore(place.vault, "latest", Path("/")) == []
+        # Told to overwrite, it also gives folders that are there their times.
+        assert restore(place.vault, "latest", Path("/"), overwrite=True) == []
         assert everything(real) == before
         assert link.is_symlink()
     shutil.rmtree(real / "source" / "in")
@@ -570,7 +572,7 @@ def test_a_link_that_another_user_can_change_is_not_followed(place: Place, tmp_p
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root enters every folder, and can be a plain user for a while")
 def test_modes_that_keep_their_owner_out_are_no_fault() -> None:
-    """A second restore by a plain user enters folders and reads files of mode 0000, and all get their modes again."""
+    """A second restore by a plain user enters folders and reads files of mode 0000, and all have their modes again."""
     base = Path(tempfile.mkdtemp(prefix="threadmill-"))
     try:
         place = make_place(base)
@@ -592,7 +594,7 @@ def test_modes_that_keep_their_owner_out_are_no_fault() -> None:
                 assert restore(place.vault, "latest", base / "target") == []
         finally:
             os.seteuid(0)
-        assert everything(back) == everything(place.tree)
+        assert without_folder_times(back) == without_folder_times(place.tree)
         (back / "a").write_bytes(b"other")
         os.seteuid(65534)
         try:
@@ -602,6 +604,76 @@ def test_modes_that_keep_their_owner_out_are_no_fault() -> None:
         assert stat.S_IMODE((back / "a").stat().st_mode) == 0o000
     finally:
         shutil.rmtree(base)
+
+
+def without_folder_times(folder: Path) -> dict[str, object]:
+    """All that is below a folder, but for the times of folders: a file that comes back changes that of its own."""
+    found = everything(folder)
+    return {name: facts if not Path(folder, name).is_dir() else facts[::2] for name, facts in found.items()}  # type: ignore[index]
+
+
+def test_what_was_there_is_not_touched(place: Place, target: Path) -> None:
+    """Modes, times and change times of folders and files that were there stay, unless restore is told to overwrite."""
+    place.put("b/new")
+    for name, mode in (("", 0o755), ("b", 0o777), ("b/c", 0o666), ("a", 0o644)):
+        (place.tree / name).chmod(mode)
+    place.add()
+    back = target / str(place.tree).lstrip("/")
+    (back / "b").mkdir(parents=True)
+    secret = target.with_name("secret")
+    secret.write_bytes((place.tree / "b" / "c").read_bytes())
+    os.link(secret, back / "b" / "c")
+    (back / "a").write_bytes((place.tree / "a").read_bytes())
+    paths = [target, *sorted(target.rglob("*"))]
+    for path in (*paths, secret):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+        os.utime(path, ns=(0, 5))
+    before = {path: path.lstat() for path in paths}
+    (done,) = restored(place.vault, "latest", target)
+    assert (done.verdicts, done.same, done.restored) == ((), 2, 2)
+    assert stat.S_IMODE((back / "b").stat().st_mode) == 0o700
+    for path, status in before.items():
+        # Two files came into this one.
+        if path != back / "b":
+            assert [path.lstat()[at] for at in (0, 8, 9)] == [status[at] for at in (0, 8, 9)], path
+    assert restore(place.vault, "latest", target, overwrite=True) == []
+    assert everything(back) == everything(place.tree)
+    # The other name of the hard link has kept its own.
+    assert (stat.S_IMODE(secret.stat().st_mode), secret.stat().st_mtime_ns, secret.stat().st_nlink) == (0o600, 5, 1)
+
+
+@pytest.mark.parametrize("end", ["killed", "whole"])
+def test_folders_are_closed_to_others_until_they_are_done(
+    place: Place, target: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """A folder has its mode when all is in it; one that an interrupted restore has made gets it from the next one."""
+    for path in (place.tree, place.tree / "b"):
+        path.chmod(0o755)
+    place.add()
+    modes: set[int] = set()
+
+    def looking(*names: Any) -> None:
+        modes.update(stat.S_IMODE(path.stat().st_mode) & 0o77 for path in target.rglob("*") if path.is_dir())
+        if end == "killed":
+            os._exit(9)
+        rename_new(*names)
+
+    monkeypatch.setattr(restoring, "rename_new", looking)
+    if end == "whole":
+        place.restored(target)
+        assert modes == {0}
+    elif (pid := os.fork()) == 0:
+        try:
+            restore(place.vault, "latest", target)
+        finally:
+            os._exit(1)
+    else:
+        assert os.waitpid(pid, 0)[1] == 9 << 8
+    monkeypatch.undo()
+    back = place.restored(target)
+    assert everything(back) == everything(place.tree)
+    # Nobody knows the modes of those above the source.
+    assert {stat.S_IMODE(above.stat().st_mode) for above in back.parents if target in above.parents} == {0o700}
 
 
 def test_one_restore_at_a_time_writes_to_a_folder(place: Place, target: Path) -> None:
