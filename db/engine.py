@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.errors import RecordUnusable
+from db.tables.base import CHECKED_TYPES, BadValue
 
 if TYPE_CHECKING:
     from psycopg import Connection as PostgresConnection
@@ -109,6 +110,7 @@ def _sqlite_engine(url: URL, *, readonly: bool, timeout_s: float, immutable: boo
         query = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if immutable else {})
         url = url.set(database=f"file:{path}", query=query)
     engine = create_engine(url, connect_args={"timeout": timeout_s})
+    engine.dialect.colspecs = {**engine.dialect.colspecs, **CHECKED_TYPES}
 
     @event.listens_for(engine, "connect")
     def prepare(connection: SqliteConnection, _entry: ConnectionPoolEntry) -> None:
@@ -236,6 +238,9 @@ def explained(url: URL) -> Iterator[None]:
     except OverflowError as error:
         # SQLite's driver raises this unwrapped, for a number that a user wrote; PostgreSQL's raises a DBAPIError.
         raise RecordUnusable(shown(url), f"cannot be asked for so great a number ({error})") from error
+    except BadValue as error:
+        reason = f"is damaged, or was changed from outside: {error}; `threadmill db check` names the place"
+        raise RecordUnusable(shown(url), reason) from error
     except UnicodeEncodeError as error:
         # The driver raises this and the next one unwrapped.
         raise RecordUnusable(shown(url), f"a name or text is no Unicode ({error.reason})") from error
