@@ -116,8 +116,6 @@ def _look_at_signals(_status: int, _remaining: int, _total: int) -> None:
 # Files that SQLite keeps beside a database in use; it would take them for those of the new file of that name. A reader
 # without the right to write leaves an empty one, which does no harm.
 _COMPANIONS = ("-wal", "-journal")
-# As many as the kernel follows.
-_LINKS = 40
 
 
 def new_file(path: str, *, overwrite: bool = False) -> AbstractContextManager[str]:
@@ -166,7 +164,7 @@ def open_stream(path: str) -> int | None:
 def private_folder(path: str) -> str:
     """Make a folder, and those above it that are missing, for their owner only; its absolute path.
 
-    OSError also if it is there, and others may write to it: whatever is found in it could be theirs.
+    OSError also if others may write to it, or could have put it there: whatever is found in it could be theirs.
     """
     missing = [os.path.abspath(path)]
     while not os.path.exists(above := os.path.dirname(missing[-1])):
@@ -174,10 +172,29 @@ def private_folder(path: str) -> str:
     for folder in reversed(missing):
         with suppress(FileExistsError):
             os.mkdir(folder, 0o700)
-    mode = os.stat(f"{missing[0]}/").st_mode
-    if mode & stat.S_IWOTH:
-        raise PermissionError(errno.EPERM, f"others may write to it (mode {stat.S_IMODE(mode):04o})", path)
+    status, around = os.stat(f"{missing[0]}/"), os.stat(os.path.dirname(missing[0])).st_mode
+    kept = around & stat.S_ISVTX and status.st_uid in (os.geteuid(), 0)
+    if status.st_mode & stat.S_IWOTH or (around & stat.S_IWOTH and not kept):
+        raise PermissionError(errno.EPERM, "others may write to it, or to the folder that it is in", path)
     return missing[0]
+
+
+def private_file(path: str) -> None:
+    """Make an empty database for its owner only, or close one that is open to everybody: it names people's files.
+
+    SQLite gives its companions the same mode. OSError or NotReplaced if it, or its folder, may be another user's work.
+    """
+    folder = private_folder(os.path.dirname(os.path.abspath(path)))
+    place = _behind_links(path)
+    owners = os.geteuid(), 0, os.stat(folder).st_uid
+    with suppress(FileExistsError):
+        _empty_file(place)
+    for one in (place, f"{place}-wal", f"{place}-shm"):
+        with suppress(FileNotFoundError):
+            status = os.lstat(one)
+            _check_owner(one, status, *owners)
+            if status.st_mode & stat.S_IRWXO and status.st_uid == os.geteuid():
+                os.chmod(one, 0o600)
 
 
 def _empty_file(path: str) -> None:
@@ -238,7 +255,8 @@ def _put(part: str, path: str, place: str, before: os.stat_result | None) -> Non
 def _behind_links(path: str) -> str:
     """The path that links of this user or of root lead to; anybody else's could lead to somebody's file."""
     place = path
-    for _ in range(_LINKS):
+    # As many as the kernel follows.
+    for _ in range(40):
         folder = os.path.dirname(place)
         # What stands behind the links of processes is no path.
         if not os.path.islink(place) or os.path.realpath(folder).startswith("/proc/"):

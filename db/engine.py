@@ -105,6 +105,9 @@ def _postgres_engine(url: URL, *, readonly: bool, timeout_s: float) -> Engine:
 
 
 def _sqlite_engine(url: URL, *, readonly: bool, timeout_s: float, immutable: bool) -> Engine:
+    if url.database and os.path.exists(url.database) and not os.path.isfile(url.database):
+        # Opening a pipe would wait for ever.
+        raise RecordUnusable(shown(url), "is not a regular file")
     if readonly and url.database:
         path = quote(os.fsencode(os.path.abspath(url.database)))
         query = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if immutable else {})

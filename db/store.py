@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, delete, insert, select, text, update
 
+from db.backup import private_file
 from db.engine import BUSY_TIMEOUT_S, Database, explained
 from db.errors import RecordUnusable
 from db.host import ProcessIdentity, is_dead, readings, this_host, this_process
@@ -38,7 +38,7 @@ class Store(Database):
         self._prepare()
 
     def _prepare(self) -> None:
-        self._make_folder()
+        self._make_file()
         with explained(self._url):
             upgrade(self._engine, self.where)
 
@@ -143,14 +143,12 @@ class Store(Database):
         with explained(self._url), self._engine.begin() as connection:
             yield connection
 
-    def _make_folder(self) -> None:
-        """The record names people's files, so its folder is for its owner only."""
-        if self._url.get_backend_name() != "sqlite" or not self._url.database:
-            return
-        try:
-            os.makedirs(os.path.dirname(os.path.abspath(self._url.database)), mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise RecordUnusable(self.where, f"its folder cannot be made: {error.strerror}") from None
+    def _make_file(self) -> None:
+        if self._url.get_backend_name() == "sqlite" and self._url.database:
+            try:
+                private_file(self._url.database)
+            except OSError as error:
+                raise RecordUnusable(self.where, f"{error.filename} cannot be used: {error.strerror}") from None
 
 
 def outdated(begins: Sequence[datetime], before: datetime, now: datetime) -> int:

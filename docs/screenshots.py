@@ -58,6 +58,7 @@ def main() -> int:
         with serving(environment, home, AS_ANOTHER_HOST) as served:
             ids = make_runs(served, documents)
             with prefect_ui(served.url, chromium) as ui:
+                ui.log_in(served.auth or "")
                 take_all(ui, served, ids)
     return 0
 

@@ -179,8 +179,13 @@ class Settings:
 
     @property
     def measuring_lock(self) -> str:
-        """Path of the lock that every measurement on this host holds; its folder is made here."""
-        return os.path.join(make_folder(os.path.join(os.path.abspath(self.home), "locks")), "measure")
+        """Path of the lock that every measurement on this host holds; it is made here."""
+        from tasks.files import open_lock
+
+        path = os.path.join(make_folder(os.path.join(make_folder(self.home), "locks")), "measure")
+        # A run that could not lock it is refused before it begins.
+        os.close(open_lock(path))
+        return path
 
     def open_history(self) -> History:
         """Open the record for reading."""
@@ -247,12 +252,13 @@ def _closed_later(record: Record) -> Record:
 
 
 def make_folder(path: str) -> str:
-    """Make a folder for its owner only, unless it is there; its path."""
+    """Make a folder for its owner only, unless it is there; its path. Refused if others may write to it."""
+    from db.backup import private_folder
+
     try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
+        return private_folder(path)
     except OSError as error:
-        raise RequestRefused(f"{path} cannot be made: {error.strerror}; set another THREADMILL_HOME") from None
-    return path
+        raise RequestRefused(f"{path} cannot be used: {error.strerror}; set another THREADMILL_HOME") from None
 
 
 def load_settings() -> Settings:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from db.errors import LockUnusable
+
 # Files with ciphertext, secrets or plaintext are for their owner only, and so are the folders of a vault.
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -130,6 +132,39 @@ def new_file(folder: int) -> Iterator[tuple[str, int]]:
             raise
 
 
+def write_file(path: str, content: bytes, *, replace: bool) -> None:
+    """Write a file whole or not at all, mode 0600, on disk before this returns; a link in its place is not followed.
+
+    Without `replace`, FileExistsError if anything is in its place.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    with closed_after(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as at:
+        with new_file(at) as (part, descriptor):
+            # Whatever the umask is.
+            os.fchmod(descriptor, FILE_MODE)
+            write_all(descriptor, content)
+            os.fsync(descriptor)
+            if replace:
+                os.rename(part, name, src_dir_fd=at, dst_dir_fd=at)
+            else:
+                rename_new(part, name, at)
+        os.fsync(at)
+
+
+def open_lock(path: str, *, make: bool = True) -> int:
+    """A descriptor of a file to lock; LockUnusable if a link, or anything but a file with one name, is in its place."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT if make else flags, FILE_MODE)
+    except OSError as error:
+        raise LockUnusable(path, error.strerror or "") from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        raise LockUnusable(path, "it is not a file with one name")
+    return descriptor
+
+
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Write all of it: a short write is no error to write(2), and the next one then tells why it was short."""
     view = memoryview(data)
@@ -145,6 +180,8 @@ def rename_new(part: str | bytes, name: str | bytes, folder: int | None = None) 
     Relative names start from the descriptor `folder`. After FileExistsError, or another OSError, `part` is still there.
     """
     at = _AT_FDCWD if folder is None else folder
+    if b"\0" in os.fsencode(name):
+        raise ValueError("embedded null byte")
     if not _renameat2(at, os.fsencode(part), at, os.fsencode(name), _RENAME_NOREPLACE):
         return
     number = ctypes.get_errno()

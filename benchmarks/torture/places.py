@@ -216,7 +216,7 @@ def may_mount(folder: Path) -> bool:
 def disk(folder: Path, size_bytes: int) -> Iterator[Path]:
     """A file system of that size at a folder, empty at first."""
     folder.mkdir(exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes},mode=755", "tmpfs", str(folder)]
     subprocess.run(mount, check=True, capture_output=True)
     try:
         yield folder

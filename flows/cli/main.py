@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain("needs Linux (memory files, pidfd, parent-death signals)", 1)
     _fill_standard_streams()
     _search_absolute_folders()
-    with _signal_handlers(), _fewer_collections():
+    with _signal_handlers(), _private_files(), _fewer_collections():
         try:
             rest, verbosity = _verbosity(sys.argv[1:] if arguments is None else arguments)
             with speaking(verbosity), records_closed_at_the_end():
@@ -226,6 +226,16 @@ def _signal_handlers() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _private_files() -> Iterator[None]:
+    """Keep what Prefect and other packages write, here and in children, for its owner: it names files."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _fill_standard_streams() -> None:

@@ -128,6 +128,7 @@ def _prepare_prefect(settings: Settings, progress: ProgressReporter) -> None:
     """Put Prefect's settings in place before it is imported, and check the server if one is set."""
     from flows.serving import server
     from flows.serving.api import Api
+    from flows.serving.serve import start_embedded
 
     server.stand_aside(settings.home)
     # The flow's state is reported by the command itself; a fault in the flow's code comes as an exception.
@@ -136,7 +137,7 @@ def _prepare_prefect(settings: Settings, progress: ProgressReporter) -> None:
         server.check(Api(os.environ))
         return
     progress.say("starting Prefect's embedded server (about 10 s)")
-    os.environ.update(server.prefect_environment(settings.home, os.environ))
+    start_embedded(settings.home)
 
 
 @dataclass(frozen=True, slots=True)

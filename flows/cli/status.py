@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -204,10 +206,11 @@ def settings(*, json: Json = False) -> int:
     return 0
 
 
-def serve(*, port: Whole = 4200, limit: Limit | None = None) -> int:
+def serve(*, port: Whole = 4200, limit: Limit | None = None, no_auth: Flag = False) -> int:
     """Run Prefect's server, the deployments and a worker on this machine.
 
-    The deployments are those of prefect.yaml. Ctrl-C ends all of it.
+    The deployments are those of prefect.yaml. The server asks for a password, which is drawn on the first start; its
+    UI asks for it once. Ctrl-C ends all of it.
 
     Exit codes: 0 ended by a signal, 1 a part of it failed or ended by itself, 2 refused before any work.
 
@@ -216,11 +219,18 @@ def serve(*, port: Whole = 4200, limit: Limit | None = None) -> int:
     Args:
         port: of the server and its UI, on the loopback address
         limit: flow runs at once (default: as many as are due)
+        no_auth: ask for no password, so that everybody with an account on this machine can run programs as you
     """
     from flows.serving.serve import serve as run
 
     in_force = load_settings()
-    run(in_force, os.environ, port=port, limit=limit, tell=_tell, ready=lambda serving: _show(in_force, serving))
+
+    def ready(serving: Serving) -> None:
+        _show(in_force, serving)
+        _tell(f"password  {_password(serving, no_auth)}")
+        _tell("running; Ctrl-C ends it")
+
+    run(in_force, os.environ, port=port, limit=limit, auth=not no_auth, tell=_tell, ready=ready)
     _tell("ended, no process is left")
     return 0
 
@@ -232,7 +242,17 @@ def _tell(line: str) -> None:
 
 def _show(settings: Settings, serving: Serving) -> None:
     print_table(UPCOMING.fill(serving.upcoming))
-    _tell(f"UI      {serving.url}")
-    _tell(f"record  {settings.shown_url}")
-    _tell(f"logs    {serving.logs}/server.log and worker.log")
-    _tell("running; Ctrl-C ends it")
+    _tell(f"UI        {serving.url}")
+    _tell(f"record    {settings.shown_url}")
+    _tell(f"logs      {serving.logs}/server.log and worker.log")
+
+
+def _password(serving: Serving, no_auth: bool) -> str:
+    """How to open the UI; the password itself on a terminal only, since other output may be kept."""
+    if no_auth:
+        return "none (--no-auth): everybody with an account on this machine can run programs as you"
+    if serving.password is None:
+        return "the one in PREFECT_SERVER_API_AUTH_STRING; paste it into the UI once"
+    if sys.stdout.isatty():
+        return f"{serving.password}  (paste it into the UI once)"
+    return f"cat {shlex.quote(serving.password_file)}  shows what the UI asks for once"

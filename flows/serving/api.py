@@ -17,14 +17,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flows.errors import ApiError
+from flows.serving.password import AUTH, JsonObject, active_profile
 
 _TIMEOUT_S = 30.0
 # On a busy machine the server may wait in vain for its own database (503); Prefect's client tries again, too.
 _TRIES = 5
 _PAUSE_S = 1.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-JsonObject = dict[str, Any]
 
 
 class Api:
@@ -33,14 +32,15 @@ class Api:
     def __init__(self, environment: Mapping[str, str]) -> None:
         """Read the address and credentials from an environment, which has to have PREFECT_API_URL."""
         self.url = environment["PREFECT_API_URL"].rstrip("/")
-        self._headers = {"Content-Type": "application/json", **_credentials(environment)}
+        settings = {**active_profile(environment), **environment}
+        self._headers = {"Content-Type": "application/json", **_credentials(settings)}
         handlers: list[urllib.request.BaseHandler] = []
         # urlsplit refuses some addresses, as does the first request.
         with suppress(ValueError):
             if urlsplit(self.url).hostname in _LOOPBACK:
                 # A proxy is for the world outside.
                 handlers.append(urllib.request.ProxyHandler({}))
-        if certificates := environment.get("PREFECT_API_SSL_CERT_FILE"):
+        if certificates := settings.get("PREFECT_API_SSL_CERT_FILE"):
             context = ssl.create_default_context(cafile=os.path.expanduser(certificates))
             handlers.append(urllib.request.HTTPSHandler(context=context))
         self._opener = urllib.request.build_opener(*handlers)
@@ -101,13 +101,23 @@ class Api:
             self._headers["Prefect-Csrf-Token"] = self._send("GET", f"csrf-token?client={client}", None)["token"]
 
 
-def _credentials(environment: Mapping[str, str]) -> dict[str, str]:
+def is_open(url: str) -> bool:
+    """Whether the API at `url` serves a client without credentials."""
+    try:
+        Api({"PREFECT_API_URL": url, "PREFECT_PROFILES_PATH": os.devnull}).ask("GET", "admin/version")
+    except ApiError as error:
+        return error.status != HTTPStatus.UNAUTHORIZED
+    return True
+
+
+def _credentials(settings: Mapping[str, Any]) -> dict[str, str]:
     headers: dict[str, str] = {}
-    if key := environment.get("PREFECT_API_KEY"):
-        headers["Authorization"] = f"Bearer {key}"
-    elif auth := environment.get("PREFECT_API_AUTH_STRING"):
+    # The authentication string comes first in Prefect's own client, too.
+    if auth := settings.get(AUTH):
         headers["Authorization"] = f"Basic {base64.b64encode(auth.encode()).decode()}"
+    elif key := settings.get("PREFECT_API_KEY"):
+        headers["Authorization"] = f"Bearer {key}"
     with suppress(ValueError, AttributeError):
-        more = json.loads(environment.get("PREFECT_CLIENT_CUSTOM_HEADERS") or "{}")
+        more = json.loads(settings.get("PREFECT_CLIENT_CUSTOM_HEADERS") or "{}")
         headers |= {str(name): str(value) for name, value in more.items()}
     return headers

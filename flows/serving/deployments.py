@@ -12,8 +12,10 @@ from typing import Any
 
 import yaml
 
-from flows.serving.api import Api, JsonObject
+from flows.serving.api import Api
+from flows.serving.password import JsonObject
 from flows.serving.processes import Interrupted, running_processes
+from tasks.files import write_file
 
 ROOT = Path(__file__).parent.parent.parent
 PREFECT_YAML = ROOT / "prefect.yaml"
@@ -151,7 +153,7 @@ def schedules_kept(api: Api, deployed: Path) -> Iterator[None]:
         raise
     if unchanged:
         _set_active(api, before)
-    deployed.write_text(digest)
+    write_file(str(deployed), digest.encode(), replace=True)
 
 
 def _set_active(api: Api, wanted: Mapping[tuple[str, str], bool]) -> None:

@@ -24,6 +24,7 @@ from types import FrameType
 
 from flows.errors import ServeError
 from tasks.cancel import CancelToken
+from tasks.files import open_new
 
 MARK = "THREADMILL_SERVE"
 _FLOW_RUN = b"PREFECT__FLOW_RUN_ID="
@@ -72,25 +73,36 @@ class Child:
 
 
 def start_module(
-    name: str, arguments: Sequence[str], environment: Mapping[str, str], log: str, cwd: str, stdin: int
+    name: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    log: str,
+    cwd: str,
+    stdin: int = subprocess.DEVNULL,
+    *,
+    pass_fds: Sequence[int] = (),
+    guard: Sequence[str] = (),
 ) -> Child:
     """Start a module of Python as a program, its output in a new log; the log of the start before is kept beside it.
 
     In a session of its own, so that Ctrl-C on the terminal does not reach it: `serve` ends it when its turn comes.
+    `guard` is a program and its arguments that starts it.
     """
     os.makedirs(os.path.dirname(log), mode=0o700, exist_ok=True)
-    if os.path.exists(log):
+    with suppress(FileNotFoundError):
         os.replace(log, f"{log}.1")
-    # For its owner only: names of files and of hosts may be in it.
-    with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
+    # For its owner only, like everything that the program makes: names of files and of hosts may be in it.
+    with open(open_new(log), "ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
+            [*guard, sys.executable, "-m", *arguments],
             env=environment,
             cwd=cwd,
             stdin=stdin,
             stdout=output,
             stderr=output,
+            pass_fds=pass_fds,
             start_new_session=True,
+            umask=0o077,
         )
     return Child(name, process, log)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import platform
 import socket
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -15,10 +15,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows.errors import ApiError, RequestRefused, ServeError
+from flows.errors import ApiError, CommandFailed, RequestRefused, ServeError
 from flows.serving import deployments, server
-from flows.serving.api import Api
+from flows.serving.api import Api, is_open
 from flows.serving.deployments import DeploymentState
+from flows.serving.password import (
+    SERVER_AUTH,
+    own_password,
+    password_file,
+    prefect_folder,
+    write_logging,
+    write_profile,
+)
 from flows.serving.processes import (
     Child,
     Interrupted,
@@ -32,6 +40,8 @@ from flows.serving.processes import (
 from flows.settings import Settings
 
 _HOST = "127.0.0.1"
+PROGRAM = "flows.serving.program"
+_NOT_ASKING = "Prefect's server does not ask for its password: one of the PREFECT_ variables keeps its profile away"
 _POLL_S = 0.2
 # On an idle machine: server 10 s, deployments and worker 5 s each.
 _START_S = 180.0
@@ -44,11 +54,16 @@ _ENDED = "threadmill serve was ended"
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A server and worker that are up: the UI's address, the folder of the logs, and the next runs."""
+    """A server and worker that are up: the UI's address, the folder of the logs, and the next runs.
+
+    `password` is the drawn one, and `password_file` has it; None if the server asks for the user's own, or for none.
+    """
 
     url: str
     logs: str
     upcoming: tuple[DeploymentState, ...]
+    password: str | None
+    password_file: str
 
 
 def serve(
@@ -57,28 +72,34 @@ def serve(
     *,
     port: int,
     limit: int | None,
+    auth: bool,
     tell: Callable[[str], None],
     ready: Callable[[Serving], None],
 ) -> None:
     """Serve until told to end by a signal; at the end no process is left.
 
     The children get `environment`, that of this process, with what they need. `tell` hears of each stage, a line each,
-    and `ready` is called once everything is up.
+    and `ready` is called once everything is up. Without `auth` the server asks for no password.
     """
-    _check(environment, port)
+    _check(environment, port, auth)
     token = uuid.uuid4().hex
-    with server.hold(settings.home), told_to_end(token) as stop:
-        _check_port(port)
-        url = f"http://{_HOST}:{port}"
+    # Whoever writes to the profile while `serve` holds its lock is `serve`.
+    with server.hold(settings.home), told_to_end(token) as stop, listen(port) as listener:
+        url = url_of(listener)
+        drawn = own_password(settings.home) if auth and not environment.get(SERVER_AUTH) else None
+        write_profile(settings.home, environment, url, (drawn or environment.get(SERVER_AUTH)) if auth else None)
+        write_logging(settings.home, environment)
         whole = server.serve_environment(settings, url, token, environment)
-        folder = server.prefect_folder(settings.home)
+        folder = prefect_folder(settings.home)
         with standing_by(token, whole, os.path.join(folder, "warden.log")) as warden:
             watch = Watch(stop)
             watch.add(warden)
             stack = _Stack(Api(whole), url, whole, folder, watch, tell)
             try:
-                stack.bring_up(settings.home, port, limit)
-                ready(Serving(url, folder, tuple(stack.planned())))
+                stack.start_server(listener.fileno(), auth)
+                server.announce(settings.home, server.Live(url, os.getpid()))
+                stack.bring_up(limit)
+                ready(Serving(url, folder, tuple(stack.planned()), drawn, password_file(settings.home)))
                 while True:
                     watch.pause(3600)
             except ApiError as error:
@@ -87,6 +108,8 @@ def serve(
                 tell("ending: flow runs are cancelled, then the worker and the server stop")
             finally:
                 take_down(stack.api, token, stack.server, stack.worker)
+                # Later another user's program may have the port, and is not to be sent the password.
+                write_profile(settings.home, environment, None, own_password(settings.home))
 
 
 @dataclass
@@ -102,13 +125,16 @@ class _Stack:
     server: Child | None = None
     worker: Child | None = None
 
-    def bring_up(self, home: str, port: int, limit: int | None) -> None:
-        """Start everything, in the order in which one needs the other."""
+    def start_server(self, listener: int, auth: bool) -> None:
+        """Start the server on a socket that listens already."""
         self.tell("starting Prefect's server (about 10 s)")
-        start = ("Prefect's server", "server", "server", "start", "--host", _HOST, "--port", str(port))
-        self.server = self.watch.add(self._start(*start))
+        self.server = self.watch.add(self._start("Prefect's server", "server", PROGRAM, str(listener), fd=listener))
         self._wait(self.api.healthy, "Prefect's server does not answer", self.server.log)
-        server.announce(home, server.Live(self.url, os.getpid()))
+        if auth and is_open(self.api.url):
+            raise ServeError(_NOT_ASKING)
+
+    def bring_up(self, limit: int | None) -> None:
+        """Start everything else, in the order in which one needs the other."""
         self.tell("deploying prefect.yaml")
         self._deploy()
         self.tell("starting a worker")
@@ -133,7 +159,7 @@ class _Stack:
         deployments.prepare_automations(self.api)
         # In the folder of prefect.yaml, which is also where the deployments' runs will find themselves.
         with deployments.schedules_kept(self.api, Path(self.folder, "deployed")):
-            deploy = ("deploying prefect.yaml", "deploy", "--no-prompt", "deploy", "--all")
+            deploy = ("deploying prefect.yaml", "deploy", "prefect", "--no-prompt", "deploy", "--all")
             self.watch.finish(self._start(*deploy, cwd=deployments.ROOT), _START_S)
 
     def _start_worker(self, limit: int | None) -> None:
@@ -148,10 +174,10 @@ class _Stack:
 
         self._wait(online, "the worker does not report", self.worker.log)
 
-    def _start(self, name: str, log: str, *arguments: str, cwd: Path | None = None) -> Child:
+    def _start(self, name: str, log: str, *arguments: str, cwd: Path | None = None, fd: int | None = None) -> Child:
         # Elsewhere than where the user is: Prefect would read settings from files in the current folder.
         path, cwd_path = os.path.join(self.folder, f"{log}.log"), str(cwd or self.folder)
-        return start_module(name, ["prefect", *arguments], self.environment, path, cwd_path, subprocess.DEVNULL)
+        return start_module(name, arguments, self.environment, path, cwd_path, pass_fds=() if fd is None else (fd,))
 
     def _wait(self, true: Callable[[], bool], otherwise: str, log: str) -> None:
         if not self.watch.until(true, _START_S, _POLL_S):
@@ -159,31 +185,74 @@ class _Stack:
 
 
 def _worker(*options: str) -> list[str]:
-    return ["worker", "start", "--pool", deployments.POOL, "--name", platform.node(), *options]
+    return ["prefect", "worker", "start", "--pool", deployments.POOL, "--name", platform.node(), *options]
 
 
-def _check(environment: Mapping[str, str], port: int) -> None:
+def _check(environment: Mapping[str, str], port: int, auth: bool) -> None:
     if api := environment.get("PREFECT_API_URL"):
         raise RequestRefused(
             f"PREFECT_API_URL is set ({api}), and serve starts a server of its own: unset it, "
             "or deploy to that server as docs/scheduling.md says"
         )
+    if not auth and environment.get(SERVER_AUTH):
+        raise RequestRefused(f"{SERVER_AUTH} is set: unset it, or leave --no-auth out")
     if not 1 <= port <= 65535:
         raise RequestRefused("--port is between 1 and 65535")
     if not deployments.PREFECT_YAML.exists():
         raise RequestRefused(f"there is no {deployments.PREFECT_YAML}: serve needs threadmill installed from a clone")
 
 
-def _check_port(port: int) -> None:
-    with socket.socket() as probe:
-        # Prefect's server does the same: a port whose last connections are just being closed is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError as error:
-            taken = error.errno == errno.EADDRINUSE
-            why = "is taken by another program" if taken else f"cannot be used: {error.strerror}"
-            raise RequestRefused(f"port {port} {why}; choose another one with --port") from None
+def listen(port: int) -> socket.socket:
+    """A socket that listens on the loopback address, and has the port before any program of another user.
+
+    Its server is handed the socket. 0 is any port; one that is taken is refused.
+    """
+    listener = socket.socket()
+    try:
+        # A port whose last connections are just being closed is free.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((_HOST, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        taken = error.errno == errno.EADDRINUSE
+        why = "is taken by another program" if taken else f"cannot be used: {error.strerror}"
+        raise RequestRefused(f"port {port} {why}; choose another one with --port") from None
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """The address of the server that has this socket."""
+    return f"http://{_HOST}:{listener.getsockname()[1]}"
+
+
+def start_embedded(home: str) -> None:
+    """Start a server that ends with this process, and turn Prefect's clients to it."""
+    from tasks.crypto.chain import death_signal_argv
+
+    write_profile(home, os.environ, None, own_password(home))
+    write_logging(home, os.environ)
+    with listen(0) as listener:
+        server.turn_to(home, url := url_of(listener))
+        child = start_module(
+            "Prefect's embedded server",
+            [PROGRAM, str(listener.fileno())],
+            {**os.environ, "PREFECT__SERVER_EPHEMERAL": "1"},
+            os.path.join(prefect_folder(home), "embedded.log"),
+            prefect_folder(home),
+            pass_fds=[listener.fileno()],
+            guard=death_signal_argv(),
+        )
+    # Prefect is imported later, so that its own last words come first.
+    atexit.register(child.end, _GRACE_S)
+    give_up = time.monotonic() + _START_S
+    api = Api(os.environ)
+    while not api.healthy():
+        if not child.running or time.monotonic() > give_up:
+            raise CommandFailed(f"{child.name} does not answer; see {child.log}")
+        time.sleep(_POLL_S)
+    if is_open(f"{url}/api"):
+        raise CommandFailed(_NOT_ASKING)
 
 
 def take_down(api: Api, token: str, server: Child | None, worker: Child | None) -> None:

@@ -1,4 +1,4 @@
-"""The one Prefect server of a THREADMILL_HOME: its lock, how commands find it, and the environment of its programs.
+"""The one Prefect server of a THREADMILL_HOME: lock, how commands find it, environment of its programs.
 
 `threadmill serve` holds the lock for as long as it lives, however it ends; a small file beside the lock says where its
 server is. A command with an embedded server shares the lock with others like it: two servers on one database file
@@ -21,11 +21,11 @@ from http import HTTPStatus
 
 from flows.errors import ApiError, RequestRefused
 from flows.serving.api import Api
+from flows.serving.password import CREDENTIALS, PROFILE, logging_path, prefect_folder, profiles_path
 from flows.serving.processes import MARK
 from flows.settings import Settings, absolute_url, make_folder, variable
+from tasks.files import open_lock, write_file
 
-_AUTH = "PREFECT_API_AUTH_STRING"
-_SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 # The settings that name files, absolute ones.
 _FILES = ("home", "database_url", "key_file", "vault", "paths", "openssl")
 _PREFECT_FILE = re.compile("PREFECT_(HOME|PROFILES_PATH|.*(CONFIG|SETTINGS|STORAGE|STORE)_PATH|.*_FILE|.*_DIRECTORY)")
@@ -65,10 +65,7 @@ def hold(home: str) -> Iterator[None]:
 
 def announce(home: str, live: Live) -> None:
     """Say where the server is; the file is there whole, or not at all."""
-    path = _state(home)
-    with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump({"url": live.url, "pid": live.pid}, file)
-    os.replace(f"{path}.new", path)
+    write_file(_state(home), json.dumps({"url": live.url, "pid": live.pid}).encode(), replace=True)
 
 
 def share(home: str) -> bool:
@@ -85,7 +82,7 @@ def find(home: str) -> Live | None:
     """The `serve` that is running; None if there is none, or if its server does not answer yet."""
     if not os.path.exists(_path(home)):
         return None
-    descriptor = os.open(_path(home), os.O_RDWR)
+    descriptor = open_lock(_path(home), make=False)
     try:
         return None if _lock(descriptor, fcntl.LOCK_SH) else _read(home)
     finally:
@@ -113,10 +110,9 @@ def _lock(descriptor: int, how: int) -> bool:
 
 
 def _open(home: str) -> int:
-    # One by one: the mode is for the last folder only, and all of them are for their owner.
-    for folder in (os.path.abspath(home), os.path.dirname(_path(home))):
-        make_folder(folder)
-    return os.open(_path(home), os.O_RDWR | os.O_CREAT, 0o600)
+    make_folder(home)
+    make_folder(os.path.dirname(_path(home)))
+    return open_lock(_path(home))
 
 
 def _read(home: str) -> Live | None:
@@ -149,6 +145,7 @@ def stand_aside(home: str) -> None:
     to run among them, whenever a thread asks for a setting; and `python -m` imports modules from it.
     """
     os.environ.update(absolute_files(os.environ))
+    make_folder(home)
     os.chdir(make_folder(prefect_folder(home)))
 
 
@@ -173,9 +170,16 @@ def use_server(home: str) -> bool:
     live = find(home)
     if live is None:
         return False
-    os.environ.update(prefect_environment(home, os.environ))
-    os.environ["PREFECT_API_URL"] = f"{live.url}/api"
+    turn_to(home, live.url)
     return True
+
+
+def turn_to(home: str, url: str) -> None:
+    """Turn Prefect's clients to a server of our own."""
+    found = client_environment(home, url, os.environ)
+    for name in CREDENTIALS:
+        os.environ.pop(name, None)
+    os.environ.update(found)
 
 
 def wait_for_server(home: str, tell: Callable[[str], None]) -> bool:
@@ -211,11 +215,6 @@ def check(api: Api) -> None:
         # It answers, if not to this question (Prefect Cloud).
 
 
-def prefect_folder(home: str) -> str:
-    """Where Prefect's own files are, logs included."""
-    return os.path.join(os.path.abspath(home), "prefect")
-
-
 def prefect_environment(home: str, environment: Mapping[str, str]) -> dict[str, str]:
     """The variables to be added to an environment for a server of our own; those that the user has set stay."""
     ours = {
@@ -241,10 +240,20 @@ def prefect_environment(home: str, environment: Mapping[str, str]) -> dict[str, 
     }
     if "PREFECT_UI_STATIC_DIRECTORY" in environment:
         del ours["PREFECT_SERVER_UI_STATIC_DIRECTORY"]
-    if _SERVER_AUTH in environment:
-        # A user who protects the server means its clients here to get in.
-        ours[_AUTH] = environment[_SERVER_AUTH]
     return {name: value for name, value in ours.items() if name not in environment}
+
+
+def client_environment(home: str, url: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables by which Prefect's programs find a server of our own, and in a file their password."""
+    return {
+        **prefect_environment(home, environment),
+        "PREFECT_PROFILES_PATH": profiles_path(home),
+        "PREFECT_PROFILE": PROFILE,
+        "PREFECT_API_URL": f"{url}/api",
+        "PREFECT_LOGGING_CONFIG_PATH": logging_path(home),
+        # Longer messages are cut in its log, and what is left of a password is not known as one.
+        "WEBSOCKETS_MAX_LOG_SIZE": "10000",
+    }
 
 
 def serve_environment(settings: Settings, url: str, token: str, environment: Mapping[str, str]) -> dict[str, str]:
@@ -252,13 +261,8 @@ def serve_environment(settings: Settings, url: str, token: str, environment: Map
     whole = {
         **environment,
         **absolute_files(environment),
-        **prefect_environment(settings.home, environment),
+        **client_environment(settings.home, url, environment),
         **{variable(name): value for name in _FILES if (value := getattr(settings, name)) is not None},
         MARK: token,
-        "PREFECT_API_URL": f"{url}/api",
     }
-    if _SERVER_AUTH in environment:
-        whole[_AUTH] = environment[_SERVER_AUTH]
-    # It is for Prefect Cloud, and would be sent instead of the authentication string.
-    whole.pop("PREFECT_API_KEY", None)
-    return whole
+    return {name: value for name, value in whole.items() if name not in CREDENTIALS}

@@ -8,12 +8,11 @@ import resource
 import secrets
 import shlex
 import stat
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
 from tasks.crypto.errors import KeyFileError
-from tasks.files import closed_after, open_new, sync_folder
+from tasks.files import closed_after, write_file
 
 _FORM = re.compile(rb"[0-9a-f]{64}\n")
 _FILE_BYTES = 65
@@ -89,21 +88,10 @@ def write_key_file(path: str) -> None:
     KeyFileError if the path exists already or cannot be written; then nothing is left behind.
     """
     try:
-        descriptor = open_new(path)
+        write_file(path, Secret.draw().password + b"\n", replace=False)
     except FileExistsError:
         raise KeyFileError(path, "exists already, and a key file is never overwritten; choose another path") from None
     except (OSError, ValueError) as error:
-        raise KeyFileError(path, f"cannot be written: {_strerror(error)}") from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(Secret.draw().password + b"\n")
-            file.flush()
-            os.fchmod(file.fileno(), 0o600)
-            os.fsync(file.fileno())
-        sync_folder(os.path.dirname(os.path.abspath(path)))
-    except OSError as error:
-        with suppress(FileNotFoundError):
-            os.unlink(path)
         raise KeyFileError(path, f"cannot be written: {_strerror(error)}") from None
 
 

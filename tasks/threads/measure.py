@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 
 from tasks.axes import Executor, Experiment, Guard, Outcome, Workload
 from tasks.cancel import CancelToken
+from tasks.files import open_lock
 from tasks.threads.cases import Case, Round, Sample
 from tasks.threads.child import ChildEnd, parse_answer, run_program, workload_version
 from tasks.threads.errors import HostBusy, InterpreterUnusable, MeasuringCancelled
@@ -165,7 +166,7 @@ def host_lock(path: str, *, wait_s: float, cancel: CancelToken | None = None) ->
     The kernel frees the lock when the process ends, however it ends; children do not inherit it. HostBusy if others
     held it for longer than `wait_s`.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = open_lock(path)
     try:
         _wait_for(descriptor, path, wait_s, cancel)
         os.ftruncate(descriptor, 0)

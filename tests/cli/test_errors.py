@@ -44,7 +44,7 @@ def test_home_that_cannot_be_made_is_one_line(
     environment["THREADMILL_HOME"] = str(tmp_path / "file" / "home")
     result = threadmill(*command.split())
     assert (result.returncode, result.stdout) == (2, "")
-    assert "cannot be made: Not a directory" in result.stderr
+    assert "cannot be used: Not a directory" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 

@@ -205,7 +205,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for little more than an empty database."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=700k,mode=700", "tmpfs", str(folder)]
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small file system needs root")
     yield folder

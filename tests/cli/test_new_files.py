@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -241,3 +242,104 @@ def test_a_folder_that_is_exchanged_gets_nothing(tmp_path: Path) -> None:
         write()
     assert (tmp_path / "precious").read_text() == "precious\n"
     assert not (tmp_path / "x").exists()
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, environment: dict[str, str]) -> Path:
+    """A home that was there before, and that others may read."""
+    folder = tmp_path / "own home"
+    folder.mkdir()
+    folder.chmod(0o755)
+    environment["THREADMILL_HOME"] = str(folder)
+    return folder
+
+
+def test_a_record_is_for_its_owner(threadmill_process: Command, own_home: Path) -> None:
+    """Also in a folder that others may read, whatever the umask says, and while SQLite has it open."""
+    seen = {}
+    script = (
+        "from flows.settings import load_settings\n"
+        "store = load_settings().open_store()\n"
+        "import os\n"
+        "print(*(f'{one.name}={one.stat().st_mode & 0o777:o}' for one in os.scandir(os.environ['THREADMILL_HOME'])))\n"
+    )
+    opened = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | {"THREADMILL_HOME": str(own_home)}, umask=0,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    seen = dict(word.split("=") for word in opened.stdout.split())
+    assert seen == {"history.sqlite": "600", "history.sqlite-wal": "600", "history.sqlite-shm": "600"}
+    assert threadmill_process("encrypt", "--random", "10x1", umask=0).returncode == 0
+    assert {path.name: mode(path) for path in own_home.iterdir()} == {"history.sqlite": 0o600}
+
+
+@pytest.mark.parametrize(("before", "after"), [(0o644, 0o600), (0o666, 0o600), (0o640, 0o640), (0o600, 0o600)])
+def test_a_record_that_everybody_may_read_is_closed(
+    threadmill: Command, own_home: Path, before: int, after: int
+) -> None:
+    """It has the mode that a umask left; a group's rights alone are the owner's wish."""
+    assert threadmill("db", "upgrade").returncode == 0
+    record = own_home / "history.sqlite"
+    record.chmod(before)
+    assert threadmill("db", "upgrade").returncode == 0
+    assert (mode(record), mode(own_home)) == (after, 0o755)
+
+
+def test_folders_of_a_home_are_for_their_owner(
+    threadmill_process: Command, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Those above it, too, where they are missing."""
+    environment["THREADMILL_HOME"] = str(tmp_path / "a" / "b" / "c")
+    assert threadmill_process("db", "upgrade", umask=0).returncode == 0
+    assert [mode(tmp_path / name) for name in ("a", "a/b", "a/b/c")] == [0o700] * 3
+
+
+WRITING = {
+    "record": ("encrypt", "--random", "10x1"),
+    "lock": ("experiment", "ceiling", "--quick"),
+    "serve": ("serve", "--port", "1"),
+    "prefect": ("encrypt", "--random", "10x1", "--via", "prefect"),
+}
+
+
+@pytest.mark.parametrize("writable", [0o777, 0o1777])
+@pytest.mark.parametrize("command", WRITING)
+def test_a_home_that_others_may_write_to_is_refused(
+    threadmill: Command, own_home: Path, command: str, writable: int
+) -> None:
+    """Whatever is found there could be theirs: a record, or settings with code to run."""
+    own_home.chmod(writable)
+    refused = threadmill(*WRITING[command])
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    assert "others may write to it" in refused.stderr
+    assert list(own_home.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["link", "dangling link", "pipe", "hard link"])
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("record", "history.sqlite"),
+        ("record", "history.sqlite-wal"),
+        ("lock", "locks/measure"),
+        ("serve", "locks/serve"),
+    ],
+)
+def test_nothing_is_written_through_what_another_user_laid_there(
+    threadmill: Command, own_home: Path, precious: Path, command: str, name: str, what: str
+) -> None:
+    """As somebody of the owner's group may have done."""
+    place = own_home / name
+    if place.parent != own_home:
+        place.parent.mkdir(mode=0o770)
+    if what == "hard link":
+        place.hardlink_to(precious)
+    else:
+        PLANTED[what](place, precious)
+        if os.geteuid() == 0:
+            os.chown(place, OTHER, OTHER, follow_symlinks=False)
+    result = threadmill(*WRITING[command])
+    if what != "hard link" or command != "record":
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1), result.stderr
+    assert precious.read_text() == "precious\n"
+    assert not precious.with_name("new").exists()

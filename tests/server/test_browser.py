@@ -62,8 +62,10 @@ def site(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
 
 @pytest.fixture(scope="module")
 def ui(site: Site, chromium: str) -> Iterator[Ui]:
-    """A browser window on that server."""
+    """A browser window on that server, whose password was pasted once."""
+    assert site.served.auth is not None
     with prefect_ui(site.served.url, chromium) as ui:
+        ui.log_in(site.served.auth)
         yield ui
 
 

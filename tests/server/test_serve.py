@@ -192,8 +192,9 @@ def test_commands_use_its_server(served: Served) -> None:
         (("--port", "0"), {}, "between 1 and 65535"),
         (("--port", "many"), {}, "port"),
         (("--limit", "0"), {}, "at least 1"),
+        (("--no-auth",), {"PREFECT_SERVER_API_AUTH_STRING": "a:b"}, "PREFECT_SERVER_API_AUTH_STRING is set"),
     ],
-    ids=["twice", "port taken", "other server", "no port", "not a number", "no limit"],
+    ids=["twice", "port taken", "other server", "no port", "not a number", "no limit", "both passwords"],
 )
 def test_what_it_refuses(served: Served, arguments: tuple[str, ...], variables: dict[str, str], says: str) -> None:
     """One clear line and exit code 2, before anything is started."""
@@ -241,12 +242,11 @@ def test_others_find_the_live_one(tmp_path: Path) -> None:
 def protected(
     served: Served, lost_run: tuple[str, float], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """Another one, beside the first, whose API asks for a password."""
+    """Another one, beside the first, whose API asks for a password that the user has set."""
     folder = tmp_path_factory.mktemp("protected")
     # Relative, as a user writes them.
     settings = {"THREADMILL_KEY_FILE": "key", "THREADMILL_PATHS": "letters:photo", "THREADMILL_VAULT": "vault"}
     serve = _new(folder, PREFECT_SERVER_API_AUTH_STRING=AUTH, **settings)
-    serve.auth = AUTH
     (folder / "letters").mkdir()
     for name in ("letters/one", "letters/two", "photo"):
         (folder / name).write_text(name)
@@ -260,7 +260,7 @@ def protected(
 
 
 def test_protected_api(protected: Served) -> None:
-    """Nothing without the string, which is in no command line; worker, deploy and commands have it."""
+    """Nothing without the string, which is in no command line; worker, deploy and commands have it from a file."""
     anonymous = urllib.request.Request(
         f"http://127.0.0.1:{protected.port}/api/deployments/filter", b"{}", {"Content-Type": "application/json"}
     )
@@ -273,8 +273,13 @@ def test_protected_api(protected: Served) -> None:
     for log in (protected.home / "prefect").glob("*.log"):
         assert AUTH not in log.read_text()
     assert AUTH not in protected.output
-    # Who does not know the string is told so.
-    result = protected.threadmill("encrypt", "--random", "1x1", "--via", "prefect", PREFECT_SERVER_API_AUTH_STRING="")
+    assert "PREFECT_SERVER_API_AUTH_STRING" in protected.output
+    assert not (protected.home / "prefect" / "password").exists()
+    result = protected.threadmill("status", PREFECT_SERVER_API_AUTH_STRING="", PREFECT_API_AUTH_STRING="another")
+    assert "survey" in result.stdout
+    # Somebody who has set another string is told so.
+    other = {"PREFECT_API_URL": f"{protected.url}/api", "PREFECT_API_AUTH_STRING": "user:another"}
+    result = protected.threadmill("encrypt", "--random", "1x1", **other)
     assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
     assert "PREFECT_API_AUTH_STRING" in result.stderr
 

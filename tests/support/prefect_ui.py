@@ -64,6 +64,13 @@ class Ui:
         expect(self.page.get_by_text(shows).first).to_be_visible()
         return self.page
 
+    def log_in(self, password: str) -> None:
+        """Paste the password where the UI asks for it."""
+        self.page.goto(self.server)
+        self.page.locator("input[type=password]").fill(password)
+        self.page.keyboard.press("Enter")
+        expect(self.page.get_by_text("Flow Runs").first).to_be_visible()
+
     def flow_run(self, flow_run_id: str) -> Graph:
         """Go to a flow run; the graph that its page was told to draw."""
         with self.page.expect_response(re.compile("/graph-v2")) as told:

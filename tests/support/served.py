@@ -40,7 +40,8 @@ class Served:
         folder.mkdir(exist_ok=True)
         self.environment = environment
         self.home = Path(environment["THREADMILL_HOME"])
-        self.auth: str | None = None
+        # Asked for with the credentials that the user has, once it is up.
+        self.auth = environment.get("PREFECT_SERVER_API_AUTH_STRING")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._before = before
@@ -67,6 +68,7 @@ class Served:
             )
         wait_until(lambda: "running;" in self.output or process.poll() is not None, "not up", PATIENCE_S)
         assert process.poll() is None, self.output
+        self.auth = self.auth or (self.home / "prefect" / "password").read_text().rstrip("\n")
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal; its exit code."""
