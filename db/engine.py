@@ -12,10 +12,11 @@ from sqlite3 import Connection as SqliteConnection
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, Result, Select, create_engine, event
+from sqlalchemy import Column, Connection, Engine, Join, Label, Result, Row, Select, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql import visitors
 
 from db.errors import RecordUnusable
 from db.tables.base import CHECKED_TYPES, BadValue
@@ -202,6 +203,17 @@ def in_portions(values: Sequence[T]) -> Iterator[Sequence[T]]:
 def streamed(connection: Connection, query: Select[Any]) -> Result[Any]:
     """The rows of a query, in constant memory."""
     return connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE))
+
+
+def checked(query: Select[Any], rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+    """The rows of a query; BadValue if one lacks a value that its table must have."""
+    joins = (one for top in query.get_final_froms() for one in visitors.iterate(top) if isinstance(one, Join))
+    optional = {table for join in joins if join.isouter for table in visitors.iterate(join.right)}
+    for at, column in enumerate(one.element if isinstance(one, Label) else one for one in query.selected_columns):
+        needed = isinstance(column, Column) and not column.nullable and column.table not in optional
+        if needed and any(row[at] is None for row in rows):
+            raise BadValue(f"{column} has no value")
+    return rows
 
 
 # A pattern for a driver's message → its meaning for the user and what to do; whether it may pass by itself.

@@ -166,7 +166,7 @@ def _verdicts(connection: Connection, vault: Row[Any], kind: str, names: Sequenc
     """Oldest first."""
     query = (
         select(VERDICT.c.name, VERDICT.c.status, VERDICT.c.path, VERDICT.c.run_id, RUN.c.flow)
-        .join(RUN)
+        .outerjoin(RUN)
         .where(VERDICT.c.vault_id == vault.id, VERDICT.c.kind == kind, VERDICT.c.name.in_(names))
     )
     found: dict[str, list[Row[Any]]] = defaultdict(list)

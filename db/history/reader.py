@@ -11,13 +11,10 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import (
-    JSON,
     Column,
     ColumnElement,
     Connection,
     Float,
-    Join,
-    Label,
     Row,
     Select,
     String,
@@ -28,14 +25,12 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.sql import visitors
 
-from db.engine import BUSY_TIMEOUT_S, Database, explained, open_engine
+from db.engine import BUSY_TIMEOUT_S, Database, checked, explained, open_engine
 from db.errors import RecordUnusable
 from db.rows import display_name
 from db.schema import check_readable
 from db.tables import CASE, INTERPRETER
-from db.tables.base import BadValue
 
 T = TypeVar("T")
 
@@ -188,21 +183,6 @@ class SeriesFilter(TimeFilter):
     def of_payloads(self) -> bool:
         """Whether it leaves only series of encryptions."""
         return bool(self.suites or self.backends)
-
-
-def checked(query: Select[Any], rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
-    """The rows; BadValue if one lacks a value that the table must have, or has JSON of another form."""
-    joins = (one for top in query.get_final_froms() for one in visitors.iterate(top) if isinstance(one, Join))
-    optional = {table for join in joins if join.isouter for table in visitors.iterate(join.right)}
-    columns = [one.element if isinstance(one, Label) else one for one in query.selected_columns]
-    for at, column in enumerate(columns):
-        if isinstance(column, Column) and column.table is not None:
-            needed = not column.nullable and column.table not in optional
-            form = None if not isinstance(column.type, JSON) else list if column.key == "sources" else dict
-            for row in rows if needed or form else ():
-                if (row[at] is None and needed) or (form and row[at] is not None and not isinstance(row[at], form)):
-                    raise BadValue(f"{column.table}.{column.key} is {row[at]!r:.40}")
-    return rows
 
 
 def within(column: Column[Any], time: TimeFilter) -> Iterator[ColumnElement[bool]]:

@@ -111,6 +111,10 @@ def _in_time(time: date) -> bool:
     return 1000 < time.year < 9000
 
 
+class Texts(JSON):
+    """A list of texts; other JSON of the record are objects."""
+
+
 # SQLite takes any value in any column, and PostgreSQL does not.
 CHECKED_TYPES = {
     Integer: _checked(Integer, int),
@@ -118,7 +122,8 @@ CHECKED_TYPES = {
     Float: _checked(Float, float | int, math.isfinite),
     Boolean: _checked(Boolean, int),
     LargeBinary: _checked(LargeBinary, bytes),
-    JSON: _checked(sqlite.JSON, str),
+    JSON: _checked(sqlite.JSON, str, lambda value: isinstance(value, dict)),
+    Texts: _checked(sqlite.JSON, str, lambda value: isinstance(value, list) and all(type(one) is str for one in value)),
     DateTime: _checked(sqlite.DATETIME, str, _in_time),
     Date: _checked(sqlite.DATE, str, _in_time),
 }

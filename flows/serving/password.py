@@ -154,12 +154,14 @@ def profiles_file(environment: Mapping[str, str]) -> str:
 
 
 def read_profiles(path: str) -> JsonObject:
-    """The content of a file of profiles; nothing if it is missing or no TOML, as Prefect sees it."""
+    """The name of the active profile, and the profiles; nothing if it is missing or no TOML, as Prefect sees it."""
     try:
         with open(path, "rb") as file:
-            return tomllib.load(file)
-    except (OSError, ValueError):
+            found = tomllib.load(file)
+        profiles = {name: {one: str(value) for one, value in own.items()} for name, own in found["profiles"].items()}
+    except (OSError, ValueError, RecursionError, KeyError, AttributeError):
         return {}
+    return {"active": str(found.get("active")), "profiles": profiles}
 
 
 def active_profile(environment: Mapping[str, str]) -> JsonObject:
