@@ -166,8 +166,10 @@ def milliseconds(time_ns: float) -> str:
 
 
 def local(time: datetime) -> str:
-    """A time in the reader's zone, for a terminal: `2026-11-22 03:00:01`."""
-    return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
+    """A time in the reader's zone, for a terminal: `2026-11-22 03:00:01`; in an hour that comes twice, as `zoned`."""
+    there = time.astimezone().replace(tzinfo=None)
+    first, second = (there.replace(fold=fold).astimezone().utcoffset() for fold in (0, 1))
+    return f"{there:%Y-%m-%d %H:%M:%S}" if first == second else zoned(time)
 
 
 def zoned(time: datetime) -> str:
@@ -194,8 +196,14 @@ def age(time: timedelta) -> str:
 
 
 def ago(time: datetime) -> str:
-    """`2026-11-22 03:00:01 (7 hours ago)`."""
-    return f"{local(time)} ({age(datetime.now(UTC) - time)} ago)"
+    """`2026-11-22 03:00:01 (7 hours ago)`; of a wrong clock `2099-01-01 00:00:00 (26331 days from now)`."""
+    passed = datetime.now(UTC) - time
+    return f"{local(time)} ({age(abs(passed))} {'ago' if passed >= timedelta() else 'from now'})"
+
+
+def after_now(what: str, time: datetime, now: datetime) -> str:
+    """The complaint about something that is dated after now."""
+    return f"{what} is of {utc(time)}, and the clock says {utc(now)}: it is wrong now, or was wrong then"
 
 
 # Months and minutes both begin with an m, and what is removed is gone: days and weeks only.
