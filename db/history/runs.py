@@ -83,7 +83,8 @@ class RunReads(RecordReader):
             if "exclude" in row.parameters and (row.name or (done and "vault" not in row.parameters)):
                 excludes = tuple(row.parameters["exclude"])
                 place = row.vault_id, row.path, row.name, row.counts is not False
-                yield EncryptedSources(row.id, row.started_at, tuple(sources), excludes, *place)
+                most = row.parameters.get("max_size")
+                yield EncryptedSources(row.id, row.started_at, tuple(sources), excludes, *place, most)
 
 
 _SOURCES = (
