@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter, Token
 
 from db.answers import RecordSize
+from db.host import CLOCKS_DIFFER
 from db.rows import RunRow
 from flows.errors import ApiError, RequestRefused
 from flows.jobs.arguments import need_vault
@@ -20,7 +21,7 @@ from flows.option_types import Flag, Json, KeyOption, Limit, VaultOption, Whole
 from flows.settings import Settings, load_settings, settings_with, variable
 from flows.show.tables import DEPLOYMENTS, SETTINGS, UPCOMING
 from flows.show.terminal import complain, print_json, print_table, say
-from flows.text import ago, if_known, parse_age, parse_percentage, plural, size
+from flows.text import after_now, ago, if_known, parse_age, parse_percentage, plural, size
 
 if TYPE_CHECKING:
     from db.history import History
@@ -93,7 +94,9 @@ def status(
     history = settings.open_history()
     kept = _look(settings, history, snapshot_age, proof_age)
     deployments, complaints = (None, ()) if only_vault else _ask(settings)
-    last = next(iter(history.runs(limit=1)), None)
+    last, now = next(iter(history.runs(limit=1)), None), datetime.now(UTC)
+    if last is not None and last.started_at > now + CLOCKS_DIFFER:
+        complaints += (after_now(f"run {last.id}", last.started_at, now),)
     complaints += kept.complaints if kept else ()
     report = Status(history.where, history.size(), last, deployments, kept, complaints)
     if json:
