@@ -43,7 +43,8 @@ def parse_url(url: str) -> URL:
     A URL that cannot be parsed is not shown: it may hold a password.
     """
     try:
-        parsed = make_url(url)
+        # No path or name has a NUL, or a character that cannot be encoded.
+        parsed = make_url("" if b"\0" in os.fsencode(url) else url)
     except (ArgumentError, ValueError):
         raise RecordUnusable(_VARIABLE, f"is not a database URL; use {_FORMS}") from None
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):

@@ -42,6 +42,7 @@ def _renameat2(*_arguments: object) -> int:
 
 # A C library may be older than it.
 _renameat2 = getattr(_libc, "renameat2", _renameat2)
+_fallocate = getattr(_libc, "fallocate64", _libc.fallocate)
 
 
 def absolute(path: str) -> bytes:
@@ -241,6 +242,17 @@ def sync_file_system(folder: str) -> None:
         if _libc.syncfs(descriptor):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), folder)
+
+
+def reserve(descriptor: int, length: int) -> None:
+    """Have the disk keep room for the first bytes of a file, which then has that length; raises OSError.
+
+    Nothing happens where the file system cannot: what the C library does instead writes to every block.
+    """
+    if _fallocate(descriptor, 0, ctypes.c_longlong(0), ctypes.c_longlong(length)):
+        number = ctypes.get_errno()
+        if number not in _CANNOT:
+            raise OSError(number, os.strerror(number))
 
 
 class ReadFailed(Exception):

@@ -69,10 +69,9 @@ class SeriesReads(RecordReader):
         limit: int | None = None,
     ) -> Iterator[tuple[SeriesRow, Row[Any]]]:
         """Select columns of `summary`, the first of which is `series_id`: series by series, oldest first."""
-        newest = (SUMMARY.c.started_at.desc(), SUMMARY.c.run_id.desc())
         # A run in which the interpreter could not do the case at all says nothing about the series.
         some_rows = or_(SUMMARY.c.n > 0, SUMMARY.c.failed > 0, SUMMARY.c.noisy > 0)
-        query = selected.where(some_rows, *within(SUMMARY.c.started_at, time)).order_by(*newest)
+        query = selected.where(some_rows, *within(SUMMARY.c.started_at, time)).order_by(SUMMARY.c.run_id.desc())
         queries: Iterable[Select[Any]]
         if run_id is not None:
             queries = [query.where(SUMMARY.c.run_id == run_id)]
@@ -202,7 +201,7 @@ def _speed(row: Any) -> float | None:
 _SERIES = (
     select(
         SERIES.c.id.label("series_id"),
-        *columns(SERIES, "kind track suite backend size_class kept"),
+        *columns(SERIES, "kind track suite backend size_class kept usable_cpus quota_cpus smt"),
         *columns(CASE, "experiment executor workload shape guard workers count workload_version"),
         INTERPRETER.c.label.label("interpreter"),
         INTERPRETER.c.version.label("interpreter_version"),

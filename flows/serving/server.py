@@ -238,6 +238,9 @@ def prefect_environment(home: str, environment: Mapping[str, str]) -> dict[str, 
         # By default they are written into the package, which may be another user's.
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": os.path.join(prefect_folder(home), "ui"),
     }
+    if not os.path.isabs(os.path.expanduser("~")):
+        # A user without a home, whom Prefect would refuse.
+        ours["HOME"] = prefect_folder(home)
     if "PREFECT_UI_STATIC_DIRECTORY" in environment:
         del ours["PREFECT_SERVER_UI_STATIC_DIRECTORY"]
     return {name: value for name, value in ours.items() if name not in environment}

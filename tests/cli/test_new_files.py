@@ -321,7 +321,6 @@ def test_a_home_that_others_may_write_to_is_refused(
     [
         ("record", "history.sqlite"),
         ("record", "history.sqlite-wal"),
-        ("lock", "locks/measure"),
         ("serve", "locks/serve"),
     ],
 )
