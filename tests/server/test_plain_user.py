@@ -47,7 +47,8 @@ def test_a_file_that_cannot_be_read_is_named(account: Account) -> None:
     for name in ("part/open", "part/shut"):
         account.run("tee", name, input="content")
     account.run("chmod", "0", "part/closed", "part/shut")
-    done = account.threadmill("encrypt", "part", "--discard", "--json")
+    account.threadmill("keygen", "part.key")
+    done = account.threadmill("encrypt", "part", "--discard", "--json", "--key-file", "part.key")
     assert done.returncode == 3
     assert sorted(line.split(" failed: ")[0] for line in done.stderr.splitlines() if "denied" in line) == [
         f"{account.home}/part/closed", f"{account.home}/part/shut",
