@@ -14,6 +14,7 @@ import stat
 import subprocess
 import sys
 import termios
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -316,7 +317,7 @@ def test_no_core_dump_has_the_secret(path: Path, tmp_path: Path, backend: str, r
                 resource.prlimit(pid, resource.RLIMIT_CORE, (hard, hard))
             os.kill(pid, signal.SIGSEGV)
             os.kill(pid, signal.SIGCONT)
-            wait_until(lambda pid=pid: is_gone(pid), "does not end")
+            wait_until(partial(is_gone, pid), "does not end")
             for core in where.iterdir():
                 assert raised
                 assert GOOD[:-1] not in core.read_bytes()
