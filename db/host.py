@@ -135,6 +135,7 @@ class Interference:
     throttled_ns: int | None
     throttled_periods: int
     stolen_ticks: int
+    busy_ticks: int
     ticks: int
 
     def since(self, before: Interference) -> dict[str, object]:
@@ -148,6 +149,10 @@ class Interference:
         if self.ticks > before.ticks:
             found["stolen_share"] = round((self.stolen_ticks - before.stolen_ticks) / (self.ticks - before.ticks), 4)
         return found
+
+    def busy_share(self, before: Interference) -> float:
+        """The part of the usable CPUs' time in which they were in use, 0 to 1."""
+        return (self.busy_ticks - before.busy_ticks) / max(1, self.ticks - before.ticks)
 
 
 def this_limits(root: str = "/") -> HostLimits:
@@ -183,7 +188,10 @@ def interference(root: str = "/") -> Interference:
     periods = [int(one["nr_throttled"]) for one in counters]
     total = sum(throttled) if throttled else None
     stolen = sum(own[7] for own in ticks if len(own) > 7)
-    return Interference(time.monotonic_ns(), total, sum(periods), stolen, sum(map(sum, ticks)))
+    # user nice system idle iowait irq softirq steal
+    idle = sum(sum(own[3:5]) for own in ticks)
+    ticks_in_all = sum(map(sum, ticks))
+    return Interference(time.monotonic_ns(), total, sum(periods), stolen, ticks_in_all - idle, ticks_in_all)
 
 
 def cpu_stat_files(root: str = "/") -> list[str]:

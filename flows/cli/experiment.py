@@ -49,6 +49,8 @@ def experiment(
         question: speedup, race, ceiling, or all
         workers: of pools and of ceiling, such as 1,2,4
     """
+    if not question:
+        _ask_for_the_question(options)
     # Names until they are checked.
     experiments = () if "all" in question else cast("tuple[Experiment, ...]", question)
     parameters = replace(options, experiments=experiments, workers=_numbers(workers)).check()
@@ -69,6 +71,21 @@ def experiment(
     if code := exit_code_of(history, run_id):
         complain(f"run {run_id}: {done.message}")
     return code
+
+
+def _ask_for_the_question(options: RunExperiments) -> None:
+    """Refuse, and say what all of them would take: minutes that nobody asked for."""
+    from flows.jobs.experiment import selection_of, usual_seconds
+    from tasks.threads.cases import QUICK_ROUNDS, ROUNDS, cases_of
+
+    parameters = options.check()
+    cases = len(cases_of(selection_of(parameters)))
+    rounds = parameters.rounds or (QUICK_ROUNDS if parameters.quick else ROUNDS)
+    about = duration(usual_seconds(cases * rounds, quick=parameters.quick) * 1e9)
+    raise RequestRefused(
+        f"name the question: speedup, race, ceiling, or all; all takes {cases * rounds:,} samples of {cases} cases on "
+        f"each interpreter, about {about} on a quiet host; --quick and --rounds make that less"
+    )
 
 
 def print_findings(samples: Sequence[SampleRow]) -> None:
