@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from db.host import cpu_stat_files, interference
@@ -39,8 +39,9 @@ from tasks.cancel import CancelToken
 from tasks.rows import interpreter_facts, sample_rows
 from tasks.threads.cases import QUICK_ROUNDS, ROUNDS, Case, CaseSelection, Round, RoundPlan, Sample, book_plan, plan
 from tasks.threads.errors import MeasuringCancelled
-from tasks.threads.interpreters import Interpreter, discover, distinct, probe, select
-from tasks.threads.measure import MAX_FOREIGN_SHARE, check_lock, measure_round
+from tasks.threads.interpreters import Interpreter, LeftOut, discover, distinct, probe, select
+from tasks.threads.lock import check_lock
+from tasks.threads.measure import MAX_FOREIGN_SHARE, measure_round
 
 # A whole experiment of another process may have to end first.
 _LOCK_WAIT_S = 3600.0
@@ -48,10 +49,7 @@ _LOCK_WAIT_S = 3600.0
 _FAULT_LETTERS = 300
 # One look at what others use; as long as the tenth of it is ten of the kernel's ticks.
 _LOOK_S = 1.0
-_MEANING = (
-    "noisy samples are recorded, and shown as such, but no figure rests on them; "
-    "--until-quiet 10m waits until others use less"
-)
+_MEANING = "noisy samples are recorded, and shown as such, but no figure rests on them"
 # What a sample takes, its child included, in the mean over all cases on a quiet host.
 _SAMPLE_S, _QUICK_SAMPLE_S = 1.0, 0.5
 # More samples than any round has, retries included: the ordinals of a round do not depend on the others.
@@ -63,15 +61,15 @@ def experiment_job(parameters: RunExperiments, settings: Settings) -> Job:
     return partial(measure, parameters, check_lock(settings.measuring_lock))
 
 
-def find_interpreters(pythons: Sequence[str], cancel: CancelToken) -> tuple[Interpreter, ...]:
-    """The interpreters to measure, free-threaded ones with the GIL on and off.
+def find_interpreters(pythons: Sequence[str], cancel: CancelToken, **options: LeftOut) -> tuple[Interpreter, ...]:
+    """The interpreters to measure, free-threaded ones with the GIL on and off; for options see `discover`.
 
     InterpreterUnusable if one is not there, or is older than Python 3.6.
     """
     named = [one for one in pythons if one != "all"]
     found: Sequence[Interpreter] = (
         *(() if pythons else (probe(sys.executable, cancel),)),
-        *(discover(cancel) if "all" in pythons else ()),
+        *(discover(cancel, **options) if "all" in pythons else ()),
         *(select(named, cancel) if named else ()),
     )
     return distinct(variant for one in found for variant in one.variants())
@@ -101,18 +99,16 @@ def selection_of(parameters: RunExperiments) -> CaseSelection:
 def measure(parameters: RunExperiments, lock: str, run: NewRun, tools: Tools) -> OpenRun:
     """Measure all rounds and record every sample; the run, closed. `lock` is the path of the host's measuring lock."""
     rounds = tools.runner.plan(lambda: make_rounds(parameters, tools.cancel))
-    tools.reporter.planned(planned_samples(rounds))
-    usual_s = usual_seconds(planned_samples(rounds).total, quick=parameters.quick)
-    if usual_s >= 60:
-        work = planned_samples(rounds)
+    work = planned_samples(rounds)
+    tools.reporter.planned(work)
+    if (usual_s := usual_seconds(work.total, quick=parameters.quick)) >= 60:
         notice = f"{plural(work.total, work.noun)} in {work.details}: about {duration(usual_s * 1e9)} on a quiet host"
         tools.reporter.progressed(MoreDone(notice=notice))
     # With the drawn seed and the interpreters that were found.
     recorded = replace(parameters, rounds=len(rounds.rounds), seed=rounds.seed).recorded()
     recorded["interpreters"] = list(labels_of(rounds).values())
     with open_run(replace(run, parameters=recorded), tools) as opened:
-        wait_s = parse_wait_s(parameters.until_quiet) if parameters.until_quiet else 0
-        run_rounds(rounds, lock, opened, wait_s)
+        run_rounds(rounds, lock, opened, parse_wait_s(parameters.until_quiet or "0s"))
     return opened
 
 
@@ -139,30 +135,27 @@ def run_rounds(rounds: RoundPlan, lock: str, run: OpenRun, wait_s: float = 0) ->
     run.outcomes.append(progress.outcome())
 
 
+@dataclass(slots=True)
 class _Patience:
     """The time that is left to wait for a quiet host, where the job runs."""
 
-    def __init__(self, wait_s: float, tools: Tools) -> None:
-        self._wait_s = self._left_s = wait_s
-        self._tools = tools
+    left_s: float
+    tools: Tools
 
     def wait(self) -> None:
         """Wait until others use less than a tenth of the CPUs, or no time is left; MeasuringCancelled."""
         told = False
-        while self._left_s > 0:
+        while self.left_s > 0:
             before = interference()
-            time.sleep(min(_LOOK_S, self._left_s))
-            self._left_s -= _LOOK_S
-            if self._tools.cancel.cancelled:
+            time.sleep(min(_LOOK_S, self.left_s))
+            self.left_s = max(0.0, self.left_s - _LOOK_S)
+            if self.tools.cancel.cancelled:
                 raise MeasuringCancelled("waiting for a quiet host")
-            share = interference().busy_share(before)
-            if share < MAX_FOREIGN_SHARE:
+            if (share := interference().busy_share(before)) < MAX_FOREIGN_SHARE:
                 return
-            if not told or self._left_s <= 0:
-                told = True
-                rest = f"waiting for at most {max(0, self._left_s):.0f} s more"
-                rest = rest if self._left_s > 0 else f"measured all the same, after {self._wait_s:.0f} s"
-                self._tools.reporter.progressed(MoreDone(notice=f"others use {percent(share)} of the CPUs: {rest}"))
+            if not told or not self.left_s:
+                told, rest = True, f"waiting for at most {self.left_s:.0f} s more" if self.left_s else "waited enough"
+                self.tools.reporter.progressed(MoreDone(notice=f"others use {percent(share)} of the CPUs: {rest}"))
 
 
 class _Progress:
@@ -198,8 +191,10 @@ class _Progress:
         if sample.noise is None or sample.case.guard is Guard.NONE or self._warned:
             return
         self._warned = True
-        text = f"this host is not quiet ({sample.case.key}: {sample.noise})"
-        self._reporter.progressed(MoreDone(notice=f"{text}: {_MEANING}"))
+        text = f"this host is not quiet ({sample.case.key}: {sample.noise}): {_MEANING}"
+        # Waiting helps against others, and not against a quota.
+        offer = "" if "throttled" in sample.noise else "; --until-quiet 10m waits until others use less"
+        self._reporter.progressed(MoreDone(notice=text + offer))
 
     def end(self, one: Round, samples: Sequence[Sample]) -> None:
         """A round is recorded; samples that were not told while it was measured are counted now."""
@@ -259,13 +254,9 @@ def round_step(one: Round, lock: str) -> Step[tuple[Sample, ...]]:
 
 
 def _measure(one: Round, lock: str, here: Here) -> tuple[Sample, ...]:
+    files = cpu_stat_files()
     return measure_round(
-        one,
-        lock_path=lock,
-        lock_wait_s=_LOCK_WAIT_S,
-        cancel=here.cancel,
-        tell=here.tell,
-        cpu_stats=cpu_stat_files(),
+        one, lock_path=lock, lock_wait_s=_LOCK_WAIT_S, cancel=here.cancel, tell=here.tell, cpu_stats=files
     )
 
 
