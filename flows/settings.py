@@ -179,12 +179,10 @@ class Settings:
 
     @property
     def measuring_lock(self) -> str:
-        """Path of the lock that every measurement on this host holds; it is made here."""
+        """Path of the lock that every measurement on this host holds; made here, or refused before a run begins."""
         from tasks.files import open_lock
 
-        path = os.path.join(make_folder(os.path.join(make_folder(self.home), "locks")), "measure")
-        # A run that could not lock it is refused before it begins.
-        os.close(open_lock(path))
+        os.close(open_lock(path := os.path.join(make_folder(os.path.join(make_folder(self.home), "locks")), "measure")))
         return path
 
     def open_history(self) -> History:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import flows
-from tests.support.account import Account
+from tests.support.account import Account, open_to_others
 from tests.support.commands import read_json
 
 
@@ -28,15 +30,26 @@ def test_the_commands_work(account: Account) -> None:
     account.run("mkdir", "tree")
     account.run("tee", "tree/file", input="content")
     for command in COMMANDS:
-        done = account.threadmill(*command.split())
+        done = account.threadmill(*command.split(), umask=0)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
     restored = account.home / "back" / str(account.home).lstrip("/") / "tree" / "file"
     assert restored.read_text() == "content"
+    assert open_to_others(account.home) <= {
+        account.home / "tree",
+        account.home / "tree/file",
+        restored,
+        restored.parent,
+    }
 
 
 def test_a_flow_run_works(account: Account) -> None:
-    """`--via prefect` brings up the embedded server in the account's home."""
-    done = account.threadmill("encrypt", "--random", "10x2", "--via", "prefect", "--json")
+    """`--via prefect` brings up the embedded server in the account's home, also in one that was there before."""
+    home = Path(account.environment["THREADMILL_HOME"])
+    account.run("mkdir", "-p", home)
+    account.run("chmod", "755", home)
+    done = account.threadmill("encrypt", "--random", "10x2", "--via", "prefect", "--json", umask=0)
     assert done.returncode == 0, done.stderr
+    assert (home / "prefect" / "prefect.db").exists()
+    assert open_to_others(home) == {home}
     (run, *_) = read_json(account.threadmill("history", "runs", "--json"))
     assert run["flow_run_id"]
