@@ -91,7 +91,7 @@ def _insert(connection: Connection, table: Table, **row: object) -> int:
 def _run(connection: Connection, host_id: int, flow: str, at: datetime) -> int:
     return _insert(
         connection, RUN, flow=flow, attempt=1, via="direct", host_id=host_id, boot_id="boot", pid=1, pid_start=1,
-        code_version="0.1.0", parameters={"random": "4096x10"}, status="completed", started_at=at,
+        code_version="0.1.0", parameters={"random": "4096x10"}, usable_cpus=2, status="completed", started_at=at,
         covariates={"kernel": "6.1", "python": "3.11.7", "load_1m": 0.7}, finished_at=at + timedelta(minutes=4),
     )  # fmt: skip
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from db.host import HostLimits
+
 
 @dataclass(frozen=True, slots=True)
 class RecordSize:
@@ -49,6 +51,7 @@ class SeriesRow:
     Series with the same `track` differ only in the workload's version, in the interpreter's patch release and build,
     or in facts of the host. Payloads of a `size_class` are smaller than that many bytes, a power of two, and at
     least half as large; `kept` says that their ciphertext was stored in a vault. Fields of the other kind are None.
+    All runs of a series had the same `usable_cpus`, `quota_cpus` and `smt`, as in `RunRow`.
     """
 
     series_id: int
@@ -68,7 +71,15 @@ class SeriesRow:
     suite: str | None
     backend: str | None
     size_class: int | None
-    kept: bool = False
+    kept: bool
+    usable_cpus: int
+    quota_cpus: float | None
+    smt: bool | None
+
+    @property
+    def place(self) -> str:
+        """The host, and the limits on it, for people."""
+        return f"{self.host} ({HostLimits(self.usable_cpus, self.quota_cpus, self.smt)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,7 @@ class SummaryRow:
     """A series in one closed run; `*_ns` are of its `n` good and quiet rows, None if it has none.
 
     `size_bytes` is the sum over those rows. `lost_share` (0 to 1) is the median over all trials of an unlocked race.
-    `covariates` are possible causes of a change: code, kernel, host, interpreter, workload, backend.
+    `covariates` are possible causes of a change: code, kernel, host, governor, steal, interpreter, workload, backend, …
     """
 
     series: SeriesRow

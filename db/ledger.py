@@ -211,7 +211,7 @@ _encoded = json.JSONEncoder(default=_fixed, sort_keys=True, separators=(",", ":"
 
 _RUN = (
     *columns(RUN, "flow flow_run_id attempt deployment via boot_id pid pid_start code_version parameters"),
-    *columns(RUN, "covariates status error started_at finished_at"),
+    *columns(RUN, "usable_cpus quota_cpus smt covariates status error started_at finished_at"),
     *columns(HOST, "fingerprint name facts"),
 )
 _ENCRYPTION = (
@@ -223,7 +223,8 @@ _ENCRYPTION = (
 _STAGE = (ENCRYPTION.c.ordinal, *columns(STAGE, "position program exit_code wall_ns cpu_ns"))
 _SAMPLE = (
     *columns(SAMPLE, "ordinal round started_at outcome expected found error wall_ns cpu_ns runq_ns blocked_ns"),
-    *columns(SAMPLE, "context_switches gil_on foreign_share positive_lost negative_lost noisy"),
+    *columns(SAMPLE, "throttled_ns stolen_ns context_switches gil_on foreign_share positive_lost negative_lost"),
+    *columns(SAMPLE, "noisy noise"),
     *columns(CASE, "key workload_version experiment executor workload shape guard workers count"),
     *columns(INTERPRETER, "fingerprint label version implementation gil_build"),
 )

@@ -27,7 +27,11 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One run; `host` is the machine's name, times are UTC."""
+    """One run; `host` is the machine's name, times are UTC.
+
+    The process could use `usable_cpus` CPUs, and `quota_cpus` CPUs' time where a cgroup limits it; `smt` says whether
+    the host's cores are shared by hardware threads.
+    """
 
     id: int
     flow: str
@@ -42,6 +46,9 @@ class RunRow:
     started_at: datetime
     finished_at: datetime | None
     parameters: dict[str, object]
+    usable_cpus: int
+    quota_cpus: float | None
+    smt: bool | None
     covariates: dict[str, object]
 
 
@@ -107,7 +114,8 @@ class InterpreterRow:
 class SampleRow:
     """One timed execution of a case. Readings are None if they are not available; `*_ns` are nanoseconds.
 
-    `case` is the name that only equal cases share. `expected` and `found` are counts in a race, else text.
+    `noise` is why it is noisy. `case` is the name that only equal cases share. `expected` and `found` are counts in a
+    race, else text.
     """
 
     run_id: int
@@ -133,12 +141,15 @@ class SampleRow:
     cpu_ns: int | None
     runq_ns: int | None
     blocked_ns: int | None
+    throttled_ns: int | None
+    stolen_ns: int | None
     context_switches: int | None
     gil_on: bool | None
     foreign_share: float | None
     positive_lost: int | None
     negative_lost: int | None
     noisy: bool
+    noise: str | None
 
 
 @dataclass(frozen=True, slots=True)

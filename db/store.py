@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 from db.backup import private_file
 from db.engine import BUSY_TIMEOUT_S, Database, explained
 from db.errors import RecordUnusable
-from db.host import ProcessIdentity, is_dead, readings, this_host, this_process
+from db.host import Interference, ProcessIdentity, interference, is_dead, readings, this_host, this_limits, this_process
 from db.ledger import seal
 from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VaultRow, VerdictRow, storable
 from db.schema import upgrade
@@ -35,6 +36,8 @@ class Store(Database):
         """Open the database, creating or upgrading its tables. A RecordError says what to do if it cannot be used."""
         super().__init__(url, readonly=False, timeout_s=timeout_s)
         self._timeout_s = timeout_s
+        # By run that this process has begun.
+        self._began: dict[int, Interference] = {}
         self._prepare()
 
     def _prepare(self) -> None:
@@ -54,6 +57,7 @@ class Store(Database):
             "boot_id": process.boot_id,
             "pid": process.pid,
             "pid_start": process.start,
+            **asdict(this_limits()),
             "covariates": readings(),
             "status": "running",
         }
@@ -63,12 +67,14 @@ class Store(Database):
             _mark_crashed(connection, host_id)
             row |= {"host_id": host_id, "started_at": datetime.now(UTC)}
             run_id: int = connection.execute(insert(RUN).returning(RUN.c.id), row).scalar_one()
-            return run_id
+        self._began[run_id] = interference()
+        return run_id
 
     def finish_run(self, run_id: int, status: RunStatus, error: str | None = None) -> str | None:
         """Close a run, sum it up, and seal it; the ledger's head then. A run that is closed already stays as it is."""
+        began = self._began.pop(run_id, None)
         with self.transaction() as connection:
-            return _close_run(connection, run_id, status, error)
+            return _close_run(connection, run_id, status, error, interference().since(began) if began else {})
 
     def remove_runs(self, before: datetime, *, by: int | None = None) -> int:
         """Remove whole closed runs that began before a time; their number. Their summaries and ledger entries stay.
@@ -166,17 +172,18 @@ def _mark_crashed(connection: Connection, host_id: int) -> None:
     query = select(RUN.c.id, RUN.c.boot_id, RUN.c.pid, RUN.c.pid_start)
     for row in connection.execute(query.where(RUN.c.status == "running", RUN.c.host_id == host_id)).all():
         if is_dead(ProcessIdentity(row.boot_id, row.pid, row.pid_start)):
-            _close_run(connection, row.id, "crashed", "its process ended without a word")
+            _close_run(connection, row.id, "crashed", "its process ended without a word", {})
 
 
-def _close_run(connection: Connection, run_id: int, status: RunStatus, error: str | None) -> str | None:
-    closed = connection.execute(
-        update(RUN)
-        .where(RUN.c.id == run_id, RUN.c.status == "running")
-        .values(status=status, error=storable(error), finished_at=datetime.now(UTC))
-    )
-    if not closed.rowcount:
+def _close_run(
+    connection: Connection, run_id: int, status: RunStatus, error: str | None, readings: Mapping[str, object]
+) -> str | None:
+    running = RUN.c.id == run_id, RUN.c.status == "running"
+    covariates = connection.execute(select(RUN.c.covariates).where(*running)).scalar()
+    if covariates is None:
         return None
+    end = {"status": status, "error": storable(error), "finished_at": datetime.now(UTC)}
+    connection.execute(update(RUN).where(*running).values(end | {"covariates": {**covariates, **readings}}))
     summarise_run(connection, run_id)
     return seal(connection, run_id)
 

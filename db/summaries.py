@@ -9,13 +9,14 @@ import heapq
 import json
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, delete, insert, select
 
 from db.engine import in_portions, streamed
+from db.host import HostLimits
 from db.tables import CASE, DAY_SUMMARY, ENCRYPTION, HOST, INTERPRETER, RUN, SAMPLE, SERIES, SUMMARY
 from db.tables.base import columns
 from db.words import MOST_BYTES, PAYLOAD_FAILURES, SAMPLE_FAILURES, TIMED_OUTCOMES, UNLOCKED_OUTCOMES
@@ -113,18 +114,16 @@ def size_class_of(size_bytes: int | None) -> int:
 def _payload_tally(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any], *, kept: bool) -> _Tally:
     """The tally of a payload's series; one that failed is in no vault, but counts in the series of the good ones."""
     same = {"suite": row.suite, "backend": row.backend, "size_class": size_class_of(row.size_bytes)}
-    # The keys of series without a vault have no such word.
-    kept_word = ["kept"] * kept
-    key = [*same.values(), run.fingerprint, *kept_word]
-    track = ["encryption", *same.values(), run.name, *kept_word]
+    key = [*same.values(), "kept" if kept else "discarded"]
+    track = ["encryption", *key]
     series = same | {"kind": "encryption", "kept": kept}
     return _tally(tallies, run, key, track, series, {"backend": row.backend_detail})
 
 
 def _sample_tally(tallies: dict[str, _Tally], run: Row[Any], row: Row[Any]) -> _Tally:
     minor = ".".join(row.version.split(".")[:2])
-    key = [row.key, row.workload_version, row.interpreter, run.fingerprint]
-    track = ["sample", row.key, row.label.replace(row.version, minor), run.name]
+    key = [row.key, row.workload_version, row.interpreter]
+    track = ["sample", row.key, row.label.replace(row.version, minor)]
     series = {"kind": "sample", "case_id": row.case_id, "interpreter_id": row.interpreter_id}
     return _tally(tallies, run, key, track, series, {"interpreter": row.label, "workload": row.workload_version[:12]})
 
@@ -137,14 +136,30 @@ def _tally(
     series: Mapping[str, object],
     covariates: Mapping[str, object],
 ) -> _Tally:
-    name = json.dumps(key)
+    limits = asdict(HostLimits(run.usable_cpus, run.quota_cpus, run.smt))
+    name = json.dumps([*key, run.fingerprint, *limits.values()])
     if name not in tallies:
-        own = {"key": name, "track": json.dumps(track), "host_id": run.host_id, **series}
-        # Possible causes of a step in the series.
-        causes = {"code": run.code_version, "kernel": run.covariates.get("kernel"), "host": run.fingerprint[:12]}
-        tallies[name] = _Tally(own, {**causes, **covariates})
+        own = {"key": name, "track": json.dumps([*track, *limits.values(), run.name]), "host_id": run.host_id}
+        tallies[name] = _Tally({**own, **limits, **series}, {**_causes(run), **covariates})
     tallies[name].run_ids.add(run.id)
     return tallies[name]
+
+
+def _causes(run: Row[Any]) -> dict[str, object]:
+    """Possible causes of a step in any series of a run, as they are told to people."""
+    found = run.covariates
+    causes: dict[str, object] = {"code": run.code_version, "host": run.fingerprint[:12]}
+    causes["limits"] = str(HostLimits(run.usable_cpus, run.quota_cpus, run.smt))
+    causes |= {name: found.get(name) for name in ("kernel", "cpus", "governor", "virtualisation", "container")}
+    causes["frequency"] = found.get("frequency_mhz")
+    if "memory_limit_bytes" in found:
+        limit = found["memory_limit_bytes"]
+        causes["memory"] = "none" if limit is None else f"{limit / 2**20:,.0f} MiB"
+    for name in ("stolen", "throttled"):
+        # To the whole percent, so that two quiet runs are equal.
+        share = found.get(f"{name}_share")
+        causes[name] = None if share is None else f"{100 * share:.0f} %"
+    return causes
 
 
 def _add_payload(tally: _Tally, row: Row[Any]) -> None:
@@ -230,7 +245,9 @@ def _series_ids(connection: Connection, wanted: Sequence[Mapping[str, object]]) 
     return ids
 
 
-_RUNS = select(*columns(RUN, "id code_version covariates host_id"), *columns(HOST, "name fingerprint")).join(HOST)
+_RUNS = select(
+    *columns(RUN, "id code_version usable_cpus quota_cpus smt covariates host_id"), *columns(HOST, "name fingerprint")
+).join(HOST)
 # A run keeps all of its ciphertext, or none.
 _KEPT = select(ENCRYPTION.c.id).where(ENCRYPTION.c.vault_id.is_not(None))
 _PAYLOADS = select(*columns(ENCRYPTION, "suite backend backend_detail size_bytes status wall_ns")).order_by(

@@ -70,6 +70,17 @@ def _keep(text: str) -> str:
     return text
 
 
+def _name(text: str) -> str:
+    if not text.isprintable() or text != text.strip() or len(text) > 255:
+        raise ValueError("write a name of at most 255 characters")
+    return text
+
+
+def _measuring_lock() -> str:
+    # All users share it, may open it, and cannot replace it.
+    return next(path for path in ("/dev/shm", "/") if os.path.isdir(path) and not os.path.islink(path))  # noqa: S108
+
+
 def _path(text: str) -> str:
     """The absolute path: a flow run stands in another folder than the command."""
     from tasks.files import absolute
@@ -97,7 +108,10 @@ def absolute_url(url: str) -> str:
 def _user_data_folder() -> str:
     from platformdirs import user_data_dir
 
-    return user_data_dir("threadmill")
+    try:
+        return user_data_dir("threadmill")
+    except RuntimeError:
+        raise RequestRefused("you have no home directory here; set HOME or THREADMILL_HOME") from None
 
 
 def _setting(description: str, default: Any = None, *, read: Callable[[str], Any] = str, **more: Any) -> Any:
@@ -114,8 +128,12 @@ class Settings:
     A plain dataclass, because importing pydantic-settings takes half as long as everything that a query needs.
     """
 
-    home: str = _setting(
-        "folder for history, Prefect's own files and locks", default_factory=_user_data_folder, read=_path
+    home: str = _setting("folder for history and Prefect's own files", default_factory=_user_data_folder, read=_path)
+    host: str | None = _setting("name of this host on record; default: the system's", read=_name)
+    measuring_lock: str = _setting(
+        "folder or file of which one measurement on this host at a time holds the lock",
+        default_factory=_measuring_lock,
+        read=_path,
     )
     # Without its representation, which would bring its password into a log.
     database_url: str | None = _setting(
@@ -176,14 +194,6 @@ class Settings:
     def may_change_list(self) -> tuple[str, ...]:
         """The patterns in `may_change`, one by one."""
         return tuple(pattern for pattern in (self.may_change or "").split(os.pathsep) if pattern)
-
-    @property
-    def measuring_lock(self) -> str:
-        """Path of the lock that every measurement on this host holds; made here, or refused before a run begins."""
-        from tasks.files import open_lock
-
-        os.close(open_lock(path := os.path.join(make_folder(os.path.join(make_folder(self.home), "locks")), "measure")))
-        return path
 
     def open_history(self) -> History:
         """Open the record for reading."""

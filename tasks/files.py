@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from db.errors import LockUnusable
-
 # Files with ciphertext, secrets or plaintext are for their owner only, and so are the folders of a vault.
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -42,6 +40,7 @@ def _renameat2(*_arguments: object) -> int:
 
 # A C library may be older than it.
 _renameat2 = getattr(_libc, "renameat2", _renameat2)
+_fallocate = getattr(_libc, "fallocate64", _libc.fallocate)
 
 
 def absolute(path: str) -> bytes:
@@ -151,20 +150,6 @@ def write_file(path: str, content: bytes, *, replace: bool) -> None:
         os.fsync(at)
 
 
-def open_lock(path: str, *, make: bool = True) -> int:
-    """A descriptor of a file to lock; LockUnusable if a link, or anything but a file with one name, is in its place."""
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        descriptor = os.open(path, flags | os.O_CREAT if make else flags, FILE_MODE)
-    except OSError as error:
-        raise LockUnusable(path, error.strerror or "") from None
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-        os.close(descriptor)
-        raise LockUnusable(path, "it is not a file with one name")
-    return descriptor
-
-
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Write all of it: a short write is no error to write(2), and the next one then tells why it was short."""
     view = memoryview(data)
@@ -241,6 +226,17 @@ def sync_file_system(folder: str) -> None:
         if _libc.syncfs(descriptor):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), folder)
+
+
+def reserve(descriptor: int, length: int) -> None:
+    """Have the disk keep room for the first bytes of a file, which then has that length; raises OSError.
+
+    Nothing happens where the file system cannot: what the C library does instead writes to every block.
+    """
+    if _fallocate(descriptor, 0, ctypes.c_longlong(0), ctypes.c_longlong(length)):
+        number = ctypes.get_errno()
+        if number not in _CANNOT:
+            raise OSError(number, os.strerror(number))
 
 
 class ReadFailed(Exception):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from db.host import host_name
 from db.rows import (
     InterpreterRow,
     PayloadRow,
@@ -54,7 +54,7 @@ def sample_rows(
     run_id: int, first: int, samples: Sequence[Sample], interpreters: Mapping[str, Interpreter]
 ) -> list[SampleRow]:
     """The rows of samples that were taken on this host; `interpreters` by fingerprint, all that the samples name."""
-    host = platform.node()
+    host = host_name()
     rows = {
         fingerprint: InterpreterRow(one.fingerprint, one.label, one.version, one.implementation, one.gil_build)
         for fingerprint, one in interpreters.items()
@@ -162,12 +162,15 @@ def _sample_row(run_id: int, ordinal: int, host: str, interpreter: InterpreterRo
         cpu_ns=one.cpu_ns,
         runq_ns=one.runq_ns,
         blocked_ns=one.blocked_ns,
+        throttled_ns=one.throttled_ns,
+        stolen_ns=one.stolen_ns,
         context_switches=one.context_switches,
         gil_on=one.gil_on,
         foreign_share=one.foreign_share,
         positive_lost=one.positive_lost,
         negative_lost=one.negative_lost,
         noisy=one.noisy,
+        noise=one.noise,
     )
 
 

@@ -66,8 +66,8 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment(home: Path) -> dict[str, str]:
-    """What the commands of one test see; the test may change it."""
-    return clean_environment() | {"THREADMILL_HOME": str(home)}
+    """What the commands of one test see; the test may change it. No test waits until another has measured."""
+    return clean_environment() | {"THREADMILL_HOME": str(home), "THREADMILL_MEASURING_LOCK": str(home.parent)}
 
 
 @pytest.fixture

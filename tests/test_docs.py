@@ -134,3 +134,19 @@ def test_links_lead_somewhere(document: Path) -> None:
     """A relative link names a file that is there."""
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text())
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_every_promise_of_security_names_its_tests() -> None:
+    """Each point below "Promised" has a test at least, and pytest knows all of them."""
+    document = (ROOT / "docs" / "security.md").read_text()
+    parts = re.findall(r"^Promised:\n(.*?)(?=^Not promised:|^## |\Z)", document, re.MULTILINE | re.DOTALL)
+    promises = [promise for part in parts for promise in re.split(r"^- ", part, flags=re.MULTILINE)[1:]]
+    assert len(promises) > 30
+    form = re.compile(r"`((?:\w+/)*test_\w+\.py::test_\w+)`")
+    assert [promise for promise in promises if not form.search(promise)] == []
+    named = {f"tests/{name}" for name in form.findall(document)}
+    assert len(form.findall(document)) == document.count("::")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "--collect-only", *sorted(named)]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert named == {line.partition("[")[0] for line in found.stdout.splitlines() if "::" in line}

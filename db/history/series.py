@@ -191,7 +191,7 @@ def _speed(row: Any) -> float | None:
 _SERIES = (
     select(
         SERIES.c.id.label("series_id"),
-        *columns(SERIES, "kind track suite backend size_class kept"),
+        *columns(SERIES, "kind track suite backend size_class kept usable_cpus quota_cpus smt"),
         *columns(CASE, "experiment executor workload shape guard workers count workload_version"),
         INTERPRETER.c.label.label("interpreter"),
         INTERPRETER.c.version.label("interpreter_version"),

@@ -33,8 +33,9 @@ HOST = Table(
 # One run of one job; everything recorded hangs off it.
 #
 # `attempt` counts the tries of one Prefect flow run (a retry from the UI is a new row). `boot_id`, `pid` and
-# `pid_start` (clock ticks since boot) tell whether the process that wrote the row is still there. `covariates`
-# are readings that may explain a change but identify nothing: load, kernel, versions.
+# `pid_start` (clock ticks since boot) tell whether the process that wrote the row is still there. `usable_cpus`,
+# `quota_cpus` (CPU time per time, NULL without a quota) and `smt` are what it could use of the host. `covariates`
+# are readings that may explain a change but identify nothing: load, kernel, versions, governor, steal.
 RUN = Table(
     "run", METADATA,
     Column("id", Key, primary_key=True),
@@ -49,6 +50,9 @@ RUN = Table(
     needed("pid_start", BigInteger),
     needed("code_version", String),
     needed("parameters", JSON),
+    needed("usable_cpus", Integer),
+    Column("quota_cpus", Float),
+    Column("smt", Boolean),
     needed("covariates", JSON),
     needed("status", String),
     Column("error", String),
@@ -103,7 +107,7 @@ CASE = Table(
 
 # One timed execution of a case in one interpreter, and the outcome of checking its output.
 #
-# Raw readings are NULL if they are not available.
+# Raw readings are NULL if they are not available; `noise` is why the sample is `noisy`.
 SAMPLE = Table(
     "sample", METADATA,
     Column("id", Key, primary_key=True),
@@ -115,19 +119,21 @@ SAMPLE = Table(
     needed("started_at", UtcDateTime),
     needed("outcome", String),
     *each(Column, "expected found error", String),
-    *each(Column, "wall_ns cpu_ns runq_ns blocked_ns context_switches", BigInteger),
+    *each(Column, "wall_ns cpu_ns runq_ns blocked_ns throttled_ns stolen_ns context_switches", BigInteger),
     Column("gil_on", Boolean),
     Column("foreign_share", Float),
     Column("positive_lost", BigInteger),
     Column("negative_lost", BigInteger),
     needed("noisy", Boolean),
+    Column("noise", String),
     UniqueConstraint("run_id", "ordinal"),
     Index("ix_sample_series", "case_id", "interpreter_id", "started_at"),
     Index("ix_sample_started_at", "started_at"),
     partial_index("ix_sample_failed", "started_at", where=sql_in("outcome", SAMPLE_FAILURES)),
 )  # fmt: skip
 
-# Comparable measurements over time: same case, interpreter and host; or same suite, backend, size class and host.
+# Comparable measurements over time: same case, interpreter and host; or same suite, backend, size class and host; and
+# the same limits of the process (`usable_cpus`, `quota_cpus`, `smt`).
 #
 # Series of one `track` differ in releases of the interpreter or facts of the host, so that a change can be traced to
 # them. Payloads of a `size_class` are smaller than that many bytes, a power of two; `kept` says that their ciphertext
@@ -145,6 +151,9 @@ SERIES = Table(
     Column("backend", String),
     Column("size_class", BigInteger),
     needed("kept", Boolean, server_default=false()),
+    needed("usable_cpus", Integer),
+    Column("quota_cpus", Float),
+    Column("smt", Boolean),
     Index("ix_series_track", "track"),
 )  # fmt: skip
 

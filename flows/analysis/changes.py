@@ -46,7 +46,16 @@ _NAMES = {
     "interpreter": "interpreter",
     "workload": "workload version",
     "host": "host facts",
+    "limits": "limits",
     "kernel": "kernel",
+    "cpus": "CPUs",
+    "governor": "governor",
+    "frequency": "MHz",
+    "virtualisation": "virtualisation",
+    "container": "container",
+    "memory": "memory limit",
+    "stolen": "steal",
+    "throttled": "throttled",
     "code": "threadmill",
 }
 

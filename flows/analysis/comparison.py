@@ -72,30 +72,47 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The series that both sides have, the greatest differences first, and the number that only one side has."""
+    """The series that both sides have, the greatest differences first, and the number that only one side has.
+
+    `limits` are those of both sides if they alone keep the sides from having a series in common.
+    """
 
     rows: tuple[Compared, ...]
     only_a: int
     only_b: int
+    limits: tuple[str, str] | None = None
 
 
 _Groups = dict[tuple[object, ...], list[SummaryRow]]
+# The place in a track where the three limits begin; the host's name comes after them.
+_LIMITS = -4
 
 
 def compare(history: History, a: Side, b: Side, which: SeriesFilter) -> Comparison:
     """Compare B with A in every series that both sides have.
 
-    Series match if they have the same case, host and minor release of the interpreter, or the same suite, backend,
-    size class and host, but for the compared fact. The medians of the newest 1,000 closed runs of each series on
-    either side are read; these medians stay when the rows of a run are removed.
+    Series match if they have the same case, host, limits and minor release of the interpreter, or the same suite,
+    backend, size class, host and limits, but for the compared fact. The medians of the newest 1,000 closed runs of each
+    series on either side are read; these medians stay when the rows of a run are removed.
     """
-    ours = _groups(history.summaries(a.narrowed(which), run_id=a.run_id, limit=MOST_RUNS), a)
-    theirs = _groups(history.summaries(b.narrowed(which), run_id=b.run_id, limit=MOST_RUNS), b)
+    on_a = history.summaries(a.narrowed(which), run_id=a.run_id, limit=MOST_RUNS)
+    on_b = history.summaries(b.narrowed(which), run_id=b.run_id, limit=MOST_RUNS)
+    ours, theirs = _groups(on_a, a), _groups(on_b, b)
     # Each run is read once.
     read = cache(partial(_times_of_run, history))
     rows = [_compared(read, ours[key], theirs[key], a.kind) for key in ours if key in theirs]
     rows.sort(key=lambda row: (not row.verdict.is_difference, -abs(math.log(row.ratio))))
-    return Comparison(tuple(rows), len(ours.keys() - theirs.keys()), len(theirs.keys() - ours.keys()))
+    limits = None if rows else _differing_limits(on_a, on_b)
+    return Comparison(tuple(rows), len(ours.keys() - theirs.keys()), len(theirs.keys() - ours.keys()), limits)
+
+
+def _differing_limits(a: Sequence[SummaryRow], b: Sequence[SummaryRow]) -> tuple[str, str] | None:
+    """The limits of two series that differ in nothing else."""
+    one, other = (
+        {tuple(json.loads(row.series.track)[:_LIMITS]): str(row.covariates.get("limits")) for row in rows}
+        for rows in (a, b)
+    )
+    return next(((one[key], other[key]) for key in one if other.get(key, one[key]) != one[key]), None)
 
 
 def _groups(rows: Sequence[SummaryRow], side: Side) -> _Groups:
@@ -107,10 +124,10 @@ def _groups(rows: Sequence[SummaryRow], side: Side) -> _Groups:
 
 
 def _key(series: SeriesRow, side: Side) -> tuple[object, ...]:
-    """The key by which series match: the track without the compared fact, which stands third or last in it."""
+    """The key by which series match: the track without the compared fact; hosts are compared whatever their limits."""
     track = json.loads(series.track)
     if side.kind == "host":
-        return tuple(track[:-1])
+        return tuple(track[:_LIMITS])
     if side.kind == "interpreter":
         return (*track[:2], _variant(series, side.text), *track[3:])
     return tuple(track)

@@ -16,7 +16,7 @@ from flows.errors import RequestRefused
 from flows.option_types import Flag, Limit, Names
 from flows.settings import load_settings
 from flows.show.table import Table
-from flows.show.tables import PAYLOADS, PROOFS, RUNS, SNAPSHOTS, VERDICTS, in_words, took
+from flows.show.tables import PAYLOADS, PROOFS, RUNS, SNAPSHOTS, VERDICTS, conditions, in_words, took
 from flows.show.terminal import hint, print_csv, print_json, print_table, say
 from flows.text import if_known, local, shown_path
 from tasks.files import absolute
@@ -156,6 +156,7 @@ def _print_run(row: RunRow, head: str | None) -> None:
         "flow": row.flow + (f", deployment {row.deployment}" if row.deployment else "") + f", via {row.via}",
         "flow run": row.flow_run_id and f"{row.flow_run_id}, attempt {row.attempt}",
         "started": f"{local(row.started_at)}, took {took(row) or '…'}, on {row.host}, code {row.code_version}",
+        "host": conditions(row),
         "parameters": ", ".join(f"{name}={value}" for name, value in row.parameters.items()),
         "seal": head,
     }

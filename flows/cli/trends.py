@@ -102,9 +102,12 @@ def compare(a: str, b: str, /, *, which: Selection = Selection(), limit: Limit =
 
 
 def _nothing(found: Comparison, a: Side, b: Side) -> str:
+    if found.limits:
+        limits = f"{a.text} had {found.limits[0]}, {b.text} {found.limits[1]}"
+        return f"{limits}: times under different limits are not compared"
     for side, only in ((a, found.only_a), (b, found.only_b)):
         if not only:
-            return f"nothing with a time is on record for {side.text}; see: threadmill history runs"
+            return f"nothing with a quiet time is on record for {side.text}; see: threadmill history runs"
     hint = "; different hosts or interpreters are compared by: host:A host:B, or 3.11 3.13" if a.kind == "run" else ""
     return f"{a.text} and {b.text} have no series in common{hint}"
 

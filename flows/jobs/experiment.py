@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
+from db.host import cpu_stat_files
 from db.rows import NewRun
 from db.store import Store
 from flows.jobs.parameters import EncryptPayloads, RunExperiments, Survey
@@ -37,7 +38,7 @@ from tasks.cancel import CancelToken
 from tasks.rows import interpreter_facts, sample_rows
 from tasks.threads.cases import QUICK_ROUNDS, ROUNDS, Case, CaseSelection, Round, RoundPlan, Sample, book_plan, plan
 from tasks.threads.interpreters import Interpreter, discover, distinct, probe, select
-from tasks.threads.measure import measure_round
+from tasks.threads.measure import check_lock, measure_round
 
 # A whole experiment of another process may have to end first.
 _LOCK_WAIT_S = 3600.0
@@ -49,7 +50,7 @@ _ORDINALS_PER_ROUND = 100_000
 
 def experiment_job(parameters: RunExperiments, settings: Settings) -> Job:
     """The job for these parameters."""
-    return partial(measure, parameters, settings.measuring_lock)
+    return partial(measure, parameters, check_lock(settings.measuring_lock))
 
 
 def find_interpreters(pythons: Sequence[str], cancel: CancelToken) -> tuple[Interpreter, ...]:
@@ -127,8 +128,10 @@ class _Progress:
         self._faults: list[str] = []
 
     def tell(self, sample: object) -> None:
-        """A sample was taken; called from the thread that measures."""
-        assert isinstance(sample, Sample)  # noqa: S101 - a round tells nothing else
+        """A sample was taken, or the measurement waits; called from the thread that measures."""
+        if not isinstance(sample, Sample):
+            self._reporter.progressed(MoreDone(faults=[str(sample)]))
+            return
         key = sample.case, sample.interpreter
         count = 0 if key in self._seen else 1
         self._seen.add(key)
@@ -192,7 +195,14 @@ def round_step(one: Round, lock: str) -> Step[tuple[Sample, ...]]:
 
 
 def _measure(one: Round, lock: str, here: Here) -> tuple[Sample, ...]:
-    return measure_round(one, lock_path=lock, lock_wait_s=_LOCK_WAIT_S, cancel=here.cancel, tell=here.tell)
+    return measure_round(
+        one,
+        lock_path=lock,
+        lock_wait_s=_LOCK_WAIT_S,
+        cancel=here.cancel,
+        tell=here.tell,
+        cpu_stats=cpu_stat_files(),
+    )
 
 
 def _record(one: Round, store: Store, run_id: int, samples: tuple[Sample, ...]) -> None:
@@ -208,7 +218,7 @@ def labels_of(plan: RoundPlan) -> dict[str, str]:
 
 def survey_job(_parameters: Survey, settings: Settings) -> Job:
     """The job of the chapter, which has its own numbers."""
-    return partial(survey, QUICK_ROUNDS, settings, settings.measuring_lock)
+    return partial(survey, QUICK_ROUNDS, settings, check_lock(settings.measuring_lock))
 
 
 def survey(rounds: int, settings: Settings, lock: str, run: NewRun, tools: Tools) -> OpenRun:

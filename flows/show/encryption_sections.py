@@ -137,7 +137,7 @@ def throughput_section(rows: Sequence[TrendRow], changes: Sequence[Change]) -> S
     for row in rows:
         # One line, although facts of the host (such as more memory) may change under it.
         one = row.series
-        days[one.host, one.suite or "", chain_backend(one), one.size_class or 0].append(row)
+        days[one.place, one.suite or "", chain_backend(one), one.size_class or 0].append(row)
     if not days:
         return Section(title, (Paragraph("No payload in this time: `threadmill survey`, `threadmill encrypt PATH`."),))
     for own in days.values():

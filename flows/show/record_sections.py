@@ -40,7 +40,7 @@ def failures_section(runs: Sequence[RunRow], payloads: Sequence[PayloadRow], sam
     failed_runs.sort(key=lambda run: (run.started_at, run.id), reverse=True)
     blocks = (
         *_listed(PAYLOADS, "Payloads that failed", failed_payloads, ("started", "bytes", "stages", "time")),
-        *_listed(SAMPLES, "Samples that failed", failed_samples, ("started", "time", "noisy")),
+        *_listed(SAMPLES, "Samples that failed", failed_samples, ("started", "time", "noisy", "why noisy")),
         *_listed(RUNS, "Runs that did not complete", failed_runs, ("via", "deployment", "took")),
     )
     return Section("Failures", blocks or (Paragraph("None among the runs, payloads and samples of this report."),))

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from db.answers import TrendRow
 from db.history import History, PayloadFilter, SampleFilter, SeriesFilter
+from db.host import HostLimits
 from db.rows import PayloadRow, RunRow, SampleRow
 from db.words import RUN_FAILURES
 from flows.analysis.findings import race_findings, speedup_findings
@@ -30,6 +31,7 @@ from flows.show.record_sections import (
 )
 from flows.show.speedup_sections import speedup_sections, speedups_over_time
 from flows.show.table import Column, Paragraph, Plot, Section, TableOf
+from flows.show.tables import conditions
 from flows.text import plural, utc
 from tasks.axes import Experiment
 
@@ -179,9 +181,9 @@ def _summary(runs: Sequence[RunRow], text: str | None, made: str) -> Section:
     """The `text` and a table of the runs; without a text, the commands that record something."""
     if text is None:
         return Section("Summary", (Paragraph(f"Made {made}. {_EMPTY}"),))
-    groups: dict[tuple[str, str], list[RunRow]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[RunRow]] = defaultdict(list)
     for run in runs:
-        groups[run.flow, run.host].append(run)
+        groups[run.flow, run.host, str(HostLimits(run.usable_cpus, run.quota_cpus, run.smt))].append(run)
     table = (RUN_SUMS.fill(groups[key] for key in sorted(groups)),) if groups else ()
     return Section("Summary", (Paragraph(f"Made {made}{text}"), *table))
 
@@ -211,7 +213,7 @@ def _last(own: Sequence[RunRow]) -> RunRow:
     return max(own, key=lambda run: (run.started_at, run.id))
 
 
-# All runs of a flow on a host.
+# All runs of a flow on a host under the same limits.
 RUN_SUMS: TableOf[Sequence[RunRow]] = TableOf(
     "Runs",
     Column("flow", lambda own: own[0].flow),
@@ -222,6 +224,7 @@ RUN_SUMS: TableOf[Sequence[RunRow]] = TableOf(
     Column("first started", lambda own: min(run.started_at for run in own)),
     Column("last started", lambda own: _last(own).started_at),
     Column("last code version", lambda own: _last(own).code_version),
+    Column("the host then", lambda own: conditions(_last(own))),
 )
 
 

@@ -28,15 +28,15 @@ def series_name(series: SeriesRow) -> str:
 
 
 def said_once(series: Iterable[SeriesRow]) -> Collection[str]:
-    """The columns that say the same of all these series: the host, where there is only one."""
-    return ("host",) if len({one.host for one in series}) < 2 else ()
+    """The columns that say the same of all these series: the host and the limits on it, where all have the same."""
+    return ("host",) if len({one.place for one in series}) < 2 else ()
 
 
 COMPARED: TableOf[Compared] = TableOf(
     "B against A: ratio of times, 95 % interval",
     Column("series", lambda row: series_name(row.series)),
     Column("interpreter", lambda row: row.series.interpreter, optional=True),
-    Column("host", lambda row: row.series.host, wide=True),
+    Column("host", lambda row: row.series.place, wide=True),
     Column("A", lambda row: row.a_median_ns, duration, right=True, wide=True),
     Column("B", lambda row: row.b_median_ns, duration, right=True, wide=True),
     Column("ratio", lambda row: row.ratio, ratio, right=True),
@@ -52,7 +52,7 @@ CHANGES: TableOf[Change] = TableOf(
     Column("started", lambda row: row.started_at),
     Column("series", lambda row: series_name(row.series)),
     Column("interpreter", lambda row: row.series.interpreter, wide=True, optional=True),
-    Column("host", lambda row: row.series.host, wide=True),
+    Column("host", lambda row: row.series.place, wide=True),
     Column("before", lambda row: row.before_median_ns, duration, right=True, wide=True),
     Column("after", lambda row: row.after_median_ns, duration, right=True, wide=True),
     Column("ratio", lambda row: row.ratio, ratio, right=True),
@@ -70,7 +70,7 @@ SLOWEST: TableOf[SlowRow] = TableOf(
     Column("payload", lambda row: row.name or (None if row.ordinal is not None else "(its rows were removed)")),
     Column("series", lambda row: series_name(row.series)),
     Column("interpreter", lambda row: row.series.interpreter, wide=True, optional=True),
-    Column("host", lambda row: row.series.host, wide=True),
+    Column("host", lambda row: row.series.place, wide=True),
     Column("time", lambda row: row.wall_ns, duration, right=True),
     Column("usual", lambda row: row.series_median_ns, duration, right=True, wide=True),
     Column("ratio", lambda row: row.ratio, ratio, right=True),
@@ -109,7 +109,7 @@ OVERVIEW: TableOf[Sequence[TrendRow]] = TableOf(
     "medians",
     Column("series", lambda rows: series_name(rows[0].series)),
     Column("interpreter", lambda rows: rows[0].series.interpreter, optional=True),
-    Column("host", lambda rows: rows[0].series.host, wide=True),
+    Column("host", lambda rows: rows[0].series.place, wide=True),
     Column("number", lambda rows: rows[0].series.series_id, str, right=True),
     Column("points", len, right=True, wide=True),
     Column("from", lambda rows: day(rows[0].started_at), wide=True),
@@ -136,7 +136,7 @@ THROUGHPUT: TableOf[Sequence[TrendRow]] = TableOf(
     Column("suite", lambda own: suite_label(own[0].series.suite or "")),
     Column("backend", lambda own: chain_backend(own[0].series)),
     Column("payload size", lambda own: sizes_of(own[0].series.size_class or 0)),
-    Column("host", lambda own: own[0].series.host),
+    Column("host", lambda own: own[0].series.place),
     Column("days", lambda own: len({row.started_at for row in own}), right=True),
     Column("first day", lambda own: day(own[0].started_at)),
     Column("last day", lambda own: day(own[-1].started_at)),

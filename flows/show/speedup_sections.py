@@ -193,7 +193,7 @@ def _speedups_by_day(rows: Sequence[TrendRow]) -> dict[str, dict[_Key, dict[date
         one = row.series
         if one.experiment == Experiment.SPEEDUP and one.workload in COMPARED and one.executor and row.median_ns:
             interpreter = visible(str(json.loads(one.track)[2]))
-            medians[one.host, (one.workload, interpreter), row.started_at][one.executor] = row.median_ns
+            medians[one.place, (one.workload, interpreter), row.started_at][one.executor] = row.median_ns
     hosts: dict[str, dict[_Key, dict[datetime, float]]] = defaultdict(lambda: defaultdict(dict))
     for (host, key, at), own in medians.items():
         if Executor.SERIAL in own and Executor.THREAD in own:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from db.host import HostLimits
 from flows.show.table import Cell, Column, Table, TableOf, table_of
 from flows.text import duration, percent, size, visible, zoned
 from tasks.suites import SUITES
@@ -30,6 +31,21 @@ def suite_label(suite: str) -> str:
 def took(row: RunRow) -> str | None:
     """The time between the start and the end of a run."""
     return None if row.finished_at is None else duration((row.finished_at - row.started_at).total_seconds() * 1e9)
+
+
+def conditions(row: RunRow) -> str:
+    """What a run could use of its host, and how the host was then: `2 CPUs (0-1), SMT off, vm, docker, steal 0 %`."""
+    found = row.covariates
+    words = [
+        f"{HostLimits(row.usable_cpus, row.quota_cpus, row.smt)}",
+        f"CPUs {found.get('cpus')}" if found.get("cpus") else "",
+    ]
+    words += [str(found[name]) for name in ("governor", "virtualisation", "container") if found.get(name)]
+    words += [f"{found['frequency_mhz']} MHz"] if found.get("frequency_mhz") else []
+    words += [f"memory limit {size(limit)}"] if isinstance(limit := found.get("memory_limit_bytes"), int) else []
+    for name, word in (("stolen_share", "steal"), ("throttled_share", "throttled")):
+        words += [f"{word} {percent(share)}"] if isinstance(share := found.get(name), float) else []
+    return ", ".join(filter(None, words))
 
 
 def in_words(count: PayloadCount) -> str:
@@ -92,7 +108,8 @@ SAMPLES: TableOf[SampleRow] = TableOf(
     Column("found", lambda row: row.found, str, wide=True),
     Column("error", lambda row: row.error, optional=True),
     Column("time", lambda row: row.wall_ns, duration, right=True),
-    Column("noisy", lambda row: "noisy" if row.noisy else None, wide=True, optional=True),
+    Column("noisy", lambda row: "noisy" if row.noisy else None, optional=True),
+    Column("why noisy", lambda row: row.noise, wide=True, optional=True),
 )
 
 FAILURES: TableOf[FailureRow] = TableOf(

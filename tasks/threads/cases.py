@@ -108,6 +108,10 @@ class Sample:
     cpu_ns: int | None = None
     runq_ns: int | None = None
     blocked_ns: int | None = None
+    throttled_ns: int | None = None
+    """For how long a cgroup's quota held back its processes."""
+    stolen_ns: int | None = None
+    """CPU time that the hypervisor gave to others, on the usable CPUs."""
     context_switches: int | None = None
     gil_on: bool | None = None
     foreign_share: float | None = None
@@ -115,7 +119,13 @@ class Sample:
     """Updates that the positive control in the same child lost; None where it was not needed."""
     negative_lost: int | None = None
     """Updates that the control under a lock lost."""
-    noisy: bool = False
+    noise: str | None = None
+    """Why the sample says more about the host than about the case; None if it does not."""
+
+    @property
+    def noisy(self) -> bool:
+        """Whether no figure may rest on the sample."""
+        return self.noise is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,13 @@ class HostBusy(ExperimentError):
     holder: str
 
 
+class MeasuringLockUnusable(ExperimentError):
+    """the measuring lock {path} cannot be taken: {reason}; name another folder or file by THREADMILL_MEASURING_LOCK"""
+
+    path: str
+    reason: str
+
+
 class ProcessesRemain(ExperimentError):
     """still there after SIGKILL: {pids}"""
 

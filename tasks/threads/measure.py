@@ -1,8 +1,9 @@
 """Measuring: a round under the host's lock, case by case; the end of each child, however it ends, is an outcome.
 
-The noise gate marks samples that say more about the neighbours than about the case. Work on one thread that computes
-all the time must have had the CPU all the time. Work on several must have had the host to itself or a short run queue.
-More threads than CPUs queue behind each other: then the queue says nothing, and only the load of others counts.
+The noise gate marks samples that say more about the host than about the case, and says why. Nothing may be throttled
+or stolen. Work on one thread that computes all the time must have had the CPU all the time. Work on several must have
+had the host to itself or a short run queue. More threads than CPUs queue behind each other: then the queue says
+nothing, and only the load of others counts.
 """
 
 from __future__ import annotations
@@ -11,24 +12,28 @@ import contextlib
 import fcntl
 import json
 import os
+import pwd
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from tasks.axes import Executor, Experiment, Guard, Outcome, Workload
 from tasks.cancel import CancelToken
-from tasks.files import open_lock
 from tasks.threads.cases import Case, Round, Sample
 from tasks.threads.child import ChildEnd, parse_answer, run_program, workload_version
-from tasks.threads.errors import HostBusy, InterpreterUnusable, MeasuringCancelled
+from tasks.threads.errors import HostBusy, InterpreterUnusable, MeasuringCancelled, MeasuringLockUnusable
 from tasks.threads.interpreters import Interpreter
 
 SERIAL_MIN_CPU_SHARE = 0.96
 MAX_FOREIGN_SHARE = 0.10
 MAX_QUEUE_SHARE = 0.05
+# Of the sample's time. Stolen time is counted in ticks, of which a single one may lie before the sample.
+MAX_THROTTLED_SHARE = 0.01
+MAX_STOLEN_SHARE = 0.02
+LEAST_STOLEN_NS = 20_000_000
 # Under this a queue is the scheduler's own delay at starting threads: the book's select takes 0.3 ms in all.
 LEAST_JUDGED_NS = 50_000_000
 # The slowest cell (a contended lock on an old version and a busy host) takes a tenth of this.
@@ -39,6 +44,7 @@ TOLD_OUTCOMES = frozenset(Outcome) - {Outcome.CRASHED, Outcome.GARBLED, Outcome.
 READINGS: dict[str, type] = {
     **dict.fromkeys(("expected", "found", "error"), str),
     **dict.fromkeys(("wall_ns", "cpu_ns", "runq_ns", "blocked_ns", "context_switches"), int),
+    **dict.fromkeys(("throttled_ns", "stolen_ns"), int),
     **dict.fromkeys(("positive_lost", "negative_lost"), int),
     "gil_on": bool,
     "foreign_share": float,
@@ -49,18 +55,27 @@ POLL_S = 0.1
 
 
 def measure_round(
-    one: Round, *, lock_path: str, lock_wait_s: float, cancel: CancelToken | None, tell: Callable[[Sample], object]
+    one: Round,
+    *,
+    lock_path: str,
+    lock_wait_s: float,
+    cancel: CancelToken | None,
+    tell: Callable[[object], object],
+    cpu_stats: Sequence[str] = (),
 ) -> tuple[Sample, ...]:
     """Measure the cases of a round in its order, under the host's measuring lock, and tell each sample at once.
 
-    A noisy sample is kept, and taken again as often as the round says, so that the round has a quiet one to pair if
-    the host allows it. Raises HostBusy, MeasuringCancelled or ProcessesRemain.
+    Whoever else holds the lock is told in a text. `cpu_stats` are the files that count how long this process's cgroups
+    are throttled. A noisy sample is kept, and taken again as often as the round says, so that the round has a quiet one
+    to pair if the host allows it. Raises HostBusy, MeasuringLockUnusable, MeasuringCancelled or ProcessesRemain.
     """
     samples = []
-    with host_lock(lock_path, wait_s=lock_wait_s, cancel=cancel):
+    with host_lock(lock_path, wait_s=lock_wait_s, cancel=cancel, tell=tell):
         for step in one.steps:
             for _ in range(1 + one.retries):
-                sample = run_case(step.case, step.interpreter, round_number=one.number, cancel=cancel)
+                sample = run_case(
+                    step.case, step.interpreter, round_number=one.number, cancel=cancel, cpu_stats=cpu_stats
+                )
                 tell(sample)
                 samples.append(sample)
                 if not sample.noisy or not _worth_another(sample):
@@ -80,6 +95,7 @@ def run_case(
     round_number: int = 0,
     deadline_s: float = DEADLINE_S,
     cancel: CancelToken | None = None,
+    cpu_stats: Sequence[str] = (),
 ) -> Sample:
     """Measure a case once, in a fresh child that is gone with all its descendants when this returns.
 
@@ -99,11 +115,12 @@ def run_case(
     if reason is not None:
         return replace(blank, error=reason)
     try:
-        ended = run_program(interpreter.command, json.dumps(asdict(case)), deadline_s=deadline_s, cancel=cancel)
+        request = json.dumps(asdict(case) | {"cpu_stats": list(cpu_stats)})
+        ended = run_program(interpreter.command, request, deadline_s=deadline_s, cancel=cancel)
     except InterpreterUnusable as error:
         return replace(blank, outcome=Outcome.CRASHED, error=str(error))
     sample = _with_end(blank, ended, deadline_s)
-    return replace(sample, noisy=is_noisy(sample))
+    return replace(sample, noise=noise_of(sample))
 
 
 def _with_end(blank: Sample, ended: ChildEnd, deadline_s: float) -> Sample:
@@ -160,25 +177,42 @@ def _with_answer(blank: Sample, stdout: str) -> Sample:
 
 
 @contextlib.contextmanager
-def host_lock(path: str, *, wait_s: float, cancel: CancelToken | None = None) -> Iterator[None]:
-    """Hold the measuring lock at `path`, created if need be, so that one measurement at a time runs on a host.
+def host_lock(
+    path: str, *, wait_s: float, cancel: CancelToken | None = None, tell: Callable[[str], object] = str
+) -> Iterator[None]:
+    """Hold the measuring lock, so that one measurement at a time runs on a host, whoever measures.
 
-    The kernel frees the lock when the process ends, however it ends; children do not inherit it. HostBusy if others
-    held it for longer than `wait_s`.
+    It is an advisory lock on the folder or file at `path`, which every user can open and nobody can replace: nothing
+    is made there or written. The kernel frees it when the process ends, however it ends; children do not inherit it.
+    Whoever holds it is told at once. Raises MeasuringLockUnusable, or HostBusy if others held it for longer than
+    `wait_s`.
     """
-    descriptor = open_lock(path)
+    descriptor = _open_lock(path)
     try:
-        _wait_for(descriptor, path, wait_s, cancel)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
+        _wait_for(descriptor, path, wait_s, cancel, tell)
         yield
     finally:
         os.close(descriptor)
 
 
-def _wait_for(descriptor: int, path: str, wait_s: float, cancel: CancelToken | None) -> None:
+def check_lock(path: str) -> str:
+    """The path, if the measuring lock can be opened there; raises MeasuringLockUnusable."""
+    os.close(_open_lock(path))
+    return path
+
+
+def _open_lock(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise MeasuringLockUnusable(path, str(error.strerror)) from None
+
+
+def _wait_for(
+    descriptor: int, path: str, wait_s: float, cancel: CancelToken | None, tell: Callable[[str], object]
+) -> None:
     """Poll instead of blocking, so that a cancel gets through."""
-    start = time.monotonic()
+    start, told = time.monotonic(), False
     while True:
         if cancel is not None and cancel.cancelled:
             raise MeasuringCancelled(f"waiting for {path}")
@@ -187,26 +221,79 @@ def _wait_for(descriptor: int, path: str, wait_s: float, cancel: CancelToken | N
         except BlockingIOError:
             waited_s = time.monotonic() - start
             if waited_s > wait_s:
-                holder = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
-                raise HostBusy(path, waited_s, holder or "someone") from None
+                raise HostBusy(path, waited_s, _holder(descriptor)) from None
+            if not told:
+                told = True
+                tell(f"{_holder(descriptor)} holds the measuring lock {path}: waiting for at most {wait_s:.0f} s")
             time.sleep(POLL_S)
+        except OSError as error:
+            raise MeasuringLockUnusable(path, str(error.strerror)) from None
         else:
             return
 
 
-def is_noisy(sample: Sample) -> bool:
-    """Whether the gate fails; an unavailable reading fails nothing."""
-    if not sample.wall_ns or sample.cpu_ns is None:
-        return False
+def _holder(descriptor: int) -> str:
+    """The process that holds a lock, as the kernel tells every user: `process 12 (python3) of user ada`."""
+    status = os.fstat(descriptor)
+    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    with contextlib.suppress(OSError), open("/proc/locks", encoding="ascii") as locks:
+        cells = [line.split() for line in locks]
+        # Some file systems have another device number there.
+        of_file = [own for own in cells if own[1] == "FLOCK" and own[5].endswith(f":{status.st_ino}")]
+        for own in sorted(of_file, key=lambda own: own[5] != place):
+            return f"process {own[4]}{_about(own[4])}"
+    return "a process that cannot be seen from here"
+
+
+def _about(pid: str) -> str:
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            facts = dict(line.rstrip().split(":\t", 1) for line in file if ":\t" in line)
+        uid = int(facts["Uid"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return ""
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = str(uid)
+    return f" ({facts['Name']}) of user {user}"
+
+
+def noise_of(sample: Sample) -> str | None:
+    """Why the gate fails, or None; an unavailable reading fails nothing."""
+    if not sample.wall_ns:
+        return None
+    reasons = []
+    if (sample.throttled_ns or 0) > MAX_THROTTLED_SHARE * sample.wall_ns:
+        reasons.append(
+            f"throttled by the CPU quota for {_percent((sample.throttled_ns or 0) / sample.wall_ns)} of its time"
+        )
+    if (sample.stolen_ns or 0) >= max(LEAST_STOLEN_NS, MAX_STOLEN_SHARE * sample.wall_ns):
+        reasons.append(
+            f"the hypervisor took the CPU for {_percent((sample.stolen_ns or 0) / sample.wall_ns)} of its time"
+        )
+    if sample.cpu_ns is not None and (reason := _lacked_cpu(sample, sample.cpu_ns / sample.wall_ns)):
+        reasons.append(reason)
+    return "; ".join(reasons) or None
+
+
+def _lacked_cpu(sample: Sample, cpu_share: float) -> str | None:
     if _computes_alone(sample):
-        return sample.cpu_ns / sample.wall_ns < SERIAL_MIN_CPU_SHARE
+        return None if cpu_share >= SERIAL_MIN_CPU_SHARE else f"had the CPU for only {_percent(cpu_share)} of its time"
     evidence = []
     if sample.foreign_share is not None:
-        evidence.append(sample.foreign_share > MAX_FOREIGN_SHARE)
+        evidence.append(
+            (sample.foreign_share > MAX_FOREIGN_SHARE, f"others used {_percent(sample.foreign_share)} of the CPUs")
+        )
     queue_share = _queue_share(sample)
     if queue_share is not None and (evidence or _threads(sample) <= usable_cpus()):
-        evidence.append(queue_share > MAX_QUEUE_SHARE)
-    return bool(evidence) and all(evidence)
+        evidence.append((queue_share > MAX_QUEUE_SHARE, f"waited for a CPU for {_percent(queue_share)} of its time"))
+    noisy = evidence and all(too_much for too_much, _ in evidence)
+    return ", ".join(text for _, text in evidence) if noisy else None
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _computes_alone(sample: Sample) -> bool:

@@ -18,7 +18,7 @@ from tasks.crypto.scan import walk
 from tasks.files import closed_after, new_file, open_folder
 from tasks.vault.batch import VANISHED, AddedBatch
 from tasks.vault.draft import Draft
-from tasks.vault.errors import VaultError, on_disk
+from tasks.vault.errors import VaultError, VaultFull, on_disk
 from tasks.vault.excludes import Excludes
 from tasks.vault.format import LONGEST_LINE, PARTIALS, SNAPSHOTS, TEMPORARY, encode_line, encode_path
 from tasks.vault.header import Header, Totals, order_key
@@ -219,9 +219,12 @@ class Addition:
         new, self._in_parts = self._done - self._in_parts, self._done.copy()
         if not (files := new["files"]):
             return
-        self._parts += 1
-        header = Header(self.vault.id, self._run, self._began, 0, self.selection.sources, self._parts)
-        self._write(header, self._draft.new_pieces(), Totals(files, files, new["size_bytes"], new["marked"]), PARTIALS)
+        header = Header(self.vault.id, self._run, self._began, 0, self.selection.sources, self._parts + 1)
+        totals = Totals(files, files, new["size_bytes"], new["marked"])
+        # On a full disk the room that is left is that of the snapshot.
+        with suppress(VaultFull):
+            self._write(header, self._draft.new_pieces(), totals, PARTIALS)
+            self._parts += 1
 
     def _write(self, header: Header, pieces: Iterator[bytes], totals: Totals, folder: str) -> str:
         """Write a snapshot or a partial one, and put it on disk; its MAC. Raises VaultError."""

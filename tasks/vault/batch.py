@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -20,15 +21,17 @@ from tasks.crypto.sources import OpenFile
 from tasks.files import closed_after, mode_without_acl
 from tasks.vault.content import ContentWriter
 from tasks.vault.entries import Content, FileEntry, FileFacts, begin_file, decode_entry, end_file, path_field
-from tasks.vault.errors import Verdict, judged
+from tasks.vault.errors import VaultFull, Verdict, judged
 from tasks.vault.excludes import Excludes
-from tasks.vault.format import PACKED_BYTES
+from tasks.vault.format import PACK_BYTES, PACKED_BYTES, WHOLE_BYTES
 from tasks.vault.index import shared_index
 from tasks.vault.objects import ObjectBatch
 from tasks.vault.packs import PackWriter
 from tasks.vault.vault import Vault
 from tasks.vault.walk import SourceSelection
 
+# Where a pack does not fit on the disk, smaller ones may.
+_LENGTHS = (PACK_BYTES, PACK_BYTES >> 4, PACK_BYTES >> 8)
 # The cause of a file that was removed after the walk has found it.
 VANISHED = "vanished"
 
@@ -70,15 +73,29 @@ def add_batch(
 ) -> AddedBatch:
     """Encrypt a batch; the objects of good payloads are durably in the vault when this returns, and no other ones.
 
-    The job that plans the batch holds the `writing` lock. Raises VaultUnwritable or SourceReplaced.
+    Files that the disk has no room for have failed; small ones are tried again before, in smaller packs. The job that
+    plans the batch holds the `writing` lock. Raises VaultUnwritable or SourceReplaced.
     """
     index = shared_index(vault)
     with index.kept_open(), PackWriter(vault) as packs, ObjectBatch(vault.root) as objects:
         contents = ContentWriter(vault, selection, index, packs, objects)
         files = BatchLines(selection, contents)
-        encryptions = tuple(map(files.carry_over, encrypt_batch(batch, key, limits, cancel, files.attempt_on)))
-        objects.commit()
-        packs.commit()
+        results: dict[int, Encryption] = {}
+        left = batch
+        for packs.enough_bytes in _LENGTHS:
+            results |= {one.ordinal: one for one in encrypt_batch(left, key, limits, cancel, files.attempt_on)}
+            objects.commit()
+            with suppress(VaultFull):
+                packs.commit()
+            lost = contents.lose()
+            for ordinal, _ in left.payloads:
+                if (one := results.get(ordinal)) and one.digest in lost and one.status != "unchanged":
+                    results[ordinal] = files.lose(one, lost[one.digest])
+            small = [one for one in left.payloads if (one[1].size_bytes or 0) <= WHOLE_BYTES and one[0] in results]
+            left = replace(left, payloads=tuple(one for one in small if results[one[0]].cause == VaultFull.cause))
+            if not left.payloads:
+                break
+        encryptions = tuple(files.carry_over(results[ordinal]) for ordinal, _ in batch.payloads if ordinal in results)
     first = batch.payloads[0][0] if batch.payloads else 0
     lines = b"".join(files.lines.pop(payload.name, b"\n") for _, payload in batch.payloads)
     pack_of = {
@@ -96,7 +113,8 @@ def add_batch(
         verdicts.append(judged("object", name, "rebuilt" if length <= PACKED_BYTES else "ok", size_bytes=length))
     found = frozenset((*contents.found, *files.moved))
     moved = tuple(one.payload.name for one in encryptions if one.payload.moved and one.digest in found)
-    return AddedBatch(first, encryptions, lines, contents.stored_bytes, pack_of, tuple(verdicts), moved)
+    stored_bytes = sum(contents.packed.values()) + sum(contents.large.values())
+    return AddedBatch(first, encryptions, lines, stored_bytes, pack_of, tuple(verdicts), moved)
 
 
 class BatchLines:
@@ -158,6 +176,12 @@ class BatchLines:
         self._enter(one.payload, before.facts, content.size_bytes, end)
         sizes = content.size_bytes, content.stored_bytes
         return replace(one, status="carried-over", size_bytes=sizes[0], ciphertext_bytes=sizes[1])
+
+    def lose(self, one: Encryption, reason: str) -> Encryption:
+        """The result of a file whose object has not come into the vault."""
+        self.lines.pop(one.payload.name, None)
+        nothing = replace(one, size_bytes=None, ciphertext_bytes=None, salt=None, digest=None)
+        return replace(nothing, status="failed", cause=VaultFull.cause, error=reason)
 
     def _enter(self, payload: Payload, facts: FileFacts, size_bytes: int, end: bytes) -> None:
         beginning = begin_file(path_field(payload.name), facts._replace(size_bytes=size_bytes))

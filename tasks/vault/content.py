@@ -50,13 +50,12 @@ class ContentWriter:
     ) -> None:
         self.proven: dict[str, int] = {}
         """The distrusted objects that have turned out to be whole, with their lengths."""
-        self.packed: list[bytes] = []
-        """The new members of packs, in their order."""
+        self.packed: dict[bytes, int] = {}
+        """The new members of packs, in their order, with their lengths."""
         self.large: dict[bytes, int] = {}
         """The new objects that are in no pack, with their lengths."""
         self.found: list[bytes] = []
         """The digests of new files that were in the vault already."""
-        self.stored_bytes = 0
         self._key = vault.need_key()
         self._vault = vault
         self._selection = selection
@@ -90,6 +89,18 @@ class ContentWriter:
         if len(data) > WHOLE_BYTES:
             return self._large(file, None, data)
         return self._whole(file, data, known)
+
+    def lose(self) -> dict[bytes, str]:
+        """The digests of new objects that the disk had no room for, with the reason; they are forgotten."""
+        lost = self._packs.lost | self._objects.lost
+        for digest in lost:
+            self._made.discard(digest)
+            self.packed.pop(digest, None)
+            self.large.pop(digest, None)
+            self.proven.pop(digest.hex(), None)
+        self._packs.lost.clear()
+        self._objects.lost.clear()
+        return lost
 
     def is_there(self, content: Content) -> bool:
         """Whether an object is there, in full length, and not damaged as far as the record knows."""
@@ -154,9 +165,6 @@ class ContentWriter:
             stored[:] = output.getbuffer()
             digest, stages = done.digest, done.stages
         if digest not in self._made:
-            self._made.add(digest)
-            # Of two copies one is whole from now on.
-            self._prove(digest.hex(), length)
             if self._index.same(digest, stored):
                 self.found.append(digest)
             elif packed:
@@ -165,17 +173,18 @@ class ContentWriter:
                 with self._objects.new() as made:
                     made.write(stored)
                 self._add_large(made, digest, length)
+            self._made.add(digest)
+            # Of two copies one is whole from now on.
+            self._prove(digest.hex(), length)
         return Encrypted(digest, size_bytes, length, stages, salt)
 
     def _add_packed(self, digest: bytes, length: int) -> None:
         self._packs.add(digest, length)
-        self.packed.append(digest)
-        self.stored_bytes += length
+        self.packed[digest] = length
 
     def _add_large(self, made: NewObject, digest: bytes, length: int) -> None:
         self._objects.keep(made, digest.hex())
         self.large[digest] = length
-        self.stored_bytes += length
 
     def _large(self, file: OpenFile, known: Content | None, beginning: bytes = b"") -> tuple[Encrypted, Content]:
         """Work on content that is read piece by piece; its `beginning` if its size says something else."""
@@ -228,6 +237,7 @@ class ContentWriter:
         # A frame says how long its content is, before that is read.
         compressor = None if beginning else self._compressor
         if compressor is None or not _shrinks(compressor, next(file.pieces())[:_LOOK_BYTES]):
+            self._objects.need_room(file.plain_bytes)
             with file.input(beginning=beginning) as source:
                 return self._bench.cipher.encrypt(source, salt, store), None, None
         mac = self._key.content_macs()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import repeat
 
 from tasks.crypto.inputs import Payload
-from tasks.files import closed_after, open_folder, open_new, write_all
+from tasks.files import closed_after, open_folder, open_new, reserve, write_all
 from tasks.vault.errors import on_disk
 from tasks.vault.format import LONGEST_LINE, TEMPORARY, split_lines
 
@@ -24,6 +24,9 @@ _PIECE_BYTES = 256 << 10
 # A piece may be of open lines alone, and its results a hundred times as long.
 _LINES_AT_ONCE = 1000
 _TO_DO_FIELDS = 6
+# A line has its path, and about so many bytes more. In a snapshot it takes less than half of that, compressed.
+_LINE_BYTES = 384
+_LEAST_BYTES = 128 << 10
 _FLAGS = {b"%d" % bits: tuple(bool(bits & bit) for bit in (1, 2, 4, 8)) for bits in range(16)}
 
 
@@ -64,6 +67,14 @@ class _Scratch:
             begin += len(piece)
             yield piece
 
+    def reserve(self, length: int) -> None:
+        """Have the disk keep so much room for it, or none."""
+        with on_disk(self._root):
+            if length:
+                reserve(self._descriptor, length)
+            else:
+                os.ftruncate(self._descriptor, 0)
+
     def close(self) -> None:
         with suppress(OSError):
             os.close(self._descriptor)
@@ -86,8 +97,10 @@ class Draft:
         """Raises VaultUnwritable."""
         self.entries = 0
         """The number of entries that are done without a batch."""
+        self._count = 0
         with ExitStack() as stack:
-            self._lines, self._to_do, self._results = (stack.enter_context(closing(_Scratch(root))) for _ in range(3))
+            scratch = [stack.enter_context(closing(_Scratch(root))) for _ in range(4)]
+            self._lines, self._to_do, self._results, self._room = scratch
             self._files = stack.pop_all()
         self._stretches: list[_Stretch] = []
         self._in_parts = 0
@@ -99,6 +112,7 @@ class Draft:
 
     def add_to_do(self, payload: Payload) -> None:
         """Add a file that is to be encrypted; its ordinal is its place in the order of these calls."""
+        self._count += 1
         self._lines.add(_OPEN)
         # NUL is in no path, nor in a line.
         self._to_do.add(
@@ -114,9 +128,15 @@ class Draft:
         )
 
     def end(self) -> None:
-        """Write down all entries, before the first one is read; raises VaultUnwritable."""
+        """Write down all entries, before the first one is read; raises VaultUnwritable.
+
+        Room is kept for the lines of the files to encrypt, and for the snapshot, should the disk get full meanwhile.
+        """
         self._lines.flush()
         self._to_do.flush()
+        results = self._to_do.size_bytes + _LINE_BYTES * self._count
+        self._results.reserve(results)
+        self._room.reserve((self._lines.size_bytes + results) // 2 + _LEAST_BYTES)
 
     def to_do(self) -> Iterator[Payload]:
         """The files to encrypt, in their order."""
@@ -136,7 +156,8 @@ class Draft:
         self._stretches.append(_Stretch(first, lines.count(b"\n"), begin, self._results.size_bytes))
 
     def pieces(self) -> Iterator[bytes]:
-        """The lines of the snapshot, many at a time, once all batches are put."""
+        """The lines of the snapshot, many at a time, once all batches are put; its room is free from now on."""
+        self._room.reserve(0)
         results = self._result_lines()
         for piece in _whole_lines(self._lines.pieces()):
             if _OPEN not in piece:

@@ -12,6 +12,9 @@ from typing import Literal, get_args
 
 from tasks.crypto.errors import CryptoError
 
+# EFBIG: a limit on the size of files (ulimit -f).
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class VaultError(CryptoError):
     """Base of everything that is wrong with a vault and not with one payload; without a leaf: cannot be read."""
@@ -79,15 +82,22 @@ class VaultUnwritable(VaultError):
         self.errno = number
 
 
+class VaultFull(VaultUnwritable):
+    """The disk has no room for this: what needs less may still go in."""
+
+    ends_run = False
+
+
 @contextmanager
 def on_disk(root: str) -> Iterator[None]:
-    """Raises VaultUnwritable for errors of the operating system."""
+    """Raises VaultUnwritable for errors of the operating system, of which VaultFull is one."""
     try:
         yield
     except OSError as error:
         # One of its folders may be a link, which is not followed.
         name = str(error.filename) if error.errno in (errno.ENOTDIR, errno.ELOOP) else ""
-        raise VaultUnwritable(root, error.errno or 0, name) from None
+        kind: type[VaultUnwritable] = VaultFull if error.errno in _NO_ROOM else VaultUnwritable
+        raise kind(root, error.errno or 0, name) from None
 
 
 class TargetUnusable(CryptoError):

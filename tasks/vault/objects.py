@@ -6,11 +6,12 @@ only once the digest of its object fits, and no decompressor sees a byte of it b
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
@@ -23,7 +24,7 @@ from tasks.crypto.holes import Take
 from tasks.files import ReadFailed, ReadTwice, closed_after, hashed, open_folder, open_new, sync_file_system, write_all
 from tasks.suites import HEADER_BYTES, MAGIC
 from tasks.vault.entries import Content
-from tasks.vault.errors import VaultChanged, VaultError, on_disk
+from tasks.vault.errors import VaultChanged, VaultError, VaultFull, on_disk
 from tasks.vault.format import OBJECTS, PACKED_BYTES, TEMPORARY, WINDOW_BYTES, BadFrame, unpack_frame
 from tasks.vault.index import Location, ObjectIndex
 from tasks.vault.packs import move, opened_stored, sync_names
@@ -63,6 +64,8 @@ class ObjectBatch:
         self._made = 0
         self._temporary = -1
         self._waiting: dict[str, str] = {}
+        self.lost: dict[bytes, str] = {}
+        """The digests of objects that the disk had no room for, with the reason."""
 
     @contextmanager
     def new(self) -> Iterator[NewObject]:
@@ -83,6 +86,13 @@ class ObjectBatch:
             self._remove(part)
             raise
 
+    def need_room(self, length: int) -> None:
+        """Raises VaultFull if the disk has not so much room: whoever fills it first takes the room of others."""
+        with on_disk(self._root):
+            disk = os.statvfs(self._root)
+            if length > disk.f_bfree * disk.f_frsize:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def keep(self, made: NewObject, digest: str) -> None:
         """Have `commit` give a whole object its name (64 hex digits)."""
         self._waiting[made.part] = digest
@@ -90,26 +100,36 @@ class ObjectBatch:
     def commit(self) -> None:
         """Put data on disk, then give names, then put the folders of the names on disk.
 
-        After VaultUnwritable no further object gets its name.
+        Objects that the disk has no room for are `lost`. After another VaultUnwritable no further one gets its name.
         """
         if not self._waiting:
             return
-        digests = list(self._waiting.values())
-        at_once = len(digests) > _ONE_BY_ONE
-        with on_disk(self._root):
-            if at_once:
-                sync_file_system(self._root)
-            else:
-                for part in self._waiting:
-                    with closed_after(os.open(part, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._temporary)) as descriptor:
-                        os.fsync(descriptor)
-            for part, digest in tuple(self._waiting.items()):
-                move(self._root, OBJECTS, part, self._temporary, digest)
-                del self._waiting[part]
-            if at_once:
-                sync_file_system(self._root)
-            else:
-                sync_names(self._root, OBJECTS, digests)
+        at_once = len(self._waiting) > _ONE_BY_ONE
+        if at_once:
+            self._taken(self._waiting, sync_file_system, self._root)
+        for part in () if at_once else tuple(self._waiting):
+            self._taken((part,), self._sync, part)
+        for part, digest in tuple(self._waiting.items()):
+            self._taken((part,), move, self._root, OBJECTS, part, self._temporary, digest)
+        if at_once:
+            self._taken(self._waiting, sync_file_system, self._root)
+        else:
+            self._taken(self._waiting, sync_names, self._root, OBJECTS, tuple(self._waiting.values()))
+        self._waiting.clear()
+
+    def _taken(self, parts: Iterable[str], act: Callable[..., object], *arguments: object) -> None:
+        """Act on some objects, which are lost if the disk does not take them; raises VaultUnwritable."""
+        try:
+            with on_disk(self._root):
+                act(*arguments)
+        except VaultFull as error:
+            for part in tuple(parts):
+                self.lost[bytes.fromhex(self._waiting.pop(part))] = str(error)
+                self._remove(part)
+
+    def _sync(self, part: str) -> None:
+        with closed_after(os.open(part, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._temporary)) as descriptor:
+            os.fsync(descriptor)
 
     def _remove(self, part: str) -> None:
         with suppress(OSError):

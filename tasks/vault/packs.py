@@ -19,7 +19,7 @@ from typing import Self
 
 from tasks.files import closed_after, new_file, open_folder, open_new, open_regular, write_all
 from tasks.suites import HEADER_BYTES
-from tasks.vault.errors import ObjectMissing, VaultChanged, VaultError, on_disk
+from tasks.vault.errors import ObjectMissing, VaultChanged, VaultError, VaultFull, on_disk
 from tasks.vault.format import INDEX, OBJECT_NAME, PACK_BYTES, PACKED_BYTES, PACKS, TEMPORARY
 from tasks.vault.vault import Vault
 
@@ -131,12 +131,17 @@ class PackWriter:
     """Writes objects into packs; no pack has its name before its bytes are on disk.
 
     Each body is made in place: `reserve` gives the room for it, `add` makes it a member. What is not committed is
-    discarded at the end. Every method raises VaultUnwritable.
+    discarded at the end. Every method raises VaultUnwritable; after VaultFull the pack at hand is `lost`, and the next
+    member begins another one.
     """
 
     def __init__(self, vault: Vault) -> None:
         self.packs: list[tuple[str, int, int]] = []
         """Name, length and number of members of each committed pack."""
+        self.lost: dict[bytes, str] = {}
+        """The digests of members that the disk had no room for, with the reason."""
+        self.enough_bytes = PACK_BYTES
+        """The length from which on a pack is complete."""
         self._root = vault.root
         # A member is begun below the limit of a piece, and a cipher wants 15 bytes more room than its output takes.
         self._buffer = bytearray(_WRITTEN_AT_ONCE + BLOCK + PACKED_BYTES + BLOCK + len(END))
@@ -155,13 +160,14 @@ class PackWriter:
     def add(self, digest: bytes, length: int) -> None:
         """Make the body in the reserved room a member; writes a pack that is long enough."""
         begin = self._filled
+        self.lost.pop(digest, None)
         self._records.append(RECORD.pack(digest, (self._written + begin) // BLOCK, length))
         body = begin + BLOCK
         self._buffer[begin:body] = header(digest.hex().encode(), length)
         end = body + length
         self._filled = end + padding(length)
         self._buffer[end : self._filled] = ZEROS[: self._filled - end]
-        if self._written + self._filled >= PACK_BYTES:
+        if self._written + self._filled >= self.enough_bytes:
             self.commit()
         elif self._filled >= _WRITTEN_AT_ONCE:
             self._write()
@@ -177,7 +183,7 @@ class PackWriter:
         self._filled += len(END)
         self._write()
         name = self._hasher.hexdigest()
-        with on_disk(self._root):
+        with self._taken():
             os.fsync(self._descriptor)
             move(self._root, PACKS, self._part, self._temporary, name)
             sync_names(self._root, PACKS, (name,))
@@ -185,11 +191,26 @@ class PackWriter:
             write_sidecar(self._root, name, self._written, self._records)
         self.packs.append((name, self._written, len(self._records)))
         self._close()
-        self._records = []
-        self._written = 0
+
+    @contextmanager
+    def _taken(self) -> Iterator[None]:
+        """Discard the pack at hand if the disk does not take it; raises VaultUnwritable."""
+        try:
+            with on_disk(self._root):
+                yield
+        except VaultFull as error:
+            self.lost |= dict.fromkeys((RECORD.unpack(record)[0] for record in self._records), str(error))
+            self._discard()
+            raise
+
+    def _discard(self) -> None:
+        if self._descriptor >= 0:
+            with suppress(OSError):
+                os.unlink(self._part, dir_fd=self._temporary)
+        self._close()
 
     def _write(self) -> None:
-        with on_disk(self._root):
+        with self._taken():
             if self._descriptor < 0:
                 self._hasher = hashlib.sha256()
                 self._part = secrets.token_hex(8)
@@ -206,15 +227,14 @@ class PackWriter:
             if descriptor >= 0:
                 os.close(descriptor)
         self._temporary = self._descriptor = -1
+        self._records = []
+        self._written = self._filled = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        if self._descriptor >= 0:
-            with suppress(OSError):
-                os.unlink(self._part, dir_fd=self._temporary)
-        self._close()
+        self._discard()
 
 
 def write_sidecar(root: str, name: str, pack_bytes: int, records: list[bytes]) -> None:

@@ -27,10 +27,10 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(slots=True)
 class _Folder:
-    """A folder of the target on the way to the current entry.
+    """A folder of the target on the way to the current entry; a file made in it gets an ACL if that is `inherited`.
 
     `mode` and `mtime_ns` are what it gets when it is left; None leaves it as it is. `lent` says that the mode is its
-    own, and that its owner was let in for the meantime. `inherited` says that a file made in it gets an ACL.
+    own, and that its owner was let in for the meantime.
     `descriptor` is `_CLOSED` for one far above; `identity` (device, inode) then tells whether it is found again.
     """
 
@@ -128,13 +128,10 @@ class Target:
         if is_ours and folder.inherited:
             drop_acl(descriptor)
             folder.inherited = False
+        folder.mode = 0o700 if is_ours else _let_in(descriptor, status) if mode is None else mode
+        folder.lent = folder.mode is not None and not is_ours
         if entry is not None and (is_ours or self._overwrite):
             folder.mode, folder.mtime_ns = entry.mode & MODES, entry.mtime_ns
-        elif is_ours:
-            folder.mode = 0o700
-        else:
-            folder.mode = _let_in(descriptor, status) if mode is None else mode
-            folder.lent = folder.mode is not None
         self._folders.append(folder)
         # The folder above one behind a link is not found again by `..`.
         if len(self._folders) > _OPEN_FOLDERS and self._folders[-1 - _OPEN_FOLDERS].path not in self.followed:
@@ -251,9 +248,9 @@ def _has_default_acl(descriptor: int) -> bool:
 
 def _let_in(descriptor: int, status: os.stat_result) -> int | None:
     """Let the owner of a folder write to it for a while, if its mode keeps him out; the mode, to be set again."""
-    mode = stat.S_IMODE(status.st_mode)
     if status.st_uid != os.geteuid() or os.access(b".", os.W_OK | os.X_OK, dir_fd=descriptor, effective_ids=True):
         return None
+    mode = stat.S_IMODE(status.st_mode)
     os.fchmod(descriptor, mode | 0o700)
     return mode
 

@@ -123,7 +123,7 @@ def test_too_few_pairs_leave_it_open() -> None:
 
 def test_noisy_and_wrong_samples_give_no_figure() -> None:
     """Only quiet and right samples are summarised; wrong ones are named."""
-    noisy = [replace(one, noisy=True, wall_ns=1) for one in rounds(THREADS, 315)]
+    noisy = [replace(one, noise="busy", wall_ns=1) for one in rounds(THREADS, 315)]
     wrong = [replace(one, outcome=Outcome.WRONG_OUTPUT, wall_ns=1) for one in rounds(PROCESSES, 1)]
     samples = [*rounds(SERIAL, 300), *noisy, *wrong]
     assert {one.ratio for one in speedup_findings(rows(samples)) if one.executor is not Executor.SERIAL} == {None}
@@ -194,7 +194,7 @@ def test_a_race_without_a_chance_says_nothing() -> None:
 
 def test_a_loss_under_a_guard_is_shouted() -> None:
     """A broken guard is named, noisy or not."""
-    broken = replace(counted(LOCKED, 1, Outcome.BROKEN), noisy=True)
+    broken = replace(counted(LOCKED, 1, Outcome.BROKEN), noise="busy")
     (sentence,) = race_sentences("3.11.7", race_findings(rows([counted(LOCKED, 10**6, Outcome.OK), broken])))
     assert "FAILED samples: 1 broken" in sentence
 
@@ -239,7 +239,7 @@ def test_interpreters_come_by_version() -> None:
 
 def test_pyperf_gets_one_run_per_quiet_sample() -> None:
     """The document has seconds, a name and a unit, and leaves noisy samples out."""
-    samples = [*rounds(SERIAL, 100), replace(sample(SERIAL), noisy=True)]
+    samples = [*rounds(SERIAL, 100), replace(sample(SERIAL), noise="busy")]
     document = json.loads(pyperf_document(rows(samples)))
     assert document["version"] == "1.0"
     assert document["metadata"]["name"] == SERIAL.key
@@ -251,4 +251,4 @@ def test_pyperf_gets_one_run_per_quiet_sample() -> None:
 def test_pyperf_gets_a_sample_with_a_time() -> None:
     """No quiet sample makes no document."""
     with pytest.raises(RequestRefused, match="at least one sample"):
-        pyperf_document(rows([replace(sample(SERIAL), noisy=True)]))
+        pyperf_document(rows([replace(sample(SERIAL), noise="busy")]))

@@ -217,6 +217,26 @@ def test_nothing_outside_is_read_through_an_exchanged_link(
         assert SECRET_BYTES not in {one.facts.size_bytes for one in files(vault, name)}
 
 
+def test_a_file_without_room_stops_nobody_else(
+    threadmill: Command, tree: Path, key_file: Path, environment: dict[str, str]
+) -> None:
+    """A file of one user that does not fit on the disk fails, and a sparse one of a terabyte costs nothing."""
+    (tree / "sparse").touch()
+    os.truncate(tree / "sparse", 1 << 40)
+    with small_disk(tree.with_name("disk"), "1m") as disk:
+        environment["THREADMILL_VAULT"] = str(disk / "vault")
+        assert threadmill("vault", "init", str(disk / "vault")).returncode == 0
+        done = threadmill("encrypt", str(tree))
+        assert done.returncode == 1
+        assert "2 new, 0 unchanged, 0 marked, 0 skipped, 1 missed, 0 gone" in done.stderr
+        assert f"large failed: vault {disk}/vault: cannot be written: No space left on device" in done.stderr
+        assert threadmill("verify").returncode == 0
+        assert threadmill("restore", "latest", str(tree.with_name("back"))).returncode == 0
+    back = Path(f"{tree.with_name('back')}{tree}")
+    assert sorted(path.name for path in back.iterdir()) == ["small", "sparse"]
+    assert ((back / "sparse").stat().st_size, (back / "sparse").stat().st_blocks) == (1 << 40, 0)
+
+
 def test_check_reads_nothing_through_a_folder_that_became_a_link(
     threadmill: Command, tree: Path, key_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

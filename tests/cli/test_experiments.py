@@ -150,7 +150,7 @@ def test_cost_of_a_guard_is_told_the_same_way_twice(capsys: pytest.CaptureFixtur
         return SampleRow(
             1, ordinal, "host", f"race/{guard}/augmented/5x1000", "race", None, None,
             "augmented", guard, 5, 1000, "0" * 64, version, ordinal % 6, start,
-            outcome, 5000, 5000, None, wall_ns, wall_ns, 0, 0, 10, True, 0.0, None, None, False,
+            outcome, 5000, 5000, None, wall_ns, wall_ns, 0, 0, 0, 0, 10, True, 0.0, None, None, False, None,
         )  # fmt: skip
 
     print_findings([row(n, "none", 1_000_000) for n in range(6)] + [row(n + 6, "lock", 4_000_000) for n in range(6)])

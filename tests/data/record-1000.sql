@@ -105,9 +105,9 @@ CREATE TABLE ledger (
 	head VARCHAR(64) NOT NULL, 
 	CONSTRAINT pk_ledger PRIMARY KEY (id)
 );
-INSERT INTO "ledger" VALUES(1,'sealed',1,1,'{"run": "1 50b3ffe5838067a18a1119560667e2ffb8fbf6296a45938a3c0c360463e7ac4e", "encryption": "4 0314f592e636fe7f245b47c9783b6eb8286f669d00ad665575eda3ae779d450f", "stage": "8 38b83c6c708cab4576b678b19a9fbbd7a57a279f631dbb1d3259d6dec68ebabe", "sample": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "snapshot": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "verdict": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}','2026-11-28 01:04:45.967864','bea06163df6bd4a55e09d2d33c61fc169e6ea5971ca024204fc60355563115b0');
-INSERT INTO "ledger" VALUES(2,'sealed',2,1,'{"run": "1 68bfaaec014fffac541407b292ffe57ccf2267e31a75e64be282b6cca9c83466", "encryption": "1 1a76880038bf746de0c8ef880b210c217b31241fa908c595333327b4b004d326", "stage": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "sample": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "snapshot": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "verdict": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}','2026-11-28 01:04:45.976262','30d1a8a8c4369f44386ba0e9895eaddfc8779e6696815e2987c4c954d79793b5');
-INSERT INTO "ledger" VALUES(3,'sealed',3,1,'{"run": "1 2f8c0517f8ae281772cc5bc5a1a4620e510c0bc46fe19a2ab2935320a8916ed6", "encryption": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "stage": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "sample": "10 37bbfcefc4ef123f4cf155b042e9b24b5fa508799e71779296d131e38cea933f", "snapshot": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "verdict": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}','2026-11-28 01:04:45.997526','438c9fb7e541bbe5ec0b55b7f839d8232dbffb4bc04673ada2e9c94d1dff7d53');
+INSERT INTO "ledger" VALUES(1,'sealed',1,1,'{"run": "1 355814b64e17b53545d746fd0d63dd7539e4bb74255840007b7939cfb214be66", "encryption": "4 0314f592e636fe7f245b47c9783b6eb8286f669d00ad665575eda3ae779d450f", "stage": "8 38b83c6c708cab4576b678b19a9fbbd7a57a279f631dbb1d3259d6dec68ebabe", "sample": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "snapshot": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "verdict": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}','2026-11-28 10:57:17.358759','a07e8e5575cb0ed5e8af5d340adca2788c46a523bbd4eeaf305f8c2f97406402');
+INSERT INTO "ledger" VALUES(2,'sealed',2,1,'{"run": "1 76b9a2b94f9ab343c1640516e1df40558ba0fe7841291a6412f5a505ff262299", "encryption": "1 1a76880038bf746de0c8ef880b210c217b31241fa908c595333327b4b004d326", "stage": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "sample": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "snapshot": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "verdict": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}','2026-11-28 10:57:17.367281','e4097b21ba1bd9a33ce4a4d360ec6a5614b8fabeea980ee6a342907b6a204082');
+INSERT INTO "ledger" VALUES(3,'sealed',3,1,'{"run": "1 7808d013b941f7584da092907c8e3cec8b9eff1cee4393dcaa87e8cdb0c81de1", "encryption": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "stage": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "sample": "10 2630a508b10d106b58fe9d931be4cf40a548509bfa1203e4bb0aa826bccf66fc", "snapshot": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "verdict": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}','2026-11-28 10:57:17.374197','96cc8448102f17dd846ebad6796783ef20020973cdd85ddc852b90aea8765899');
 CREATE TABLE run (
 	id INTEGER NOT NULL, 
 	flow VARCHAR NOT NULL, 
@@ -121,6 +121,9 @@ CREATE TABLE run (
 	pid_start BIGINT NOT NULL, 
 	code_version VARCHAR NOT NULL, 
 	parameters JSON NOT NULL, 
+	usable_cpus INTEGER NOT NULL, 
+	quota_cpus FLOAT, 
+	smt BOOLEAN, 
 	covariates JSON NOT NULL, 
 	status VARCHAR NOT NULL, 
 	error VARCHAR, 
@@ -130,9 +133,9 @@ CREATE TABLE run (
 	CONSTRAINT uq_run_flow_run_id_attempt UNIQUE (flow_run_id, attempt), 
 	CONSTRAINT fk_run_host_id_host FOREIGN KEY(host_id) REFERENCES host (id)
 );
-INSERT INTO "run" VALUES(1,'encrypt_payloads',NULL,1,NULL,'direct',1,'00000000-0000-0000-0000-000000000002/4026531836',14893,1365461,'0.1.0','{"random": "100x2", "suites": ["modern", "classic"], "backends": ["auto"], "jobs": 2, "key": "throw-away"}','{"kernel": "6.1", "python": "3.11.7", "load_1m": 0.7}','completed',NULL,'2026-11-22 19:37:04.908696','2026-11-22 19:37:04.994367');
-INSERT INTO "run" VALUES(2,'encrypt_payloads',NULL,1,NULL,'direct',1,'00000000-0000-0000-0000-000000000002/4026531836',14920,1365650,'0.1.0','{"random": "10485760x1", "suites": ["classic"], "backends": ["auto"], "jobs": 2, "key": "throw-away"}','{"kernel": "6.1", "python": "3.11.7", "load_1m": 0.7}','failed','1 failed: random #1 (suite classic takes at most 8 MiB (its 64-bit blocks begin to collide); use suite modern, or --allow-legacy-size)','2026-11-22 19:37:06.186607','2026-11-22 19:37:06.232135');
-INSERT INTO "run" VALUES(3,'run_experiments',NULL,1,NULL,'direct',1,'00000000-0000-0000-0000-000000000002/4026531836',14948,1365767,'0.1.0','{"experiments": ["race"], "workloads": [], "executors": [], "shapes": ["augmented"], "guards": ["none", "shard"], "workers": [2], "quick": true, "interpreters": ["3.11.7"], "rounds": 2, "seed": 3114657792}','{"kernel": "6.1", "python": "3.11.7", "load_1m": 0.7}','completed',NULL,'2026-11-22 19:37:07.589127','2026-11-22 19:37:13.389987');
+INSERT INTO "run" VALUES(1,'encrypt_payloads',NULL,1,NULL,'direct',1,'00000000-0000-0000-0000-000000000002/4026531836',14893,1365461,'0.1.0','{"random": "100x2", "suites": ["modern", "classic"], "backends": ["auto"], "jobs": 2, "key": "throw-away"}',2,NULL,NULL,'{"kernel": "6.1", "python": "3.11.7", "load_1m": 0.7}','completed',NULL,'2026-11-22 19:37:04.908696','2026-11-22 19:37:04.994367');
+INSERT INTO "run" VALUES(2,'encrypt_payloads',NULL,1,NULL,'direct',1,'00000000-0000-0000-0000-000000000002/4026531836',14920,1365650,'0.1.0','{"random": "10485760x1", "suites": ["classic"], "backends": ["auto"], "jobs": 2, "key": "throw-away"}',2,NULL,NULL,'{"kernel": "6.1", "python": "3.11.7", "load_1m": 0.7}','failed','1 failed: random #1 (suite classic takes at most 8 MiB (its 64-bit blocks begin to collide); use suite modern, or --allow-legacy-size)','2026-11-22 19:37:06.186607','2026-11-22 19:37:06.232135');
+INSERT INTO "run" VALUES(3,'run_experiments',NULL,1,NULL,'direct',1,'00000000-0000-0000-0000-000000000002/4026531836',14948,1365767,'0.1.0','{"experiments": ["race"], "workloads": [], "executors": [], "shapes": ["augmented"], "guards": ["none", "shard"], "workers": [2], "quick": true, "interpreters": ["3.11.7"], "rounds": 2, "seed": 3114657792}',2,NULL,NULL,'{"kernel": "6.1", "python": "3.11.7", "load_1m": 0.7}','completed',NULL,'2026-11-22 19:37:07.589127','2026-11-22 19:37:13.389987');
 CREATE TABLE sample (
 	id INTEGER NOT NULL, 
 	run_id INTEGER NOT NULL, 
@@ -149,28 +152,31 @@ CREATE TABLE sample (
 	cpu_ns BIGINT, 
 	runq_ns BIGINT, 
 	blocked_ns BIGINT, 
+	throttled_ns BIGINT, 
+	stolen_ns BIGINT, 
 	context_switches BIGINT, 
 	gil_on BOOLEAN, 
 	foreign_share FLOAT, 
 	positive_lost BIGINT, 
 	negative_lost BIGINT, 
 	noisy BOOLEAN NOT NULL, 
+	noise VARCHAR, 
 	CONSTRAINT pk_sample PRIMARY KEY (id), 
 	CONSTRAINT uq_sample_run_id_ordinal UNIQUE (run_id, ordinal), 
 	CONSTRAINT fk_sample_run_id_run FOREIGN KEY(run_id) REFERENCES run (id), 
 	CONSTRAINT fk_sample_case_id_case FOREIGN KEY(case_id) REFERENCES "case" (id), 
 	CONSTRAINT fk_sample_interpreter_id_interpreter FOREIGN KEY(interpreter_id) REFERENCES interpreter (id)
 );
-INSERT INTO "sample" VALUES(1,3,0,1,1,0,'2026-11-22 19:37:07.594219','ok','1 101 21179 2139079; 1 101 21179 2139079','1 101 21179 2139079; 1 101 21179 2139079',NULL,540272977,557527000,458499063,54968,144,1,4.82986889810437469705e-01,NULL,NULL,1);
-INSERT INTO "sample" VALUES(2,3,1,1,1,0,'2026-11-22 19:37:08.196932','ok','1 101 21179 2139079; 1 101 21179 2139079','1 101 21179 2139079; 1 101 21179 2139079',NULL,424884400,408797001,434100935,0,178,1,5.30422693338938766594e-01,NULL,NULL,1);
-INSERT INTO "sample" VALUES(3,3,2,2,1,0,'2026-11-22 19:37:08.697455','ok','1 101 21179 2139079','1 101 21179 2139079',NULL,217012611,213401000,5291207,0,38,1,4.97222316456157220621e-01,NULL,NULL,0);
-INSERT INTO "sample" VALUES(4,3,3,3,1,0,'2026-11-22 19:37:08.958199','none-observed','5000000','5000000',NULL,419436631,393306000,217692371,1276145721,679,1,4.96730577639986792259e-01,2285516,0,1);
-INSERT INTO "sample" VALUES(5,3,4,4,1,0,'2026-11-22 19:37:10.154637','ok','2500000','2500000',NULL,319397107,282934001,150388035,951811193,826,1,3.71114818832720350094e-01,NULL,NULL,1);
-INSERT INTO "sample" VALUES(6,3,5,4,1,0,'2026-11-22 19:37:10.513305','ok','2500000','2500000',NULL,261701043,258176001,46100749,840465308,457,1,7.99079715551611335921e-02,NULL,NULL,0);
-INSERT INTO "sample" VALUES(7,3,100000,1,1,1,'2026-11-22 19:37:10.836641','ok','1 101 21179 2139079; 1 101 21179 2139079','1 101 21179 2139079; 1 101 21179 2139079',NULL,346929880,512341001,50227819,54828,67,1,0.082824850405467,NULL,NULL,0);
-INSERT INTO "sample" VALUES(8,3,100001,2,1,1,'2026-11-22 19:37:11.233255','ok','1 101 21179 2139079','1 101 21179 2139079',NULL,313285205,313721000,1836495,5878,7,1,4.17890694627743308764e-02,NULL,NULL,0);
-INSERT INTO "sample" VALUES(9,3,100002,4,1,1,'2026-11-22 19:37:11.603651','ok','2500000','2500000',NULL,243827053,244371999,47840713,773954945,396,1,5.25536454726375223955e-02,NULL,NULL,0);
-INSERT INTO "sample" VALUES(10,3,100003,3,1,1,'2026-11-22 19:37:11.882682','none-observed','5000000','5000000',NULL,512194180,514004000,77975578,1840228586,805,1,7.41867078614598801644e-02,2505345,0,0);
+INSERT INTO "sample" VALUES(1,3,0,1,1,0,'2026-11-22 19:37:07.594219','ok','1 101 21179 2139079; 1 101 21179 2139079','1 101 21179 2139079; 1 101 21179 2139079',NULL,540272977,557527000,458499063,54968,NULL,NULL,144,1,4.82986889810437469705e-01,NULL,NULL,1,NULL);
+INSERT INTO "sample" VALUES(2,3,1,1,1,0,'2026-11-22 19:37:08.196932','ok','1 101 21179 2139079; 1 101 21179 2139079','1 101 21179 2139079; 1 101 21179 2139079',NULL,424884400,408797001,434100935,0,NULL,NULL,178,1,5.30422693338938766594e-01,NULL,NULL,1,NULL);
+INSERT INTO "sample" VALUES(3,3,2,2,1,0,'2026-11-22 19:37:08.697455','ok','1 101 21179 2139079','1 101 21179 2139079',NULL,217012611,213401000,5291207,0,NULL,NULL,38,1,4.97222316456157220621e-01,NULL,NULL,0,NULL);
+INSERT INTO "sample" VALUES(4,3,3,3,1,0,'2026-11-22 19:37:08.958199','none-observed','5000000','5000000',NULL,419436631,393306000,217692371,1276145721,NULL,NULL,679,1,4.96730577639986792259e-01,2285516,0,1,NULL);
+INSERT INTO "sample" VALUES(5,3,4,4,1,0,'2026-11-22 19:37:10.154637','ok','2500000','2500000',NULL,319397107,282934001,150388035,951811193,NULL,NULL,826,1,3.71114818832720350094e-01,NULL,NULL,1,NULL);
+INSERT INTO "sample" VALUES(6,3,5,4,1,0,'2026-11-22 19:37:10.513305','ok','2500000','2500000',NULL,261701043,258176001,46100749,840465308,NULL,NULL,457,1,7.99079715551611335921e-02,NULL,NULL,0,NULL);
+INSERT INTO "sample" VALUES(7,3,100000,1,1,1,'2026-11-22 19:37:10.836641','ok','1 101 21179 2139079; 1 101 21179 2139079','1 101 21179 2139079; 1 101 21179 2139079',NULL,346929880,512341001,50227819,54828,NULL,NULL,67,1,0.082824850405467,NULL,NULL,0,NULL);
+INSERT INTO "sample" VALUES(8,3,100001,2,1,1,'2026-11-22 19:37:11.233255','ok','1 101 21179 2139079','1 101 21179 2139079',NULL,313285205,313721000,1836495,5878,NULL,NULL,7,1,4.17890694627743308764e-02,NULL,NULL,0,NULL);
+INSERT INTO "sample" VALUES(9,3,100002,4,1,1,'2026-11-22 19:37:11.603651','ok','2500000','2500000',NULL,243827053,244371999,47840713,773954945,NULL,NULL,396,1,5.25536454726375223955e-02,NULL,NULL,0,NULL);
+INSERT INTO "sample" VALUES(10,3,100003,3,1,1,'2026-11-22 19:37:11.882682','none-observed','5000000','5000000',NULL,512194180,514004000,77975578,1840228586,NULL,NULL,805,1,7.41867078614598801644e-02,2505345,0,0,NULL);
 CREATE TABLE series (
 	id INTEGER NOT NULL, 
 	"key" VARCHAR NOT NULL, 
@@ -183,19 +189,22 @@ CREATE TABLE series (
 	backend VARCHAR, 
 	size_class BIGINT, 
 	kept BOOLEAN DEFAULT 0 NOT NULL, 
+	usable_cpus INTEGER NOT NULL, 
+	quota_cpus FLOAT, 
+	smt BOOLEAN, 
 	CONSTRAINT pk_series PRIMARY KEY (id), 
 	CONSTRAINT uq_series_key UNIQUE ("key"), 
 	CONSTRAINT fk_series_host_id_host FOREIGN KEY(host_id) REFERENCES host (id), 
 	CONSTRAINT fk_series_case_id_case FOREIGN KEY(case_id) REFERENCES "case" (id), 
 	CONSTRAINT fk_series_interpreter_id_interpreter FOREIGN KEY(interpreter_id) REFERENCES interpreter (id)
 );
-INSERT INTO "series" VALUES(1,'["modern", "openssl", 128, "0000000000000000000000000000000000000000000000000000000000000001"]','["encryption", "modern", "openssl", 128, "example"]','encryption',1,NULL,NULL,'modern','openssl',128,0);
-INSERT INTO "series" VALUES(2,'["classic", "openssl", 128, "0000000000000000000000000000000000000000000000000000000000000001"]','["encryption", "classic", "openssl", 128, "example"]','encryption',1,NULL,NULL,'classic','openssl',128,0);
-INSERT INTO "series" VALUES(3,'["classic", "openssl", 16777216, "0000000000000000000000000000000000000000000000000000000000000001"]','["encryption", "classic", "openssl", 16777216, "example"]','encryption',1,NULL,NULL,'classic','openssl',16777216,0);
-INSERT INTO "series" VALUES(4,'["ceiling/2x2", "e19b2af230b7b0062c767e0ae55f0ba3f1165ef751981c64290b9d6a317d2a3a", "0000000000000000000000000000000000000000000000000000000000000002", "0000000000000000000000000000000000000000000000000000000000000001"]','["sample", "ceiling/2x2", "3.11", "example"]','sample',1,1,1,NULL,NULL,NULL,0);
-INSERT INTO "series" VALUES(5,'["ceiling/1x2", "e19b2af230b7b0062c767e0ae55f0ba3f1165ef751981c64290b9d6a317d2a3a", "0000000000000000000000000000000000000000000000000000000000000002", "0000000000000000000000000000000000000000000000000000000000000001"]','["sample", "ceiling/1x2", "3.11", "example"]','sample',1,2,1,NULL,NULL,NULL,0);
-INSERT INTO "series" VALUES(6,'["race/none/augmented/5x1000000", "e19b2af230b7b0062c767e0ae55f0ba3f1165ef751981c64290b9d6a317d2a3a", "0000000000000000000000000000000000000000000000000000000000000002", "0000000000000000000000000000000000000000000000000000000000000001"]','["sample", "race/none/augmented/5x1000000", "3.11", "example"]','sample',1,3,1,NULL,NULL,NULL,0);
-INSERT INTO "series" VALUES(7,'["race/shard/5x500000", "e19b2af230b7b0062c767e0ae55f0ba3f1165ef751981c64290b9d6a317d2a3a", "0000000000000000000000000000000000000000000000000000000000000002", "0000000000000000000000000000000000000000000000000000000000000001"]','["sample", "race/shard/5x500000", "3.11", "example"]','sample',1,4,1,NULL,NULL,NULL,0);
+INSERT INTO "series" VALUES(1,'["modern", "openssl", 128, "discarded", "0000000000000000000000000000000000000000000000000000000000000001", 2, null, null]','["encryption", "modern", "openssl", 128, "discarded", 2, null, null, "example"]','encryption',1,NULL,NULL,'modern','openssl',128,0,2,NULL,NULL);
+INSERT INTO "series" VALUES(2,'["classic", "openssl", 128, "discarded", "0000000000000000000000000000000000000000000000000000000000000001", 2, null, null]','["encryption", "classic", "openssl", 128, "discarded", 2, null, null, "example"]','encryption',1,NULL,NULL,'classic','openssl',128,0,2,NULL,NULL);
+INSERT INTO "series" VALUES(3,'["classic", "openssl", 16777216, "discarded", "0000000000000000000000000000000000000000000000000000000000000001", 2, null, null]','["encryption", "classic", "openssl", 16777216, "discarded", 2, null, null, "example"]','encryption',1,NULL,NULL,'classic','openssl',16777216,0,2,NULL,NULL);
+INSERT INTO "series" VALUES(4,'["ceiling/2x2", "e19b2af230b7b0062c767e0ae55f0ba3f1165ef751981c64290b9d6a317d2a3a", "0000000000000000000000000000000000000000000000000000000000000002", "0000000000000000000000000000000000000000000000000000000000000001", 2, null, null]','["sample", "ceiling/2x2", "3.11", 2, null, null, "example"]','sample',1,1,1,NULL,NULL,NULL,0,2,NULL,NULL);
+INSERT INTO "series" VALUES(5,'["ceiling/1x2", "e19b2af230b7b0062c767e0ae55f0ba3f1165ef751981c64290b9d6a317d2a3a", "0000000000000000000000000000000000000000000000000000000000000002", "0000000000000000000000000000000000000000000000000000000000000001", 2, null, null]','["sample", "ceiling/1x2", "3.11", 2, null, null, "example"]','sample',1,2,1,NULL,NULL,NULL,0,2,NULL,NULL);
+INSERT INTO "series" VALUES(6,'["race/none/augmented/5x1000000", "e19b2af230b7b0062c767e0ae55f0ba3f1165ef751981c64290b9d6a317d2a3a", "0000000000000000000000000000000000000000000000000000000000000002", "0000000000000000000000000000000000000000000000000000000000000001", 2, null, null]','["sample", "race/none/augmented/5x1000000", "3.11", 2, null, null, "example"]','sample',1,3,1,NULL,NULL,NULL,0,2,NULL,NULL);
+INSERT INTO "series" VALUES(7,'["race/shard/5x500000", "e19b2af230b7b0062c767e0ae55f0ba3f1165ef751981c64290b9d6a317d2a3a", "0000000000000000000000000000000000000000000000000000000000000002", "0000000000000000000000000000000000000000000000000000000000000001", 2, null, null]','["sample", "race/shard/5x500000", "3.11", 2, null, null, "example"]','sample',1,4,1,NULL,NULL,NULL,0,2,NULL,NULL);
 CREATE TABLE snapshot (
 	id INTEGER NOT NULL, 
 	run_id INTEGER NOT NULL, 
@@ -274,13 +283,13 @@ CREATE TABLE summary (
 	CONSTRAINT uq_summary_series_id_run_id UNIQUE (series_id, run_id), 
 	CONSTRAINT fk_summary_series_id_series FOREIGN KEY(series_id) REFERENCES series (id)
 );
-INSERT INTO "summary" VALUES(1,1,1,'2026-11-22 19:37:04.908696',2,0,0,200,14111082.5,14126439.0,14141795.5,14157152.0,30713.0,NULL,'{"code": "0.1.0", "kernel": "6.1", "host": "000000000000", "backend": "OpenSSL 3.0.19 27 Jan 2026 (Library: OpenSSL 3.0.19 27 Jan 2026) (/usr/bin/openssl)"}');
-INSERT INTO "summary" VALUES(2,1,2,'2026-11-22 19:37:04.908696',2,0,0,200,15555598.25,15885022.5,16214446.75,16543871.0,658848.5,NULL,'{"code": "0.1.0", "kernel": "6.1", "host": "000000000000", "backend": "OpenSSL 3.0.19 27 Jan 2026 (Library: OpenSSL 3.0.19 27 Jan 2026) (/usr/bin/openssl)"}');
-INSERT INTO "summary" VALUES(3,2,3,'2026-11-22 19:37:06.186607',0,1,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'{"code": "0.1.0", "kernel": "6.1", "host": "000000000000", "backend": "OpenSSL 3.0.19 27 Jan 2026 (Library: OpenSSL 3.0.19 27 Jan 2026) (/usr/bin/openssl)"}');
-INSERT INTO "summary" VALUES(4,3,4,'2026-11-22 19:37:07.589127',1,0,2,NULL,346929880.0,346929880.0,346929880.0,346929880.0,0.0,NULL,'{"code": "0.1.0", "kernel": "6.1", "host": "000000000000", "interpreter": "3.11.7", "workload": "e19b2af230b7"}');
-INSERT INTO "summary" VALUES(5,3,5,'2026-11-22 19:37:07.589127',2,0,0,NULL,241080759.5,265148908.0,289217056.5,313285205.0,48136297.0,NULL,'{"code": "0.1.0", "kernel": "6.1", "host": "000000000000", "interpreter": "3.11.7", "workload": "e19b2af230b7"}');
-INSERT INTO "summary" VALUES(6,3,6,'2026-11-22 19:37:07.589127',1,0,1,NULL,512194180.0,512194180.0,512194180.0,512194180.0,0.0,0.0,'{"code": "0.1.0", "kernel": "6.1", "host": "000000000000", "interpreter": "3.11.7", "workload": "e19b2af230b7"}');
-INSERT INTO "summary" VALUES(7,3,7,'2026-11-22 19:37:07.589127',2,0,1,NULL,248295550.5,252764048.0,257232545.5,261701043.0,8936995.0,NULL,'{"code": "0.1.0", "kernel": "6.1", "host": "000000000000", "interpreter": "3.11.7", "workload": "e19b2af230b7"}');
+INSERT INTO "summary" VALUES(1,1,1,'2026-11-22 19:37:04.908696',2,0,0,200,14111082.5,14126439.0,14141795.5,14157152.0,30713.0,NULL,'{"code": "0.1.0", "host": "000000000000", "limits": "2 CPUs", "kernel": "6.1", "cpus": null, "governor": null, "virtualisation": null, "container": null, "frequency": null, "stolen": null, "throttled": null, "backend": "OpenSSL 3.0.19 27 Jan 2026 (Library: OpenSSL 3.0.19 27 Jan 2026) (/usr/bin/openssl)"}');
+INSERT INTO "summary" VALUES(2,1,2,'2026-11-22 19:37:04.908696',2,0,0,200,15555598.25,15885022.5,16214446.75,16543871.0,658848.5,NULL,'{"code": "0.1.0", "host": "000000000000", "limits": "2 CPUs", "kernel": "6.1", "cpus": null, "governor": null, "virtualisation": null, "container": null, "frequency": null, "stolen": null, "throttled": null, "backend": "OpenSSL 3.0.19 27 Jan 2026 (Library: OpenSSL 3.0.19 27 Jan 2026) (/usr/bin/openssl)"}');
+INSERT INTO "summary" VALUES(3,2,3,'2026-11-22 19:37:06.186607',0,1,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'{"code": "0.1.0", "host": "000000000000", "limits": "2 CPUs", "kernel": "6.1", "cpus": null, "governor": null, "virtualisation": null, "container": null, "frequency": null, "stolen": null, "throttled": null, "backend": "OpenSSL 3.0.19 27 Jan 2026 (Library: OpenSSL 3.0.19 27 Jan 2026) (/usr/bin/openssl)"}');
+INSERT INTO "summary" VALUES(4,3,4,'2026-11-22 19:37:07.589127',1,0,2,NULL,346929880.0,346929880.0,346929880.0,346929880.0,0.0,NULL,'{"code": "0.1.0", "host": "000000000000", "limits": "2 CPUs", "kernel": "6.1", "cpus": null, "governor": null, "virtualisation": null, "container": null, "frequency": null, "stolen": null, "throttled": null, "interpreter": "3.11.7", "workload": "e19b2af230b7"}');
+INSERT INTO "summary" VALUES(5,3,5,'2026-11-22 19:37:07.589127',2,0,0,NULL,241080759.5,265148908.0,289217056.5,313285205.0,48136297.0,NULL,'{"code": "0.1.0", "host": "000000000000", "limits": "2 CPUs", "kernel": "6.1", "cpus": null, "governor": null, "virtualisation": null, "container": null, "frequency": null, "stolen": null, "throttled": null, "interpreter": "3.11.7", "workload": "e19b2af230b7"}');
+INSERT INTO "summary" VALUES(6,3,6,'2026-11-22 19:37:07.589127',1,0,1,NULL,512194180.0,512194180.0,512194180.0,512194180.0,0.0,0.0,'{"code": "0.1.0", "host": "000000000000", "limits": "2 CPUs", "kernel": "6.1", "cpus": null, "governor": null, "virtualisation": null, "container": null, "frequency": null, "stolen": null, "throttled": null, "interpreter": "3.11.7", "workload": "e19b2af230b7"}');
+INSERT INTO "summary" VALUES(7,3,7,'2026-11-22 19:37:07.589127',2,0,1,NULL,248295550.5,252764048.0,257232545.5,261701043.0,8936995.0,NULL,'{"code": "0.1.0", "host": "000000000000", "limits": "2 CPUs", "kernel": "6.1", "cpus": null, "governor": null, "virtualisation": null, "container": null, "frequency": null, "stolen": null, "throttled": null, "interpreter": "3.11.7", "workload": "e19b2af230b7"}');
 CREATE TABLE vault (
 	id INTEGER NOT NULL, 
 	vault_id VARCHAR(32) NOT NULL, 

@@ -147,7 +147,8 @@ def test_digests_are_the_same_on_both_databases(postgres_url: str, tmp_path: Pat
         (
             (
                 "INSERT INTO run SELECT 9, flow, 'x', attempt, deployment, via, host_id, boot_id, pid, pid_start, "
-                "code_version, parameters, covariates, status, error, started_at, finished_at FROM run WHERE id = 1"
+                "code_version, parameters, usable_cpus, quota_cpus, smt, covariates, status, error, started_at, "
+                "finished_at FROM run WHERE id = 1"
             ),
             9,
         ),

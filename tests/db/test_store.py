@@ -220,7 +220,7 @@ def test_samples_recorded_twice_are_there_once(store: Store, history: History) -
     interpreters = {interpreter.fingerprint: interpreter}
     case = Case.race(Guard.NONE, Shape.AUGMENTED, 2, 1000)
     blank = Sample(case, interpreter.fingerprint, "0" * 64, 1, datetime.now(UTC), Outcome.LOST)
-    first = replace(blank, expected="2000", found="1500", wall_ns=2**40, foreign_share=0.1, gil_on=False, noisy=True)
+    first = replace(blank, expected="2000", found="1500", wall_ns=2**40, foreign_share=0.1, gil_on=False, noise="busy")
     second = replace(blank, outcome=Outcome.CRASHED, error="killed by SIGSEGV")
     rows, facts = sample_rows(run_id, 0, [first, second], interpreters), interpreter_facts(interpreters)
     assert store.record_samples(rows[:1], facts) == 1
@@ -231,7 +231,7 @@ def test_samples_recorded_twice_are_there_once(store: Store, history: History) -
     assert (read[0].case, read[0].expected, read[0].found) == (case.key, 2000, 1500)
     for one, sample in zip(read, [first, second], strict=True):
         assert (one.interpreter.label, one.guard, one.workers) == ("3.14.0t", "none", 2)
-        for name in ("started_at", "outcome", "error", "wall_ns", "gil_on", "foreign_share", "noisy"):
+        for name in ("started_at", "outcome", "error", "wall_ns", "gil_on", "foreign_share", "noisy", "noise"):
             assert getattr(one, name) == getattr(sample, name)
 
 

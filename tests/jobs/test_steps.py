@@ -203,7 +203,7 @@ def test_a_sample_that_is_taken_again_is_not_counted_again(
     def all_noisy(one: Round, *, tell: Callable[[Sample], None], **_: object) -> tuple[Sample, ...]:
         samples = [
             Sample(
-                step.case, step.interpreter.fingerprint, "0" * 64, one.number, datetime.now(UTC), outcome, noisy=True
+                step.case, step.interpreter.fingerprint, "0" * 64, one.number, datetime.now(UTC), outcome, noise="busy"
             )
             for step in one.steps
             for outcome in (Outcome.OK, Outcome.OK)

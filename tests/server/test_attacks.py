@@ -6,6 +6,7 @@ import base64
 import http.server
 import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -402,6 +403,26 @@ def test_the_password_is_nowhere_else(victim: Victim) -> None:
     for words in (PROGRAM, "prefect\0worker"):
         (pid,) = (pid for pid in served.processes() if words.encode() in read_proc(pid, "cmdline"))
         assert not any(trace in read_proc(pid, "environ") for trace in traces)
+
+
+def test_ways_in_of_the_document(victim: Victim) -> None:
+    """Prefect's commands by the folder alone, and curl by the file, with nothing secret in a command line."""
+    text = (Path(__file__).parents[2] / "docs" / "scheduling.md").read_text()
+    (ours,) = (block for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "curl" in block)
+    (theirs,) = (block for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "prefect flow-run ls" in block)
+    environment = clean_environment() | {"THREADMILL_HOME": str(victim.served.home), "HOME": str(victim.served.home)}
+    environment["PATH"] = f"{BIN}:{environment['PATH']}"
+
+    def run(block: str) -> str:
+        script = block.replace("4200", str(victim.served.port))
+        ended = subprocess.run(
+            ["sh", "-ec", script], env=environment, cwd=victim.served.home, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    assert victim.flow_run in [one["id"] for one in json.loads(run(ours))]
+    assert "encrypt-payloads" in run(theirs.replace("prefect deployment run survey/survey\n", ""))
 
 
 def _traces(password: str) -> list[bytes]:

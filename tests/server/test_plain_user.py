@@ -1,12 +1,15 @@
-"""A plain user runs the commands, from an environment that belongs to root."""
+"""A plain user runs the commands and `serve`, from an environment that belongs to root."""
 
 from __future__ import annotations
 
+import re
+import urllib.request
 from pathlib import Path
 
 import flows
 from tests.support.account import Account, open_to_others
 from tests.support.commands import read_json
+from tests.support.served import serving
 
 
 def test_the_environment_is_another_users(account: Account) -> None:
@@ -42,14 +45,53 @@ def test_the_commands_work(account: Account) -> None:
     }
 
 
-def test_a_flow_run_works(account: Account) -> None:
-    """`--via prefect` brings up the embedded server in the account's home, also in one that was there before."""
+def test_a_file_that_cannot_be_read_is_named(account: Account) -> None:
+    """The others are encrypted; the exit code says that some are missing."""
+    account.run("mkdir", "-p", "part/closed")
+    for name in ("part/open", "part/shut"):
+        account.run("tee", name, input="content")
+    account.run("chmod", "0", "part/closed", "part/shut")
+    done = account.threadmill("encrypt", "part", "--discard", "--json")
+    assert done.returncode == 3
+    assert sorted(line.split(" failed: ")[0] for line in done.stderr.splitlines() if "denied" in line) == [
+        f"{account.home}/part/closed", f"{account.home}/part/shut",
+    ]  # fmt: skip
+
+
+def test_a_user_may_have_no_home(account: Account) -> None:
+    """Where threadmill has a folder, even Prefect and plots do without a home; where it has none, it asks."""
+    environment = {name: value for name, value in account.environment.items() if name != "HOME"}
+    run = ("encrypt", "--random", "10x1")
     home = Path(account.environment["THREADMILL_HOME"])
     account.run("mkdir", "-p", home)
     account.run("chmod", "755", home)
-    done = account.threadmill("encrypt", "--random", "10x2", "--via", "prefect", "--json", umask=0)
-    assert done.returncode == 0, done.stderr
+    for command in ((*run, "--via", "prefect"), ("report", "--output", "homeless.html")):
+        done = account.threadmill(*command, env=environment, umask=0)
+        assert (done.returncode, done.stderr) == (0, ""), command
     assert (home / "prefect" / "prefect.db").exists()
-    assert open_to_others(home) == {home}
-    (run, *_) = read_json(account.threadmill("history", "runs", "--json"))
-    assert run["flow_run_id"]
+    assert [path for path in open_to_others(home) if not path.is_relative_to(home / "prefect/ui")] == [home]
+    (last, *_) = read_json(account.threadmill("history", "runs", "--json", env=environment))
+    assert last["flow_run_id"]
+    del environment["THREADMILL_HOME"]
+    for folder, words in ((None, "set HOME or THREADMILL_HOME"), ("/nonexistent", "Permission denied")):
+        refused = account.threadmill(*run, env=environment | ({"HOME": folder} if folder else {}))
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert words in refused.stderr
+
+
+def test_serve_shows_its_ui(account: Account) -> None:
+    """`serve` brings up server and worker, and the page and the program of the UI."""
+    with serving(account.environment, account.home, account.start, account.bin) as served:
+        page = read(served.url)
+        (script,) = re.findall(r'<script[^>]* src="([^"]+)"', page)
+        assert "import" in read(f"{served.url}{script}")
+        status = served.threadmill("status")
+        assert status.returncode == 0, (status.stdout, status.stderr)
+        assert "encrypt-files" in status.stdout
+    assert account.processes() == []
+
+
+def read(url: str) -> str:
+    """The page of a server."""
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - our own loopback address
+        return str(answer.read().decode())

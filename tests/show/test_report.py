@@ -76,12 +76,15 @@ def sample(label: str, experiment: str, number: int, wall_ms: float) -> SampleRo
         cpu_ns=wall_ns * 9 // 10,
         runq_ns=0,
         blocked_ns=wall_ns // 10,
+        throttled_ns=0,
+        stolen_ns=0,
         context_switches=900,
         gil_on=True,
         foreign_share=0.01,
         positive_lost=None,
         negative_lost=0,
         noisy=False,
+        noise=None,
     )
 
 
@@ -128,7 +131,9 @@ def rows() -> list[SampleRow]:
 
 
 def run(run_id: int = 1, flow: str = "experiments", status: str = "completed") -> RunRow:
-    return RunRow(run_id, flow, None, 1, None, "direct", "bench", "0.1.0", status, None, NOON, None, {}, {})
+    return RunRow(
+        run_id, flow, None, 1, None, "direct", "bench", "0.1.0", status, None, NOON, None, {}, 2, None, None, {}
+    )
 
 
 def payload(name: str, status: str = "ok", ordinal: int = 0) -> PayloadRow:

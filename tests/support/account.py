@@ -45,10 +45,12 @@ class Account:
 
     def run(self, *argv: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a program to its end, in the home; takes what `subprocess.run` takes."""
-        defaults: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 300, "cwd": self.home}
+        defaults: dict[str, Any] = {
+            "capture_output": True, "text": True, "timeout": 300, "cwd": self.home, "env": self.environment,
+        }  # fmt: skip
         if "input" not in options:
             defaults["stdin"] = subprocess.DEVNULL
-        return subprocess.run([*self.start, *argv], env=self.environment, check=False, **(defaults | options))
+        return subprocess.run([*self.start, *argv], check=False, **(defaults | options))
 
     def threadmill(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run the command; see `run`."""

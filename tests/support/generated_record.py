@@ -93,10 +93,12 @@ class GeneratedRecord:
         host: str = "alpha",
         memory_gib: int = 16,
         kernel: str = "6.1.0",
+        usable_cpus: int = 2,
         code: str = "0.1.0",
         status: str = "completed",
         error: str | None = None,
         packed: bool = False,
+        covariates: dict[str, object] | None = None,
     ) -> int:
         """One run with all that hangs off it, summed up and sealed unless it goes on; its number.
 
@@ -115,7 +117,8 @@ class GeneratedRecord:
                 "pid_start": 1,
                 "code_version": code,
                 "parameters": {},
-                "covariates": {"kernel": kernel, "python": "3.11.7", "load_1m": 0.1},
+                "usable_cpus": usable_cpus,
+                "covariates": {"kernel": kernel, "python": "3.11.7", "load_1m": 0.1, **(covariates or {})},
                 "status": status,
                 "error": error,
                 "started_at": at,

@@ -1,5 +1,6 @@
 """The noise gate, on samples made by hand."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,7 +9,7 @@ import pytest
 
 from tasks.axes import Executor, Guard, Outcome, Workload
 from tasks.threads.cases import Case, Sample
-from tasks.threads.measure import is_noisy, usable_cpus
+from tasks.threads.measure import noise_of, usable_cpus
 
 SERIAL = Case.speedup(Workload.FACTORIZE, Executor.SERIAL)
 PROCESSES = Case.speedup(Workload.FACTORIZE, Executor.PROCESS_POOL, 2)
@@ -49,11 +50,28 @@ def sample(case: Case) -> Sample:
 )
 def test_the_gate(case: Case, change: Callable[[Sample], Sample], noisy: bool) -> None:
     """One thread that computes needs 96 % of a CPU, others a quiet host or a run queue of at most 5 %."""
-    assert is_noisy(change(sample(case))) is noisy
+    assert (noise_of(change(sample(case))) is not None) is noisy
 
 
 def test_a_queue_of_our_own_making_is_no_noise() -> None:
     """More threads than CPUs queue behind each other: without the others' load that proves nothing."""
     crowd = sample(Case.race(Guard.SHARD, None, usable_cpus() + 1))
-    assert not is_noisy(replace(crowd, runq_ns=99_000_000, foreign_share=None))
-    assert is_noisy(replace(crowd, runq_ns=99_000_000, foreign_share=0.5))
+    assert noise_of(replace(crowd, runq_ns=99_000_000, foreign_share=None)) is None
+    assert noise_of(replace(crowd, runq_ns=99_000_000, foreign_share=0.5)) == (
+        "others used 50 % of the CPUs, waited for a CPU for 50 % of its time"
+    )
+
+
+@pytest.mark.parametrize(
+    ("readings", "reason"),
+    [
+        ({"throttled_ns": 1_000_000, "stolen_ns": 10_000_000}, None),
+        ({"throttled_ns": 40_000_000}, "throttled by the CPU quota for 40 % of its time"),
+        ({"stolen_ns": 30_000_000}, "the hypervisor took the CPU for 30 % of its time"),
+        ({"throttled_ns": 2_000_000, "cpu_ns": 50_000_000}, "throttled .*; had the CPU for only 50 % of its time"),
+    ],
+)
+def test_throttled_or_stolen_time_is_noise(readings: dict[str, int], reason: str | None) -> None:
+    """The reason says which; a hundredth of the time, or a single tick of the kernel's clock, is none."""
+    found = noise_of(replace(sample(SERIAL), **readings))  # type: ignore[arg-type]
+    assert re.fullmatch(reason, found or "") if reason else found is None

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.cancel import CancelToken
-from tasks.threads.cases import Case, CaseSelection, Measurement, Round, Sample, book_cases, book_plan, cases_of, plan
+from tasks.threads.cases import Case, CaseSelection, Measurement, Round, book_cases, book_plan, cases_of, plan
 from tasks.threads.errors import HostBusy, MeasuringCancelled
 from tasks.threads.interpreters import Interpreter, probe
 from tasks.threads.measure import host_lock, measure_round
@@ -104,8 +104,8 @@ def test_a_round_gives_a_sample_per_step(running: Interpreter, tmp_path: Path) -
     """Each step is measured in order, in the round's number, under the lock."""
     cases = [Case.race(Guard.ATOMIC, None, 2, 100), Case.race(Guard.SHARD, None, 2, 100)]
     one = Round(4, tuple(Measurement(case, running) for case in cases))
-    told: list[Sample] = []
-    samples = measure_round(one, lock_path=str(tmp_path / "lock"), lock_wait_s=1, cancel=None, tell=told.append)
+    told: list[object] = []
+    samples = measure_round(one, lock_path=str(tmp_path), lock_wait_s=1, cancel=None, tell=told.append)
     assert list(samples) == told
     assert [sample.case for sample in samples] == cases
     assert {sample.round for sample in samples} == {4}
@@ -115,7 +115,7 @@ def test_a_round_gives_a_sample_per_step(running: Interpreter, tmp_path: Path) -
 
 def test_only_one_measures_at_a_time(tmp_path: Path) -> None:
     """Who would measure beside another waits, and after its patience is told who it is."""
-    path = str(tmp_path / "lock")
+    path = str(tmp_path)
     with (
         host_lock(path, wait_s=0),
         pytest.raises(HostBusy, match="process "),
@@ -128,7 +128,7 @@ def test_only_one_measures_at_a_time(tmp_path: Path) -> None:
 
 def test_the_wait_ends_with_the_holder(tmp_path: Path) -> None:
     """A free lock goes to the one who waits."""
-    path = str(tmp_path / "lock")
+    path = str(tmp_path)
     order = []
 
     def second() -> None:
@@ -146,7 +146,7 @@ def test_the_wait_ends_with_the_holder(tmp_path: Path) -> None:
 
 def test_waiting_can_be_cancelled(tmp_path: Path, running: Interpreter) -> None:
     """A cancel gets through to a run that waits for another one."""
-    path = str(tmp_path / "lock")
+    path = str(tmp_path)
     cancel = CancelToken()
     timer = threading.Timer(0.2, cancel.cancel)
     step = Measurement(Case.ceiling(1), running)

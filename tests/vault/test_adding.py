@@ -8,13 +8,14 @@ import random
 import shutil
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tasks.cancel import CancelToken
 from tasks.vault import add as engine
-from tasks.vault.errors import NoVault, VaultError, VaultUnwritable
+from tasks.vault.errors import NoVault, VaultError, VaultFull, VaultUnwritable
 from tasks.vault.excludes import BadPattern
 from tasks.vault.format import WHOLE_BYTES
 from tasks.vault.vault import open_vault
@@ -371,26 +372,96 @@ def test_sources_that_are_not_there_are_sources(tmp_path: Path) -> None:
     assert sources_of(named) == tuple(map(os.fsencode, named))
 
 
-def test_a_full_disk_keeps_nothing_by_halves(tmp_path: Path) -> None:
-    """No room for an object, many small ones, or the list: said; the vault is whole, and takes all with more room."""
+@pytest.mark.parametrize("sizes", [[3_000_000, 2000, 1_100_000], [2000] * 600])
+def test_a_full_disk_takes_what_fits(tmp_path: Path, sizes: list[int]) -> None:
+    """Files that do not fit have failed, the others are in the snapshot; the vault is whole, and takes all later."""
+    with small_disk(tmp_path / "disk", "1500k") as disk:
+        place = make_place(disk)
+        source = tmp_path / "source"
+        source.mkdir()
+        for number, size in enumerate(sizes):
+            (source / f"{number}").write_bytes(random.randbytes(size))
+        done = place.add(source)
+        statuses, totals = done.statuses(), done.added.snapshot.totals
+        assert Counter(statuses.values()) == {"ok": totals.files, "failed": totals.missed}
+        # Of small ones as many as fit into the room beside that for the snapshot.
+        assert 300 < totals.files < 600 or statuses == {"0": "failed", "1": "ok", "2": "ok"}
+        assert {one.cause for one in done.results if one.status == "failed"} == {"store"}
+        assert done.added.stored_bytes == sum(map(len, objects(place.vault).values()))
+        assert place.faults() == {}
+        assert list((place.root / "tmp").iterdir()) == []
+        more_room(disk, "8m")
+        # Some are read again, since they are so new.
+        assert set(place.add(source).statuses().values()) <= {"ok", "unchanged"}
+        assert len(files(place.vault)) == len(sizes)
+        assert place.faults() == {}
+
+
+def test_a_file_that_does_not_fit_keeps_its_entry(tmp_path: Path) -> None:
+    """A file that has grown beyond the room of the disk is carried over, with the content that it had."""
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        place = make_place(disk)
+        source = tmp_path / "source"
+        source.mkdir()
+        for name in "ab":
+            (source / name).write_bytes(name.encode() * 10)
+        place.add(source)
+        (source / "a").write_bytes(random.randbytes(3_000_000))
+        (source / "b").write_bytes(b"changed")
+        done = place.add(source)
+        assert done.statuses() == {"a": "carried-over", "b": "ok"}
+        assert [(content(place.vault, one), one.mark) for one in files(place.vault)] == [
+            (b"a" * 10, "unreadable"),
+            (b"changed", None),
+        ]
+        assert place.faults() == {}
+
+
+def test_without_room_for_the_snapshot_nothing_begins(tmp_path: Path) -> None:
+    """A run that could not write its snapshot is refused, and nothing is left of it."""
     with small_disk(tmp_path / "disk", "300k") as disk:
         place = make_place(disk)
-        for tree, sizes in (("big", [2_000_000]), ("small", [2000] * 200), ("long", [])):
-            source = tmp_path / tree
-            source.mkdir()
-            for number, size in enumerate(sizes):
-                (source / f"{number}").write_bytes(random.randbytes(size))
-            for _ in range(0 if sizes else 900):
-                (source / random.randbytes(100).hex()).mkdir()
-            with pytest.raises(VaultUnwritable, match="No space left"):
-                place.add(source)
-            assert place.faults() == {}
-            assert list((place.root / "snapshots").iterdir()) == []
-            assert list((place.root / "tmp").iterdir()) == []
+        source = tmp_path / "source"
+        for _ in range(900):
+            (source / random.randbytes(100).hex()).mkdir(parents=True)
+        with pytest.raises(VaultFull, match="No space left"):
+            place.add(source)
+        assert [list((place.root / name).iterdir()) for name in ("snapshots", "tmp")] == [[], []]
         more_room(disk, "8m")
-        for tree in ("big", "small", "long"):
-            place.add(tmp_path / tree)
+        place.add(source)
         assert place.faults() == {}
+
+
+@pytest.mark.parametrize("code", ["ENOSPC", "EDQUOT", "EFBIG"])
+@pytest.mark.parametrize("call", ["fsync", "rename", "write"])
+def test_a_file_without_room_is_no_end(place: Place, monkeypatch: pytest.MonkeyPatch, call: str, code: str) -> None:
+    """Whichever call it is that the disk, a quota or a limit refuses for a while: files fail, and are said."""
+    place.put("large", random.randbytes(1_500_000))
+    real, refused = getattr(os, call), 0
+
+    def failing(*arguments: object, **options: object) -> object:
+        nonlocal refused
+        first = options.get("src_dir_fd", arguments[0])
+        path = os.readlink(f"/proc/self/fd/{first}") + "/"
+        # Scratch files have no name any more.
+        if armed and f"{place.root}/tmp/" in path and "(deleted)" not in path:
+            refused += 1
+            raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
+        return real(*arguments, **options)
+
+    armed = False
+    monkeypatch.setattr(os, call, failing)
+    with engine.adding(place.vault, SourceSelection((bytes(place.tree),)), CancelToken()) as addition:
+        armed = True
+        done = put(addition, enumerate(addition.to_do()), place.key)
+        armed = False
+        assert addition.add_snapshot(1, CancelToken()).snapshot.totals.files == 0
+    assert refused > 1
+    assert {one.status for one in done.encryptions} == {"failed"}
+    assert (done.verdicts, done.pack_of, done.stored_bytes) == ((), {}, 0)
+    assert set(objects(place.vault)) == set()
+    assert place.faults() == {}
+    assert set(place.add().statuses().values()) == {"ok"}
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename", "write", "close"])

@@ -51,7 +51,8 @@ def _create_hosts_and_runs() -> None:
         "run", number(), needed("flow", TEXT), Column("flow_run_id", TEXT), needed("attempt", WHOLE),
         Column("deployment", TEXT), needed("via", TEXT), needed("host_id", KEY, ForeignKey("host.id")),
         needed("boot_id", TEXT), needed("pid", WHOLE), needed("pid_start", BIG), needed("code_version", TEXT),
-        needed("parameters", sa.JSON()), needed("covariates", sa.JSON()), needed("status", TEXT), Column("error", TEXT),
+        needed("parameters", sa.JSON()), needed("usable_cpus", WHOLE), Column("quota_cpus", sa.Float()),
+        Column("smt", sa.Boolean()), needed("covariates", sa.JSON()), needed("status", TEXT), Column("error", TEXT),
         needed("started_at", TIME), Column("finished_at", TIME), UniqueConstraint("flow_run_id", "attempt"),
     )  # fmt: skip
     _create_partial_index("ix_run_running", "run", ["host_id"], RUNNING)
@@ -134,9 +135,11 @@ def _create_experiments() -> None:
         needed("case_id", KEY, ForeignKey("case.id")), needed("interpreter_id", KEY, ForeignKey("interpreter.id")),
         needed("round", WHOLE), needed("started_at", TIME), needed("outcome", TEXT), Column("expected", TEXT),
         Column("found", TEXT), Column("error", TEXT), Column("wall_ns", BIG), Column("cpu_ns", BIG),
-        Column("runq_ns", BIG), Column("blocked_ns", BIG), Column("context_switches", BIG),
+        Column("runq_ns", BIG), Column("blocked_ns", BIG), Column("throttled_ns", BIG), Column("stolen_ns", BIG),
+        Column("context_switches", BIG),
         Column("gil_on", sa.Boolean()), Column("foreign_share", sa.Float()), Column("positive_lost", BIG),
-        Column("negative_lost", BIG), needed("noisy", sa.Boolean()), UniqueConstraint("run_id", "ordinal"),
+        Column("negative_lost", BIG), needed("noisy", sa.Boolean()), Column("noise", TEXT),
+        UniqueConstraint("run_id", "ordinal"),
     )  # fmt: skip
     _create_partial_index("ix_sample_failed", "sample", ["started_at"], FAILED_SAMPLE)
     op.create_index("ix_sample_series", "sample", ["case_id", "interpreter_id", "started_at"])
@@ -149,6 +152,7 @@ def _create_summaries() -> None:
         needed("host_id", KEY, ForeignKey("host.id")), Column("case_id", KEY, ForeignKey("case.id")),
         Column("interpreter_id", KEY, ForeignKey("interpreter.id")), Column("suite", TEXT), Column("backend", TEXT),
         Column("size_class", BIG), needed("kept", sa.Boolean(), server_default=sa.false()),
+        needed("usable_cpus", WHOLE), Column("quota_cpus", sa.Float()), Column("smt", sa.Boolean()),
     )  # fmt: skip
     op.create_index("ix_series_track", "series", ["track"])
     op.create_table(

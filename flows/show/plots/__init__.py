@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import io
+import logging
 import os
 import re
 import textwrap
@@ -64,6 +65,8 @@ def why_no_plots() -> str | None:
 
 def _load() -> None:
     """Import matplotlib from another folder than the current one, whose `matplotlibrc` would be read first of all."""
+    # It warns of a home in which it cannot keep anything.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     here = os.open(".", os.O_PATH)
     try:
         os.chdir("/")

@@ -84,6 +84,8 @@ def main(descriptor: int) -> None:
     """Answer one request: a case, or `null` for what this interpreter is."""
     LIFELINE.hold(descriptor)
     request = json.load(sys.stdin)
+    if request is not None:
+        Meter.cpu_stats = request.get("cpu_stats", ())
     answer = identify() if request is None else measure(request)
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()

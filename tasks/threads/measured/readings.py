@@ -14,7 +14,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Self, TypeVar
 
     Function = TypeVar("Function", bound=Callable[..., object])
@@ -94,8 +94,8 @@ def metered(work: "Callable[..., object]", item: object) -> "tuple[object, list[
     return output, [own_reading(start, start_cpu)]
 
 
-def busy_ticks() -> "tuple[int, int] | None":
-    """Ticks that the CPUs usable by this process were not idle (stolen ones included), and their number."""
+def busy_ticks() -> "tuple[int, int, int] | None":
+    """Ticks that the CPUs usable by this process were not idle, the stolen ones among them, and the number of CPUs."""
     try:
         usable = {f"cpu{cpu}" for cpu in os.sched_getaffinity(0)}
         with open("/proc/stat") as stat:
@@ -104,7 +104,29 @@ def busy_ticks() -> "tuple[int, int] | None":
         return None
     # user nice system idle iowait irq softirq steal; guest time is part of user already
     busy = [sum(map(int, cells[1:4] + cells[6:9])) for cells in rows if cells[0] in usable]
-    return (sum(busy), len(busy)) if busy else None
+    stolen = [int(cells[8]) for cells in rows if cells[0] in usable and len(cells) > 8]
+    return (sum(busy), sum(stolen), len(busy)) if busy else None
+
+
+def throttled_ns(paths: "Sequence[str]") -> "int | None":
+    """For how long cgroups were throttled, from their files `cpu.stat`; None where no file tells."""
+    found = []
+    for path in paths:
+        try:
+            with open(path) as stat:
+                counts = dict(line.split() for line in stat)
+        except (OSError, ValueError):
+            continue
+        if "throttled_time" in counts:
+            found.append(int(counts["throttled_time"]))
+        elif "throttled_usec" in counts:
+            found.append(1000 * int(counts["throttled_usec"]))
+    return sum(found) if found else None
+
+
+def tick_ns() -> int:
+    """The unit of /proc/stat."""
+    return 10**9 // os.sysconf("SC_CLK_TCK")
 
 
 def usage() -> "tuple[int, int]":
@@ -124,9 +146,13 @@ def gil_on() -> "bool | None":
 class Meter:
     """Reads everything before and after a `with` block, the wall clock last and first."""
 
+    # The files that count how long this process's cgroups were throttled; its parent finds them.
+    cpu_stats = ()  # type: Sequence[str]
+
     def __enter__(self) -> "Self":
         self._who, self._runq = who(), runq_ns()
         self._ticks = busy_ticks()
+        self._throttled = throttled_ns(self.cpu_stats)
         self._cpu, self._switches = usage()
         self._start = clock_ns()
         return self
@@ -135,16 +161,18 @@ class Meter:
         self.wall_ns = clock_ns() - self._start
         cpu, switches = usage()
         self.cpu_ns, self.context_switches = cpu - self._cpu, switches - self._switches
-        self.foreign_share = self._foreign(busy_ticks())
+        ticks, throttled = busy_ticks(), throttled_ns(self.cpu_stats)
+        self.foreign_share = self._foreign(ticks)
+        self.stolen_ns = None if self._ticks is None or ticks is None else (ticks[1] - self._ticks[1]) * tick_ns()
+        self.throttled_ns = None if self._throttled is None or throttled is None else throttled - self._throttled
         self.gil_on = gil_on()
 
-    def _foreign(self, after: "tuple[int, int] | None") -> "float | None":
+    def _foreign(self, after: "tuple[int, int, int] | None") -> "float | None":
         """Share of the usable CPUs' time that others had (0 to 1)."""
         if self._ticks is None or after is None or self.wall_ns < FOREIGN_MIN_NS:
             return None
-        tick_ns = 10**9 // os.sysconf("SC_CLK_TCK")
-        others = (after[0] - self._ticks[0]) * tick_ns - self.cpu_ns
-        return min(1.0, max(0.0, others / (self.wall_ns * after[1])))
+        others = (after[0] - self._ticks[0]) * tick_ns() - self.cpu_ns
+        return min(1.0, max(0.0, others / (self.wall_ns * after[2])))
 
     def summary(self, readings: "list[Reading]") -> "dict[str, object]":
         """The figures of a sample; `blocked_ns` is what CPU and run queue leave of the threads' wall time."""
@@ -155,6 +183,8 @@ class Meter:
             "cpu_ns": self.cpu_ns,
             "runq_ns": queued,
             "blocked_ns": None if queued is None else max(0, spent - queued),
+            "throttled_ns": self.throttled_ns,
+            "stolen_ns": self.stolen_ns,
             "context_switches": self.context_switches,
             "gil_on": self.gil_on,
             "foreign_share": self.foreign_share,
