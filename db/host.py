@@ -14,6 +14,10 @@ import platform
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+
+# The clocks of hosts that share a record differ by less.
+CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,11 @@ def this_process() -> ProcessIdentity:
     """The identity of this process."""
     pid = os.getpid()
     return ProcessIdentity(_boot_id(), pid, process_start(pid) or 0)
+
+
+def uptime_ns() -> int:
+    """The time since the host was started, which no setting of the clock changes; suspended time counts on Linux."""
+    return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def is_dead(process: ProcessIdentity) -> bool:

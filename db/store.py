@@ -14,7 +14,18 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 from db.backup import private_file
 from db.engine import BUSY_TIMEOUT_S, Database, explained
 from db.errors import RecordUnusable
-from db.host import Interference, ProcessIdentity, interference, is_dead, readings, this_host, this_limits, this_process
+from db.host import (
+    CLOCKS_DIFFER,
+    Interference,
+    ProcessIdentity,
+    interference,
+    is_dead,
+    readings,
+    this_host,
+    this_limits,
+    this_process,
+    uptime_ns,
+)
 from db.ledger import seal
 from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VaultRow, VerdictRow, storable
 from db.schema import upgrade
@@ -25,9 +36,6 @@ from db.writes import add_payloads, add_samples, add_snapshot, add_verdicts, col
 
 T = TypeVar("T")
 
-# The clocks of hosts that share a record differ by less.
-CLOCKS_DIFFER = timedelta(minutes=5)
-
 
 class Store(Database):
     """The writing side of one history database; opened once per process, used from any thread."""
@@ -36,8 +44,8 @@ class Store(Database):
         """Open the database, creating or upgrading its tables. A RecordError says what to do if it cannot be used."""
         super().__init__(url, readonly=False, timeout_s=timeout_s)
         self._timeout_s = timeout_s
-        # By run that this process has begun.
-        self._began: dict[int, Interference] = {}
+        # By run that this process has begun, the state of the host then and its uptime.
+        self._began: dict[int, tuple[Interference, int]] = {}
         self._prepare()
 
     def _prepare(self) -> None:
@@ -67,14 +75,18 @@ class Store(Database):
             _mark_crashed(connection, host_id)
             row |= {"host_id": host_id, "started_at": datetime.now(UTC)}
             run_id: int = connection.execute(insert(RUN).returning(RUN.c.id), row).scalar_one()
-        self._began[run_id] = interference()
+        self._began[run_id] = interference(), uptime_ns()
         return run_id
 
     def finish_run(self, run_id: int, status: RunStatus, error: str | None = None) -> str | None:
-        """Close a run, sum it up, and seal it; the ledger's head then. A run that is closed already stays as it is."""
-        began = self._began.pop(run_id, None)
+        """Close a run, sum it up, and seal it; the ledger's head then. A run that is closed already stays as it is.
+
+        The end of a run that began here is its beginning and the time that it took, whatever was done to the clock.
+        """
+        before, began_ns = self._began.get(run_id, (None, 0))
+        took = timedelta(microseconds=(uptime_ns() - began_ns) // 1000) if before else None
         with self.transaction() as connection:
-            return _close_run(connection, run_id, status, error, interference().since(began) if began else {})
+            return _close_run(connection, run_id, status, error, interference().since(before) if before else {}, took)
 
     def remove_runs(self, before: datetime, *, by: int | None = None) -> int:
         """Remove whole closed runs that began before a time; their number. Their summaries and ledger entries stay.
@@ -176,14 +188,20 @@ def _mark_crashed(connection: Connection, host_id: int) -> None:
 
 
 def _close_run(
-    connection: Connection, run_id: int, status: RunStatus, error: str | None, readings: Mapping[str, object]
+    connection: Connection,
+    run_id: int,
+    status: RunStatus,
+    error: str | None,
+    readings: Mapping[str, object],
+    took: timedelta | None = None,
 ) -> str | None:
     running = RUN.c.id == run_id, RUN.c.status == "running"
-    covariates = connection.execute(select(RUN.c.covariates).where(*running)).scalar()
-    if covariates is None:
+    row = connection.execute(select(RUN.c.covariates, RUN.c.started_at).where(*running)).one_or_none()
+    if row is None:
         return None
-    end = {"status": status, "error": storable(error), "finished_at": datetime.now(UTC)}
-    connection.execute(update(RUN).where(*running).values(end | {"covariates": {**covariates, **readings}}))
+    finished_at = datetime.now(UTC) if took is None else row.started_at + took
+    end = {"status": status, "error": storable(error), "finished_at": finished_at}
+    connection.execute(update(RUN).where(*running).values(end | {"covariates": {**row.covariates, **readings}}))
     summarise_run(connection, run_id)
     return seal(connection, run_id)
 

@@ -125,6 +125,7 @@ _UNIT_FORM = r" ?(%|[KMGT]i?B|B)"
 SHARE_FORM = r"(\d{1,15}(?:\.\d{1,6})?)" + _UNIT_FORM
 # More than nothing; the patterns of flows' forms have no look-ahead.
 SOME_FORM = r"([1-9]\d{0,14}(?:\.\d{1,6})?|0\.0{0,3}[1-9]\d{0,2})" + _UNIT_FORM
+SIZE_FORM = r"([1-9]\d{0,14}(?:\.\d{1,6})?) ?([KMGT]i?B|B)"
 _SIZE_UNITS = {"%": 0.0, "B": 1} | {f"{one}B": 1000 ** (n + 1) for n, one in enumerate("KMGT")}
 _SIZE_UNITS |= {f"{one}iB": 1024 ** (n + 1) for n, one in enumerate("KMGT")}
 
@@ -166,8 +167,10 @@ def milliseconds(time_ns: float) -> str:
 
 
 def local(time: datetime) -> str:
-    """A time in the reader's zone, for a terminal: `2026-11-22 03:00:01`."""
-    return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
+    """A time in the reader's zone, for a terminal: `2026-11-22 03:00:01`; in an hour that comes twice, as `zoned`."""
+    there = time.astimezone().replace(tzinfo=None)
+    first, second = (there.replace(fold=fold).astimezone().utcoffset() for fold in (0, 1))
+    return f"{there:%Y-%m-%d %H:%M:%S}" if first == second else zoned(time)
 
 
 def zoned(time: datetime) -> str:
@@ -194,8 +197,14 @@ def age(time: timedelta) -> str:
 
 
 def ago(time: datetime) -> str:
-    """`2026-11-22 03:00:01 (7 hours ago)`."""
-    return f"{local(time)} ({age(datetime.now(UTC) - time)} ago)"
+    """`2026-11-22 03:00:01 (7 hours ago)`; of a wrong clock `2099-01-01 00:00:00 (26331 days from now)`."""
+    passed = datetime.now(UTC) - time
+    return f"{local(time)} ({age(abs(passed))} {'ago' if passed >= timedelta() else 'from now'})"
+
+
+def after_now(what: str, time: datetime, now: datetime) -> str:
+    """The complaint about something that is dated after now."""
+    return f"{what} is of {utc(time)}, and the clock says {utc(now)}: it is wrong now, or was wrong then"
 
 
 # Months and minutes both begin with an m, and what is removed is gone: days and weeks only.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from heapq import nsmallest
 from itertools import chain
 from typing import Any, NamedTuple
@@ -17,8 +16,8 @@ from db.engine import in_portions, streamed
 from db.history.reader import at_or_below, equal, unindexed
 from db.history.vaults import VaultReads
 from db.tables import ENCRYPTION, RUN, VAULT, VERDICT
+from db.tables.base import columns
 
-_NEVER = datetime.min.replace(tzinfo=UTC)
 _VAULTS = select(VAULT.c.id, VAULT.c.vault_id, VAULT.c.path).order_by(VAULT.c.id)
 # A verdict that stands for no proof: prune removed it, or it is an object of a pack, which is proven with its pack.
 _ENDED = ("removed", "rebuilt")
@@ -26,18 +25,21 @@ _NAME = re.compile("[0-9a-f]{64}")
 
 
 class _Stored(NamedTuple):
-    """A pack or an object that is in a vault as far as the record knows, by its name; `vault` is the vault's row."""
+    """A pack or an object that is in a vault as far as the record knows, by its name; `vault` is the vault's row.
+
+    `stored` and `proven` are the last verdicts that say so, by their ids: a clock may have been wrong.
+    """
 
     vault: Row[Any]
     kind: str
     name: str
-    stored_at: datetime | None
-    proven_at: datetime | None
+    stored: int | None
+    proven: int | None
 
     @property
-    def age(self) -> tuple[datetime, datetime, str]:
-        """A key for sorting: least recently proven first; what was never proven, by the time of storing."""
-        return self.proven_at or _NEVER, self.stored_at or _NEVER, self.name
+    def age(self) -> tuple[int, int, str]:
+        """A key for sorting: least recently proven first; what was never proven, by the order of storing."""
+        return self.proven or 0, self.stored or 0, self.name
 
 
 # The names of packs and of objects, each with a path that was asked for.
@@ -64,7 +66,7 @@ class ProofReads(VaultReads):
             vaults = connection.execute(_VAULTS.where(*equal(VAULT.c.vault_id, vault_id))).all()
             asked = {vault: None if path is None else _asked_for(connection, vault, path) for vault in vaults}
             stored = (one for vault in vaults for one in _known(connection, vault, asked[vault]))
-            wanted = (one for one in stored if not (never and one.proven_at))
+            wanted = (one for one in stored if not (never and one.proven))
             if limit is None:
                 chosen = sorted(wanted, key=lambda one: one.age)
             else:
@@ -74,16 +76,17 @@ class ProofReads(VaultReads):
     def proof_totals(self, vault_id: str) -> ProofTotalsRow:
         """Count the packs and objects that `proofs` lists of a vault, in constant memory."""
         counts = {"pack": 0, "object": 0}
-        never, oldest = 0, None
+        never, proven = 0, set[int]()
         for vault in self._rows(_VAULTS.where(VAULT.c.vault_id == vault_id)):
             with self._reading() as connection:
                 for one in _known(connection, vault):
                     counts[one.kind] += 1
-                    if one.proven_at is None:
+                    if one.proven is None:
                         never += 1
-                    elif oldest is None or one.proven_at < oldest:
-                        oldest = one.proven_at
-        return ProofTotalsRow(counts["pack"], counts["object"], never, oldest)
+                    elif not proven or one.proven < min(proven):
+                        proven = {one.proven}
+        oldest = self._rows(select(VERDICT.c.checked_at).where(VERDICT.c.id.in_(proven)))
+        return ProofTotalsRow(counts["pack"], counts["object"], never, next((row[0] for row in oldest), None))
 
 
 def _known(connection: Connection, vault: Row[Any], asked: _Asked | None = None) -> Iterator[_Stored]:
@@ -94,19 +97,19 @@ def _known(connection: Connection, vault: Row[Any], asked: _Asked | None = None)
         if asked is not None:
             queries = (query.where(VERDICT.c.name.in_(names)) for names in in_portions(sorted(asked[kind])))
         for row in chain.from_iterable(streamed(connection, each) for each in queries):
-            if row.ended_at is None or row.ended_at < row.seen_at:
-                yield _Stored(vault, kind, row.name, row.stored_at, row.proven_at)
+            if row.ended is None or row.ended < row.seen:
+                yield _Stored(vault, kind, row.name, row.stored, row.proven)
 
 
 def _looked_at(vault: Row[Any], kind: str) -> Select[Any]:
-    newest = func.max(VERDICT.c.checked_at)
+    newest = func.max(VERDICT.c.id)
     return (
         select(
             VERDICT.c.name,
-            newest.label("seen_at"),
-            newest.filter(VERDICT.c.status == "stored").label("stored_at"),
-            newest.filter(VERDICT.c.status == "ok").label("proven_at"),
-            newest.filter(VERDICT.c.status.in_(_ENDED)).label("ended_at"),
+            newest.label("seen"),
+            newest.filter(VERDICT.c.status == "stored").label("stored"),
+            newest.filter(VERDICT.c.status == "ok").label("proven"),
+            newest.filter(VERDICT.c.status.in_(_ENDED)).label("ended"),
         )
         .where(VERDICT.c.vault_id == vault.id, VERDICT.c.kind == kind)
         .group_by(VERDICT.c.name)
@@ -165,18 +168,19 @@ def _described(
 def _verdicts(connection: Connection, vault: Row[Any], kind: str, names: Sequence[str]) -> dict[str, list[Row[Any]]]:
     """Oldest first."""
     query = (
-        select(VERDICT.c.name, VERDICT.c.status, VERDICT.c.path, VERDICT.c.run_id, RUN.c.flow)
-        .join(RUN)
+        select(*columns(VERDICT, "id name status path run_id checked_at"), RUN.c.flow)
+        .outerjoin(RUN)
         .where(VERDICT.c.vault_id == vault.id, VERDICT.c.kind == kind, VERDICT.c.name.in_(names))
     )
     found: dict[str, list[Row[Any]]] = defaultdict(list)
-    for row in connection.execute(query.order_by(VERDICT.c.name, VERDICT.c.checked_at)):
+    for row in connection.execute(query.order_by(VERDICT.c.name, VERDICT.c.id)):
         found[row.name].append(row)
     return found
 
 
 def _proof(one: _Stored, path: str | None, verdicts: Sequence[Row[Any]]) -> ProofRow:
-    proven = next((row for row in reversed(verdicts) if row.status == "ok"), None)
+    by_id = {row.id: row for row in verdicts}
+    stored, proven = by_id.get(one.stored or 0), by_id.get(one.proven or 0)
     told = next((row.path for row in reversed(verdicts) if row.path), None)
     return ProofRow(
         vault_id=one.vault.vault_id,
@@ -184,9 +188,9 @@ def _proof(one: _Stored, path: str | None, verdicts: Sequence[Row[Any]]) -> Proo
         kind=one.kind,
         name=one.name,
         path=path or told,
-        stored_at=one.stored_at,
-        proven_at=one.proven_at,
-        run_id=proven and proven.run_id,
-        flow=proven and proven.flow,
+        stored_at=stored.checked_at if stored else None,
+        proven_at=proven.checked_at if proven else None,
+        run_id=proven.run_id if proven else None,
+        flow=proven.flow if proven else None,
         status=verdicts[-1].status,
     )

@@ -38,7 +38,7 @@ _ROWS_LOOKED_UP = 500
 
 
 class RunReads(RecordReader):
-    """Runs, newest first."""
+    """Runs, the one that was recorded last first: a clock may have been wrong."""
 
     def runs(
         self,
@@ -53,7 +53,7 @@ class RunReads(RecordReader):
         time = within(RUN.c.started_at, TimeFilter(since=since, until=until))
         query = _RUNS.where(*one_of(HOST.c.name, hosts), *time)
         queries = [query.where(RUN.c.status == status) for status in dict.fromkeys(statuses)] or [query]
-        return [RunRow(**row._asdict()) for row in self._newest(queries, RUN.c.started_at, limit)]
+        return [RunRow(**row._asdict()) for row in self._newest(queries, RUN.c.id, limit)]
 
     def run(self, run_id: int) -> RunRow | None:
         """One run by its number."""
@@ -77,13 +77,19 @@ class RunReads(RecordReader):
     def encrypted_sources(self) -> Iterator[EncryptedSources]:
         """The runs that encrypted paths to their end, newest first."""
         for row in self._rows(_SOURCES):
-            sources = row.sources or row.parameters.get("paths") or ()
+            sources = row.sources or _texts(row.parameters.get("paths"))
             # What an error has ended has its type in front, and the rest has counts.
             done = row.status == "completed" or (row.error or "")[:1].isdigit()
             if "exclude" in row.parameters and (row.name or (done and "vault" not in row.parameters)):
-                excludes = tuple(row.parameters["exclude"])
+                excludes = _texts(row.parameters["exclude"])
                 place = row.vault_id, row.path, row.name, row.counts is not False
-                yield EncryptedSources(row.id, row.started_at, tuple(sources), excludes, *place)
+                most = row.parameters.get("max_size")
+                yield EncryptedSources(row.id, row.started_at, tuple(sources), excludes, *place, most)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """A list of texts among the parameters of a run, which may be of a flow by somebody else."""
+    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 _SOURCES = (
@@ -123,12 +129,13 @@ class PayloadReads(RecordReader):
         return self._with_stages(self._newest(queries, ENCRYPTION.c.started_at, limit))
 
     def last_digest(self, name: bytes) -> PayloadRow | None:
-        """The newest encryption of a file, by its absolute path; of one that changed meanwhile if a vault has it."""
+        """The last recorded encryption of a file, by its absolute path; one that changed counts if a vault has it."""
         text, name_bytes = display_name(name)
         same = ENCRYPTION.c.name_bytes.is_(None) if name_bytes is None else ENCRYPTION.c.name_bytes == name_bytes
         query = _PAYLOADS.where(ENCRYPTION.c.name == text, ENCRYPTION.c.salt.is_not(None))
         query = query.where(ENCRYPTION.c.kind == "file", same)
-        return next(iter(self._with_stages(self._newest([query], ENCRYPTION.c.started_at, 1))), None)
+        newest = query.order_by(unindexed(ENCRYPTION.c.id).desc()).limit(1)
+        return next(iter(self._with_stages(self._rows(newest))), None)
 
     def file_names(self, run_id: int) -> Iterator[bytes]:
         """The files that a run, or an earlier attempt of it, encrypted or failed to read.
@@ -215,7 +222,7 @@ class SampleReads(RecordReader):
         known = or_(summary.exists(), and_(RUN.c.status == "running", sample.exists()))
         of_host = one_of(HOST.c.name, which.hosts)
         query = select(RUN.c.id).join(HOST).where(known, *of_host, *within(RUN.c.started_at, which))
-        return [row.id for row in self._newest([query], RUN.c.started_at, limit)]
+        return [row.id for row in self._newest([query], RUN.c.id, limit)]
 
     def failed_samples(self, run_id: int) -> int:
         """How many samples of a run say that something is broken."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Literal
 
 from sqlalchemy import Row, func, or_, select
@@ -22,6 +23,7 @@ from db.history.reader import (
     unindexed,
     within,
 )
+from db.host import CLOCKS_DIFFER
 from db.rows import SnapshotRow, VaultRow, VerdictRow
 from db.tables import SNAPSHOT, VAULT, VERDICT
 from db.tables.base import shared_columns
@@ -40,14 +42,19 @@ class VaultReads(RecordReader):
         return [VaultRow(*row) for row in self._rows(_VAULTS.order_by(VAULT.c.id))]
 
     def snapshots(self, which: SnapshotFilter, *, limit: int | None = 20) -> list[SnapshotRow]:
-        """Snapshots that runs added to vaults, newest first."""
+        """Snapshots that runs added to vaults, the last recorded one first; those of one vault by their numbers."""
         query = _SNAPSHOTS.where(
             *within(SNAPSHOT.c.created_at, which),
             *equal(SNAPSHOT.c.run_id, which.run_id),
             *equal(VAULT.c.vault_id, which.vault_id),
         )
-        rows = self._newest([query], SNAPSHOT.c.created_at, limit)
-        return [SnapshotRow(**row._asdict() | {"sources": tuple(row.sources)}) for row in rows]
+        rows = self._newest([query], SNAPSHOT.c.sequence if which.vault_id else SNAPSHOT.c.id, limit)
+        # Runs that end at the same time may record their snapshots in another order than that of the numbers.
+        numbered = sorted(rows, key=attrgetter("sequence"), reverse=True)
+        vaults = {row.vault_id for row in rows}
+        of_vault = {vault: iter([one for one in numbered if one.vault_id == vault]) for vault in vaults}
+        in_order = (next(of_vault[row.vault_id]) for row in rows)
+        return [SnapshotRow(**row._asdict() | {"sources": tuple(row.sources)}) for row in in_order]
 
     def verdicts(self, which: VerdictFilter, *, limit: int | None = 20) -> list[VerdictRow]:
         """Verdicts on vaults, newest first; the verdicts of one run in their order."""
@@ -84,14 +91,16 @@ class VaultReads(RecordReader):
     def proven(self, vault_id: str) -> Iterator[tuple[str, datetime]]:
         """Each pack and large object (64 hex digits) of a vault that was ever found whole, and when last.
 
+        A proof that seems to be of a time after now is none: by it, nothing would ever be verified least recently.
         In constant memory. A read transaction is open until the last one is taken, or the iterator is closed.
         """
         if self.empty:
             return
         with self._reading() as connection:
+            past = VERDICT.c.checked_at <= datetime.now(UTC) + CLOCKS_DIFFER
             row_id = connection.execute(select(VAULT.c.id).where(VAULT.c.vault_id == vault_id)).scalar()
             for kind in ("pack", "object"):
-                of_kind = VERDICT.c.vault_id == (row_id or 0), VERDICT.c.kind == kind, VERDICT.c.status == "ok"
+                of_kind = VERDICT.c.vault_id == (row_id or 0), VERDICT.c.kind == kind, VERDICT.c.status == "ok", past
                 query = select(VERDICT.c.name, func.max(VERDICT.c.checked_at).label("proven_at")).where(*of_kind)
                 for row in streamed(connection, query.group_by(VERDICT.c.name).order_by(VERDICT.c.name)):
                     yield row[0], row[1]

@@ -108,13 +108,13 @@ def find_changes(history: History, which: SeriesFilter) -> list[Change]:
         for rows in [_summaries(history, which, medians)]
         for edges in findings
     ]
-    return sorted(found, key=lambda one: (one.started_at, one.run_id), reverse=True)
+    return sorted(found, key=lambda one: one.run_id, reverse=True)
 
 
 def _summaries(history: History, which: SeriesFilter, medians: Sequence[MedianRow]) -> list[SummaryRow]:
     """The summaries of these runs, which have their facts; read only for the few tracks that have a step."""
     ids = sorted({row.series.series_id for row in medians})
-    rows = history.summaries(replace(which, since=medians[0].started_at, series_ids=ids))
+    rows = history.summaries(replace(which, since=min(row.started_at for row in medians), series_ids=ids))
     known = {(row.series.series_id, row.run_id): row for row in rows}
     return [known[row.series.series_id, row.run_id] for row in medians]
 
@@ -175,7 +175,7 @@ def _tracks(rows: Sequence[MedianRow]) -> Iterator[list[MedianRow]]:
         for row in track:
             parts[row.series.series_id if apart else 0].append(row)
         for part in parts.values():
-            yield sorted(part, key=lambda row: (row.started_at, row.run_id))[-MOST_RUNS:]
+            yield sorted(part, key=lambda row: row.run_id)[-MOST_RUNS:]
 
 
 def _middle(rows: Sequence[SummaryRow]) -> float:

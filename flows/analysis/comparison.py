@@ -141,8 +141,8 @@ def _variant(series: SeriesRow, wanted: str) -> str:
 
 def _compared(read: _Read, a: list[SummaryRow], b: list[SummaryRow], kind: SideKind) -> Compared:
     ratio, basis = _evidence(read, a, b)
-    a.sort(key=lambda row: row.started_at)
-    b.sort(key=lambda row: row.started_at)
+    a.sort(key=lambda row: row.run_id)
+    b.sort(key=lambda row: row.run_id)
     return Compared(
         b[-1].series,
         verdict_on_times(ratio),

@@ -99,9 +99,9 @@ def latest_per_interpreter(
     return _told_apart(measured)
 
 
-def _rank(own: Sequence[SampleRow], experiment: Experiment, surveys: set[int]) -> tuple[bool, bool, datetime, int]:
-    run_id, newest = own[0].run_id, max(row.started_at for row in own)
-    return run_id not in surveys, _rounds(own, experiment) >= MIN_PAIRS, newest, run_id
+def _rank(own: Sequence[SampleRow], experiment: Experiment, surveys: set[int]) -> tuple[bool, bool, int]:
+    run_id = own[0].run_id
+    return run_id not in surveys, _rounds(own, experiment) >= MIN_PAIRS, run_id
 
 
 def _rounds(own: Iterable[SampleRow], experiment: Experiment) -> int:

@@ -292,8 +292,8 @@ def _serve(path: str, port: int) -> None:
         reason = getattr(error, "strerror", None) or error
         raise RequestRefused(f"port {port} cannot be used ({reason}); choose another by --port") from None
     address = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
-    say(f"{path} is at {address} for browsers on this machine; Ctrl-C ends it", flush=True)
     try:
+        say(f"{path} is at {address} for browsers on this machine; Ctrl-C ends it", flush=True)
         serve(path, listener)
     except (KeyboardInterrupt, Terminated):
         # Ctrl-C is the normal end.

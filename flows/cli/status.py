@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter, Token
 
 from db.answers import RecordSize
+from db.host import CLOCKS_DIFFER
 from db.rows import RunRow
 from flows.errors import ApiError, RequestRefused
 from flows.jobs.arguments import need_vault
@@ -20,7 +21,7 @@ from flows.option_types import Flag, Json, KeyOption, Limit, VaultOption, Whole
 from flows.settings import Settings, load_settings, settings_with, variable
 from flows.show.tables import DEPLOYMENTS, SETTINGS, UPCOMING
 from flows.show.terminal import complain, print_json, print_table, say
-from flows.text import ago, if_known, parse_age, parse_percentage, plural, size
+from flows.text import after_now, ago, if_known, parse_age, parse_percentage, plural, size
 
 if TYPE_CHECKING:
     from db.history import History
@@ -93,7 +94,9 @@ def status(
     history = settings.open_history()
     kept = _look(settings, history, snapshot_age, proof_age)
     deployments, complaints = (None, ()) if only_vault else _ask(settings)
-    last = next(iter(history.runs(limit=1)), None)
+    last, now = next(iter(history.runs(limit=1)), None), datetime.now(UTC)
+    if last is not None and last.started_at > now + CLOCKS_DIFFER:
+        complaints += (after_now(f"run {last.id}", last.started_at, now),)
     complaints += kept.complaints if kept else ()
     report = Status(history.where, history.size(), last, deployments, kept, complaints)
     if json:
@@ -227,7 +230,7 @@ def serve(*, port: Whole = 4200, limit: Limit | None = None, no_auth: Flag = Fal
 
     def ready(serving: Serving) -> None:
         _show(in_force, serving)
-        _tell(f"password  {_password(serving, no_auth)}")
+        _tell(f"password  {how_to_log_in(serving, no_auth=no_auth)}")
         _tell("running; Ctrl-C ends it")
 
     run(in_force, os.environ, port=port, limit=limit, auth=not no_auth, tell=_tell, ready=ready)
@@ -247,8 +250,8 @@ def _show(settings: Settings, serving: Serving) -> None:
     _tell(f"logs      {serving.logs}/server.log and worker.log")
 
 
-def _password(serving: Serving, no_auth: bool) -> str:
-    """How to open the UI; the password itself on a terminal only, since other output may be kept."""
+def how_to_log_in(serving: Serving, *, no_auth: bool) -> str:
+    """The UI's password, or where it is: other output than a terminal may be kept."""
     if no_auth:
         return "none (--no-auth): everybody with an account on this machine can run programs as you"
     if serving.password is None:

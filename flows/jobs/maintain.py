@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import accumulate, pairwise
 
+from db.host import CLOCKS_DIFFER
 from db.rows import NewRun
-from db.store import CLOCKS_DIFFER, outdated
+from db.store import outdated
 from flows.errors import RequestRefused
 from flows.jobs.parameters import Maintain
 from flows.jobs.run import Job, OpenRun, PartOutcome, Tools, open_run

@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from db.history import History, SnapshotFilter
+from db.host import CLOCKS_DIFFER
 from db.rows import SnapshotRow, storable
 from flows.jobs.identity import known_snapshot, open_known
-from flows.text import FAULTS_NAMED, age, named, plural, shown_path
+from flows.text import FAULTS_NAMED, after_now, age, named, plural, shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.errors import KeyFileError
 from tasks.crypto.secret import KeyFile
@@ -108,10 +109,12 @@ def look_at_vault(path: str, key_file: str | None, history: History, most_faulty
 def too_old(
     state: VaultState, snapshot_age: timedelta | None, proof_age: timedelta | None, now: datetime
 ) -> Iterator[str]:
-    """Complaints about a newest snapshot or a verification that is too old."""
+    """Complaints about a newest snapshot or a verification that is too old, or by a wrong clock."""
     newest_at = state.newest_at
     if state.snapshots is None and state.on_record is not None:
         newest_at = state.on_record.created_at
+    if newest_at is not None and newest_at > now + CLOCKS_DIFFER:
+        yield f"vault {state.path}: {after_now('the newest snapshot', newest_at, now)}"
     if snapshot_age is not None and newest_at is not None and now - newest_at > snapshot_age:
         yield f"vault {state.path}: the newest snapshot is {age(now - newest_at)} old"
     if snapshot_age is not None and newest_at is None and state.snapshots is not None:

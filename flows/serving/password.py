@@ -113,10 +113,15 @@ def write_logging(home: str, environment: Mapping[str, str]) -> None:
 def hide_secrets() -> logging.Filter:
     """Let no log record of this process show a password of Prefect's, whatever its level and its logger.
 
-    The library below Prefect's WebSockets logs every message and header at level DEBUG. Made for a place where a filter
-    is expected, this one does nothing.
+    The library below Prefect's WebSockets logs every message and header at level DEBUG. Prefect's worker puts the
+    password into the environment of flow runs, which have it from the profile, too: their children do not inherit it.
+    Made for a place where a filter is expected, this one does nothing.
     """
-    settings = {**active_profile(os.environ), **os.environ}
+    profile = active_profile(os.environ)
+    settings = {**profile, **os.environ}
+    for name in CREDENTIALS:
+        if name in profile and os.environ.get(name) == profile[name]:
+            del os.environ[name]
     hidden = {settings[name] for name in CREDENTIALS if settings.get(name)}
     hidden |= {base64.b64encode(one.encode()).decode() for one in hidden}
     hidden |= {json.dumps(one)[1:-1] for one in hidden}
@@ -148,12 +153,14 @@ def profiles_file(environment: Mapping[str, str]) -> str:
 
 
 def read_profiles(path: str) -> JsonObject:
-    """The content of a file of profiles; nothing if it is missing or no TOML, as Prefect sees it."""
+    """The name of the active profile, and the profiles; nothing if it is missing or no TOML, as Prefect sees it."""
     try:
         with open(path, "rb") as file:
-            return tomllib.load(file)
-    except (OSError, ValueError):
+            found = tomllib.load(file)
+        profiles = {name: {one: str(value) for one, value in own.items()} for name, own in found["profiles"].items()}
+    except (OSError, ValueError, RecursionError, KeyError, AttributeError):
         return {}
+    return {"active": str(found.get("active")), "profiles": profiles}
 
 
 def active_profile(environment: Mapping[str, str]) -> JsonObject:

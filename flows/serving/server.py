@@ -127,7 +127,7 @@ def _read(home: str) -> Live | None:
         with open(_state(home), encoding="utf-8") as file:
             said = json.load(file)
         return Live(str(said["url"]), int(said["pid"]))
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, RecursionError, KeyError, TypeError, OverflowError):
         return None
 
 

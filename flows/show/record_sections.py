@@ -37,7 +37,7 @@ def failures_section(runs: Sequence[RunRow], payloads: Sequence[PayloadRow], sam
     failed_runs = [run for run in runs if run.status in RUN_FAILURES]
     failed_payloads.sort(key=lambda row: (-row.run_id, row.ordinal))
     failed_samples.sort(key=lambda row: (-row.run_id, row.ordinal))
-    failed_runs.sort(key=lambda run: (run.started_at, run.id), reverse=True)
+    failed_runs.sort(key=lambda run: run.id, reverse=True)
     blocks = (
         *_listed(PAYLOADS, "Payloads that failed", failed_payloads, ("started", "bytes", "stages", "time")),
         *_listed(SAMPLES, "Samples that failed", failed_samples, ("started", "time", "noisy", "why noisy")),

@@ -152,11 +152,11 @@ def _samples_shown(history: History, which: SeriesFilter, runs: Sequence[RunRow]
     The run that it chooses for an interpreter is the best run of the series with the most rounds.
     """
     known = {run.id: run for run in runs}
-    best: dict[int, tuple[bool, bool, datetime, int]] = {}
+    best: dict[int, tuple[bool, bool, int]] = {}
     for row in history.trend(which, by="run", limit=_RUNS_RANKED):
         run = known.get(row.run_id or 0)
         if row.series.kind == "sample" and run is not None:
-            rank = (run.flow != SURVEY, _rows(row) >= MIN_PAIRS, row.started_at, run.id)
+            rank = (run.flow != SURVEY, _rows(row) >= MIN_PAIRS, run.id)
             series_id = row.series.series_id
             best[series_id] = max(best.get(series_id, rank), rank)
     shown = sorted({run_id for *_, run_id in best.values()})
@@ -210,7 +210,7 @@ def _on_record(runs: int, payloads: int, samples: int) -> str | None:
 
 
 def _last(own: Sequence[RunRow]) -> RunRow:
-    return max(own, key=lambda run: (run.started_at, run.id))
+    return max(own, key=lambda run: run.id)
 
 
 # All runs of a flow on a host under the same limits.

@@ -30,7 +30,10 @@ def suite_label(suite: str) -> str:
 
 def took(row: RunRow) -> str | None:
     """The time between the start and the end of a run."""
-    return None if row.finished_at is None else duration((row.finished_at - row.started_at).total_seconds() * 1e9)
+    # A run that did not close itself has the end at which it was found, by another clock perhaps.
+    if row.finished_at is None or row.finished_at < row.started_at:
+        return None
+    return duration((row.finished_at - row.started_at).total_seconds() * 1e9)
 
 
 def conditions(row: RunRow) -> str:

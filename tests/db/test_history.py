@@ -61,12 +61,12 @@ def remove_runs(record: GeneratedRecord, before: datetime) -> int:
 
 
 def test_runs_by_time_status_and_host(record: GeneratedRecord, history: History) -> None:
-    """Newest first whatever their numbers; the end of a span is not part of it."""
-    late, early = record.run(on(3)), record.run(on(1))
+    """The last recorded first whatever the clock said; the end of a span is not part of it."""
+    early, late = record.run(on(1)), record.run(on(3))
     crashed = record.run(on(2), status="crashed", host="beta")
-    assert [run.id for run in history.runs()] == [late, crashed, early]
+    assert [run.id for run in history.runs()] == [crashed, late, early]
     assert [run.id for run in history.runs(since=on(1), until=on(3))] == [crashed, early]
-    assert [run.id for run in history.runs(statuses=["completed", "crashed"], limit=2)] == [late, crashed]
+    assert [run.id for run in history.runs(statuses=["completed", "crashed"], limit=2)] == [crashed, late]
     assert [run.id for run in history.runs(statuses=["crashed"])] == [crashed]
     assert [run.id for run in history.runs(hosts=["alpha"])] == [late, early]
 

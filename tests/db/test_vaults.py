@@ -259,19 +259,20 @@ def test_proofs_begin_with_what_was_never_proven(store: Store, history: History)
     rows = history.proofs()
     assert [(row.path, row.status, row.run_id, row.flow) for row in rows] == [
         ("/srv/a/never", "stored", None, None),
-        ("/srv/c", "ok", second, "verify_vault"),
         ("/srv/a/old", "ok", first, "verify_vault"),
         ("/srv/b/changed", "changed", first, "verify_vault"),
         ("/srv/b/new", "ok", second, "verify_vault"),
+        ("/srv/c", "ok", second, "verify_vault"),
     ]
-    assert (rows[1].stored_at, rows[1].proven_at, rows[1].vault_path) == (None, START, "/mnt")
+    # Recorded last, by a clock that was behind.
+    assert (rows[4].stored_at, rows[4].proven_at, rows[4].vault_path) == (None, START, "/mnt")
     assert (rows[0].name, rows[0].proven_at) == (names[0], None)
     assert rows[0].stored_at is not None
     assert history.proofs(never=True) == rows[:1]
     assert history.proofs(limit=2) == rows[:2]
     assert history.proofs(limit=None) == rows
     assert [row.path for row in history.proofs(path=b"/srv/a")] == ["/srv/a/never", "/srv/a/old"]
-    assert history.proofs(path=b"/srv/c") == history.proofs(vault_id="6b" * 16) == [rows[1]]
+    assert history.proofs(path=b"/srv/c") == history.proofs(vault_id="6b" * 16) == [rows[4]]
 
 
 def pack_of(number: int) -> bytes:
@@ -323,8 +324,8 @@ def test_a_file_is_followed_to_where_prune_put_it(store: Store, history: History
     store.record_payloads(payload_rows(run_id, batch, *AT, packs))
     story = [pack(0, "stored"), pack(1, "stored"), pack(2, "stored"), pack(7)]
     story += [pack(0, "removed", 2, f"its objects are in {name_of(10)} and {name_of(11)}"), pack(10, day=2)]
-    story += [pack(11, day=2), pack(11, "removed", 3, f"its objects are in {name_of(12)}"), pack(12, day=3)]
-    story += [pack(1, "removed", 3), pack(12, "removed", 2, f"its objects are in {name_of(11)}")]
+    story += [pack(12, "removed", 2, f"its objects are in {name_of(11)}"), pack(1, "removed", 3)]
+    story += [pack(11, day=2), pack(11, "removed", 3, f"its objects are in {name_of(12)}"), pack(12, day=1)]
     store.record_verdicts(verdict_rows(run_id, story))
     elsewhere = [pack(0), pack(10, "removed", 9)]
     store.record_verdicts(verdict_rows(run_id, elsewhere, vault=Vault("6b" * 16, "/mnt"), first=50))
