@@ -146,8 +146,9 @@ class Interference:
         """The readings of the time between two moments."""
         found: dict[str, object] = {}
         if self.throttled_ns is not None and before.throttled_ns is not None:
-            throttled_ns = self.throttled_ns - before.throttled_ns
-            periods = self.throttled_periods - before.throttled_periods
+            # Less than before after a move to another cgroup.
+            throttled_ns = max(0, self.throttled_ns - before.throttled_ns)
+            periods = max(0, self.throttled_periods - before.throttled_periods)
             share = round(throttled_ns / max(1, self.clock_ns - before.clock_ns), 4)
             found |= {"throttled_ns": throttled_ns, "throttled_periods": periods, "throttled_share": share}
         if self.ticks > before.ticks:
@@ -186,9 +187,10 @@ def interference(root: str = "/") -> Interference:
     usable = {f"cpu{cpu}" for cpu in os.sched_getaffinity(0)}
     cells = [line.split() for line in _text(root, "proc/stat").splitlines()]
     ticks = [list(map(int, own[1:9])) for own in cells if own and own[0] in usable]
-    counters = [dict(line.split() for line in _text(file).splitlines()) for file in cpu_stat_files(root)]
+    files = [dict(line.split() for line in _text(file).splitlines()) for file in cpu_stat_files(root)]
+    counters = [one for one in files if one.get("throttled_time") or one.get("throttled_usec")]
     # Version 1 counts nanoseconds, version 2 microseconds.
-    throttled = [int(one.get("throttled_time") or 1000 * int(one["throttled_usec"])) for one in counters]
+    throttled = [int(one.get("throttled_time") or f"{one['throttled_usec']}000") for one in counters]
     periods = [int(one["nr_throttled"]) for one in counters]
     total = sum(throttled) if throttled else None
     stolen = sum(own[7] for own in ticks if len(own) > 7)
@@ -260,7 +262,8 @@ def _clock(cpus: list[int], root: str) -> dict[str, object]:
         {text for cpu in cpus if (text := _text(root, f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_{what}"))}
         for what in ("governor", "min_freq", "max_freq")
     )
-    mhz = f"{min(map(int, least)) // 1000} to {max(map(int, most)) // 1000}" if least and most else None
+    known = all(text.isdecimal() for text in least | most) and least and most
+    mhz = f"{min(map(int, least)) // 1000} to {max(map(int, most)) // 1000}" if known else None
     return {"governor": ", ".join(sorted(governor)) or None, "frequency_mhz": mhz}
 
 
