@@ -47,7 +47,7 @@ SKIPPABLE = bytes.fromhex("5d2a4d18 20000000")
 # Keys in their order; those in brackets may be missing.
 VAULT = "format version id [instance] created suite salts key_check"
 HEADER = "format version vault id created sequence sources"
-PARTIAL_HEADER = "format version vault run part created sources"
+PARTIAL_HEADER = "format version vault run part created sequence sources"
 ENTRY = {
     "folder": "path type mode [owner] mtime_ns [xattrs] [acl] [mark]",
     "link": "path type [owner] mtime_ns target [xattrs] [acl] [mark]",
@@ -439,7 +439,8 @@ class Reader:
     def check_header(self, header: Json, name: str) -> None:
         if header["format"] == "threadmill-partial":
             shaped(header, PARTIAL_HEADER)
-            need(text(header["run"], ID) and whole(header["part"], 1, 10**9 - 1), "no run or part")
+            numbered = whole(header["part"], 1, 10**9 - 1) and whole(header["sequence"], 0, 2**62)
+            need(text(header["run"], ID) and numbered, "no run or part")
             named = f"{header['run']}-{header['part']:04}"
         else:
             shaped(header, HEADER)
