@@ -31,7 +31,7 @@ class EncryptedSources:
     """A run that encrypted paths to its end, and where the list of their files is.
 
     That is the `snapshot` in the vault, if it `counts`; without one, the payloads of the run. `sources` and `excludes`
-    are texts for people.
+    are texts for people; `max_size` is that of the files in it, as it was given.
     """
 
     run_id: int
@@ -42,6 +42,7 @@ class EncryptedSources:
     vault_path: str | None
     snapshot: str | None
     counts: bool
+    max_size: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

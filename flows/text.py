@@ -125,6 +125,7 @@ _UNIT_FORM = r" ?(%|[KMGT]i?B|B)"
 SHARE_FORM = r"(\d{1,15}(?:\.\d{1,6})?)" + _UNIT_FORM
 # More than nothing; the patterns of flows' forms have no look-ahead.
 SOME_FORM = r"([1-9]\d{0,14}(?:\.\d{1,6})?|0\.0{0,3}[1-9]\d{0,2})" + _UNIT_FORM
+SIZE_FORM = r"([1-9]\d{0,14}(?:\.\d{1,6})?) ?([KMGT]i?B|B)"
 _SIZE_UNITS = {"%": 0.0, "B": 1} | {f"{one}B": 1000 ** (n + 1) for n, one in enumerate("KMGT")}
 _SIZE_UNITS |= {f"{one}iB": 1024 ** (n + 1) for n, one in enumerate("KMGT")}
 
@@ -208,6 +209,14 @@ def after_now(what: str, time: datetime, now: datetime) -> str:
 
 # Months and minutes both begin with an m, and what is removed is gone: days and weeks only.
 KEEP_FORM = r"[1-9]\d{0,4}[dw]"
+
+
+WAIT_FORM = r"([1-9]\d{0,4})([smh])"
+
+
+def parse_wait_s(text: str) -> int:
+    """Seconds: `30s`, `10m`, `1h`, in the form of WAIT_FORM."""
+    return int(text[:-1]) * {"s": 1, "m": 60, "h": 3600}[text[-1]]
 
 
 def parse_age(text: str) -> timedelta:

@@ -114,8 +114,7 @@ def _parameters(
         raise RequestRefused("give --random once")
     # Standard input is kept nowhere, whatever is set; it is refused where it is to be kept on purpose.
     discarded = options.discard or bool(random) or (paths == ("-",) and vault is None)
-    of_vault = options.exclude or options.may_change or options.rehash or options.compression != "auto"
-    if discarded and (vault is not None or of_vault):
+    if discarded and (vault is not None or options.is_of_vault):
         raise RequestRefused("a vault keeps files and folders; leave out --vault, --exclude and --rehash for this")
     options.check()
     if not random:

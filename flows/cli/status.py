@@ -230,7 +230,7 @@ def serve(*, port: Whole = 4200, limit: Limit | None = None, no_auth: Flag = Fal
 
     def ready(serving: Serving) -> None:
         _show(in_force, serving)
-        _tell(f"password  {_password(serving, no_auth)}")
+        _tell(f"password  {how_to_log_in(serving, no_auth=no_auth)}")
         _tell("running; Ctrl-C ends it")
 
     run(in_force, os.environ, port=port, limit=limit, auth=not no_auth, tell=_tell, ready=ready)
@@ -250,8 +250,8 @@ def _show(settings: Settings, serving: Serving) -> None:
     _tell(f"logs      {serving.logs}/server.log and worker.log")
 
 
-def _password(serving: Serving, no_auth: bool) -> str:
-    """How to open the UI; the password itself on a terminal only, since other output may be kept."""
+def how_to_log_in(serving: Serving, *, no_auth: bool) -> str:
+    """The UI's password, or where it is: other output than a terminal may be kept."""
     if no_auth:
         return "none (--no-auth): everybody with an account on this machine can run programs as you"
     if serving.password is None:

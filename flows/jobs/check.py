@@ -16,11 +16,11 @@ from db.history import History
 from db.rows import PayloadRow
 from flows.errors import RequestRefused
 from flows.jobs.listed import Listed, Missing, names_of, open_recorded
-from flows.text import shown_path
+from flows.text import parse_share, shown_path
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import Cipher, Limits
 from tasks.crypto.errors import CryptoError, SourceChanged, SourceSkipped, SourceUnreadable
-from tasks.crypto.inputs import Payload, open_payload
+from tasks.crypto.inputs import TOO_LARGE, Payload, open_payload
 from tasks.crypto.native import NativeBackend
 from tasks.crypto.scan import outermost, source_folders, walk
 from tasks.crypto.secret import KeyFile, Secret
@@ -151,6 +151,8 @@ def _told_by_list(
     if (run := listed.run_of(payload.name)) is not None:
         told = replace(told, run_id=run.run_id, recorded_at=run.started_at)
     belongs = missing.found(payload.name)
+    if not belongs and run is not None and run.max_size and (payload.size_bytes or 0) > parse_share(run.max_size, 0):
+        return replace(told, verdict="skipped", error=TOO_LARGE)
     if payload.skip is not None:
         return replace(told, verdict="removed" if belongs else "skipped", error=payload.skip)
     if payload.errno is not None:

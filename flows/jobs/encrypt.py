@@ -21,7 +21,7 @@ from flows.jobs.run import Here, Job, MoreDone, OpenRun, PartOutcome, PlannedWor
 from flows.settings import Settings
 from flows.text import FAULTS_NAMED, counted, named, plural, shown_path
 from tasks.crypto.encrypt import Batch, Encryption, Limits, PayloadStatus, encrypt_batch
-from tasks.crypto.errors import OddSize
+from tasks.crypto.errors import OddSize, SourceTooLarge
 from tasks.crypto.secret import KeySource
 from tasks.rows import payload_rows
 
@@ -41,6 +41,7 @@ class EncryptionOutcome:
         counts: payloads by status.
         unreadable: payloads that the operating system did not let us read, without an error of ours.
         odd: files that gave another number of bytes than their size says.
+        too_large: files that are larger than the user wants.
         size_bytes: the sum over good payloads.
         faults: the first few payloads that failed, were unstable, or were carried over.
     """
@@ -48,6 +49,7 @@ class EncryptionOutcome:
     counts: Counter[PayloadStatus] = field(default_factory=Counter)
     unreadable: int = 0
     odd: int = 0
+    too_large: int = 0
     size_bytes: int = 0
     faults: list[Encryption] = field(default_factory=list)
 
@@ -55,6 +57,7 @@ class EncryptionOutcome:
         """Count some more."""
         self.counts.update(one.status for one in encryptions)
         self.odd += sum(one.cause == OddSize.cause for one in encryptions)
+        self.too_large += sum(one.cause == SourceTooLarge.cause for one in encryptions)
         self.size_bytes += sum(one.size_bytes or 0 for one in encryptions)
         faults = [one for one in encryptions if one.status in PAYLOAD_FAILURES]
         self.unreadable += sum(one.cause in UNREADABLE_CAUSES for one in faults)
@@ -80,10 +83,9 @@ class EncryptionOutcome:
     @property
     def remarks(self) -> list[str]:
         """What is to be said of good payloads."""
-        if not self.odd:
-            return []
         whose = "its" if self.odd == 1 else "their"
-        return [f"{plural(self.odd, 'file')} gave more or fewer bytes than {whose} size says"]
+        said = [f"{plural(self.odd, 'file')} gave more or fewer bytes than {whose} size says"] if self.odd else []
+        return said + ([f"larger than --max-size: {plural(self.too_large, 'file')}"] if self.too_large else [])
 
     @property
     def named_faults(self) -> str:

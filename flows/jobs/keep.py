@@ -20,7 +20,7 @@ from flows.jobs.run import Here, Job, OpenRun, PartOutcome, Step, Tools, open_ru
 from flows.jobs.vault import record
 from flows.jobs.vault_state import doubts
 from flows.settings import Settings
-from flows.text import counted, parse_percentage, plural, shown_path, size
+from flows.text import counted, parse_percentage, parse_share, plural, shown_path, size
 from tasks.cancel import CancelToken
 from tasks.crypto.encrypt import MARKED, Batch, Encryption, Limits
 from tasks.crypto.scan import refused_inside
@@ -161,6 +161,7 @@ def _selection_of(parameters: EncryptFiles, settings: Settings, vault: Vault, hi
         compression=parameters.compression,
         may_change=parameters.may_change,
         accepted=history.accepted(vault.instance),
+        most_bytes=parse_share(parameters.max_size, 0) if parameters.max_size else None,
         most_gone=parse_percentage(settings.most_gone),
         refused=tuple(refused_inside(parameters.paths, sources)),
     )

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 
 from flows.jobs.arguments import JobParameters, Matches
 from flows.option_types import NAMES, Flag, Whole
-from flows.text import KEEP_FORM, SHARE_FORM, SOME_FORM
+from flows.text import KEEP_FORM, SHARE_FORM, SIZE_FORM, SOME_FORM, WAIT_FORM
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.suites import SUITES, BackendChoice, Compression, SuiteName
 
@@ -70,6 +70,12 @@ class EncryptFiles(JobParameters):
             "may be repeated",
         ),
     ] = ()
+    max_size: Annotated[
+        Annotated[str, Matches(SIZE_FORM, "is no size; write 500MB or 2GiB")] | None,
+        Parameter(
+            metavar="SIZE", help="leave files that are larger out of the vault, and say how many (default: no limit)"
+        ),
+    ] = None
     may_change: Annotated[
         tuple[str, ...],
         Parameter(
@@ -88,6 +94,12 @@ class EncryptFiles(JobParameters):
         Parameter(help="of content that a vault keeps: auto where it shrinks, max is slower and shrinks it more; off"),
     ] = "auto"
     discard: Annotated[Flag, Parameter(help="keep nothing, although THREADMILL_VAULT is set")] = False
+
+    @property
+    def is_of_vault(self) -> bool:
+        """Whether they have something that only a vault knows."""
+        chosen = self.exclude or self.max_size or self.may_change or self.rehash
+        return bool(chosen) or self.compression != "auto"
 
 
 @final
@@ -241,6 +253,12 @@ class RunExperiments(JobParameters):
         Whole | None, Parameter(help="of the order of cases, any number; drawn and recorded unless given")
     ] = None
     quick: Annotated[Flag, Parameter(help="lower counts and fewer rounds")] = False
+    until_quiet: Annotated[
+        Annotated[str, Matches(WAIT_FORM, "is no time to wait; write 30s, 10m or 1h")] | None,
+        Parameter(
+            help="wait until others use less than a tenth of the CPUs, before each round, for so long in all: 10m"
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

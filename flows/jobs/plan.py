@@ -96,9 +96,9 @@ def _below(patterns: Sequence[str], paths: Sequence[str]) -> Iterator[str]:
 def _check_vault(parameters: EncryptFiles, vault: str | None) -> None:
     """Refuse parameters that do not go with the vault, or that make sense only with one."""
     if vault is None:
-        if parameters.exclude or parameters.may_change or parameters.rehash or parameters.compression != "auto":
+        if parameters.is_of_vault:
             raise RequestRefused(
-                "--exclude, --may-change, --rehash and --compression are for a vault: "
+                "--exclude, --max-size, --may-change, --rehash and --compression are for a vault: "
                 "give --vault DIR or set THREADMILL_VAULT"
             )
         return

@@ -65,6 +65,12 @@ class SourceSkipped(CryptoError):
     """The kind of thing, which has no content to encrypt: a FIFO, socket, device, or symbolic link."""
 
 
+class SourceTooLarge(SourceSkipped):
+    """{what}"""
+
+    cause = "too-large"
+
+
 class SourceChanged(CryptoError):
     """changed while it was read: {what}"""
 

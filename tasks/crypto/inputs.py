@@ -25,6 +25,7 @@ from tasks.crypto.errors import (
     SourceChanged,
     SourceNoFile,
     SourceSkipped,
+    SourceTooLarge,
     SourceUnreadable,
 )
 from tasks.crypto.secret import Secret
@@ -35,6 +36,7 @@ PayloadKind = Literal["random", "file", "stdin"]
 BackendName = Literal["openssl", "native"]
 
 LINK = "symbolic link (not followed)"
+TOO_LARGE = "larger than --max-size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Payload:
     def fault(self) -> CryptoError | None:
         """The reason to read nothing of it, if planning found one."""
         if self.skip is not None:
+            if self.skip == TOO_LARGE:
+                return SourceTooLarge(self.skip)
             return SourceNoFile(self.skip) if self.refused else SourceSkipped(self.skip)
         return None if self.errno is None else SourceUnreadable(self.errno)
 

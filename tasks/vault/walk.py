@@ -10,7 +10,7 @@ from binascii import unhexlify
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from tasks.crypto.inputs import Payload
+from tasks.crypto.inputs import TOO_LARGE, Payload
 from tasks.crypto.scan import Walked, outermost, parents
 from tasks.files import mode_without_acl
 from tasks.suites import HEADER_BYTES, Compression
@@ -62,8 +62,8 @@ class SourceSelection:
 
     Objects that are `distrusted` (64 hex digits), or with `rehash` all, count only if they are whole: their files are
     read. New objects are made with that `compression`. Files that fit a pattern in `may_change` are known to change
-    while they are read. If a source has lost more than the share `most_gone` of its files since the newest snapshot
-    that counts, or is `accepted`, the new one does not count.
+    while they are read. Files of more than `most_bytes` are left out. If a source has lost more than the share
+    `most_gone` of its files since the newest snapshot that counts, or is `accepted`, the new one does not count.
     """
 
     sources: tuple[bytes, ...]
@@ -75,6 +75,7 @@ class SourceSelection:
     accepted: frozenset[str] = frozenset()
     most_gone: float = 0.5
     refused: tuple[bytes, ...] = ()
+    most_bytes: int | None = None
 
 
 @dataclass(slots=True)
@@ -187,7 +188,9 @@ class Changes:
         yield self.payload(replace(found.payload(), carried=self._counts.carried > carried))
 
     def _file(self, path: bytes, status: os.stat_result, followed: bool) -> bytes | Payload:
-        known, moved = None, False
+        known, moved, most_bytes = None, False, self._selection.most_bytes
+        if most_bytes is not None and status.st_size > most_bytes:
+            return self.payload(Payload("file", path, 0, skip=TOO_LARGE))
         if self._index is not None:
             # The beginning of its line as of now: if a line before begins the same, the file is unchanged.
             field = path_field(path)

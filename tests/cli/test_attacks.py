@@ -237,6 +237,26 @@ def test_a_file_without_room_stops_nobody_else(
     assert ((back / "sparse").stat().st_size, (back / "sparse").stat().st_blocks) == (1 << 40, 0)
 
 
+def test_files_that_are_too_large_are_left_out_and_said(threadmill: Command, tree: Path, vault: Vault) -> None:
+    """A limit on size is the user's wish: no fault for encrypt, nor for check; what was there before is gone."""
+    os.truncate(tree / "small", 1 << 40)
+    (tree / "other").write_bytes(b"other")
+    assert threadmill("encrypt", str(tree), "--max-size", "2MiB").returncode == 0
+    assert {Path(os.fsdecode(one.path)).name for one in files(vault)} == {"large", "other"}
+    checked = json.loads(threadmill("check", str(tree), "--all", "--json").stdout)["files"]
+    assert {Path(one["name"]).name: one["verdict"] for one in checked} == {
+        "large": "same", "other": "same", "small": "skipped",
+    }  # fmt: skip
+    again = threadmill("encrypt", str(tree), "--max-size", "1.5 MB")
+    assert again.returncode == 0
+    assert "2 skipped, 0 missed, 1 gone" in again.stdout
+    assert "larger than --max-size: 2 files" in again.stdout
+    rows = json.loads(threadmill("history", "payloads", "--status", "skipped", "--json").stdout)
+    assert {(one["cause"], one["error"]) for one in rows} == {("too-large", "larger than --max-size")}
+    for words in (["--max-size", "0B"], ["--max-size", "10%"], ["--max-size", "1MB", "--discard"]):
+        assert threadmill("encrypt", str(tree), *words).returncode == 2
+
+
 def test_check_reads_nothing_through_a_folder_that_became_a_link(
     threadmill: Command, tree: Path, key_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
-from flows.serving.serve import PROGRAM, listen
+from flows.cli.status import how_to_log_in
+from flows.serving.serve import PROGRAM, Serving, listen
 from tests.support.commands import BIN, clean_environment
 from tests.support.prefect_api import ask_server
 from tests.support.processes import read_proc, wait_until
@@ -76,7 +77,19 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
     with serving(environment, folder) as served:
         flow_run = served.request("encrypt-payloads", size_bytes=1000, count=2, backends=["openssl"])
         served.completed(flow_run)
+        run_flow_of_a_user(served, folder, stages)
         yield Victim(served, stages, folder / "marker", flow_run)
+
+
+def run_flow_of_a_user(served: Served, folder: Path, stages: Path) -> None:
+    """A flow that is none of ours, on our worker: it starts a program."""
+    code = "import os, prefect\n@prefect.flow\ndef mine():\n    assert os.system('env >>{0}; echo MINE >>{0}') == 0\n"
+    (folder / "mine.py").write_text(code.format(stages))
+    flow = served.ask("flows/", {"name": "mine"})
+    where = {"entrypoint": "mine.py:mine", "path": str(folder), "work_pool_name": "threadmill"}
+    served.ask("deployments/", {"name": "mine", "flow_id": flow["id"], **where})
+    flow_run = served.request("mine")
+    wait_until(lambda: served.state(flow_run) == "COMPLETED", "not completed", PATIENCE_S)
 
 
 @dataclass(frozen=True)
@@ -398,11 +411,36 @@ def test_the_password_is_nowhere_else(victim: Victim) -> None:
     assert b'"token":"****' in logs.replace(b" ", b"")
     stages = victim.stages.read_bytes()
     assert b"THREADMILL_SERVE=" in stages
-    assert not [trace for trace in (*traces, b"PREFECT_API", b"PREFECT_SERVER") if trace in stages]
+    assert b"MINE" in stages
+    assert not [trace for trace in (*traces, b"AUTH_STRING") if trace in stages]
     assert not [pid for pid in processes() if any(trace in read_proc(pid, "cmdline") for trace in traces)]
     for words in (PROGRAM, "prefect\0worker"):
         (pid,) = (pid for pid in served.processes() if words.encode() in read_proc(pid, "cmdline"))
         assert not any(trace in read_proc(pid, "environ") for trace in traces)
+
+
+def test_a_server_that_does_not_ask_is_ended(tmp_path: Path) -> None:
+    """Prefect reads no profile in its test mode: neither `serve` nor a command goes on with a server that is open."""
+    served = Served(
+        clean_environment() | {"THREADMILL_HOME": str(tmp_path / "home"), "PREFECT_TEST_MODE": "1"}, tmp_path
+    )
+    for words in (("serve", "--port", str(served.port)), ("encrypt", "--random", "1x1", "--via", "prefect")):
+        ended = served.threadmill(*words)
+        assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1), ended.stderr
+        assert "does not ask for its password" in ended.stderr
+    assert served.processes() == []
+
+
+def test_the_password_is_shown_on_a_terminal_only(victim: Victim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere `serve` names the command that shows it."""
+    (line,) = (line for line in victim.served.output.splitlines() if line.startswith("password"))
+    (command,) = re.findall("cat [^ ]*", line)
+    shown = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    assert shown == f"{victim.password}\n"
+    up = Serving("http://127.0.0.1:1", "logs", (), victim.password, "file")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert victim.password in how_to_log_in(up, no_auth=False)
+    assert "everybody" in how_to_log_in(up, no_auth=True)
 
 
 def test_ways_in_of_the_document(victim: Victim) -> None:

@@ -405,7 +405,9 @@ print(json.dumps({flow.name: parameter_schema(flow).model_dump() for flow in flo
             assert parameter["description"], (flow, name)
             kinds = [parameter, parameter.get("items", {}), *parameter.get("anyOf", ())]
             kinds = [schema["definitions"][kind["$ref"].split("/")[-1]] if "$ref" in kind else kind for kind in kinds]
-            assert name in free or not any(kind.get("type") == "string" and "enum" not in kind for kind in kinds)
+            assert name in free or not any(
+                kind.get("type") == "string" and not {"enum", "pattern"} & kind.keys() for kind in kinds
+            )
             for kind in kinds:
                 if kind.get("type") == "integer" and name not in free:
                     assert {"minimum", "maximum"} <= kind.keys(), (flow, name)

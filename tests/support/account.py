@@ -20,6 +20,9 @@ import pytest
 from tests.support.commands import BIN, clean_environment
 from tests.support.processes import wait_until
 
+ROOT = Path(__file__).parents[2]
+PACKAGES = Path(sysconfig.get_path("purelib"))
+
 # Replaces itself by its arguments: unlike setpriv's own, this exec is made without root's rights.
 _EXEC = ("sh", "-c", 'exec "$@"', "sh")
 
@@ -78,9 +81,17 @@ class Account:
         wait_until(none_left, f"processes of user {self.uid} cannot be killed")
 
 
+def open_to_others(folder: Path) -> set[Path]:
+    """All of a folder, itself included, that another user than its owner may read, list or write."""
+    return {path for path in (folder, *folder.rglob("*")) if path.lstat().st_mode & 0o077 and not path.is_symlink()}
+
+
 @contextmanager
-def make_account() -> Iterator[Account]:
-    """Make an account, and remove all of it afterwards; skips the test where that cannot be."""
+def make_account(beside: Account | None = None) -> Iterator[Account]:
+    """Make an account, and remove all of it afterwards; skips the test where that cannot be.
+
+    One that is made beside another has commands from the same environment.
+    """
     if os.geteuid() != 0:
         pytest.skip("only root can run commands as another user")
     if shutil.which("setpriv") is None:
@@ -89,14 +100,20 @@ def make_account() -> Iterator[Account]:
     with tempfile.TemporaryDirectory(prefix="threadmill-account-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        account = Account(_free_uid(), folder / "home", BIN)
+        account = Account(_free_uid() if beside is None else beside.uid + 20_000, folder / "home", BIN)
         account.home.mkdir(mode=0o700)
         os.chown(account.home, account.uid, account.uid)
+        if beside is not None:
+            account.bin = beside.bin
+            account.environment["LD_LIBRARY_PATH"] = beside.environment.get("LD_LIBRARY_PATH", "")
         try:
-            if (reason := _why_unusable(account)) is not None:
-                account.bin = _copy_environment(folder)
+            for packages, root in ((PACKAGES, ROOT), (folder / "packages", folder / "root")):
+                if (reason := _why_unusable(account)) is None:
+                    break
+                account.bin = _copy_environment(folder, packages, root)
                 # Of an interpreter that is a shared library.
                 account.environment["LD_LIBRARY_PATH"] = str(folder / "python" / "lib")
+            else:
                 reason = _why_unusable(account)
             if reason:
                 pytest.skip(f"another user cannot run threadmill from {account.bin}: {reason}")
@@ -118,23 +135,37 @@ def _why_unusable(account: Account) -> str | None:
     return tried.stderr.strip().splitlines()[-1] if tried.returncode else None
 
 
-def _copy_environment(folder: Path) -> Path:
-    """The `bin` of a new environment which has all packages of this one, and a copy of an interpreter in root's home.
+def _copy_environment(folder: Path, packages: Path, root: Path) -> Path:
+    """The `bin` of a new environment, with a copy of an interpreter that is in root's home, say.
 
-    Another interpreter would do only if it had the very same version: packages are chosen by that.
+    Another interpreter would do only if it had the very same version: packages are chosen by that. Packages are copied
+    too, unless their own folder is given.
     """
-    library = Path(sysconfig.get_path("stdlib"))
-    unused = shutil.ignore_patterns("site-packages", "test", "config-*", "idlelib", "tkinter", "turtledemo")
-    shutil.copytree(library, folder / "python" / "lib" / library.name, ignore=unused)
-    (folder / "python" / "bin").mkdir()
-    original = shutil.copy2(os.path.realpath(sys.executable), folder / "python" / "bin" / library.name)
-    for shared in Path(sysconfig.get_config_var("LIBDIR")).glob("libpython*.so*"):
-        shutil.copy2(shared, folder / "python" / "lib")
-    new = folder / "environment"
-    subprocess.run([original, "-m", "venv", "--without-pip", new], check=True, env=clean_environment())
-    (packages,) = new.glob("lib/*/site-packages")
-    (packages / "threadmill.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    python, new = folder / "python", folder / "environment"
+    if not python.exists():
+        library = Path(sysconfig.get_path("stdlib"))
+        unused = shutil.ignore_patterns("site-packages", "test", "config-*", "idlelib", "tkinter", "turtledemo")
+        shutil.copytree(library, python / "lib" / library.name, ignore=unused)
+        (python / "bin").mkdir()
+        original = shutil.copy2(os.path.realpath(sys.executable), python / "bin" / library.name)
+        for shared in Path(sysconfig.get_config_var("LIBDIR")).glob("libpython*.so*"):
+            shutil.copy2(shared, python / "lib")
+        subprocess.run([original, "-m", "venv", "--without-pip", new], check=True, env=clean_environment())
+    if packages != PACKAGES:
+        shutil.copytree(PACKAGES, packages, copy_function=_link)
+        for name in ("flows", "tasks", "db"):
+            shutil.copytree(ROOT / name, root / name, copy_function=_link)
+        _link(str(ROOT / "prefect.yaml"), str(root / "prefect.yaml"))
+    (site,) = new.glob("lib/*/site-packages")
+    (site / "threadmill.pth").write_text(f"{root}\nimport site; site.addsitedir({str(packages)!r})\n")
     _, _, program = (BIN / "threadmill").read_text().partition("\n")
     (new / "bin" / "threadmill").write_text(f"#!{new / 'bin' / 'python'}\n{program}")
     (new / "bin" / "threadmill").chmod(0o755)
     return new / "bin"
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

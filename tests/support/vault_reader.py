@@ -214,8 +214,7 @@ def check_content(content: Json) -> None:
         offset, length = extent
         need(whole(offset, end + 1, content["size"]) and whole(length, 1, content["size"] - offset), "no extent")
         end = offset + length
-    length = length_of(content)
-    need(whole(content.get("zstd", length), 0, 2**63 - 17), "an object that is too long")
+    need(whole(content.get("zstd", length := length_of(content)), 0, 2**63 - 17), "an object that is too long")
     if "zstd" in content:
         # Of more content only the beginning tells whether it is compressed.
         longest = length - length // 32 - 16 if length <= LARGEST_DERIVED else 2**63 - 1
@@ -437,16 +436,14 @@ class Reader:
         return header, entries
 
     def check_header(self, header: Json, name: str) -> None:
-        if header["format"] == "threadmill-partial":
-            shaped(header, PARTIAL_HEADER)
-            numbered = whole(header["part"], 1, 10**9 - 1) and whole(header["sequence"], 0, 2**62)
-            need(text(header["run"], ID) and numbered, "no run or part")
-            named = f"{header['run']}-{header['part']:04}"
-        else:
-            shaped(header, HEADER)
-            need(text(header["id"], ID) and whole(header["sequence"], 1, 2**62), "no id or number")
-            named = f"{moment(header['created'], '%Y-%m-%dT%H:%M:%S.%fZ'):%Y%m%dT%H%M%SZ}-{header['id']}"
-        moment(header["created"], "%Y-%m-%dT%H:%M:%S.%fZ")
+        is_partial = header["format"] == "threadmill-partial"
+        shaped(header, PARTIAL_HEADER if is_partial else HEADER)
+        created = moment(header["created"], "%Y-%m-%dT%H:%M:%S.%fZ")
+        need(whole(header["sequence"], not is_partial, 2**62), "no id or number")
+        if is_partial:
+            need(text(header["run"], ID) and whole(header["part"], 1, 10**9 - 1), "no run or part")
+        need(is_partial or text(header["id"], ID), "no id or number")
+        named = f"{header['run']}-{header['part']:04}" if is_partial else f"{created:%Y%m%dT%H%M%SZ}-{header['id']}"
         sources_of(header["sources"])
         need(header["vault"] == self.id, "a snapshot of another vault")
         need(named == name, "a snapshot under another name")

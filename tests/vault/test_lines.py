@@ -75,6 +75,7 @@ def test_what_is_no_path_is_refused(value: Json) -> None:
     [
         b"", b"\n", b"[]", b"1", b'"a"', b"null", b"{", b'{"a":1}}', b'{"a":1,}', b"{'a':1}", b'{"a":1,"a":1}',
         b'{"a":{"b":1,"b":2}}', b"\xff", b'{"a":"\x01"}', b'{"a":01}', b'{"a":' + b"9" * 5000 + b"}",
+        b'{"a":1}\r\n', b'\r{"a":1}\n', b'{"a":\t1}\n',
         b'{"a":' + b"[" * 100_000, b'{"a":' * 100_000, '{"a":1}'.encode("utf-16"),
     ],
 )  # fmt: skip

@@ -158,6 +158,7 @@ HOSTILE: dict[str, Sequence[bytes]] = {
     "object elsewhere": [encode_line(FILE | {"object": "../../" + OBJECT[6:]})],
     "no object": [encode_line({key: value for key, value in FILE.items() if key != "object"})],
     "not json": [b"{\n"],
+    "carriage return": [encode_line(FILE).replace(b"\n", b"\r\n")],
     "empty line": [b"\n"],
     "too long": [b'{"path":"' + b"x" * (3 << 20) + b'"}\n'],
     "too deep": [b'{"a":' * 100_000 + b"\n"],
