@@ -109,7 +109,7 @@ def _user_data_folder() -> str:
     from platformdirs import user_data_dir
 
     try:
-        return user_data_dir("threadmill")
+        return os.path.abspath(user_data_dir("threadmill"))
     except RuntimeError:
         raise RequestRefused("you have no home directory here; set HOME or THREADMILL_HOME") from None
 

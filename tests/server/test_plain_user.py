@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 import urllib.request
+from contextlib import ExitStack
 
 import flows
-from tests.support.account import Account
+from tests.support.account import Account, make_account
 from tests.support.commands import read_json
 from tests.support.served import serving
 
@@ -68,16 +71,28 @@ def test_a_user_may_have_no_home(account: Account) -> None:
         assert words in refused.stderr
 
 
-def test_serve_shows_its_ui(account: Account) -> None:
-    """`serve` brings up server and worker, and the page and the program of the UI."""
-    with serving(account.environment, account.home, account.start, account.bin) as served:
-        page = read(served.url)
-        (script,) = re.findall(r'<script[^>]* src="([^"]+)"', page)
-        assert "import" in read(f"{served.url}{script}")
-        status = served.threadmill("status")
-        assert status.returncode == 0, (status.stdout, status.stderr)
-        assert "encrypt-files" in status.stdout
-    assert account.processes() == []
+def test_two_users_serve_at_once(account: Account) -> None:
+    """Neither stops the other, where both use one folder for temporary files: each has the UI, a worker, flow runs."""
+    with make_account(account) as other, tempfile.TemporaryDirectory(prefix="threadmill-shared-") as shared:
+        os.chmod(shared, 0o1777)  # noqa: S103 - as /tmp is
+        with ExitStack() as stack:
+            both = []
+            for one in (account, other):
+                # Prefect had a folder of this name there, which belonged to the first.
+                one.run("mkdir", "-m", "700", f"{shared}/runner_storage")
+                environment = one.environment | {"TMPDIR": shared}
+                both.append(stack.enter_context(serving(environment, one.home, one.start, one.bin)))
+            runs = [served.request("encrypt-payloads", size_bytes=100, count=2) for served in both]
+            for served, run in zip(both, runs, strict=True):
+                page = read(served.url)
+                (script,) = re.findall(r'<script[^>]* src="([^"]+)"', page)
+                assert "import" in read(f"{served.url}{script}")
+                served.completed(run)
+                status = served.threadmill("status")
+                assert status.returncode == 0, (status.stdout, status.stderr)
+                assert "encrypt-files" in status.stdout
+        assert account.processes() == other.processes() == []
+        assert os.listdir(shared) == ["runner_storage"]
 
 
 def read(url: str) -> str:

@@ -82,8 +82,11 @@ class Account:
 
 
 @contextmanager
-def make_account() -> Iterator[Account]:
-    """Make an account, and remove all of it afterwards; skips the test where that cannot be."""
+def make_account(beside: Account | None = None) -> Iterator[Account]:
+    """Make an account, and remove all of it afterwards; skips the test where that cannot be.
+
+    One that is made beside another has commands from the same environment.
+    """
     if os.geteuid() != 0:
         pytest.skip("only root can run commands as another user")
     if shutil.which("setpriv") is None:
@@ -92,9 +95,12 @@ def make_account() -> Iterator[Account]:
     with tempfile.TemporaryDirectory(prefix="threadmill-account-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        account = Account(_free_uid(), folder / "home", BIN)
+        account = Account(_free_uid() if beside is None else beside.uid + 20_000, folder / "home", BIN)
         account.home.mkdir(mode=0o700)
         os.chown(account.home, account.uid, account.uid)
+        if beside is not None:
+            account.bin = beside.bin
+            account.environment["LD_LIBRARY_PATH"] = beside.environment.get("LD_LIBRARY_PATH", "")
         try:
             for packages, root in ((PACKAGES, ROOT), (folder / "packages", folder / "root")):
                 if (reason := _why_unusable(account)) is None:
