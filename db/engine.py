@@ -12,12 +12,14 @@ from sqlite3 import Connection as SqliteConnection
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, Result, Select, create_engine, event
+from sqlalchemy import Column, Connection, Engine, Join, Label, Result, Row, Select, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql import visitors
 
 from db.errors import RecordUnusable
+from db.tables.base import CHECKED_TYPES, BadValue
 
 if TYPE_CHECKING:
     from psycopg import Connection as PostgresConnection
@@ -41,11 +43,15 @@ def parse_url(url: str) -> URL:
     A URL that cannot be parsed is not shown: it may hold a password.
     """
     try:
-        parsed = make_url(url)
+        # No path or name has a NUL, or a character that cannot be encoded.
+        parsed = make_url("" if b"\0" in os.fsencode(url) else url)
     except (ArgumentError, ValueError):
         raise RecordUnusable(_VARIABLE, f"is not a database URL; use {_FORMS}") from None
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         return parsed
+    # What has become of a byte that is no UTF-8; of a path of SQLite it may be a part.
+    if re.search("[\ud800-\udfff]", url):
+        raise RecordUnusable(_VARIABLE, "has a byte that is no text; write it as %FF, in two hex digits")
     if parsed.drivername in ("postgres", "postgresql"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if "@" in f"{parsed.host}{parsed.database}":
@@ -112,6 +118,7 @@ def _sqlite_engine(url: URL, *, readonly: bool, timeout_s: float, immutable: boo
         query = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if immutable else {})
         url = url.set(database=f"file:{path}", query=query)
     engine = create_engine(url, connect_args={"timeout": timeout_s})
+    engine.dialect.colspecs = {**engine.dialect.colspecs, **CHECKED_TYPES}
 
     @event.listens_for(engine, "connect")
     def prepare(connection: SqliteConnection, _entry: ConnectionPoolEntry) -> None:
@@ -202,6 +209,17 @@ def streamed(connection: Connection, query: Select[Any]) -> Result[Any]:
     return connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE))
 
 
+def checked(query: Select[Any], rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+    """The rows of a query; BadValue if one lacks a value that its table must have."""
+    joins = (one for top in query.get_final_froms() for one in visitors.iterate(top) if isinstance(one, Join))
+    optional = {table for join in joins if join.isouter for table in visitors.iterate(join.right)}
+    for at, column in enumerate(one.element if isinstance(one, Label) else one for one in query.selected_columns):
+        needed = isinstance(column, Column) and not column.nullable and column.table not in optional
+        if needed and any(row[at] is None for row in rows):
+            raise BadValue(f"{column} has no value")
+    return rows
+
+
 # A pattern for a driver's message → its meaning for the user and what to do; whether it may pass by itself.
 _MEANINGS = (
     ("database is locked|lock timeout", "is locked by another process; try again when that has finished", True),
@@ -239,11 +257,14 @@ def explained(url: URL) -> Iterator[None]:
     except OverflowError as error:
         # SQLite's driver raises this unwrapped, for a number that a user wrote; PostgreSQL's raises a DBAPIError.
         raise RecordUnusable(shown(url), f"cannot be asked for so great a number ({error})") from error
-    except UnicodeEncodeError as error:
-        # The driver raises this and the next one unwrapped.
-        raise RecordUnusable(shown(url), f"a name or text is no Unicode ({error.reason})") from error
+    except BadValue as error:
+        reason = f"is damaged, or was changed from outside: {error}; `threadmill db check` names the place"
+        raise RecordUnusable(shown(url), reason) from error
     except UnicodeDecodeError as error:
+        # The driver raises this and the next one unwrapped.
         raise RecordUnusable(shown(url), f"the file is damaged ({error}); restore it from a backup") from error
+    except UnicodeError as error:
+        raise RecordUnusable(shown(url), f"a name or text has a character that cannot be written ({error})") from error
 
 
 def first_line(error: BaseException) -> str:

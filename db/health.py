@@ -6,16 +6,18 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, inspect, select, text
+from sqlalchemy import Connection, Select, func, inspect, select, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from db.answers import RecordSize
-from db.engine import BUSY_TIMEOUT_S, explained, open_engine, parse_url, shown
+from db.engine import BUSY_TIMEOUT_S, checked, explained, first_line, open_engine, parse_url, shown, streamed
 from db.errors import RecordUnusable, SchemaTooNew
 from db.schema import HEAD, found_revision, known_revision
 from db.tables import METADATA, RUN
+from db.tables.base import BadValue
 
 
 def faults(url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> tuple[str, ...]:
@@ -26,7 +28,7 @@ def faults(url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> tuple[str, ...]:
     engine = open_engine(parsed, readonly=True, timeout_s=timeout_s)
     found: list[str] = []
     try:
-        for look in (_structure, _references, _revision, _shape):
+        for look in (_structure, _references, _revision, _shape, _values):
             try:
                 with explained(parsed), engine.connect() as connection:
                     found += look(connection, shown(parsed))
@@ -81,6 +83,26 @@ def _shape(connection: Connection, _where: str) -> Iterator[str]:
         yield from (
             f"table {table.name}: index {one.name} is missing" for one in table.indexes if one.name not in indexes
         )
+
+
+def _values(connection: Connection, _where: str) -> Iterator[str]:
+    """Values that no run has written: of another kind than the column's, JSON of another form, text that is none."""
+    if connection.dialect.name != "sqlite" or found_revision(connection) != HEAD:
+        return
+    for table in METADATA.sorted_tables:
+        # All columns at once, and one by one only where that fails.
+        if _bad_value(connection, select(table)):
+            faults_by_column = ((column, _bad_value(connection, select(column))) for column in table.c)
+            yield from (f"table {table.name}: column {one.name}: {fault}" for one, fault in faults_by_column if fault)
+
+
+def _bad_value(connection: Connection, query: Select[Any]) -> str | None:
+    try:
+        for rows in streamed(connection, query).partitions():
+            checked(query, rows)
+    except (BadValue, DBAPIError) as error:
+        return first_line(getattr(error, "orig", None) or error)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

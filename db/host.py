@@ -115,10 +115,9 @@ def _cpu_model() -> str:
 
 @dataclass(frozen=True, slots=True)
 class HostLimits:
-    """The CPUs that a process may use; numbers that were taken under other limits cannot be compared.
+    """The CPUs that a process may use, and the CPU time per time that the tightest cgroup allows (`quota_cpus`).
 
-    `quota_cpus` is the CPU time per time that the tightest cgroup allows. `smt` says whether cores are shared by
-    hardware threads.
+    `smt` says whether cores are shared by hardware threads. Times under other limits are not compared.
     """
 
     usable_cpus: int
@@ -127,23 +126,20 @@ class HostLimits:
 
     def __str__(self) -> str:
         """For people: `2 CPUs, quota 1.5, SMT off`."""
-        words = [f"{self.usable_cpus} CPU{'s' * (self.usable_cpus != 1)}"]
-        words += [] if self.quota_cpus is None else [f"quota {self.quota_cpus:g}"]
-        words += [] if self.smt is None else [f"SMT {'on' if self.smt else 'off'}"]
-        return ", ".join(words)
+        quota = "" if self.quota_cpus is None else f", quota {self.quota_cpus:g}"
+        smt = "" if self.smt is None else f", SMT {'on' if self.smt else 'off'}"
+        return f"{self.usable_cpus} CPU{'s' * (self.usable_cpus != 1)}{quota}{smt}"
 
 
 @dataclass(frozen=True, slots=True)
 class Interference:
-    """Counters at one moment: the time in which cgroups held this process back, and CPU time of other virtual machines.
-
-    `throttled_ns` is None where no cgroup counts it.
-    """
+    """Counters at one moment, of cgroups that held this process back (None where none counts), and of its CPUs."""
 
     clock_ns: int
     throttled_ns: int | None
     throttled_periods: int
     stolen_ticks: int
+    busy_ticks: int
     ticks: int
 
     def since(self, before: Interference) -> dict[str, object]:
@@ -157,6 +153,10 @@ class Interference:
         if self.ticks > before.ticks:
             found["stolen_share"] = round((self.stolen_ticks - before.stolen_ticks) / (self.ticks - before.ticks), 4)
         return found
+
+    def busy_share(self, before: Interference) -> float:
+        """The part of the usable CPUs' time in which they were in use, 0 to 1."""
+        return (self.busy_ticks - before.busy_ticks) / max(1, self.ticks - before.ticks)
 
 
 def this_limits(root: str = "/") -> HostLimits:
@@ -192,7 +192,9 @@ def interference(root: str = "/") -> Interference:
     periods = [int(one["nr_throttled"]) for one in counters]
     total = sum(throttled) if throttled else None
     stolen = sum(own[7] for own in ticks if len(own) > 7)
-    return Interference(time.monotonic_ns(), total, sum(periods), stolen, sum(map(sum, ticks)))
+    # user nice system idle iowait irq softirq steal
+    idle, spent = sum(sum(own[3:5]) for own in ticks), sum(map(sum, ticks))
+    return Interference(time.monotonic_ns(), total, sum(periods), stolen, spent - idle, spent)
 
 
 def cpu_stat_files(root: str = "/") -> list[str]:
@@ -285,17 +287,16 @@ def _virtualisation(root: str) -> str | None:
     return firmware or told or (None if flags is None else "vm")
 
 
+_CONTAINERS = {
+    "run/systemd/container": "", "run/host/container-manager": "", "run/.containerenv": "podman",
+    ".dockerenv": "docker", "var/run/secrets/kubernetes.io": "kubernetes", "proc/vz": "openvz",
+}  # fmt: skip
+
+
 def _container(root: str) -> str | None:
-    for path, kind in (
-        ("run/systemd/container", ""),
-        ("run/host/container-manager", ""),
-        ("run/.containerenv", "podman"),
-        (".dockerenv", "docker"),
-        ("var/run/secrets/kubernetes.io", "kubernetes"),
-        ("proc/vz", "openvz"),
-    ):
-        if os.path.exists(os.path.join(root, path)):
-            return kind or _text(root, path) or "unknown"
+    found = next((path for path in _CONTAINERS if os.path.exists(os.path.join(root, path))), None)
+    if found is not None:
+        return _CONTAINERS[found] or _text(root, found) or "unknown"
     return "wsl" if "microsoft" in _text(root, "proc/sys/kernel/osrelease").lower() else None
 
 

@@ -120,7 +120,7 @@ def _readable(
     """Make a fault of what cannot be read."""
     try:
         yield
-    except (SQLAlchemyError, ValueError, TypeError) as error:
+    except (SQLAlchemyError, ValueError, TypeError, AttributeError) as error:
         # Without this, PostgreSQL refuses to read the next run too.
         connection.rollback()
         reason = first_line(getattr(error, "orig", None) or error)

@@ -6,6 +6,7 @@ back. Bytes are bytes, times are aware and UTC.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -239,7 +240,7 @@ class RunDetail:
 
 def count_or_text(text: str | None) -> int | str | None:
     """The count of a race as a number; other text, which a broken child may have printed, as it is."""
-    return int(text) if text is not None and text.isdecimal() and text.isascii() else text
+    return int(text) if text is not None and re.fullmatch("[0-9]{1,18}", text) else text
 
 
 def display_name(name: bytes) -> tuple[str, bytes | None]:

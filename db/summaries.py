@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, Table, delete, insert, select
 
 from db.engine import in_portions, streamed
 from db.host import HostLimits
+from db.rows import count_or_text
 from db.tables import CASE, DAY_SUMMARY, ENCRYPTION, HOST, INTERPRETER, RUN, SAMPLE, SERIES, SUMMARY
 from db.tables.base import columns
 from db.words import MOST_BYTES, PAYLOAD_FAILURES, SAMPLE_FAILURES, TIMED_OUTCOMES, UNLOCKED_OUTCOMES
@@ -176,7 +177,9 @@ def _add_sample(tally: _Tally, row: Row[Any]) -> None:
         if not row.noisy and row.wall_ns:
             tally.walls.append(row.wall_ns)
     if row.guard == "none" and row.outcome in UNLOCKED_OUTCOMES:
-        tally.shares.append(1 - int(row.found) / int(row.expected))
+        found, expected = count_or_text(row.found), count_or_text(row.expected)
+        if isinstance(found, int) and isinstance(expected, int) and expected:
+            tally.shares.append(1 - found / expected)
 
 
 def _figures(one: _Tally) -> dict[str, object]:

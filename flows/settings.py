@@ -76,11 +76,6 @@ def _name(text: str) -> str:
     return text
 
 
-def _measuring_lock() -> str:
-    # All users share it, may open it, and cannot replace it.
-    return next(path for path in ("/dev/shm", "/") if os.path.isdir(path) and not os.path.islink(path))  # noqa: S108
-
-
 def _path(text: str) -> str:
     """The absolute path: a flow run stands in another folder than the command."""
     from tasks.files import absolute
@@ -130,9 +125,10 @@ class Settings:
 
     home: str = _setting("folder for history and Prefect's own files", default_factory=_user_data_folder, read=_path)
     host: str | None = _setting("name of this host on record; default: the system's", read=_name)
+    # All users share this folder, may open it, and cannot replace it.
     measuring_lock: str = _setting(
-        "folder or file of which one measurement on this host at a time holds the lock",
-        default_factory=_measuring_lock,
+        "folder or file whose lock one measurement at a time holds on this host",
+        "/dev/shm",  # noqa: S108
         read=_path,
     )
     # Without its representation, which would bring its password into a log.

@@ -211,6 +211,14 @@ def after_now(what: str, time: datetime, now: datetime) -> str:
 KEEP_FORM = r"[1-9]\d{0,4}[dw]"
 
 
+WAIT_FORM = r"([1-9]\d{0,4})([smh])"
+
+
+def parse_wait_s(text: str) -> int:
+    """Seconds: `30s`, `10m`, `1h`, in the form of WAIT_FORM."""
+    return int(text[:-1]) * {"s": 1, "m": 60, "h": 3600}[text[-1]]
+
+
 def parse_age(text: str) -> timedelta:
     """`30m`, `36h`, `2d`, `4w`; ValueError if it is none of these."""
     match = re.fullmatch(r"([1-9]\d{0,4})([mhdw])", text)

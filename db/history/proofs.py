@@ -169,7 +169,7 @@ def _verdicts(connection: Connection, vault: Row[Any], kind: str, names: Sequenc
     """Oldest first."""
     query = (
         select(*columns(VERDICT, "id name status path run_id checked_at"), RUN.c.flow)
-        .join(RUN)
+        .outerjoin(RUN)
         .where(VERDICT.c.vault_id == vault.id, VERDICT.c.kind == kind, VERDICT.c.name.in_(names))
     )
     found: dict[str, list[Row[Any]]] = defaultdict(list)

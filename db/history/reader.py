@@ -26,7 +26,7 @@ from sqlalchemy import (
     select,
 )
 
-from db.engine import BUSY_TIMEOUT_S, Database, explained, open_engine
+from db.engine import BUSY_TIMEOUT_S, Database, checked, explained, open_engine
 from db.errors import RecordUnusable
 from db.rows import display_name
 from db.schema import check_readable
@@ -84,7 +84,7 @@ class RecordReader(Database):
             return question(connection)
 
     def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        return self._ask(lambda connection: connection.execute(query).all(), empty=())
+        return self._ask(lambda connection: checked(query, connection.execute(query).all()), empty=())
 
     def _newest(self, queries: Sequence[Select[Any]], order: Column[Any], limit: int | None) -> Sequence[Row[Any]]:
         """The newest rows of all queries: each walks its part of an index from the newest row on, up to the limit.

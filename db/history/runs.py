@@ -77,14 +77,19 @@ class RunReads(RecordReader):
     def encrypted_sources(self) -> Iterator[EncryptedSources]:
         """The runs that encrypted paths to their end, newest first."""
         for row in self._rows(_SOURCES):
-            sources = row.sources or row.parameters.get("paths") or ()
+            sources = row.sources or _texts(row.parameters.get("paths"))
             # What an error has ended has its type in front, and the rest has counts.
             done = row.status == "completed" or (row.error or "")[:1].isdigit()
             if "exclude" in row.parameters and (row.name or (done and "vault" not in row.parameters)):
-                excludes = tuple(row.parameters["exclude"])
+                excludes = _texts(row.parameters["exclude"])
                 place = row.vault_id, row.path, row.name, row.counts is not False
                 most = row.parameters.get("max_size")
                 yield EncryptedSources(row.id, row.started_at, tuple(sources), excludes, *place, most)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """A list of texts among the parameters of a run, which may be of a flow by somebody else."""
+    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 _SOURCES = (

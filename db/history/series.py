@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
@@ -12,11 +14,11 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import Row, Select, func, or_, select
 
 from db.answers import MedianRow, SeriesRow, SummaryRow, TrendRow
-from db.engine import in_portions
+from db.engine import checked, in_portions
 from db.history.reader import RecordReader, SeriesFilter, TimeFilter, of_case, of_interpreters, one_of, within
 from db.summaries import day_rows
 from db.tables import CASE, DAY_SUMMARY, HOST, INTERPRETER, SERIES, SUMMARY
-from db.tables.base import columns, shared_columns
+from db.tables.base import BadValue, columns, shared_columns
 
 _DAY = timedelta(days=1)
 _Days = dict[int, list[TrendRow]]
@@ -38,7 +40,8 @@ class SeriesReads(RecordReader):
         )
         payloads = (SERIES.c.suite, SERIES.c.backend, SERIES.c.kept, SERIES.c.size_class)
         order = (SERIES.c.kind, *payloads, CASE.c.key, INTERPRETER.c.label, SERIES.c.id)
-        return [SeriesRow(**row._asdict()) for row in self._rows(query.order_by(*order))]
+        query = query.order_by(*order)
+        return self._ask(lambda asked: [*map(_series, checked(query, asked.execute(query).all()))], empty=[])
 
     def summaries(
         self, which: SeriesFilter, *, run_id: int | None = None, limit: int | None = None
@@ -155,6 +158,14 @@ class TrendReads(SeriesReads):
                     if series_id := ids.get(row["series"]["key"]):
                         found[series_id, day] = SimpleNamespace(**row)
         return found
+
+
+def _series(row: Row[Any]) -> SeriesRow:
+    with suppress(ValueError, RecursionError, KeyError, IndexError, TypeError):
+        # The version of the interpreter, or the backend.
+        if isinstance(json.loads(row.track)[2], str):
+            return SeriesRow(**row._asdict())
+    raise BadValue(f"series.track is {row.track!r:.60}")
 
 
 def _newest(rows: list[_T], limit: int | None) -> list[_T]:

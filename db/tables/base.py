@@ -6,13 +6,32 @@ as all else.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
+from types import UnionType
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, DateTime, Dialect, Index, Integer, MetaData, String, Table, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    text,
+)
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import TypeDecorator
 
 # SQLite numbers rows by itself only where the type is exactly INTEGER.
@@ -55,6 +74,59 @@ def shared_columns(table: Table, row_type: type, *, but: str = "") -> tuple[Colu
     """The columns of a table that a row has as fields of the same names, in the order of the fields; all but one."""
     names = (field.name for field in fields(row_type))
     return tuple(table.c[name] for name in names if name in table.c and name != but)
+
+
+class BadValue(ValueError):
+    """A value that no run has written, where the database takes any."""
+
+
+def _checked(base: Any, kinds: type | UnionType, may_be: Callable[[Any], bool] = lambda _value: True) -> Any:
+    """The type of SQLAlchemy, which raises BadValue for a stored value of another kind than its own."""
+
+    class Checked(base):  # type: ignore[misc]
+        def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+            convert = super().result_processor(dialect, coltype) or _same
+
+            def process(value: Any) -> Any:
+                if value is None:
+                    return None
+                try:
+                    if isinstance(value, kinds) and may_be(made := convert(value)):
+                        return made
+                except (ValueError, RecursionError):
+                    pass
+                raise BadValue(f"{value!r:.60} is no {base.__name__.lower()}")
+
+            return process
+
+    return Checked
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _in_time(time: date) -> bool:
+    # Times are told in the reader's zone, and days are added to them.
+    return 1000 < time.year < 9000
+
+
+class Texts(JSON):
+    """A list of texts; other JSON of the record are objects."""
+
+
+# SQLite takes any value in any column, and PostgreSQL does not.
+CHECKED_TYPES = {
+    Integer: _checked(Integer, int),
+    String: _checked(String, str),
+    Float: _checked(Float, float | int, math.isfinite),
+    Boolean: _checked(Boolean, int),
+    LargeBinary: _checked(LargeBinary, bytes),
+    JSON: _checked(sqlite.JSON, str, lambda value: isinstance(value, dict)),
+    Texts: _checked(sqlite.JSON, str, lambda value: isinstance(value, list) and all(type(one) is str for one in value)),
+    DateTime: _checked(sqlite.DATETIME, str, _in_time),
+    Date: _checked(sqlite.DATE, str, _in_time),
+}
 
 
 class UtcDateTime(TypeDecorator[datetime]):

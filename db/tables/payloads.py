@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -16,7 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from db.tables.base import METADATA, Key, Name, UtcDateTime, each, needed, partial_index
+from db.tables.base import METADATA, Key, Name, Texts, UtcDateTime, each, needed, partial_index
 from db.words import PAYLOAD_FAILURES, VERDICT_FAULTS, sql_in
 
 # One payload of a run: its source, the suite and backend, and its result or error.
@@ -98,7 +97,7 @@ SNAPSHOT = Table(
     needed("sequence", BigInteger),
     needed("mac", String(64)),
     needed("created_at", UtcDateTime),
-    needed("sources", JSON),
+    needed("sources", Texts),
     *each(needed, "entries files new unchanged skipped marked missed gone", Integer),
     needed("counts", Boolean),
     needed("size_bytes", BigInteger),

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from db.rows import SampleRow
+from flows.analysis.ceiling import possible_speedup
 from flows.analysis.intervals import (
     Ratio,
     SpeedVerdict,
     median,
     none_observed_bound,
-    ratio_of_pairs,
     verdict_on_speedup,
 )
-from flows.analysis.samples import by_case, by_interpreter, position
+from flows.analysis.samples import (
+    CaseSamples,
+    by_case,
+    by_interpreter,
+    count_outcomes,
+    failed_outcomes,
+    failures,
+    noisy_wall_ns,
+    paired,
+    position,
+    quiet_walls,
+    ratio_fields,
+    walls_of,
+)
 from flows.text import if_known
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 
-# Samples of one interpreter by the name of their case.
-CaseSamples = Mapping[str, Sequence[SampleRow]]
 # A verdict on an executor in few words, for a cell of a table.
 _WORDS = {
     SpeedVerdict.FASTER: "helps here",
@@ -37,8 +47,9 @@ class SpeedupFinding:
 
     `low` and `high` bound the 95 % interval of `speedup`, which is None without a quiet pair. `possible` is the
     speed-up that as many independent processes had then, None where the workload does not compute all the time.
-    `outcomes` counts samples, `noisy` those that give no times. `skipped` is why samples were skipped, `found` the
-    result of the work if it is the same in all samples.
+    `outcomes` counts samples, `noisy` those that give no times; `noisy_wall_ns` and `noisy_speedup` are figures of all
+    samples where the quiet ones give none, to be shown and not to be relied on. `skipped` is why samples were skipped,
+    `found` the result of the work if it is the same in all samples.
     """
 
     run_id: int
@@ -47,7 +58,9 @@ class SpeedupFinding:
     executor: Executor
     workers: int
     median_wall_ns: float | None
+    noisy_wall_ns: float | None
     speedup: float | None
+    noisy_speedup: float | None
     low: float | None
     high: float | None
     pairs: int
@@ -82,7 +95,8 @@ class RaceFinding:
     Losses count in noisy samples too: noise does not undo a lost update, and gives a race more chances.
     `lost_share` is the median, 0 to 1. `exercised` are the trials that had a chance to lose; `bound` is the loss rate
     per trial that they do not exclude at 95 %, where nothing was lost. `cost` is the time of an update against an
-    unlocked one by the same number of threads, `low` and `high` bound its 95 % interval.
+    unlocked one by the same number of threads, `low` and `high` bound its 95 % interval. `noisy_update_ns` is from
+    noisy samples where there are no others.
     """
 
     run_id: int
@@ -96,6 +110,7 @@ class RaceFinding:
     exercised: int
     bound: float | None
     update_ns: float | None
+    noisy_update_ns: float | None
     context_switches: float | None
     cost: float | None
     low: float | None
@@ -106,11 +121,6 @@ class RaceFinding:
     gil_on: bool | None
     outcomes: Mapping[Outcome, int]
     noisy: int
-
-
-def failed_outcomes(outcomes: Mapping[Outcome, int]) -> str:
-    """The failed samples by outcome: `2 broken, 1 crashed`; empty if none failed."""
-    return ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items() if outcome.is_failure)
 
 
 def speedup_findings(rows: Iterable[SampleRow]) -> tuple[SpeedupFinding, ...]:
@@ -128,22 +138,29 @@ def _speedups(grouped: CaseSamples) -> list[SpeedupFinding]:
         if (first := own[0]).workload and first.executor
     ]
     serial = {(one, own[0].count): quiet_walls(own) for one, executor, own in cases if executor is Executor.SERIAL}
+    any_serial = {(one, own[0].count): walls_of(own) for one, executor, own in cases if executor is Executor.SERIAL}
     limited = {own[0].workers for workload, _, own in cases if workload.cpu_bound}
-    ceilings = {workers: _ceiling(grouped, workers) for workers in limited}
+    ceilings = {workers: possible_speedup(grouped, workers) for workers in limited}
     findings = []
     for workload, executor, own in cases:
-        ratio = _paired(serial.get((workload, own[0].count), {}), quiet_walls(own))
+        ratio = paired(serial.get((workload, own[0].count), {}), quiet_walls(own))
         ceiling = ceilings[own[0].workers] if workload.cpu_bound else None
-        findings.append(_speedup_finding(workload, executor, own, ratio, ceiling))
+        noisy = None if ratio else paired(any_serial.get((workload, own[0].count), {}), walls_of(own))
+        findings.append(_speedup_finding(workload, executor, own, ratio, ceiling, noisy))
     return sorted(findings, key=lambda one: (position(one.workload), position(one.executor), one.workers))
 
 
 def _speedup_finding(
-    workload: Workload, executor: Executor, own: Sequence[SampleRow], ratio: Ratio | None, ceiling: Ratio | None
+    workload: Workload,
+    executor: Executor,
+    own: Sequence[SampleRow],
+    ratio: Ratio | None,
+    ceiling: Ratio | None,
+    noisy: Ratio | None,
 ) -> SpeedupFinding:
-    first, found, outcomes = own[0], {one.found for one in own}, _count(own)
-    speedup, low, high, pairs = _fields(ratio)
-    possible, possible_low, possible_high, possible_pairs = _fields(ceiling)
+    first, found, outcomes = own[0], {one.found for one in own}, count_outcomes(own)
+    speedup, low, high, pairs = ratio_fields(ratio)
+    possible, possible_low, possible_high, possible_pairs = ratio_fields(ceiling)
     skipped = next((one.error for one in own if one.outcome == Outcome.SKIPPED), None)
     return SpeedupFinding(
         run_id=first.run_id,
@@ -152,7 +169,9 @@ def _speedup_finding(
         executor=executor,
         workers=first.workers,
         median_wall_ns=median(quiet_walls(own).values()),
+        noisy_wall_ns=noisy_wall_ns(own),
         speedup=speedup,
+        noisy_speedup=noisy.value if noisy else None,
         low=low,
         high=high,
         pairs=pairs,
@@ -161,7 +180,7 @@ def _speedup_finding(
         possible_high=possible_high,
         possible_pairs=possible_pairs,
         verdict=_speedup_verdict(executor, ratio, outcomes, skipped),
-        failures=_failures(own),
+        failures=failures(own),
         skipped=skipped,
         found=if_known(str, found.pop()) if len(found) == 1 else None,
         outcomes=outcomes,
@@ -177,39 +196,6 @@ def _speedup_verdict(
     if Outcome.SKIPPED in outcomes:
         return f"skipped: {skipped}"
     return "the base" if executor is Executor.SERIAL else _WORDS[verdict_on_speedup(ratio)]
-
-
-def _ceiling(grouped: CaseSamples, workers: int) -> Ratio | None:
-    """How much more than one process `workers` of them did in the same time, without anything in common.
-
-    From the most processes that were measured, if that was with fewer (the CPUs are the limit then); None
-    for a single worker.
-    """
-    ceilings: dict[int, list[SampleRow]] = defaultdict(list)
-    for own in grouped.values():
-        if own[0].experiment == Experiment.CEILING:
-            ceilings[own[0].workers] += own
-    workers = max((one for one in ceilings if 1 < one <= workers), default=1)
-    if workers == 1:
-        return None
-    alone = {number: wall * workers for number, wall in quiet_walls(ceilings[1]).items()}
-    return _paired(alone, quiet_walls(ceilings[workers]))
-
-
-def quiet_walls(rows: Iterable[SampleRow]) -> dict[int, float]:
-    """Wall time by round, of the samples that are right and not noisy."""
-    return {row.round: row.wall_ns for row in rows if row.outcome == Outcome.OK and not row.noisy and row.wall_ns}
-
-
-def _paired(base: Mapping[int, float], other: Mapping[int, float]) -> Ratio | None:
-    """The ratio of the base's times to the others', paired by round; None if no round has both."""
-    rounds = sorted(base.keys() & other.keys())
-    return ratio_of_pairs([(other[one], base[one]) for one in rounds]) if rounds else None
-
-
-def _fields(ratio: Ratio | None) -> tuple[float | None, float | None, float | None, int]:
-    """The fields of a ratio in a finding."""
-    return (ratio.value, ratio.low, ratio.high, ratio.pairs) if ratio else (None, None, None, 0)
 
 
 def race_findings(rows: Iterable[SampleRow]) -> tuple[RaceFinding, ...]:
@@ -232,10 +218,10 @@ def _race_finding(own: Sequence[SampleRow], unlocked: Sequence[SampleRow]) -> Ra
     first = own[0]
     guard = Guard(first.guard or Guard.NONE)
     times = _quiet_updates(own)
-    outcomes = _count(own)
+    outcomes = count_outcomes(own)
     with_loss = sum(outcomes.get(one, 0) for one in (Outcome.LOST, Outcome.BROKEN))
     exercised = with_loss + sum(outcomes.get(one, 0) for one in (Outcome.NONE_OBSERVED, Outcome.OK))
-    cost, low, high, pairs = _fields(None if guard is Guard.NONE else _paired(times, _quiet_updates(unlocked)))
+    cost, low, high, pairs = ratio_fields(None if guard is Guard.NONE else paired(times, _quiet_updates(unlocked)))
     return RaceFinding(
         run_id=first.run_id,
         interpreter=first.interpreter.label,
@@ -248,13 +234,14 @@ def _race_finding(own: Sequence[SampleRow], unlocked: Sequence[SampleRow]) -> Ra
         exercised=exercised,
         bound=none_observed_bound(exercised) if exercised and not with_loss else None,
         update_ns=median(times.values()),
+        noisy_update_ns=None if times else median(update_ns(row) for row in own),
         context_switches=median(one.context_switches for one in own),
         cost=cost,
         low=low,
         high=high,
         pairs=pairs,
         verdict=_race_verdict(guard, with_loss, exercised, outcomes),
-        failures=_failures(own),
+        failures=failures(own),
         gil_on=next((one.gil_on for one in own if one.gil_on is not None), None),
         outcomes=outcomes,
         noisy=sum(one.noisy for one in own),
@@ -287,11 +274,3 @@ def update_ns(row: SampleRow) -> float | None:
 def _quiet_updates(rows: Iterable[SampleRow]) -> dict[int, float]:
     """Nanoseconds per update by round, of samples that are not noisy."""
     return {row.round: time for row in rows if (time := update_ns(row)) is not None and not row.noisy}
-
-
-def _count(rows: Sequence[SampleRow]) -> dict[Outcome, int]:
-    return dict(sorted(Counter(Outcome(row.outcome) for row in rows).items()))
-
-
-def _failures(rows: Sequence[SampleRow]) -> int:
-    return sum(Outcome(row.outcome).is_failure for row in rows)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from db.rows import InterpreterRow, RunRow, SampleRow
-from flows.analysis.intervals import MIN_PAIRS
+from flows.analysis.intervals import MIN_PAIRS, Ratio, median, ratio_of_pairs
 from flows.text import visible
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 
+# Samples of one interpreter by the name of their case.
+CaseSamples = Mapping[str, Sequence[SampleRow]]
 # The survey measures the few cases of the chapter only; a run of experiments says more.
 SURVEY = "survey"
 _TABLES = {
@@ -144,3 +146,44 @@ def _told_apart(measured: Sequence[Measured]) -> tuple[Measured, ...]:
         replace(one, label=f"{one.label} ({one.interpreter.fingerprint[:6]})") if times[one.label] > 1 else one
         for one in measured
     )
+
+
+def failed_outcomes(outcomes: Mapping[Outcome, int]) -> str:
+    """The failed samples by outcome: `2 broken, 1 crashed`; empty if none failed."""
+    return ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items() if outcome.is_failure)
+
+
+def count_outcomes(rows: Sequence[SampleRow]) -> dict[Outcome, int]:
+    """The number of samples by outcome."""
+    return dict(sorted(Counter(Outcome(row.outcome) for row in rows).items()))
+
+
+def failures(rows: Sequence[SampleRow]) -> int:
+    """The number of samples that say that something is broken."""
+    return sum(Outcome(row.outcome).is_failure for row in rows)
+
+
+def quiet_walls(rows: Iterable[SampleRow]) -> dict[int, float]:
+    """Wall time by round, of the samples that are right and not noisy."""
+    return walls_of(row for row in rows if not row.noisy)
+
+
+def walls_of(rows: Iterable[SampleRow]) -> dict[int, float]:
+    """Wall time by round, of the samples that are right, noisy ones too."""
+    return {row.round: row.wall_ns for row in rows if row.outcome == Outcome.OK and row.wall_ns}
+
+
+def noisy_wall_ns(rows: Sequence[SampleRow]) -> float | None:
+    """The median time of noisy samples where there are no others."""
+    return None if quiet_walls(rows) else median(walls_of(rows).values())
+
+
+def paired(base: Mapping[int, float], other: Mapping[int, float]) -> Ratio | None:
+    """The ratio of the base's times to the others', paired by round; None if no round has both."""
+    rounds = sorted(base.keys() & other.keys())
+    return ratio_of_pairs([(other[one], base[one]) for one in rounds]) if rounds else None
+
+
+def ratio_fields(ratio: Ratio | None) -> tuple[float | None, float | None, float | None, int]:
+    """The fields of a ratio in a finding."""
+    return (ratio.value, ratio.low, ratio.high, ratio.pairs) if ratio else (None, None, None, 0)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from flows.analysis.findings import RaceFinding, SpeedupFinding, failed_outcomes
+from flows.analysis.ceiling import CeilingFinding
+from flows.analysis.findings import RaceFinding, SpeedupFinding
 from flows.analysis.intervals import MIN_PAIRS, Ratio, SpeedVerdict, verdict_on_speedup
+from flows.analysis.samples import failed_outcomes
 from flows.text import factor, percent, plural
 from tasks.axes import Executor, Guard, Outcome, Shape, Workload
 
@@ -40,6 +42,11 @@ def speedup_sentences(label: str, findings: Iterable[SpeedupFinding]) -> dict[Wo
 def race_sentences(label: str, findings: Iterable[RaceFinding]) -> tuple[str, ...]:
     """One sentence per case, from findings of the interpreter called `label` in one run."""
     return tuple(_unlocked(label, one) if one.guard is Guard.NONE else _guarded(label, one) for one in findings)
+
+
+def ceiling_sentences(label: str, findings: Iterable[CeilingFinding]) -> tuple[str, ...]:
+    """One sentence per number of processes above one, from findings of the interpreter called `label` in one run."""
+    return tuple(f"{label}: {_ceiling(one)}." for one in findings if one.workers > 1)
 
 
 def executor_label(executor: Executor, workers: int) -> str:
@@ -96,7 +103,20 @@ def _figures(ratio: Ratio, ceiling: Ratio | None) -> str:
 def _why_nothing(name: str, finding: SpeedupFinding) -> str:
     if Outcome.SKIPPED in finding.outcomes:
         return f"{name} are not possible here ({finding.skipped})"
-    return f"nothing can be said of {name} (no quiet pair of samples)"
+    return f"nothing can be said of {name} ({_noisy(finding.noisy_speedup)})"
+
+
+def _ceiling(finding: CeilingFinding) -> str:
+    processes = f"{finding.workers} independent processes"
+    if finding.failures:
+        return f"{processes}: FAILED samples: {failed_outcomes(finding.outcomes)}"
+    if finding.ratio is not None:
+        return f"{processes} do so many times the work of one in the same time: {with_interval(finding.ratio)}"
+    return f"nothing can be said of {processes} ({_noisy(finding.noisy_possible)})"
+
+
+def _noisy(value: float | None) -> str:
+    return "no quiet pair of samples" + (f"; noisy ones give {factor(value)}" if value is not None else "")
 
 
 def _unlocked(label: str, finding: RaceFinding) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, cast
@@ -17,14 +18,14 @@ from flows.option_types import Json, Names, Via
 from flows.settings import load_settings
 from flows.show.table import Cell, table_of
 from flows.show.tables import INTERPRETERS, suite_label
-from flows.show.terminal import complain, print_json, print_table, say
+from flows.show.terminal import complain, hint, print_json, print_table, say
 from flows.text import duration
+from tasks.axes import Experiment
 from tasks.cancel import CancelToken
 
 if TYPE_CHECKING:
     from db.history import History
     from db.rows import PayloadRow, SampleRow
-    from tasks.axes import Experiment
 
 _DEFAULTS = RunExperiments()
 
@@ -49,6 +50,8 @@ def experiment(
         question: speedup, race, ceiling, or all
         workers: of pools and of ceiling, such as 1,2,4
     """
+    if not question:
+        _ask_for_the_question(options)
     # Names until they are checked.
     experiments = () if "all" in question else cast("tuple[Experiment, ...]", question)
     parameters = replace(options, experiments=experiments, workers=_numbers(workers)).check()
@@ -71,15 +74,35 @@ def experiment(
     return code
 
 
+def _ask_for_the_question(options: RunExperiments) -> None:
+    """Refuse, and say what all of them would take: minutes that nobody asked for."""
+    from flows.jobs.experiment import selection_of, usual_seconds
+    from tasks.threads.cases import QUICK_ROUNDS, ROUNDS, cases_of
+
+    parameters = options.check()
+    cases = len(cases_of(selection_of(parameters)))
+    rounds = parameters.rounds or (QUICK_ROUNDS if parameters.quick else ROUNDS)
+    about = duration(usual_seconds(cases * rounds, quick=parameters.quick) * 1e9)
+    raise RequestRefused(
+        f"name the question: speedup, race, ceiling, or all; all takes {cases * rounds:,} samples of {cases} cases on "
+        f"each interpreter, about {about} on a quiet host; --quick and --rounds make that less"
+    )
+
+
 def print_findings(samples: Sequence[SampleRow]) -> None:
-    """Print both tables and all sentences from the samples of one run."""
+    """Print the tables and all sentences from the samples of one run."""
     # Late, so that a command line is refused before anything is loaded for its result.
+    from flows.analysis.ceiling import ceiling_findings
     from flows.analysis.findings import race_findings, speedup_findings
     from flows.analysis.samples import by_interpreter
-    from flows.analysis.sentences import race_sentences, speedup_sentences
-    from flows.show.finding_tables import RACES, SPEEDUPS
+    from flows.analysis.sentences import ceiling_sentences, race_sentences, speedup_sentences
+    from flows.show.finding_tables import CEILINGS, RACES, SPEEDUPS
 
+    # Speed-ups have it beside them, and a race is measured without asking what was possible.
+    alone = all(row.experiment == Experiment.CEILING for row in samples)
+    ceilings = ceiling_findings(samples) if alone else ()
     for table in (
+        CEILINGS.fill(ceilings, without=("run",)),
         SPEEDUPS.fill(speedup_findings(samples), without=("run",)),
         RACES.fill(race_findings(samples), without=("run",)),
     ):
@@ -87,6 +110,7 @@ def print_findings(samples: Sequence[SampleRow]) -> None:
             print_table(table)
     for label, own in by_interpreter(samples).items():
         for sentence in (
+            *(ceiling_sentences(label, ceiling_findings(own)) if alone else ()),
             *speedup_sentences(label, speedup_findings(own)).values(),
             *race_sentences(label, race_findings(own)),
         ):
@@ -170,7 +194,8 @@ def _print_what_next(history: History, run_id: int) -> None:
 def interpreters(*, python: Names = [], json: Json = False) -> int:
     """List the interpreters that experiments can run on.
 
-    They are the running one, those on PATH, and pyenv's.
+    They are the running one, those on PATH, and pyenv's. Files of such names that are left out are named with the
+    reason.
 
     Exit codes: 0 listed, 2 refused: an interpreter that was asked for is not there.
 
@@ -181,9 +206,14 @@ def interpreters(*, python: Names = [], json: Json = False) -> int:
     """
     from flows.jobs.experiment import find_interpreters
 
-    found = find_interpreters(python or ["all"], CancelToken())
+    left_out: dict[str, list[str]] = defaultdict(list)
+    found = find_interpreters(
+        python or ["all"], CancelToken(), left_out=lambda path, reason: left_out[reason].append(path)
+    )
     if json:
         print_json(found)
     else:
         print_table(INTERPRETERS.fill(found))
+    for reason, paths in left_out.items():
+        hint(f"left out: {', '.join(paths)} ({reason})")
     return 0

@@ -1,4 +1,4 @@
-"""`threadmill history samples|speedup|race`."""
+"""`threadmill history samples|speedup|race|ceiling`."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from dataclasses import replace
 from typing import TypeVar
 
 from db.rows import SampleRow
+from flows.analysis.ceiling import CeilingFinding, ceiling_findings
 from flows.analysis.findings import RaceFinding, SpeedupFinding, race_findings, speedup_findings
 from flows.cli.history import print_rows, say_if_empty
 from flows.cli.options import Axes, Cases, FindingList, SampleList, Updates, Workloads
 from flows.errors import RequestRefused
 from flows.option_types import Flag
 from flows.settings import load_settings
-from flows.show.finding_tables import RACES, SPEEDUPS
+from flows.show.finding_tables import CEILINGS, RACES, SPEEDUPS
 from flows.show.table import TableOf
 from flows.show.tables import SAMPLES
 from tasks.axes import Outcome
 
-Row = TypeVar("Row", SpeedupFinding, RaceFinding)
+Row = TypeVar("Row", SpeedupFinding, RaceFinding, CeilingFinding)
 # The outcomes of samples whose time can be used.
 _TIMED = {Outcome.OK, Outcome.LOST, Outcome.NONE_OBSERVED, Outcome.NOT_EXERCISED}
 
@@ -66,6 +67,16 @@ def race(*, updates: Updates = Updates(), which: FindingList = FindingList()) ->
     Example: threadmill history race --shape augmented
     """
     return _print_findings("race", updates, which, race_findings, RaceFinding, RACES)
+
+
+def ceiling(*, which: FindingList = FindingList()) -> int:
+    """Show what independent processes got out of the host, run by run, newest first.
+
+    Exit codes: 0 done, 2 refused.
+
+    Example: threadmill history ceiling --since 30d
+    """
+    return _print_findings("ceiling", Axes(), which, ceiling_findings, CeilingFinding, CEILINGS)
 
 
 def _print_findings(

@@ -127,6 +127,7 @@ history.add(
         "samples": "flows.cli.findings:samples",
         "speedup": "flows.cli.findings:speedup",
         "race": "flows.cli.findings:race",
+        "ceiling": "flows.cli.findings:ceiling",
         "trend": "flows.cli.trends:trend",
         "compare": "flows.cli.trends:compare",
         "changes": "flows.cli.trends:changes",

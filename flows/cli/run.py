@@ -223,6 +223,8 @@ class ProgressReporter:
     def progressed(self, more: MoreDone) -> None:
         """See `Reporter`. A fault is told at once, because a job may take hours."""
         self._done += more.count
+        if more.notice and not verbosity().quiet:
+            self._line(more.notice)
         for fault in more.faults:
             self._tell(fault)
         if self._bar:

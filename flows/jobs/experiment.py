@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import random
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
-from db.host import cpu_stat_files
+from db.host import cpu_stat_files, interference
 from db.rows import NewRun
 from db.store import Store
 from flows.jobs.parameters import EncryptPayloads, RunExperiments, Survey
@@ -32,18 +33,25 @@ from flows.jobs.run import (
     open_run,
 )
 from flows.settings import Settings
-from flows.text import FAULTS_NAMED, counted, plural
+from flows.text import FAULTS_NAMED, counted, duration, parse_wait_s, percent, plural
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.cancel import CancelToken
 from tasks.rows import interpreter_facts, sample_rows
 from tasks.threads.cases import QUICK_ROUNDS, ROUNDS, Case, CaseSelection, Round, RoundPlan, Sample, book_plan, plan
-from tasks.threads.interpreters import Interpreter, discover, distinct, probe, select
-from tasks.threads.measure import check_lock, measure_round
+from tasks.threads.errors import MeasuringCancelled
+from tasks.threads.interpreters import Interpreter, LeftOut, discover, distinct, probe, select
+from tasks.threads.lock import check_lock
+from tasks.threads.measure import MAX_FOREIGN_SHARE, measure_round
 
 # A whole experiment of another process may have to end first.
 _LOCK_WAIT_S = 3600.0
 # A child's standard error may come with it; all of it is on record.
 _FAULT_LETTERS = 300
+# One look at what others use; as long as the tenth of it is ten of the kernel's ticks.
+_LOOK_S = 1.0
+_MEANING = "noisy samples are recorded, and shown as such, but no figure rests on them"
+# What a sample takes, its child included, in the mean over all cases on a quiet host.
+_SAMPLE_S, _QUICK_SAMPLE_S = 1.0, 0.5
 # More samples than any round has, retries included: the ordinals of a round do not depend on the others.
 _ORDINALS_PER_ROUND = 100_000
 
@@ -53,17 +61,17 @@ def experiment_job(parameters: RunExperiments, settings: Settings) -> Job:
     return partial(measure, parameters, check_lock(settings.measuring_lock))
 
 
-def find_interpreters(pythons: Sequence[str], cancel: CancelToken) -> tuple[Interpreter, ...]:
-    """The interpreters to measure, free-threaded ones with the GIL on and off.
+def find_interpreters(pythons: Sequence[str], cancel: CancelToken, **options: LeftOut) -> tuple[Interpreter, ...]:
+    """The interpreters to measure, free-threaded ones with the GIL on and off; for options see `discover`.
 
     InterpreterUnusable if one is not there, or is older than Python 3.6.
     """
-    if not pythons:
-        found: Sequence[Interpreter] = (probe(sys.executable, cancel),)
-    elif list(pythons) == ["all"]:
-        found = discover(cancel)
-    else:
-        found = select(pythons, cancel)
+    named = [one for one in pythons if one != "all"]
+    found: Sequence[Interpreter] = (
+        *(() if pythons else (probe(sys.executable, cancel),)),
+        *(discover(cancel, **options) if "all" in pythons else ()),
+        *(select(named, cancel) if named else ()),
+    )
     return distinct(variant for one in found for variant in one.variants())
 
 
@@ -72,7 +80,12 @@ def make_rounds(parameters: RunExperiments, cancel: CancelToken) -> RoundPlan:
     interpreters = find_interpreters(parameters.pythons, cancel)
     rounds = parameters.rounds or (QUICK_ROUNDS if parameters.quick else ROUNDS)
     seed = random.SystemRandom().getrandbits(32) if parameters.seed is None else parameters.seed
-    selection = CaseSelection(
+    return plan(selection_of(parameters), interpreters, rounds, seed)
+
+
+def selection_of(parameters: RunExperiments) -> CaseSelection:
+    """The choices on each axis."""
+    return CaseSelection(
         experiments=tuple(map(Experiment, parameters.experiments)),
         workloads=tuple(map(Workload, parameters.workloads)),
         executors=tuple(map(Executor, parameters.executors)),
@@ -81,28 +94,38 @@ def make_rounds(parameters: RunExperiments, cancel: CancelToken) -> RoundPlan:
         workers=parameters.workers,
         quick=parameters.quick,
     )
-    return plan(selection, interpreters, rounds, seed)
 
 
 def measure(parameters: RunExperiments, lock: str, run: NewRun, tools: Tools) -> OpenRun:
     """Measure all rounds and record every sample; the run, closed. `lock` is the path of the host's measuring lock."""
     rounds = tools.runner.plan(lambda: make_rounds(parameters, tools.cancel))
-    tools.reporter.planned(planned_samples(rounds))
+    work = planned_samples(rounds)
+    tools.reporter.planned(work)
+    if (usual_s := usual_seconds(work.total, quick=parameters.quick)) >= 60:
+        notice = f"{plural(work.total, work.noun)} in {work.details}: about {duration(usual_s * 1e9)} on a quiet host"
+        tools.reporter.progressed(MoreDone(notice=notice))
     # With the drawn seed and the interpreters that were found.
     recorded = replace(parameters, rounds=len(rounds.rounds), seed=rounds.seed).recorded()
     recorded["interpreters"] = list(labels_of(rounds).values())
     with open_run(replace(run, parameters=recorded), tools) as opened:
-        run_rounds(rounds, lock, opened)
+        run_rounds(rounds, lock, opened, parse_wait_s(parameters.until_quiet or "0s"))
     return opened
 
 
-def run_rounds(rounds: RoundPlan, lock: str, run: OpenRun) -> None:
-    """Measure and record one round after the other."""
+def usual_seconds(samples: int, *, quick: bool) -> float:
+    """The time that so many samples take on a quiet host, roughly."""
+    return samples * (_QUICK_SAMPLE_S if quick else _SAMPLE_S)
+
+
+def run_rounds(rounds: RoundPlan, lock: str, run: OpenRun, wait_s: float = 0) -> None:
+    """Measure and record one round after the other, waiting for a quiet host for at most `wait_s` in all."""
     progress = _Progress(rounds, run.tools.reporter)
     before: Pending[tuple[Sample, ...]] | None = None
+    patience = _Patience(wait_s, run.tools)
 
     def start(one: Round) -> Pending[tuple[Sample, ...]]:
         nonlocal before
+        patience.wait()
         before = run.start(round_step(one, lock), progress.tell, after=before)
         return before
 
@@ -110,6 +133,29 @@ def run_rounds(rounds: RoundPlan, lock: str, run: OpenRun) -> None:
         for one, samples in ended:
             progress.end(one, samples)
     run.outcomes.append(progress.outcome())
+
+
+@dataclass(slots=True)
+class _Patience:
+    """The time that is left to wait for a quiet host, where the job runs."""
+
+    left_s: float
+    tools: Tools
+
+    def wait(self) -> None:
+        """Wait until others use less than a tenth of the CPUs, or no time is left; MeasuringCancelled."""
+        told = False
+        while self.left_s > 0:
+            before = interference()
+            time.sleep(min(_LOOK_S, self.left_s))
+            self.left_s = max(0.0, self.left_s - _LOOK_S)
+            if self.tools.cancel.cancelled:
+                raise MeasuringCancelled("waiting for a quiet host")
+            if (share := interference().busy_share(before)) < MAX_FOREIGN_SHARE:
+                return
+            if not told or not self.left_s:
+                told, rest = True, f"waiting for at most {self.left_s:.0f} s more" if self.left_s else "waited enough"
+                self.tools.reporter.progressed(MoreDone(notice=f"others use {percent(share)} of the CPUs: {rest}"))
 
 
 class _Progress:
@@ -125,18 +171,30 @@ class _Progress:
         self._seen: set[tuple[Case, str]] = set()
         self._counts: Counter[Outcome] = Counter()
         self._noisy = 0
+        self._warned = False
         self._faults: list[str] = []
 
     def tell(self, sample: object) -> None:
         """A sample was taken, or the measurement waits; called from the thread that measures."""
         if not isinstance(sample, Sample):
-            self._reporter.progressed(MoreDone(faults=[str(sample)]))
+            self._reporter.progressed(MoreDone(notice=str(sample)))
             return
+        self._warn(sample)
         key = sample.case, sample.interpreter
         count = 0 if key in self._seen else 1
         self._seen.add(key)
         faults = [self._fault(sample)] if sample.outcome.is_failure else []
         self._reporter.progressed(MoreDone(count, faults=faults, item=sample.case.key))
+
+    def _warn(self, sample: Sample) -> None:
+        """Say once that the host is not quiet, as soon as that is known."""
+        if sample.noise is None or sample.case.guard is Guard.NONE or self._warned:
+            return
+        self._warned = True
+        text = f"this host is not quiet ({sample.case.key}: {sample.noise}): {_MEANING}"
+        # Waiting helps against others, and not against a quota.
+        offer = "" if "throttled" in sample.noise else "; --until-quiet 10m waits until others use less"
+        self._reporter.progressed(MoreDone(notice=text + offer))
 
     def end(self, one: Round, samples: Sequence[Sample]) -> None:
         """A round is recorded; samples that were not told while it was measured are counted now."""
@@ -151,6 +209,7 @@ class _Progress:
         self._counts += counts
         self._noisy += noisy
         for sample in samples:
+            self._warn(sample)
             # A fault that comes in every round is named once.
             if sample.outcome.is_failure and len(self._faults) < FAULTS_NAMED:
                 self._faults = list(dict.fromkeys([*self._faults, self._fault(sample)]))
@@ -195,13 +254,9 @@ def round_step(one: Round, lock: str) -> Step[tuple[Sample, ...]]:
 
 
 def _measure(one: Round, lock: str, here: Here) -> tuple[Sample, ...]:
+    files = cpu_stat_files()
     return measure_round(
-        one,
-        lock_path=lock,
-        lock_wait_s=_LOCK_WAIT_S,
-        cancel=here.cancel,
-        tell=here.tell,
-        cpu_stats=cpu_stat_files(),
+        one, lock_path=lock, lock_wait_s=_LOCK_WAIT_S, cancel=here.cancel, tell=here.tell, cpu_stats=files
     )
 
 

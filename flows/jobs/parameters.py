@@ -16,7 +16,7 @@ from cyclopts import Parameter
 
 from flows.jobs.arguments import JobParameters, Matches
 from flows.option_types import NAMES, Flag, Whole
-from flows.text import KEEP_FORM, SHARE_FORM, SIZE_FORM, SOME_FORM
+from flows.text import KEEP_FORM, SHARE_FORM, SIZE_FORM, SOME_FORM, WAIT_FORM
 from tasks.axes import Executor, Experiment, Guard, Shape, Workload
 from tasks.suites import SUITES, BackendChoice, Compression, SuiteName
 
@@ -253,6 +253,12 @@ class RunExperiments(JobParameters):
         Whole | None, Parameter(help="of the order of cases, any number; drawn and recorded unless given")
     ] = None
     quick: Annotated[Flag, Parameter(help="lower counts and fewer rounds")] = False
+    until_quiet: Annotated[
+        Annotated[str, Matches(WAIT_FORM, "is no time to wait; write 30s, 10m or 1h")] | None,
+        Parameter(
+            help="wait until others use less than a tenth of the CPUs, before each round, for so long in all: 10m"
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -186,6 +186,7 @@ class MoreDone:
         line: their result, for a log that has a line for each step.
         faults: what needs attention, in words.
         item: the piece in work, for a progress bar.
+        notice: something to know that is no fault, in words.
     """
 
     count: int = 0
@@ -193,6 +194,7 @@ class MoreDone:
     line: str | None = None
     faults: Sequence[str] = ()
     item: str = ""
+    notice: str = ""
 
 
 class Reporter(Protocol):

@@ -65,6 +65,8 @@ class FlowReporter:
         if more.line is not None or monotonic() - self._told >= _QUIET_S:
             self._told = monotonic()
             self._logger.info("%s", visible("; ".join(filter(None, (more.line, *self._so_far())))))
+        if more.notice:
+            self._logger.info("%s", visible(more.notice))
         for fault in more.faults:
             self._warn(fault)
         self._artifact.progressed(self._done, self._work)

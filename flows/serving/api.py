@@ -10,9 +10,10 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +24,19 @@ _TIMEOUT_S = 30.0
 # On a busy machine the server may wait in vain for its own database (503); Prefect's client tries again, too.
 _TRIES = 5
 _PAUSE_S = 1.0
+# Two hundred deployments or runs, the most that are asked for at once, are a hundredth of this.
+_MOST_BYTES = 64 << 20
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@contextmanager
+def as_prefect_has_it(what: str) -> Iterator[None]:
+    """Raise ApiError where the answers in the body are JSON, but of other forms than Prefect's."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        reason = f"this is not what Prefect answers ({type(error).__name__}: {error}); see PREFECT_API_URL"
+        raise ApiError(what, reason) from error
 
 
 class Api:
@@ -50,7 +63,7 @@ class Api:
         try:
             with self._opener.open(f"{self.url}/health", timeout=5):
                 return True
-        except (OSError, ValueError):
+        except (OSError, ValueError, HTTPException):
             return False
 
     def find(self, path: str) -> JsonObject | None:
@@ -79,8 +92,10 @@ class Api:
                     continue
                 if error.code != HTTPStatus.SERVICE_UNAVAILABLE or not tries_left:
                     raise ApiError(f"{method} {path}", f"HTTP {error.code} {error.reason}", error.code) from error
-            except (OSError, ValueError) as error:
-                raise ApiError(f"{method} {path}", str(getattr(error, "reason", error))) from error
+            except (OSError, ValueError, HTTPException) as error:
+                raise ApiError(
+                    f"{method} {path}", str(getattr(error, "reason", error)) or type(error).__name__
+                ) from error
             time.sleep(_PAUSE_S)
         raise AssertionError("the last try returns or raises")
 
@@ -89,15 +104,20 @@ class Api:
         # The scheme is the user's own choice, in the user's own environment.
         request = urllib.request.Request(f"{self.url}/{path}", data, self._headers, method=method)  # noqa: S310
         with self._opener.open(request, timeout=_TIMEOUT_S) as answer:
-            text = answer.read()
-        return json.loads(text) if text else None
+            text = answer.read(_MOST_BYTES + 1)
+        if len(text) > _MOST_BYTES:
+            raise ValueError("the answer has no end")
+        try:
+            return json.loads(text) if text else None
+        except RecursionError:
+            raise ValueError("the answer is nested too deeply") from None
 
     def _take_csrf_token(self) -> None:
         """A server with PREFECT_SERVER_CSRF_PROTECTION_ENABLED wants a token of its own in every change."""
         client = str(uuid.uuid4())
         # Set first, so that a second refusal is not answered by a second token.
         self._headers |= {"Prefect-Csrf-Client": client, "Prefect-Csrf-Token": ""}
-        with suppress(OSError, ValueError, KeyError):
+        with suppress(OSError, ValueError, HTTPException, KeyError, TypeError):
             self._headers["Prefect-Csrf-Token"] = self._send("GET", f"csrf-token?client={client}", None)["token"]
 
 
@@ -114,10 +134,10 @@ def _credentials(settings: Mapping[str, Any]) -> dict[str, str]:
     headers: dict[str, str] = {}
     # The authentication string comes first in Prefect's own client, too.
     if auth := settings.get(AUTH):
-        headers["Authorization"] = f"Basic {base64.b64encode(auth.encode()).decode()}"
+        headers["Authorization"] = f"Basic {base64.b64encode(os.fsencode(auth)).decode()}"
     elif key := settings.get("PREFECT_API_KEY"):
         headers["Authorization"] = f"Bearer {key}"
-    with suppress(ValueError, AttributeError):
+    with suppress(ValueError, RecursionError, AttributeError):
         more = json.loads(settings.get("PREFECT_CLIENT_CUSTOM_HEADERS") or "{}")
         headers |= {str(name): str(value) for name, value in more.items()}
     return headers

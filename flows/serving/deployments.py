@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from flows.serving.api import Api
+from flows.errors import CommandFailed
+from flows.serving.api import Api, as_prefect_has_it
 from flows.serving.password import JsonObject
 from flows.serving.processes import Interrupted, running_processes
 from tasks.files import write_file
@@ -84,20 +85,30 @@ class Deployments:
         return tuple(words)
 
 
+@as_prefect_has_it("the deployments")
 def read_deployments(api: Api) -> Deployments:
     """Ask the server for threadmill's deployments, their last runs, and those that are late or missing."""
     found = [one for one in api.list("deployments") if (one["entrypoint"] or "").startswith(_MODULES)]
     names = {one["name"] for one in found}
-    declared = [one["name"] for one in yaml.safe_load(PREFECT_YAML.read_text())["deployments"]]
     pools = {one["work_pool_name"] for one in found if one["work_pool_name"]}
     return Deployments(
         api.url,
         sum(worker["status"] == "ONLINE" for pool in pools for worker in api.list(f"work_pools/{pool}/workers")),
         tuple(_with_runs(api, one) for one in sorted(found, key=lambda one: str(one["name"]))),
-        tuple(name for name in declared if name not in names),
+        tuple(name for name in _declared() if name not in names),
     )
 
 
+def _declared() -> list[str]:
+    """The names of the deployments in prefect.yaml, which users may change."""
+    try:
+        return [str(one["name"]) for one in yaml.safe_load(PREFECT_YAML.read_bytes())["deployments"]]
+    except (OSError, yaml.YAMLError, ValueError, RecursionError, LookupError, TypeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CommandFailed(f"{PREFECT_YAML} names no deployments: {reason[:200]}") from None
+
+
+@as_prefect_has_it("the deployments")
 def upcoming(api: Api) -> list[DeploymentState]:
     """All deployments, those that run next first."""
     never = datetime.max.replace(tzinfo=UTC)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from db.rows import SampleRow
+from flows.analysis.ceiling import CeilingFinding
 from flows.analysis.findings import RaceFinding, SpeedupFinding
 from flows.analysis.intervals import MIN_PAIRS
 from flows.analysis.samples import Measured
@@ -37,7 +38,12 @@ def _bounds(low: float | None, high: float | None, pairs: int) -> str | None:
     return interval(low, high) or (f"none: {pairs} of {MIN_PAIRS} pairs" if pairs else None)
 
 
-def _outcomes(row: SpeedupFinding | RaceFinding) -> str:
+def _or_noisy(value: float | None, noisy: float | None, show: Callable[[float], str]) -> str | None:
+    """A figure, or that of noisy samples, marked as such."""
+    return show(value) if value is not None else None if noisy is None else f"{show(noisy)} (noisy)"
+
+
+def _outcomes(row: SpeedupFinding | RaceFinding | CeilingFinding) -> str:
     words = ", ".join(f"{count} {outcome}" for outcome, count in row.outcomes.items())
     return words + (f" ({row.noisy} noisy)" if row.noisy else "")
 
@@ -49,14 +55,26 @@ SPEEDUPS: TableOf[SpeedupFinding] = TableOf(
     Column("workload", lambda row: row.workload),
     Column("executor", lambda row: row.executor),
     Column("workers", lambda row: row.workers, right=True, wide=True),
-    Column("time", lambda row: row.median_wall_ns, duration, right=True, wide=True),
-    Column("speed-up", lambda row: row.speedup, factor, right=True),
+    Column("time", lambda row: _or_noisy(row.median_wall_ns, row.noisy_wall_ns, duration), right=True, wide=True),
+    Column("speed-up", lambda row: _or_noisy(row.speedup, row.noisy_speedup, factor), right=True),
     Column("interval", lambda row: _bounds(row.low, row.high, row.pairs), right=True),
     Column("pairs", lambda row: row.pairs or None, right=True, wide=True),
     Column("possible", lambda row: row.possible, factor, right=True, wide=True, optional=True),
     Column(
         "its interval", lambda row: interval(row.possible_low, row.possible_high), right=True, wide=True, optional=True
     ),
+    Column("verdict", lambda row: row.verdict, wide=True),
+    Column("samples", _outcomes, wide=True),
+)
+
+CEILINGS: TableOf[CeilingFinding] = TableOf(
+    "ceiling: the work of independent processes, against one in the same time (median of pairs, 95 % interval)",
+    Column("run", lambda row: row.run_id, str, right=True, wide=True),
+    Column("interpreter", lambda row: row.interpreter),
+    Column("processes", lambda row: row.workers, right=True),
+    Column("time", lambda row: _or_noisy(row.median_wall_ns, row.noisy_wall_ns, duration), right=True),
+    Column("possible", lambda row: _or_noisy(row.possible, row.noisy_possible, factor), right=True),
+    Column("interval", lambda row: _bounds(row.low, row.high, row.pairs), right=True),
     Column("verdict", lambda row: row.verdict, wide=True),
     Column("samples", _outcomes, wide=True),
 )
@@ -74,7 +92,7 @@ RACES: TableOf[RaceFinding] = TableOf(
     Column(
         "not excluded", lambda row: row.bound and f"loss in {percent(row.bound)} of trials", wide=True, optional=True
     ),
-    Column("per update", lambda row: row.update_ns, duration, right=True),
+    Column("per update", lambda row: _or_noisy(row.update_ns, row.noisy_update_ns, duration), right=True),
     Column("switches", lambda row: row.context_switches, number, right=True, wide=True, optional=True),
     Column("cost", lambda row: row.cost, factor, right=True, wide=True, optional=True),
     Column("interval", lambda row: _bounds(row.low, row.high, row.pairs), right=True, wide=True, optional=True),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from flows.analysis.findings import RaceFinding, quiet_walls
+from flows.analysis.findings import RaceFinding
 from flows.analysis.intervals import median
-from flows.analysis.samples import Measured, position
+from flows.analysis.samples import Measured, position, quiet_walls
 from flows.analysis.sentences import race_sentences
 from flows.show.finding_tables import RACES, Result
 from flows.show.plots.bars import CellState, HeatCell, HeatMap, Scale

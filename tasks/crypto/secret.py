@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import resource
 import secrets
 import shlex
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -95,18 +97,18 @@ def write_key_file(path: str) -> None:
         raise KeyFileError(path, f"cannot be written: {_strerror(error)}") from None
 
 
+@functools.cache
 def _forbid_core_dumps() -> None:
-    """Lower this process's soft limit of core dumps; its children inherit the limit.
+    """Once per process; children inherit both settings.
 
     The kernel writes no core to a file below one page, and none into a pipe (`core_pattern` beginning with `|`) at a
-    limit of exactly 1: a pipe ignores 0. PR_SET_DUMPABLE would also hide /proc/PID/environ from the same user, by which
-    `serve` finds its flow runs.
+    limit of exactly 1: a pipe ignores 0. Where 1 is not allowed, the filter leaves all memory out of the core.
+    PR_SET_DUMPABLE would also hide /proc/PID/environ from the same user, by which `serve` finds its flow runs.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    # An unlimited hard limit is -1.
-    lowered = 0 if hard == 0 else 1
-    if soft != lowered:
-        resource.setrlimit(resource.RLIMIT_CORE, (lowered, hard))
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0 if hard == 0 else 1, hard))
+    with suppress(OSError), open("/proc/self/coredump_filter", "wb", buffering=0) as file:
+        file.write(b"0")
 
 
 def _check_exposure(path: str, status: os.stat_result) -> None:

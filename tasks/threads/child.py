@@ -27,7 +27,8 @@ from tasks.threads.errors import InterpreterUnusable, MeasuringCancelled, Proces
 
 # The folder of the package `measured`.
 MEASURED = Path(__file__).resolve().parent
-STDOUT_LIMIT_BYTES = 256 * 1024
+# More than this is no answer, whatever follows. Of standard error only the end is kept.
+LIMIT_BYTES = {"stdout": 256 * 1024, "stderr": 16 * 1024 * 1024}
 STDERR_TAIL_BYTES = 8 * 1024
 # The longest time until a cancel is noticed, or a dead child whose workers keep its pipes open. Each look costs some
 # microseconds of a CPU that the measured code may want.
@@ -44,12 +45,16 @@ Fate = Literal["exited", "timed-out", "flooded"]
 
 @dataclass(frozen=True, slots=True)
 class ChildEnd:
-    """The end of a child. `exit_code` is negative for a signal, which is our own kill unless the child `exited`."""
+    """The end of a child. `exit_code` is negative for a signal, which is our own kill unless the child `exited`.
+
+    `flood` says which output was too much for a child that `flooded`.
+    """
 
     fate: Fate
     exit_code: int
     stdout: str
     stderr_tail: str
+    flood: str = ""
 
 
 def workload_version() -> str:
@@ -72,6 +77,7 @@ class _MeasuringChild:
     def __init__(self, python: Sequence[str]) -> None:
         self.token = new_token()
         self.output = {"stdout": b"", "stderr": b""}
+        self.written_bytes = dict.fromkeys(LIMIT_BYTES, 0)
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         held, self.lifeline = os.pipe()
         try:
@@ -108,7 +114,7 @@ class _MeasuringChild:
         """Read until the child has exited, or one of the bounds is reached."""
         while True:
             self.read(TICK_S)
-            if len(self.output["stdout"]) > STDOUT_LIMIT_BYTES:
+            if self.flood():
                 return "flooded"
             if self.process.poll() is not None:
                 return "exited"
@@ -116,6 +122,11 @@ class _MeasuringChild:
                 return "cancelled"
             if time.monotonic() > give_up:
                 return "timed-out"
+
+    def flood(self) -> str:
+        """Which output was too much; nothing if none was."""
+        too_much = (name for name, limit in LIMIT_BYTES.items() if self.written_bytes[name] > limit)
+        return next((f"more output than {LIMIT_BYTES[name]:,} bytes on {name}" for name in too_much), "")
 
     def read(self, timeout_s: float) -> bool:
         """Read available output, for at most `timeout_s`, and tell whether more may follow."""
@@ -129,6 +140,7 @@ class _MeasuringChild:
             data = os.read(key.fd, 65536)
             if not data:
                 self.selector.unregister(key.fileobj)
+            self.written_bytes[key.data] += len(data)
             kept = self.output[key.data] + data
             self.output[key.data] = kept if key.data == "stdout" else kept[-STDERR_TAIL_BYTES:]
         return bool(ready)
@@ -139,7 +151,7 @@ class _MeasuringChild:
         self.process.kill()
         self.process.wait()
         end_marked(self.token)
-        while len(self.output["stdout"]) <= STDOUT_LIMIT_BYTES and self.selector.get_map() and self.read(0):
+        while not self.flood() and self.selector.get_map() and self.read(0):
             pass
         self.selector.close()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
@@ -165,8 +177,10 @@ def run_program(
         child.end()
     if fate == "cancelled":
         raise MeasuringCancelled(" ".join(python))
-    stdout = child.output["stdout"][:STDOUT_LIMIT_BYTES].decode(errors="replace")
-    return ChildEnd(fate, child.process.returncode, stdout, child.output["stderr"].decode(errors="replace"))
+    stdout, stderr = (child.output[name].decode(errors="replace") for name in LIMIT_BYTES)
+    # A child may have exited before all that it had written was read.
+    flood = child.flood()
+    return ChildEnd("flooded" if flood else fate, child.process.returncode, stdout, stderr, flood)
 
 
 def parse_answer(stdout: str) -> dict[str, Any]:

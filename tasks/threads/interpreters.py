@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -16,10 +16,12 @@ from tasks.cancel import CancelToken
 from tasks.threads.child import parse_answer, run_program
 from tasks.threads.errors import InterpreterUnusable
 
-NAME = re.compile(r"python3(\.\d+)?t?")
+NAME = re.compile(r"(python|pypy|graalpy)(3(\.\d+)?t?)?")
 VERSION = re.compile(r"\d+(\.\d+){0,2}t?")
 # Such as 3.14.0candidate2.
 _VERSION_TOLD = re.compile(r"\d{1,4}(\.\d{1,4}){1,2}([a-z]{1,20}\d{1,4})?")
+# Is told a path and the reason why there is no interpreter in it.
+LeftOut = Callable[[str, str], object]
 # A start takes 10 to 100 ms; on a host at its limits it may take a hundred times that.
 PROBE_DEADLINE_S = 20.0
 
@@ -87,12 +89,12 @@ def probe(path: str, cancel: CancelToken | None = None) -> Interpreter:
     """Start the program at `path` and ask for its identity; InterpreterUnusable if it is no Python from 3.6 on."""
     ended = run_program([path], "null", deadline_s=PROBE_DEADLINE_S, cancel=cancel)
     if ended.fate == "flooded":
-        raise InterpreterUnusable(path, f"more output than {len(ended.stdout)} bytes")
+        raise InterpreterUnusable(path, ended.flood)
     if ended.fate != "exited":
         raise InterpreterUnusable(path, f"no answer within {PROBE_DEADLINE_S:.0f} s")
     if ended.exit_code:
         last_line = ended.stderr_tail.strip().rpartition("\n")[2] or "no message"
-        raise InterpreterUnusable(path, f"exit code {ended.exit_code}, {last_line}")
+        raise InterpreterUnusable(path, f"it is no Python from 3.6 on: exit code {ended.exit_code}, {last_line}")
     try:
         return _parsed(ended.stdout)
     except (ValueError, KeyError) as error:
@@ -121,9 +123,14 @@ def _parsed(answer: str) -> Interpreter:
     )
 
 
-def discover(cancel: CancelToken | None = None) -> tuple[Interpreter, ...]:
-    """The running interpreter, those on PATH and pyenv's, each once, sorted by version."""
-    return distinct(_usable(_candidates(), cancel))
+def discover(
+    cancel: CancelToken | None = None, left_out: LeftOut = lambda _path, _reason: None
+) -> tuple[Interpreter, ...]:
+    """The running interpreter, those on PATH and pyenv's, each once, sorted by version.
+
+    `left_out` is told the other files of such names, each with the reason.
+    """
+    return distinct(_usable(_candidates(), cancel, left_out))
 
 
 def select(wanted: Sequence[str], cancel: CancelToken | None = None) -> tuple[Interpreter, ...]:
@@ -159,30 +166,37 @@ def _has_version(interpreter: Interpreter, version: str) -> bool:
     return same and interpreter.gil_build is not version.endswith("t")
 
 
-def _usable(candidates: Iterable[str], cancel: CancelToken | None) -> Iterator[Interpreter]:
+def _usable(candidates: Iterable[str], cancel: CancelToken | None, left_out: LeftOut) -> Iterator[Interpreter]:
     """Probe each file once, and leave out those that do not work: nobody asked for them by name."""
     seen = set()
     for path in candidates:
         try:
             status = os.stat(path)
-        except OSError:
+        except OSError as error:
+            left_out(path, str(error.strerror))
             continue
-        if (status.st_dev, status.st_ino) in seen or _is_script(path):
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        if os.path.dirname(path) == os.path.join(_pyenv(), "shims"):
+            left_out(path, "pyenv's shims start the version that is set today; all versions are found without them")
             continue
         seen.add((status.st_dev, status.st_ino))
         try:
             yield probe(path, cancel)
-        except InterpreterUnusable:
-            continue
+        except InterpreterUnusable as error:
+            left_out(path, error.reason)
 
 
 def _candidates() -> Iterator[str]:
     yield sys.executable
     for folder in os.environ.get("PATH", "").split(os.pathsep):
         yield from _pythons_in(folder)
-    pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
-    for version in _names_in(os.path.join(pyenv, "versions")):
-        yield from _pythons_in(os.path.join(pyenv, "versions", version, "bin"))
+    for version in _names_in(os.path.join(_pyenv(), "versions")):
+        yield from _pythons_in(os.path.join(_pyenv(), "versions", version, "bin"))
+
+
+def _pyenv() -> str:
+    return os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
 
 
 def _pythons_in(folder: str) -> Iterator[str]:
@@ -197,12 +211,3 @@ def _names_in(folder: str) -> list[str]:
         return sorted(os.listdir(folder)) if os.path.isabs(folder) else []
     except OSError:
         return []
-
-
-def _is_script(path: str) -> bool:
-    """Whether the file is a wrapper, such as pyenv's shims, which start the version that pyenv is set to today."""
-    try:
-        with open(path, "rb") as stream:
-            return stream.read(2) == b"#!"
-    except OSError:
-        return True

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import subprocess
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -113,6 +116,50 @@ def test_a_record_whose_path_is_no_text_is_a_record(
     ):
         result = threadmill_process(*command.split())
         assert result.returncode == code, result.stderr
-    environment["THREADMILL_DATABASE_URL"] = os.fsdecode(b"postgresql://127.0.0.1:1/\xff")
-    result = threadmill_process("history", "runs")
-    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
+    for url in (b"postgresql://127.0.0.1:1/\xff", b"postgresql://h\xff/x", b"postgresql://\xff:\xff@127.0.0.1:1/x"):
+        environment["THREADMILL_DATABASE_URL"] = os.fsdecode(url)
+        result = threadmill_process("history", "runs")
+        assert (result.returncode, len(result.stderr.splitlines())) == (2, 1), result.stderr
+
+
+DEEP = b"[" * 200_000
+ANSWERS = {
+    "no JSON": b"HTTP/1.0 200 OK\r\n\r\n<html>",
+    "deep JSON": b"HTTP/1.0 200 OK\r\n\r\n" + DEEP,
+    "other JSON": b'HTTP/1.0 200 OK\r\n\r\n{"deployments": 3}',
+    "other objects": b'HTTP/1.0 200 OK\r\n\r\n[{"name": 3}]',
+    "no text": b"HTTP/1.0 200 OK\r\n\r\n\xff\xfe",
+    "no HTTP": b"220 mail.example ESMTP\r\n",
+    "cut off": b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n[",
+    "nothing": b"",
+    "a long line": b"HTTP/1.0 200 " + b"x" * 100_000,
+    "many digits": b"HTTP/1.0 200 OK\r\n\r\n[" + b"9" * 5000 + b"]",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_a_server_that_answers_otherwise_is_one_line(
+    threadmill: Command, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    """Something else than Prefect listens at the address that is set."""
+    monkeypatch.setattr("flows.serving.api._PAUSE_S", 0)
+
+    def serve(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(100_000)
+                    connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), name="server")
+        thread.start()
+        environment["PREFECT_API_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+        result = threadmill("status")
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("threadmill: needs attention: Prefect's server does not answer as it should: ")
+    assert len(line) < 500

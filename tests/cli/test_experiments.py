@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -51,6 +53,44 @@ def test_result_is_a_table_and_sentences(threadmill: Command) -> None:
         ("shard", 0.0, 0),
         ("atomic", 0.0, 0),
     }
+
+
+def test_an_experiment_without_a_question_is_refused(threadmill: Command) -> None:
+    """All of them take many minutes that nobody asked for: the refusal says how many."""
+    result = threadmill("experiment")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "name the question: speedup, race, ceiling, or all" in result.stderr
+    assert re.search(r"880 samples of 44 cases on each interpreter, about 14\.7 min", result.stderr)
+
+
+def test_the_ceiling_is_answered_and_can_be_queried(threadmill: Command) -> None:
+    """With a table and a sentence, noisy or not."""
+    result = threadmill("experiment", "ceiling", "--rounds", "1", "--workers", "2,3")
+    assert result.returncode == 0, result.stderr
+    assert "ceiling: the work of independent processes" in result.stdout
+    assert re.search("2 independent processes (do so many times the work of one in the same time: )?", result.stdout)
+    rows = read_json(threadmill("history", "ceiling", "--json"))
+    assert [row["workers"] for row in rows] == [1, 2, 3]
+    assert all(row["median_wall_ns"] or row["noisy_wall_ns"] for row in rows)
+    assert threadmill("history", "ceiling").stdout.count("3.") >= 3
+
+
+def test_a_busy_host_is_said_at_once_and_noisy_figures_are_marked(threadmill: Command) -> None:
+    """By the first noisy sample, with what it means and what can be done; waiting has an end."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        result = threadmill("experiment", "ceiling", "--rounds", "1", "--until-quiet", "2s")
+    finally:
+        for one in busy:
+            one.kill()
+            one.wait()
+    assert result.returncode == 0
+    assert re.search(r"others use \d+ % of the CPUs: waiting for at most 1 s more", result.stderr)
+    assert re.search(r"others use \d+ % of the CPUs: waited enough", result.stderr)
+    assert re.search(r"this host is not quiet \(ceiling/.*\): .*--until-quiet 10m", result.stderr)
+    assert result.stderr.count("this host is not quiet") == 1
+    assert re.search(r"s \(noisy\)", result.stdout)
+    assert threadmill("experiment", "ceiling", "--until-quiet", "soon").returncode == 2
 
 
 def test_what_an_interpreter_cannot_do_is_skipped_with_the_reason(threadmill: Command) -> None:

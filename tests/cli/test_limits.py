@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -54,6 +58,32 @@ def test_a_throttled_sample_is_noisy_and_says_why(threadmill: Command, environme
     samples = read_json(threadmill("history", "samples", "--json"))
     assert all(row["noisy"] and "throttled by the CPU quota for " in row["noise"] for row in samples)
     assert all(row["throttled_ns"] > 0 for row in samples)
+
+
+def test_two_homes_measure_one_after_the_other(environment: dict[str, str], tmp_path: Path) -> None:
+    """The lock is the host's: no sample of one lies within the time of another's, and who waits says for whom."""
+    command = [str(BIN / "threadmill"), "experiment", "ceiling", "--rounds", "3", "--json"]
+    homes = [environment | {"THREADMILL_HOME": str(tmp_path / name)} for name in ("one", "two")]
+    both = [
+        subprocess.Popen(command, env=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for home in homes
+    ]
+    ended = [one.communicate(timeout=300) for one in both]
+    assert [one.returncode for one in both] == [0, 0]
+    spans = []
+    for out, _ in ended:
+        for sample in json.loads(out)["samples"]:
+            start = datetime.fromisoformat(sample["started_at"])
+            spans.append((start, start + timedelta(microseconds=sample["wall_ns"] // 1000)))
+    spans.sort()
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
+    assert any(re.search(r"process \d+ \(\S+\) of user \S+ holds the measuring lock", errors) for _, errors in ended)
+
+
+def test_the_lock_is_the_same_for_all_homes(threadmill: Command, environment: dict[str, str]) -> None:
+    """A folder of the system."""
+    del environment["THREADMILL_MEASURING_LOCK"]
+    assert read_json(threadmill("settings", "--json"))["measuring_lock"] == "/dev/shm"
+    assert Path("/dev/shm").stat().st_uid == 0
 
 
 def test_a_host_has_the_name_that_it_is_given(threadmill: Command, environment: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ import stat
 import subprocess
 import sys
 import termios
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,13 @@ from hypothesis import strategies as st
 from tasks.crypto.errors import KeyFileError
 from tasks.crypto.secret import KeyFile, Secret, ThrowAway, write_key_file
 from tests.support.commands import BIN, clean_environment
-from tests.support.crypto_fakes import BACKENDS, SECRET, children, modest
+from tests.support.crypto_fakes import BACKENDS, SECRET, children, is_gone, modest
 from tests.support.processes import wait_until
 
 GOOD = b"0123456789abcdef" * 4 + b"\n"
 
-# Runs its arguments with the largest core dumps that the host allows.
-DUMPING = ("sh", "-c", 'ulimit -c "$(ulimit -H -c)" && exec "$@"', "sh")
+# Runs its arguments with the largest core dumps that the host allows, and the kernel's usual choice of memory in them.
+DUMPING = ("sh", "-c", 'ulimit -c "$(ulimit -H -c)"; echo 0x33 >/proc/self/coredump_filter; exec "$@"', "sh")
 
 
 @pytest.fixture
@@ -287,9 +288,13 @@ def test_throw_away_secrets_differ() -> None:
     assert re.fullmatch(rb"[0-9a-f]{64}", one.password)
 
 
+@pytest.mark.parametrize("raised", [False, True])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_no_core_dump_has_the_secret(path: Path, tmp_path: Path, backend: str) -> None:
-    """A command that crashes while it encrypts leaves no core dump, and neither does its openssl."""
+def test_no_core_dump_has_the_secret(path: Path, tmp_path: Path, backend: str, raised: bool) -> None:
+    """A command that crashes while it encrypts leaves no core dump, and neither does its openssl.
+
+    Where the limit is raised meanwhile, or does not count, the core dump has no memory.
+    """
     put(path, GOOD)
     where = tmp_path / "where"
     where.mkdir()
@@ -304,11 +309,20 @@ def test_no_core_dump_has_the_secret(path: Path, tmp_path: Path, backend: str) -
         wait_until(lambda: not waiting_bytes(stdin.fileno()), "the payload is not read")
         stages = children(command.pid)
         assert bool(stages) == (backend == "openssl")
+        os.kill(command.pid, signal.SIGSTOP)
         for pid in (*stages, command.pid):
             assert core_limit(pid) in ("0", "1")
+            if raised:
+                hard = resource.prlimit(pid, resource.RLIMIT_CORE)[1]
+                resource.prlimit(pid, resource.RLIMIT_CORE, (hard, hard))
             os.kill(pid, signal.SIGSEGV)
+            os.kill(pid, signal.SIGCONT)
+            wait_until(partial(is_gone, pid), "does not end")
+            for core in where.iterdir():
+                assert raised
+                assert GOOD[:-1] not in core.read_bytes()
+                core.unlink()
     assert command.returncode == -signal.SIGSEGV
-    assert list(where.iterdir()) == []
 
 
 def test_without_a_secret_there_is_a_core_dump(tmp_path: Path) -> None:
@@ -318,12 +332,13 @@ def test_without_a_secret_there_is_a_core_dump(tmp_path: Path) -> None:
         pytest.skip(f"core dumps of this host go elsewhere: {pattern.strip()}")
     if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
         pytest.skip("the hard limit of core dumps is 0 here")
-    abort = "import os; os.abort()"
+    abort = f"import os; held = bytes({list(GOOD[:-1])}); os.abort()"
     ended = subprocess.run(
         [*DUMPING, sys.executable, "-c", abort], cwd=tmp_path, stderr=subprocess.DEVNULL, check=False
     )
     assert ended.returncode == -signal.SIGABRT
-    assert len(list(tmp_path.iterdir())) == 1
+    (core,) = tmp_path.iterdir()
+    assert GOOD[:-1] in core.read_bytes()
 
 
 def waiting_bytes(pipe: int) -> int:

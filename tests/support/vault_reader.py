@@ -214,8 +214,7 @@ def check_content(content: Json) -> None:
         offset, length = extent
         need(whole(offset, end + 1, content["size"]) and whole(length, 1, content["size"] - offset), "no extent")
         end = offset + length
-    length = length_of(content)
-    need(whole(content.get("zstd", length), 0, 2**63 - 17), "an object that is too long")
+    need(whole(content.get("zstd", length := length_of(content)), 0, 2**63 - 17), "an object that is too long")
     if "zstd" in content:
         # Of more content only the beginning tells whether it is compressed.
         longest = length - length // 32 - 16 if length <= LARGEST_DERIVED else 2**63 - 1

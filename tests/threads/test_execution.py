@@ -18,8 +18,8 @@ from tasks.cancel import CancelToken
 from tasks.threads import child
 from tasks.threads.cases import Case, Sample
 from tasks.threads.child import (
+    LIMIT_BYTES,
     STDERR_TAIL_BYTES,
-    STDOUT_LIMIT_BYTES,
     TOKEN_VARIABLE,
     end_marked,
     marked_with,
@@ -122,7 +122,7 @@ def test_endless_stderr_is_only_kept_in_part(bad: Bad) -> None:
     assert sample.outcome is Outcome.CRASHED
     assert sample.error is not None
     assert sample.error.endswith("the end")
-    assert len(sample.error) < STDERR_TAIL_BYTES + 100 < STDOUT_LIMIT_BYTES
+    assert len(sample.error) < STDERR_TAIL_BYTES + 100 < LIMIT_BYTES["stdout"]
 
 
 def test_a_hanging_child_times_out(bad: Bad) -> None:

@@ -82,7 +82,38 @@ def test_wrappers_and_wrecks_on_the_way_are_passed_over(alone: Path, running: In
     (alone / "python3.9").symlink_to(alone / "nowhere")
     (alone / "python3.10").mkdir()
     (alone / "python3.12").symlink_to("/bin/true")
+    left_out: dict[str, str] = {}
+    assert discover(left_out=left_out.__setitem__) == (running,)
+    assert {path: reason.partition(":")[0] for path, reason in left_out.items()} == {
+        str(alone / "python3"): "it is no Python from 3.6 on",
+        str(alone / "python3.9"): "No such file or directory",
+        str(alone / "python3.10"): "[Errno 13] Permission denied",
+        str(alone / "python3.12"): "it answered ''",
+    }
+
+
+@pytest.mark.parametrize("name", ["pypy3", "pypy", "pypy3.10", "graalpy", "python", "python3.14t"])
+def test_interpreters_of_other_names_are_found(
+    alone: Path, running: Interpreter, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Also behind a script, which says itself what it starts."""
+    (alone / name).write_text(f'#!/bin/sh\nexec {running.executable} "$@"\n')
+    (alone / name).chmod(0o755)
+    monkeypatch.setattr(sys, "executable", "/nonexistent")
     assert discover() == (running,)
+
+
+def test_shims_of_pyenv_are_left_out_and_said(
+    alone: Path, running: Interpreter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version that one starts is found in its own folder."""
+    shims = alone / "pyenv" / "shims"
+    shims.mkdir(parents=True)
+    (shims / "python3").symlink_to("/bin/false")
+    monkeypatch.setenv("PATH", str(shims))
+    left_out: list[str] = []
+    assert discover(left_out=lambda path, _reason: left_out.append(path)) == (running,)
+    assert left_out == [str(shims / "python3")]
 
 
 def test_pyenv_versions_are_found(alone: Path, running: Interpreter, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,14 +163,15 @@ def test_a_path_that_hangs_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     ("output", "says"),
     [
         ("head -c 200000 /dev/zero | tr '\\0' '['", "it answered '[[[["),
-        ("head -c 2000000 /dev/zero | tr '\\0' '['", "more output than"),
+        ("head -c 2000000 /dev/zero | tr '\\0' '['", "more output than 262,144 bytes on stdout"),
+        ("yes >&2", "more output than 16,777,216 bytes on stderr"),
         ("", "it answered ''"),
         *(
             (f"echo '{json.dumps(told)}'", "it answered")
             for told in ANSWERS
         ),
     ],
-    ids=range(14),
+    ids=range(15),
 )  # fmt: skip
 def test_an_answer_that_is_none_is_refused(tmp_path: Path, output: str, says: str) -> None:
     """Whatever a program says that was named as an interpreter, the message quotes its beginning."""

@@ -1,18 +1,23 @@
 """Plans: what is measured, in which order; the host's lock; and rounds for real."""
 
+import fcntl
+import os
+import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
 from tasks.cancel import CancelToken
 from tasks.threads.cases import Case, CaseSelection, Measurement, Round, book_cases, book_plan, cases_of, plan
-from tasks.threads.errors import HostBusy, MeasuringCancelled
+from tasks.threads.errors import HostBusy, MeasuringCancelled, MeasuringLockUnusable
 from tasks.threads.interpreters import Interpreter, probe
-from tasks.threads.measure import host_lock, measure_round
+from tasks.threads.lock import host_lock
+from tasks.threads.measure import measure_round
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +129,41 @@ def test_only_one_measures_at_a_time(tmp_path: Path) -> None:
         pytest.fail("two at a time")
     with host_lock(path, wait_s=0):
         pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_who_holds_the_lock_is_named(tmp_path: Path) -> None:
+    """At once, and when patience ends: whoever may open the folder may hold its lock, but not in secret."""
+    tmp_path.chmod(0o755)
+    for folder in tmp_path.parents:
+        if folder.name.startswith("pytest"):
+            folder.chmod(0o711)
+    opened = "import fcntl, os, sys; opened = os.open(sys.argv[1], os.O_RDONLY)"
+    holding = f"{opened}; fcntl.flock(opened, int(sys.argv[2])); print(flush=True); sys.stdin.read()"
+    for kind in (fcntl.LOCK_EX, fcntl.LOCK_SH):
+        command = ["/usr/bin/python3", "-c", holding, str(tmp_path), str(int(kind))]
+        told: list[str] = []
+        with subprocess.Popen(command, user="nobody", stdin=PIPE, stdout=PIPE) as holder:
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            held = pytest.raises(HostBusy, match=rf"process {holder.pid} \(python3\) of user nobody")
+            with held, host_lock(str(tmp_path), wait_s=0.2, tell=told.append):
+                pytest.fail("two at a time")
+            holder.communicate(b"")
+        (line,) = told
+        assert line.startswith(f"process {holder.pid} (python3) of user nobody holds the measuring lock {tmp_path}")
+        assert line.endswith("waiting for at most 0 s")
+
+
+@pytest.mark.parametrize("what", ["link", "nothing"])
+def test_the_lock_is_where_it_is_said_to_be_or_nowhere(tmp_path: Path, what: str) -> None:
+    """No link is followed to it, and nothing is made."""
+    path = tmp_path / "lock"
+    if what == "link":
+        path.symlink_to(tmp_path)
+    with pytest.raises(MeasuringLockUnusable, match="THREADMILL_MEASURING_LOCK"), host_lock(str(path), wait_s=0):
+        pytest.fail("locked")
+    assert path.exists() == (what == "link")
 
 
 def test_the_wait_ends_with_the_holder(tmp_path: Path) -> None:
