@@ -22,7 +22,7 @@ from tests.support.postgres import database_url, postgres_server, postgres_url  
 
 # A few tests each, and minutes: whoever runs several at once is to begin with them.
 _LONGEST = (
-    "test_serve", "test_workers", "test_browser", "test_prefect", "test_docs", "test_torture",
+    "test_serve", "test_workers", "test_browser", "test_attacks", "test_prefect", "test_docs", "test_torture",
 )  # fmt: skip
 
 

@@ -108,7 +108,7 @@ def serve(
             finally:
                 take_down(stack.api, token, stack.server, stack.worker)
                 # Later another user's program may have the port, and is not to be sent the password.
-                write_profile(settings.home, environment, None, own_password(settings.home))
+                write_profile(settings.home, environment, None, None)
 
 
 @dataclass
