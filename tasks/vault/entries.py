@@ -52,7 +52,6 @@ _PLAIN_FILE = re.compile(
 # An empty part, or one that means this folder or the one above: `/x`, `x//y`, `x/`, `./x`, `x/../y`.
 _ODD_PART = re.compile(rb"(?:\A|/)\.{0,2}(?=/|\Z)")
 
-
 # The bytes of a file are those that were read while it changed; or it could not be read, and this is its entry in the
 # snapshot before.
 Mark = Literal["changed", "unreadable"]

@@ -45,7 +45,7 @@ def restore_portion(
 
     `overwrite` replaces files and links. An error that ends the portion is in the result, unless nothing was done yet.
     """
-    into = Target(target, portion.inside, portion.sources, overwrite=overwrite)
+    into = Target(target, portion, overwrite=overwrite)
     work = _Restoration(vault, portion.snapshot, into, overwrite=overwrite, cancel=cancel)
     verdicts: list[Verdict] = []
     error: CryptoError | None = None
@@ -76,8 +76,8 @@ class _Restoration:
         self.restored = self.same = self.links = self.size_bytes = 0
 
     def restore(self, portion: RestorePortion) -> Iterator[Verdict]:
-        """Go through the portion; folders that it leaves, or all if it ends early, get their modes and times."""
-        next_path = b""
+        """Go through the portion; folders that it leaves get their modes and times."""
+        next_path: bytes | None = None
         try:
             for entries, plain in read_ahead(self._vault, self.index, portion.lines):
                 self._plain = plain
@@ -136,7 +136,7 @@ class _Restoration:
 
     def _file(self, entry: FileEntry, parent: int, name: bytes) -> None:
         # In a folder that was just made there is nothing.
-        if not self._target.is_new and self._is_there(entry, parent, name):
+        if not self._target.at.is_new and self._is_there(entry, parent, name):
             self.same += 1
             self.size_bytes += entry.facts.size_bytes
             return
@@ -151,7 +151,7 @@ class _Restoration:
             self._decrypt(content, written(descriptor, content.extents, size_bytes))
             if content.extents is not None:
                 os.ftruncate(descriptor, size_bytes)
-            if self._target.inherited:
+            if self._target.at.inherited:
                 drop_acl(descriptor)
             _settle(entry, descriptor)
         finally:

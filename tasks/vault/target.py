@@ -6,13 +6,14 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from tasks.files import ACCESS_ACL, DEFAULT_ACL, FolderIdentity, closed_after
 from tasks.vault.entries import FolderEntry
 from tasks.vault.errors import TargetUnusable
+from tasks.vault.portions import RestorePortion
 
 # Neither setuid nor setgid: a restored file belongs to the user who restores it.
 MODES = 0o1777
@@ -27,11 +28,11 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(slots=True)
 class _Folder:
-    """A folder of the target on the way to the current entry; a file made in it gets an ACL if that is `inherited`.
+    """A folder of the target on the way to the current entry; `is_new` says that it was made now, and not before.
 
-    `mode` and `mtime_ns` are what it gets when it is left; None leaves it as it is. `lent` says that the mode is its
-    own, and that its owner was let in for the meantime.
-    `descriptor` is `_CLOSED` for one far above; `identity` (device, inode) then tells whether it is found again.
+    A file that is made in it gets an ACL if that is `inherited`, which may open it to more users. When it is left it
+    gets `mode` and `mtime_ns`, if they are not None. `lent` says that the mode is its own, and that its owner was let
+    in for the meantime. `descriptor` is `_CLOSED` for one far above, found again by `identity` (device, inode).
     """
 
     path: bytes
@@ -55,32 +56,30 @@ class _Folder:
 class Target:
     """A folder, and a way through those below it in the order of a snapshot; all paths are relative to it."""
 
-    def __init__(
-        self,
-        folder: FolderIdentity,
-        inside: Sequence[FolderEntry] = (),
-        sources: Sequence[bytes] = (),
-        *,
-        overwrite: bool = False,
-    ) -> None:
+    def __init__(self, folder: FolderIdentity, portion: RestorePortion, *, overwrite: bool) -> None:
         """Open the target, and go into folders that an earlier portion has made; raises TargetUnusable.
 
         With `overwrite` folders that were there before get the modes and times of their entries, too. Where files go
-        back to their own places, links in the paths of `sources` are followed, as they were by reading.
+        back to their own places, links in the paths of the sources are followed, as they were by reading.
         """
         self.path = folder.path
         self._overwrite = overwrite
         in_place = not self.path.strip("/")
-        self.followed = frozenset(path for source in sources for path in _on_the_way(source)) if in_place else ()
+        self.followed = (
+            frozenset(path for source in portion.sources for path in _on_the_way(source)) if in_place else ()
+        )
         with on_target(self.path):
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._folders = [_Folder(b"", descriptor, inherited=_has_default_acl(descriptor))]
-        if not folder.fits(os.fstat(descriptor)):
+        status = os.fstat(descriptor)
+        # A server may give everything that this user makes to another one, as NFS does with all_squash.
+        self._users = os.geteuid(), status.st_uid
+        if not folder.fits(status):
             os.close(descriptor)
             raise TargetUnusable(self.path, "another folder is there than when this run was planned; start it again")
         # A folder that cannot be entered is reported by each entry below it.
         with suppress(OSError):
-            for entry in inside:
+            for entry in portion.inside:
                 above, _, name = entry.path.rpartition(b"/")
                 self.make(entry, self.enter(above), name)
 
@@ -95,19 +94,13 @@ class Target:
             start = len(at.path) + 1 if at.path else 0
             end = path.find(b"/", start)
             inner = path if end < 0 else path[:end]
-            name = inner[start:]
-            self._go_into(inner, at.descriptor, name, None)
+            self._go_into(inner, at.descriptor, inner[start:], None)
         return self._folders[-1].descriptor
 
     @property
-    def is_new(self) -> bool:
-        """Whether the folder that was entered last was made here, and not before."""
-        return self._folders[-1].is_new
-
-    @property
-    def inherited(self) -> bool:
-        """Whether a file that is made in that folder gets an ACL, which may open it to more users than it was."""
-        return self._folders[-1].inherited
+    def at(self) -> _Folder:
+        """The folder that was entered last."""
+        return self._folders[-1]
 
     def make(self, entry: FolderEntry, parent: int, name: bytes) -> None:
         """Make a folder, if it is not there, and go into it; `parent` is where `enter` led, `name` its last part."""
@@ -124,7 +117,7 @@ class Target:
             raise OSError(errno.EBUSY, "another restore is writing to its folder")
         folder = _Folder(path, descriptor, is_new=is_new, inherited=_has_default_acl(descriptor))
         status = os.fstat(descriptor)
-        is_ours = is_new or (stat.S_IMODE(status.st_mode) == _IN_WORK and status.st_uid == os.geteuid())
+        is_ours = is_new or (stat.S_IMODE(status.st_mode) == _IN_WORK and status.st_uid in self._users)
         if is_ours and folder.inherited:
             drop_acl(descriptor)
             folder.inherited = False
@@ -185,9 +178,14 @@ class Target:
             else:
                 os.close(found)
 
-    def close(self, next_path: bytes = b"") -> None:
-        """Leave all folders; those on the way to the first entry of the next portion are settled by it."""
-        while self._folders and not (next_path + b"/").startswith(self._folders[-1].path + b"/"):
+    def close(self, next_path: bytes | None = None) -> None:
+        """Leave all folders; those on the way to the first entry of the next portion are settled by it.
+
+        Without a path the restore has ended early: no folder is settled, so that doing it again finishes them.
+        """
+        while (
+            next_path is not None and self._folders and not (next_path + b"/").startswith(self._folders[-1].path + b"/")
+        ):
             self._leave()
         for folder in self._folders:
             if folder.descriptor != _CLOSED:
@@ -262,7 +260,7 @@ def _lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        return True
+        pass
     return True
 
 

@@ -47,7 +47,7 @@ SKIPPABLE = bytes.fromhex("5d2a4d18 20000000")
 # Keys in their order; those in brackets may be missing.
 VAULT = "format version id [instance] created suite salts key_check"
 HEADER = "format version vault id created sequence sources"
-PARTIAL_HEADER = "format version vault run part created sources"
+PARTIAL_HEADER = "format version vault run part created sequence sources"
 ENTRY = {
     "folder": "path type mode [owner] mtime_ns [xattrs] [acl] [mark]",
     "link": "path type [owner] mtime_ns target [xattrs] [acl] [mark]",
@@ -214,8 +214,7 @@ def check_content(content: Json) -> None:
         offset, length = extent
         need(whole(offset, end + 1, content["size"]) and whole(length, 1, content["size"] - offset), "no extent")
         end = offset + length
-    length = length_of(content)
-    need(whole(content.get("zstd", length), 0, 2**63 - 17), "an object that is too long")
+    need(whole(content.get("zstd", length := length_of(content)), 0, 2**63 - 17), "an object that is too long")
     if "zstd" in content:
         # Of more content only the beginning tells whether it is compressed.
         longest = length - length // 32 - 16 if length <= LARGEST_DERIVED else 2**63 - 1
@@ -437,15 +436,14 @@ class Reader:
         return header, entries
 
     def check_header(self, header: Json, name: str) -> None:
-        if header["format"] == "threadmill-partial":
-            shaped(header, PARTIAL_HEADER)
+        is_partial = header["format"] == "threadmill-partial"
+        shaped(header, PARTIAL_HEADER if is_partial else HEADER)
+        created = moment(header["created"], "%Y-%m-%dT%H:%M:%S.%fZ")
+        need(whole(header["sequence"], not is_partial, 2**62), "no id or number")
+        if is_partial:
             need(text(header["run"], ID) and whole(header["part"], 1, 10**9 - 1), "no run or part")
-            named = f"{header['run']}-{header['part']:04}"
-        else:
-            shaped(header, HEADER)
-            need(text(header["id"], ID) and whole(header["sequence"], 1, 2**62), "no id or number")
-            named = f"{moment(header['created'], '%Y-%m-%dT%H:%M:%S.%fZ'):%Y%m%dT%H%M%SZ}-{header['id']}"
-        moment(header["created"], "%Y-%m-%dT%H:%M:%S.%fZ")
+        need(is_partial or text(header["id"], ID), "no id or number")
+        named = f"{header['run']}-{header['part']:04}" if is_partial else f"{created:%Y%m%dT%H%M%SZ}-{header['id']}"
         sources_of(header["sources"])
         need(header["vault"] == self.id, "a snapshot of another vault")
         need(named == name, "a snapshot under another name")

@@ -286,7 +286,7 @@ def only_portion(place: Place) -> RestorePortion:
 
 
 def test_a_cancelled_restore_leaves_whole_files(place: Place, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends between two files, and folders have their mode by then."""
+    """It ends between two files, and folders are closed to others until the next one finishes them."""
     place.add()
     cancel = CancelToken()
     rename = rename_new
@@ -301,7 +301,10 @@ def test_a_cancelled_restore_leaves_whole_files(place: Place, target: Path, monk
     assert isinstance(done.error, Cancelled)
     monkeypatch.undo()
     assert [path.name for path in target.rglob("*") if path.is_file()] == ["a"]
-    assert everything(place.restored(target)) == everything(place.tree)
+    assert {path.stat().st_mode & 0o77 for path in target.rglob("*") if path.is_dir()} == {0}
+    back = place.restored(target)
+    assert everything(back) == everything(place.tree)
+    assert back.stat().st_mtime_ns == place.tree.stat().st_mtime_ns
 
 
 @pytest.mark.parametrize("entries_each", [1, 2, 3])
