@@ -30,10 +30,9 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class _Folder:
     """A folder of the target on the way to the current entry; `is_new` says that it was made now, and not before.
 
-    A file that is made in it gets an ACL if that is `inherited`, which may open it to more users than it was.
-    `mode` and `mtime_ns` are what it gets when it is left; None leaves it as it is. `lent` says that the mode is its
-    own, and that its owner was let in for the meantime.
-    `descriptor` is `_CLOSED` for one far above; `identity` (device, inode) then tells whether it is found again.
+    A file that is made in it gets an ACL if that is `inherited`, which may open it to more users. When it is left it
+    gets `mode` and `mtime_ns`, if they are not None. `lent` says that the mode is its own, and that its owner was let
+    in for the meantime. `descriptor` is `_CLOSED` for one far above, found again by `identity` (device, inode).
     """
 
     path: bytes
@@ -72,7 +71,10 @@ class Target:
         with on_target(self.path):
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._folders = [_Folder(b"", descriptor, inherited=_has_default_acl(descriptor))]
-        if not folder.fits(os.fstat(descriptor)):
+        status = os.fstat(descriptor)
+        # A server may give everything that this user makes to another one, as NFS does with all_squash.
+        self._users = os.geteuid(), status.st_uid
+        if not folder.fits(status):
             os.close(descriptor)
             raise TargetUnusable(self.path, "another folder is there than when this run was planned; start it again")
         # A folder that cannot be entered is reported by each entry below it.
@@ -92,8 +94,7 @@ class Target:
             start = len(at.path) + 1 if at.path else 0
             end = path.find(b"/", start)
             inner = path if end < 0 else path[:end]
-            name = inner[start:]
-            self._go_into(inner, at.descriptor, name, None)
+            self._go_into(inner, at.descriptor, inner[start:], None)
         return self._folders[-1].descriptor
 
     @property
@@ -116,7 +117,7 @@ class Target:
             raise OSError(errno.EBUSY, "another restore is writing to its folder")
         folder = _Folder(path, descriptor, is_new=is_new, inherited=_has_default_acl(descriptor))
         status = os.fstat(descriptor)
-        is_ours = is_new or (stat.S_IMODE(status.st_mode) == _IN_WORK and status.st_uid == os.geteuid())
+        is_ours = is_new or (stat.S_IMODE(status.st_mode) == _IN_WORK and status.st_uid in self._users)
         if is_ours and folder.inherited:
             drop_acl(descriptor)
             folder.inherited = False
