@@ -188,9 +188,9 @@ def _worker(*options: str) -> list[str]:
 
 
 def _check(environment: Mapping[str, str], port: int, auth: bool) -> None:
-    if api := environment.get("PREFECT_API_URL"):
+    if environment.get("PREFECT_API_URL"):
         raise RequestRefused(
-            f"PREFECT_API_URL is set ({api}), and serve starts a server of its own: unset it, "
+            "PREFECT_API_URL is set, and serve starts a server of its own: unset it, "
             "or deploy to that server as docs/scheduling.md says"
         )
     if not auth and environment.get(SERVER_AUTH):
