@@ -335,6 +335,10 @@ def test_interrupted_while_a_flow_run_is_running(protected: Served) -> None:
     wait_until(lambda: protected.row(flow_run), "not on record", PATIENCE_S)
     assert protected.end(signal.SIGINT) == 0, protected.output
     assert "no process is left" in protected.output.splitlines()[-1]
+    # Another user's program may have the port next.
+    profile = (protected.home / "prefect" / "profiles.toml").read_text()
+    assert AUTH not in profile
+    assert str(protected.port) not in profile
     assert protected.processes() == []
     row = protected.row(flow_run)
     assert row is not None
