@@ -7,13 +7,15 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from urllib.parse import quote
 
 from db.errors import RecordUnusable
 
 # Files of a database in use. What they hold is missing in the file itself.
 COMPANIONS = ("-wal", "-journal")
+# Beside a record until it has tables: it tells one that could not be made from a copy without its log.
+BEGUN = "-begun"
 _TRIES = 5
 _PAGE_BYTES = 4096
 _COPY = "copy it where you can write, by `threadmill db backup` of a user who may write there"
@@ -41,18 +43,14 @@ def readable(path: str) -> Iterator[str]:
 
 def check_tables(path: str) -> None:
     """Refuse the first page of a record, which is all that a plain copy has as long as the rest is in the log."""
-    if lacks_tables(path):
-        log = f"{os.path.basename(path)}-wal"
-        reason = f"has no tables: a copy needs {log} too, or `threadmill db backup` makes it; to begin anew, remove it"
-        raise RecordUnusable(path, reason)
-
-
-def lacks_tables(path: str) -> bool:
-    """Whether a file is the first page of a record, and has no log."""
-    if not 0 < _size(path) <= _PAGE_BYTES or os.path.exists(f"{path}-wal") or not os.access(path, os.R_OK):
-        return False
-    with open(path, "rb") as file:
-        return file.read(16) == b"SQLite format 3\0"
+    log = f"{path}-wal"
+    if not 0 < _size(path) <= _PAGE_BYTES or any(map(os.path.exists, (log, f"{path}{BEGUN}"))):
+        return
+    with suppress(OSError), open(path, "rb") as file:
+        if file.read(16) == b"SQLite format 3\0":
+            name = os.path.basename(log)
+            reason = f"has no tables: a copy needs {name} too, or `threadmill db backup` makes it"
+            raise RecordUnusable(path, f"{reason}; to begin anew, remove it")
 
 
 def _blocked(path: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -27,7 +28,7 @@ from db.host import (
     uptime_ns,
 )
 from db.ledger import seal
-from db.readable import check_tables, lacks_tables
+from db.readable import BEGUN, check_tables
 from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VaultRow, VerdictRow, storable
 from db.schema import upgrade
 from db.summaries import roll_up_closed_days, summarise_run
@@ -51,12 +52,11 @@ class Store(Database):
 
     def _prepare(self) -> None:
         self._make_file()
-        try:
-            with explained(self._url):
-                upgrade(self._engine, self.where)
-        except RecordUnusable:
-            self._keep_log()
-            raise
+        with explained(self._url):
+            upgrade(self._engine, self.where)
+        if self._url.get_backend_name() == "sqlite":
+            with suppress(OSError):
+                os.unlink(f"{self._url.database}{BEGUN}")
 
     def __reduce__(self) -> tuple[Callable[..., Store], tuple[str]]:
         # Another process opens its own connections.
@@ -170,16 +170,11 @@ class Store(Database):
         if self._url.get_backend_name() == "sqlite" and self._url.database:
             try:
                 private_file(self._url.database)
+                if not os.path.getsize(self._url.database):
+                    private_file(f"{self._url.database}{BEGUN}")
                 check_tables(self._url.database)
             except OSError as error:
                 raise RecordUnusable(self.where, f"{error.filename} cannot be used: {error.strerror}") from None
-
-    def _keep_log(self) -> None:
-        """Leave an empty log beside a file whose tables could not be made, which tells it from a copy without one."""
-        if self._url.get_backend_name() == "sqlite" and self._url.database:
-            with suppress(OSError):
-                if lacks_tables(self._url.database):
-                    private_file(f"{self._url.database}-wal")
 
 
 def outdated(begins: Sequence[datetime], before: datetime, now: datetime) -> int:

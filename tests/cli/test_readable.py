@@ -81,6 +81,7 @@ def test_tables_that_could_not_be_made_are_made_later(threadmill_process: Comman
     assert (home / "history.sqlite").stat().st_size == 4096
     assert "nothing is recorded" in threadmill_process("history", "runs").stderr
     assert threadmill_process("encrypt", "--random", "1x1").returncode == 0
+    assert os.listdir(home) == ["history.sqlite"]
 
 
 @pytest.fixture(params=["mount", "folder of another user", "folder that is open to all"])
