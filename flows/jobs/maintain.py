@@ -80,5 +80,5 @@ def _need_plausible_age(begins: Sequence[datetime], oldest: timedelta, now: date
     for count, (begin, following) in enumerate(pairwise(known), 1):
         if following - begin > max(oldest, _LONGEST_REST) and aged_since(count):
             raise RequestRefused(f"a run is of {utc(begin)}, and the next one of {utc(following)}: {_TELL}")
-    if begins and (now < begins[-1] or (known and aged_since(len(known)))):
+    if begins and (now < begins[-1] or now - begins[-1] > oldest or (known and aged_since(len(known)))):
         need_plausible_clock("the newest run", begins[-1], now)

@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from tasks.files import ACCESS_ACL, DEFAULT_ACL, FolderIdentity, closed_after
@@ -140,21 +140,10 @@ class Target:
         except PermissionError:
             return open_own(name, parent, _FOLDER_FLAGS)
         except OSError:
-            if path not in self.followed or not _is_link(name, parent):
+            if path not in self.followed:
                 raise
-        _need_ours(name, parent)
-        return os.open(name, _FOLDER_FLAGS & ~os.O_NOFOLLOW, dir_fd=parent), None
-
-    @contextmanager
-    def place_of(self, path: bytes, parent: int, name: bytes) -> Iterator[tuple[int, bytes]]:
-        """Folder and name of a file at a path that is `followed`: if a link is there, of the file that it leads to."""
-        if not _is_link(name, parent):
-            yield parent, name
-            return
-        _need_ours(name, parent)
-        folder, last = os.path.split(os.path.realpath(b"/" + path))
-        with closed_after(os.open(folder, _FOLDER_FLAGS)) as real:
-            yield real, last
+        with resolved(name, parent) as (folder, last):
+            return os.open(last, _FOLDER_FLAGS, dir_fd=folder), None
 
     def _leave(self) -> None:
         """Set mode and time last: putting a file into a folder changes both."""
@@ -270,18 +259,38 @@ def _on_the_way(source: bytes) -> Iterator[bytes]:
     return (b"/".join(parts[:number]) for number in range(len(parts) + 1))
 
 
-def _is_link(name: bytes, parent: int) -> bool:
+@contextmanager
+def resolved(name: bytes, parent: int) -> Iterator[tuple[int, bytes]]:
+    """The folder and name that a link leads to, over links that other users cannot change; its own if it is none."""
+    with ExitStack() as opened:
+        parts = [name]
+        for _ in range(1000):
+            name = parts.pop()
+            if (target := _own_link(name, parent)) is not None:
+                parts += reversed([part for part in target.split(b"/") if part] or [b"."])
+                name = b"/" if target.startswith(b"/") else b"."
+            elif not parts:
+                yield parent, name
+                return
+            parent = os.open(name, _FOLDER_FLAGS, dir_fd=parent)
+            opened.callback(os.close, parent)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def _own_link(name: bytes, parent: int) -> bytes | None:
+    """The target of a link; None if it is none.
+
+    OSError unless only root and this user can have made that link, or put another one in its place.
+    """
     with suppress(FileNotFoundError):
-        return stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
-    return False
-
-
-def _need_ours(name: bytes, parent: int) -> None:
-    """Raises OSError unless only root and this user can have made that link, or put another one in its place."""
-    above, users = os.fstat(parent), (0, os.geteuid())
-    own = os.stat(name, dir_fd=parent, follow_symlinks=False).st_uid in users and above.st_uid in users
-    if not own or (above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX):
-        raise OSError(errno.EPERM, "a link on the way to it can be changed by other users, and is not followed")
+        status, above, users = os.stat(name, dir_fd=parent, follow_symlinks=False), os.fstat(parent), (0, os.geteuid())
+        if not stat.S_ISLNK(status.st_mode):
+            return None
+        own = status.st_uid in users and above.st_uid in users
+        if not own or (above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX):
+            raise OSError(errno.EPERM, "a link on the way to it can be changed by other users, and is not followed")
+        return os.readlink(name, dir_fd=parent)
+    return None
 
 
 def _identity(descriptor: int) -> tuple[int, int]:

@@ -96,12 +96,15 @@ def test_an_ordinary_host_is_not_refused(
 
 @pytest.mark.parametrize(
     ("days_ago", "keep"),
-    [((300, 200, 100), "250d"), ((10, 9, 36), "7d"), ((10, -1), "365d"), ((3 * 365 + 2, 1), "365d")],
+    [((300, 200, 100), "250d"), ((40,), "30d"), ((10, 9, 36), "7d"), ((10, -1), "365d"), ((3 * 365 + 2, 1), "365d")],
 )
 def test_a_jump_that_makes_runs_old_is_refused(
     threadmill: Command, home: Path, days_ago: tuple[float, ...], keep: str
 ) -> None:
-    """To now over more than 35 days, or by less than nothing; between two runs over more than three years."""
+    """To now over more than 35 days, or by less than nothing; between two runs over more than three years.
+
+    Of one run too, which would stay.
+    """
     began(home, *(days_ago if days_ago[0] < 1000 else (days_ago[0], days_ago[0], days_ago[1])))
     count = len(runs(home))
     result = threadmill("maintain", "--remove-older-than", keep)

@@ -117,6 +117,14 @@ def test_the_newest_is_the_highest_number() -> None:
     assert kept(times, Policy()) == times[1:]
 
 
+def test_days_of_a_clock_that_begins_anew_are_kept_apart() -> None:
+    """They have one date, and so may days before and after a clock was set back."""
+    anew = [at("1970-01-01T00:05") - timedelta(seconds=night) for night in range(9)]
+    assert kept(anew, Policy(daily=3)) == anew[6:]
+    ahead = [*NIGHTS, at("2099-01-01T00:00"), NIGHTS[-1] + timedelta(hours=2)]
+    assert kept(ahead, Policy(daily=4)) == ahead[-4:]
+
+
 def test_sets_of_sources_are_kept_apart() -> None:
     """One tree's snapshots do not push out those of another; the newest of each always stays."""
     every = [snapshot(at("2026-01-01T00:00") + timedelta(hours=n), n, b"/%d" % (n % 2)) for n in range(1, 9)]
