@@ -179,7 +179,7 @@ def noisy_wall_ns(rows: Sequence[SampleRow]) -> float | None:
 
 
 def against(base: Sequence[SampleRow], own: Sequence[SampleRow], times: int = 1) -> tuple[Ratio | None, float | None]:
-    """The ratio of the base's time, `times` as long, to the other's; without a quiet pair None, and that of all pairs."""
+    """The ratio of the base's time, `times` as long, to the other's; without a quiet pair None, and that of all."""
     ratio, noisy = (
         paired({number: wall * times for number, wall in walls(base).items()}, walls(own))
         for walls in (quiet_walls, walls_of)
