@@ -34,9 +34,6 @@ def maintain(parameters: Maintain, run: NewRun, tools: Tools) -> OpenRun:
 
     Days are rolled up before runs are removed, or they would be lost. Runs are checked before they are removed, or
     faults of old runs would go unseen. A run with a fault is removed like any other: the ledger says what was there.
-
-    Raises:
-        RequestRefused: runs would be removed by a clock that may be wrong.
     """
     keep, now = parameters.remove_older_than, datetime.now(UTC)
     if keep and not parameters.clock_is_right:
