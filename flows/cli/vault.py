@@ -207,10 +207,7 @@ def _print_preview(parameters: PruneVault, settings: Settings, *, json: bool) ->
 
 
 def maintain(
-    *,
-    options: Annotated[Maintain, Parameter(name="*")] = Maintain(),
-    via: Via = None,
-    json: Json = False,
+    *, options: Annotated[Maintain, Parameter(name="*")] = Maintain(), via: Via = None, json: Json = False
 ) -> int:
     """Roll up, verify and optimise the record, and remove old runs if asked.
 

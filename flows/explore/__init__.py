@@ -184,11 +184,7 @@ def application(path: str) -> ASGIApp:
     """
     # A mistake in somebody's SQL is shown in the browser: no need for a traceback with all variables on the terminal.
     pm.get_plugin("datasette.handle_exception").rich = None
-    pages = Datasette(
-        metadata=descriptions(),
-        template_dir=str(HERE / "templates"),
-        settings=_SETTINGS,
-    )
+    pages = Datasette(metadata=descriptions(), template_dir=str(HERE / "templates"), settings=_SETTINGS)
     pages.add_database(LiveDatabase(pages, path), name=NAME)
     # It is made where no files are named.
     pages.remove_database("_memory")

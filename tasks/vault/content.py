@@ -22,9 +22,7 @@ from tasks.crypto.inputs import Encrypted, memory_input
 from tasks.crypto.sources import OpenFile
 from tasks.suites import HEADER_BYTES, MAGIC, SALT_BYTES, Compression
 from tasks.vault.check import check_object
-from tasks.vault.entries import (
-    Content,
-)
+from tasks.vault.entries import Content
 from tasks.vault.errors import VaultError
 from tasks.vault.format import CONTENT_MAC_BYTES, OBJECTS, PACKED_BYTES, WHOLE_BYTES
 from tasks.vault.index import ObjectIndex
