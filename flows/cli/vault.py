@@ -1,7 +1,4 @@
-"""`threadmill vault init|adopt`, and `verify|restore|prune|maintain`: jobs that look after a vault and the record.
-
-Engines and the record are loaded late, so that a command line is refused before.
-"""
+"""`threadmill vault init|adopt`, and `verify|restore|prune|maintain`: jobs that look after a vault and the record."""
 
 from __future__ import annotations
 
