@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import inspect
+import io
 import os
 import re
 import signal
@@ -20,7 +21,7 @@ from db.errors import ThreadmillError
 from flows import code_version
 from flows.errors import RequestRefused, Terminated
 from flows.settings import records_closed_at_the_end
-from flows.show.terminal import Verbosity, complain, speaking
+from flows.show.terminal import Verbosity, complain, give_up, speaking
 
 
 class CommandGroup(App):
@@ -178,10 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _search_absolute_folders()
     with _signal_handlers(), _private_files(), _fewer_collections():
         try:
-            rest, verbosity = _verbosity(sys.argv[1:] if arguments is None else arguments)
-            with speaking(verbosity), records_closed_at_the_end():
-                code: int = app(rest) or 0
-            sys.stdout.flush()
+            code = _run(sys.argv[1:] if arguments is None else arguments)
         except CycloptsError as error:
             code = _complain(f"{' '.join(str(error).split())} (see --help)", 2)
         except ThreadmillError as error:
@@ -192,11 +190,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = _complain("terminated; what was done by then is on record", 128 + signal.SIGTERM)
         except BrokenPipeError:
             # The reader of the output has gone (`… | head`).
-            _give_up_output()
+            give_up(sys.stdout)
             code = 128 + signal.SIGPIPE
         except OSError as error:
             # Full disks and missing permissions, where no better message was found for them.
-            _give_up_output()
+            give_up(sys.stdout)
             code = _complain(f"{os.fsdecode(error.filename or 'the output')}: {error.strerror or error}", 1)
         except Exception as error:
             # The last resort, for what nobody has foreseen.
@@ -204,6 +202,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             code = _complain(f"a fault of threadmill ({said}); for a report, run it again with {_TRACEBACK}=1", 1)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    rest, verbosity = _verbosity(arguments)
+    try:
+        with speaking(verbosity), records_closed_at_the_end():
+            code: int = app(rest) or 0
+    except SystemExit as error:
+        # Rich ends the process when the reader of a help has gone.
+        if isinstance(error.__context__, BrokenPipeError):
+            raise error.__context__ from None
+        raise
+    sys.stdout.flush()
     return code
 
 
@@ -249,6 +261,9 @@ def _fill_standard_streams() -> None:
     # `sys.__stdout__` still says that it was closed.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - likewise
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names may have any character, and the locale's encoding need not have it.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _search_absolute_folders() -> None:
@@ -257,12 +272,6 @@ def _search_absolute_folders() -> None:
         parts = os.environ.pop(name, "").split(os.pathsep)
         if absolute := os.pathsep.join(filter(os.path.isabs, parts)):
             os.environ[name] = absolute
-
-
-def _give_up_output() -> None:
-    """Make Python's last flush of standard output succeed: it would complain once more."""
-    with open(os.devnull, "wb") as nothing:
-        os.dup2(nothing.fileno(), sys.stdout.fileno())
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import zip_longest
+from typing import TextIO
 
 from flows.show.table import Table, written
 from flows.text import local, visible
@@ -63,8 +65,17 @@ def say(text: str = "", *, flush: bool = False) -> None:
 
 
 def complain(text: str) -> None:
-    """Print a problem in one line."""
-    print(f"threadmill: {visible(text)}", file=sys.stderr)
+    """Print a problem in one line; the exit code says it where standard error takes nothing."""
+    try:
+        print(f"threadmill: {visible(text)}", file=sys.stderr)
+    except OSError:
+        give_up(sys.stderr)
+
+
+def give_up(stream: TextIO) -> None:
+    """Let a stream take everything from now on: Python's last flush would complain once more."""
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), stream.fileno())
 
 
 def hint(text: str) -> None:
@@ -219,7 +230,7 @@ def print_csv(row_type: type, rows: Iterable[object]) -> None:
         series = values.pop("series") if nested else {}
         assert isinstance(series, dict)  # noqa: S101 - likewise
         cells = (series | values).values()
-        writer.writerow([json.dumps(cell) if isinstance(cell, list | dict) else cell for cell in cells])
+        writer.writerow([json.dumps(cell) if isinstance(cell, bool | list | dict) else cell for cell in cells])
 
 
 def _fields(row_type: type) -> list[str]:

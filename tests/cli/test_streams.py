@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import Command
+from tests.support.commands import BIN, Command
 from tests.support.crafted import flip
 
 # As root, everything can be read but the memory of a process from its beginning.
@@ -140,3 +142,54 @@ def test_it_is_said_once_that_nothing_is_kept(
     assert threadmill("vault", "init", "vault").returncode == 0
     for meant in ("tree --discard", "- --discard", "--random 10x1", "tree --vault vault", "tree --quiet"):
         assert threadmill("encrypt", *meant.split(), *form, input="text").stderr == "", meant
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_names_are_written_in_any_encoding(
+    threadmill_process: Command, environment: dict[str, str], tree: Path, key_file: Path, encoding: str
+) -> None:
+    """What the encoding of the locale lacks appears as in Python's own texts."""
+    (tree / "né€").write_text("a file")
+    for command in (
+        "encrypt tree -q",
+        "encrypt tree --discard",
+        "history payloads",
+        "history payloads --csv",
+        "encrypt --help",
+    ):
+        done = threadmill_process(*command.split(), env=environment | {"PYTHONIOENCODING": encoding}, encoding=encoding)
+        assert (done.returncode, "fault" in done.stderr) == (0, False), done.stderr
+        assert ("\\u20ac" in done.stdout) == (command not in ("encrypt tree -q", "encrypt --help"))
+
+
+def test_problems_that_nobody_reads_keep_their_exit_code(environment: dict[str, str], tmp_path: Path) -> None:
+    """Standard error is full, or a pipe whose reader has gone; so has that of a help."""
+    for line, code in (
+        ("encrypt missing 2>/dev/full", 2),
+        ("encrypt missing 2>&1 | true", 2),
+        ("encrypt --help | true", 141),
+    ):
+        script = f"{BIN}/threadmill {line}; exit ${{PIPESTATUS[0]}}"
+        ended = subprocess.run(["bash", "-c", script], env=environment, cwd=tmp_path, capture_output=True, check=False)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (code, b"", b""), line
+
+
+@pytest.mark.parametrize("name", ["flows.py", "tasks/__init__.py", "db/__init__.py"])
+def test_other_packages_of_the_same_name_are_left_alone(
+    threadmill_process: Command, environment: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    """The command and its processes find their own first; all else on PYTHONPATH stays there."""
+    place = tmp_path / "others" / name
+    place.parent.mkdir(parents=True)
+    place.write_text("raise SystemExit('another')")
+    environment["PYTHONPATH"] = str(tmp_path / "others")
+    for command in ("encrypt --random 1x1", "history runs", "experiment race --guard lock --shape augmented --quick"):
+        done = threadmill_process(*command.split())
+        assert (done.returncode, "another" in done.stderr) == (0, False), done.stderr
+
+
+def test_csv_and_export_have_one_word_for_true(threadmill: Command, tmp_path: Path) -> None:
+    """As JSON has it."""
+    assert threadmill("encrypt", "--random", "1x1").returncode == 0
+    rows = csv.DictReader(threadmill("history", "trend", "--csv").stdout.splitlines())
+    assert {row["kept"] for row in rows} == {"false"}

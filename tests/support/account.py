@@ -153,7 +153,7 @@ def _copy_environment(folder: Path, packages: Path, root: Path) -> Path:
         subprocess.run([original, "-m", "venv", "--without-pip", new], check=True, env=clean_environment())
     if packages != PACKAGES:
         shutil.copytree(PACKAGES, packages, copy_function=_link)
-        for name in ("flows", "tasks", "db"):
+        for name in ("flows", "tasks", "db", "threadmill"):
             shutil.copytree(ROOT / name, root / name, copy_function=_link)
         _link(str(ROOT / "prefect.yaml"), str(root / "prefect.yaml"))
     (site,) = new.glob("lib/*/site-packages")
