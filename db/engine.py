@@ -48,6 +48,9 @@ def parse_url(url: str) -> URL:
     except (ArgumentError, ValueError):
         raise RecordUnusable(_VARIABLE, f"is not a database URL; use {_FORMS}") from None
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        # Each connection has a memory of its own, and would wait for ever for what another one writes.
+        if parsed.database in (None, "", ":memory:") or "uri" in parsed.query:
+            raise RecordUnusable(_VARIABLE, f"names no file; use {_FORMS}")
         return parsed
     # What has become of a byte that is no UTF-8; of a path of SQLite it may be a part.
     if re.search("[\ud800-\udfff]", url):
