@@ -18,7 +18,7 @@ from typing import get_args
 import pytest
 from sqlalchemy import text
 
-from db.errors import RecordUnusable, SchemaTooNew
+from db.errors import RecordUnusable, RunClosed, SchemaTooNew
 from db.history import History, PayloadFilter, SampleFilter
 from db.lenient import UNRECORDED, LenientHistory, LenientStore
 from db.rows import NewRun
@@ -164,9 +164,19 @@ def test_closed_run_stays_as_it_is(store: Store, history: History) -> None:
     """The first end of a run is the one on record."""
     run_id = store.start_run(RUN)
     store.finish_run(run_id, "cancelled", "why")
-    store.finish_run(run_id, "completed")
+    (written,) = encryptions(*random_payloads(1))
+    for write in (
+        lambda: store.finish_run(run_id, "completed"),
+        lambda: store.record_payloads(payload_rows(run_id, [written])),
+        lambda: store.beat(run_id),
+    ):
+        with pytest.raises(RunClosed, match=r"run 1 was closed meanwhile as cancelled \(why\)") as caught:
+            write()
+        assert caught.value.exit_code == 1
     (run,) = history.runs()
     assert (run.status, run.error) == ("cancelled", "why")
+    assert history.counts(run_id) == []
+    assert history.verify().faults == ()
 
 
 def test_locked_database_is_one_clear_line(store: Store, database_url: str) -> None:
