@@ -193,7 +193,7 @@ def private_file(path: str) -> None:
         with suppress(FileNotFoundError):
             status = os.lstat(one)
             _check_owner(one, status, *owners)
-            if status.st_mode & stat.S_IRWXO and status.st_uid == os.geteuid():
+            if status.st_mode & stat.S_IRWXO and (status.st_uid, status.st_nlink) == (os.geteuid(), 1):
                 os.chmod(one, 0o600)
 
 

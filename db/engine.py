@@ -49,6 +49,9 @@ def parse_url(url: str) -> URL:
         raise RecordUnusable(_VARIABLE, f"is not a database URL; use {_FORMS}") from None
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         return parsed
+    # What has become of a byte that is no UTF-8; of a path of SQLite it may be a part.
+    if re.search("[\ud800-\udfff]", url):
+        raise RecordUnusable(_VARIABLE, "has a byte that is no text; write it as %FF, in two hex digits")
     if parsed.drivername in ("postgres", "postgresql"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if "@" in f"{parsed.host}{parsed.database}":
@@ -257,11 +260,11 @@ def explained(url: URL) -> Iterator[None]:
     except BadValue as error:
         reason = f"is damaged, or was changed from outside: {error}; `threadmill db check` names the place"
         raise RecordUnusable(shown(url), reason) from error
-    except UnicodeEncodeError as error:
-        # The driver raises this and the next one unwrapped.
-        raise RecordUnusable(shown(url), f"a name or text is no Unicode ({error.reason})") from error
     except UnicodeDecodeError as error:
+        # The driver raises this and the next one unwrapped.
         raise RecordUnusable(shown(url), f"the file is damaged ({error}); restore it from a backup") from error
+    except UnicodeError as error:
+        raise RecordUnusable(shown(url), f"a name or text has a character that cannot be written ({error})") from error
 
 
 def first_line(error: BaseException) -> str:

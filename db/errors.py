@@ -37,13 +37,6 @@ class ThreadmillError(Exception):
         return (type(self).__doc__ or "").format_map(vars(self))
 
 
-class LockUnusable(ThreadmillError):
-    """{path} cannot be locked: {reason}; remove it"""
-
-    path: str
-    reason: str
-
-
 class RecordError(ThreadmillError):
     """Base of the errors of the record."""
 

@@ -20,6 +20,9 @@ from datetime import timedelta
 CLOCKS_DIFFER = timedelta(minutes=5)
 
 
+_MODEL_NAMES = ("model name", "Model", "cpu model")
+
+
 @dataclass(frozen=True, slots=True)
 class HostIdentity:
     """The lasting facts of a machine; a volatile one (such as MHz) would split its history."""
@@ -96,17 +99,12 @@ def process_start(pid: int) -> int | None:
 
 
 def _boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        boot = file.read().strip()
-    return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
+    return f"{_text('/proc/sys/kernel/random/boot_id')}/{os.stat('/proc/self/ns/pid').st_ino}"
 
 
 def _cpu_model() -> str:
-    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if line.startswith(("model name", "Model", "cpu model")):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
+    named = (line for line in _text("/proc/cpuinfo").splitlines() if line.startswith(_MODEL_NAMES))
+    return next(named, "").partition(":")[2].strip() or platform.processor() or "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,21 +136,19 @@ class Interference:
     busy_ticks: int
     ticks: int
 
-    def since(self, before: Interference) -> dict[str, object]:
+    def since(self, before: Interference) -> dict[str, float]:
         """The readings of the time between two moments."""
-        found: dict[str, object] = {}
+        found: dict[str, float] = {}
         if self.throttled_ns is not None and before.throttled_ns is not None:
-            throttled_ns = self.throttled_ns - before.throttled_ns
-            periods = self.throttled_periods - before.throttled_periods
+            # Less than before after a move to another cgroup.
+            throttled_ns = max(0, self.throttled_ns - before.throttled_ns)
+            periods = max(0, self.throttled_periods - before.throttled_periods)
             share = round(throttled_ns / max(1, self.clock_ns - before.clock_ns), 4)
             found |= {"throttled_ns": throttled_ns, "throttled_periods": periods, "throttled_share": share}
-        if self.ticks > before.ticks:
-            found["stolen_share"] = round((self.stolen_ticks - before.stolen_ticks) / (self.ticks - before.ticks), 4)
+        if (spent := self.ticks - before.ticks) > 0:
+            found["stolen_share"] = round((self.stolen_ticks - before.stolen_ticks) / spent, 4)
+            found["busy_share"] = round((self.busy_ticks - before.busy_ticks) / spent, 4)
         return found
-
-    def busy_share(self, before: Interference) -> float:
-        """The part of the usable CPUs' time in which they were in use, 0 to 1."""
-        return (self.busy_ticks - before.busy_ticks) / max(1, self.ticks - before.ticks)
 
 
 def this_limits(root: str = "/") -> HostLimits:
@@ -164,7 +160,9 @@ def this_limits(root: str = "/") -> HostLimits:
 def readings(root: str = "/") -> dict[str, object]:
     """Readings that may explain a change of speed, and identify nothing."""
     usable = sorted(os.sched_getaffinity(0))
-    memory = [limit for group in _cgroups("memory", root) if (limit := _memory_limit(group)) is not None]
+    told = (_text(group, "memory.max") or _text(group, "memory.limit_in_bytes") for group in _cgroups("memory", root))
+    # No limit is `max`, or in version 1 the greatest number of pages.
+    memory = [int(text) for text in told if text.isdecimal() and int(text) < 1 << 60]
     return {
         "kernel": platform.release(),
         "python": platform.python_version(),
@@ -182,15 +180,16 @@ def interference(root: str = "/") -> Interference:
     usable = {f"cpu{cpu}" for cpu in os.sched_getaffinity(0)}
     cells = [line.split() for line in _text(root, "proc/stat").splitlines()]
     ticks = [list(map(int, own[1:9])) for own in cells if own and own[0] in usable]
-    counters = [dict(line.split() for line in _text(file).splitlines()) for file in cpu_stat_files(root)]
+    files = [dict(line.split() for line in _text(file).splitlines()) for file in cpu_stat_files(root)]
+    counters = [one for one in files if one.get("throttled_time") or one.get("throttled_usec")]
     # Version 1 counts nanoseconds, version 2 microseconds.
-    throttled = [int(one.get("throttled_time") or 1000 * int(one["throttled_usec"])) for one in counters]
-    periods = [int(one["nr_throttled"]) for one in counters]
+    throttled = [int(one.get("throttled_time") or f"{one['throttled_usec']}000") for one in counters]
+    periods = sum(int(one["nr_throttled"]) for one in counters)
     total = sum(throttled) if throttled else None
     stolen = sum(own[7] for own in ticks if len(own) > 7)
     # user nice system idle iowait irq softirq steal
     idle, spent = sum(sum(own[3:5]) for own in ticks), sum(map(sum, ticks))
-    return Interference(time.monotonic_ns(), total, sum(periods), stolen, spent - idle, spent)
+    return Interference(time.monotonic_ns(), total, periods, stolen, spent - idle, spent)
 
 
 def cpu_stat_files(root: str = "/") -> list[str]:
@@ -221,12 +220,9 @@ def _cgroups(controller: str, root: str) -> Iterator[str]:
             continue
         for path in paths:
             # Without a namespace of its own, a container sees the host's path, and its own cgroup as the mount's root.
-            inner = os.path.relpath(path, own) if path.startswith(own.rstrip("/") + "/") else "."
-            top = os.path.join(root, place.lstrip("/"))
-            while inner not in ("", "."):
-                yield os.path.join(top, inner)
-                inner = os.path.dirname(inner)
-            yield top
+            inner = path.removeprefix(own) if path.startswith(own.rstrip("/") + "/") else ""
+            parts = list(filter(None, inner.split("/")))
+            yield from (os.path.join(root, place.lstrip("/"), *parts[:count]) for count in range(len(parts), -1, -1))
         return
 
 
@@ -235,12 +231,6 @@ def _quota(group: str) -> float | None:
     if not quota:
         quota, period = _text(group, "cpu.cfs_quota_us"), _text(group, "cpu.cfs_period_us")
     return round(int(quota) / int(period), 3) if quota.isdecimal() and period.isdecimal() else None
-
-
-def _memory_limit(group: str) -> int | None:
-    text = _text(group, "memory.max") or _text(group, "memory.limit_in_bytes")
-    # No limit is `max`, or in version 1 the greatest number of pages.
-    return int(text) if text.isdecimal() and int(text) < 1 << 60 else None
 
 
 def _smt(root: str) -> bool | None:
@@ -256,7 +246,8 @@ def _clock(cpus: list[int], root: str) -> dict[str, object]:
         {text for cpu in cpus if (text := _text(root, f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_{what}"))}
         for what in ("governor", "min_freq", "max_freq")
     )
-    mhz = f"{min(map(int, least)) // 1000} to {max(map(int, most)) // 1000}" if least and most else None
+    known = all(text.isdecimal() for text in least | most) and least and most
+    mhz = f"{min(map(int, least)) // 1000} to {max(map(int, most)) // 1000}" if known else None
     return {"governor": ", ".join(sorted(governor)) or None, "frequency_mhz": mhz}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from db.backup import private_file
 from db.engine import BUSY_TIMEOUT_S, Database, explained
-from db.errors import RecordUnusable
+from db.errors import RecordError, RecordUnusable, RunClosed
 from db.host import (
     CLOCKS_DIFFER,
     Interference,
@@ -31,6 +32,7 @@ from db.summaries import roll_up_closed_days, summarise_run
 from db.tables import ENCRYPTION, HOST, RUN, RUN_TABLES, STAGE
 from db.words import RunStatus
 from db.writes import (
+    HEARTBEAT_S,
     add_payloads,
     add_samples,
     add_snapshot,
@@ -93,6 +95,30 @@ class Store(Database):
         """Note that a run goes on; RunClosed if it was closed."""
         with self.transaction() as connection:
             hear_of(connection, run_id)
+
+    @contextmanager
+    def heartbeat(self, run_id: int, closed: Callable[[], object]) -> Iterator[None]:
+        """Note once a minute that a run goes on; call `closed` if it was closed meanwhile."""
+        done = threading.Event()
+
+        def go_on() -> None:
+            while not done.wait(HEARTBEAT_S):
+                try:
+                    self.beat(run_id)
+                except RunClosed:
+                    closed()
+                    break
+                except RecordError:
+                    # The next one comes soon enough.
+                    continue
+
+        thread = threading.Thread(target=go_on, name="heartbeat")
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def finish_run(self, run_id: int, status: RunStatus, error: str | None = None) -> str | None:
         """Close a run, sum it up, and seal it; the ledger's head then. RunClosed if it was closed, which stays so.

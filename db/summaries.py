@@ -40,7 +40,11 @@ class _Tally:
 
 
 def summarise_run(connection: Connection, run_id: int) -> None:
-    """Write the summaries of a closed run, in place of those that it has. The caller holds a write transaction."""
+    """Write the summaries of a closed run, in place of those that it has. The caller holds a write transaction.
+
+    A day that was summed up before its end, by a clock that was ahead, is summed up again, unless a run of it was
+    removed.
+    """
     run = connection.execute(select(RUN.c.started_at).where(RUN.c.id == run_id)).one()
     connection.execute(delete(SUMMARY).where(SUMMARY.c.run_id == run_id))
     rows = [
@@ -48,6 +52,10 @@ def summarise_run(connection: Connection, run_id: int) -> None:
         for one in _tallies(connection, (run_id,)).values()
     ]
     _write(connection, SUMMARY, rows)
+    begin, end = _span(run.started_at.date())
+    of_day = SUMMARY.c.started_at >= begin, SUMMARY.c.started_at < end
+    removed = select(SUMMARY.c.id).where(*of_day, SUMMARY.c.run_id.not_in(select(RUN.c.id)))
+    connection.execute(delete(DAY_SUMMARY).where(DAY_SUMMARY.c.day == begin.date(), ~removed.exists()))
 
 
 def roll_up_closed_days(connection: Connection, today: date) -> int:
@@ -66,14 +74,19 @@ def roll_up_closed_days(connection: Connection, today: date) -> int:
 
 def day_rows(connection: Connection, day: date) -> list[dict[str, Any]]:
     """Add up the rows of a day's closed runs, by series; nothing is written."""
-    begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    query = select(RUN.c.id).where(RUN.c.started_at >= begin, RUN.c.started_at < begin + timedelta(days=1))
+    begin, end = _span(day)
+    query = select(RUN.c.id).where(RUN.c.started_at >= begin, RUN.c.started_at < end)
     tallies = _tallies(connection, connection.execute(query.where(RUN.c.status != "running")).scalars().all())
     return [
         {"series": one.series, "day": day, "runs": len(one.run_ids)} | _figures(one)
         for one in tallies.values()
         if one.walls or one.failed or one.noisy
     ]
+
+
+def _span(day: date) -> tuple[datetime, datetime]:
+    begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return begin, begin + timedelta(days=1)
 
 
 def _write(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> bool:

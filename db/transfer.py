@@ -111,14 +111,11 @@ def import_record(path: str, url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> 
     Raises:
         RecordUnusable: there is nothing at `path`, or something at `url` already.
     """
-    with (
-        closing(Store(url, timeout_s=timeout_s)) as store,
-        _snapshot(f"sqlite:///{path}") as source,
-        store.transaction() as target,
-    ):
+    with closing(Store(url, timeout_s=timeout_s)) as store, store.transaction() as target:
         if target.execute(select(RUN.c.id).limit(1)).first():
             raise RecordUnusable(store.where, "has runs already; a record is imported into an empty one")
-        counts = _copy_rows(source, target, store.where)
+        with _snapshot(f"sqlite:///{path}") as source:
+            counts = _copy_rows(source, target, store.where)
         for table in TABLES:
             if table.c.id.autoincrement and target.dialect.name == "postgresql":
                 # PostgreSQL's own counter goes on after the ids that were inserted.

@@ -128,7 +128,7 @@ class Settings:
     # All users share this folder, may open it, and cannot replace it.
     measuring_lock: str = _setting(
         "folder or file whose lock one measurement at a time holds on this host",
-        "/dev/shm",  # noqa: S108
+        os.path.realpath("/dev/shm" if os.path.isdir("/dev/shm") else "/"),  # noqa: S108
         read=_path,
     )
     # Without its representation, which would bring its password into a log.

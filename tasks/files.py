@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from db.errors import LockUnusable
-
 # Files with ciphertext, secrets or plaintext are for their owner only, and so are the folders of a vault.
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -150,20 +148,6 @@ def write_file(path: str, content: bytes, *, replace: bool) -> None:
             else:
                 rename_new(part, name, at)
         os.fsync(at)
-
-
-def open_lock(path: str, *, make: bool = True) -> int:
-    """A descriptor of a file to lock; LockUnusable if a link, or anything but a file with one name, is in its place."""
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        descriptor = os.open(path, flags | os.O_CREAT if make else flags, FILE_MODE)
-    except OSError as error:
-        raise LockUnusable(path, error.strerror or "") from None
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-        os.close(descriptor)
-        raise LockUnusable(path, "it is not a file with one name")
-    return descriptor
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:

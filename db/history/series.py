@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from operator import attrgetter, itemgetter
 from types import SimpleNamespace
 from typing import Any, Literal, TypeVar
 
@@ -17,7 +18,7 @@ from db.answers import MedianRow, SeriesRow, SummaryRow, TrendRow
 from db.engine import checked, in_portions
 from db.history.reader import RecordReader, SeriesFilter, TimeFilter, of_case, of_interpreters, one_of, within
 from db.summaries import day_rows
-from db.tables import CASE, DAY_SUMMARY, HOST, INTERPRETER, SERIES, SUMMARY
+from db.tables import CASE, DAY_SUMMARY, HOST, INTERPRETER, RUN, SERIES, SUMMARY
 from db.tables.base import BadValue, columns, shared_columns
 
 _DAY = timedelta(days=1)
@@ -106,7 +107,10 @@ class TrendReads(SeriesReads):
         days = _whole_days(which)
         newest = self._not_rolled_up(series, days, limit)
         older = self._rolled_up(series, days, limit)
-        return [row for one in series for row in _newest(older[one.series_id] + newest[one.series_id], limit)]
+        both = {
+            one: sorted(older[one.series_id] + newest[one.series_id], key=attrgetter("started_at")) for one in series
+        }
+        return [row for own in both.values() for row in _newest(own, limit)]
 
     def _rolled_up(self, series: Sequence[SeriesRow], days: TimeFilter, limit: int | None) -> _Days:
         query = _DAYS
@@ -122,18 +126,27 @@ class TrendReads(SeriesReads):
         return found
 
     def _not_rolled_up(self, series: Sequence[SeriesRow], days: TimeFilter, limit: int | None) -> _Days:
-        """Days after the last one that was rolled up.
+        """Days after the last one that was rolled up, but for those that a clock that was ahead had rolled up.
 
         If a series has one run on a day, its summary is that of the day; else the day's rows are added up.
         """
-        last = next((row[0] for row in self._rows(select(func.max(DAY_SUMMARY.c.day)))), None)
-        if last is not None:
-            after = _midnight(last + _DAY)
-            days = TimeFilter(since=max(days.since or after, after), until=days.until)
+        recorded = self._rows(select(RUN.c.started_at).order_by(RUN.c.id.desc()).limit(1))
+        rolled_up = select(func.max(DAY_SUMMARY.c.day)).where(
+            DAY_SUMMARY.c.day <= (recorded[0][0].date() if recorded else date.max)
+        )
+        last = next((row[0] for row in self._rows(rolled_up) if row[0]), date.min)
+        ahead = {row[0] for row in self._rows(select(DAY_SUMMARY.c.day).where(DAY_SUMMARY.c.day > last))}
+        after = _midnight(last + _DAY)
+        days = TimeFilter(since=max(days.since or after, after), until=days.until)
         runs: dict[SeriesRow, dict[date, list[Row[Any]]]] = defaultdict(lambda: defaultdict(list))
         for one, row in self._summary_rows(_RUNS, series, days):
-            runs[one][row.started_at.date()].append(row)
-        newest = [(one, day, many) for one, own in runs.items() for day, many in _newest([*own.items()], limit)]
+            if (day := row.started_at.date()) not in ahead:
+                runs[one][day].append(row)
+        newest = [
+            (one, day, many)
+            for one, own in runs.items()
+            for day, many in _newest(sorted(own.items(), key=itemgetter(0)), limit)
+        ]
         added_up = self._added_up(series, {day for _, day, many in newest if len(many) > 1})
         found: _Days = defaultdict(list)
         for one, day, many in newest:

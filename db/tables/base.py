@@ -83,7 +83,7 @@ class BadValue(ValueError):
 def _checked(base: Any, kinds: type | UnionType, may_be: Callable[[Any], bool] = lambda _value: True) -> Any:
     """The type of SQLAlchemy, which raises BadValue for a stored value of another kind than its own."""
 
-    class Checked(base):  # type: ignore[misc]
+    class Strict(base):  # type: ignore[misc]
         def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
             convert = super().result_processor(dialect, coltype) or _same
 
@@ -99,7 +99,7 @@ def _checked(base: Any, kinds: type | UnionType, may_be: Callable[[Any], bool] =
 
             return process
 
-    return Checked
+    return Strict
 
 
 def _same(value: Any) -> Any:

@@ -18,7 +18,7 @@ from flows.option_types import Json, Names, Via
 from flows.settings import load_settings
 from flows.show.table import Cell, table_of
 from flows.show.tables import INTERPRETERS, suite_label
-from flows.show.terminal import complain, hint, print_json, print_table, say
+from flows.show.terminal import complain, print_json, print_table, say
 from flows.text import duration
 from tasks.axes import Experiment
 from tasks.cancel import CancelToken
@@ -212,8 +212,8 @@ def interpreters(*, python: Names = [], json: Json = False) -> int:
     )
     if json:
         print_json(found)
-    else:
-        print_table(INTERPRETERS.fill(found))
+        return 0
+    print_table(INTERPRETERS.fill(found))
     for reason, paths in left_out.items():
-        hint(f"left out: {', '.join(paths)} ({reason})")
+        say(f"left out: {', '.join(paths)} ({reason})")
     return 0

@@ -42,9 +42,10 @@ def end_in_time(text: str) -> datetime:
     """The same words as the end of a span; a day means the end of that day."""
     try:
         day = _day(text.strip())
-        return point_in_time(text) if day is None else (day + timedelta(days=1)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return point_in_time(text)
+    except ValueError:
+        day = None
+    begin = point_in_time(text)
+    return begin if day is None else (day + timedelta(days=1)).astimezone(UTC)
 
 
 def _day(text: str) -> datetime | None:

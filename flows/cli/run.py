@@ -173,12 +173,13 @@ class ProgressReporter:
 
     def __init__(self) -> None:
         self.run_id: int | None = None
-        self._lines = verbosity().progress
+        # Kept, since the threads of steps know nothing of them.
+        self._lines, self._quiet = verbosity().progress, verbosity().quiet
         self._work = PlannedWork("working", "step", 0)
         self._done = self._faults = 0
         self._spoke = time.monotonic()
         self._bar: Progress | None = None
-        if sys.stderr.isatty() and not verbosity().quiet:
+        if sys.stderr.isatty() and not self._quiet:
             self._bar = _new_bar()
             self._task = self._bar.add_task("starting", total=None)
 
@@ -224,7 +225,7 @@ class ProgressReporter:
     def progressed(self, more: MoreDone) -> None:
         """See `Reporter`. A fault is told at once, because a job may take hours."""
         self._done += more.count
-        if more.notice and not verbosity().quiet:
+        if more.notice and not self._quiet:
             self._line(more.notice)
         for fault in more.faults:
             self._tell(fault)

@@ -151,7 +151,7 @@ class _Patience:
             self.left_s = max(0.0, self.left_s - _LOOK_S)
             if self.tools.cancel.cancelled:
                 raise MeasuringCancelled("waiting for a quiet host")
-            if (share := interference().busy_share(before)) < MAX_FOREIGN_SHARE:
+            if (share := interference().since(before).get("busy_share", 0)) < MAX_FOREIGN_SHARE:
                 return
             if not told or not self.left_s:
                 told, rest = True, f"waiting for at most {self.left_s:.0f} s more" if self.left_s else "waited enough"

@@ -34,9 +34,6 @@ def maintain(parameters: Maintain, run: NewRun, tools: Tools) -> OpenRun:
 
     Days are rolled up before runs are removed, or they would be lost. Runs are checked before they are removed, or
     faults of old runs would go unseen. A run with a fault is removed like any other: the ledger says what was there.
-
-    Raises:
-        RequestRefused: runs would be removed by a clock that may be wrong.
     """
     keep, now = parameters.remove_older_than, datetime.now(UTC)
     if keep and not parameters.clock_is_right:
@@ -83,5 +80,5 @@ def _need_plausible_age(begins: Sequence[datetime], oldest: timedelta, now: date
     for count, (begin, following) in enumerate(pairwise(known), 1):
         if following - begin > max(oldest, _LONGEST_REST) and aged_since(count):
             raise RequestRefused(f"a run is of {utc(begin)}, and the next one of {utc(following)}: {_TELL}")
-    if begins and (now < begins[-1] or (known and aged_since(len(known)))):
+    if begins and (now < begins[-1] or now - begins[-1] > oldest or (known and aged_since(len(known)))):
         need_plausible_clock("the newest run", begins[-1], now)

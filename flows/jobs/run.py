@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -11,11 +10,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from db.errors import RecordError, RunClosed
+from db.errors import RecordUnusable
 from db.history import History
 from db.rows import NewRun
 from db.store import Store
-from db.writes import HEARTBEAT_S
 from tasks.cancel import CancelToken
 
 T = TypeVar("T")
@@ -280,56 +278,21 @@ class OpenRun:
 
 
 @contextmanager
-def _heartbeat(run: OpenRun) -> Iterator[None]:
-    """Note once a minute that a run goes on, and end it early if it was closed meanwhile."""
-    done = threading.Event()
-
-    def beat() -> None:
-        while not done.wait(HEARTBEAT_S):
-            try:
-                run.tools.store.beat(run.run_id)
-            except RunClosed:
-                run.tools.cancel.cancel()
-                break
-            except RecordError:
-                # The next one comes soon enough.
-                continue
-
-    thread = threading.Thread(target=beat, name="heartbeat")
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-@contextmanager
 def open_run(run: NewRun, tools: Tools) -> Iterator[OpenRun]:
-    """Write the run's row, and close it at the end: completed, failed, or cancelled.
-
-    RunClosed if somebody else closed it meanwhile.
-    """
+    """Write the run's row, and close it at the end: completed, failed, or cancelled. RunClosed if another did that."""
     store = tools.store
     opened = OpenRun(store.start_run(run), tools)
     tools.reporter.started(opened.run_id)
     try:
-        with _heartbeat(opened):
+        with store.heartbeat(opened.run_id, tools.cancel.cancel):
             yield opened
     except BaseException as error:
         tools.cancel.cancel()
-        try:
-            if isinstance(error, Exception):
-                store.finish_run(opened.run_id, "failed", f"{type(error).__name__}: {error}")
-            else:
-                store.finish_run(opened.run_id, "cancelled", "cancelled before it was done")
-        except RunClosed as closed:
-            if isinstance(error, Exception):
-                # The run was ended because of that.
-                raise closed from error
-        except RecordError:
-            # The record itself has failed: the row stays open, and the next run closes it as crashed.
-            pass
+        failed = isinstance(error, Exception)
+        why = f"{type(error).__name__}: {error}" if failed else "cancelled before it was done"
+        # If the record itself has failed, the row stays open, and the next run closes it as crashed.
+        with suppress(RecordUnusable):
+            store.finish_run(opened.run_id, "failed" if failed else "cancelled", why)
         raise
     if opened.exit_code:
         opened.head = store.finish_run(opened.run_id, "failed", opened.message)

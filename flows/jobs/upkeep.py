@@ -287,15 +287,11 @@ def preview_prune(parameters: PruneVault, settings: Settings, history: History, 
 def _plan(
     vault: Vault, policy: Policy, parameters: PruneVault, objects: NamedObjects, history: History, cancel: CancelToken
 ) -> Removal:
-    """Refuse a vault that was set back: objects of its lost newest snapshot may still be there.
-
-    Refuse a clock that may be wrong: what it dates is not what the policy means.
-    """
+    """Refuse a wrong clock, and a vault that was set back: objects of its lost newest snapshot may still be there."""
     hint = "nothing is removed; put it back from a copy, or go on without it: threadmill encrypt"
     newest = newest_snapshot(vault)
     need_latest(vault, newest, history, hint)
-    accepted = history.accepted(vault.instance)
-    share = partial(parse_share, parameters.max_unused)
+    share, accepted = partial(parse_share, parameters.max_unused), history.accepted(vault.instance)
     removal = plan_removal(vault, policy, share, objects, cancel, accepted)
     if removal.snapshots and newest is not None and not parameters.clock_is_right:
         need_plausible_clock("the newest snapshot", newest.header.created, datetime.now(UTC))

@@ -17,7 +17,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
-from flows.errors import ApiError
+from flows.errors import ApiError, RequestRefused
 from flows.serving.password import AUTH, JsonObject, active_profile
 
 _TIMEOUT_S = 30.0
@@ -43,8 +43,13 @@ class Api:
     """Prefect's REST API, at the address and with the credentials that Prefect's own programs would take."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """Read the address and credentials from an environment, which has to have PREFECT_API_URL."""
+        """Read the address and credentials from an environment, which has to have PREFECT_API_URL.
+
+        RequestRefused if a password is in the address, which goes into logs and messages.
+        """
         self.url = environment["PREFECT_API_URL"].rstrip("/")
+        if "@" in self.url:
+            raise RequestRefused("PREFECT_API_URL has a user or password in it: set PREFECT_API_AUTH_STRING instead")
         settings = {**active_profile(environment), **environment}
         self._headers = {"Content-Type": "application/json", **_credentials(settings)}
         handlers: list[urllib.request.BaseHandler] = []

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from db.host import CLOCKS_DIFFER
 from flows.errors import CommandFailed
 from flows.serving.api import Api, as_prefect_has_it
 from flows.serving.password import JsonObject
@@ -198,7 +199,9 @@ def _state(api: Api, deployment: JsonObject) -> DeploymentState:
 
 def _with_runs(api: Api, deployment: JsonObject) -> DeploymentState:
     """The deployment, its next and its last run, and how many are late."""
-    begun = _runs(api, deployment, {"type": {"any_": _BEGUN}}, sort="START_TIME_DESC")
+    # A run of a clock that was ahead would be the last one for years.
+    past = {"before_": (datetime.now(UTC) + CLOCKS_DIFFER).isoformat()}
+    begun = _runs(api, deployment, {"type": {"any_": _BEGUN}}, sort="START_TIME_DESC", expected_start_time=past)
     late = _runs(api, deployment, {"name": {"any_": ["Late"]}}, limit=200)
     return replace(_state(api, deployment), last=_last(begun[0]) if begun else None, late=len(late))
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from flows.errors import RequestRefused
 from flows.settings import make_folder
-from tasks.files import closed_after, new_file, open_regular, rename_new, write_all
+from tasks.files import closed_after, open_regular, write_file
 
 AUTH = "PREFECT_API_AUTH_STRING"
 SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
@@ -52,15 +52,11 @@ def password_file(home: str) -> str:
 def own_password(home: str) -> str:
     """User and password of the server in Prefect's form, drawn on first need; the file is for its owner only."""
     path = password_file(home)
-    folder = make_folder(os.path.dirname(path))
+    make_folder(os.path.dirname(path))
     if not os.path.lexists(path):
-        with closed_after(os.open(folder, os.O_PATH)) as where, new_file(where) as (part, descriptor):
-            write_all(descriptor, f"{PROFILE}:{secrets.token_urlsafe(16)}\n".encode())
-            # Another process may just have drawn one.
-            with suppress(FileExistsError):
-                rename_new(part, os.path.basename(path), where)
-            with suppress(FileNotFoundError):
-                os.unlink(part, dir_fd=where)
+        # Another process may just have drawn one.
+        with suppress(FileExistsError):
+            write_file(path, f"{PROFILE}:{secrets.token_urlsafe(16)}\n".encode(), replace=False)
     descriptor, _ = open_regular(path)
     with closed_after(descriptor):
         status, password = os.fstat(descriptor), os.read(descriptor, 1000).decode(errors="replace").rstrip("\n")
@@ -146,10 +142,8 @@ def hide_secrets() -> logging.Filter:
 
 def _write(path: str, text: str) -> None:
     """Write a file for its owner only; it is there whole, or as it was."""
-    where = os.open(make_folder(os.path.dirname(path)), os.O_PATH)
-    with closed_after(where), new_file(where) as (part, descriptor):
-        write_all(descriptor, text.encode())
-        os.rename(part, os.path.basename(path), src_dir_fd=where, dst_dir_fd=where)
+    make_folder(os.path.dirname(path))
+    write_file(path, text.encode(), replace=True)
 
 
 def profiles_file(environment: Mapping[str, str]) -> str:

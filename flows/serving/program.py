@@ -64,10 +64,9 @@ def serve(listener: socket.socket) -> None:
     if "cors_allowed_origins" in server.api.model_fields_set:
         origins += [origin.strip() for origin in server.api.cors_allowed_origins.split(",")]
     with temporary_settings({PREFECT_SERVER_CORS_ALLOWED_ORIGINS: ",".join(origins)}):
-        app = create_app(final=True)
-        app.add_middleware(OwnAddress, origins=origins)
         config = uvicorn.Config(
-            app,
+            # Around the application and not in it: automations call it in this process, under another name.
+            OwnAddress(create_app(final=True), origins),
             log_level=server.logging_level.lower(),
             timeout_keep_alive=server.api.keepalive_timeout,
             ws_ping_interval=server.api.websocket_ping_interval,

@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.errors import ApiError, CommandFailed, RequestRefused, ServeError
@@ -109,7 +108,7 @@ def serve(
             finally:
                 take_down(stack.api, token, stack.server, stack.worker)
                 # Later another user's program may have the port, and is not to be sent the password.
-                write_profile(settings.home, environment, None, own_password(settings.home))
+                write_profile(settings.home, environment, None, None)
 
 
 @dataclass
@@ -163,16 +162,16 @@ class _Stack:
             self.watch.finish(self._start(*deploy, cwd=deployments.ROOT), _START_S)
 
     def _start_worker(self, limit: int | None) -> None:
-        since = datetime.now(UTC)
+        before = self._heard()
         self.worker = self._start("the worker", "worker", *_worker(*(["--limit", str(limit)] if limit else [])))
         self.watch.add(self.worker)
 
-        def online() -> bool:
-            found = self.api.list(f"work_pools/{deployments.POOL}/workers")
-            heard = {one["name"]: datetime.fromisoformat(one["last_heartbeat_time"]) for one in found}
-            return heard.get(platform.node(), since) > since
+        self._wait(lambda: self._heard() != before, "the worker does not report", self.worker.log)
 
-        self._wait(online, "the worker does not report", self.worker.log)
+    def _heard(self) -> str | None:
+        """The time of the last heartbeat of this host's worker."""
+        found = self.api.list(f"work_pools/{deployments.POOL}/workers")
+        return next((one["last_heartbeat_time"] for one in found if one["name"] == platform.node()), None)
 
     def _start(self, name: str, log: str, *arguments: str, cwd: Path | None = None, fd: int | None = None) -> Child:
         # Elsewhere than where the user is: Prefect would read settings from files in the current folder.
@@ -189,9 +188,9 @@ def _worker(*options: str) -> list[str]:
 
 
 def _check(environment: Mapping[str, str], port: int, auth: bool) -> None:
-    if api := environment.get("PREFECT_API_URL"):
+    if environment.get("PREFECT_API_URL"):
         raise RequestRefused(
-            f"PREFECT_API_URL is set ({api}), and serve starts a server of its own: unset it, "
+            "PREFECT_API_URL is set, and serve starts a server of its own: unset it, "
             "or deploy to that server as docs/scheduling.md says"
         )
     if not auth and environment.get(SERVER_AUTH):

@@ -24,7 +24,7 @@ from flows.serving.api import Api
 from flows.serving.password import CREDENTIALS, PROFILE, logging_path, prefect_folder, profiles_path
 from flows.serving.processes import MARK
 from flows.settings import Settings, absolute_url, make_folder, variable
-from tasks.files import open_lock, write_file
+from tasks.files import write_file
 
 # The settings that name files, absolute ones.
 _FILES = ("home", "database_url", "key_file", "vault", "paths", "openssl")
@@ -82,7 +82,7 @@ def find(home: str) -> Live | None:
     """The `serve` that is running; None if there is none, or if its server does not answer yet."""
     if not os.path.exists(_path(home)):
         return None
-    descriptor = open_lock(_path(home), make=False)
+    descriptor = _lock_file(home)
     try:
         return None if _lock(descriptor, fcntl.LOCK_SH) else _read(home)
     finally:
@@ -112,7 +112,14 @@ def _lock(descriptor: int, how: int) -> bool:
 def _open(home: str) -> int:
     make_folder(home)
     make_folder(os.path.dirname(_path(home)))
-    return open_lock(_path(home))
+    return _lock_file(home)
+
+
+def _lock_file(home: str) -> int:
+    try:
+        return os.open(_path(home), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise RequestRefused(f"{_path(home)} cannot be locked: {error.strerror}; remove it") from None
 
 
 def _read(home: str) -> Live | None:

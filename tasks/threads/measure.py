@@ -192,7 +192,9 @@ def noise_of(sample: Sample) -> str | None:
 
 def _lacked_cpu(sample: Sample, cpu_share: float) -> str | None:
     if _computes_alone(sample):
-        return None if cpu_share >= SERIAL_MIN_CPU_SHARE else f"had the CPU for only {_percent(cpu_share)} of its time"
+        others = "" if sample.foreign_share is None else f", others used {_percent(sample.foreign_share)} of the CPUs"
+        lacked = f"had the CPU for only {_percent(cpu_share)} of its time{others}"
+        return None if cpu_share >= SERIAL_MIN_CPU_SHARE else lacked
     evidence = []
     if sample.foreign_share is not None:
         evidence.append(

@@ -219,7 +219,8 @@ class Addition:
         new, self._in_parts = self._done - self._in_parts, self._done.copy()
         if not (files := new["files"]):
             return
-        header = Header(self.vault.id, self._run, self._began, 0, self.selection.sources, self._parts + 1)
+        before = self.found.newest.header.sequence if self.found.newest else 0
+        header = Header(self.vault.id, self._run, self._began, before, self.selection.sources, self._parts + 1)
         totals = Totals(files, files, new["size_bytes"], new["marked"])
         # On a full disk the room that is left is that of the snapshot.
         with suppress(VaultFull):

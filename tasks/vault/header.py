@@ -13,7 +13,7 @@ FORMAT = "threadmill-snapshot"
 PARTIAL_FORMAT = "threadmill-partial"
 VERSION = 2
 _KEYS = frozenset(("format", "version", "vault", "id", "created", "sequence", "sources"))
-_PARTIAL_KEYS = frozenset(("format", "version", "vault", "run", "part", "created", "sources"))
+_PARTIAL_KEYS = frozenset(("format", "version", "vault", "run", "part", "created", "sequence", "sources"))
 _TOTALS = "entries", "files", "size_bytes", "marked", "missed", "gone"
 _ID = re.compile(r"[0-9a-f]{16}")
 _VAULT = re.compile(r"[0-9a-f]{32}")
@@ -24,7 +24,8 @@ _CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 class Header:
     """The first line: `created` is when the run began, `sequence` counts a vault's snapshots, `sources` are paths.
 
-    A partial snapshot has the id of its run and is one `part` of it, from 1; it has no number (0 here).
+    A partial snapshot has the id of its run and is one `part` of it, from 1; its number is that of the newest snapshot
+    when the run began (0 without one).
     """
 
     vault_id: str
@@ -50,8 +51,7 @@ class Header:
         values: dict[str, Json] = {"format": kind, "version": VERSION, "vault": self.vault_id}
         values |= {"run": self.id, "part": self.part} if self.part else {"id": self.id}
         values["created"] = f"{self.created:%Y-%m-%dT%H:%M:%S.%fZ}"
-        values |= {} if self.part else {"sequence": self.sequence}
-        return values | {"sources": [encode_path(source) for source in self.sources]}
+        return values | {"sequence": self.sequence, "sources": [encode_path(source) for source in self.sources]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def decode_header(line: bytes) -> Header:
         need_text(value["vault"], "vault", _VAULT),
         need_text(value["run" if is_partial else "id"], "id", _ID),
         time,
-        0 if is_partial else need_int(value["sequence"], "sequence", 1, 2**62),
+        need_int(value["sequence"], "sequence", 0 if is_partial else 1, 2**62),
         tuple(decode_path(source) for source in sources),
         need_int(value["part"], "part", 1, 10**9 - 1) if is_partial else 0,
     )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from tasks.crypto.secret import KeySource, Secret
@@ -33,6 +33,7 @@ from tasks.vault.vault import Place, Vault, open_vault
 # The users' word for the newest snapshot.
 LATEST = "latest"
 _PEEK_BYTES = 64 << 10
+_CLOCKS_DIFFER = timedelta(minutes=5)
 UNKNOWN = Header("0" * 32, "0" * 16, datetime(1970, 1, 1, tzinfo=UTC), 0, ())
 
 
@@ -141,7 +142,7 @@ def contents_of(vault: Vault, digests: Mapping[bytes, bytes]) -> dict[bytes, Con
     left = dict(digests)
     names = {digest.hex().encode() for digest in digests.values()}
     found: dict[bytes, Content] = {}
-    for name in (*reversed(snapshot_names(vault.root)), *partial_names(vault.root)):
+    for name in (*_newest_first(vault.root), *partial_names(vault.root)):
         if not left:
             break
         with suppress(VaultError, BadLine), open_snapshot(vault, name) as opened:
@@ -212,6 +213,9 @@ def _damaged_since(vault: Vault, names: Iterable[str], since: str, known: Collec
     Their numbers and sources cannot be trusted: each may come after the given one, and be of the same sources.
     """
     second, found = since.partition("-")[0], []
+    if second > f"{datetime.now(UTC) + _CLOCKS_DIFFER:%Y%m%dT%H%M%SZ}":
+        # A clock was ahead: what is younger cannot be told.
+        second = ""
     for name in sorted(names, reverse=True):
         if name not in known and name.partition("-")[0] >= second:
             try:
@@ -227,7 +231,7 @@ def abandoned_parts(vault: Vault, sources: tuple[bytes, ...]) -> list[str]:
     headers = (peek(vault.root, name) for name in partial_names(vault.root))
     alike = [header for header in headers if header.sources == sources]
     alive = {header.id for header in alike if is_running(vault.root, header.id)}
-    return [one.name for one in sorted(alike, key=lambda one: one.created) if one.id not in alive]
+    return [one.name for one in sorted(alike, key=lambda one: (one.sequence, one.created)) if one.id not in alive]
 
 
 def peek(root: str, name: str) -> Header:

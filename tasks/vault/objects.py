@@ -90,7 +90,8 @@ class ObjectBatch:
         """Raises VaultFull if the disk has not so much room: whoever fills it first takes the room of others."""
         with on_disk(self._root):
             disk = os.statvfs(self._root)
-            if length > disk.f_bfree * disk.f_frsize:
+            # Some file systems do not tell.
+            if disk.f_blocks and length > disk.f_bfree * disk.f_frsize:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def keep(self, made: NewObject, digest: str) -> None:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate, pairwise
 
 from tasks.vault.snapshots import Snapshot
 
@@ -48,8 +49,11 @@ def to_remove(snapshots: Sequence[Snapshot], policy: Policy, accepted: Collectio
 
 def _kept(newest_first: Sequence[Snapshot], policy: Policy) -> Iterator[Snapshot]:
     yield from newest_first[: max(1, policy.last)]
+    times = [snapshot.header.created for snapshot in newest_first]
+    # A clock that was set back, or begins anew at every start of a host, gives several days the same date.
+    set_back = list(accumulate((older > newer for newer, older in pairwise(times)), initial=False))
     for name, period_of in _PERIODS.items():
         newest_of: dict[object, Snapshot] = {}
-        for snapshot in newest_first:
-            newest_of.setdefault(period_of(snapshot.header.created), snapshot)
+        for snapshot, time, times_set_back in zip(newest_first, times, set_back, strict=True):
+            newest_of.setdefault((times_set_back, period_of(time)), snapshot)
         yield from list(newest_of.values())[: getattr(policy, name)]

@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 
@@ -113,16 +112,15 @@ def _name_partials(vault: Vault, snapshots: Sequence[Authentic], objects: NamedO
 
     A damaged one needs nothing, since no run takes it over; it stays for `verify` to report.
     """
-    newest: dict[tuple[bytes, ...], datetime] = {}
+    newest: dict[tuple[bytes, ...], int] = {}
     for snapshot in snapshots:
-        sources, created = snapshot.header.sources, snapshot.header.created
-        newest[sources] = max(created, newest.get(sources, created))
+        sources, sequence = snapshot.header.sources, snapshot.header.sequence
+        newest[sources] = max(sequence, newest.get(sources, 0))
     names, overtaken = partial_names(vault.root), []
     for name in names:
         with suppress(VaultError), open_snapshot(vault, name) as opened:
             header = opened.header
-            later = newest.get(header.sources)
-            if later is not None and later >= header.created and not is_running(vault.root, header.id):
+            if newest.get(header.sources, 0) > header.sequence and not is_running(vault.root, header.id):
                 overtaken.append(name)
             else:
                 objects.name(opened.named())

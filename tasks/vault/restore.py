@@ -21,7 +21,7 @@ from tasks.vault.errors import TargetUnusable, VaultError, Verdict, Verdicts, ju
 from tasks.vault.index import shared_index
 from tasks.vault.objects import read_object
 from tasks.vault.portions import RestorePortion
-from tasks.vault.target import MODES, Target, drop_acl, open_own
+from tasks.vault.target import MODES, Target, drop_acl, open_own, resolved
 from tasks.vault.vault import Vault
 
 # After one of these, the remaining files would fail as well.
@@ -98,7 +98,7 @@ class _Restoration:
             parent = self._target.enter(folder)
             if isinstance(entry, FileEntry):
                 if entry.path in self._target.followed:
-                    with self._target.place_of(entry.path, parent, name) as place:
+                    with resolved(name, parent) as place:
                         self._file(entry, *place)
                 else:
                     self._file(entry, parent, name)

@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from tasks.files import ACCESS_ACL, DEFAULT_ACL, FolderIdentity, closed_after
@@ -30,10 +30,9 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class _Folder:
     """A folder of the target on the way to the current entry; `is_new` says that it was made now, and not before.
 
-    A file that is made in it gets an ACL if that is `inherited`, which may open it to more users than it was.
-    `mode` and `mtime_ns` are what it gets when it is left; None leaves it as it is. `lent` says that the mode is its
-    own, and that its owner was let in for the meantime.
-    `descriptor` is `_CLOSED` for one far above; `identity` (device, inode) then tells whether it is found again.
+    A file that is made in it gets an ACL if that is `inherited`, which may open it to more users. When it is left it
+    gets `mode` and `mtime_ns`, if they are not None. `lent` says that the mode is its own, and that its owner was let
+    in for the meantime. `descriptor` is `_CLOSED` for one far above, found again by `identity` (device, inode).
     """
 
     path: bytes
@@ -72,7 +71,10 @@ class Target:
         with on_target(self.path):
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._folders = [_Folder(b"", descriptor, inherited=_has_default_acl(descriptor))]
-        if not folder.fits(os.fstat(descriptor)):
+        status = os.fstat(descriptor)
+        # A server may give everything that this user makes to another one, as NFS does with all_squash.
+        self._users = os.geteuid(), status.st_uid
+        if not folder.fits(status):
             os.close(descriptor)
             raise TargetUnusable(self.path, "another folder is there than when this run was planned; start it again")
         # A folder that cannot be entered is reported by each entry below it.
@@ -92,8 +94,7 @@ class Target:
             start = len(at.path) + 1 if at.path else 0
             end = path.find(b"/", start)
             inner = path if end < 0 else path[:end]
-            name = inner[start:]
-            self._go_into(inner, at.descriptor, name, None)
+            self._go_into(inner, at.descriptor, inner[start:], None)
         return self._folders[-1].descriptor
 
     @property
@@ -116,7 +117,7 @@ class Target:
             raise OSError(errno.EBUSY, "another restore is writing to its folder")
         folder = _Folder(path, descriptor, is_new=is_new, inherited=_has_default_acl(descriptor))
         status = os.fstat(descriptor)
-        is_ours = is_new or (stat.S_IMODE(status.st_mode) == _IN_WORK and status.st_uid == os.geteuid())
+        is_ours = is_new or (stat.S_IMODE(status.st_mode) == _IN_WORK and status.st_uid in self._users)
         if is_ours and folder.inherited:
             drop_acl(descriptor)
             folder.inherited = False
@@ -139,21 +140,10 @@ class Target:
         except PermissionError:
             return open_own(name, parent, _FOLDER_FLAGS)
         except OSError:
-            if path not in self.followed or not _is_link(name, parent):
+            if path not in self.followed:
                 raise
-        _need_ours(name, parent)
-        return os.open(name, _FOLDER_FLAGS & ~os.O_NOFOLLOW, dir_fd=parent), None
-
-    @contextmanager
-    def place_of(self, path: bytes, parent: int, name: bytes) -> Iterator[tuple[int, bytes]]:
-        """Folder and name of a file at a path that is `followed`: if a link is there, of the file that it leads to."""
-        if not _is_link(name, parent):
-            yield parent, name
-            return
-        _need_ours(name, parent)
-        folder, last = os.path.split(os.path.realpath(b"/" + path))
-        with closed_after(os.open(folder, _FOLDER_FLAGS)) as real:
-            yield real, last
+        with resolved(name, parent) as (folder, last):
+            return os.open(last, _FOLDER_FLAGS, dir_fd=folder), None
 
     def _leave(self) -> None:
         """Set mode and time last: putting a file into a folder changes both."""
@@ -269,18 +259,38 @@ def _on_the_way(source: bytes) -> Iterator[bytes]:
     return (b"/".join(parts[:number]) for number in range(len(parts) + 1))
 
 
-def _is_link(name: bytes, parent: int) -> bool:
+@contextmanager
+def resolved(name: bytes, parent: int) -> Iterator[tuple[int, bytes]]:
+    """The folder and name that a link leads to, over links that other users cannot change; its own if it is none."""
+    with ExitStack() as opened:
+        parts = [name]
+        for _ in range(1000):
+            name = parts.pop()
+            if (target := _own_link(name, parent)) is not None:
+                parts += reversed([part for part in target.split(b"/") if part] or [b"."])
+                name = b"/" if target.startswith(b"/") else b"."
+            elif not parts:
+                yield parent, name
+                return
+            parent = os.open(name, _FOLDER_FLAGS, dir_fd=parent)
+            opened.callback(os.close, parent)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def _own_link(name: bytes, parent: int) -> bytes | None:
+    """The target of a link; None if it is none.
+
+    OSError unless only root and this user can have made that link, or put another one in its place.
+    """
     with suppress(FileNotFoundError):
-        return stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
-    return False
-
-
-def _need_ours(name: bytes, parent: int) -> None:
-    """Raises OSError unless only root and this user can have made that link, or put another one in its place."""
-    above, users = os.fstat(parent), (0, os.geteuid())
-    own = os.stat(name, dir_fd=parent, follow_symlinks=False).st_uid in users and above.st_uid in users
-    if not own or (above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX):
-        raise OSError(errno.EPERM, "a link on the way to it can be changed by other users, and is not followed")
+        status, above, users = os.stat(name, dir_fd=parent, follow_symlinks=False), os.fstat(parent), (0, os.geteuid())
+        if not stat.S_ISLNK(status.st_mode):
+            return None
+        own = status.st_uid in users and above.st_uid in users
+        if not own or (above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX):
+            raise OSError(errno.EPERM, "a link on the way to it can be changed by other users, and is not followed")
+        return os.readlink(name, dir_fd=parent)
+    return None
 
 
 def _identity(descriptor: int) -> tuple[int, int]:

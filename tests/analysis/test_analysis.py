@@ -107,6 +107,58 @@ def test_constant_values_and_few_values_have_no_step() -> None:
     assert find_steps([1.0, 1.0, 1.0, 9.0, 9.0, 9.0]) == []
 
 
+CONDITIONS: dict[str, object] = {
+    "cpus": "0-1", "governor": "performance", "frequency_mhz": "800 to 4800", "virtualisation": "none",
+    "memory_limit_bytes": None, "stolen_share": 0.002, "throttled_share": 0.0,
+}  # fmt: skip
+OTHERS: dict[str, object] = {
+    "cpus": "2-3", "governor": "powersave", "frequency_mhz": "800 to 2000", "virtualisation": "kvm",
+    "memory_limit_bytes": 1 << 30, "stolen_share": 0.07, "throttled_share": 0.2,
+}  # fmt: skip
+NAMED = {
+    "CPUs 0-1 → 2-3", "governor performance → powersave", "MHz 800 to 4800 → 800 to 2000", "virtualisation none → kvm",
+    "memory limit none → 1,024 MiB", "steal 0 % → 7 %", "throttled 0 % → 20 %",
+}  # fmt: skip
+
+
+def test_conditions_of_the_host_are_named_and_split_no_series(record: GeneratedRecord, history: History) -> None:
+    """By a comparison of two runs, and at a step."""
+    for number in range(24):
+        slow = number >= 12
+        record.run(
+            at_hour(DAY + timedelta(days=number), 3), flow="run_experiments",
+            samples=[sample(130 if slow else 100, number=turn) for turn in range(6)],
+            covariates=OTHERS if slow else CONDITIONS,
+        )  # fmt: skip
+    (row,) = compare(history, Side("run", "run 1", run_id=1), Side("run", "run 24", run_id=24), EVERYTHING).rows
+    assert {str(one) for one in row.changed} == NAMED
+    (change,) = find_changes(history, EVERYTHING)
+    assert {str(one) for one in change.changed} == NAMED
+    assert len(history.series(EVERYTHING)) == 1
+
+
+@pytest.mark.parametrize("limit", [{"usable_cpus": 1}, {"quota_cpus": 1.5}, {"smt": True}])
+def test_other_limits_are_another_series(record: GeneratedRecord, history: History, limit: dict[str, object]) -> None:
+    """Of which no step and no comparison of runs or times comes, but one of hosts, which names them."""
+    for number in range(24):
+        slow = number >= 12
+        record.run(
+            at_hour(DAY + timedelta(days=number), 3), flow="run_experiments", host="beta" if number == 23 else "alpha",
+            samples=[sample(130 if slow else 100, number=turn) for turn in range(6)], limits=limit if slow else {},
+        )  # fmt: skip
+    found = compare(history, Side("run", "run 1", run_id=1), Side("run", "run 20", run_id=20), EVERYTHING)
+    assert found.rows == ()
+    assert found.limits is not None
+    assert found.limits[0] == "2 CPUs"
+    assert find_changes(history, EVERYTHING) == []
+    middle = at_hour(DAY + timedelta(days=12), 0)
+    assert compare(history, Side("time", "a", until=middle), Side("time", "b", since=middle), EVERYTHING).rows == ()
+    (row,) = compare(history, Side("run", "run 23", run_id=23), Side("run", "run 20", run_id=20), EVERYTHING).rows
+    assert row.changed == ()
+    (row,) = compare(history, Side("host", "alpha"), Side("host", "beta"), EVERYTHING).rows
+    assert (row.a_runs, row.b_runs, [one.what for one in row.changed]) == (23, 1, ["limits"])
+
+
 def test_noise_is_no_change(record: GeneratedRecord, history: History) -> None:
     """Neither in one series nor in another, over a hundred runs."""
     series = [noise(seed, 100) for seed in range(4)]

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 import pytest
 
 from db.rows import SampleRow
+from flows.analysis.ceiling import ceiling_findings
 from flows.analysis.findings import lost_share, race_findings, speedup_findings, update_ns
 from flows.analysis.intervals import Ratio, SpeedVerdict, verdict_on_speedup
 from flows.analysis.samples import by_interpreter, is_known
-from flows.analysis.sentences import race_sentences, speedup_sentences
+from flows.analysis.sentences import ceiling_sentences, race_sentences, speedup_sentences
 from flows.cli.findings import pyperf_document
 from flows.errors import RequestRefused
 from tasks.axes import Executor, Guard, Outcome, Shape, Workload
@@ -130,6 +131,28 @@ def test_noisy_and_wrong_samples_give_no_figure() -> None:
     (sentence,) = speedup_sentences("3.11.7", speedup_findings(rows(samples))).values()
     assert "no quiet pair" in sentence
     assert "8 samples of factorize FAILED" in sentence
+    (threads,) = [one for one in speedup_findings(rows(samples)) if one.executor is Executor.THREAD]
+    assert (threads.median_wall_ns, threads.noisy_wall_ns, threads.noisy_speedup) == (None, 1, 300e6)
+    assert "noisy ones give 300000000" in sentence
+
+
+def test_the_ceiling_is_an_answer_of_its_own() -> None:
+    """Two processes that take 1.25 times as long as one did 1.6 times its work; noisy samples give figures alone."""
+    one, two = ceiling_findings(rows(book()))
+    assert (one.workers, one.possible, one.verdict) == (1, None, "the base")
+    assert (two.workers, two.noisy_possible, two.pairs) == (2, None, 8)
+    assert two.possible == pytest.approx(1.6)
+    (sentence,) = ceiling_sentences("3.11.7", [one, two])
+    words = r"3\.11\.7: 2 independent processes do so many times .* 1\.60×, 95 % interval 1\.\d\d to 1\.\d\d\."
+    assert re.fullmatch(words, sentence)
+    noisy = [replace(each, noise="busy") for each in book()]
+    one, two = ceiling_findings(rows(noisy))
+    assert (two.possible, two.noisy_wall_ns) == (None, 125e6)
+    assert two.noisy_possible == pytest.approx(1.6)
+    (sentence,) = ceiling_sentences("3.11.7", [one, two])
+    assert (
+        "nothing can be said of 2 independent processes (no quiet pair of samples; noisy ones give 1.60×)" in sentence
+    )
 
 
 def test_skipped_executors_give_their_reason() -> None:

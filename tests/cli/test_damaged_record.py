@@ -186,6 +186,7 @@ def test_a_record_with_a_bad_value_is_not_taken_in_part(
     if result.returncode:
         assert result.returncode in {1, 2}
         assert len(result.stderr.splitlines()) == 1
+        assert result.returncode == 1 or f"history database {damaged}: " in result.stderr
         with closing(sqlite3.connect(tmp_path / "other" / "history.sqlite")) as connection:
             assert connection.execute("SELECT count(*) FROM run").fetchone() == (0,)
     environment["THREADMILL_HOME"] = str(damaged.parent)

@@ -116,9 +116,10 @@ def test_a_record_whose_path_is_no_text_is_a_record(
     ):
         result = threadmill_process(*command.split())
         assert result.returncode == code, result.stderr
-    environment["THREADMILL_DATABASE_URL"] = os.fsdecode(b"postgresql://127.0.0.1:1/\xff")
-    result = threadmill_process("history", "runs")
-    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
+    for url in (b"postgresql://127.0.0.1:1/\xff", b"postgresql://h\xff/x", b"postgresql://\xff:\xff@127.0.0.1:1/x"):
+        environment["THREADMILL_DATABASE_URL"] = os.fsdecode(url)
+        result = threadmill_process("history", "runs")
+        assert (result.returncode, len(result.stderr.splitlines())) == (2, 1), result.stderr
 
 
 DEEP = b"[" * 200_000

@@ -65,6 +65,7 @@ AT_FIRST: Refusals = (
     ("history show 77", "nothing is recorded", 2),
     ("history show latest", "nothing is recorded", 2),
     ("history runs --since soon", "is not a time", 2),
+    *((f"report --until {time}", "is not a time", 2) for time in ("0001-01-01", "9999-12-31")),
     *((f"history runs --since {time}", "is not a time", 2) for time in ("0001-01-01", "9999-12-31", "9" * 5000 + "d")),
     ("history runs --limit 0", "--limit", 2),
     ("report --run 1 --since 2026-09-01 --until 2026-10-31", "--since and --until do not go with it", 2),

@@ -132,6 +132,8 @@ def test_ages_are_held_against_what_is_there() -> None:
     assert "for 30 days" in proof
     (none,) = too_old(replace(state, newest_at=None, snapshots=0), DAY, None, NOW)
     assert "there is no snapshot" in none
+    (ahead,) = too_old(replace(state, newest_at=NOW + DAY), DAY, None, NOW)
+    assert "it is wrong now, or was wrong then" in ahead
 
 
 def test_a_vault_that_is_gone_is_told_from_the_record(site: Site) -> None:

@@ -7,9 +7,10 @@ import re
 import tempfile
 import urllib.request
 from contextlib import ExitStack
+from pathlib import Path
 
 import flows
-from tests.support.account import Account, make_account
+from tests.support.account import Account, make_account, open_to_others
 from tests.support.commands import read_json
 from tests.support.served import serving
 
@@ -35,10 +36,13 @@ def test_the_commands_work(account: Account) -> None:
     account.run("mkdir", "tree")
     account.run("tee", "tree/file", input="content")
     for command in COMMANDS:
-        done = account.threadmill(*command.split())
+        done = account.threadmill(*command.split(), umask=0)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
     restored = account.home / "back" / str(account.home).lstrip("/") / "tree" / "file"
     assert restored.read_text() == "content"
+    # The folder of the record may have been made by a test.
+    named = {account.home / "tree", account.home / "tree/file", restored, restored.parent, account.home / "threadmill"}
+    assert open_to_others(account.home) <= named
 
 
 def test_a_file_that_cannot_be_read_is_named(account: Account) -> None:
@@ -59,14 +63,19 @@ def test_a_user_may_have_no_home(account: Account) -> None:
     """Where threadmill has a folder, even Prefect and plots do without a home; where it has none, it asks."""
     environment = {name: value for name, value in account.environment.items() if name != "HOME"}
     run = ("encrypt", "--random", "10x1")
+    home = Path(account.environment["THREADMILL_HOME"])
+    account.run("mkdir", "-p", home)
+    account.run("chmod", "755", home)
     for command in ((*run, "--via", "prefect"), ("report", "--output", "homeless.html")):
-        done = account.threadmill(*command, env=environment)
+        done = account.threadmill(*command, env=environment, umask=0)
         assert (done.returncode, done.stderr) == (0, ""), command
+    assert (home / "prefect" / "prefect.db").exists()
+    assert [path for path in open_to_others(home) if not path.is_relative_to(home / "prefect/ui")] == [home]
     (last, *_) = read_json(account.threadmill("history", "runs", "--json", env=environment))
     assert last["flow_run_id"]
     del environment["THREADMILL_HOME"]
-    for home, words in ((None, "set HOME or THREADMILL_HOME"), ("/nonexistent", "Permission denied")):
-        refused = account.threadmill(*run, env=environment | ({"HOME": home} if home else {}))
+    for folder, words in ((None, "set HOME or THREADMILL_HOME"), ("/nonexistent", "Permission denied")):
+        refused = account.threadmill(*run, env=environment | ({"HOME": folder} if folder else {}))
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
         assert words in refused.stderr
 

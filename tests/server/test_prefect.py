@@ -240,6 +240,18 @@ def test_unreachable_server_is_exit_code_2(threadmill: Command, environment: dic
     assert not (home / "history.sqlite").exists()
 
 
+@pytest.mark.parametrize("command", [("encrypt", "--random", "1x1"), ("status",), ("serve",)], ids=lambda one: one[0])
+def test_a_password_in_the_address_is_not_shown(
+    threadmill: Command, environment: dict[str, str], command: tuple[str, ...]
+) -> None:
+    """Nor is it sent: an address goes into logs, and Python's client takes it for a port."""
+    environment["PREFECT_API_URL"] = "http://user:password-of-mine@127.0.0.1:9/api"
+    result = threadmill(*command)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "password-of-mine" not in result.stdout + result.stderr
+
+
 def test_restarted_flow_run_does_only_what_is_left(
     threadmill: Command, on_server: dict[str, str], key_file: Path, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from flows.serving import server
+from tests.support.account import open_to_others
 from tests.support.commands import BIN, clean_environment, read_json
 from tests.support.processes import read_proc, wait_until
 from tests.support.served import GONE_S, PATIENCE_S, Served, processes
@@ -126,6 +127,14 @@ def test_it_says_where_everything_is(served: Served, lost_run: tuple[str, float]
     rows = {line.split("│")[1].strip(): line for line in served.output.splitlines() if "│" in line}
     assert "paused" in rows["encrypt-files"]
     assert all(re.search(r"\d\d\d\d-\d\d-\d\d \d\d:00:00", rows[name]) for name in ("survey", "run-experiments"))
+
+
+def test_its_files_are_for_their_owner(served: Served, lost_run: tuple[str, float]) -> None:
+    """Prefect's database, logs and storage, too; the pages of its UI have the modes of the package."""
+    prefect = served.home / "prefect"
+    assert (prefect / "prefect.db").exists()
+    assert prefect.stat().st_mode & 0o077 == 0
+    assert [path for path in open_to_others(served.home) if not path.is_relative_to(prefect / "ui")] == []
 
 
 def test_every_deployment_is_there(served: Served) -> None:
@@ -326,6 +335,10 @@ def test_interrupted_while_a_flow_run_is_running(protected: Served) -> None:
     wait_until(lambda: protected.row(flow_run), "not on record", PATIENCE_S)
     assert protected.end(signal.SIGINT) == 0, protected.output
     assert "no process is left" in protected.output.splitlines()[-1]
+    # Another user's program may have the port next.
+    profile = (protected.home / "prefect" / "profiles.toml").read_text()
+    assert AUTH not in profile
+    assert str(protected.port) not in profile
     assert protected.processes() == []
     row = protected.row(flow_run)
     assert row is not None

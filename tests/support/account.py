@@ -81,6 +81,11 @@ class Account:
         wait_until(none_left, f"processes of user {self.uid} cannot be killed")
 
 
+def open_to_others(folder: Path) -> set[Path]:
+    """All of a folder, itself included, that another user than its owner may read, list or write."""
+    return {path for path in (folder, *folder.rglob("*")) if path.lstat().st_mode & 0o077 and not path.is_symlink()}
+
+
 @contextmanager
 def make_account(beside: Account | None = None) -> Iterator[Account]:
     """Make an account, and remove all of it afterwards; skips the test where that cannot be.

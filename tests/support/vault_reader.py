@@ -47,7 +47,7 @@ SKIPPABLE = bytes.fromhex("5d2a4d18 20000000")
 # Keys in their order; those in brackets may be missing.
 VAULT = "format version id [instance] created suite salts key_check"
 HEADER = "format version vault id created sequence sources"
-PARTIAL_HEADER = "format version vault run part created sources"
+PARTIAL_HEADER = "format version vault run part created sequence sources"
 ENTRY = {
     "folder": "path type mode [owner] mtime_ns [xattrs] [acl] [mark]",
     "link": "path type [owner] mtime_ns target [xattrs] [acl] [mark]",
@@ -436,15 +436,14 @@ class Reader:
         return header, entries
 
     def check_header(self, header: Json, name: str) -> None:
-        if header["format"] == "threadmill-partial":
-            shaped(header, PARTIAL_HEADER)
+        is_partial = header["format"] == "threadmill-partial"
+        shaped(header, PARTIAL_HEADER if is_partial else HEADER)
+        created = moment(header["created"], "%Y-%m-%dT%H:%M:%S.%fZ")
+        need(whole(header["sequence"], not is_partial, 2**62), "no id or number")
+        if is_partial:
             need(text(header["run"], ID) and whole(header["part"], 1, 10**9 - 1), "no run or part")
-            named = f"{header['run']}-{header['part']:04}"
-        else:
-            shaped(header, HEADER)
-            need(text(header["id"], ID) and whole(header["sequence"], 1, 2**62), "no id or number")
-            named = f"{moment(header['created'], '%Y-%m-%dT%H:%M:%S.%fZ'):%Y%m%dT%H%M%SZ}-{header['id']}"
-        moment(header["created"], "%Y-%m-%dT%H:%M:%S.%fZ")
+        need(is_partial or text(header["id"], ID), "no id or number")
+        named = f"{header['run']}-{header['part']:04}" if is_partial else f"{created:%Y%m%dT%H%M%SZ}-{header['id']}"
         sources_of(header["sources"])
         need(header["vault"] == self.id, "a snapshot of another vault")
         need(named == name, "a snapshot under another name")

@@ -69,9 +69,10 @@ def test_a_queue_of_our_own_making_is_no_noise() -> None:
         ({"throttled_ns": 40_000_000}, "throttled by the CPU quota for 40 % of its time"),
         ({"stolen_ns": 30_000_000}, "the hypervisor took the CPU for 30 % of its time"),
         ({"throttled_ns": 2_000_000, "cpu_ns": 50_000_000}, "throttled .*; had the CPU for only 50 % of its time"),
+        ({"cpu_ns": 50_000_000, "foreign_share": 0.7}, "had the CPU .* of its time, others used 70 % of the CPUs"),
     ],
 )
-def test_throttled_or_stolen_time_is_noise(readings: dict[str, int], reason: str | None) -> None:
+def test_throttled_or_stolen_time_is_noise(readings: dict[str, float], reason: str | None) -> None:
     """The reason says which; a hundredth of the time, or a single tick of the kernel's clock, is none."""
     found = noise_of(replace(sample(SERIAL), **readings))  # type: ignore[arg-type]
     assert re.fullmatch(reason, found or "") if reason else found is None

@@ -82,7 +82,7 @@ def test_five_kills_store_no_byte_twice(place: Place) -> None:
 
 
 def test_a_partial_one_is_no_state_of_the_sources(place: Place) -> None:
-    """It is not the latest, has no number, and takes none."""
+    """It is not the latest, has the number of the snapshot before it, and takes none."""
     first = place.add()
     place.put("0/new", random.randbytes(3000))
     settle()
@@ -91,7 +91,7 @@ def test_a_partial_one_is_no_state_of_the_sources(place: Place) -> None:
     assert snapshot_names(place.vault.root) == [first.name]
     assert find_snapshot(place.vault, LATEST) == first.name
     with open_snapshot(place.vault, part) as opened:
-        assert (opened.header.sequence, opened.header.part > 0) == (0, True)
+        assert (opened.header.sequence, opened.header.part > 0) == (1, True)
         assert opened.snapshot.totals.files == 1
     assert place.add().added.snapshot.header.sequence == first.added.snapshot.header.sequence + 1
 

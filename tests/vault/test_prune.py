@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,6 +115,14 @@ def test_the_newest_is_the_highest_number() -> None:
     """After the clock was set back, the newest by its number stays."""
     times = [at("2026-02-01T00:00"), at("2026-01-01T00:00")]
     assert kept(times, Policy()) == times[1:]
+
+
+def test_days_of_a_clock_that_begins_anew_are_kept_apart() -> None:
+    """They have one date, and so may days before and after a clock was set back."""
+    anew = [at("1970-01-01T00:05") - timedelta(seconds=night) for night in range(9)]
+    assert kept(anew, Policy(daily=3)) == anew[6:]
+    ahead = [*NIGHTS, at("2099-01-01T00:00"), NIGHTS[-1] + timedelta(hours=2)]
+    assert kept(ahead, Policy(daily=4)) == ahead[-4:]
 
 
 def test_sets_of_sources_are_kept_apart() -> None:
@@ -328,14 +337,16 @@ def test_beside_a_damaged_snapshot_nothing_is_removed(place: Place, damage: str)
 
 @pytest.mark.parametrize("kind", ["overtaken", "living", "first", "damaged"])
 def test_partial_snapshots_go_when_a_whole_one_has_overtaken_them(place: Place, kind: str) -> None:
-    """Those of a run that is alive, or that no whole one followed, stay with all that they name."""
+    """Those of a run that is alive, or that no whole one followed, stay with all that they name, whatever the clock."""
     body = b"Salted__ of a file that only the part has"
     pack = put_pack(place.vault, body)
     place.settled_add()
-    created = datetime(2020 if kind in {"overtaken", "living"} else 2099, 1, 1, tzinfo=UTC)
+    before = 0 if kind in {"overtaken", "living"} else 1
+    created = datetime(2020 if before else 2099, 1, 1, tzinfo=UTC)
     run, sources = "0123456789abcdef", (bytes(place.tree),)
     lines = [renamed(place, 1, digest(body).hex(), len(body) - 16)]
-    part = craft(place.vault, lines, partial=(run, 1), created=created, sources=sources, totals=(1, 1, 25))
+    numbers: dict[str, Any] = {"partial": (run, 1), "sequence": before, "totals": (1, 1, 25)}
+    part = craft(place.vault, lines, created=created, sources=sources, **numbers)
     if kind == "damaged":
         flip(place.root / "partials" / part, 40)
     if kind == "living":
@@ -522,6 +533,7 @@ def test_killed_at_every_call_that_changes_something(place: Place) -> None:
 FORK = """
 import os, sys
 from pathlib import Path
+from typing import Any
 from tasks.crypto.secret import KeyFile
 from tasks.vault.policy import Policy
 from tasks.vault.vault import open_vault

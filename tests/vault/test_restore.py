@@ -532,8 +532,9 @@ def test_files_go_back_to_their_own_places_through_a_link(place: Place, tmp_path
     (real / "source" / "in" / "file").write_bytes(b"1")
     (real / "source" / "out").symlink_to(elsewhere)
     (real / "other").write_bytes(b"2")
-    link.symlink_to(real)
-    (tmp_path / "to a file").symlink_to(real / "other")
+    (tmp_path / "next").symlink_to("./real/")
+    link.symlink_to(tmp_path / "next")
+    (tmp_path / "to a file").symlink_to("link/../real/other")
     before = everything(real)
     for sources in ([link / "source"], [link], [tmp_path / "to a file", link / "source"]):
         place.add(*sources)
@@ -557,7 +558,7 @@ def test_files_go_back_to_their_own_places_through_a_link(place: Place, tmp_path
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="links of other users are made by root")
-@pytest.mark.parametrize("whose", ["link", "folder", "file"])
+@pytest.mark.parametrize("whose", ["link", "folder", "file", "next link"])
 def test_a_link_that_another_user_can_change_is_not_followed(place: Place, tmp_path: Path, whose: str) -> None:
     """Whoever can change a link above a source would have root write anywhere."""
     above = tmp_path / "above"
@@ -565,9 +566,15 @@ def test_a_link_that_another_user_can_change_is_not_followed(place: Place, tmp_p
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "file").write_bytes(b"1")
     (above / "link").symlink_to(tmp_path / "real" / ("file" if whose == "file" else ""))
+    if whose == "next link":
+        (above / "next").mkdir()
+        (above / "link").rename(above / "next" / "real")
+        (above / "link").symlink_to("next/../next/real/")
+        os.chown(above / "next", 65534, -1)
     place.add(above / "link")
     (tmp_path / "real" / "file").unlink()
-    os.chown(above if whose == "folder" else above / "link", 65534, -1, follow_symlinks=False)
+    if whose != "next link":
+        os.chown(above if whose == "folder" else above / "link", 65534, -1, follow_symlinks=False)
     (verdict, *_) = restore(place.vault, "latest", Path("/"))
     assert verdict.error == "a link on the way to it can be changed by other users, and is not followed"
     assert list((tmp_path / "real").iterdir()) == []

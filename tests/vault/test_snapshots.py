@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -379,7 +380,7 @@ def test_a_part_is_never_taken_for_a_snapshot(place: Place) -> None:
             read_snapshot(place.vault, name)
         assert peek(place.vault.root, name) == UNKNOWN
         place.snapshot(name).write_bytes(before)
-    for header in ({"sequence": 1}, {"part": 0}, {"part": True}, {"part": 10**9}, {"run": "x"}, {"id": RUN}):
+    for header in ({"sequence": -1}, {"part": 0}, {"part": True}, {"part": 10**9}, {"run": "x"}, {"id": RUN}):
         bad = craft(place.vault, [], partial=(RUN, 3), header=header)
         with pytest.raises(SnapshotInvalid):
             read_snapshot(place.vault, bad)
@@ -463,3 +464,12 @@ def test_entries_over_many_pieces_come_whole(place: Place) -> None:
     name = craft(place.vault, map(line_of, listed), totals=(40_000, count, 4 * count))
     assert place.snapshot(name).stat().st_size > 1 << 20
     assert entries(place.vault, name) == listed
+
+
+def test_a_damaged_snapshot_is_not_passed_over_for_one_by_a_clock_that_was_ahead(place: Place) -> None:
+    """Where the newest good one is of a time after now, the damaged one may be younger."""
+    ahead = craft(place.vault, [], sequence=2, created=datetime(2099, 1, 1, tzinfo=UTC))
+    assert find_snapshot(place.vault, "latest") == ahead
+    damaged = craft(place.vault, [], sequence=3)
+    flip(place.snapshot(damaged), 5)
+    assert find_snapshot(place.vault, "latest") == damaged
