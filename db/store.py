@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -26,6 +27,7 @@ from db.host import (
     uptime_ns,
 )
 from db.ledger import seal
+from db.readable import BEGUN, check_tables
 from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VaultRow, VerdictRow, storable
 from db.schema import upgrade
 from db.summaries import roll_up_closed_days, summarise_run
@@ -64,6 +66,9 @@ class Store(Database):
         self._make_file()
         with explained(self._url):
             upgrade(self._engine, self.where)
+        if self._url.get_backend_name() == "sqlite":
+            with suppress(OSError):
+                os.unlink(f"{self._url.database}{BEGUN}")
 
     def __reduce__(self) -> tuple[Callable[..., Store], tuple[str]]:
         # Another process opens its own connections.
@@ -210,6 +215,9 @@ class Store(Database):
         if self._url.get_backend_name() == "sqlite" and self._url.database:
             try:
                 private_file(self._url.database)
+                if not os.path.getsize(self._url.database):
+                    private_file(f"{self._url.database}{BEGUN}")
+                check_tables(self._url.database)
             except OSError as error:
                 raise RecordUnusable(self.where, f"{error.filename} cannot be used: {error.strerror}") from None
 

@@ -150,9 +150,7 @@ class PayloadReads(RecordReader):
         flow_run = select(RUN.c.flow_run_id).where(RUN.c.id == run_id).scalar_subquery()
         attempts = select(RUN.c.id).where(or_(RUN.c.id == run_id, RUN.c.flow_run_id == flow_run))
         query = select(ENCRYPTION.c.name, ENCRYPTION.c.name_bytes).where(
-            ENCRYPTION.c.run_id.in_(attempts),
-            ENCRYPTION.c.kind == "file",
-            ENCRYPTION.c.status != "skipped",
+            ENCRYPTION.c.run_id.in_(attempts), ENCRYPTION.c.kind == "file", ENCRYPTION.c.status != "skipped"
         )
         with self._reading() as connection:
             for name, name_bytes in streamed(connection, query):

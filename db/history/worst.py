@@ -191,8 +191,7 @@ def _samples(one: _Place) -> Select[Any]:
     return (
         select(SAMPLE.c.ordinal, SAMPLE.c.started_at, literal_column("NULL").label("name"), SAMPLE.c.wall_ns)
         .join(
-            same,
-            (unindexed(SAMPLE.c.case_id) == same.c.case_id) & (SAMPLE.c.interpreter_id == same.c.interpreter_id),
+            same, (unindexed(SAMPLE.c.case_id) == same.c.case_id) & (SAMPLE.c.interpreter_id == same.c.interpreter_id)
         )
         .where(SAMPLE.c.run_id == one.run_id, SAMPLE.c.outcome.in_(TIMED_OUTCOMES), SAMPLE.c.noisy.is_(False))
         .order_by(SAMPLE.c.wall_ns.desc())

@@ -56,7 +56,6 @@ def experiment(
     experiments = () if "all" in question else cast("tuple[Experiment, ...]", question)
     parameters = replace(options, experiments=experiments, workers=_numbers(workers)).check()
     settings = load_settings()
-    # Late, so that a command line is refused before engines and the record are loaded.
     from db.history import SampleFilter
     from flows.cli.run import exit_code_of, run_job
     from flows.jobs.experiment import experiment_job
@@ -76,22 +75,21 @@ def experiment(
 
 def _ask_for_the_question(options: RunExperiments) -> None:
     """Refuse, and say what all of them would take: minutes that nobody asked for."""
-    from flows.jobs.experiment import selection_of, usual_seconds
-    from tasks.threads.cases import QUICK_ROUNDS, ROUNDS, cases_of
+    from flows.jobs.experiment import rounds_of, selection_of, usual_seconds
+    from tasks.threads.cases import cases_of
 
     parameters = options.check()
     cases = len(cases_of(selection_of(parameters)))
-    rounds = parameters.rounds or (QUICK_ROUNDS if parameters.quick else ROUNDS)
-    about = duration(usual_seconds(cases * rounds, quick=parameters.quick) * 1e9)
+    samples = cases * rounds_of(parameters)
+    about = duration(usual_seconds(samples, quick=parameters.quick) * 1e9)
     raise RequestRefused(
-        f"name the question: speedup, race, ceiling, or all; all takes {cases * rounds:,} samples of {cases} cases on "
+        f"name the question: speedup, race, ceiling, or all; all takes {samples:,} samples of {cases} cases on "
         f"each interpreter, about {about} on a quiet host; --quick and --rounds make that less"
     )
 
 
 def print_findings(samples: Sequence[SampleRow]) -> None:
     """Print the tables and all sentences from the samples of one run."""
-    # Late, so that a command line is refused before anything is loaded for its result.
     from flows.analysis.ceiling import ceiling_findings
     from flows.analysis.findings import race_findings, speedup_findings
     from flows.analysis.samples import by_interpreter
@@ -135,7 +133,6 @@ def survey(*, via: Via = None, json: Json = False) -> int:
     Example: threadmill survey
     """
     settings = load_settings()
-    # Late, so that a command line is refused before engines and the record are loaded.
     from flows.cli.run import exit_code_of, run_job
     from flows.jobs.experiment import survey_job
 

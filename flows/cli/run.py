@@ -19,7 +19,7 @@ from db.words import PAYLOAD_FAILURES, UNREADABLE_CAUSES, VERDICT_FAULTS
 from flows import code_version
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.arguments import JobParameters
-from flows.jobs.run import LISTENER, DirectRunner, Job, MoreDone, PlannedWork, Tools
+from flows.jobs.run import LISTENER, DirectRunner, Job, MoreDone, PlannedWork, Tools, told
 from flows.settings import Settings, in_force
 from flows.show.terminal import complain, conclude, print_json, verbosity
 from flows.text import plural, size, visible
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _LINE_EVERY_S = 5.0
-# A run in which everything fails has enough of them; all are on record.
-_FAULTS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,21 +225,15 @@ class ProgressReporter:
         self._done += more.count
         if more.notice and not self._quiet:
             self._line(more.notice)
-        for fault in more.faults:
-            self._tell(fault)
+        for line in told(more.faults, self._faults):
+            self._line(line)
+        self._faults += len(more.faults)
         if self._bar:
             label = f"{self._work.verb} {more.item}".rstrip()
             self._bar.update(self._task, completed=self._done, description=visible(label))
         elif time.monotonic() - self._spoke >= _LINE_EVERY_S:
             self._spoke = time.monotonic()
             self.say(f"{self._done:,} of {plural(self._work.total, self._work.noun)}")
-
-    def _tell(self, fault: str) -> None:
-        self._faults += 1
-        if self._faults <= _FAULTS:
-            self._line(fault)
-        if self._faults == _FAULTS:
-            self._line("further ones are not listed here; they are recorded like all others")
 
 
 def _new_bar() -> Progress:

@@ -129,11 +129,6 @@ def _plan_from(vault: Vault, parameters: RestoreFiles, history: History) -> Rest
 
 
 def _restore(
-    place: Place,
-    key: KeyFile,
-    portion: RestorePortion,
-    target: FolderIdentity,
-    overwrite: bool,
-    here: Here,
+    place: Place, key: KeyFile, portion: RestorePortion, target: FolderIdentity, overwrite: bool, here: Here
 ) -> PortionRestored:
     return restore_portion(open_place(place, key), portion, target, overwrite, here.cancel)

@@ -197,6 +197,17 @@ class MoreDone:
     notice: str = ""
 
 
+# A run in which everything fails has enough of them; all are on record.
+_TOLD = 50
+
+
+def told(faults: Sequence[str], before: int) -> Iterator[str]:
+    """The lines about some faults for a reporter that was given so many before."""
+    yield from faults[: max(0, _TOLD - before)]
+    if before < _TOLD <= before + len(faults):
+        yield "further ones are not listed here; they are recorded like all others"
+
+
 class Reporter(Protocol):
     """Receives the events of a job; within a step they come from the thread that runs it."""
 
