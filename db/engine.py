@@ -43,14 +43,22 @@ _WRITE_LOCK = 0x7468726D
 def parse_url(url: str) -> URL:
     """The URL of a supported database, else RecordUnusable; `postgresql://` means our driver.
 
-    A URL that cannot be parsed is not shown: it may hold a password.
+    A URL that cannot be parsed is not shown: it may hold a password. That of a SQLite file has no options, and a
+    question mark in it is one of the path.
     """
     try:
         # No path or name has a NUL, or a character that cannot be encoded.
-        parsed = make_url("" if b"\0" in os.fsencode(url) else url)
+        url = "" if b"\0" in os.fsencode(url) else url
+        if file := re.fullmatch(r"sqlite(?:\+pysqlite)?:///(.+)", url, re.DOTALL):
+            parsed = URL.create("sqlite", database=file[1])
+        else:
+            parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise RecordUnusable(_VARIABLE, f"is not a database URL; use {_FORMS}") from None
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        path = parsed.database or ""
+        if not file or path.startswith((":memory:", "file:")) or re.search(r"\?\w+=[^/]*$", path):
+            raise RecordUnusable(_VARIABLE, "names no file, or has options; use sqlite:///PATH, with three slashes")
         return parsed
     # What has become of a byte that is no UTF-8; of a path of SQLite it may be a part.
     if re.search("[\ud800-\udfff]", url):
@@ -178,11 +186,14 @@ def _use_wal(connection: SqliteConnection, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         except connection.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+        else:
+            if mode != "wal":
+                raise connection.OperationalError("its file system has no shared memory for a write-ahead log")
 
 
 class Database:

@@ -18,6 +18,7 @@ from typing import get_args
 import pytest
 from sqlalchemy import text
 
+from db.engine import _use_wal
 from db.errors import RecordUnusable, SchemaTooNew
 from db.history import History, PayloadFilter, SampleFilter
 from db.lenient import UNRECORDED, LenientHistory, LenientStore
@@ -314,3 +315,12 @@ def test_engines_and_record_agree_on_failures() -> None:
     assert set(VERDICT_FAULTS) == set(get_args(VerdictStatus)) - GOOD
     assert set(VERDICT_KINDS) == set(get_args(VerdictKind))
     assert set(PAYLOAD_FAILURES) < set(get_args(PayloadStatus))
+
+
+def test_a_file_system_without_shared_memory_is_refused_at_once(tmp_path: Path) -> None:
+    """SQLite says so by keeping its journal, without an error."""
+    with (
+        closing(sqlite3.connect(f"file:{tmp_path}/x.sqlite?vfs=unix-none", uri=True)) as connection,
+        pytest.raises(sqlite3.OperationalError, match="no shared memory"),
+    ):
+        _use_wal(connection, timeout_s=60)
