@@ -20,6 +20,7 @@ from sqlalchemy.engine import URL
 
 from db.engine import BUSY_TIMEOUT_S, parse_url, shown
 from db.errors import NotReplaced, NotWritten, RecordUnusable
+from db.readable import COMPANIONS, readable
 
 # 4 MB between two looks at signals: a copy of gigabytes can be interrupted.
 _PAGES_AT_ONCE = 1024
@@ -38,10 +39,7 @@ class Backup:
 def back_up(url: str, path: str, *, overwrite: bool = False, timeout_s: float = BUSY_TIMEOUT_S) -> Backup:
     """Copy the record of this moment, of any schema; the copy is checked before it gets its name.
 
-    Raises:
-        RecordUnusable: not SQLite, not there, locked, or damaged.
-        NotReplaced: there is something at `path`.
-        NotWritten: the disk does not take it.
+    Raises RecordUnusable (not SQLite, not there, locked, or damaged), or what `new_file` does.
     """
     parsed = parse_url(url)
     if parsed.get_backend_name() != "sqlite":
@@ -51,8 +49,8 @@ def back_up(url: str, path: str, *, overwrite: bool = False, timeout_s: float = 
         raise RecordUnusable(source, "is not there")
     if os.path.exists(path) and os.path.samefile(source, path):
         raise NotReplaced(path, "is the record itself")
-    with new_file(path, overwrite=overwrite) as part:
-        _copy(source, part, path, timeout_s)
+    with new_file(path, overwrite=overwrite) as part, readable(source) as uri:
+        _copy(source, uri, part, path, timeout_s)
         schema, head = _checked(part, source)
         size_bytes = os.path.getsize(part)
     return Backup(path, size_bytes, schema, head)
@@ -65,8 +63,9 @@ def dump_command(url: URL, path: str) -> str:
     return shlex.join(["pg_dump", "--format=custom", f"--file={path}", *words, str(url.database)])
 
 
-def _copy(source: str, part: str, path: str, timeout_s: float) -> None:
-    reading, writing = _open(source, "mode=ro", timeout_s), _open(part, "mode=rw", timeout_s)
+def _copy(source: str, uri: str, part: str, path: str, timeout_s: float) -> None:
+    """Copy the record at `source`, which SQLite reads by `uri`, to `part`, which becomes `path`."""
+    reading, writing = sqlite3.connect(uri, uri=True, timeout=timeout_s), _open(part, "mode=rw", timeout_s)
     try:
         # One read transaction for all steps: without it, the copy starts again whenever another process writes.
         reading.execute("BEGIN")
@@ -111,11 +110,6 @@ def _open(path: str, how: str, timeout_s: float) -> sqlite3.Connection:
 
 def _look_at_signals(_status: int, _remaining: int, _total: int) -> None:
     """Do nothing: Python handles signals whenever it calls one of its own functions."""
-
-
-# Files that SQLite keeps beside a database in use; it would take them for those of the new file of that name. A reader
-# without the right to write leaves an empty one, which does no harm.
-_COMPANIONS = ("-wal", "-journal")
 
 
 def new_file(path: str, *, overwrite: bool = False) -> AbstractContextManager[str]:
@@ -273,7 +267,8 @@ def _check_owner(path: str, status: os.stat_result, *users: int) -> None:
 
 def _replaceable(path: str, place: str, user: int, *, overwrite: bool) -> os.stat_result | None:
     """What is to be replaced; None if nothing is there. NotReplaced if it must stay."""
-    for companion in _COMPANIONS:
+    # SQLite would take them for those of the new file of that name. A reader leaves an empty one, which does no harm.
+    for companion in COMPANIONS:
         with suppress(FileNotFoundError):
             if os.path.getsize(place + companion):
                 raise NotReplaced(path, f"has {os.path.basename(place)}{companion} beside it: a database in use")

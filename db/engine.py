@@ -7,10 +7,11 @@ import random
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from sqlite3 import Connection as SqliteConnection
+from sqlite3 import Error as SqliteError
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from urllib.parse import quote
+from urllib.parse import parse_qsl
 
 from sqlalchemy import Column, Connection, Engine, Join, Label, Result, Row, Select, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -19,6 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql import visitors
 
 from db.errors import RecordUnusable
+from db.readable import readable
 from db.tables.base import CHECKED_TYPES, BadValue
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 30.0
 ROWS_AT_ONCE = 2_000
+_LOG_WAIT_MS = 1_000
 # Enough for a long listing, and below every database's limit on parameters.
 _PORTION = 500
 
@@ -40,17 +43,22 @@ _WRITE_LOCK = 0x7468726D
 def parse_url(url: str) -> URL:
     """The URL of a supported database, else RecordUnusable; `postgresql://` means our driver.
 
-    A URL that cannot be parsed is not shown: it may hold a password.
+    A URL that cannot be parsed is not shown: it may hold a password. That of a SQLite file has no options, and a
+    question mark in it is one of the path.
     """
     try:
         # No path or name has a NUL, or a character that cannot be encoded.
-        parsed = make_url("" if b"\0" in os.fsencode(url) else url)
+        url = "" if b"\0" in os.fsencode(url) else url
+        if file := re.fullmatch(r"sqlite(?:\+pysqlite)?:///(.+)", url, re.DOTALL):
+            parsed = URL.create("sqlite", database=file[1])
+        else:
+            parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise RecordUnusable(_VARIABLE, f"is not a database URL; use {_FORMS}") from None
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
-        # Each connection has a memory of its own, and would wait for ever for what another one writes.
-        if parsed.database in (None, "", ":memory:") or "uri" in parsed.query:
-            raise RecordUnusable(_VARIABLE, f"names no file; use {_FORMS}")
+        path = parsed.database or ""
+        if not file or path.startswith((":memory:", "file:")) or re.search(r"\?\w+=[^/]*$", path):
+            raise RecordUnusable(_VARIABLE, "names no file, or has options; use sqlite:///PATH, with three slashes")
         return parsed
     # What has become of a byte that is no UTF-8; of a path of SQLite it may be a part.
     if re.search("[\ud800-\udfff]", url):
@@ -71,15 +79,15 @@ def shown(url: URL) -> str:
     return url.set(query={}).render_as_string(hide_password=True)
 
 
-def open_engine(url: URL, *, readonly: bool, timeout_s: float = BUSY_TIMEOUT_S, immutable: bool = False) -> Engine:
-    """An engine for that database, RecordUnusable if its driver is not installed; nothing is connected yet.
+def open_engine(url: URL, *, readonly: bool, timeout_s: float = BUSY_TIMEOUT_S) -> Engine:
+    """An engine for that database, RecordUnusable if its driver is not installed, or its file cannot be read.
 
     On both databases a writer's transactions begin with the one write lock. SQLite fails a transaction that starts as
     a reader and writes later at once with "database is locked" when another was faster, whatever the time-out. On
     PostgreSQL two runs that add the same host, case or series at once would meet a unique constraint or a deadlock.
     """
     if url.get_backend_name() == "sqlite":
-        return _sqlite_engine(url, readonly=readonly, timeout_s=timeout_s, immutable=immutable)
+        return _sqlite_engine(url, readonly=readonly, timeout_s=timeout_s)
     return _postgres_engine(url, readonly=readonly, timeout_s=timeout_s)
 
 
@@ -112,15 +120,16 @@ def _postgres_engine(url: URL, *, readonly: bool, timeout_s: float) -> Engine:
     return engine
 
 
-def _sqlite_engine(url: URL, *, readonly: bool, timeout_s: float, immutable: bool) -> Engine:
+def _sqlite_engine(url: URL, *, readonly: bool, timeout_s: float) -> Engine:
     if url.database and os.path.exists(url.database) and not os.path.isfile(url.database):
         # Opening a pipe would wait for ever.
         raise RecordUnusable(shown(url), "is not a regular file")
+    until_disposed = ExitStack()
     if readonly and url.database:
-        path = quote(os.fsencode(os.path.abspath(url.database)))
-        query = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if immutable else {})
-        url = url.set(database=f"file:{path}", query=query)
+        file, _, options = until_disposed.enter_context(readable(url.database)).partition("?")
+        url = url.set(database=file, query={"uri": "true", **dict(parse_qsl(options))})
     engine = create_engine(url, connect_args={"timeout": timeout_s})
+    event.listen(engine, "engine_disposed", lambda _: until_disposed.close())
     engine.dialect.colspecs = {**engine.dialect.colspecs, **CHECKED_TYPES}
 
     @event.listens_for(engine, "connect")
@@ -177,11 +186,14 @@ def _use_wal(connection: SqliteConnection, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         except connection.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+        else:
+            if mode != "wal":
+                raise connection.OperationalError("its file system has no shared memory for a write-ahead log")
 
 
 class Database:
@@ -189,6 +201,7 @@ class Database:
 
     def __init__(self, url: str, *, readonly: bool, timeout_s: float) -> None:
         self._url = parse_url(url)
+        self._readonly = readonly
         self._engine = open_engine(self._url, readonly=readonly, timeout_s=timeout_s)
 
     @property
@@ -197,7 +210,15 @@ class Database:
         return shown(self._url)
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection. A writer empties SQLite's log, so that the file alone is the whole record."""
+        pool: Any = self._engine.pool
+        # Without a connection there was nothing to write.
+        if not self._readonly and self._url.get_backend_name() == "sqlite" and pool.checkedin():
+            with suppress(SqliteError, DBAPIError), self._engine.connect() as connection:
+                driver: Any = connection.connection.driver_connection
+                # Readers may keep it from that: then the next writer empties it.
+                driver.execute(f"PRAGMA busy_timeout={_LOG_WAIT_MS}")
+                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._engine.dispose()
 
 

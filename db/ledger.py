@@ -253,12 +253,6 @@ _SEALED: Mapping[str, tuple[Select[Any], Any]] = {
         select(*_SAMPLE).select_from(SAMPLE).outerjoin(CASE).outerjoin(INTERPRETER).order_by(SAMPLE.c.ordinal),
         SAMPLE.c.run_id,
     ),
-    "snapshot": (
-        select(*_SNAPSHOT).select_from(SNAPSHOT).outerjoin(VAULT).order_by(SNAPSHOT.c.id),
-        SNAPSHOT.c.run_id,
-    ),
-    "verdict": (
-        select(*_VERDICT).select_from(VERDICT).outerjoin(VAULT).order_by(VERDICT.c.ordinal),
-        VERDICT.c.run_id,
-    ),
+    "snapshot": (select(*_SNAPSHOT).select_from(SNAPSHOT).outerjoin(VAULT).order_by(SNAPSHOT.c.id), SNAPSHOT.c.run_id),
+    "verdict": (select(*_VERDICT).select_from(VERDICT).outerjoin(VAULT).order_by(VERDICT.c.ordinal), VERDICT.c.run_id),
 }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -13,13 +15,11 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from db.backup import private_file
 from db.engine import BUSY_TIMEOUT_S, Database, explained
-from db.errors import RecordUnusable
+from db.errors import RecordError, RecordUnusable, RunClosed
 from db.host import (
     CLOCKS_DIFFER,
     Interference,
-    ProcessIdentity,
     interference,
-    is_dead,
     readings,
     this_host,
     this_limits,
@@ -27,14 +27,28 @@ from db.host import (
     uptime_ns,
 )
 from db.ledger import seal
+from db.readable import BEGUN, check_tables
 from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VaultRow, VerdictRow, storable
 from db.schema import upgrade
 from db.summaries import roll_up_closed_days, summarise_run
 from db.tables import ENCRYPTION, HOST, RUN, RUN_TABLES, STAGE
 from db.words import RunStatus
-from db.writes import add_payloads, add_samples, add_snapshot, add_verdicts, columns_of, id_of, see_vault
+from db.writes import (
+    HEARTBEAT_S,
+    add_payloads,
+    add_samples,
+    add_snapshot,
+    add_verdicts,
+    clock,
+    columns_of,
+    hear_of,
+    id_of,
+    lost_runs,
+    run_closed,
+    see_vault,
+)
 
-T = TypeVar("T")
+Row = TypeVar("Row", PayloadRow, SampleRow, VerdictRow)
 
 
 class Store(Database):
@@ -52,6 +66,9 @@ class Store(Database):
         self._make_file()
         with explained(self._url):
             upgrade(self._engine, self.where)
+        if self._url.get_backend_name() == "sqlite":
+            with suppress(OSError):
+                os.unlink(f"{self._url.database}{BEGUN}")
 
     def __reduce__(self) -> tuple[Callable[..., Store], tuple[str]]:
         # Another process opens its own connections.
@@ -59,7 +76,7 @@ class Store(Database):
         return functools.partial(type(self), timeout_s=self._timeout_s), (url,)
 
     def start_run(self, new: NewRun) -> int:
-        """Write the row of a run that starts now, after marking the runs of dead processes; the new run's id."""
+        """Write the row of a run that starts now, after closing those that are lost as crashed; the new run's id."""
         host, process = this_host(), this_process()
         row = _of_new_run(new) | {
             "boot_id": process.boot_id,
@@ -72,14 +89,44 @@ class Store(Database):
         with self.transaction() as connection:
             host_row = {"name": host.name, "facts": host.facts}
             host_id = id_of(connection, HOST, {"fingerprint": host.fingerprint}, host_row)
-            _mark_crashed(connection, host_id)
-            row |= {"host_id": host_id, "started_at": datetime.now(UTC)}
+            for lost, why in lost_runs(connection).items():
+                _close_run(connection, lost, "crashed", why, {})
+            row |= {"host_id": host_id, "started_at": datetime.now(UTC), "heard_at": clock(connection)}
             run_id: int = connection.execute(insert(RUN).returning(RUN.c.id), row).scalar_one()
         self._began[run_id] = interference(), uptime_ns()
         return run_id
 
+    def beat(self, run_id: int) -> None:
+        """Note that a run goes on; RunClosed if it was closed."""
+        with self.transaction() as connection:
+            hear_of(connection, run_id)
+
+    @contextmanager
+    def heartbeat(self, run_id: int, closed: Callable[[], object]) -> Iterator[None]:
+        """Note once a minute that a run goes on; call `closed` if it was closed meanwhile."""
+        done = threading.Event()
+
+        def go_on() -> None:
+            while not done.wait(HEARTBEAT_S):
+                try:
+                    self.beat(run_id)
+                except RunClosed:
+                    closed()
+                    break
+                except RecordError:
+                    # The next one comes soon enough.
+                    continue
+
+        thread = threading.Thread(target=go_on, name="heartbeat")
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
     def finish_run(self, run_id: int, status: RunStatus, error: str | None = None) -> str | None:
-        """Close a run, sum it up, and seal it; the ledger's head then. A run that is closed already stays as it is.
+        """Close a run, sum it up, and seal it; the ledger's head then. RunClosed if it was closed, which stays so.
 
         The end of a run that began here is its beginning and the time that it took, whatever was done to the clock.
         """
@@ -124,7 +171,8 @@ class Store(Database):
     def record_payloads(self, rows: Sequence[PayloadRow]) -> int:
         """Write payloads of one run and their stages, all or none; the number of new rows.
 
-        Here and below, rows whose ordinal the run has already are left out, so that a batch may be recorded again.
+        Here and below, rows whose ordinal the run has already are left out, so that a batch may be recorded again, and
+        a run that was closed meanwhile gets nothing: RunClosed.
         """
         return self._add(add_payloads, rows)
 
@@ -142,6 +190,7 @@ class Store(Database):
         The mark never goes down: a snapshot that is older than one on record leaves it as it is.
         """
         with self.transaction() as connection:
+            hear_of(connection, row.run_id)
             return add_snapshot(connection, row)
 
     def record_vault(self, row: VaultRow) -> None:
@@ -149,10 +198,11 @@ class Store(Database):
         with self.transaction() as connection:
             see_vault(connection, row)
 
-    def _add(self, add: Callable[[Connection, Sequence[T]], int], rows: Sequence[T]) -> int:
+    def _add(self, add: Callable[[Connection, Sequence[Row]], int], rows: Sequence[Row]) -> int:
         if not rows:
             return 0
         with self.transaction() as connection:
+            hear_of(connection, rows[0].run_id)
             return add(connection, rows)
 
     @contextmanager
@@ -165,6 +215,9 @@ class Store(Database):
         if self._url.get_backend_name() == "sqlite" and self._url.database:
             try:
                 private_file(self._url.database)
+                if not os.path.getsize(self._url.database):
+                    private_file(f"{self._url.database}{BEGUN}")
+                check_tables(self._url.database)
             except OSError as error:
                 raise RecordUnusable(self.where, f"{error.filename} cannot be used: {error.strerror}") from None
 
@@ -180,13 +233,6 @@ def outdated(begins: Sequence[datetime], before: datetime, now: datetime) -> int
     return next((place + 1 for place in reversed(range(min(first, len(begins) - 1))) if begins[place] < before), 0)
 
 
-def _mark_crashed(connection: Connection, host_id: int) -> None:
-    query = select(RUN.c.id, RUN.c.boot_id, RUN.c.pid, RUN.c.pid_start)
-    for row in connection.execute(query.where(RUN.c.status == "running", RUN.c.host_id == host_id)).all():
-        if is_dead(ProcessIdentity(row.boot_id, row.pid, row.pid_start)):
-            _close_run(connection, row.id, "crashed", "its process ended without a word", {})
-
-
 def _close_run(
     connection: Connection,
     run_id: int,
@@ -194,13 +240,13 @@ def _close_run(
     error: str | None,
     readings: Mapping[str, object],
     took: timedelta | None = None,
-) -> str | None:
+) -> str:
     running = RUN.c.id == run_id, RUN.c.status == "running"
     row = connection.execute(select(RUN.c.covariates, RUN.c.started_at).where(*running)).one_or_none()
     if row is None:
-        return None
+        raise run_closed(connection, run_id)
     finished_at = datetime.now(UTC) if took is None else row.started_at + took
-    end = {"status": status, "error": storable(error), "finished_at": finished_at}
+    end = {"status": status, "error": storable(error), "finished_at": finished_at, "heard_at": None}
     connection.execute(update(RUN).where(*running).values(end | {"covariates": {**row.covariates, **readings}}))
     summarise_run(connection, run_id)
     return seal(connection, run_id)

@@ -78,9 +78,14 @@ def _name(text: str) -> str:
 
 
 def _path(text: str) -> str:
-    """The absolute path: a flow run stands in another folder than the command."""
+    """The absolute path: a flow run stands in another folder than the command. `~` is this user's home."""
     from tasks.files import absolute
 
+    if text == "~" or text.startswith("~/"):
+        # Whoever sets it without a shell (cron, systemd, Docker) means the same.
+        text = os.path.expanduser(text)
+        if text.startswith("~") or os.environ.get("HOME") == "":
+            raise ValueError("you have no home directory here; write the path without ~")
     return os.fsdecode(absolute(text))
 
 
@@ -94,11 +99,10 @@ def _program(text: str) -> str:
 
 def absolute_url(url: str) -> str:
     """The URL of a database, with an absolute path if it is that of a SQLite file."""
-    scheme, _, rest = url.partition(":///")
-    path, mark, options = rest.partition("?")
-    if not scheme.startswith("sqlite") or not path or path.startswith((os.sep, ":")):
+    scheme, _, path = url.partition(":///")
+    if not scheme.startswith("sqlite") or not path or path.startswith((os.sep, ":memory:", "file:")):
         return url
-    return f"{scheme}:///{_path(path)}{mark}{options}"
+    return f"{scheme}:///{_path(path)}"
 
 
 def _user_data_folder() -> str:

@@ -50,13 +50,7 @@ def work(do: Whole[Callable[[], T]]) -> Whole[T] | State[None]:
         return Failed(message=str(error), data=error)
 
 
-@task(
-    name="record",
-    cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=[1, 10],
-    retry_condition_fn=_may_pass,
-)
+@task(name="record", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[1, 10], retry_condition_fn=_may_pass)
 def record(write: Whole[Callable[[T], object]], done: Whole[T]) -> None:
     """Write a step's rows in one transaction; rows that are there already stay as they are."""
     write.value(done.value)

@@ -151,15 +151,6 @@ def test_database_urls(text: str) -> None:
     tried(use, text, refused=RecordError)
 
 
-@pytest.mark.parametrize(
-    "url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"]
-)
-def test_a_record_in_memory_is_refused(url: str) -> None:
-    """Writers on connections of their own would wait for ever for each other's tables."""
-    with pytest.raises(RecordError, match="names no file"):
-        parse_url(url)
-
-
 @bounded
 @given(
     st.binary(max_size=80) | st.text(st.sampled_from("0123456789abcdefF\r\n"), min_size=60, max_size=70).map(str.encode)

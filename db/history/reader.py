@@ -26,7 +26,7 @@ from sqlalchemy import (
     select,
 )
 
-from db.engine import BUSY_TIMEOUT_S, Database, checked, explained, open_engine
+from db.engine import BUSY_TIMEOUT_S, Database, checked, explained
 from db.errors import RecordUnusable
 from db.rows import display_name
 from db.schema import check_readable
@@ -56,19 +56,8 @@ class RecordReader(Database):
             except OSError as error:
                 # A file that this user cannot see may be there.
                 raise RecordUnusable(self.where, f"cannot be read: {error.strerror}") from None
-        try:
-            with explained(self._url):
-                self.empty = not check_readable(self._engine, self.where)
-        except RecordUnusable as error:
-            # SQLite makes two files to read one, which a full or read-only disk does not take. As long as the log is
-            # empty, nobody writes, and the file alone can be read.
-            log = f"{file}-wal"
-            if file is None or error.transient or (os.path.exists(log) and os.path.getsize(log)):
-                raise
-            self._engine.dispose()
-            self._engine = open_engine(self._url, readonly=True, immutable=True)
-            with explained(self._url):
-                self.empty = not check_readable(self._engine, self.where)
+        with explained(self._url):
+            self.empty = not check_readable(self._engine, self.where)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

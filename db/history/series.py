@@ -107,10 +107,8 @@ class TrendReads(SeriesReads):
         days = _whole_days(which)
         newest = self._not_rolled_up(series, days, limit)
         older = self._rolled_up(series, days, limit)
-        both = {
-            one: sorted(older[one.series_id] + newest[one.series_id], key=attrgetter("started_at")) for one in series
-        }
-        return [row for own in both.values() for row in _newest(own, limit)]
+        both = (sorted(older[one.series_id] + newest[one.series_id], key=attrgetter("started_at")) for one in series)
+        return [row for own in both for row in _newest(own, limit)]
 
     def _rolled_up(self, series: Sequence[SeriesRow], days: TimeFilter, limit: int | None) -> _Days:
         query = _DAYS

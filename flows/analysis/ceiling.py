@@ -10,16 +10,15 @@ from db.rows import SampleRow
 from flows.analysis.intervals import Ratio, median
 from flows.analysis.samples import (
     CaseSamples,
+    against,
     by_case,
     by_interpreter,
     count_outcomes,
     failed_outcomes,
     failures,
     noisy_wall_ns,
-    paired,
     quiet_walls,
     ratio_fields,
-    walls_of,
 )
 from tasks.axes import Experiment, Outcome
 
@@ -66,8 +65,7 @@ def ceiling_findings(rows: Iterable[SampleRow]) -> tuple[CeilingFinding, ...]:
 
 def _finding(own: Sequence[SampleRow], ceilings: Mapping[int, Sequence[SampleRow]]) -> CeilingFinding:
     first, outcomes = own[0], count_outcomes(own)
-    ratio = None if first.workers == 1 else _against_one(ceilings, first.workers, noisy=False)
-    any_ratio = None if ratio or first.workers == 1 else _against_one(ceilings, first.workers, noisy=True)
+    ratio, noisy = _against_one(ceilings, first.workers)
     possible, low, high, pairs = ratio_fields(ratio)
     failed = failed_outcomes(outcomes)
     words = "the base" if first.workers == 1 else "measured" if ratio else "nothing can be said"
@@ -78,7 +76,7 @@ def _finding(own: Sequence[SampleRow], ceilings: Mapping[int, Sequence[SampleRow
         median_wall_ns=median(quiet_walls(own).values()),
         noisy_wall_ns=noisy_wall_ns(own),
         possible=possible,
-        noisy_possible=any_ratio.value if any_ratio else None,
+        noisy_possible=noisy,
         low=low,
         high=high,
         pairs=pairs,
@@ -96,8 +94,7 @@ def possible_speedup(grouped: CaseSamples, workers: int) -> Ratio | None:
     for a single worker.
     """
     ceilings = _by_workers(grouped)
-    workers = max((one for one in ceilings if 1 < one <= workers), default=1)
-    return None if workers == 1 else _against_one(ceilings, workers, noisy=False)
+    return _against_one(ceilings, max((one for one in ceilings if one <= workers), default=1))[0]
 
 
 def _by_workers(grouped: CaseSamples) -> dict[int, list[SampleRow]]:
@@ -108,7 +105,5 @@ def _by_workers(grouped: CaseSamples) -> dict[int, list[SampleRow]]:
     return ceilings
 
 
-def _against_one(ceilings: Mapping[int, Sequence[SampleRow]], workers: int, *, noisy: bool) -> Ratio | None:
-    walls = walls_of if noisy else quiet_walls
-    alone = {number: wall * workers for number, wall in walls(ceilings.get(1, ())).items()}
-    return paired(alone, walls(ceilings[workers]))
+def _against_one(ceilings: Mapping[int, Sequence[SampleRow]], workers: int) -> tuple[Ratio | None, float | None]:
+    return (None, None) if workers == 1 else against(ceilings.get(1, ()), ceilings[workers], workers)

@@ -15,14 +15,7 @@ from typing import Literal
 from db.answers import SeriesRow, SummaryRow
 from db.history import History, SeriesFilter
 from flows.analysis.changes import MOST_RUNS, Changed, changed
-from flows.analysis.intervals import (
-    MIN_PAIRS,
-    Ratio,
-    SpeedVerdict,
-    ratio_of_medians,
-    ratio_of_pairs,
-    verdict_on_times,
-)
+from flows.analysis.intervals import MIN_PAIRS, Ratio, SpeedVerdict, ratio_of_medians, ratio_of_pairs, verdict_on_times
 
 SideKind = Literal["run", "interpreter", "host", "time"]
 

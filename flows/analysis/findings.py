@@ -7,15 +7,10 @@ from dataclasses import dataclass
 
 from db.rows import SampleRow
 from flows.analysis.ceiling import possible_speedup
-from flows.analysis.intervals import (
-    Ratio,
-    SpeedVerdict,
-    median,
-    none_observed_bound,
-    verdict_on_speedup,
-)
+from flows.analysis.intervals import Ratio, SpeedVerdict, median, none_observed_bound, verdict_on_speedup
 from flows.analysis.samples import (
     CaseSamples,
+    against,
     by_case,
     by_interpreter,
     count_outcomes,
@@ -26,7 +21,6 @@ from flows.analysis.samples import (
     position,
     quiet_walls,
     ratio_fields,
-    walls_of,
 )
 from flows.text import if_known
 from tasks.axes import Executor, Experiment, Guard, Outcome, Shape, Workload
@@ -137,15 +131,13 @@ def _speedups(grouped: CaseSamples) -> list[SpeedupFinding]:
         for own in grouped.values()
         if (first := own[0]).workload and first.executor
     ]
-    serial = {(one, own[0].count): quiet_walls(own) for one, executor, own in cases if executor is Executor.SERIAL}
-    any_serial = {(one, own[0].count): walls_of(own) for one, executor, own in cases if executor is Executor.SERIAL}
+    serial = {(one, own[0].count): own for one, executor, own in cases if executor is Executor.SERIAL}
     limited = {own[0].workers for workload, _, own in cases if workload.cpu_bound}
     ceilings = {workers: possible_speedup(grouped, workers) for workers in limited}
     findings = []
     for workload, executor, own in cases:
-        ratio = paired(serial.get((workload, own[0].count), {}), quiet_walls(own))
+        ratio, noisy = against(serial.get((workload, own[0].count), ()), own)
         ceiling = ceilings[own[0].workers] if workload.cpu_bound else None
-        noisy = None if ratio else paired(any_serial.get((workload, own[0].count), {}), walls_of(own))
         findings.append(_speedup_finding(workload, executor, own, ratio, ceiling, noisy))
     return sorted(findings, key=lambda one: (position(one.workload), position(one.executor), one.workers))
 
@@ -156,7 +148,7 @@ def _speedup_finding(
     own: Sequence[SampleRow],
     ratio: Ratio | None,
     ceiling: Ratio | None,
-    noisy: Ratio | None,
+    noisy: float | None,
 ) -> SpeedupFinding:
     first, found, outcomes = own[0], {one.found for one in own}, count_outcomes(own)
     speedup, low, high, pairs = ratio_fields(ratio)
@@ -171,7 +163,7 @@ def _speedup_finding(
         median_wall_ns=median(quiet_walls(own).values()),
         noisy_wall_ns=noisy_wall_ns(own),
         speedup=speedup,
-        noisy_speedup=noisy.value if noisy else None,
+        noisy_speedup=noisy,
         low=low,
         high=high,
         pairs=pairs,

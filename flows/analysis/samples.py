@@ -178,6 +178,15 @@ def noisy_wall_ns(rows: Sequence[SampleRow]) -> float | None:
     return None if quiet_walls(rows) else median(walls_of(rows).values())
 
 
+def against(base: Sequence[SampleRow], own: Sequence[SampleRow], times: int = 1) -> tuple[Ratio | None, float | None]:
+    """The ratio of the base's time, `times` as long, to the other's; without a quiet pair None, and that of all."""
+    ratio, noisy = (
+        paired({number: wall * times for number, wall in walls(base).items()}, walls(own))
+        for walls in (quiet_walls, walls_of)
+    )
+    return ratio, None if ratio or noisy is None else noisy.value
+
+
 def paired(base: Mapping[int, float], other: Mapping[int, float]) -> Ratio | None:
     """The ratio of the base's times to the others', paired by round; None if no round has both."""
     rounds = sorted(base.keys() & other.keys())

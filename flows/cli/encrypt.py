@@ -71,7 +71,6 @@ def encrypt(
         dry_run: say what would be encrypted into the vault, and do nothing
     """
     parameters, flow = _parameters(paths, random, options, vault)
-    # Late, so that a command line is refused before engines and the record are loaded.
     from flows.cli.run import exit_code_of, run_job
     from flows.jobs.encrypt import encryption_job
     from flows.jobs.plan import vault_of

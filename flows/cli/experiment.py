@@ -18,7 +18,7 @@ from flows.option_types import Json, Names, Via
 from flows.settings import load_settings
 from flows.show.table import Cell, table_of
 from flows.show.tables import INTERPRETERS, suite_label
-from flows.show.terminal import complain, hint, print_json, print_table, say
+from flows.show.terminal import complain, print_json, print_table, say
 from flows.text import duration
 from tasks.axes import Experiment
 from tasks.cancel import CancelToken
@@ -56,7 +56,6 @@ def experiment(
     experiments = () if "all" in question else cast("tuple[Experiment, ...]", question)
     parameters = replace(options, experiments=experiments, workers=_numbers(workers)).check()
     settings = load_settings()
-    # Late, so that a command line is refused before engines and the record are loaded.
     from db.history import SampleFilter
     from flows.cli.run import exit_code_of, run_job
     from flows.jobs.experiment import experiment_job
@@ -76,22 +75,21 @@ def experiment(
 
 def _ask_for_the_question(options: RunExperiments) -> None:
     """Refuse, and say what all of them would take: minutes that nobody asked for."""
-    from flows.jobs.experiment import selection_of, usual_seconds
-    from tasks.threads.cases import QUICK_ROUNDS, ROUNDS, cases_of
+    from flows.jobs.experiment import rounds_of, selection_of, usual_seconds
+    from tasks.threads.cases import cases_of
 
     parameters = options.check()
     cases = len(cases_of(selection_of(parameters)))
-    rounds = parameters.rounds or (QUICK_ROUNDS if parameters.quick else ROUNDS)
-    about = duration(usual_seconds(cases * rounds, quick=parameters.quick) * 1e9)
+    samples = cases * rounds_of(parameters)
+    about = duration(usual_seconds(samples, quick=parameters.quick) * 1e9)
     raise RequestRefused(
-        f"name the question: speedup, race, ceiling, or all; all takes {cases * rounds:,} samples of {cases} cases on "
+        f"name the question: speedup, race, ceiling, or all; all takes {samples:,} samples of {cases} cases on "
         f"each interpreter, about {about} on a quiet host; --quick and --rounds make that less"
     )
 
 
 def print_findings(samples: Sequence[SampleRow]) -> None:
     """Print the tables and all sentences from the samples of one run."""
-    # Late, so that a command line is refused before anything is loaded for its result.
     from flows.analysis.ceiling import ceiling_findings
     from flows.analysis.findings import race_findings, speedup_findings
     from flows.analysis.samples import by_interpreter
@@ -135,12 +133,11 @@ def survey(*, via: Via = None, json: Json = False) -> int:
     Example: threadmill survey
     """
     settings = load_settings()
-    # Late, so that a command line is refused before engines and the record are loaded.
     from flows.cli.run import exit_code_of, run_job
     from flows.jobs.experiment import survey_job
 
     job = survey_job(Survey(), settings)
-    done = run_job("flows.survey:survey", Survey(), job, settings, via)
+    done = run_job("flows.experiments:survey", Survey(), job, settings, via)
     run_id, history = done.run_id, settings.open_history()
     detail = history.detail(run_id)
     if json:
@@ -212,8 +209,8 @@ def interpreters(*, python: Names = [], json: Json = False) -> int:
     )
     if json:
         print_json(found)
-    else:
-        print_table(INTERPRETERS.fill(found))
+        return 0
+    print_table(INTERPRETERS.fill(found))
     for reason, paths in left_out.items():
-        hint(f"left out: {', '.join(paths)} ({reason})")
+        say(f"left out: {', '.join(paths)} ({reason})")
     return 0

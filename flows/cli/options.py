@@ -201,7 +201,6 @@ class SampleList(Listing, TimesOrRun, Machines):
     def filter(self, case: Mapping[str, Sequence[str | int]]) -> SampleFilter:
         """The filter of the record for such cases."""
         since, until = self.span()
-        # Late, so that a command line is refused before the record is loaded.
         from db.history import SampleFilter
 
         return SampleFilter(case, self.interpreter, self.host, since=since, until=until, run_id=self.run)

@@ -12,14 +12,14 @@ from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from db.errors import RecordError, ThreadmillError
+from db.errors import RecordError, RunClosed, ThreadmillError
 from db.history import History, SnapshotFilter
 from db.rows import NewRun, RunRow
 from db.words import PAYLOAD_FAILURES, UNREADABLE_CAUSES, VERDICT_FAULTS
 from flows import code_version
 from flows.errors import CommandFailed, RequestRefused
 from flows.jobs.arguments import JobParameters
-from flows.jobs.run import LISTENER, DirectRunner, Job, MoreDone, PlannedWork, Tools
+from flows.jobs.run import LISTENER, DirectRunner, Job, MoreDone, PlannedWork, Tools, told
 from flows.settings import Settings, in_force
 from flows.show.terminal import complain, conclude, print_json, verbosity
 from flows.text import plural, size, visible
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _LINE_EVERY_S = 5.0
-# A run in which everything fails has enough of them; all are on record.
-_FAULTS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,8 @@ def _run_directly(
         with progress, closing(DirectRunner(settings.usable_jobs)) as runner:
             tools = Tools(store, history, runner, progress, CancelToken())
             opened = job(NewRun(name, "direct", {}, code_version()), tools)
-            return Done(opened.run_id, opened.summary, opened.exit_code if error() else None)
+            code = opened.exit_code or int(isinstance(error(), RunClosed))
+            return Done(opened.run_id, opened.summary, code if error() else None)
     except ThreadmillError as ended:
         if progress.run_id is None:
             raise
@@ -172,12 +171,13 @@ class ProgressReporter:
 
     def __init__(self) -> None:
         self.run_id: int | None = None
-        self._lines = verbosity().progress
+        # Kept, since the threads of steps know nothing of them.
+        self._lines, self._quiet = verbosity().progress, verbosity().quiet
         self._work = PlannedWork("working", "step", 0)
         self._done = self._faults = 0
         self._spoke = time.monotonic()
         self._bar: Progress | None = None
-        if sys.stderr.isatty() and not verbosity().quiet:
+        if sys.stderr.isatty() and not self._quiet:
             self._bar = _new_bar()
             self._task = self._bar.add_task("starting", total=None)
 
@@ -223,23 +223,17 @@ class ProgressReporter:
     def progressed(self, more: MoreDone) -> None:
         """See `Reporter`. A fault is told at once, because a job may take hours."""
         self._done += more.count
-        if more.notice and not verbosity().quiet:
+        if more.notice and not self._quiet:
             self._line(more.notice)
-        for fault in more.faults:
-            self._tell(fault)
+        for line in told(more.faults, self._faults):
+            self._line(line)
+        self._faults += len(more.faults)
         if self._bar:
             label = f"{self._work.verb} {more.item}".rstrip()
             self._bar.update(self._task, completed=self._done, description=visible(label))
         elif time.monotonic() - self._spoke >= _LINE_EVERY_S:
             self._spoke = time.monotonic()
             self.say(f"{self._done:,} of {plural(self._work.total, self._work.noun)}")
-
-    def _tell(self, fault: str) -> None:
-        self._faults += 1
-        if self._faults <= _FAULTS:
-            self._line(fault)
-        if self._faults == _FAULTS:
-            self._line("further ones are not listed here; they are recorded like all others")
 
 
 def _new_bar() -> Progress:

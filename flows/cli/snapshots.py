@@ -155,13 +155,7 @@ def accept(snapshot: str, /, *, vault: VaultOption = None, key_file: KeyOption =
 
 
 def cat(
-    snapshot: str,
-    path: str,
-    /,
-    *,
-    last_good: Flag = False,
-    vault: VaultOption = None,
-    key_file: KeyOption = None,
+    snapshot: str, path: str, /, *, last_good: Flag = False, vault: VaultOption = None, key_file: KeyOption = None
 ) -> int:
     """Write one file of a snapshot to standard output.
 

@@ -216,9 +216,7 @@ def slowest(
 
 
 def failures(
-    *,
-    kind: Annotated[Names, Parameter(help="run, payload, sample, verdict")] = [],
-    which: SeriesList = SeriesList(),
+    *, kind: Annotated[Names, Parameter(help="run, payload, sample, verdict")] = [], which: SeriesList = SeriesList()
 ) -> int:
     """List failures, newest first.
 

@@ -1,7 +1,4 @@
-"""`threadmill vault init|adopt`, and `verify|restore|prune|maintain`: jobs that look after a vault and the record.
-
-Engines and the record are loaded late, so that a command line is refused before.
-"""
+"""`threadmill vault init|adopt`, and `verify|restore|prune|maintain`: jobs that look after a vault and the record."""
 
 from __future__ import annotations
 
@@ -207,10 +204,7 @@ def _print_preview(parameters: PruneVault, settings: Settings, *, json: bool) ->
 
 
 def maintain(
-    *,
-    options: Annotated[Maintain, Parameter(name="*")] = Maintain(),
-    via: Via = None,
-    json: Json = False,
+    *, options: Annotated[Maintain, Parameter(name="*")] = Maintain(), via: Via = None, json: Json = False
 ) -> int:
     """Roll up, verify and optimise the record, and remove old runs if asked.
 
@@ -227,4 +221,4 @@ def maintain(
     from flows.jobs.maintain import maintenance_job
 
     job = maintenance_job(options, settings)
-    return run_and_print("flows.maintain:maintain", options, job, settings, via, json=json)
+    return run_and_print("flows.vault:maintain", options, job, settings, via, json=json)

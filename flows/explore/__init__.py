@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import math
-import os
 import pickle
 import socket
 import sqlite3
@@ -16,11 +15,10 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import uvicorn
 from datasette.app import Datasette
@@ -32,6 +30,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from db.readable import readable
 from flows.explore.answer import INTERRUPTED
 from tasks.cancel import foreign_environment
 
@@ -75,6 +74,8 @@ class LiveDatabase(Database):  # type: ignore[misc]
 
     def __init__(self, pages: Datasette, path: str) -> None:
         super().__init__(pages, path)
+        self._open = ExitStack()
+        self._uri = self._open.enter_context(readable(path))
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         atexit.register(self._end)
 
@@ -138,10 +139,7 @@ class LiveDatabase(Database):  # type: ignore[misc]
         for process in self._processes.values():
             process.kill()
             process.communicate()
-
-    @property
-    def _uri(self) -> str:
-        return f"file:{quote(os.fsencode(os.path.abspath(self.path)))}?mode=ro"
+        self._open.close()
 
     def connect(self, write: bool = False) -> sqlite3.Connection:
         """Connect as the base class does, but to any path, and never for writing."""
@@ -186,11 +184,7 @@ def application(path: str) -> ASGIApp:
     """
     # A mistake in somebody's SQL is shown in the browser: no need for a traceback with all variables on the terminal.
     pm.get_plugin("datasette.handle_exception").rich = None
-    pages = Datasette(
-        metadata=descriptions(),
-        template_dir=str(HERE / "templates"),
-        settings=_SETTINGS,
-    )
+    pages = Datasette(metadata=descriptions(), template_dir=str(HERE / "templates"), settings=_SETTINGS)
     pages.add_database(LiveDatabase(pages, path), name=NAME)
     # It is made where no files are named.
     pages.remove_database("_memory")

@@ -78,9 +78,13 @@ def find_interpreters(pythons: Sequence[str], cancel: CancelToken, **options: Le
 def make_rounds(parameters: RunExperiments, cancel: CancelToken) -> RoundPlan:
     """All rounds, in a drawn order; an ExperimentError if there is no such interpreter or no such case."""
     interpreters = find_interpreters(parameters.pythons, cancel)
-    rounds = parameters.rounds or (QUICK_ROUNDS if parameters.quick else ROUNDS)
     seed = random.SystemRandom().getrandbits(32) if parameters.seed is None else parameters.seed
-    return plan(selection_of(parameters), interpreters, rounds, seed)
+    return plan(selection_of(parameters), interpreters, rounds_of(parameters), seed)
+
+
+def rounds_of(parameters: RunExperiments) -> int:
+    """How often each case is measured."""
+    return parameters.rounds or (QUICK_ROUNDS if parameters.quick else ROUNDS)
 
 
 def selection_of(parameters: RunExperiments) -> CaseSelection:

@@ -39,11 +39,7 @@ from tasks.vault.walk import SourceSelection, sources_of
 
 
 def keeping_job(parameters: EncryptFiles, settings: Settings) -> Job:
-    """The job for these parameters where a vault keeps the ciphertext.
-
-    Raises:
-        RequestRefused, CryptoError: see `settled`.
-    """
+    """The job for these parameters where a vault keeps the ciphertext."""
     return partial(encrypt_into_vault, settled(parameters, settings), settings)
 
 
@@ -53,10 +49,6 @@ def encrypt_into_vault(parameters: EncryptFiles, settings: Settings, run: NewRun
     The new snapshot comes at the end.
 
     A further attempt of a flow run begins anew: no snapshot names the objects of an earlier attempt.
-
-    Raises:
-        RequestRefused, CryptoError: refused before any work; or, once the run has a row, the vault takes no more.
-        RecordError: the record cannot be written.
     """
     path = need_vault(settings.vault)
     with ExitStack() as stack:
@@ -135,11 +127,7 @@ def _record(place: Place, first: int, store: Store, run_id: int, done: AddedBatc
 
 
 def preview(parameters: EncryptFiles, settings: Settings) -> AdditionPlan:
-    """Plan an encryption into a vault without writing anything.
-
-    Raises:
-        RequestRefused, CryptoError: the encryption would be refused.
-    """
+    """Plan an encryption into a vault, or refuse it as the job does; nothing is written."""
     path = need_vault(settings.vault)
     parameters = settled(parameters, settings)
     history = settings.open_history()
@@ -182,11 +170,7 @@ def acceptance_job(parameters: AcceptSnapshot, settings: Settings) -> Job:
 
 
 def accept(parameters: AcceptSnapshot, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
-    """Accept a snapshot that lost many files, or has none; the run, closed.
-
-    Raises:
-        RequestRefused, VaultError: there is no such snapshot, or it is not in doubt.
-    """
+    """Accept a snapshot that lost many files, or has none, and refuse any other; the run, closed."""
     vault = open_known(need_vault(settings.vault), need_key_file(settings.key_file).secret(), tools.history)
     with reading(vault.root, tools.cancel):
         found = read_snapshot(vault, find_snapshot(vault, parameters.snapshot))

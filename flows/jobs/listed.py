@@ -121,11 +121,7 @@ class Missing:
 
 
 def names_of(run: EncryptedSources, listed: Listed, history: History, secret: Secret) -> Iterator[bytes]:
-    """The files that have to be at and below the path, by one of the runs.
-
-    Raises:
-        VaultError: its snapshot, which has the list, cannot be read.
-    """
+    """The files that have to be at and below the path, by a run; VaultError if its snapshot cannot be read."""
     names = history.file_names(run.run_id) if run.snapshot is None else _names_in(run, secret, history)
     for name in names:
         if _is_below(name, listed.path) and (own := listed.run_of(name)) is not None and own.run_id == run.run_id:

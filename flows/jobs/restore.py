@@ -37,23 +37,14 @@ _OTHERS_NAMED = 3
 
 
 def restoration_job(parameters: RestoreFiles, settings: Settings) -> Job:
-    """The job for these parameters.
-
-    Raises:
-        RequestRefused: no vault or key file is set.
-    """
+    """The job for these parameters."""
     need_vault(settings.vault)
     need_key_file(settings.key_file)
     return partial(restore, parameters, settings)
 
 
 def restore(parameters: RestoreFiles, settings: Settings, run: NewRun, tools: Tools) -> OpenRun:
-    """Bring files back from a vault, each proven before it has its name; the run, closed.
-
-    Raises:
-        RequestRefused, CryptoError: refused before any work; or, once the run has a row, the target takes no more.
-        RecordError: the record cannot be written.
-    """
+    """Bring files back from a vault, each proven before it has its name; the run, closed."""
     vault, key = need_vault(settings.vault), need_key_file(settings.key_file)
     shown = shown_path(parameters.target)
     with ExitStack() as stack:
@@ -138,11 +129,6 @@ def _plan_from(vault: Vault, parameters: RestoreFiles, history: History) -> Rest
 
 
 def _restore(
-    place: Place,
-    key: KeyFile,
-    portion: RestorePortion,
-    target: FolderIdentity,
-    overwrite: bool,
-    here: Here,
+    place: Place, key: KeyFile, portion: RestorePortion, target: FolderIdentity, overwrite: bool, here: Here
 ) -> PortionRestored:
     return restore_portion(open_place(place, key), portion, target, overwrite, here.cancel)

@@ -86,8 +86,7 @@ def run_on_vault(
 ) -> None:
     """Do each work as a step, some at once; its verdicts are recorded before they are counted.
 
-    Raises:
-        CryptoError: a step was ended by it; its verdicts until then are recorded.
+    Raises the CryptoError that ended a step; its verdicts until then are recorded.
     """
 
     def start(one: VaultWork[V]) -> Pending[V]:

@@ -78,10 +78,7 @@ def look_at_vault(path: str, key_file: str | None, history: History, most_faulty
     """The state of the vault at a path. Faults of the vault and of the key file are in the answer.
 
     A newest snapshot needs attention if it does not count, or if more than the share `most_faulty` of its files changed
-    or could not be read.
-
-    Raises:
-        RecordError: the record cannot be read.
+    or could not be read. RecordError if the record cannot be read.
     """
     root = os.path.realpath(path)
     complaints: list[str] = []

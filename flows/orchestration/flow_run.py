@@ -22,7 +22,7 @@ from flows.jobs.vault_state import look_at_vault
 from flows.orchestration.artifacts import publish
 from flows.orchestration.log import FlowReporter, ProgressArtifact, quiet_tasks
 from flows.orchestration.runner import REFUSED, PrefectRunner
-from flows.settings import Settings, load_settings
+from flows.settings import Settings, load_settings, records_closed_at_the_end
 from flows.text import parse_percentage
 from tasks.cancel import CancelToken
 
@@ -82,7 +82,8 @@ def run_in_flow(name: str, make_job: Callable[[Settings], Job]) -> State[None]:
     reporter = FlowReporter(ProgressArtifact(f"{prefix}-progress", flow_run_id))
     with quiet_tasks(flow_run_id):
         try:
-            return _run(name, prefix, make_job, reporter)
+            with records_closed_at_the_end():
+                return _run(name, prefix, make_job, reporter)
         except ThreadmillError as error:
             reporter.broke_off(error)
             return Failed(name=REFUSED if reporter.run_id is None else None, message=str(error))

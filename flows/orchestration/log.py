@@ -15,13 +15,11 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
-from flows.jobs.run import LISTENER, MoreDone, OpenRun, PlannedWork
+from flows.jobs.run import LISTENER, MoreDone, OpenRun, PlannedWork, told
 from flows.text import duration, plural, rate, size, visible
 
 # A round of all interpreters takes minutes.
 _QUIET_S = 60.0
-# A run in which everything fails has enough of them; all are on record.
-_WARNINGS = 50
 # A shorter run needs no bar; an update costs 10 ms here and as much on the server.
 _FIRST_AFTER_S = 5.0
 _EVERY_S = 2.0
@@ -67,8 +65,9 @@ class FlowReporter:
             self._logger.info("%s", visible("; ".join(filter(None, (more.line, *self._so_far())))))
         if more.notice:
             self._logger.info("%s", visible(more.notice))
-        for fault in more.faults:
-            self._warn(fault)
+        for line in told(more.faults, self._warnings):
+            self._logger.warning("%s", visible(line))
+        self._warnings += len(more.faults)
         self._artifact.progressed(self._done, self._work)
         if self._listener is not None:
             self._listener.progressed(more)
@@ -114,13 +113,6 @@ class FlowReporter:
                 visible(str(error)),
                 self.run_id,
             )
-
-    def _warn(self, text: str) -> None:
-        self._warnings += 1
-        if self._warnings <= _WARNINGS:
-            self._logger.warning("%s", visible(text))
-        if self._warnings == _WARNINGS:
-            self._logger.warning("further ones are not listed here; they are recorded like all others")
 
 
 @contextmanager

@@ -105,12 +105,7 @@ STAGES: TableOf[_Part] = TableOf(
     Column("backend", lambda part: part.payloads[0].backend),
     Column("stage", lambda part: part.stages[0].program),
     Column("payloads", lambda part: len(part.payloads), right=True),
-    Column(
-        "chain's median, ms",
-        lambda part: median(row.wall_ns for row in part.payloads),
-        milliseconds,
-        right=True,
-    ),
+    Column("chain's median, ms", lambda part: median(row.wall_ns for row in part.payloads), milliseconds, right=True),
     Column("wall, ms", lambda part: median(stage.wall_ns for stage in part.stages), milliseconds, right=True),
     Column("CPU, ms", lambda part: median(stage.cpu_ns for stage in part.stages), milliseconds, right=True),
     Column("wall of chain", lambda part: part.bar.wall, percent, right=True),

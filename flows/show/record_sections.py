@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
 
-from db.answers import FailureRow, TrendRow
+from db.answers import FailureRow, ProofTotalsRow, TrendRow
 from db.history import History, SeriesFilter, SnapshotFilter, VerdictFilter
 from db.rows import PayloadRow, RunRow, SampleRow, SnapshotRow, VaultRow, VerdictRow
 from db.words import PAYLOAD_FAILURES, RUN_FAILURES, SAMPLE_FAILURES, VERDICT_FAULTS
@@ -17,7 +17,7 @@ from flows.analysis.intervals import MIN_PAIRS
 from flows.errors import NumpyMissing
 from flows.show.plots.lines import Line, LineChart, LinePanel, Moment
 from flows.show.series_tables import CHANGES, said_once
-from flows.show.table import Block, Paragraph, Plot, Section, Table, TableOf, table_of
+from flows.show.table import Block, Cell, Paragraph, Plot, Section, Table, TableOf, table_of
 from flows.show.tables import FAILURES, PAYLOADS, RUNS, SAMPLES, SNAPSHOTS, VERDICT_COUNTS, VERDICTS
 
 Row = TypeVar("Row")
@@ -125,21 +125,8 @@ def vault_run_sections(history: History, run_id: int) -> Iterator[Section]:
 def _of_run(
     history: History, run_id: int, vault: SnapshotRow | VerdictRow, snapshots: Sequence[SnapshotRow], *, found: bool
 ) -> Iterator[Block]:
-    totals = history.proof_totals(vault.vault_id)
-    yield table_of(
-        "The vault, as far as the record knows",
-        ("vault", "id", "#packs", "#large objects", "#never proven", "oldest proof"),
-        (
-            (
-                vault.vault_path,
-                vault.vault_id,
-                totals.packs,
-                totals.objects,
-                totals.never,
-                totals.oldest_proof or "none",
-            ),
-        ),
-    )
+    row = vault.vault_path, vault.vault_id, *_totals(history.proof_totals(vault.vault_id))
+    yield table_of("The vault, as far as the record knows", ("vault", "id", *_TOTALS), (row,))
     if snapshots:
         yield SNAPSHOTS.fill(snapshots, "Snapshot of this run", without=("run", "vault"))
     if found:
@@ -186,16 +173,19 @@ def _proofs(history: History, vaults: Sequence[VaultRow], runs: Sequence[RunRow]
                 last.started_at if last else "none in this time",
                 sum(one.count for one in found if one.status == "ok" and one.kind in _PROVEN) if last else None,
                 sum(one.count for one in found if one.status in VERDICT_FAULTS) if last else None,
-                totals.packs,
-                totals.objects,
-                totals.never,
-                totals.oldest_proof or "none",
+                *_totals(totals),
                 max(0, (made_at - totals.oldest_proof).days) if totals.oldest_proof else None,
             )
         )
-    heads = ("vault", "id", "#run", "last verified", "#proven", "#faults", "#packs", "#large objects", "#never proven",
-             "oldest proof", "#days ago")  # fmt: skip
+    heads = ("vault", "id", "#run", "last verified", "#proven", "#faults", *_TOTALS, "#days ago")
     return table_of("Proofs", heads, lines)
+
+
+_TOTALS = ("#packs", "#large objects", "#never proven", "oldest proof")
+
+
+def _totals(known: ProofTotalsRow) -> tuple[Cell, ...]:
+    return known.packs, known.objects, known.never, known.oldest_proof or "none"
 
 
 def _over_time(vaults: Sequence[VaultRow], taken: dict[str, list[SnapshotRow]]) -> Iterator[Block]:

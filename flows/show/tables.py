@@ -39,10 +39,8 @@ def took(row: RunRow) -> str | None:
 def conditions(row: RunRow) -> str:
     """What a run could use of its host, and how the host was then: `2 CPUs (0-1), SMT off, vm, docker, steal 0 %`."""
     found = row.covariates
-    words = [
-        f"{HostLimits(row.usable_cpus, row.quota_cpus, row.smt)}",
-        f"CPUs {found.get('cpus')}" if found.get("cpus") else "",
-    ]
+    words = [str(HostLimits(row.usable_cpus, row.quota_cpus, row.smt))]
+    words += [f"CPUs {found['cpus']}"] if found.get("cpus") else []
     words += [str(found[name]) for name in ("governor", "virtualisation", "container") if found.get(name)]
     words += [f"{found['frequency_mhz']} MHz"] if found.get("frequency_mhz") else []
     words += [f"memory limit {size(limit)}"] if isinstance(limit := found.get("memory_limit_bytes"), int) else []

@@ -136,13 +136,7 @@ class _RunningStage:
 
 
 def run_chain(
-    stages: Sequence[Stage],
-    *,
-    stdin: int,
-    sink: Sink,
-    cancel: CancelToken,
-    deadline_s: float,
-    guarded: bool,
+    stages: Sequence[Stage], *, stdin: int, sink: Sink, cancel: CancelToken, deadline_s: float, guarded: bool
 ) -> tuple[StageResult, ...]:
     """Start the stages, join them, wait for all of them; one result per stage, in their order.
 

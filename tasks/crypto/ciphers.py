@@ -73,6 +73,10 @@ class Hash(Protocol):
         """The digest of all bytes taken."""
 
 
+# `update_into` wants so much more room than its output takes.
+SLACK_BYTES = 15
+
+
 class Encryptor(Protocol):
     """The part of a cipher context that is used here."""
 

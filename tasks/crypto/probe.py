@@ -30,11 +30,7 @@ from tasks.crypto.secret import Secret
 from tasks.suites import SALT_BYTES, BackendChoice, Suite
 
 _LEGACY = ("-provider", "legacy", "-provider", "default")
-_RECIPES = (
-    Recipe((), writes_header=False),
-    Recipe(_LEGACY, writes_header=False),
-    Recipe((), writes_header=True),
-)
+_RECIPES = (Recipe((), writes_header=False), Recipe(_LEGACY, writes_header=False), Recipe((), writes_header=True))
 _DEADLINE_S = 10.0
 
 

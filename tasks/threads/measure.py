@@ -176,35 +176,27 @@ def noise_of(sample: Sample) -> str | None:
     """Why the gate fails, or None; an unavailable reading fails nothing."""
     if not sample.wall_ns:
         return None
-    reasons = []
-    if (sample.throttled_ns or 0) > MAX_THROTTLED_SHARE * sample.wall_ns:
-        reasons.append(
-            f"throttled by the CPU quota for {_percent((sample.throttled_ns or 0) / sample.wall_ns)} of its time"
-        )
-    if (sample.stolen_ns or 0) >= max(LEAST_STOLEN_NS, MAX_STOLEN_SHARE * sample.wall_ns):
-        reasons.append(
-            f"the hypervisor took the CPU for {_percent((sample.stolen_ns or 0) / sample.wall_ns)} of its time"
-        )
-    if sample.cpu_ns is not None and (reason := _lacked_cpu(sample, sample.cpu_ns / sample.wall_ns)):
-        reasons.append(reason)
-    return "; ".join(reasons) or None
+    throttled, stolen = ((part or 0) / sample.wall_ns for part in (sample.throttled_ns, sample.stolen_ns))
+    reasons = [
+        f"throttled by the CPU quota for {_percent(throttled)} of its time" if throttled > MAX_THROTTLED_SHARE else "",
+        f"the hypervisor took the CPU for {_percent(stolen)} of its time"
+        if stolen >= max(LEAST_STOLEN_NS / sample.wall_ns, MAX_STOLEN_SHARE)
+        else "",
+        "" if sample.cpu_ns is None else _lacked_cpu(sample, sample.cpu_ns / sample.wall_ns),
+    ]
+    return "; ".join(filter(None, reasons)) or None
 
 
-def _lacked_cpu(sample: Sample, cpu_share: float) -> str | None:
+def _lacked_cpu(sample: Sample, cpu_share: float) -> str:
+    foreign, queued = sample.foreign_share, _queue_share(sample)
+    others = [] if foreign is None else [f"others used {_percent(foreign)} of the CPUs"]
     if _computes_alone(sample):
-        others = "" if sample.foreign_share is None else f", others used {_percent(sample.foreign_share)} of the CPUs"
-        lacked = f"had the CPU for only {_percent(cpu_share)} of its time{others}"
-        return None if cpu_share >= SERIAL_MIN_CPU_SHARE else lacked
-    evidence = []
-    if sample.foreign_share is not None:
-        evidence.append(
-            (sample.foreign_share > MAX_FOREIGN_SHARE, f"others used {_percent(sample.foreign_share)} of the CPUs")
-        )
-    queue_share = _queue_share(sample)
-    if queue_share is not None and (evidence or _threads(sample) <= usable_cpus()):
-        evidence.append((queue_share > MAX_QUEUE_SHARE, f"waited for a CPU for {_percent(queue_share)} of its time"))
-    noisy = evidence and all(too_much for too_much, _ in evidence)
-    return ", ".join(text for _, text in evidence) if noisy else None
+        lacked = f"had the CPU for only {_percent(cpu_share)} of its time"
+        return "" if cpu_share >= SERIAL_MIN_CPU_SHARE else ", ".join([lacked, *others])
+    if queued is not None and (others or _threads(sample) <= usable_cpus()):
+        others += [f"waited for a CPU for {_percent(queued)} of its time"] if queued > MAX_QUEUE_SHARE else [""]
+    noisy = all(others) and (foreign is None or foreign > MAX_FOREIGN_SHARE)
+    return ", ".join(others) if noisy else ""
 
 
 def _percent(share: float) -> str:

@@ -13,17 +13,7 @@ from tasks.crypto.holes import extents_of
 from tasks.files import ReadFailed, hashed
 from tasks.vault.errors import VaultChanged, VaultError
 from tasks.vault.format import OBJECTS, PACKS
-from tasks.vault.packs import (
-    BLOCK,
-    END,
-    LONGEST_PACK,
-    RECORD,
-    ZEROS,
-    members,
-    opened_stored,
-    padding,
-    read_sidecar,
-)
+from tasks.vault.packs import BLOCK, END, LONGEST_PACK, RECORD, ZEROS, members, opened_stored, padding, read_sidecar
 from tasks.vault.vault import Vault
 
 _PIECE_BYTES = 1 << 20

@@ -16,15 +16,14 @@ from dataclasses import replace
 import zstandard
 
 from tasks.crypto.chain import Sink, StageResult
+from tasks.crypto.ciphers import SLACK_BYTES
 from tasks.crypto.encrypt import Cipher, Workbench
 from tasks.crypto.errors import OddSize
 from tasks.crypto.inputs import Encrypted, memory_input
 from tasks.crypto.sources import OpenFile
 from tasks.suites import HEADER_BYTES, MAGIC, SALT_BYTES, Compression
 from tasks.vault.check import check_object
-from tasks.vault.entries import (
-    Content,
-)
+from tasks.vault.entries import Content
 from tasks.vault.errors import VaultError
 from tasks.vault.format import CONTENT_MAC_BYTES, OBJECTS, PACKED_BYTES, WHOLE_BYTES
 from tasks.vault.index import ObjectIndex
@@ -35,8 +34,6 @@ from tasks.vault.walk import SourceSelection
 
 # Level 3 makes frames a twentieth smaller than level 1, at three quarters of its speed.
 _LEVELS: dict[Compression, int] = {"auto": 3, "max": 19}
-# A cipher wants so much more room than its output takes.
-_SLACK_BYTES = 15
 # The beginning of a large file tells whether it shrinks. Of content in memory the look would cost more than it saves:
 # zstd passes over random bytes at 8 GB/s.
 _LOOK_BYTES = 64 << 10
@@ -151,7 +148,7 @@ class ContentWriter:
         """Encrypt a buffer, and store it unless the very bytes are there."""
         length = HEADER_BYTES + len(body)
         packed = length <= PACKED_BYTES
-        room = self._packs.reserve(length) if packed else memoryview(bytearray(length + _SLACK_BYTES))
+        room = self._packs.reserve(length) if packed else memoryview(bytearray(length + SLACK_BYTES))
         stored = room[:length]
         stages: tuple[StageResult, ...] = ()
         if self._native:
@@ -224,7 +221,7 @@ class ContentWriter:
         if known.mac is None:
             # Where the first bytes differ, the others need not be read.
             first = next(file.pieces())[:_LOOK_BYTES]
-            room = bytearray(len(first) + _SLACK_BYTES)
+            room = bytearray(len(first) + SLACK_BYTES)
             self._key.cipher(salt).update_into(first, room)
             if not beginning.startswith(bytes(room[: len(first)])):
                 return False

@@ -18,7 +18,7 @@ from typing import Self
 import zstandard
 
 from tasks.cancel import CancelToken
-from tasks.crypto.ciphers import Encryptor
+from tasks.crypto.ciphers import SLACK_BYTES, Encryptor
 from tasks.crypto.errors import Cancelled
 from tasks.crypto.holes import Take
 from tasks.files import ReadFailed, ReadTwice, closed_after, hashed, open_folder, open_new, sync_file_system, write_all
@@ -32,8 +32,6 @@ from tasks.vault.vault import Vault
 
 # Of more objects than this the file system is told to write everything down at once: one wait instead of many.
 _ONE_BY_ONE = 8
-# A cipher wants so much more room than its output takes.
-_SLACK = 15
 
 
 class NewObject:
@@ -185,7 +183,7 @@ def fits(content: Content, body: bytes | memoryview) -> bool:
 
 def decrypt_whole(vault: Vault, content: Content, body: memoryview, take: Take) -> None:
     """Decrypt an object that is in memory and fits; raises VaultChanged."""
-    plain = memoryview(bytearray(len(body) + _SLACK))
+    plain = memoryview(bytearray(len(body) + SLACK_BYTES))
     plain = plain[: _decryptor(vault, content, body).update_into(body[HEADER_BYTES:], plain)]
     if content.zstd is not None and content.plain_bytes <= PACKED_BYTES:
         take(memoryview(_decompressed(vault, content, plain)))
@@ -231,8 +229,8 @@ def _decrypted(
         if decryptor is None:
             decryptor = _decryptor(vault, content, data)
             data = data[HEADER_BYTES:]
-        if len(room) < len(data) + _SLACK:
-            room = memoryview(bytearray(len(data) + _SLACK))
+        if len(room) < len(data) + SLACK_BYTES:
+            room = memoryview(bytearray(len(data) + SLACK_BYTES))
         yield room[: decryptor.update_into(data, room)]
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
+from tasks.crypto.ciphers import SLACK_BYTES
 from tasks.files import closed_after, new_file, open_folder, open_new, open_regular, write_all
 from tasks.suites import HEADER_BYTES
 from tasks.vault.errors import ObjectMissing, VaultChanged, VaultError, VaultFull, on_disk
@@ -143,7 +144,7 @@ class PackWriter:
         self.enough_bytes = PACK_BYTES
         """The length from which on a pack is complete."""
         self._root = vault.root
-        # A member is begun below the limit of a piece, and a cipher wants 15 bytes more room than its output takes.
+        # A member is begun below the limit of a piece, and a cipher wants more room than its output takes.
         self._buffer = bytearray(_WRITTEN_AT_ONCE + BLOCK + PACKED_BYTES + BLOCK + len(END))
         self._view = memoryview(self._buffer)
         self._filled = 0
@@ -153,9 +154,9 @@ class PackWriter:
         self._temporary = self._descriptor = -1
 
     def reserve(self, length: int) -> memoryview:
-        """The room for the next body, and 15 bytes more."""
+        """The room for the next body, and the cipher's slack."""
         begin = self._filled + BLOCK
-        return self._view[begin : begin + length + 15]
+        return self._view[begin : begin + length + SLACK_BYTES]
 
     def add(self, digest: bytes, length: int) -> None:
         """Make the body in the reserved room a member; writes a pack that is long enough."""

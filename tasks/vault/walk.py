@@ -15,14 +15,7 @@ from tasks.crypto.scan import Walked, outermost, parents
 from tasks.files import mode_without_acl
 from tasks.suites import HEADER_BYTES, Compression
 from tasks.vault.earlier import EarlierLines, entry_of, merged
-from tasks.vault.entries import (
-    FileEntry,
-    FileFacts,
-    FolderEntry,
-    LinkEntry,
-    begin_file,
-    path_field,
-)
+from tasks.vault.entries import FileEntry, FileFacts, FolderEntry, LinkEntry, begin_file, path_field
 from tasks.vault.format import WHOLE_BYTES
 from tasks.vault.header import order_key
 from tasks.vault.index import shared_index

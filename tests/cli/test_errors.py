@@ -122,6 +122,41 @@ def test_a_record_whose_path_is_no_text_is_a_record(
         assert (result.returncode, len(result.stderr.splitlines())) == (2, 1), result.stderr
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true", "sqlite://history.sqlite",
+        "sqlite:///HOME/x.sqlite?nolock=1&uri=true", "sqlite:///HOME/x.sqlite?timeout=x", "sqlite://u:secret@/x.sqlite",
+    ],
+)  # fmt: skip
+def test_a_url_of_sqlite_is_a_path(threadmill: Command, environment: dict[str, str], home: Path, url: str) -> None:
+    """A record in memory, options and too few slashes are refused at once, and nothing is made."""
+    environment["THREADMILL_DATABASE_URL"] = url.replace("HOME", str(home.parent))
+    for command in ("history runs", "encrypt --random 1x1", "db check", "db upgrade"):
+        refused = threadmill(*command.split())
+        assert (refused.returncode, refused.stdout) == (2, "")
+        (line,) = refused.stderr.splitlines()
+        assert "names no file, or has options; use sqlite:///PATH" in line
+        assert "secret" not in line
+    assert not list(home.parent.glob("*sqlite*"))
+
+
+@pytest.mark.parametrize("variable", ["THREADMILL_DATABASE_URL", "THREADMILL_HOME"])
+def test_a_tilde_is_the_home_and_a_question_mark_is_one(
+    threadmill: Command, environment: dict[str, str], tmp_path: Path, variable: str
+) -> None:
+    """Also where no shell expands the value; without a home it is refused."""
+    name = "what?of=it/history.sqlite"
+    environment |= {"HOME": str(tmp_path), variable: f"sqlite:///~/{name}" if "URL" in variable else "~/what?of=it"}
+    assert threadmill("encrypt", "--random", "1x1").returncode == 0
+    assert threadmill("history", "runs", "--csv").stdout.count("encrypt_payloads") == 1
+    assert (tmp_path / name).stat().st_size > 4096
+    environment["HOME"] = ""
+    refused = threadmill("history", "runs")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "you have no home directory here; write the path without ~" in refused.stderr
+
+
 DEEP = b"[" * 200_000
 ANSWERS = {
     "no JSON": b"HTTP/1.0 200 OK\r\n\r\n<html>",

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +62,27 @@ def test_an_experiment_without_a_question_is_refused(threadmill: Command) -> Non
     assert (result.returncode, result.stdout) == (2, "")
     assert "name the question: speedup, race, ceiling, or all" in result.stderr
     assert re.search(r"880 samples of 44 cases on each interpreter, about 14\.7 min", result.stderr)
+
+
+def test_interpreters_that_are_left_out_are_named(threadmill: Command, environment: dict[str, str]) -> None:
+    """With the reason; several choices go together, and each interpreter is listed once."""
+    tools = Path(environment["THREADMILL_HOME"]).parent / "tools"
+    tools.mkdir()
+    (tools / "pypy3").write_text("#!/bin/sh\nyes\n")
+    (tools / "python3.99").write_text("#!/bin/sh\necho oh >&2; exit 3\n")
+    for one in tools.iterdir():
+        one.chmod(0o755)
+    environment |= {"PATH": f"{tools}:/usr/bin:/bin", "PYENV_ROOT": str(tools)}
+    result = threadmill("interpreters")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert f"left out: {tools}/pypy3 (more output than 262,144 bytes on stdout)" in result.stdout
+    assert f"left out: {tools}/python3.99 (it is no Python from 3.6 on: exit code 3, oh)" in result.stdout
+    version = ".".join(map(str, sys.version_info[:3]))
+    both = read_json(threadmill("interpreters", "--python", f"all,{version}", "--json"))
+    assert both == read_json(threadmill("interpreters", "--json"))
+    refused = threadmill("interpreters", "--python", f"all,{tools}/pypy3")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "more output than" in refused.stderr
 
 
 def test_the_ceiling_is_answered_and_can_be_queried(threadmill: Command) -> None:

@@ -18,7 +18,8 @@ from typing import get_args
 import pytest
 from sqlalchemy import text
 
-from db.errors import RecordUnusable, SchemaTooNew
+from db.engine import _use_wal
+from db.errors import RecordUnusable, RunClosed, SchemaTooNew
 from db.history import History, PayloadFilter, SampleFilter
 from db.lenient import UNRECORDED, LenientHistory, LenientStore
 from db.rows import NewRun
@@ -164,9 +165,19 @@ def test_closed_run_stays_as_it_is(store: Store, history: History) -> None:
     """The first end of a run is the one on record."""
     run_id = store.start_run(RUN)
     store.finish_run(run_id, "cancelled", "why")
-    store.finish_run(run_id, "completed")
+    (written,) = encryptions(*random_payloads(1))
+    for write in (
+        lambda: store.finish_run(run_id, "completed"),
+        lambda: store.record_payloads(payload_rows(run_id, [written])),
+        lambda: store.beat(run_id),
+    ):
+        with pytest.raises(RunClosed, match=r"run 1 was closed meanwhile as cancelled \(why\)") as caught:
+            write()
+        assert caught.value.exit_code == 1
     (run,) = history.runs()
     assert (run.status, run.error) == ("cancelled", "why")
+    assert history.counts(run_id) == []
+    assert history.verify().faults == ()
 
 
 def test_locked_database_is_one_clear_line(store: Store, database_url: str) -> None:
@@ -314,3 +325,12 @@ def test_engines_and_record_agree_on_failures() -> None:
     assert set(VERDICT_FAULTS) == set(get_args(VerdictStatus)) - GOOD
     assert set(VERDICT_KINDS) == set(get_args(VerdictKind))
     assert set(PAYLOAD_FAILURES) < set(get_args(PayloadStatus))
+
+
+def test_a_file_system_without_shared_memory_is_refused_at_once(tmp_path: Path) -> None:
+    """SQLite says so by keeping its journal, without an error."""
+    with (
+        closing(sqlite3.connect(f"file:{tmp_path}/x.sqlite?vfs=unix-none", uri=True)) as connection,
+        pytest.raises(sqlite3.OperationalError, match="no shared memory"),
+    ):
+        _use_wal(connection, timeout_s=60)

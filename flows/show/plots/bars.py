@@ -37,11 +37,7 @@ class Scale(StrEnum):
 
 
 # Cells without a value differ by their text, and at a glance by their hatching.
-_HATCHES = {
-    CellState.SKIPPED: "////",
-    CellState.NOTHING: "....",
-    CellState.FAILED: "xxxx",
-}
+_HATCHES = {CellState.SKIPPED: "////", CellState.NOTHING: "....", CellState.FAILED: "xxxx"}
 _SCALE_KEY = {
     Scale.LOST: "colour: share lost, white to dark; hatched: skipped, or the race had no chance",
     Scale.SPEEDUP: "blue: faster, brown: slower, white: neither is sure; hatched: skipped, or no quiet pair",
