@@ -39,10 +39,7 @@ class Backup:
 def back_up(url: str, path: str, *, overwrite: bool = False, timeout_s: float = BUSY_TIMEOUT_S) -> Backup:
     """Copy the record of this moment, of any schema; the copy is checked before it gets its name.
 
-    Raises:
-        RecordUnusable: not SQLite, not there, locked, or damaged.
-        NotReplaced: there is something at `path`.
-        NotWritten: the disk does not take it.
+    Raises RecordUnusable (not SQLite, not there, locked, or damaged), or what `new_file` does.
     """
     parsed = parse_url(url)
     if parsed.get_backend_name() != "sqlite":

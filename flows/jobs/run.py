@@ -43,12 +43,9 @@ class Here:
 class Step(Generic[T]):
     """One piece of work of a job, as a value: it can be pickled and run in any process that sees the same files.
 
-    Attributes:
-        kind: name of its Prefect task, such as `encrypt-batch`.
-        name: name of its task run.
-        recorded_as: name of the task run that records it.
-        work: module-level function or a partial of one; does the work and gives the result.
-        record: likewise; writes the result as rows of a run, and adds nothing when it is called again.
+    `kind` is the name of its Prefect task, such as `encrypt-batch`, `name` that of its task run, `recorded_as` that of
+    the task run that records it. `work` and `record` are module-level functions or partials of such: one gives the
+    result, the other writes it as rows of a run, and adds nothing when it is called again.
     """
 
     kind: str
@@ -159,14 +156,10 @@ def cut(items: Iterable[Item], cost: Callable[[Item], float], most: float, count
 
 @dataclass(frozen=True, slots=True)
 class PlannedWork:
-    """The work of a job, or of one of its parts, before it begins.
+    """The work of a job, or of one of its parts, before it begins: `verb` is such as `encrypting`.
 
-    Attributes:
-        verb: what is going on, such as `encrypting`.
-        noun: what is counted, in the singular, such as `payload`.
-        total: how many there are.
-        size_bytes: their size; 0 where it does not matter.
-        details: more about it, for the log.
+    There are `total` things of a `noun` in the singular, such as `payload`; `size_bytes` is 0 where it does not matter.
+    `details` are for the log.
     """
 
     verb: str
@@ -178,15 +171,10 @@ class PlannedWork:
 
 @dataclass(frozen=True, slots=True)
 class MoreDone:
-    """Some more of the planned work is done.
+    """Some more of the planned work is done; the counts of all events add up to the total, never beyond it.
 
-    Attributes:
-        count: how many more; the counts of all events add up to the total, never beyond it.
-        size_bytes: their size.
-        line: their result, for a log that has a line for each step.
-        faults: what needs attention, in words.
-        item: the piece in work, for a progress bar.
-        notice: something to know that is no fault, in words.
+    `line` is the result, for a log that has a line for each step. `faults` need attention, and a `notice` is no fault;
+    both are in words. `item` is the piece in work, for a progress bar.
     """
 
     count: int = 0
