@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -26,7 +27,7 @@ from db.host import (
     this_process,
     uptime_ns,
 )
-from db.ledger import seal
+from db.ledger import head_of, seal
 from db.readable import BEGUN, check_tables
 from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VaultRow, VerdictRow, storable
 from db.schema import upgrade
@@ -48,6 +49,10 @@ from db.writes import (
     see_vault,
 )
 
+# A server is back soon after its restart, and a lock is released some day; a full disk stays full.
+AGAIN_AFTER_S: tuple[float, ...] = (1, 10)
+
+T = TypeVar("T")
 Row = TypeVar("Row", PayloadRow, SampleRow, VerdictRow)
 
 
@@ -132,8 +137,18 @@ class Store(Database):
         """
         before, began_ns = self._began.get(run_id, (None, 0))
         took = timedelta(microseconds=(uptime_ns() - began_ns) // 1000) if before else None
-        with self.transaction() as connection:
-            return _close_run(connection, run_id, status, error, interference().since(before) if before else {}, took)
+        facts = interference().since(before) if before else {}
+
+        def close(connection: Connection) -> str | None:
+            try:
+                return _close_run(connection, run_id, status, error, facts, took)
+            except RunClosed as closed:
+                # A server that went away had taken the first try: others close a run as crashed only.
+                if closed.status == status:
+                    return head_of(connection, run_id)
+                raise
+
+        return self._write(close)
 
     def remove_runs(self, before: datetime, *, by: int | None = None) -> int:
         """Remove whole closed runs that began before a time; their number. Their summaries and ledger entries stay.
@@ -189,9 +204,12 @@ class Store(Database):
 
         The mark never goes down: a snapshot that is older than one on record leaves it as it is.
         """
-        with self.transaction() as connection:
+
+        def write(connection: Connection) -> bool:
             hear_of(connection, row.run_id)
             return add_snapshot(connection, row)
+
+        return self._write(write)
 
     def record_vault(self, row: VaultRow) -> None:
         """Write where a vault is, and raise its mark as a snapshot would."""
@@ -201,9 +219,25 @@ class Store(Database):
     def _add(self, add: Callable[[Connection, Sequence[Row]], int], rows: Sequence[Row]) -> int:
         if not rows:
             return 0
-        with self.transaction() as connection:
+
+        def write(connection: Connection) -> int:
             hear_of(connection, rows[0].run_id)
             return add(connection, rows)
+
+        return self._write(write)
+
+    def _write(self, write: Callable[[Connection], T]) -> T:
+        """Write in a transaction; again in another one, after 1 and 10 s, where the fault may pass."""
+        for pause_s in AGAIN_AFTER_S:
+            try:
+                with self.transaction() as connection:
+                    return write(connection)
+            except RecordUnusable as error:
+                if not error.transient:
+                    raise
+            time.sleep(pause_s)
+        with self.transaction() as connection:
+            return write(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import NullPool, create_engine, update
+from sqlalchemy import Connection, NullPool, create_engine, text, update
+from sqlalchemy.exc import OperationalError
 
 from db import store as store_module
 from db.errors import RecordUnusable, RunClosed
@@ -25,6 +28,7 @@ from db.tables import RUN
 from flows.jobs.run import DirectRunner, Tools, open_run
 from tasks.cancel import CancelToken
 from tests.support.commands import Command, read_json
+from tests.support.postgres import Server
 from tests.support.processes import GONE_S, wait_until
 
 NEW = NewRun("survey", "direct", {}, "test")
@@ -151,6 +155,54 @@ def test_a_killed_run_is_named_and_closed_from_any_name(
     environment["THREADMILL_HOST"] = "another"
     assert threadmill("encrypt", "--random", "10x1", "--via", "direct").returncode == 0
     assert statuses(database_url) == ["completed", "crashed"]
+
+
+def crash(server: Server) -> None:
+    """End one process of a server, upon which it throws out all clients and recovers."""
+    engine = create_engine(server.url("postgres"), poolclass=NullPool)
+    with engine.connect() as connection:
+        os.kill(connection.execute(text("SELECT pg_backend_pid()")).scalar_one(), signal.SIGKILL)
+        connection.invalidate()
+
+
+def test_a_server_that_restarts_costs_nothing(
+    environment: dict[str, str], postgres_server: Server, postgres_url: str, started: Started, threadmill: Command
+) -> None:
+    """While a run measures and records: all rounds are there, and the run is completed."""
+    environment["THREADMILL_DATABASE_URL"] = postgres_url
+    Store(postgres_url).close()
+    process = started("experiment", "ceiling", "--rounds", "5", "--quick", "--via", "direct", "--json")
+    for _ in range(4):
+        with suppress(RecordUnusable, OperationalError):
+            wait_until(lambda: samples(postgres_url), "no round is on record", 60)
+            crash(postgres_server)
+        time.sleep(1)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert {row["round"] for row in json.loads(stdout)["samples"]} == set(range(5))
+    assert statuses(postgres_url) == ["completed"]
+    assert threadmill("history", "verify").returncode == 0
+
+
+def test_a_commit_without_an_answer_is_not_taken_for_another(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server goes away between the commit and its answer: the run was closed by itself."""
+    run_id = store.start_run(NEW)
+    whole = Store.transaction
+
+    @contextmanager
+    def cut(self: Store) -> Iterator[Connection]:
+        with whole(self) as connection:
+            yield connection
+        monkeypatch.setattr(Store, "transaction", whole)
+        raise RecordUnusable(self.where, "the server has gone away", transient=True)
+
+    monkeypatch.setattr(Store, "transaction", cut)
+    head = store.finish_run(run_id, "completed")
+    with closing(History(database_url)) as history:
+        assert history.head(run_id) == head
+        assert history.verify().entries == 1
 
 
 @pytest.fixture
