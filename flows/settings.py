@@ -262,7 +262,7 @@ def _closed_later(record: Record) -> Record:
 
 def make_folder(path: str) -> str:
     """Make a folder for its owner only, unless it is there; its path. Refused if others own it, or may write to it."""
-    from db.backup import private_folder
+    from db.readable import private_folder
 
     try:
         made = private_folder(path)
