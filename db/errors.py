@@ -50,6 +50,15 @@ class RecordUnusable(RecordError):
     """Whether the same may well succeed in a moment."""
 
 
+class RunClosed(RecordError):
+    """run {run_id} was closed meanwhile as {status} ({why}): nothing more is written to it"""
+
+    exit_code = 1
+    run_id: int
+    status: str
+    why: str
+
+
 class SchemaTooNew(RecordError):
     """history database {where}: its schema {found} is newer than this program's {known}; use the threadmill that wrote it"""  # noqa: E501
 

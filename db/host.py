@@ -82,13 +82,9 @@ def uptime_ns() -> int:
     return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def is_dead(process: ProcessIdentity) -> bool:
-    """Whether a process that ran on this host has certainly ended."""
-    here, there = _boot_id().split("/"), process.boot_id.split("/")
-    if here[0] != there[0]:
-        return True
-    # Same boot, other container: its process numbers cannot be looked up from here.
-    return here == there and process_start(process.pid) != process.start
+def is_alive(process: ProcessIdentity) -> bool | None:
+    """Whether a process is there; None where its number has no meaning: on another boot, in another container."""
+    return process_start(process.pid) == process.start if process.boot_id == _boot_id() else None
 
 
 def process_start(pid: int) -> int | None:

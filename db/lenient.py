@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from db.errors import RecordError
+from db.errors import RecordError, RunClosed
 from db.history import History
 from db.rows import NewRun, VerdictRow
 from db.store import Store
@@ -27,6 +27,14 @@ class LenientStore(Store):
     def start_run(self, new: NewRun) -> int:
         """See `Store`; UNRECORDED if it cannot be written."""
         return self._try(lambda: super(LenientStore, self).start_run(new), UNRECORDED)
+
+    def beat(self, run_id: int) -> None:
+        """See `Store`; a run that was closed goes on without its record."""
+        if self.error is None:
+            try:
+                super().beat(run_id)
+            except RunClosed as error:
+                self.error = error
 
     def finish_run(self, run_id: int, status: RunStatus, error: str | None = None) -> str | None:
         """See `Store`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -12,31 +14,45 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, delete, insert, select, text, update
 
-from db.backup import private_file
 from db.engine import BUSY_TIMEOUT_S, Database, explained
-from db.errors import RecordUnusable
+from db.errors import RecordError, RecordUnusable, RunClosed
 from db.host import (
     CLOCKS_DIFFER,
     Interference,
-    ProcessIdentity,
     interference,
-    is_dead,
     readings,
     this_host,
     this_limits,
     this_process,
     uptime_ns,
 )
-from db.ledger import seal
-from db.readable import BEGUN, check_tables
+from db.ledger import head_of, seal
+from db.readable import BEGUN, check_tables, private_file
 from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VaultRow, VerdictRow, storable
 from db.schema import upgrade
 from db.summaries import roll_up_closed_days, summarise_run
 from db.tables import ENCRYPTION, HOST, RUN, RUN_TABLES, STAGE
 from db.words import RunStatus
-from db.writes import add_payloads, add_samples, add_snapshot, add_verdicts, columns_of, id_of, see_vault
+from db.writes import (
+    HEARTBEAT_S,
+    add_payloads,
+    add_samples,
+    add_snapshot,
+    add_verdicts,
+    clock,
+    columns_of,
+    hear_of,
+    id_of,
+    lost_runs,
+    run_closed,
+    see_vault,
+)
+
+# A server is back soon after its restart, and a lock is released some day; a full disk stays full.
+AGAIN_AFTER_S: tuple[float, ...] = (1, 10)
 
 T = TypeVar("T")
+Row = TypeVar("Row", PayloadRow, SampleRow, VerdictRow)
 
 
 class Store(Database):
@@ -64,7 +80,7 @@ class Store(Database):
         return functools.partial(type(self), timeout_s=self._timeout_s), (url,)
 
     def start_run(self, new: NewRun) -> int:
-        """Write the row of a run that starts now, after marking the runs of dead processes; the new run's id."""
+        """Write the row of a run that starts now, after closing those that are lost as crashed; the new run's id."""
         host, process = this_host(), this_process()
         row = _of_new_run(new) | {
             "boot_id": process.boot_id,
@@ -77,21 +93,61 @@ class Store(Database):
         with self.transaction() as connection:
             host_row = {"name": host.name, "facts": host.facts}
             host_id = id_of(connection, HOST, {"fingerprint": host.fingerprint}, host_row)
-            _mark_crashed(connection, host_id)
-            row |= {"host_id": host_id, "started_at": datetime.now(UTC)}
+            for lost, why in lost_runs(connection).items():
+                _close_run(connection, lost, "crashed", why, {})
+            row |= {"host_id": host_id, "started_at": datetime.now(UTC), "heard_at": clock(connection)}
             run_id: int = connection.execute(insert(RUN).returning(RUN.c.id), row).scalar_one()
         self._began[run_id] = interference(), uptime_ns()
         return run_id
 
+    def beat(self, run_id: int) -> None:
+        """Note that a run goes on; RunClosed if it was closed."""
+        with self.transaction() as connection:
+            hear_of(connection, run_id)
+
+    @contextmanager
+    def heartbeat(self, run_id: int, closed: Callable[[], object]) -> Iterator[None]:
+        """Note once a minute that a run goes on; call `closed` if it was closed meanwhile."""
+        done = threading.Event()
+
+        def go_on() -> None:
+            while not done.wait(HEARTBEAT_S):
+                try:
+                    self.beat(run_id)
+                except RunClosed:
+                    closed()
+                    break
+                except RecordError:
+                    # The next one comes soon enough.
+                    continue
+
+        thread = threading.Thread(target=go_on, name="heartbeat")
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
     def finish_run(self, run_id: int, status: RunStatus, error: str | None = None) -> str | None:
-        """Close a run, sum it up, and seal it; the ledger's head then. A run that is closed already stays as it is.
+        """Close a run, sum it up, and seal it; the ledger's head then. RunClosed if it was closed, which stays so.
 
         The end of a run that began here is its beginning and the time that it took, whatever was done to the clock.
         """
         before, began_ns = self._began.get(run_id, (None, 0))
         took = timedelta(microseconds=(uptime_ns() - began_ns) // 1000) if before else None
-        with self.transaction() as connection:
-            return _close_run(connection, run_id, status, error, interference().since(before) if before else {}, took)
+        facts = interference().since(before) if before else {}
+
+        def close(connection: Connection) -> str | None:
+            try:
+                return _close_run(connection, run_id, status, error, facts, took)
+            except RunClosed as closed:
+                # A server that went away had taken the first try: others close a run as crashed only.
+                if closed.status == status:
+                    return head_of(connection, run_id)
+                raise
+
+        return self._write(close)
 
     def remove_runs(self, before: datetime, *, by: int | None = None) -> int:
         """Remove whole closed runs that began before a time; their number. Their summaries and ledger entries stay.
@@ -129,7 +185,8 @@ class Store(Database):
     def record_payloads(self, rows: Sequence[PayloadRow]) -> int:
         """Write payloads of one run and their stages, all or none; the number of new rows.
 
-        Here and below, rows whose ordinal the run has already are left out, so that a batch may be recorded again.
+        Here and below, rows whose ordinal the run has already are left out, so that a batch may be recorded again, and
+        a run that was closed meanwhile gets nothing: RunClosed.
         """
         return self._add(add_payloads, rows)
 
@@ -146,19 +203,40 @@ class Store(Database):
 
         The mark never goes down: a snapshot that is older than one on record leaves it as it is.
         """
-        with self.transaction() as connection:
+
+        def write(connection: Connection) -> bool:
+            hear_of(connection, row.run_id)
             return add_snapshot(connection, row)
+
+        return self._write(write)
 
     def record_vault(self, row: VaultRow) -> None:
         """Write where a vault is, and raise its mark as a snapshot would."""
         with self.transaction() as connection:
             see_vault(connection, row)
 
-    def _add(self, add: Callable[[Connection, Sequence[T]], int], rows: Sequence[T]) -> int:
+    def _add(self, add: Callable[[Connection, Sequence[Row]], int], rows: Sequence[Row]) -> int:
         if not rows:
             return 0
-        with self.transaction() as connection:
+
+        def write(connection: Connection) -> int:
+            hear_of(connection, rows[0].run_id)
             return add(connection, rows)
+
+        return self._write(write)
+
+    def _write(self, write: Callable[[Connection], T]) -> T:
+        """Write in a transaction; again in another one, after 1 and 10 s, where the fault may pass."""
+        for pause_s in AGAIN_AFTER_S:
+            try:
+                with self.transaction() as connection:
+                    return write(connection)
+            except RecordUnusable as error:
+                if not error.transient:
+                    raise
+            time.sleep(pause_s)
+        with self.transaction() as connection:
+            return write(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -188,13 +266,6 @@ def outdated(begins: Sequence[datetime], before: datetime, now: datetime) -> int
     return next((place + 1 for place in reversed(range(min(first, len(begins) - 1))) if begins[place] < before), 0)
 
 
-def _mark_crashed(connection: Connection, host_id: int) -> None:
-    query = select(RUN.c.id, RUN.c.boot_id, RUN.c.pid, RUN.c.pid_start)
-    for row in connection.execute(query.where(RUN.c.status == "running", RUN.c.host_id == host_id)).all():
-        if is_dead(ProcessIdentity(row.boot_id, row.pid, row.pid_start)):
-            _close_run(connection, row.id, "crashed", "its process ended without a word", {})
-
-
 def _close_run(
     connection: Connection,
     run_id: int,
@@ -202,13 +273,13 @@ def _close_run(
     error: str | None,
     readings: Mapping[str, object],
     took: timedelta | None = None,
-) -> str | None:
+) -> str:
     running = RUN.c.id == run_id, RUN.c.status == "running"
     row = connection.execute(select(RUN.c.covariates, RUN.c.started_at).where(*running)).one_or_none()
     if row is None:
-        return None
+        raise run_closed(connection, run_id)
     finished_at = datetime.now(UTC) if took is None else row.started_at + took
-    end = {"status": status, "error": storable(error), "finished_at": finished_at}
+    end = {"status": status, "error": storable(error), "finished_at": finished_at, "heard_at": None}
     connection.execute(update(RUN).where(*running).values(end | {"covariates": {**row.covariates, **readings}}))
     summarise_run(connection, run_id)
     return seal(connection, run_id)

@@ -107,9 +107,7 @@ def import_record(path: str, url: str, *, timeout_s: float = BUSY_TIMEOUT_S) -> 
     """Take all rows of a SQLite record into one that is empty, of either kind; their number by table.
 
     All or nothing. The ledger comes along as it is, so that the copy verifies like the original, with the same head.
-
-    Raises:
-        RecordUnusable: there is nothing at `path`, or something at `url` already.
+    RecordUnusable if there is nothing at `path`, or something at `url` already.
     """
     with closing(Store(url, timeout_s=timeout_s)) as store, store.transaction() as target:
         if target.execute(select(RUN.c.id).limit(1)).first():

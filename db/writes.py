@@ -3,21 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from operator import attrgetter
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Table, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, func, insert, or_, select, update
 
+from db.errors import RunClosed
+from db.host import ProcessIdentity, is_alive
 from db.rows import InterpreterRow, PayloadRow, SampleRow, SnapshotRow, StageRow, VaultRow, VerdictRow, storable
-from db.tables import CASE, ENCRYPTION, INTERPRETER, SAMPLE, SNAPSHOT, STAGE, VAULT, VERDICT
+from db.tables import CASE, ENCRYPTION, INTERPRETER, RUN, SAMPLE, SNAPSHOT, STAGE, VAULT, VERDICT
 from db.tables.base import shared_columns
 
 Ordered = TypeVar("Ordered", PayloadRow, SampleRow, VerdictRow)
 
+# An open run says once a minute that it goes on. A record may be out of reach, or locked, for some minutes.
+HEARTBEAT_S = 60.0
+SILENT_AFTER = timedelta(minutes=10)
+
 # The driver is given so many rows at once, in a form of its own: more take memory and no less time.
 _ROWS_AT_ONCE = 500
+
+
+def clock(connection: Connection) -> datetime:
+    """The time on which all writers of this record agree: the server's, or for a file the host's."""
+    if connection.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return now
+
+
+def hear_of(connection: Connection, run_id: int) -> None:
+    """Note that a run goes on; RunClosed if it was closed. Every write to a run begins with this."""
+    still = update(RUN).where(RUN.c.id == run_id, RUN.c.status == "running")
+    if not connection.execute(still.values(heard_at=clock(connection))).rowcount:
+        raise run_closed(connection, run_id)
+
+
+def run_closed(connection: Connection, run_id: int) -> RunClosed:
+    """The error that says how a run was closed."""
+    row = connection.execute(select(RUN.c.status, RUN.c.error).where(RUN.c.id == run_id)).one_or_none()
+    return RunClosed(run_id, *(("removed", "by maintain") if row is None else (row.status, row.error or "by itself")))
+
+
+def lost_runs(connection: Connection) -> dict[int, str]:
+    """The open runs that nobody will close, each with the reason.
+
+    The process decides where it can be looked up, however long a run is silent. Elsewhere the silence decides; a run
+    that was heard of in the future has had a clock that was ahead.
+    """
+    found, now = {}, clock(connection)
+    query = select(RUN.c.id, RUN.c.boot_id, RUN.c.pid, RUN.c.pid_start, RUN.c.heard_at).where(RUN.c.status == "running")
+    for run_id, boot_id, pid, start, heard_at in connection.execute(query).all():
+        alive = is_alive(ProcessIdentity(boot_id, pid, start))
+        if alive is False:
+            found[run_id] = "its process ended without a word"
+        elif alive is None and (heard_at is None or abs(now - heard_at) > SILENT_AFTER):
+            found[run_id] = f"it was not heard of for over {SILENT_AFTER.seconds // 60} minutes"
+    return found
 
 
 def add_payloads(connection: Connection, rows: Sequence[PayloadRow]) -> int:

@@ -1,13 +1,13 @@
-"""The flow that measures threads, processes and locks on this host."""
+"""The flows that measure threads, processes and locks on this host, and that run the whole chapter."""
 
 from __future__ import annotations
 
 from prefect import runtime
 
-from flows.jobs.experiment import experiment_job
-from flows.jobs.parameters import RunExperiments
+from flows.jobs.experiment import experiment_job, survey_job
+from flows.jobs.parameters import RunExperiments, Survey
 from flows.jobs.run import Job
-from flows.orchestration.flow_run import job_flow, now
+from flows.orchestration.flow_run import job_flow, now, timed_name
 from flows.settings import Settings
 
 
@@ -20,3 +20,9 @@ def _run_name() -> str:
 def run_experiments(parameters: RunExperiments, settings: Settings) -> Job:
     """Measure every chosen case in every chosen interpreter, in shuffled rounds, and record every sample."""
     return experiment_job(parameters, settings)
+
+
+@job_flow(Survey, timed_name)
+def survey(parameters: Survey, settings: Settings) -> Job:
+    """Run the chapter's items 52 to 54 with its own numbers: child processes, threads, locks."""
+    return survey_job(parameters, settings)

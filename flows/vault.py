@@ -1,8 +1,9 @@
-"""The flows that look after a vault: verify, prune, restore. Vault and key file are settings, never parameters."""
+"""The flows that look after a vault and the record. Vault and key file are settings, never parameters."""
 
 from __future__ import annotations
 
-from flows.jobs.parameters import PruneVault, RestoreFiles, VerifyVault
+from flows.jobs.maintain import maintenance_job
+from flows.jobs.parameters import Maintain, PruneVault, RestoreFiles, VerifyVault
 from flows.jobs.restore import restoration_job
 from flows.jobs.run import Job
 from flows.jobs.upkeep import pruning_job, verification_job
@@ -29,3 +30,9 @@ def prune_vault(parameters: PruneVault, settings: Settings) -> Job:
 def restore_files(parameters: RestoreFiles, settings: Settings) -> Job:
     """Bring files back from the vault (THREADMILL_VAULT); each is proven before it has its name."""
     return restoration_job(parameters, settings)
+
+
+@job_flow(Maintain, timed_name)
+def maintain(parameters: Maintain, settings: Settings) -> Job:
+    """Roll up closed days, check sealed runs against the ledger, remove old runs if asked, optimise the database."""
+    return maintenance_job(parameters, settings)

@@ -1,16 +1,17 @@
 """Prefect's tasks: plan, work, record, report; and the form in which they hand on their results."""
+# A module of its own: nothing else in `tasks` imports Prefect.
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from prefect import Task, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from db.errors import RecordUnusable, ThreadmillError
+from db.errors import ThreadmillError
 
 T = TypeVar("T")
 
@@ -26,12 +27,6 @@ class Whole(Generic[T]):
 
     def __init__(self, value: T) -> None:
         self.value = value
-
-
-def _may_pass(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
-    """Whether trying again can help: a lock is released some day, a full or read-only disk stays as it is."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, RecordUnusable) and error.transient
 
 
 @task(name="plan", task_run_name="plan", cache_policy=NO_CACHE)
@@ -50,7 +45,8 @@ def work(do: Whole[Callable[[], T]]) -> Whole[T] | State[None]:
         return Failed(message=str(error), data=error)
 
 
-@task(name="record", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[1, 10], retry_condition_fn=_may_pass)
+# No retries either: the store tries again, for runs without Prefect too.
+@task(name="record", cache_policy=NO_CACHE)
 def record(write: Whole[Callable[[T], object]], done: Whole[T]) -> None:
     """Write a step's rows in one transaction; rows that are there already stay as they are."""
     write.value(done.value)

@@ -30,6 +30,7 @@ from db.rows import InterpreterRow, PayloadRow, RunRow, SampleRow, StageRow, cou
 from db.tables import CASE, ENCRYPTION, HOST, INTERPRETER, RUN, SAMPLE, SERIES, SNAPSHOT, STAGE, SUMMARY, VAULT
 from db.tables.base import shared_columns
 from db.words import PAYLOAD_FAILURES, SAMPLE_FAILURES
+from db.writes import lost_runs
 
 # Up to so many pairs of case and interpreter, the newest samples of each pair are looked up by the index of series.
 # Samples of more pairs are so many that a walk from the newest sample on soon meets enough of them.
@@ -63,6 +64,10 @@ class RunReads(RecordReader):
         """The last attempt of a Prefect flow run."""
         query = _RUNS.where(RUN.c.flow_run_id == flow_run_id).order_by(RUN.c.attempt.desc()).limit(1)
         return next((RunRow(**row._asdict()) for row in self._rows(query)), None)
+
+    def lost_runs(self) -> dict[int, str]:
+        """The open runs that the next run will close as crashed, each with the reason."""
+        return self._ask(lost_runs, empty={})
 
     def begins(self) -> list[datetime]:
         """When each run began by the clock of its host, in the order in which the runs were recorded."""

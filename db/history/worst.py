@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from heapq import nlargest
 from itertools import chain
@@ -20,6 +21,7 @@ from db.summaries import size_class_of
 from db.tables import CASE, ENCRYPTION, HOST, INTERPRETER, RUN, SAMPLE, SERIES, SUMMARY, VAULT, VERDICT
 from db.tables.base import columns
 from db.words import PAYLOAD_FAILURES, RUN_FAILURES, SAMPLE_FAILURES, TIMED_OUTCOMES, VERDICT_FAULTS
+from db.writes import lost_runs
 
 FailureKind = Literal["run", "payload", "sample", "verdict"]
 
@@ -33,25 +35,30 @@ class FailureReads(RecordReader):
     def failures(
         self, which: SeriesFilter, *, kinds: Sequence[FailureKind] = (), limit: int | None = 20
     ) -> list[FailureRow]:
-        """Runs that failed or crashed, payloads that failed or changed while read, broken samples, faults of vaults.
+        """Runs that failed, crashed or are lost, payloads that failed or changed, broken samples, faults of vaults.
 
         They are one list, newest first by the time at which each started. A filter by suite or backend leaves only
         payloads, a filter by case or interpreter only samples; no `kinds` are all that the filters leave.
         """
         rows: list[FailureRow] = []
-        for query, started_at in _queries(which, kinds):
+        lost: dict[int, str] = self._ask(lost_runs, empty={})
+        for query, started_at in _queries(which, kinds, lost):
             wanted = query.where(*one_of(HOST.c.name, which.hosts), *within(started_at, which))
             found = self._rows(wanted.order_by(started_at.desc()).limit(limit))
             rows += [FailureRow(**{"ordinal": None, "cause": None} | row._asdict()) for row in found]
+        rows = [replace(row, error=lost[row.run_id]) if row.status == "running" else row for row in rows]
         return sorted(rows, key=lambda row: (row.started_at, row.run_id, row.ordinal or 0), reverse=True)[:limit]
 
 
-def _queries(which: SeriesFilter, kinds: Sequence[FailureKind]) -> Iterator[tuple[Select[Any], Any]]:
+def _queries(
+    which: SeriesFilter, kinds: Sequence[FailureKind], lost: Collection[int]
+) -> Iterator[tuple[Select[Any], Any]]:
     """The queries for the kinds that the filters leave, each with the column of its time."""
     kinds = kinds or get_args(FailureKind)
     if "run" in kinds and not which.of_samples and not which.of_payloads:
         # One query per status: each walks its part of the index from the newest row on, and stops at the limit.
         yield from ((_BAD_RUNS.where(RUN.c.status == status), RUN.c.started_at) for status in RUN_FAILURES)
+        yield _BAD_RUNS.where(RUN.c.id.in_(lost)), RUN.c.started_at
     if "payload" in kinds and not which.of_samples:
         wanted = *one_of(unindexed(ENCRYPTION.c.suite), which.suites), *one_of(ENCRYPTION.c.backend, which.backends)
         yield _BAD_PAYLOADS.where(*wanted), ENCRYPTION.c.started_at

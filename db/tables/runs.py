@@ -33,7 +33,8 @@ HOST = Table(
 # One run of one job; everything recorded hangs off it.
 #
 # `attempt` counts the tries of one Prefect flow run (a retry from the UI is a new row). `boot_id`, `pid` and
-# `pid_start` (clock ticks since boot) tell whether the process that wrote the row is still there. `usable_cpus`,
+# `pid_start` (clock ticks since boot) tell whether the process that wrote the row is still there, and `heard_at` (NULL
+# once the run is closed) when it last wrote, by the clock of the PostgreSQL server or else its own. `usable_cpus`,
 # `quota_cpus` (CPU time per time, NULL without a quota) and `smt` are what it could use of the host. `covariates`
 # are readings that may explain a change but identify nothing: load, kernel, versions, governor, steal.
 RUN = Table(
@@ -48,6 +49,7 @@ RUN = Table(
     needed("boot_id", String),
     needed("pid", Integer),
     needed("pid_start", BigInteger),
+    Column("heard_at", UtcDateTime),
     needed("code_version", String),
     needed("parameters", JSON),
     needed("usable_cpus", Integer),
@@ -61,7 +63,6 @@ RUN = Table(
     UniqueConstraint("flow_run_id", "attempt"),
     Index("ix_run_started_at", "started_at"),
     Index("ix_run_status_started_at", "status", "started_at"),
-    partial_index("ix_run_running", "host_id", where="status = 'running'"),
 )  # fmt: skip
 
 # One entry of the chain of seals; see `db.ledger`. `run_id` stays when the run is removed, hence no foreign key.

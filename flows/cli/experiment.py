@@ -137,7 +137,7 @@ def survey(*, via: Via = None, json: Json = False) -> int:
     from flows.jobs.experiment import survey_job
 
     job = survey_job(Survey(), settings)
-    done = run_job("flows.survey:survey", Survey(), job, settings, via)
+    done = run_job("flows.experiments:survey", Survey(), job, settings, via)
     run_id, history = done.run_id, settings.open_history()
     detail = history.detail(run_id)
     if json:

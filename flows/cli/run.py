@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from db.errors import RecordError, ThreadmillError
+from db.errors import RecordError, RunClosed, ThreadmillError
 from db.history import History, SnapshotFilter
 from db.rows import NewRun, RunRow
 from db.words import PAYLOAD_FAILURES, UNREADABLE_CAUSES, VERDICT_FAULTS
@@ -70,7 +70,8 @@ def _run_directly(
         with progress, closing(DirectRunner(settings.usable_jobs)) as runner:
             tools = Tools(store, history, runner, progress, CancelToken())
             opened = job(NewRun(name, "direct", {}, code_version()), tools)
-            return Done(opened.run_id, opened.summary, opened.exit_code if error() else None)
+            code = opened.exit_code or int(isinstance(error(), RunClosed))
+            return Done(opened.run_id, opened.summary, code if error() else None)
     except ThreadmillError as ended:
         if progress.run_id is None:
             raise

@@ -97,6 +97,8 @@ def status(
     last, now = next(iter(history.runs(limit=1)), None), datetime.now(UTC)
     if last is not None and last.started_at > now + CLOCKS_DIFFER:
         complaints += (after_now(f"run {last.id}", last.started_at, now),)
+    lost = history.lost_runs().items()
+    complaints += tuple(f"run {run_id}: {why}; the next run closes it as crashed" for run_id, why in lost)
     complaints += kept.complaints if kept else ()
     report = Status(history.where, history.size(), last, deployments, kept, complaints)
     if json:

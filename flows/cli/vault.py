@@ -221,4 +221,4 @@ def maintain(
     from flows.jobs.maintain import maintenance_job
 
     job = maintenance_job(options, settings)
-    return run_and_print("flows.maintain:maintain", options, job, settings, via, json=json)
+    return run_and_print("flows.vault:maintain", options, job, settings, via, json=json)

@@ -37,13 +37,9 @@ _LEAST_SHARE = 0.01
 class EncryptionOutcome:
     """The outcome of the payloads of a run, or of one batch; small enough for a run of a million payloads.
 
-    Attributes:
-        counts: payloads by status.
-        unreadable: payloads that the operating system did not let us read, without an error of ours.
-        odd: files that gave another number of bytes than their size says.
-        too_large: files that are larger than the user wants.
-        size_bytes: the sum over good payloads.
-        faults: the first few payloads that failed, were unstable, or were carried over.
+    `counts` are by status, `size_bytes` is of good payloads. The operating system did not let us read `unreadable`
+    ones, `odd` files gave another number of bytes than their size says, `too_large` ones are larger than the user
+    wants. `faults` are the first few payloads that failed, were unstable, or were carried over.
     """
 
     counts: Counter[PayloadStatus] = field(default_factory=Counter)

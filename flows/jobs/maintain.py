@@ -62,13 +62,7 @@ def need_plausible_clock(what: str, newest: datetime, now: datetime) -> None:
 
 
 def _need_plausible_age(begins: Sequence[datetime], oldest: timedelta, now: datetime) -> None:
-    """Raises RequestRefused if one jump of the clock may have made runs older than the age.
-
-    Args:
-        begins: of all runs, in the order in which they were recorded.
-        oldest: the age.
-        now: the time by the clock.
-    """
+    """Raises RequestRefused if one jump of the clock may have made runs, in the order of recording, too old."""
     # A run that seems to be of a time before the runs that were recorded before it is not.
     known = list(accumulate((begin for begin in begins if begin <= now + CLOCKS_DIFFER), max))
     gone = outdated(begins, now - oldest, now)

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from db.errors import RecordError
+from db.errors import RecordUnusable
 from db.history import History
 from db.rows import NewRun
 from db.store import Store
@@ -43,12 +43,9 @@ class Here:
 class Step(Generic[T]):
     """One piece of work of a job, as a value: it can be pickled and run in any process that sees the same files.
 
-    Attributes:
-        kind: name of its Prefect task, such as `encrypt-batch`.
-        name: name of its task run.
-        recorded_as: name of the task run that records it.
-        work: module-level function or a partial of one; does the work and gives the result.
-        record: likewise; writes the result as rows of a run, and adds nothing when it is called again.
+    `kind` is the name of its Prefect task, such as `encrypt-batch`, `name` that of its task run, `recorded_as` that of
+    the task run that records it. `work` and `record` are module-level functions or partials of such: one gives the
+    result, the other writes it as rows of a run, and adds nothing when it is called again.
     """
 
     kind: str
@@ -159,14 +156,10 @@ def cut(items: Iterable[Item], cost: Callable[[Item], float], most: float, count
 
 @dataclass(frozen=True, slots=True)
 class PlannedWork:
-    """The work of a job, or of one of its parts, before it begins.
+    """The work of a job, or of one of its parts, before it begins: `verb` is such as `encrypting`.
 
-    Attributes:
-        verb: what is going on, such as `encrypting`.
-        noun: what is counted, in the singular, such as `payload`.
-        total: how many there are.
-        size_bytes: their size; 0 where it does not matter.
-        details: more about it, for the log.
+    There are `total` things of a `noun` in the singular, such as `payload`; `size_bytes` is 0 where it does not matter.
+    `details` are for the log.
     """
 
     verb: str
@@ -178,15 +171,10 @@ class PlannedWork:
 
 @dataclass(frozen=True, slots=True)
 class MoreDone:
-    """Some more of the planned work is done.
+    """Some more of the planned work is done; the counts of all events add up to the total, never beyond it.
 
-    Attributes:
-        count: how many more; the counts of all events add up to the total, never beyond it.
-        size_bytes: their size.
-        line: their result, for a log that has a line for each step.
-        faults: what needs attention, in words.
-        item: the piece in work, for a progress bar.
-        notice: something to know that is no fault, in words.
+    `line` is the result, for a log that has a line for each step. `faults` need attention, and a `notice` is no fault;
+    both are in words. `item` is the piece in work, for a progress bar.
     """
 
     count: int = 0
@@ -290,20 +278,20 @@ class OpenRun:
 
 @contextmanager
 def open_run(run: NewRun, tools: Tools) -> Iterator[OpenRun]:
-    """Write the run's row, and close it at the end: completed, failed, or cancelled."""
+    """Write the run's row, and close it at the end: completed, failed, or cancelled. RunClosed if another did that."""
     store = tools.store
     opened = OpenRun(store.start_run(run), tools)
     tools.reporter.started(opened.run_id)
     try:
-        yield opened
+        with store.heartbeat(opened.run_id, tools.cancel.cancel):
+            yield opened
     except BaseException as error:
         tools.cancel.cancel()
-        # If the record itself has failed, the row stays open, and the next run on this host closes it as crashed.
-        with suppress(RecordError):
-            if isinstance(error, Exception):
-                store.finish_run(opened.run_id, "failed", f"{type(error).__name__}: {error}")
-            else:
-                store.finish_run(opened.run_id, "cancelled", "cancelled before it was done")
+        failed = isinstance(error, Exception)
+        why = f"{type(error).__name__}: {error}" if failed else "cancelled before it was done"
+        # If the record itself has failed, the row stays open, and the next run closes it as crashed.
+        with suppress(RecordUnusable):
+            store.finish_run(opened.run_id, "failed" if failed else "cancelled", why)
         raise
     if opened.exit_code:
         opened.head = store.finish_run(opened.run_id, "failed", opened.message)

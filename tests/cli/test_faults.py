@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.commands import BIN, Command, read_json
+from tests.support.commands import Command, read_json
 from tests.support.processes import GONE_S, alive, children_of, hang_on_payloads_only, make_hanging_openssl, wait_until
 
 
@@ -23,35 +23,6 @@ def slow_openssl(tmp_path: Path, environment: dict[str, str]) -> Path:
     folder = make_hanging_openssl(tmp_path / "slow")
     environment["PATH"] = f"{folder}:{environment['PATH']}"
     return folder
-
-
-@pytest.fixture
-def started(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start the command in a process group of its own, as a shell does; all of it is ended after the test."""
-    processes: list[subprocess.Popen[str]] = []
-
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [BIN / "threadmill", *arguments],
-            env=environment,
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            process_group=0,
-        )
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-        finally:
-            process.communicate()
 
 
 @pytest.mark.parametrize("whole_group", [True, False], ids=["group", "process"])

@@ -122,7 +122,7 @@ def test_it_is_deployed_daily_and_does_not_wait_for_measurements() -> None:
     (deployment,) = [
         part for part in (ROOT / "prefect.yaml").read_text().split("\n  - ") if part.startswith("name: maintain\n")
     ]
-    assert "entrypoint: flows.maintain.maintain" in deployment
+    assert "entrypoint: flows.vault.maintain" in deployment
     assert "work_pool: *pool" in deployment
     assert "active: false" not in deployment
     assert 'cron: "30 0 * * *"' in deployment

@@ -105,9 +105,9 @@ CREATE TABLE ledger (
 	head VARCHAR(64) NOT NULL, 
 	CONSTRAINT pk_ledger PRIMARY KEY (id)
 );
-INSERT INTO "ledger" VALUES(1,'sealed',1,1,'{"run": "1 355814b64e17b53545d746fd0d63dd7539e4bb74255840007b7939cfb214be66", "encryption": "4 0314f592e636fe7f245b47c9783b6eb8286f669d00ad665575eda3ae779d450f", "stage": "8 38b83c6c708cab4576b678b19a9fbbd7a57a279f631dbb1d3259d6dec68ebabe", "sample": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "snapshot": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "verdict": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}','2026-11-28 10:57:17.358759','a07e8e5575cb0ed5e8af5d340adca2788c46a523bbd4eeaf305f8c2f97406402');
-INSERT INTO "ledger" VALUES(2,'sealed',2,1,'{"run": "1 76b9a2b94f9ab343c1640516e1df40558ba0fe7841291a6412f5a505ff262299", "encryption": "1 1a76880038bf746de0c8ef880b210c217b31241fa908c595333327b4b004d326", "stage": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "sample": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "snapshot": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "verdict": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}','2026-11-28 10:57:17.367281','e4097b21ba1bd9a33ce4a4d360ec6a5614b8fabeea980ee6a342907b6a204082');
-INSERT INTO "ledger" VALUES(3,'sealed',3,1,'{"run": "1 7808d013b941f7584da092907c8e3cec8b9eff1cee4393dcaa87e8cdb0c81de1", "encryption": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "stage": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "sample": "10 2630a508b10d106b58fe9d931be4cf40a548509bfa1203e4bb0aa826bccf66fc", "snapshot": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "verdict": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}','2026-11-28 10:57:17.374197','96cc8448102f17dd846ebad6796783ef20020973cdd85ddc852b90aea8765899');
+INSERT INTO "ledger" VALUES(1,'sealed',1,1,'{"run": "1 355814b64e17b53545d746fd0d63dd7539e4bb74255840007b7939cfb214be66", "encryption": "4 0314f592e636fe7f245b47c9783b6eb8286f669d00ad665575eda3ae779d450f", "stage": "8 38b83c6c708cab4576b678b19a9fbbd7a57a279f631dbb1d3259d6dec68ebabe", "sample": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "snapshot": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "verdict": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}','2026-11-28 11:32:39.767990','67a08c9aedca5e497e2ecb492c1329374bfd3e1ac954efa56333ef1f75f718c8');
+INSERT INTO "ledger" VALUES(2,'sealed',2,1,'{"run": "1 76b9a2b94f9ab343c1640516e1df40558ba0fe7841291a6412f5a505ff262299", "encryption": "1 1a76880038bf746de0c8ef880b210c217b31241fa908c595333327b4b004d326", "stage": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "sample": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "snapshot": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "verdict": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}','2026-11-28 11:32:39.774489','a41b380ecae7793ed072d38bea1770ccdc9e0841b9a4c4880fae62efe2808fe1');
+INSERT INTO "ledger" VALUES(3,'sealed',3,1,'{"run": "1 7808d013b941f7584da092907c8e3cec8b9eff1cee4393dcaa87e8cdb0c81de1", "encryption": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "stage": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "sample": "10 2630a508b10d106b58fe9d931be4cf40a548509bfa1203e4bb0aa826bccf66fc", "snapshot": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "verdict": "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}','2026-11-28 11:32:39.781362','4a8c5aaac28c14be54dd2695b893e0a3635b6b9e1ec376d3343670b7a809e960');
 CREATE TABLE run (
 	id INTEGER NOT NULL, 
 	flow VARCHAR NOT NULL, 
@@ -119,6 +119,7 @@ CREATE TABLE run (
 	boot_id VARCHAR NOT NULL, 
 	pid INTEGER NOT NULL, 
 	pid_start BIGINT NOT NULL, 
+	heard_at DATETIME, 
 	code_version VARCHAR NOT NULL, 
 	parameters JSON NOT NULL, 
 	usable_cpus INTEGER NOT NULL, 
@@ -133,9 +134,9 @@ CREATE TABLE run (
 	CONSTRAINT uq_run_flow_run_id_attempt UNIQUE (flow_run_id, attempt), 
 	CONSTRAINT fk_run_host_id_host FOREIGN KEY(host_id) REFERENCES host (id)
 );
-INSERT INTO "run" VALUES(1,'encrypt_payloads',NULL,1,NULL,'direct',1,'00000000-0000-0000-0000-000000000002/4026531836',14893,1365461,'0.1.0','{"random": "100x2", "suites": ["modern", "classic"], "backends": ["auto"], "jobs": 2, "key": "throw-away"}',2,NULL,NULL,'{"kernel": "6.1", "python": "3.11.7", "load_1m": 0.7}','completed',NULL,'2026-11-22 19:37:04.908696','2026-11-22 19:37:04.994367');
-INSERT INTO "run" VALUES(2,'encrypt_payloads',NULL,1,NULL,'direct',1,'00000000-0000-0000-0000-000000000002/4026531836',14920,1365650,'0.1.0','{"random": "10485760x1", "suites": ["classic"], "backends": ["auto"], "jobs": 2, "key": "throw-away"}',2,NULL,NULL,'{"kernel": "6.1", "python": "3.11.7", "load_1m": 0.7}','failed','1 failed: random #1 (suite classic takes at most 8 MiB (its 64-bit blocks begin to collide); use suite modern, or --allow-legacy-size)','2026-11-22 19:37:06.186607','2026-11-22 19:37:06.232135');
-INSERT INTO "run" VALUES(3,'run_experiments',NULL,1,NULL,'direct',1,'00000000-0000-0000-0000-000000000002/4026531836',14948,1365767,'0.1.0','{"experiments": ["race"], "workloads": [], "executors": [], "shapes": ["augmented"], "guards": ["none", "shard"], "workers": [2], "quick": true, "interpreters": ["3.11.7"], "rounds": 2, "seed": 3114657792}',2,NULL,NULL,'{"kernel": "6.1", "python": "3.11.7", "load_1m": 0.7}','completed',NULL,'2026-11-22 19:37:07.589127','2026-11-22 19:37:13.389987');
+INSERT INTO "run" VALUES(1,'encrypt_payloads',NULL,1,NULL,'direct',1,'00000000-0000-0000-0000-000000000002/4026531836',14893,1365461,NULL,'0.1.0','{"random": "100x2", "suites": ["modern", "classic"], "backends": ["auto"], "jobs": 2, "key": "throw-away"}',2,NULL,NULL,'{"kernel": "6.1", "python": "3.11.7", "load_1m": 0.7}','completed',NULL,'2026-11-22 19:37:04.908696','2026-11-22 19:37:04.994367');
+INSERT INTO "run" VALUES(2,'encrypt_payloads',NULL,1,NULL,'direct',1,'00000000-0000-0000-0000-000000000002/4026531836',14920,1365650,NULL,'0.1.0','{"random": "10485760x1", "suites": ["classic"], "backends": ["auto"], "jobs": 2, "key": "throw-away"}',2,NULL,NULL,'{"kernel": "6.1", "python": "3.11.7", "load_1m": 0.7}','failed','1 failed: random #1 (suite classic takes at most 8 MiB (its 64-bit blocks begin to collide); use suite modern, or --allow-legacy-size)','2026-11-22 19:37:06.186607','2026-11-22 19:37:06.232135');
+INSERT INTO "run" VALUES(3,'run_experiments',NULL,1,NULL,'direct',1,'00000000-0000-0000-0000-000000000002/4026531836',14948,1365767,NULL,'0.1.0','{"experiments": ["race"], "workloads": [], "executors": [], "shapes": ["augmented"], "guards": ["none", "shard"], "workers": [2], "quick": true, "interpreters": ["3.11.7"], "rounds": 2, "seed": 3114657792}',2,NULL,NULL,'{"kernel": "6.1", "python": "3.11.7", "load_1m": 0.7}','completed',NULL,'2026-11-22 19:37:07.589127','2026-11-22 19:37:13.389987');
 CREATE TABLE sample (
 	id INTEGER NOT NULL, 
 	run_id INTEGER NOT NULL, 
@@ -320,7 +321,6 @@ CREATE TABLE verdict (
 	CONSTRAINT fk_verdict_run_id_run FOREIGN KEY(run_id) REFERENCES run (id), 
 	CONSTRAINT fk_verdict_vault_id_vault FOREIGN KEY(vault_id) REFERENCES vault (id)
 );
-CREATE INDEX ix_run_running ON run (host_id) WHERE status = 'running';
 CREATE INDEX ix_run_started_at ON run (started_at);
 CREATE INDEX ix_run_status_started_at ON run (status, started_at);
 CREATE INDEX ix_ledger_run_id ON ledger (run_id);

@@ -15,7 +15,7 @@ from sqlalchemy import NullPool, create_engine
 from sqlalchemy.engine import make_url
 
 from benchmarks.year import SAMPLES_PER_RUN, SERIES, fill
-from db.errors import RecordError
+from db.errors import RecordError, RunClosed
 from db.history import History, SampleFilter
 from db.ledger import seal
 from db.rows import NewRun
@@ -147,8 +147,8 @@ def test_digests_are_the_same_on_both_databases(postgres_url: str, tmp_path: Pat
         (
             (
                 "INSERT INTO run SELECT 9, flow, 'x', attempt, deployment, via, host_id, boot_id, pid, pid_start, "
-                "code_version, parameters, usable_cpus, quota_cpus, smt, covariates, status, error, started_at, "
-                "finished_at FROM run WHERE id = 1"
+                "heard_at, code_version, parameters, usable_cpus, quota_cpus, smt, covariates, status, error, "
+                "started_at, finished_at FROM run WHERE id = 1"
             ),
             9,
         ),
@@ -252,13 +252,14 @@ def test_a_chain_rewritten_as_a_whole_contradicts_a_kept_head(record: str) -> No
 
 
 def test_a_run_is_sealed_once(database_url: str) -> None:
-    """Closing gives the head, closing again does nothing, and each head covers the one before."""
+    """Closing gives the head, closing again is refused, and each head covers the one before."""
     heads = []
     with closing(Store(database_url)) as store:
         for _ in range(3):
             run_id = store.start_run(RUN)
             heads.append(store.finish_run(run_id, "completed"))
-            assert store.finish_run(run_id, "failed", "too late") is None
+            with pytest.raises(RunClosed):
+                store.finish_run(run_id, "failed", "too late")
     with closing(History(database_url)) as history:
         assert [history.head(run_id) for run_id in (1, 2, 3)] == heads
         assert len(set(heads)) == 3

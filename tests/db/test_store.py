@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -19,7 +20,7 @@ import pytest
 from sqlalchemy import text
 
 from db.engine import _use_wal
-from db.errors import RecordUnusable, SchemaTooNew
+from db.errors import RecordUnusable, RunClosed, SchemaTooNew
 from db.history import History, PayloadFilter, SampleFilter
 from db.lenient import UNRECORDED, LenientHistory, LenientStore
 from db.rows import NewRun
@@ -78,6 +79,13 @@ def random_payloads(count: int) -> list[Payload]:
     return [Payload("random", b"random #%d" % number, 100) for number in range(count)]
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writes are tried again without a pause."""
+    monkeypatch.setattr("db.store.AGAIN_AFTER_S", (0, 0))
+
+
+@pytest.mark.usefixtures("at_once")
 def test_a_run_goes_on_without_a_record_that_fails(file: Path, tmp_path: Path) -> None:
     """The first error of a lenient store, at whichever write, is kept, and nothing is written after it."""
     store = LenientStore(f"sqlite:///{file}", timeout_s=0.2)
@@ -165,11 +173,35 @@ def test_closed_run_stays_as_it_is(store: Store, history: History) -> None:
     """The first end of a run is the one on record."""
     run_id = store.start_run(RUN)
     store.finish_run(run_id, "cancelled", "why")
-    store.finish_run(run_id, "completed")
+    (written,) = encryptions(*random_payloads(1))
+    for write in (
+        lambda: store.finish_run(run_id, "completed"),
+        lambda: store.record_payloads(payload_rows(run_id, [written])),
+        lambda: store.beat(run_id),
+    ):
+        with pytest.raises(RunClosed, match=r"run 1 was closed meanwhile as cancelled \(why\)") as caught:
+            write()
+        assert caught.value.exit_code == 1
     (run,) = history.runs()
     assert (run.status, run.error) == ("cancelled", "why")
+    assert history.counts(run_id) == []
+    assert history.verify().faults == ()
 
 
+def test_a_lock_that_is_held_too_long_costs_nothing(store: Store, database_url: str, history: History) -> None:
+    """What could not be written is tried again."""
+    run_id = store.start_run(RUN)
+    rows = payload_rows(run_id, encryptions(*random_payloads(3)))
+    with closing(Store(database_url)) as other, other.transaction():
+        # The store waits for 0.2 s, then pauses for 1 s.
+        thread = threading.Thread(target=store.record_payloads, args=(rows,))
+        thread.start()
+        time.sleep(0.7)
+    thread.join()
+    assert history.counts(run_id)[0].count == 3
+
+
+@pytest.mark.usefixtures("at_once")
 def test_locked_database_is_one_clear_line(store: Store, database_url: str) -> None:
     """Somebody else's write lock is waited for, then named; it may pass, and nothing is half-written."""
     run_id = store.start_run(RUN)

@@ -23,7 +23,6 @@ NAME = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 WHOLE = sa.Integer()
 BIG = sa.BigInteger()
 TIME = sa.DateTime(timezone=True)
-RUNNING = sa.text("status = 'running'")
 FAILED_PAYLOAD = sa.text("status IN ('failed', 'unstable', 'carried-over')")
 FAILED_SAMPLE = sa.text("outcome IN ('wrong-output', 'broken', 'crashed', 'garbled', 'timed-out')")
 FAULTY = sa.text("status IN ('changed', 'missing', 'foreign', 'unreadable', 'invalid', 'rolled-back', 'not-written')")
@@ -50,12 +49,12 @@ def _create_hosts_and_runs() -> None:
     op.create_table(
         "run", number(), needed("flow", TEXT), Column("flow_run_id", TEXT), needed("attempt", WHOLE),
         Column("deployment", TEXT), needed("via", TEXT), needed("host_id", KEY, ForeignKey("host.id")),
-        needed("boot_id", TEXT), needed("pid", WHOLE), needed("pid_start", BIG), needed("code_version", TEXT),
-        needed("parameters", sa.JSON()), needed("usable_cpus", WHOLE), Column("quota_cpus", sa.Float()),
-        Column("smt", sa.Boolean()), needed("covariates", sa.JSON()), needed("status", TEXT), Column("error", TEXT),
-        needed("started_at", TIME), Column("finished_at", TIME), UniqueConstraint("flow_run_id", "attempt"),
+        needed("boot_id", TEXT), needed("pid", WHOLE), needed("pid_start", BIG), Column("heard_at", TIME),
+        needed("code_version", TEXT), needed("parameters", sa.JSON()), needed("usable_cpus", WHOLE),
+        Column("quota_cpus", sa.Float()), Column("smt", sa.Boolean()), needed("covariates", sa.JSON()),
+        needed("status", TEXT), Column("error", TEXT), needed("started_at", TIME), Column("finished_at", TIME),
+        UniqueConstraint("flow_run_id", "attempt"),
     )  # fmt: skip
-    _create_partial_index("ix_run_running", "run", ["host_id"], RUNNING)
     op.create_index("ix_run_started_at", "run", ["started_at"])
     op.create_index("ix_run_status_started_at", "run", ["status", "started_at"])
     op.create_table(
