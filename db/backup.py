@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import shlex
@@ -20,7 +19,7 @@ from sqlalchemy.engine import URL
 
 from db.engine import BUSY_TIMEOUT_S, parse_url, shown
 from db.errors import NotReplaced, NotWritten, RecordUnusable
-from db.readable import COMPANIONS, readable
+from db.readable import COMPANIONS, behind_links, check_owner, empty_file, readable
 
 # 4 MB between two looks at signals: a copy of gigabytes can be interrupted.
 _PAGES_AT_ONCE = 1024
@@ -123,7 +122,7 @@ def new_file(path: str, *, overwrite: bool = False) -> AbstractContextManager[st
             user, also where the rights of root would do; or the folder cannot be written to.
         NotWritten: the disk does not take it.
     """
-    return _placed(path, _empty_file, overwrite=overwrite)
+    return _placed(path, empty_file, overwrite=overwrite)
 
 
 def new_folder(path: str) -> AbstractContextManager[str]:
@@ -136,7 +135,7 @@ def open_stream(path: str) -> int | None:
 
     NotReplaced if it belongs to another user, who laid it there to read along.
     """
-    place = _behind_links("/dev/stdout" if path == "-" else path)
+    place = behind_links("/dev/stdout" if path == "-" else path)
     folder, name = os.path.split(place)
     if os.path.realpath(folder) == os.path.realpath("/proc/self/fd"):
         # Opened again, a file would be written from its beginning.
@@ -149,50 +148,10 @@ def open_stream(path: str) -> int | None:
         status = os.fstat(handle)
         if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
             return None
-        _check_owner(path, status, os.geteuid(), 0)
+        check_owner(path, status, os.geteuid(), 0)
         return os.open(f"/proc/self/fd/{handle}", os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
     finally:
         os.close(handle)
-
-
-def private_folder(path: str) -> str:
-    """Make a folder, and those above it that are missing, for their owner only; its absolute path.
-
-    OSError also if others may write to it, or could have put it there: whatever is found in it could be theirs.
-    """
-    missing = [os.path.abspath(path)]
-    while not os.path.exists(above := os.path.dirname(missing[-1])):
-        missing.append(above)
-    for folder in reversed(missing):
-        with suppress(FileExistsError):
-            os.mkdir(folder, 0o700)
-    status, around = os.stat(f"{missing[0]}/"), os.stat(os.path.dirname(missing[0])).st_mode
-    kept = around & stat.S_ISVTX and status.st_uid in (os.geteuid(), 0)
-    if status.st_mode & stat.S_IWOTH or (around & stat.S_IWOTH and not kept):
-        raise PermissionError(errno.EPERM, "others may write to it, or to the folder that it is in", path)
-    return missing[0]
-
-
-def private_file(path: str) -> None:
-    """Make an empty database for its owner only, or close one that is open to everybody: it names people's files.
-
-    SQLite gives its companions the same mode. OSError or NotReplaced if it, or its folder, may be another user's work.
-    """
-    folder = private_folder(os.path.dirname(os.path.abspath(path)))
-    place = _behind_links(path)
-    owners = os.geteuid(), 0, os.stat(folder).st_uid
-    with suppress(FileExistsError):
-        _empty_file(place)
-    for one in (place, f"{place}-wal", f"{place}-shm"):
-        with suppress(FileNotFoundError):
-            status = os.lstat(one)
-            _check_owner(one, status, *owners)
-            if status.st_mode & stat.S_IRWXO and (status.st_uid, status.st_nlink) == (os.geteuid(), 1):
-                os.chmod(one, 0o600)
-
-
-def _empty_file(path: str) -> None:
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
 
 
 @contextmanager
@@ -204,7 +163,7 @@ def _placed(path: str, make: Callable[[str], object], *, overwrite: bool) -> Ite
     """
     if path == "-":
         raise NotReplaced(path, "is standard output, which takes no such copy; name a file")
-    place = os.path.abspath(_behind_links(path) if overwrite else path)
+    place = os.path.abspath(behind_links(path) if overwrite else path)
     folder = os.path.dirname(place)
     try:
         hidden = tempfile.mkdtemp(".part", ".threadmill-", folder)
@@ -246,25 +205,6 @@ def _put(part: str, path: str, place: str, before: os.stat_result | None) -> Non
         os.rename(part, place)
 
 
-def _behind_links(path: str) -> str:
-    """The path that links of this user or of root lead to; anybody else's could lead to somebody's file."""
-    place = path
-    # As many as the kernel follows.
-    for _ in range(40):
-        folder = os.path.dirname(place)
-        # What stands behind the links of processes is no path.
-        if not os.path.islink(place) or os.path.realpath(folder).startswith("/proc/"):
-            return place
-        _check_owner(path, os.lstat(place), os.geteuid(), 0)
-        place = os.path.join(folder, os.readlink(place))
-    raise NotReplaced(path, "is a link that leads to itself")
-
-
-def _check_owner(path: str, status: os.stat_result, *users: int) -> None:
-    if status.st_uid not in users:
-        raise NotReplaced(path, "belongs to another user, and is not written to; name another path")
-
-
 def _replaceable(path: str, place: str, user: int, *, overwrite: bool) -> os.stat_result | None:
     """What is to be replaced; None if nothing is there. NotReplaced if it must stay."""
     # SQLite would take them for those of the new file of that name. A reader leaves an empty one, which does no harm.
@@ -283,7 +223,7 @@ def _replaceable(path: str, place: str, user: int, *, overwrite: bool) -> os.sta
     if not stat.S_ISREG(there.st_mode):
         # A user with the right to write to /dev would replace a device by a file.
         raise NotReplaced(path, "is no regular file, and is not overwritten")
-    _check_owner(path, there, user, os.geteuid())
+    check_owner(path, there, user, os.geteuid())
     return there
 
 

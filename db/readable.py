@@ -1,16 +1,21 @@
-"""Where a SQLite record can be read: its own file, or a private copy if SQLite can make no files beside it."""
+"""Where a SQLite record is: its own file, or a private copy to be read if SQLite can make no files beside it.
+
+A record names people's files: its folder and its files are their owner's, and no other user's link leads to them.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from urllib.parse import quote
 
-from db.errors import RecordUnusable
+from db.errors import NotReplaced, RecordUnusable
 
 # Files of a database in use. What they hold is missing in the file itself.
 COMPANIONS = ("-wal", "-journal")
@@ -102,3 +107,64 @@ def _size(path: str) -> int:
 
 def _uri(path: str) -> str:
     return f"file:{quote(os.fsencode(os.path.abspath(path)))}"
+
+
+def private_folder(path: str) -> str:
+    """Make a folder, and those above it that are missing, for their owner only; its absolute path.
+
+    OSError also if others may write to it, or could have put it there: whatever is found in it could be theirs.
+    """
+    missing = [os.path.abspath(path)]
+    while not os.path.exists(above := os.path.dirname(missing[-1])):
+        missing.append(above)
+    for folder in reversed(missing):
+        with suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+    status, around = os.stat(f"{missing[0]}/"), os.stat(os.path.dirname(missing[0])).st_mode
+    kept = around & stat.S_ISVTX and status.st_uid in (os.geteuid(), 0)
+    if status.st_mode & stat.S_IWOTH or (around & stat.S_IWOTH and not kept):
+        raise PermissionError(errno.EPERM, "others may write to it, or to the folder that it is in", path)
+    return missing[0]
+
+
+def private_file(path: str) -> None:
+    """Make an empty database for its owner only, or close one that is open to everybody: it names people's files.
+
+    SQLite gives its companions the same mode. OSError or NotReplaced if it, or its folder, may be another user's work.
+    """
+    folder = private_folder(os.path.dirname(os.path.abspath(path)))
+    place = behind_links(path)
+    owners = os.geteuid(), 0, os.stat(folder).st_uid
+    with suppress(FileExistsError):
+        empty_file(place)
+    for one in (place, f"{place}-wal", f"{place}-shm"):
+        with suppress(FileNotFoundError):
+            status = os.lstat(one)
+            check_owner(one, status, *owners)
+            if status.st_mode & stat.S_IRWXO and (status.st_uid, status.st_nlink) == (os.geteuid(), 1):
+                os.chmod(one, 0o600)
+
+
+def empty_file(path: str) -> None:
+    """Make a file for its owner only; FileExistsError if anything is there."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+
+
+def behind_links(path: str) -> str:
+    """The path that links of this user or of root lead to; anybody else's could lead to somebody's file."""
+    place = path
+    # As many as the kernel follows.
+    for _ in range(40):
+        folder = os.path.dirname(place)
+        # What stands behind the links of processes is no path.
+        if not os.path.islink(place) or os.path.realpath(folder).startswith("/proc/"):
+            return place
+        check_owner(path, os.lstat(place), os.geteuid(), 0)
+        place = os.path.join(folder, os.readlink(place))
+    raise NotReplaced(path, "is a link that leads to itself")
+
+
+def check_owner(path: str, status: os.stat_result, *users: int) -> None:
+    """Raises NotReplaced for what is none of these users'."""
+    if status.st_uid not in users:
+        raise NotReplaced(path, "belongs to another user, and is not written to; name another path")

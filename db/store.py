@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, delete, insert, select, text, update
 
-from db.backup import private_file
 from db.engine import BUSY_TIMEOUT_S, Database, explained
 from db.errors import RecordError, RecordUnusable, RunClosed
 from db.host import (
@@ -28,7 +27,7 @@ from db.host import (
     uptime_ns,
 )
 from db.ledger import head_of, seal
-from db.readable import BEGUN, check_tables
+from db.readable import BEGUN, check_tables, private_file
 from db.rows import NewRun, PayloadRow, SampleRow, SnapshotRow, VaultRow, VerdictRow, storable
 from db.schema import upgrade
 from db.summaries import roll_up_closed_days, summarise_run

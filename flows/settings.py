@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -260,13 +261,16 @@ def _closed_later(record: Record) -> Record:
 
 
 def make_folder(path: str) -> str:
-    """Make a folder for its owner only, unless it is there; its path. Refused if others may write to it."""
-    from db.backup import private_folder
+    """Make a folder for its owner only, unless it is there; its path. Refused if others own it, or may write to it."""
+    from db.readable import private_folder
 
     try:
-        return private_folder(path)
+        made = private_folder(path)
+        if os.stat(made).st_uid not in (os.geteuid(), 0):
+            raise PermissionError(errno.EPERM, "it belongs to another user", path)
     except OSError as error:
         raise RequestRefused(f"{path} cannot be used: {error.strerror}; set another THREADMILL_HOME") from None
+    return made
 
 
 def load_settings() -> Settings:

@@ -1,4 +1,5 @@
 """Prefect's tasks: plan, work, record, report; and the form in which they hand on their results."""
+# A module of its own: nothing else in `tasks` imports Prefect.
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -313,6 +314,23 @@ def test_a_home_that_others_may_write_to_is_refused(
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
     assert "others may write to it" in refused.stderr
     assert list(own_home.iterdir()) == []
+
+
+@needs_root
+@pytest.mark.parametrize("name", ["", "prefect"])
+@pytest.mark.parametrize("command", ["serve", "prefect"])
+def test_code_in_the_home_of_another_user_does_not_run(
+    threadmill: Command, own_home: Path, tmp_path: Path, command: str, name: str
+) -> None:
+    """As root meets it whose environment still has the home of the user that called `sudo`."""
+    (own_home / "prefect").mkdir(mode=0o755)
+    call = {"version": 1, "handlers": {"theirs": {"()": "os.system", "command": f"touch {tmp_path}/ran"}}}
+    (own_home / "prefect" / "logging.yml").write_text(json.dumps(call))
+    os.chown(own_home / name, OTHER, -1)
+    refused = threadmill(*WRITING[command])
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    assert "belongs to another user" in refused.stderr
+    assert not (tmp_path / "ran").exists()
 
 
 @needs_root
