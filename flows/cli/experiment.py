@@ -50,15 +50,18 @@ def experiment(
         question: speedup, race, ceiling, or all
         workers: of pools and of ceiling, such as 1,2,4
     """
-    if not question:
+    if options.resume is not None:
+        if question or workers != ["2"] or replace(options, resume=None, until_quiet=None) != _DEFAULTS:
+            raise RequestRefused("--resume takes the question and all options but --until-quiet from that run")
+    elif not question:
         _ask_for_the_question(options)
     # Names until they are checked.
     experiments = () if "all" in question else cast("tuple[Experiment, ...]", question)
     parameters = replace(options, experiments=experiments, workers=_numbers(workers)).check()
     settings = load_settings()
-    from db.history import SampleFilter
     from flows.cli.run import exit_code_of, run_job
     from flows.jobs.experiment import experiment_job
+    from flows.jobs.resumed import samples_of
 
     job = experiment_job(parameters, settings)
     done = run_job("flows.experiments:run_experiments", parameters, job, settings, via)
@@ -66,7 +69,7 @@ def experiment(
     if json:
         print_json(history.detail(run_id))
     else:
-        print_findings(history.samples(SampleFilter(run_id=run_id), limit=None))
+        print_findings(tuple(samples_of(history, run_id)))
         say(f"recorded as run {run_id} in {history.where}; the samples: threadmill history samples --run {run_id}")
     if code := exit_code_of(history, run_id):
         complain(f"run {run_id}: {done.message}")

@@ -18,6 +18,7 @@ from db.host import cpu_stat_files, interference
 from db.rows import NewRun
 from db.store import Store
 from flows.jobs.parameters import EncryptPayloads, RunExperiments, Survey
+from flows.jobs.resumed import resumed
 from flows.jobs.run import (
     Here,
     Job,
@@ -102,14 +103,17 @@ def selection_of(parameters: RunExperiments) -> CaseSelection:
 
 def measure(parameters: RunExperiments, lock: str, run: NewRun, tools: Tools) -> OpenRun:
     """Measure all rounds and record every sample; the run, closed. `lock` is the path of the host's measuring lock."""
-    rounds = tools.runner.plan(lambda: make_rounds(parameters, tools.cancel))
+    before = resumed(parameters, tools.history) if parameters.resume else None
+    parameters = before.parameters if before else parameters
+    whole = tools.runner.plan(lambda: make_rounds(parameters, tools.cancel))
+    rounds = before.left_of(whole) if before else whole
     work = planned_samples(rounds)
     tools.reporter.planned(work)
     if (usual_s := usual_seconds(work.total, quick=parameters.quick)) >= 60:
         notice = f"{plural(work.total, work.noun)} in {work.details}: about {duration(usual_s * 1e9)} on a quiet host"
         tools.reporter.progressed(MoreDone(notice=notice))
     # With the drawn seed and the interpreters that were found.
-    recorded = replace(parameters, rounds=len(rounds.rounds), seed=rounds.seed).recorded()
+    recorded = replace(parameters, rounds=len(whole.rounds), seed=whole.seed).recorded()
     recorded["interpreters"] = list(labels_of(rounds).values())
     with open_run(replace(run, parameters=recorded), tools) as opened:
         run_rounds(rounds, lock, opened, parse_wait_s(parameters.until_quiet or "0s"))
@@ -169,7 +173,7 @@ class _Progress:
     """
 
     def __init__(self, rounds: RoundPlan, reporter: Reporter) -> None:
-        self._rounds = len(rounds.rounds)
+        self._rounds = rounds.rounds[-1].number + 1
         self._labels = labels_of(rounds)
         self._reporter = reporter
         self._seen: set[tuple[Case, str]] = set()

@@ -259,6 +259,10 @@ class RunExperiments(JobParameters):
             help="wait until others use less than a tenth of the CPUs, before each round, for so long in all: 10m"
         ),
     ] = None
+    resume: Annotated[
+        Annotated[Whole, Ge(1)] | None,
+        Parameter(help="number of an interrupted run: measure its rounds that are not on record, by its options"),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

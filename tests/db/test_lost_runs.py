@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,6 +156,43 @@ def test_a_killed_run_is_named_and_closed_from_any_name(
     environment["THREADMILL_HOST"] = "another"
     assert threadmill("encrypt", "--random", "10x1", "--via", "direct").returncode == 0
     assert statuses(database_url) == ["completed", "crashed"]
+
+
+def test_an_interrupted_experiment_is_taken_up(
+    environment: dict[str, str], home: Path, threadmill: Command, started: Started
+) -> None:
+    """Each round is on record once, in the order that was drawn at first; the answer is from all of them."""
+    url = f"sqlite:///{home / 'history.sqlite'}"
+    process = started("experiment", "ceiling", "--rounds", "5", "--quick", "--via", "direct")
+    wait_until(lambda: samples(url), "no round is on record", 60)
+    for says in ("run 1 is going on", "is no such experiment"):
+        result = threadmill("experiment", "--resume", "1" if "1" in says else "2")
+        assert (result.returncode, result.stdout) == (2, "")
+        assert says in result.stderr
+    process.kill()
+    process.wait()
+    result = threadmill("experiment", "--resume", "1")
+    assert result.returncode == 0, result.stderr
+    with closing(History(url)) as history:
+        rounds = {run: {row.round for row in history.samples(SampleFilter(run_id=run), limit=None)} for run in (1, 2)}
+        parameters = [run.parameters for run in history.runs()]
+        steps = sum(len(history.samples(SampleFilter(run_id=run), limit=None)) for run in (1, 2))
+    assert rounds[1], "the first one measured nothing"
+    assert (rounds[1] & rounds[2], rounds[1] | rounds[2]) == (set(), set(range(5)))
+    assert parameters[0] == parameters[1] | {"resume": 1}
+    assert f"{steps // 2} ok" in result.stdout
+    assert statuses(url) == ["completed", "crashed"]
+    for options, says in (
+        (["--resume", "2"], "run 2 has recorded all of its rounds"),
+        (["race", "--resume", "2"], "all options but --until-quiet"),
+        (["--resume", "2", "--rounds", "9"], "all options but --until-quiet"),
+        (["--resume", "0"], "--resume is at least 1"),
+    ):
+        result = threadmill("experiment", *options)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert says in result.stderr
+    environment["THREADMILL_HOST"] = "another"
+    assert "was measured on" in threadmill("experiment", "--resume", "1").stderr
 
 
 def crash(server: Server) -> None:
