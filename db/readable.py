@@ -70,6 +70,9 @@ def _blocked(path: str) -> bool:
     try:
         with closing(sqlite3.connect(f"{_uri(path)}?mode=ro", uri=True, timeout=0)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master")
+    except UnicodeDecodeError:
+        # What SQLite says of a damaged file can have bytes of it.
+        return False
     except sqlite3.Error as error:
         return error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_FULL"))
     return False

@@ -19,7 +19,10 @@ PACKAGES = ("flows", "tasks", "db")
 # They were 150 and 23,500 before vaults had packs. With packs came an index, rewriting, compression, holes, content
 # that is known again, partial snapshots, and patterns of files to leave out; then all that keeps a file from going
 # missing without a word: marks, entries that are carried over, snapshots that do not count, vaults known by place.
-FILES, LINES = 166, 28_400
+# Then what stands between a user and others: the server's password and address, SQL within bounds, files that nobody
+# else can have put there, folders without links, values of a record that are checked; and hosts as they are: limits of
+# the CPU, clocks that are wrong, runs that are lost, records that cannot be written.
+FILES, LINES = 171, 30_900
 # Smaller ones are worth a file where more than one module imports them, or for a reason.
 SMALL_LINES = 60
 REASON = re.compile(r"^# A module of its own: \w.*", re.MULTILINE)
@@ -169,7 +172,7 @@ def test_encrypt_needs_no_other_engine(encrypting: set[str]) -> None:
 
 def test_encrypt_starts_with_few_modules(encrypting: set[str]) -> None:
     """Each takes its millisecond at every start."""
-    assert len(encrypting) <= 60
+    assert len(encrypting) <= 61
 
 
 def test_history_needs_no_engine(reading: set[str]) -> None:

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 
+# Pages of FastAPI that run scripts of another site, which could read the password that the browser keeps for the UI.
+_FOREIGN_SCRIPTS = ("/docs", "/redoc", "/api/docs", "/api/redoc")
+
+
 class OwnAddress:
-    """Lets pass only what is addressed to one of the origins, and no web page of another site has a browser send.
+    """Lets pass only what is addressed to one of the origins, and what no other site has a browser send or run.
 
     The name of a foreign site may lead to the loopback address: hence the look at the host. A browser asks nobody
     before it opens a WebSocket to another origin, or posts a form there: hence the look at the origin.
@@ -32,11 +36,12 @@ class OwnAddress:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 403, or let the application answer."""
+        refusal = None
         if scope["type"] in ("http", "websocket") and not self._allows(Headers(scope=scope)):
-            answer = PlainTextResponse("This is neither the server's own address nor one of its pages.\n", 403)
-            await answer(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+            refusal = "This is neither the server's own address nor one of its pages.\n"
+        elif scope.get("path") in _FOREIGN_SCRIPTS:
+            refusal = "This page would run scripts of another site; /openapi.json describes the API.\n"
+        await (PlainTextResponse(refusal, 403) if refusal else self._app)(scope, receive, send)
 
     def _allows(self, headers: Headers) -> bool:
         if "*" in self._origins:

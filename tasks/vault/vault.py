@@ -132,6 +132,9 @@ def init_vault(path: str, secret: Secret, *, random_salts: bool = False) -> Vaul
     Of several processes that start at once, one makes it. If it is killed in the middle there is no vault, and another
     try may use the folder: `vault.json` comes last.
     """
+    with suppress(FileNotFoundError):
+        if os.path.islink(path) and os.lstat(path).st_uid not in (0, os.geteuid()):
+            raise NoVault(path, "is a link of another user, who chooses where it leads")
     root = os.path.realpath(path)
     if not os.path.isdir(os.path.dirname(root)):
         raise NoVault(root, "cannot be made: the folder above it is not there")

@@ -85,6 +85,25 @@ def test_a_folder_of_somebody_is_no_vault(
         assert everything(project) == before, words
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
+@pytest.mark.parametrize("there", [False, True])
+def test_no_vault_is_made_through_a_link_of_another_user(
+    threadmill: Command, key_file: Path, tmp_path: Path, *, there: bool
+) -> None:
+    """It leads to where that user wants a vault, a folder that is empty or not there."""
+    target = tmp_path / "target"
+    if there:
+        target.mkdir()
+    link = tmp_path / "vault"
+    link.symlink_to(target)
+    os.lchown(link, 65534, 65534)
+    done = threadmill("vault", "init", str(link))
+    assert (done.returncode, "is a link of another user" in done.stderr) == (2, True)
+    assert len(done.stderr.splitlines()) == 1
+    assert there == target.exists()
+    assert not there or list(target.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", FOLDERS)
 def test_nothing_is_removed_through_a_link(threadmill: Command, tree: Path, vault: Vault, name: str) -> None:
     """A folder of the vault that is a link by now is not followed: nothing comes into the other one or goes from it.

@@ -270,7 +270,7 @@ OWN: list[dict[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("path", ["/api/admin/version", "/api/health", "/", "/ui-settings", "/docs"])
+@pytest.mark.parametrize("path", ["/api/admin/version", "/api/health", "/", "/ui-settings", "/openapi.json"])
 def test_only_its_own_address_is_served(bare: Bare, path: str) -> None:
     """A request for another host, or from a page of another origin, is refused, also where no password is asked for."""
 
@@ -280,6 +280,12 @@ def test_only_its_own_address_is_served(bare: Bare, path: str) -> None:
 
     assert {json.dumps(headers): status(headers) for headers in OTHERS if status(headers) != 403} == {}
     assert {json.dumps(headers): status(headers) for headers in OWN if status(headers) != 200} == {}
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/", "/redoc", "/api/docs", "/api/redoc"])
+def test_no_page_runs_foreign_scripts(bare: Bare, path: str) -> None:
+    """FastAPI's pages about the API would, in the origin in which the browser keeps the password for the UI."""
+    assert asked(f"{bare.url}{path}", {}) in (403, 404)
 
 
 def test_no_host_at_all(bare: Bare) -> None:

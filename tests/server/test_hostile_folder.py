@@ -50,6 +50,7 @@ LINES = {
     "history samples": "",
     "history speedup": "",
     "history race": "",
+    "history ceiling": "",
     "history trend": "",
     "history compare": "1 2",
     "history changes": "",

@@ -333,7 +333,7 @@ def leaks(folder: Path) -> list[Path]:
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
     """A file system with little room."""
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(folder)]
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small file system needs root")
     try:
