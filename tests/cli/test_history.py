@@ -112,8 +112,8 @@ def test_json_and_csv_have_the_same_rows(threadmill: Command, command: str) -> N
         flat = row.pop("series", {}) | row
         assert list(flat) == list(cells)
         for name, value in flat.items():
-            nested = isinstance(value, dict | list)
-            assert cells[name] == ("" if value is None else json.dumps(value) if nested else str(value)), name
+            as_json = isinstance(value, dict | list | bool)
+            assert cells[name] == ("" if value is None else json.dumps(value) if as_json else str(value)), name
 
 
 @pytest.mark.usefixtures("on_example")

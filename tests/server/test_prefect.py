@@ -411,7 +411,7 @@ print(json.dumps({flow.name: parameter_schema(flow).model_dump() for flow in flo
 """
     ended = python(program, dict(os.environ))
     schemas = json.loads(ended.stdout)
-    free = {"paths", "pythons", "seed", "exclude", "may_change"}
+    free = {"paths", "pythons", "seed", "exclude", "may_change", "resume"}
     for flow, schema in schemas.items():
         for name, parameter in schema["properties"].items():
             assert parameter["description"], (flow, name)

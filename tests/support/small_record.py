@@ -53,9 +53,11 @@ def _use_vault(record: GeneratedRecord, day: date, sequence: int) -> None:
     record.run(at_hour(day, 6), verdicts=verdicts, flow="verify_vault", status="failed", error="1 changed")
 
 
-def on_small_disk(command: Sequence[str], environment: dict[str, str], folder: str) -> subprocess.CompletedProcess[str]:
-    """Run a command with a disk of 64 KiB at `folder`, then list what is left there; skip where there is none."""
-    script = 'mount -t tmpfs -o size=64k threadmill "$0" || exit 99; "$@"; code=$?; ls -A "$0"; exit $code'
+def on_small_disk(
+    command: Sequence[str], environment: dict[str, str], folder: str, size: str = "64k"
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with a disk of that size at `folder`, then list what is left there; skip where there is none."""
+    script = f'mount -t tmpfs -o size={size} threadmill "$0" || exit 99; "$@"; code=$?; ls -A "$0"; exit $code'
     ended = subprocess.run(
         ["unshare", "--map-root-user", "--mount", "sh", "-c", script, folder, *command],
         env=environment,
