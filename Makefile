@@ -20,7 +20,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 check: lint ## lint, types, layers and the tests that need nothing but this process; at most 3 minutes
 	@$(PYTEST) -m "not command and not server and not slow"
 
-test: lint ## lint, types, layers, then all tests; at most 9 minutes
+test: lint ## lint, types, layers, then all tests; 12 minutes on 2 cores
 	@$(PYTEST)
 
 lint: .venv/.dev

@@ -58,6 +58,15 @@ def dice(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(seed)
 
 
+@pytest.fixture(autouse=True)
+def stays_here() -> Iterator[None]:
+    """Commands that run in this process may leave the current folder for good."""
+    here = os.open(".", os.O_PATH)
+    yield
+    os.fchdir(here)
+    os.close(here)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """`THREADMILL_HOME` of one test."""
