@@ -59,12 +59,9 @@ def dice(request: pytest.FixtureRequest) -> random.Random:
 
 
 @pytest.fixture(autouse=True)
-def stays_here() -> Iterator[None]:
-    """Commands that run in this process may leave the current folder for good."""
-    here = os.open(".", os.O_PATH)
-    yield
-    os.fchdir(here)
-    os.close(here)
+def begin_at_the_root(request: pytest.FixtureRequest) -> None:
+    """Commands that ran in this process may have left the current folder for good."""
+    os.chdir(request.config.rootpath)
 
 
 @pytest.fixture
