@@ -20,7 +20,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -173,13 +173,13 @@ def _start(
     go_on: Callable[[], None],
 ) -> int:
     """Start every stage, closing this process's copies of the pipes at once; the last one's read end."""
-    source = stdin
+    source, environment = stdin, foreign_environment()
     for stage in stages:
         read_end, write_end = os.pipe2(os.O_CLOEXEC)
         try:
             if stage.header:
                 os.write(write_end, stage.header)
-            children.append(_spawn(stage, guard, source, write_end))
+            children.append(_spawn(stage, guard, source, write_end, environment))
             if stage.started is not None:
                 stage.started()
         except BaseException:
@@ -246,7 +246,9 @@ def can_peek() -> bool:
         os.close(write_end)
 
 
-def _spawn(stage: Stage, guard: tuple[str, ...], stdin: int, stdout: int) -> _RunningStage:
+def _spawn(
+    stage: Stage, guard: tuple[str, ...], stdin: int, stdout: int, environment: Mapping[str, str]
+) -> _RunningStage:
     if guard and shutil.which(stage.argv[0]) is None:
         # The guard would be started in its place, and complain in its own way.
         missing = not os.path.exists(stage.argv[0])
@@ -261,7 +263,7 @@ def _spawn(stage: Stage, guard: tuple[str, ...], stdin: int, stdout: int) -> _Ru
             stdout=stdout,
             stderr=stderr_write,
             pass_fds=stage.pass_fds,
-            env=foreign_environment(),
+            env=environment,
         )
     except OSError as error:
         os.close(stderr_read)
