@@ -284,16 +284,16 @@ _POSTGRESQL = (
 
 
 def _serve(path: str, port: int) -> None:
-    from flows.explore import LOOPBACK, listen, serve
+    from flows.explore import serve
+    from flows.serving.serve import bound, url_of
 
     try:
-        listener = listen(port)
+        listener = bound(port)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RequestRefused(f"port {port} cannot be used ({reason}); choose another by --port") from None
-    address = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
     try:
-        say(f"{path} is at {address} for browsers on this machine; Ctrl-C ends it", flush=True)
+        say(f"{path} is at {url_of(listener)}/ for browsers on this machine; Ctrl-C ends it", flush=True)
         serve(path, listener)
     except (KeyboardInterrupt, Terminated):
         # Ctrl-C is the normal end.

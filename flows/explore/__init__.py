@@ -151,18 +151,6 @@ class LiveDatabase(Database):  # type: ignore[misc]
         return connection
 
 
-def listen(port: int) -> socket.socket:
-    """A socket on loopback; port 0 takes any that is free. Raises OSError for a port that cannot be used."""
-    listener = socket.socket()
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((LOOPBACK, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
 def serve(path: str, listener: socket.socket) -> None:
     """Serve the record at `path` until SIGINT or SIGTERM, which comes through when everything is closed."""
     config = uvicorn.Config(

@@ -201,23 +201,31 @@ def _check(environment: Mapping[str, str], port: int, auth: bool) -> None:
         raise RequestRefused(f"there is no {deployments.PREFECT_YAML}: serve needs threadmill installed from a clone")
 
 
-def listen(port: int) -> socket.socket:
-    """A socket that listens on the loopback address, and has the port before any program of another user.
-
-    Its server is handed the socket. 0 is any port; one that is taken is refused.
-    """
+def bound(port: int) -> socket.socket:
+    """A socket that listens on the loopback address; 0 is any port. Raises OSError or OverflowError."""
     listener = socket.socket()
     try:
         # A port whose last connections are just being closed is free.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((_HOST, port))
         listener.listen(2048)
-    except OSError as error:
+    except BaseException:
         listener.close()
+        raise
+    return listener
+
+
+def listen(port: int) -> socket.socket:
+    """The socket that a server is handed: it has the port before any program of another user. A taken one is refused.
+
+    0 is any port.
+    """
+    try:
+        return bound(port)
+    except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         why = "is taken by another program" if taken else f"cannot be used: {error.strerror}"
         raise RequestRefused(f"port {port} {why}; choose another one with --port") from None
-    return listener
 
 
 def url_of(listener: socket.socket) -> str:
