@@ -65,11 +65,9 @@ def roll_up_closed_days(connection: Connection, today: date) -> int:
     """
     rolled = set(connection.execute(select(DAY_SUMMARY.c.day).distinct()).scalars())
     began = connection.execute(select(RUN.c.status == "running", RUN.c.started_at)).all()
-    end = min((begin.date() for is_open, begin in began if is_open), default=today)
-    days = {begin.date() for _, begin in began} - rolled
-    return sum(
-        _write(connection, DAY_SUMMARY, day_rows(connection, day)) for day in sorted(days) if day < min(end, today)
-    )
+    end = min([today, *(begin.date() for is_open, begin in began if is_open)])
+    days = sorted({begin.date() for _, begin in began if begin.date() < end} - rolled)
+    return sum(_write(connection, DAY_SUMMARY, day_rows(connection, day)) for day in days)
 
 
 def day_rows(connection: Connection, day: date) -> list[dict[str, Any]]:
