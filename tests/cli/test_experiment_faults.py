@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tasks.threads.child import marked_with
-from tests.support.commands import BIN, Command, read_json
+from tests.support.commands import Command, read_json
 
 PATIENCE_S = 60
 
@@ -59,27 +59,16 @@ def test_what_is_broken_is_exit_code_1(
     [(signal.SIGINT, 130, "cancelled"), (signal.SIGTERM, 143, "cancelled"), (signal.SIGKILL, -9, "crashed")],
 )
 def test_no_pool_worker_outlives_the_command(
-    threadmill: Command, environment: dict[str, str], number: int, code: int, status: str
+    threadmill: Command, started: Callable[..., subprocess.Popen[str]], number: int, code: int, status: str
 ) -> None:
     """Ended in the middle of `process-pool`, it leaves no process, and a row that says how it ended."""
-    command = [str(BIN / "threadmill"), "experiment", "speedup", "--workload", "wait", "--executor", "process-pool"]
-    process = subprocess.Popen(
-        [*command, "--via", "direct"],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        process_group=0,
-    )
+    chosen = ("speedup", "--workload", "wait", "--executor", "process-pool")
+    process = started("experiment", *chosen, "--via", "direct")
     mark = f"{process.pid:010d}"
-    try:
-        # The child itself and two workers.
-        wait_for(lambda: len(marked_with(mark)) == 3)
-        os.kill(process.pid, number)
-        _, stderr = process.communicate(timeout=PATIENCE_S)
-    finally:
-        process.kill()
+    # The child itself and two workers.
+    wait_for(lambda: len(marked_with(mark)) == 3)
+    os.kill(process.pid, number)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == code
     assert "Traceback" not in stderr
     wait_for(lambda: marked_with(mark) == [])

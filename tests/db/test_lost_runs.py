@@ -101,10 +101,13 @@ def test_the_clock_of_the_server_counts(postgres_url: str, faketime: str) -> Non
         assert list(history.lost_runs()) == [2]
 
 
-def measuring(started: Started, url: str) -> subprocess.Popen[str]:
-    """An experiment of many rounds, once the first one is on record."""
+@pytest.fixture
+def measuring(environment: dict[str, str], started: Started, database_url: str) -> subprocess.Popen[str]:
+    """An experiment of many rounds, run 1, once the first round is on record."""
+    environment["THREADMILL_DATABASE_URL"] = database_url
+    Store(database_url).close()
     process = started("experiment", "ceiling", "--rounds", "40", "--quick", "--via", "direct")
-    wait_until(lambda: samples(url), "no round is on record", 60)
+    wait_until(lambda: samples(database_url), "no round is on record", 60)
     return process
 
 
@@ -115,13 +118,10 @@ def samples(url: str) -> int:
 
 
 def test_a_stopped_run_that_was_closed_ends(
-    environment: dict[str, str], database_url: str, threadmill: Command, started: Started
+    environment: dict[str, str], database_url: str, threadmill: Command, measuring: subprocess.Popen[str]
 ) -> None:
     """A suspended host that wakes: exit code 1, and nothing is written into the sealed run."""
-    environment["THREADMILL_DATABASE_URL"] = database_url
-    Store(database_url).close()
-    process = measuring(started, database_url)
-    os.kill(process.pid, signal.SIGSTOP)
+    os.kill(measuring.pid, signal.SIGSTOP)
     elsewhere(database_url, 1, datetime.now(UTC) - HOUR)
     result = threadmill("status")
     assert result.returncode == 1
@@ -130,9 +130,9 @@ def test_a_stopped_run_that_was_closed_ends(
     assert threadmill("encrypt", "--random", "10x1", "--via", "direct").returncode == 0
     assert statuses(database_url) == ["completed", "crashed"]
     recorded = samples(database_url)
-    os.kill(process.pid, signal.SIGCONT)
-    _, stderr = process.communicate(timeout=GONE_S)
-    assert process.returncode == 1
+    os.kill(measuring.pid, signal.SIGCONT)
+    _, stderr = measuring.communicate(timeout=GONE_S)
+    assert measuring.returncode == 1
     said = "run 1 was closed meanwhile as crashed (it was not heard of for over 10 minutes): nothing more is written"
     assert said in stderr.splitlines()[-1]
     assert samples(database_url) == recorded
@@ -141,14 +141,11 @@ def test_a_stopped_run_that_was_closed_ends(
 
 
 def test_a_killed_run_is_named_and_closed_from_any_name(
-    environment: dict[str, str], database_url: str, threadmill: Command, started: Started
+    environment: dict[str, str], database_url: str, threadmill: Command, measuring: subprocess.Popen[str]
 ) -> None:
     """Queries say that it is lost before the next run, of a host by another name, closes it."""
-    environment["THREADMILL_DATABASE_URL"] = database_url
-    Store(database_url).close()
-    process = measuring(started, database_url)
-    process.kill()
-    process.wait()
+    measuring.kill()
+    measuring.wait()
     (failure,) = read_json(threadmill("history", "failures", "--json"))
     assert (failure["run_id"], failure["status"]) == (1, "running")
     assert failure["error"] == "its process ended without a word"
